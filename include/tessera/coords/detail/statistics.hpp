@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate.hpp>
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/parallel.hpp>
+
+#include <algorithm>
+#include <climits>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// What only the space can see about a set's rows while it is made; read by the host once a set.
+enum DataError : std::uint32_t {
+  out_of_range = 1,  ///< a coordinate lies outside the declared spatial range
+  duplicate = 2,     ///< two rows hold the same coordinate
+  capacity = 4,      ///< more rows than there is room for
+};
+
+/// Counts and bounds gathered by kernels with integer atomics.
+template <int Dim>
+struct Statistics {
+  std::int32_t count = 0;
+  std::uint32_t errors = 0;
+  int lowest_batch = INT_MAX;
+  int highest_batch = INT_MIN;
+  IntArray<Dim> lower = IntArray<Dim>(INT_MAX);
+  IntArray<Dim> upper = IntArray<Dim>(INT_MIN);
+
+  TESSERA_HOST_DEVICE void include(Coordinate<Dim> const& c)
+  {
+    lowest_batch = c.batch < lowest_batch ? c.batch : lowest_batch;
+    highest_batch = c.batch > highest_batch ? c.batch : highest_batch;
+    for (int i = 0; i < Dim; ++i) {
+      lower[i] = c.position[i] < lower[i] ? c.position[i] : lower[i];
+      upper[i] = c.position[i] > upper[i] ? c.position[i] : upper[i];
+    }
+  }
+
+  /// Merges the bounds of `part` into `*this`, which other threads also merge into.
+  TESSERA_HOST_DEVICE void merge_atomically(Statistics const& part)
+  {
+    atomic_minimum(&lowest_batch, part.lowest_batch);
+    atomic_maximum(&highest_batch, part.highest_batch);
+    for (int i = 0; i < Dim; ++i) {
+      atomic_minimum(&lower[i], part.lower[i]);
+      atomic_maximum(&upper[i], part.upper[i]);
+    }
+  }
+
+  [[nodiscard]] CoordinateBox<Dim> box() const
+  {
+    CoordinateBox<Dim> result;
+    if (highest_batch == INT_MIN) { return result; }
+    result.batches = highest_batch + 1;
+    result.lower = lower;
+    result.upper = upper;
+    return result;
+  }
+};
+
+/// Worker w of `workers` takes the bounds of rows w, w + workers, ... into `statistics`.
+template <int Dim>
+struct GatherBounds {
+  CoordinateView<Dim> coordinates;
+  std::int64_t workers;
+  Statistics<Dim>* statistics;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
+  {
+    Statistics<Dim> part;
+    auto const size = coordinates.size();
+    for (auto row = worker; row < size; row += workers) { part.include(coordinates[row]); }
+    if (worker < size) { statistics->merge_atomically(part); }
+  }
+};
+
+/// Bounds of the rows. Stream: enqueues one kernel and waits for its result.
+template <int Dim, class Space>
+[[nodiscard]] Statistics<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
+                                            Execution<Space> const& exec)
+{
+  Statistics<Dim> const initial;
+  if (coordinates.capacity == 0) { return initial; }
+  auto statistics = upload(&initial, 1, exec);
+  auto const workers = std::min<std::int64_t>(coordinates.capacity, 4096);
+  for_each(workers, GatherBounds<Dim>{coordinates, workers, statistics.data()}, exec);
+  return download(statistics, exec)[0];
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/execution.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <mutex>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// The line that called; a default argument of cuda_check(), which so needs no macro.
+struct CallSite {
+  char const* file;
+  int line;
+  static constexpr CallSite here(char const* file = __builtin_FILE(), int line = __builtin_LINE())
+  {
+    return {file, line};
+  }
+};
+
+/// Throws cuda_error unless `status` is cudaSuccess, and clears the runtime's last error.
+inline void cuda_check(cudaError_t status, CallSite at = CallSite::here())
+{
+  if (status == cudaSuccess) { return; }
+  static_cast<void>(cudaGetLastError());
+  throw cuda_error{static_cast<int>(status), concat(at.file, ":", at.line, ": ", cudaGetErrorName(status),
+                                                    ": ", cudaGetErrorString(status))};
+}
+
+/// Makes `device` current while it lives.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device)
+  {
+    cuda_check(cudaGetDevice(&previous_));
+    if (device != previous_) {
+      cuda_check(cudaSetDevice(device));
+      changed_ = true;
+    }
+  }
+  DeviceGuard(DeviceGuard const&) = delete;
+  DeviceGuard& operator=(DeviceGuard const&) = delete;
+  ~DeviceGuard()
+  {
+    if (changed_) { static_cast<void>(cudaSetDevice(previous_)); }
+  }
+
+ private:
+  int previous_ = 0;
+  bool changed_ = false;
+};
+
+}  // namespace detail
+
+/// Device memory from a CUDA memory pool that keeps what it is given back (`cudaMallocFromPoolAsync`).
+///
+/// The pool lives as long as the resource; all its memory must have been given back by then.
+class PoolMemoryResource final : public MemoryResource {
+ public:
+  /// @throws cuda_error  there is no such device or it has no memory pools
+  explicit PoolMemoryResource(int device) : device_{device}
+  {
+    detail::DeviceGuard const guard{device};
+    cudaMemPoolProps properties{};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location.type = cudaMemLocationTypeDevice;
+    properties.location.id = device;
+    detail::cuda_check(cudaMemPoolCreate(&pool_, &properties));
+    auto keep = ~std::uint64_t{0};
+    detail::cuda_check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &keep));
+  }
+  PoolMemoryResource(PoolMemoryResource const&) = delete;
+  PoolMemoryResource& operator=(PoolMemoryResource const&) = delete;
+  ~PoolMemoryResource() override { static_cast<void>(cudaMemPoolDestroy(pool_)); }
+
+  [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
+  {
+    detail::DeviceGuard const guard{device_};
+    void* pointer = nullptr;
+    detail::cuda_check(cudaMallocFromPoolAsync(&pointer, bytes, pool_, stream));
+    return pointer;
+  }
+  void deallocate(void* pointer, std::size_t, StreamHandle stream) noexcept override
+  {
+    static_cast<void>(cudaFreeAsync(pointer, stream));
+  }
+
+  /// Largest number of bytes in use at one time since reset_peak().
+  [[nodiscard]] std::size_t peak_bytes() const
+  {
+    std::uint64_t bytes = 0;
+    detail::cuda_check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrUsedMemHigh, &bytes));
+    return static_cast<std::size_t>(bytes);
+  }
+  void reset_peak()
+  {
+    std::uint64_t zero = 0;
+    detail::cuda_check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrUsedMemHigh, &zero));
+  }
+  /// Gives memory that is not in use back to the system, down to `keep` bytes.
+  void trim(std::size_t keep = 0) { detail::cuda_check(cudaMemPoolTrimTo(pool_, keep)); }
+
+ private:
+  int device_;
+  cudaMemPool_t pool_ = nullptr;
+};
+
+namespace detail {
+
+/// The pool every Execution of `device` uses that was given no resource; made at first use and never
+/// destroyed, because buffers in static storage may give memory back after every other static is gone.
+inline MemoryResource* default_device_memory(int device)
+{
+  static std::mutex mutex;
+  static std::array<PoolMemoryResource*, 64> pools{};
+  expects(device >= 0 && device < 64, "Execution: device ", device, " is not supported");
+  std::lock_guard lock{mutex};
+  auto& pool = pools[static_cast<std::size_t>(device)];
+  if (pool == nullptr) { pool = new PoolMemoryResource{device}; }
+  return pool;
+}
+
+}  // namespace detail
+
+/// The device that is current at construction: work is enqueued on `stream` and runs in its order.
+template <>
+class Execution<Device> {
+ public:
+  using space = Device;
+
+  /// @param stream  a stream of the current device; the legacy default stream only when given as `nullptr`
+  /// @param memory  a stream-ordered resource of that device, which outlives the Execution; by default a pool
+  ///                shared by the process that keeps memory for reuse
+  /// @throws cuda_error  there is no device
+  explicit Execution(StreamHandle stream = nullptr, MemoryResource* memory = nullptr) : stream_{stream}
+  {
+    detail::cuda_check(cudaGetDevice(&device_));
+    memory_ = memory != nullptr ? memory : detail::default_device_memory(device_);
+  }
+
+  [[nodiscard]] StreamHandle stream() const noexcept { return stream_; }
+  [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
+  [[nodiscard]] int device() const noexcept { return device_; }
+
+  /// Blocks the calling thread until everything enqueued on the stream has finished.
+  void wait() const { detail::cuda_check(cudaStreamSynchronize(stream_)); }
+
+ private:
+  StreamHandle stream_ = nullptr;
+  MemoryResource* memory_ = nullptr;
+  int device_ = 0;
+};
+
+namespace detail {
+
+template <>
+struct Transfer<Device> {
+  static void copy(void* to, void const* from, std::size_t bytes, Execution<Device> const& exec)
+  {
+    async(to, from, bytes, cudaMemcpyDeviceToDevice, exec);
+  }
+  /// Pageable memory is staged before the call returns, so `from` may be reused; pinned memory is waited for.
+  static void from_host(void* to, void const* from, std::size_t bytes, Execution<Device> const& exec)
+  {
+    if (bytes == 0) { return; }
+    async(to, from, bytes, cudaMemcpyHostToDevice, exec);
+    exec.wait();
+  }
+  static void to_host(void* to, void const* from, std::size_t bytes, Execution<Device> const& exec)
+  {
+    async(to, from, bytes, cudaMemcpyDeviceToHost, exec);
+    exec.wait();
+  }
+  static void fill_bytes(void* to, unsigned char value, std::size_t bytes, Execution<Device> const& exec)
+  {
+    if (bytes == 0) { return; }
+    DeviceGuard const guard{exec.device()};
+    cuda_check(cudaMemsetAsync(to, value, bytes, exec.stream()));
+  }
+
+ private:
+  static void async(void* to, void const* from, std::size_t bytes, cudaMemcpyKind kind,
+                    Execution<Device> const& exec)
+  {
+    if (bytes == 0) { return; }
+    DeviceGuard const guard{exec.device()};
+    cuda_check(cudaMemcpyAsync(to, from, bytes, kind, exec.stream()));
+  }
+};
+
+/// Calls a CUB algorithm twice, as CUB asks: `call(nullptr, bytes)` for the workspace's size, then with it.
+/// Stream: enqueues what the algorithm enqueues; the workspace goes back in stream order.
+template <class Call>
+void with_workspace(Execution<Device> const& exec, Call const& call)
+{
+  DeviceGuard const guard{exec.device()};
+  std::size_t bytes = 0;
+  cuda_check(call(nullptr, bytes));
+  void* const workspace = exec.memory().allocate(bytes == 0 ? 1 : bytes, exec.stream());
+  cudaError_t const status = call(workspace, bytes);
+  exec.memory().deallocate(workspace, bytes == 0 ? 1 : bytes, exec.stream());
+  cuda_check(status);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

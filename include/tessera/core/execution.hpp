@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/core/memory_resource.hpp>
+#include <tessera/core/space.hpp>
+#include <tessera/core/thread_pool.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <thread>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Where and how work runs: passed last to everything that launches, allocates or copies.
+///
+/// `Execution<Device>` (core/execution.cuh) is a stream and a stream-ordered memory resource,
+/// `Execution<Host>` a set of threads and a memory resource. `Execution exec{stream};` means the device.
+/// Copies refer to the same threads, stream and resource; an Execution must not outlive the stream and the
+/// resource it was given.
+template <class Space = Device>
+class Execution {
+  static_assert(
+      std::is_void_v<Space>,
+      "Execution: include <tessera/core/execution.cuh> (or <tessera/tessera.cuh>) to run on the device");
+};
+
+/// Host memory from the C++ heap, aligned to 64 bytes.
+class HostMemoryResource final : public MemoryResource {
+ public:
+  [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle) override
+  {
+    return ::operator new (bytes, std::align_val_t{64});
+  }
+  void deallocate(void* pointer, std::size_t, StreamHandle) noexcept override
+  {
+    ::operator delete (pointer, std::align_val_t{64});
+  }
+};
+
+/// The host: runs at once, on `num_threads` threads, and has finished when a call returns.
+template <>
+class Execution<Host> {
+ public:
+  using space = Host;
+
+  /// All hardware threads and memory from the heap.
+  Execution() : Execution(static_cast<int>(std::thread::hardware_concurrency())) {}
+
+  /// @param num_threads  at least 1; results do not depend on it
+  explicit Execution(int num_threads, MemoryResource* memory = nullptr)
+      : pool_{std::make_shared<detail::ThreadPool>(num_threads < 1 ? 1 : num_threads)},
+        memory_{memory != nullptr ? memory : default_memory()}
+  {}
+
+  [[nodiscard]] StreamHandle stream() const noexcept { return nullptr; }
+  [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
+  [[nodiscard]] int num_threads() const noexcept { return pool_->num_threads(); }
+
+  /// Returns at once: host work has finished when the call that did it returned.
+  void wait() const noexcept {}
+
+  /// Calls `body(begin, end)` over pieces of at most `grain` indices covering [0, count), in parallel.
+  template <class Body>
+  void parallel_for(std::int64_t count, std::int64_t grain, Body const& body) const
+  {
+    pool_->for_each_piece(count, grain, body);
+  }
+
+ private:
+  static MemoryResource* default_memory()
+  {
+    static HostMemoryResource resource;
+    return &resource;
+  }
+
+  std::shared_ptr<detail::ThreadPool> pool_;
+  MemoryResource* memory_;
+};
+
+Execution(StreamHandle)->Execution<Device>;
+Execution(StreamHandle, MemoryResource*)->Execution<Device>;
+
+namespace detail {
+
+/// Moves bytes inside a space and between it and the host; specialised for each space.
+template <class Space>
+struct Transfer;
+
+template <>
+struct Transfer<Host> {
+  static void copy(void* to, void const* from, std::size_t bytes, Execution<Host> const&)
+  {
+    if (bytes > 0) { std::memmove(to, from, bytes); }
+  }
+  static void from_host(void* to, void const* from, std::size_t bytes, Execution<Host> const& exec)
+  {
+    copy(to, from, bytes, exec);
+  }
+  static void to_host(void* to, void const* from, std::size_t bytes, Execution<Host> const& exec)
+  {
+    copy(to, from, bytes, exec);
+  }
+  static void fill_bytes(void* to, unsigned char value, std::size_t bytes, Execution<Host> const&)
+  {
+    if (bytes > 0) { std::memset(to, value, bytes); }
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/core/host_device.hpp>
+
+#include <array>
+#include <initializer_list>
+
+namespace tessera {
+inline namespace v0 {
+
+/// `N` integers, one for each axis: sizes, strides, offsets. Usable in kernels, where std::array is not.
+///
+/// Converts from one integer (the same for every axis) and from a braced list of `N` or one.
+template <int N>
+struct IntArray {
+  static_assert(N >= 1, "IntArray: N must be at least 1");
+
+  IntArray() = default;
+
+  TESSERA_HOST_DEVICE constexpr IntArray(int all)  // NOLINT(google-explicit-constructor): `.stride(2)`
+  {
+    for (int i = 0; i < N; ++i) { values[i] = all; }
+  }
+
+  /// @throws invalid_argument  the list has neither one nor N entries
+  IntArray(std::initializer_list<int> list)
+  {
+    detail::expects(list.size() == 1 || list.size() == N, "expected 1 or ", N,
+                    " numbers, one for each axis, but got ", list.size(), ": ", detail::list(list));
+    for (int i = 0; i < N; ++i) { values[i] = list.begin()[list.size() == 1 ? 0 : i]; }
+  }
+
+  IntArray(std::array<int, N> const& from)  // NOLINT(google-explicit-constructor)
+  {
+    for (int i = 0; i < N; ++i) { values[i] = from[static_cast<std::size_t>(i)]; }
+  }
+
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int& operator[](int axis) { return values[axis]; }
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int operator[](int axis) const { return values[axis]; }
+
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int const* begin() const { return values; }
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int const* end() const { return values + N; }
+
+  [[nodiscard]] TESSERA_HOST_DEVICE friend constexpr bool operator==(IntArray const& a, IntArray const& b)
+  {
+    for (int i = 0; i < N; ++i) {
+      if (a.values[i] != b.values[i]) { return false; }
+    }
+    return true;
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE friend constexpr bool operator!=(IntArray const& a, IntArray const& b)
+  {
+    return !(a == b);
+  }
+
+  int values[N] = {};
+};
+
+/// Whether every axis holds `value`.
+template <int N>
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr bool all_equal(IntArray<N> const& array, int value)
+{
+  return array == IntArray<N>(value);
+}
+
+/// The smallest entry.
+template <int N>
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr int min_element(IntArray<N> const& array)
+{
+  int least = array[0];
+  for (int i = 1; i < N; ++i) { least = array[i] < least ? array[i] : least; }
+  return least;
+}
+
+namespace detail {
+
+/// floor(a / b) for b > 0, also for negative a.
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr int floor_div(int a, int b)
+{
+  int const quotient = a / b;
+  return quotient * b > a ? quotient - 1 : quotient;
+}
+
+/// ceil(a / b) for b > 0, also for negative a.
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr int ceil_div(int a, int b)
+{
+  return -floor_div(-a, b);
+}
+
+/// ceil(a / b) for counts.
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr long long ceil_div(long long a, long long b)
+{
+  return (a + b - 1) / b;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/execution.cuh>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Enqueues `kernel<<<grid, block, shared_bytes>>>(arguments...)` on the execution's stream and checks the
+/// launch; an empty grid enqueues nothing. Shared memory beyond 48 KB is asked for.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
+            Execution<Device> const& exec, Arguments const&... arguments)
+{
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
+  DeviceGuard const guard{exec.device()};
+  if (shared_bytes > 48 * 1024) {
+    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shared_bytes)));
+  }
+  kernel<<<grid, static_cast<unsigned>(block), shared_bytes, exec.stream()>>>(arguments...);
+  cuda_check(cudaGetLastError());
+}
+
+/// Blocks of `per_block` that cover `count`, at most `most`: kernels stride over the rest.
+[[nodiscard]] inline dim3 grid_for(std::int64_t count, int per_block, std::int64_t most = 1 << 20)
+{
+  return dim3(static_cast<unsigned>(std::min<std::int64_t>((count + per_block - 1) / per_block, most)));
+}
+
+/// First index of this thread in a grid-stride loop, and the step to its next one.
+[[nodiscard]] __device__ inline std::int64_t thread_index()
+{
+  return std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+}
+[[nodiscard]] __device__ inline std::int64_t num_grid_threads()
+{
+  return std::int64_t{gridDim.x} * blockDim.x;
+}
+
+/// Runs `body(i)` for i in [0, count), one thread each in a grid-stride loop.
+template <class Body>
+__global__ void __launch_bounds__(256) for_each_kernel(std::int64_t count, Body body)
+{
+  for (auto i = thread_index(); i < count; i += num_grid_threads()) { body(i); }
+}
+
+/// Enqueues `body(i)` for i in [0, count). `Body` is a struct with a `__device__ operator()(int64) const`: a
+/// lambda would ask every user to compile with `--extended-lambda`.
+/// Stream: enqueues one kernel, none for count 0; does not wait.
+template <class Body>
+void for_each(std::int64_t count, Body const& body, Execution<Device> const& exec)
+{
+  launch(for_each_kernel<Body>, grid_for(count, 256), 256, 0, exec, count, body);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

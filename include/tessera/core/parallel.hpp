@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/execution.hpp>
+#include <tessera/core/host_device.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Runs `body(i)` for i in [0, count) on the execution's threads; core/launch.cuh has the device's.
+///
+/// A step written as a functor over this is one source for both spaces.
+template <class Body>
+void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
+{
+  exec.parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) { body(i); }
+  });
+}
+
+/// Atomic compare-and-swap; returns what was there. Relaxed: results are read after the loop has ended.
+template <class T>
+TESSERA_HOST_DEVICE T atomic_compare_exchange(T* address, T expected, T desired)
+{
+#if defined(__CUDA_ARCH__)
+  return atomicCAS(address, expected, desired);
+#else
+  __atomic_compare_exchange_n(address, &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+#endif
+}
+
+/// Atomic minimum; integers only, so the result does not depend on the order.
+template <class T>
+TESSERA_HOST_DEVICE void atomic_minimum(T* address, T value)
+{
+#if defined(__CUDA_ARCH__)
+  atomicMin(address, value);
+#else
+  T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
+  while (value < seen &&
+         !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+#endif
+}
+
+/// Atomic maximum; integers only.
+template <class T>
+TESSERA_HOST_DEVICE void atomic_maximum(T* address, T value)
+{
+#if defined(__CUDA_ARCH__)
+  atomicMax(address, value);
+#else
+  T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
+  while (value > seen &&
+         !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+#endif
+}
+
+/// Atomic bitwise or.
+template <class T>
+TESSERA_HOST_DEVICE void atomic_or(T* address, T bits)
+{
+#if defined(__CUDA_ARCH__)
+  atomicOr(address, bits);
+#else
+  __atomic_fetch_or(address, bits, __ATOMIC_RELAXED);
+#endif
+}
+
+/// Atomic addition; returns what was there.
+template <class T>
+TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
+{
+#if defined(__CUDA_ARCH__)
+  return atomicAdd(address, value);
+#else
+  return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
+#endif
+}
+
+/// Sorting and scanning of one space; core/sort.cuh and core/scan.cuh have the device's, which are CUB's.
+template <class Space>
+struct Sort;
+template <class Space>
+struct Scan;
+
+template <>
+struct Sort<Host> {
+  /// Sorts `keys` [count] in place, ascending, by their lowest `bits` bits (all that are used).
+  template <class Key>
+  static void keys(Key* keys, std::int64_t count, int /*bits*/, Execution<Host> const&)
+  {
+    std::sort(keys, keys + count);
+  }
+
+  /// Sorts `keys` [count] and moves `values` [count] along, ascending; equal keys keep their order.
+  template <class Key, class Value>
+  static void pairs(Key* keys, Value* values, std::int64_t count, int /*bits*/, Execution<Host> const&)
+  {
+    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+    std::iota(order.begin(), order.end(), std::int64_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int64_t a, std::int64_t b) { return keys[a] < keys[b]; });
+    std::vector<Key> const old_keys(keys, keys + count);
+    std::vector<Value> const old_values(values, values + count);
+    for (std::int64_t i = 0; i < count; ++i) {
+      auto const from = static_cast<std::size_t>(order[static_cast<std::size_t>(i)]);
+      keys[i] = old_keys[from];
+      values[i] = old_values[from];
+    }
+  }
+};
+
+template <>
+struct Scan<Host> {
+  /// sums[i] = values[0] + ... + values[i - 1] for i in [0, count); `sums` may be `values`.
+  template <class T>
+  static void exclusive(T const* values, T* sums, std::int64_t count, Execution<Host> const&)
+  {
+    T sum{0};
+    for (std::int64_t i = 0; i < count; ++i) {
+      T const value = values[i];
+      sums[i] = sum;
+      sum = static_cast<T>(sum + value);
+    }
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

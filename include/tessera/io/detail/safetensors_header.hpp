@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/scalar.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/json.hpp>
+#include <tessera/io/raw_tensor.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Longest header, as in the format's own implementation.
+inline constexpr std::size_t max_safetensors_header = 100'000'000;
+
+/// A type of the format. Those without DType are known by their size, so that a file with them can be
+/// checked.
+struct SafetensorsType {
+  char const* name;
+  std::size_t bytes;
+  bool readable;
+  DType dtype;
+};
+
+inline constexpr SafetensorsType safetensors_types[] = {
+    {"F64", 8, true, DType::float64},    {"F32", 4, true, DType::float32},
+    {"F16", 2, true, DType::float16},    {"BF16", 2, true, DType::bfloat16},
+    {"I64", 8, true, DType::int64},      {"I32", 4, true, DType::int32},
+    {"I16", 2, true, DType::int16},      {"I8", 1, true, DType::int8},
+    {"U8", 1, true, DType::uint8},       {"BOOL", 1, true, DType::boolean},
+    {"U64", 8, false, DType::int64},     {"U32", 4, false, DType::int32},
+    {"U16", 2, false, DType::int16},     {"C64", 8, false, DType::int64},
+    {"F8_E4M3", 1, false, DType::uint8}, {"F8_E5M2", 1, false, DType::uint8},
+    {"F8_E8M0", 1, false, DType::uint8}};
+
+[[nodiscard]] inline SafetensorsType const* find_safetensors_type(std::string_view name) noexcept
+{
+  for (auto const& type : safetensors_types) {
+    if (name == type.name) { return &type; }
+  }
+  return nullptr;
+}
+
+[[nodiscard]] inline char const* safetensors_name_of(DType dtype) noexcept
+{
+  for (auto const& type : safetensors_types) {
+    if (type.readable && type.dtype == dtype) { return type.name; }
+  }
+  return "";
+}
+
+/// One tensor: its bytes are [begin, end) of the data after the header.
+struct SafetensorsEntry {
+  SafetensorsType const* type = nullptr;
+  std::vector<std::int64_t> shape;
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+struct SafetensorsHeader {
+  std::vector<std::string> names;  ///< in the order of the header
+  std::map<std::string, SafetensorsEntry> entries;
+  std::map<std::string, std::string> metadata;
+  std::size_t data_begin = 0;
+};
+
+/// The non-negative whole numbers of the array `key` of a tensor's description.
+[[nodiscard]] inline std::vector<std::int64_t> safetensors_numbers(Json const& description, char const* key,
+                                                                   std::string const& tensor,
+                                                                   FileContext const& file)
+{
+  auto const* const member = description.find(key);
+  auto const* const array = member != nullptr ? member->get<Json::Array>() : nullptr;
+  if (array == nullptr) { file.fail("tensor ", tensor, " has no list '", key, "'"); }
+  std::vector<std::int64_t> numbers;
+  numbers.reserve(array->size());
+  for (auto const& item : *array) {
+    auto const* const number = item.get<std::int64_t>();
+    if (number == nullptr || *number < 0) {
+      file.fail("tensor ", tensor, ": '", key, "' holds something other than whole numbers of at least 0");
+    }
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+[[nodiscard]] inline SafetensorsEntry parse_safetensors_entry(Json const& description,
+                                                              std::string const& tensor,
+                                                              std::size_t data_bytes, FileContext const& file)
+{
+  file.expects(description.get<Json::Object>() != nullptr, "tensor ", tensor,
+               " is not described by an object");
+  SafetensorsEntry entry;
+  auto const* const type = description.find("dtype");
+  auto const* const type_name = type != nullptr ? type->get<std::string>() : nullptr;
+  if (type_name == nullptr) { file.fail("tensor ", tensor, " has no text 'dtype'"); }
+  entry.type = find_safetensors_type(*type_name);
+  if (entry.type == nullptr) { file.fail("tensor ", tensor, " is of the unknown type ", quoted(*type_name)); }
+
+  entry.shape = safetensors_numbers(description, "shape", tensor, file);
+  auto const offsets = safetensors_numbers(description, "data_offsets", tensor, file);
+  if (offsets.size() != 2) { file.fail("tensor ", tensor, " has ", offsets.size(), " data_offsets, not 2"); }
+  auto const begin = static_cast<std::uint64_t>(offsets[0]);
+  auto const end = static_cast<std::uint64_t>(offsets[1]);
+  if (begin > end || end > data_bytes) {
+    file.fail("tensor ", tensor, " claims the bytes [", begin, ", ", end, ") of the ", data_bytes,
+              " bytes of data in the file");
+  }
+  entry.begin = static_cast<std::size_t>(begin);
+  entry.end = static_cast<std::size_t>(end);
+  std::size_t bytes = 0;
+  if (!count_bytes(entry.shape, entry.type->bytes, bytes)) {
+    file.fail("tensor ", tensor, " of ", entry.shape.size(),
+              " dimensions has more elements than can be counted");
+  }
+  if (bytes != end - begin) {
+    file.fail("tensor ", tensor, " of shape ", list(entry.shape), " and type ", entry.type->name, " needs ",
+              bytes, " bytes, but has ", end - begin);
+  }
+  return entry;
+}
+
+/// Throws unless the tensors' bytes, put in order, are exactly the data.
+inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t data_bytes,
+                                    FileContext const& file)
+{
+  using Named = std::pair<std::string const, SafetensorsEntry>;
+  std::vector<Named const*> order;
+  order.reserve(header.entries.size());
+  for (auto const& entry : header.entries) { order.push_back(&entry); }
+  std::sort(order.begin(), order.end(), [](Named const* a, Named const* b) {
+    return std::pair{a->second.begin, a->second.end} < std::pair{b->second.begin, b->second.end};
+  });
+  std::size_t covered = 0;
+  for (auto const* const entry : order) {
+    if (entry->second.begin != covered) {
+      file.fail("tensor ", quoted(entry->first), " begins at byte ", entry->second.begin, " of the data, ",
+                entry->second.begin < covered ? "inside" : "with a hole behind", " the tensor that ends at ",
+                covered);
+    }
+    covered = entry->second.end;
+  }
+  file.expects(covered == data_bytes, "holds ", data_bytes, " bytes of data, but its tensors only ", covered);
+}
+
+[[nodiscard]] inline SafetensorsHeader parse_safetensors(Bytes const& bytes, FileContext const& file)
+{
+  constexpr std::size_t prefix = 8;
+  file.expects(bytes.size() >= prefix, "holds ", bytes.size(),
+               " bytes; a safetensors file begins with 8 bytes that say how long its header is");
+  auto const length = load<std::uint64_t>(bytes.data());
+  file.expects(length <= max_safetensors_header, "claims a header of ", length, " bytes; at most ",
+               max_safetensors_header, " are read");
+  file.expects(length <= bytes.size() - prefix, "claims a header of ", length, " bytes, but only ",
+               bytes.size() - prefix, " follow");
+  std::string_view const text{reinterpret_cast<char const*>(bytes.data()) + prefix,
+                              static_cast<std::size_t>(length)};
+  file.expects(!text.empty() && text.front() == '{', "its header does not begin with '{'");
+
+  SafetensorsHeader header;
+  header.data_begin = prefix + text.size();
+  auto const data_bytes = bytes.size() - header.data_begin;
+  auto const json = parse_json(text, file);
+  auto const& members = *json.get<Json::Object>();
+  for (std::size_t i = 0; i < members.keys.size(); ++i) {
+    auto const& name = members.keys[i];
+    auto const& value = members.values[i];
+    if (name == "__metadata__") {
+      auto const* const texts = value.get<Json::Object>();
+      if (texts == nullptr) { file.fail("'__metadata__' is not an object"); }
+      for (std::size_t k = 0; k < texts->keys.size(); ++k) {
+        auto const* const entry = texts->values[k].get<std::string>();
+        if (entry == nullptr) {
+          file.fail("'__metadata__' entry ", quoted(texts->keys[k]), " is not a text");
+        }
+        header.metadata.emplace(texts->keys[k], *entry);
+      }
+      continue;
+    }
+    header.names.push_back(name);
+    header.entries.emplace(name, parse_safetensors_entry(value, quoted(name), data_bytes, file));
+  }
+  check_safetensors_cover(header, data_bytes, file);
+  return header;
+}
+
+/// The header's text, filled up with spaces to a multiple of 8 bytes.
+template <class NamedTensors>
+[[nodiscard]] std::string safetensors_header(NamedTensors const& tensors,
+                                             std::vector<std::size_t> const& begin,
+                                             std::map<std::string, std::string> const& metadata,
+                                             FileContext const& file)
+{
+  std::string text{"{"};
+  auto const separate = [&] {
+    if (text.back() != '{') { text += ','; }
+  };
+  if (!metadata.empty()) {
+    text += "\"__metadata__\":{";
+    for (auto const& [key, value] : metadata) {
+      separate();
+      text += json_quoted(key) + ':' + json_quoted(value);
+    }
+    text += '}';
+  }
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    auto const& [name, tensor] = tensors[i];
+    file.expects(name != "__metadata__", "a tensor cannot have the name '__metadata__'");
+    separate();
+    text += json_quoted(name) + ":{\"dtype\":\"" + safetensors_name_of(tensor.dtype) + "\",\"shape\":[";
+    for (std::size_t k = 0; k < tensor.shape.size(); ++k) {
+      text += (k == 0 ? "" : ",") + std::to_string(tensor.shape[k]);
+    }
+    text += "],\"data_offsets\":[" + std::to_string(begin[i]) + ',' +
+            std::to_string(begin[i] + tensor.num_bytes) + "]}";
+  }
+  text += '}';
+  while (text.size() % 8 != 0) { text += ' '; }
+  file.expects(text.size() <= max_safetensors_header, "its header would have ", text.size(),
+               " bytes; at most ", max_safetensors_header, " are allowed");
+  // Finds names that appear twice or are not UTF-8, and keeps the promise that we can read what we wrote.
+  static_cast<void>(parse_json(text, file));
+  return text;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

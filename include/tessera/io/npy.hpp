@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/core/scalar.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/npy_header.hpp>
+#include <tessera/io/raw_tensor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+
+/// The array of an npy file, in host memory, row-major whatever the order of the file was.
+struct NpyArray {
+  DType dtype = DType::float32;
+  std::vector<std::int64_t> shape;
+  std::vector<std::uint8_t> bytes;
+
+  /// A view, for to_float() and to_vector<T>(); it refers to this object.
+  [[nodiscard]] RawTensor tensor() const { return {dtype, shape, bytes.data(), bytes.size()}; }
+};
+
+namespace detail {
+
+/// Elements in column-major order (first index fastest) to row-major order.
+[[nodiscard]] inline Bytes to_row_major(std::uint8_t const* from, std::vector<std::int64_t> const& shape,
+                                        std::size_t element, std::size_t num_bytes)
+{
+  Bytes rows(num_bytes);
+  std::vector<std::size_t> index(shape.size(), 0);
+  for (std::size_t to = 0; to < num_bytes; to += element) {
+    std::size_t at = 0;
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+      at = at * static_cast<std::size_t>(shape[axis]) + index[axis];
+    }
+    std::memcpy(rows.data() + to, from + at * element, element);
+    for (std::size_t axis = shape.size(); axis-- > 0;) {
+      if (++index[axis] < static_cast<std::size_t>(shape[axis])) { break; }
+      index[axis] = 0;
+    }
+  }
+  return rows;
+}
+
+[[nodiscard]] inline NpyArray parse_npy(Bytes const& bytes, FileContext const& file)
+{
+  auto header = parse_npy_header(bytes, file);
+  std::size_t needed = 0;
+  if (!count_bytes(header.shape, size_of(header.dtype), needed)) {
+    file.fail("an array of ", header.shape.size(), " dimensions has more elements than can be counted");
+  }
+  auto const present = bytes.size() - header.data_begin;
+  if (needed != present) {
+    file.fail("an array of shape ", list(header.shape), " and type ", name_of(header.dtype), " needs ",
+              needed, " bytes of data, but the file has ", present);
+  }
+  auto const* const data = bytes.data() + header.data_begin;
+  NpyArray array{header.dtype, std::move(header.shape), {}};
+  if (header.fortran_order && array.shape.size() > 1) {
+    array.bytes = to_row_major(data, array.shape, size_of(array.dtype), needed);
+  } else {
+    array.bytes.assign(data, data + needed);
+  }
+  return array;
+}
+
+}  // namespace detail
+
+/// Reads an npy file (numpy.save), format version 1, 2 or 3.
+///
+/// Little-endian f8, f4, f2, i8, i4, i2 and i1, u1, bool. A file in Fortran order is transposed to rows.
+/// Big-endian, structured and object arrays are refused, and so is a file with bytes left over.
+/// @throws invalid_argument  the file cannot be read or is none of these
+/// Source: NumPy Enhancement Proposal 1.
+[[nodiscard]] inline NpyArray read_npy(std::string const& path)
+{
+  detail::FileContext const file{"read_npy", path};
+  return detail::parse_npy(detail::read_file(file), file);
+}
+
+/// Writes `tensor` as an npy file of version 1, row-major; the file takes its name when it is complete.
+///
+/// @throws invalid_argument  the tensor's bytes do not fit its shape; it is bfloat16, which NumPy lacks;
+///                           the file cannot be written
+inline void write_npy(std::string const& path, RawTensor const& tensor)
+{
+  detail::FileContext const file{"write_npy", path};
+  std::size_t bytes = 0;
+  bool const fits = detail::count_bytes(tensor.shape, size_of(tensor.dtype), bytes);
+  file.expects(fits && bytes == tensor.num_bytes && (bytes == 0 || tensor.bytes != nullptr),
+               "a tensor of shape ", detail::list(tensor.shape), " and type ", name_of(tensor.dtype),
+               " comes with ", tensor.num_bytes, " bytes");
+  file.expects(tensor.dtype != DType::bfloat16, "npy has no type for bfloat16");
+  std::string const header = detail::npy_header(tensor.dtype, tensor.shape, file);
+  detail::AtomicFile to{file};
+  to.write(header);
+  to.write(tensor.bytes, tensor.num_bytes);
+  to.commit();
+}
+
+}  // namespace v0
+}  // namespace tessera

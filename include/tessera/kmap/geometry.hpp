@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate.hpp>
+
+#include <climits>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Which coordinates a convolution writes.
+enum class ConvolutionKind : std::uint8_t {
+  submanifold,  ///< those it reads, in their order
+  strided,      ///< those the downsample policy names, in lexicographic order
+  transposed,   ///< those of the set that a strided convolution came from, in their order
+  generative,   ///< those its kernel reaches from the inputs, in lexicographic order
+};
+
+/// Kernel size, stride, padding and dilation of a convolution, one number an axis.
+template <int Dim>
+struct ConvolutionGeometry {
+  IntArray<Dim> kernel_size = IntArray<Dim>(3);
+  IntArray<Dim> stride = IntArray<Dim>(1);
+  IntArray<Dim> padding = IntArray<Dim>(0);
+  IntArray<Dim> dilation = IntArray<Dim>(1);
+
+  /// Number of kernel offsets.
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const
+  {
+    int product = 1;
+    for (int i = 0; i < Dim; ++i) { product *= kernel_size[i]; }
+    return product;
+  }
+};
+
+/// The offsets of a kernel, enumerated row-major: the last axis runs fastest, always.
+///
+/// Offset number k has one digit an axis, `d_i` in [0, size_i), and lies at `d_i * dilation_i - anchor_i`. An
+/// input `in` contributes to an output `out` under offset k when `in = stride * out + offset(k)` on every
+/// axis, in the same batch entry; so a larger digit reads a larger coordinate (cross-correlation, no flip).
+template <int Dim>
+struct KernelRegion {
+  IntArray<Dim> size = IntArray<Dim>(3);
+  IntArray<Dim> stride = IntArray<Dim>(1);
+  IntArray<Dim> dilation = IntArray<Dim>(1);
+  IntArray<Dim> anchor = IntArray<Dim>(0);
+
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const
+  {
+    int product = 1;
+    for (int i = 0; i < Dim; ++i) { product *= size[i]; }
+    return product;
+  }
+
+  /// The digits of offset number k.
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr IntArray<Dim> digits(int k) const
+  {
+    IntArray<Dim> result;
+    for (int i = Dim - 1; i >= 0; --i) {
+      result[i] = k % size[i];
+      k /= size[i];
+    }
+    return result;
+  }
+
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr IntArray<Dim> offset(int k) const
+  {
+    IntArray<Dim> result = digits(k);
+    for (int i = 0; i < Dim; ++i) { result[i] = result[i] * dilation[i] - anchor[i]; }
+    return result;
+  }
+
+  /// The offset that reads the output's own coordinate, or -1 when there is none.
+  [[nodiscard]] constexpr int centre() const
+  {
+    int k = 0;
+    for (int i = 0; i < Dim; ++i) {
+      if (stride[i] != 1 || anchor[i] % dilation[i] != 0 || anchor[i] / dilation[i] >= size[i]) { return -1; }
+      k = k * size[i] + anchor[i] / dilation[i];
+    }
+    return k;
+  }
+};
+
+namespace detail {
+
+/// Throws unless every number of the geometry can be meant; `who` begins the sentence.
+template <int Dim>
+void check_geometry(ConvolutionGeometry<Dim> const& geometry, char const* who)
+{
+  expects(min_element(geometry.kernel_size) >= 1, who, ": kernel size ", list(geometry.kernel_size),
+          " must be at least 1 on every axis");
+  expects(min_element(geometry.stride) >= 1, who, ": stride ", list(geometry.stride),
+          " must be at least 1 on every axis");
+  expects(min_element(geometry.dilation) >= 1, who, ": dilation ", list(geometry.dilation),
+          " must be at least 1 on every axis");
+  expects(min_element(geometry.padding) >= 0, who, ": padding ", list(geometry.padding),
+          " must not be negative");
+  std::int64_t volume = 1;
+  for (int i = 0; i < Dim; ++i) {
+    volume *= geometry.kernel_size[i];
+    expects(volume <= 1 << 20, who, ": kernel size ", list(geometry.kernel_size), " has more than ", 1 << 20,
+            " offsets");
+    auto const reach = std::int64_t{geometry.kernel_size[i] - 1} * geometry.dilation[i];
+    expects(reach <= 1 << 28 && geometry.padding[i] <= 1 << 28 && geometry.stride[i] <= 1 << 28, who,
+            ": kernel size ", geometry.kernel_size[i], ", dilation ", geometry.dilation[i], ", padding ",
+            geometry.padding[i], " and stride ", geometry.stride[i], " of axis ", i, " reach too far");
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/kmap/geometry.hpp>
+
+#include <type_traits>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Whose rules a coordinate set and its maps follow where libraries differ; docs/compatibility.md lists every
+/// difference.
+enum class Compat : std::uint8_t {
+  none,         ///< Tessera's own: nothing is lost, every option acts
+  torchsparse,  ///< TorchSparse 2.1's sets and maps, bit for bit
+};
+
+namespace compat {
+inline constexpr Compat none = Compat::none;
+inline constexpr Compat torchsparse = Compat::torchsparse;
+}  // namespace compat
+
+// --- kernel-map policies: where the kernel sits
+// -------------------------------------------------------------------
+
+/// spconv's geometry (default): a submanifold kernel is centred on odd axes and begins at the voxel on even
+/// ones; a strided kernel begins `padding` below `stride * out`.
+struct HashmapOnTheFly {
+  static constexpr char const* name = "hashmap_on_the_fly";
+
+  template <int Dim>
+  [[nodiscard]] static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind kind,
+                                            Compat compat)
+  {
+    if (kind != ConvolutionKind::submanifold) { return g.padding; }
+    bool const even_volume = g.volume() % 2 == 0;
+    IntArray<Dim> result;
+    for (int i = 0; i < Dim; ++i) {
+      bool const centred = compat == Compat::torchsparse ? !even_volume : g.kernel_size[i] % 2 == 1;
+      result[i] = centred ? (g.kernel_size[i] - 1) / 2 * g.dilation[i] : 0;
+    }
+    return result;
+  }
+};
+
+/// MinkowskiEngine's geometry: every kernel is centred, `anchor = (size - 1) / 2`, and padding has no
+/// meaning.
+struct Hashmap {
+  static constexpr char const* name = "hashmap";
+
+  template <int Dim>
+  [[nodiscard]] static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind, Compat)
+  {
+    IntArray<Dim> result;
+    for (int i = 0; i < Dim; ++i) { result[i] = (g.kernel_size[i] - 1) / 2 * g.dilation[i]; }
+    return result;
+  }
+};
+
+// --- downsample policies: which outputs a strided convolution has
+// --------------------------------------------------
+
+/// Every output that some input reaches under some offset (default; spconv's rule):
+/// `{ o : stride * o + d * dilation - anchor = in, 0 <= d < kernel size }`.
+struct SpconvDownsample {
+  static constexpr char const* name = "spconv";
+
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static int num_candidates(KernelRegion<Dim> const& region)
+  {
+    return region.volume();
+  }
+
+  /// The output that `in` reaches under candidate number `index`; false when it is not on the stride's
+  /// lattice.
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static bool candidate(KernelRegion<Dim> const& region,
+                                                          IntArray<Dim> const& in, int index,
+                                                          IntArray<Dim>& out)
+  {
+    auto const offset = region.offset(index);
+    for (int i = 0; i < Dim; ++i) {
+      int const scaled = in[i] - offset[i];
+      out[i] = detail::floor_div(scaled, region.stride[i]);
+      if (out[i] * region.stride[i] != scaled) { return false; }
+    }
+    return true;
+  }
+
+  /// Extent of the output grid: `floor((extent + 2 padding - dilation (size - 1) - 1) / stride) + 1`.
+  template <int Dim>
+  [[nodiscard]] static IntArray<Dim> output_extent(ConvolutionGeometry<Dim> const& g,
+                                                   IntArray<Dim> const& extent)
+  {
+    IntArray<Dim> result;
+    for (int i = 0; i < Dim; ++i) {
+      result[i] = detail::floor_div(extent[i] + 2 * g.padding[i] - g.dilation[i] * (g.kernel_size[i] - 1) - 1,
+                                    g.stride[i]) +
+                  1;
+    }
+    return result;
+  }
+};
+
+/// One output for each input, `o = floor(in / stride)`, whatever the kernel (MinkowskiEngine's rule).
+struct MinkowskiDownsample {
+  static constexpr char const* name = "minkowski";
+
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static int num_candidates(KernelRegion<Dim> const&)
+  {
+    return 1;
+  }
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static bool candidate(KernelRegion<Dim> const& region,
+                                                          IntArray<Dim> const& in, int, IntArray<Dim>& out)
+  {
+    for (int i = 0; i < Dim; ++i) { out[i] = detail::floor_div(in[i], region.stride[i]); }
+    return true;
+  }
+  /// `ceil(extent / stride)`
+  template <int Dim>
+  [[nodiscard]] static IntArray<Dim> output_extent(ConvolutionGeometry<Dim> const& g,
+                                                   IntArray<Dim> const& extent)
+  {
+    IntArray<Dim> result;
+    for (int i = 0; i < Dim; ++i) { result[i] = detail::ceil_div(extent[i], g.stride[i]); }
+    return result;
+  }
+};
+
+// --- what a policy must have
+// ---------------------------------------------------------------------------------------
+
+/// Whether P can stand in for HashmapOnTheFly: an empty type with `name` and `anchor(geometry, kind,
+/// compat)`.
+template <class P, class = void>
+struct is_kmap_policy : std::false_type {};
+template <class P>
+struct is_kmap_policy<P, std::void_t<decltype(P::name), decltype(P::anchor(ConvolutionGeometry<3>{},
+                                                                           ConvolutionKind{}, Compat{}))>>
+    : std::is_empty<P> {};
+
+/// Whether P can stand in for SpconvDownsample: an empty type with `name`, `num_candidates`, `candidate` and
+/// `output_extent`.
+template <class P, class = void>
+struct is_downsample_policy : std::false_type {};
+template <class P>
+struct is_downsample_policy<
+    P, std::void_t<decltype(P::name), decltype(P::num_candidates(KernelRegion<3>{})),
+                   decltype(P::candidate(KernelRegion<3>{}, IntArray<3>{}, 0, std::declval<IntArray<3>&>())),
+                   decltype(P::output_extent(ConvolutionGeometry<3>{}, IntArray<3>{}))>> : std::is_empty<P> {
+};
+
+}  // namespace v0
+}  // namespace tessera
