@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/core/scalar.hpp>
+#include <tessera/kmap/kernel_map.hpp>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+
+/// How float products are made: exactly, or by tensor cores from operands rounded to TF32 (10 bits of
+/// mantissa). Chosen explicitly, never by the hardware found; other scalars ignore it.
+enum class MathMode : std::uint8_t { exact, tf32 };
+
+/// What one convolution reads and writes; all pointers lie in the space it runs in.
+///
+/// `output[o, :] = bias + sum over k ascending, in = map.out_in(o, k) >= 0, of features[in, :] * weight[k, :,
+/// :]`
+template <class Scalar>
+struct ConvolutionArguments {
+  Scalar const* features = nullptr;  // [num_in, in_channels]
+  Scalar const* weight = nullptr;    // [volume, in_channels, out_channels]
+  Scalar const* bias = nullptr;      // [out_channels] or null
+  Scalar* output = nullptr;          // [num_out, out_channels]
+  int in_channels = 0;
+  int out_channels = 0;
+  MathMode math = MathMode::exact;
+};
+
+namespace detail {
+
+/// Throws unless the arguments can be meant.
+template <class Scalar>
+void check_arguments(ConvolutionArguments<Scalar> const& a, char const* who)
+{
+  static_assert(ScalarTraits<Scalar>::is_feature,
+                "convolution: Scalar must be float, double, __half or __nv_bfloat16 (include core/scalar.cuh "
+                "for the last two)");
+  expects(a.in_channels >= 1 && a.out_channels >= 1, who, ": ", a.in_channels, " -> ", a.out_channels,
+          " channels; both must be at least 1");
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/arguments.hpp>
+
+#include <type_traits>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
+/// conv/detail/convolution_device.cuh. Each specialisation has
+///   template <class TilePolicy, class Scalar> static void implicit_gemm(arguments, map, bool sort, int
+///   splits, exec); template <class Scalar> static void gather_scatter(arguments, map, exec); template <class
+///   Scalar> static void fetch_on_demand(arguments, map, exec);
+template <class Space>
+struct ConvolutionBackend {
+  static_assert(std::is_void_v<Space>,
+                "convolution: include <tessera/tessera.cuh> and compile with nvcc to run on the device");
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/backend.hpp>
+#include <tessera/kmap/policies.hpp>
+
+#include <type_traits>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Tile of the implicit-GEMM dataflow on the device: a block computes `Rows` output rows by `Channels` output
+/// channels, `Depth` input channels at a time with `Stages` steps in flight.
+///
+/// A policy is an empty type of compile-time constants; any empty type with the same members may stand in for
+/// it.
+template <int Rows, int Channels, int Depth, int Stages>
+struct Tile {
+  static_assert(Rows == 32 || Rows == 64 || Rows == 128, "Tile: Rows must be 32, 64 or 128");
+  static_assert(Channels >= 16 && Channels % 16 == 0 && Channels <= 256,
+                "Tile: Channels must be a multiple of 16 from 16 to 256");
+  static_assert(Depth >= 16 && Depth % 16 == 0 && Depth <= 128,
+                "Tile: Depth must be a multiple of 16 from 16 to 128");
+  static_assert(Stages >= 2 && Stages <= 8, "Tile: Stages must be 2 to 8");
+
+  static constexpr int rows = Rows;
+  static constexpr int channels = Channels;
+  static constexpr int depth = Depth;
+  static constexpr int stages = Stages;
+};
+
+/// The tile that conv/tuning.hpp names for the scalar and the channels.
+struct AutoTile {};
+
+/// Whether T can be the tile of an ImplicitGemm: AutoTile, or an empty type with Tile's members.
+template <class T, class = void>
+struct is_tile_policy : std::is_same<T, AutoTile> {};
+template <class T>
+struct is_tile_policy<
+    T, std::void_t<decltype(T::rows), decltype(T::channels), decltype(T::depth), decltype(T::stages)>>
+    : std::is_empty<T> {};
+
+// --- dataflows: how a convolution is carried out
+// --------------------------------------------------------------------
+
+/// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
+///
+/// @tparam Sort    tiles hold rows with like neighbours, so that fewer absent ones are multiplied
+/// @tparam Splits  the offsets are cut into so many parts, each sorted by itself and summed in order
+/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum a
+/// split, then those in order. The same bits on every run and for every order of the input rows.
+template <bool Sort, int Splits = 1, class TilePolicy = AutoTile>
+struct ImplicitGemm {
+  static_assert(Splits >= 1, "ImplicitGemm: Splits must be at least 1");
+  static_assert(
+      is_tile_policy<TilePolicy>::value,
+      "ImplicitGemm: TilePolicy must be AutoTile or an empty type with rows, channels, depth and stages");
+  static constexpr char const* name = "implicit_gemm";
+
+  template <class Scalar, class Space>
+  static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                      Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::template implicit_gemm<TilePolicy>(arguments, map, Sort, Splits, exec);
+  }
+};
+
+/// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
+struct GatherScatter {
+  static constexpr char const* name = "gather_scatter";
+
+  template <class Scalar, class Space>
+  static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                      Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::gather_scatter(arguments, map, exec);
+  }
+};
+
+/// For each offset: multiply rows as they are fetched and add to their outputs; offsets ascending, nothing is
+/// stored in between.
+struct FetchOnDemand {
+  static constexpr char const* name = "fetch_on_demand";
+
+  template <class Scalar, class Space>
+  static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                      Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::fetch_on_demand(arguments, map, exec);
+  }
+};
+
+namespace detail {
+template <int Mode>
+struct ConvModeOf {
+  static_assert(Mode >= 0 && Mode <= 2,
+                "ConvMode: Mode must be 0 (unsorted), 1 (sorted) or 2 (sorted, three splits)");
+};
+template <>
+struct ConvModeOf<0> {
+  using type = ImplicitGemm<false, 1>;
+};
+template <>
+struct ConvModeOf<1> {
+  using type = ImplicitGemm<true, 1>;
+};
+template <>
+struct ConvModeOf<2> {
+  using type = ImplicitGemm<true, 3>;
+};
+}  // namespace detail
+
+/// TorchSparse's conv modes: 0 unsorted, 1 sorted by neighbour mask (default), 2 sorted in three splits.
+template <int Mode>
+using ConvMode = typename detail::ConvModeOf<Mode>::type;
+
+/// Whether P can be the dataflow of a ConvPolicy: an empty type with `name` and
+/// `forward(ConvolutionArguments<Scalar> const&, KernelMap<Space>&, Execution<Space> const&)`.
+template <class P, class Scalar = float, class Space = Host, class = void>
+struct is_dataflow_policy : std::false_type {};
+template <class P, class Scalar, class Space>
+struct is_dataflow_policy<P, Scalar, Space,
+                          std::void_t<decltype(P::name), decltype(&P::template forward<Scalar, Space>)>>
+    : std::is_empty<P> {};
+
+/// The three choices of a convolution, made at compile time: how it is carried out, where its kernel sits and
+/// which outputs it has.
+template <class Mode = ConvMode<1>, class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample>
+struct ConvPolicy {
+  static_assert(
+      is_dataflow_policy<Mode>::value,
+      "ConvPolicy: Mode must be ConvMode<0|1|2>, ImplicitGemm, GatherScatter, FetchOnDemand or an empty type "
+      "with `name` and `forward(arguments, map, exec)`");
+  static_assert(is_kmap_policy<Kmap>::value,
+                "ConvPolicy: Kmap must be HashmapOnTheFly, Hashmap or an empty type with `name` and "
+                "`anchor(geometry, kind, compat)`");
+  static_assert(
+      is_downsample_policy<Downsample>::value,
+      "ConvPolicy: Downsample must be SpconvDownsample, MinkowskiDownsample or an empty type with `name`, "
+      "`num_candidates`, `candidate` and `output_extent`");
+  using dataflow = Mode;
+  using kmap = Kmap;
+  using downsample = Downsample;
+};
+
+/// Chosen at run time: by the layer's ConvConfig where it has one, else by the calling thread's
+/// (conv/config.hpp).
+struct RuntimePolicy {};
+
+}  // namespace v0
+}  // namespace tessera
