@@ -1,0 +1,38 @@
+# cmake -DROOT=<source tree> -P layers.cmake
+#
+# A header includes only its own stage and earlier ones. The headers directly in include/tessera/ may include all.
+
+set(stages core points coords hash kmap tensor conv nn autograd models plan io)
+
+file(GLOB_RECURSE headers RELATIVE ${ROOT}/include/tessera ${ROOT}/include/tessera/*)
+set(faults "")
+foreach(header IN LISTS headers)
+  if(NOT header MATCHES "^([a-z_]+)/")
+    continue()
+  endif()
+  list(FIND stages ${CMAKE_MATCH_1} own)
+  if(own EQUAL -1)
+    string(APPEND faults "  ${header}: ${CMAKE_MATCH_1}/ is no stage\n")
+    continue()
+  endif()
+  file(READ ${ROOT}/include/tessera/${header} text)
+  string(REGEX MATCHALL "#[ \t]*include[ \t]*[<\"][^>\"\n]+[>\"]" includes "${text}")
+  foreach(include IN LISTS includes)
+    if(include MATCHES "\"")
+      string(APPEND faults "  ${header}: ${include}: write <tessera/...>\n")
+    elseif(include MATCHES "<tessera/([^/>]+)/")
+      list(FIND stages ${CMAKE_MATCH_1} other)
+      if(other EQUAL -1 OR other GREATER own)
+        string(APPEND faults "  ${header}: ${include}: ${CMAKE_MATCH_1} comes later\n")
+      endif()
+    elseif(include MATCHES "<tessera/")
+      string(APPEND faults "  ${header}: ${include}: this includes every stage\n")
+    endif()
+  endforeach()
+endforeach()
+
+list(LENGTH headers count)
+if(faults OR count EQUAL 0)
+  message(FATAL_ERROR "layers: ${count} headers read; the order is ${stages}\n${faults}")
+endif()
+message("layers: ${count} headers read")

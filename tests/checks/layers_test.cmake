@@ -1,0 +1,11 @@
+set(check layers)
+include(${CMAKE_CURRENT_LIST_DIR}/fault_test.cmake)
+
+expect(PASS include/tessera/kmap/a.hpp "#include <tessera/kmap/b.hpp>\n#include <tessera/core/error.hpp>\n")
+expect(PASS include/tessera/kmap/detail/a.cuh "#include <tessera/hash/detail/b.hpp>\n#include <vector>\n")
+expect(PASS include/tessera/tessera.hpp "#include <tessera/io/npy.hpp>\n#include <tessera/core/error.hpp>\n")
+expect("kmap comes later" include/tessera/hash/a.hpp "#include <tessera/kmap/b.hpp>\n")
+expect("kmap comes later" include/tessera/hash/detail/a.cuh "#pragma once\n\n#  include <tessera/kmap/detail/b.cuh>\n")
+expect("every stage" include/tessera/io/a.hpp "#include <tessera/tessera.hpp>\n")
+expect("write <tessera" include/tessera/io/a.hpp "#include \"b.hpp\"\n")
+expect("utilities/ is no stage" include/tessera/utilities/a.hpp "\n")

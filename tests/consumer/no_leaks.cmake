@@ -1,0 +1,41 @@
+# Included by each consumer: checks that the library gives a project an include path, a language level and threads, and
+# changes nothing else. note_settings() comes before the library, expect_no_leaks() after it.
+
+set(settings BUILD_TESTING CMAKE_BUILD_TYPE CMAKE_CUDA_ARCHITECTURES CMAKE_CUDA_FLAGS CMAKE_CXX_FLAGS
+             CMAKE_CXX_STANDARD CMAKE_EXPORT_COMPILE_COMMANDS CMAKE_MODULE_PATH)
+
+macro(note_settings)
+  foreach(name IN LISTS settings)
+    set(noted_${name} "${${name}}")
+  endforeach()
+endmacro()
+
+function(expect_property property expected)
+  get_target_property(value tessera::tessera ${property})
+  if(NOT value)
+    set(value "")
+  endif()
+  if(NOT value MATCHES "^${expected}$")
+    message(SEND_ERROR "tessera::tessera has ${property} \"${value}\", expected \"${expected}\"")
+  endif()
+endfunction()
+
+function(expect_no_leaks)
+  expect_property(INTERFACE_COMPILE_OPTIONS "")
+  expect_property(INTERFACE_COMPILE_DEFINITIONS "")
+  expect_property(INTERFACE_LINK_OPTIONS "")
+  expect_property(INTERFACE_SOURCES "")
+  expect_property(INTERFACE_COMPILE_FEATURES "cxx_std_17")
+  expect_property(INTERFACE_LINK_LIBRARIES "Threads::Threads")
+  expect_property(INTERFACE_INCLUDE_DIRECTORIES "[^;]*/include>?")
+  foreach(name IN LISTS settings)
+    if(NOT "${${name}}" STREQUAL "${noted_${name}}")
+      message(SEND_ERROR "the library changed ${name} from \"${noted_${name}}\" to \"${${name}}\"")
+    endif()
+  endforeach()
+  foreach(name tessera_dev test_main test_headers doctest::doctest)
+    if(TARGET ${name})
+      message(SEND_ERROR "the library brings the target ${name}")
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace test {
+
+/// Folder of recorded data: the environment variable TESSERA_TEST_DATA, else `../shared` beside the source
+/// tree.
+std::string data_root();
+
+/// Path of a recorded file, or nothing where it is absent.
+inline std::optional<std::string> find_data(std::string const& relative)
+{
+  auto const path = std::filesystem::path{data_root()} / relative;
+  std::error_code none;
+  if (!std::filesystem::exists(path, none)) { return std::nullopt; }
+  return path.string();
+}
+
+/// As find_data(), but an absent file counts the running test case as skipped:
+/// `auto const file = test::data_file("golden/kmaps.safetensors"); if (!file) { return; }`
+std::optional<std::string> data_file(std::string const& relative);
+
+}  // namespace test
