@@ -11,4 +11,7 @@ using Bits = std::uint32_t;
 using Bits = std::uint64_t;
 #endif
 
-Bits bits_of(float value) { return tessera::detail::bit_cast<Bits>(value); }
+Bits bits_of(float value)
+{
+  return tessera::detail::bit_cast<Bits>(value);
+}
