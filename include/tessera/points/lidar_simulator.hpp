@@ -174,8 +174,8 @@ inline void check(LidarOptions const& o)
 
   auto const street = detail::street_of(options);
   auto const pose = detail::pose_on(street, options, frame);
-  detail::Columns const columns{detail::solids_around(street, pose, options.max_range),
-                                options.azimuth_steps};
+  detail::AzimuthColumns const columns{detail::solids_around(street, pose, options.max_range),
+                                       options.azimuth_steps};
   double const cos_yaw = std::cos(pose.yaw);
   double const sin_yaw = std::sin(pose.yaw);
   auto const exact = [](double value) { return std::floor(value * 0x1p30 + 0.5) * 0x1p-30; };
@@ -203,10 +203,10 @@ inline void check(LidarOptions const& o)
       for (auto const index : columns.column(step)) {
         auto const& seen = columns[index];
         if (seen.near >= range) { break; }
-        auto const hit = detail::cross(seen.solid, d);
+        auto const hit = detail::cross_solid(seen.solid, d);
         if (hit.leave < hit.enter || hit.enter >= range) { continue; }
         double t = hit.enter;
-        if (seen.solid.shape == detail::Shape::ellipsoid) {  // leaves: the ray ends somewhere inside
+        if (seen.solid.shape == detail::SolidShape::ellipsoid) {  // leaves: the ray ends somewhere inside
           if (random.chance(seen.solid.loss)) { continue; }
           double const depth = random.uniform();
           t += depth * depth * (hit.leave - hit.enter);
@@ -236,7 +236,7 @@ inline void check(LidarOptions const& o)
       double const reflectivity = on_ground ? 0.35 : met->reflectivity;
       double const returned = reflectivity * (0.3 + 0.7 * incidence) + 0.03 * random.bell();
       double const weak = range / options.max_range * (1.0 - std::min(1.0, 2.0 * returned));
-      double const glass = !on_ground && met->shape == detail::Shape::box ? met->loss : 0.0;
+      double const glass = !on_ground && met->shape == detail::SolidShape::box ? met->loss : 0.0;
       double const lost = std::max({options.drop_rate, glass, weak * weak});
       if (random.chance(lost)) { continue; }
 

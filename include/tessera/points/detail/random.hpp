@@ -10,7 +10,7 @@ inline namespace v0 {
 namespace detail {
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection whose outputs look unrelated.
-[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) noexcept
+[[nodiscard]] constexpr std::uint64_t splitmix64(std::uint64_t x) noexcept
 {
   x += 0x9e3779b97f4a7c15U;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
@@ -24,13 +24,13 @@ namespace detail {
 class Random {
  public:
   explicit Random(std::uint64_t seed, std::uint64_t stream = 0, std::uint64_t index = 0) noexcept
-      : state_{mix(seed + mix(stream + mix(index)))}
+      : state_{splitmix64(seed + splitmix64(stream + splitmix64(index)))}
   {}
 
   [[nodiscard]] std::uint64_t next() noexcept
   {
     state_ += 0x9e3779b97f4a7c15U;
-    return mix(state_);
+    return splitmix64(state_);
   }
 
   /// In [0, 1), a multiple of 2^-53.

@@ -23,7 +23,7 @@ struct Crossing {
 };
 
 /// The part of the ray `t * direction`, t > 0, within [low, high] along one axis.
-inline bool clip(double from, double along, double half, double& enter, double& leave, bool& moved)
+inline bool clip_ray(double from, double along, double half, double& enter, double& leave, bool& moved)
 {
   moved = false;
   if (along == 0.0) { return std::fabs(from) <= half; }
@@ -39,7 +39,7 @@ inline bool clip(double from, double along, double half, double& enter, double& 
 }
 
 /// The crossing of the ray from the origin in `direction` (length 1) with `solid`.
-[[nodiscard]] inline Crossing cross(Solid const& solid, Vec3 const& direction)
+[[nodiscard]] inline Crossing cross_solid(Solid const& solid, Vec3 const& direction)
 {
   double const c = solid.cos_yaw;
   double const s = solid.sin_yaw;
@@ -49,15 +49,15 @@ inline bool clip(double from, double along, double half, double& enter, double& 
                -solid.centre[2]};
   Crossing hit{0.0, 1e9, 0.0};
   bool moved = false;
-  if (solid.shape == Shape::box) {
+  if (solid.shape == SolidShape::box) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
-      if (!clip(o[axis], d[axis], solid.half[axis], hit.enter, hit.leave, moved)) { return {}; }
+      if (!clip_ray(o[axis], d[axis], solid.half[axis], hit.enter, hit.leave, moved)) { return {}; }
       if (moved) { hit.incidence = std::fabs(d[axis]); }
     }
     return hit;
   }
   // |o + t d| = 1 in units of the half extents; an upright cylinder leaves z out.
-  bool const upright = solid.shape == Shape::cylinder;
+  bool const upright = solid.shape == SolidShape::cylinder;
   double a = 0.0;
   double b = 0.0;
   double e = -1.0;
@@ -76,7 +76,7 @@ inline bool clip(double from, double along, double half, double& enter, double& 
   hit.incidence = std::min(1.0, std::sqrt(root / a) / std::sqrt(1.0 + std::fabs(e)));
   if (hit.enter < 0.0) { hit.enter = 0.0; }
   if (upright) {
-    if (!clip(o[2], d[2], solid.half[2], hit.enter, hit.leave, moved)) { return {}; }
+    if (!clip_ray(o[2], d[2], solid.half[2], hit.enter, hit.leave, moved)) { return {}; }
     if (moved) { hit.incidence = std::fabs(d[2]); }
   }
   return hit;
@@ -89,9 +89,9 @@ struct SeenSolid {
 };
 
 /// For every azimuth column the solids that a ray of it can meet, nearest first.
-class Columns {
+class AzimuthColumns {
  public:
-  Columns(std::vector<SeenSolid> solids, int steps)
+  AzimuthColumns(std::vector<SeenSolid> solids, int steps)
       : solids_{std::move(solids)}, columns_(static_cast<std::size_t>(steps))
   {
     constexpr double pi = 3.141592653589793;

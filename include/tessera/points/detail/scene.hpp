@@ -15,12 +15,12 @@ namespace detail {
 
 using Vec3 = std::array<double, 3>;
 
-enum class Shape : std::uint8_t { box, cylinder, ellipsoid };
+enum class SolidShape : std::uint8_t { box, cylinder, ellipsoid };
 
 /// A solid of the scene. `half` are its half extents along its own axes, which are turned by the
 /// yaw about z; a cylinder stands upright with radius half[0].
 struct Solid {
-  Shape shape = Shape::box;
+  SolidShape shape = SolidShape::box;
   Vec3 centre{};
   Vec3 half{};
   double cos_yaw = 1.0;
@@ -84,7 +84,7 @@ class Street {
   void append_box(double x, double y, double z0, Vec3 size, double yaw, std::int32_t label,
                   double reflectivity, std::vector<Solid>& solids, double loss = 0.0) const
   {
-    solids.push_back({Shape::box,
+    solids.push_back({SolidShape::box,
                       {x, y, z0 + size[2] / 2},
                       {size[0] / 2, size[1] / 2, size[2] / 2},
                       std::cos(yaw),
@@ -98,7 +98,7 @@ class Street {
                        double reflectivity, std::vector<Solid>& solids) const
   {
     double const z0 = height(x, y) - 0.1;
-    solids.push_back({Shape::cylinder,
+    solids.push_back({SolidShape::cylinder,
                       {x, y, z0 + tall / 2},
                       {radius, radius, tall / 2},
                       1.0,
@@ -112,7 +112,7 @@ class Street {
                      std::vector<Solid>& solids) const
   {
     double const yaw = random.uniform(0.0, 3.0);
-    solids.push_back({Shape::ellipsoid,
+    solids.push_back({SolidShape::ellipsoid,
                       {x, y, z},
                       half,
                       std::cos(yaw),
