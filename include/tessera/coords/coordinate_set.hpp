@@ -174,6 +174,11 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordina
                     " is negative; columns are (batch, x, y, ...)");
     box = found.box();
   }
+  for (int i = 0; i < Dim && !box.empty(); ++i) {
+    detail::expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i],
+                    " to ", box.upper[i], " on axis ", i,
+                    " exceed 2^30, beyond which offsets would overflow");
+  }
   auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
   return set.shared();
 }

@@ -17,6 +17,8 @@ inline namespace v0 {
 /// used and marks an empty slot.
 template <int Dim, class Key>
 struct KeyPacking {
+  using KeyType = Key;
+
   CoordinateBox<Dim> box;
   int bits[Dim] = {};
 

@@ -60,9 +60,7 @@ class CoordinateTable {
   CoordinateTable(CoordinateSet<Dim, Space> const& set, Execution<Space> const& exec)
   {
     detail::with_packing(set.box(), [&](auto const& packing) {
-      using Packing = std::decay_t<decltype(packing)>;
-      using Key = std::conditional_t<std::is_same_v<Packing, KeyPacking<Dim, std::uint32_t>>, std::uint32_t,
-                                     std::uint64_t>;
+      using Key = typename std::decay_t<decltype(packing)>::KeyType;
       detail::HashTable<Key, Space> table{set.capacity(), exec};
       detail::for_each(set.capacity(),
                        detail::InsertRows<Dim, Key>{set.view(), {packing, table.ref()}, set.errors()}, exec);

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/hash/coordinate_table.hpp>
+#include <tessera/kmap/policies.hpp>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Generative convolutions: the children `q = stride * in + (size / 2 - d) * dilation` of each input
+/// (TorchSparse's order of offsets for odd kernels, and a child of its own parent for even ones).
+struct GenerativeUpsample {
+  static constexpr char const* name = "generative";
+
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static int num_candidates(KernelRegion<Dim> const& region)
+  {
+    return region.volume();
+  }
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static bool candidate(KernelRegion<Dim> const& region,
+                                                          IntArray<Dim> const& in, int index,
+                                                          IntArray<Dim>& out)
+  {
+    auto const digits = region.digits(index);
+    for (int i = 0; i < Dim; ++i) {
+      out[i] = region.stride[i] * in[i] + (region.size[i] / 2 - digits[i]) * region.dilation[i];
+    }
+    return true;
+  }
+};
+
+/// What happens to a candidate outside the bounds.
+enum class AtBorder : std::uint8_t { drop, clamp };
+
+/// Candidates of every input, each kept once: the first thread to enter its key appends it to `keys`.
+template <int Dim, class Key, class Downsample>
+struct CollectOutputs {
+  CoordinateView<Dim> inputs;
+  KernelRegion<Dim> region;
+  KeyPacking<Dim, Key> packing;  // of the outputs' box
+  HashTableRef<Key> seen;
+  Key* keys;  // [capacity]
+  std::int64_t capacity;
+  Statistics<Dim>* statistics;  // [1]
+  std::uint32_t const* frame_errors;
+  AtBorder border;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
+    auto const candidates = Downsample::num_candidates(region);
+    auto const row = i / candidates;
+    if (row >= inputs.size()) { return; }
+    auto const in = inputs[row];
+    Coordinate<Dim> out;
+    out.batch = in.batch;
+    if (!Downsample::candidate(region, in.position, static_cast<int>(i - row * candidates), out.position)) {
+      return;
+    }
+    if (border == AtBorder::clamp) {
+      for (int axis = 0; axis < Dim; ++axis) {
+        auto& p = out.position[axis];
+        p = p < packing.box.lower[axis] ? packing.box.lower[axis] : p;
+        p = p > packing.box.upper[axis] ? packing.box.upper[axis] : p;
+      }
+    }
+    if (!packing.contains(out)) { return; }
+    auto const key = packing.pack(out);
+    if (seen.insert(key, 0)) { return; }
+    auto const place = atomic_add(&statistics->count, std::int32_t{1});
+    if (place < capacity) { keys[place] = key; }
+  }
+};
+
+/// Worker w of `workers` takes the bounds of the keys w, w + workers, ... that were collected.
+template <int Dim, class Key>
+struct BoundsOfKeys {
+  KeyPacking<Dim, Key> packing;
+  Key const* keys;
+  std::int64_t workers;
+  Statistics<Dim>* statistics;  // [1]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
+  {
+    Statistics<Dim> part;
+    std::int64_t const count = statistics->count;
+    for (auto i = worker; i < count; i += workers) { part.include(packing.unpack(keys[i])); }
+    if (worker < count) { statistics->merge_atomically(part); }
+  }
+};
+
+template <int Dim, class Key>
+struct UnpackKeys {
+  KeyPacking<Dim, Key> packing;
+  Key const* keys;        // [count]
+  Coordinate<Dim>* rows;  // [count]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { rows[i] = packing.unpack(keys[i]); }
+};
+
+/// Bounds that every candidate of an input in `box` respects, in 64 bits, cut to what int32 holds.
+template <int Dim, class Downsample>
+[[nodiscard]] CoordinateBox<Dim> reachable_box(KernelRegion<Dim> const& region, CoordinateBox<Dim> const& box)
+{
+  CoordinateBox<Dim> result = box;
+  if (box.empty()) { return result; }
+  for (int i = 0; i < Dim; ++i) {
+    std::int64_t const stride = region.stride[i];
+    std::int64_t const reach = std::int64_t{region.size[i] - 1} * region.dilation[i];
+    std::int64_t lower = 0;
+    std::int64_t upper = 0;
+    if constexpr (std::is_same_v<Downsample, GenerativeUpsample>) {
+      lower = box.lower[i] * stride - reach;
+      upper = box.upper[i] * stride + reach;
+    } else {
+      // also for policies of users: a candidate lies within the kernel's reach of in / stride
+      lower = (box.lower[i] + region.anchor[i] - reach) / stride - 2;
+      upper = (box.upper[i] + region.anchor[i]) / stride + 2;
+    }
+    expects(lower >= INT_MIN && upper <= INT_MAX, "convolution: output coordinates ", lower, " to ", upper,
+            " on axis ", i, " do not fit 32 bits");
+    result.lower[i] = static_cast<int>(lower);
+    result.upper[i] = static_cast<int>(upper);
+  }
+  return result;
+}
+
+/// An upper limit of the number of different outputs.
+template <int Dim, class Downsample>
+[[nodiscard]] std::int64_t most_outputs(KernelRegion<Dim> const& region, std::int64_t num_in,
+                                        CoordinateBox<Dim> const& out_box)
+{
+  std::int64_t each = Downsample::num_candidates(region);
+  if constexpr (std::is_same_v<Downsample, SpconvDownsample>) {
+    each = 1;  // of `size` digits an axis, those of one residue modulo the stride lie on its lattice
+    for (int i = 0; i < Dim; ++i) {
+      int step = region.stride[i];  // stride / gcd(stride, dilation)
+      for (int a = region.stride[i], b = region.dilation[i]; b != 0;) {
+        int const rest = a % b;
+        a = b;
+        b = rest;
+        step = region.stride[i] / a;
+      }
+      each *= ceil_div(region.size[i], step);
+    }
+  }
+  std::int64_t cells = out_box.batches;
+  for (int i = 0; i < Dim && cells <= num_in * each; ++i) {
+    cells = out_box.extent(i) <= 0 ? 0 : cells * out_box.extent(i);
+  }
+  return std::min(num_in * each, cells);
+}
+
+}  // namespace detail
+
+/// The set of outputs that `Downsample` names for the inputs of `set`, cut to `bounds`, as a further set of
+/// the frame.
+///
+/// Rows are lexicographic (batch, x, y, ...). Not cached: kernel_map() is.
+/// @param bounds  positions outside are dropped (or clamped, `border`); without bounds nothing is lost
+/// @throws invalid_argument  output coordinates do not fit 32 bits or their keys 63; errors in the rows of
+/// `set`
+///
+/// Cost: one table entry and one sort key an output, one candidate an input and offset.
+/// Stream: enqueues a fill and two kernels, waits once for the number of outputs, then a sort and a
+/// kernel. Determinism: same input, in any row order: same set.
+template <class Downsample, int Dim, class Space>
+[[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(CoordinateSet<Dim, Space>& set,
+                                                              KernelRegion<Dim> const& region,
+                                                              std::optional<CoordinateBox<Dim>> const& bounds,
+                                                              detail::AtBorder border,
+                                                              CoordinateSetOptions<Dim> const& options,
+                                                              Execution<Space> const& exec)
+{
+  auto box = detail::reachable_box<Dim, Downsample>(region, set.box());
+  if (bounds) {
+    for (int i = 0; i < Dim; ++i) {
+      box.lower[i] =
+          border == detail::AtBorder::clamp ? bounds->lower[i] : std::max(box.lower[i], bounds->lower[i]);
+      box.upper[i] =
+          border == detail::AtBorder::clamp ? bounds->upper[i] : std::min(box.upper[i], bounds->upper[i]);
+    }
+  }
+  auto const most = box.empty() ? 0 : detail::most_outputs<Dim, Downsample>(region, set.num_rows(), box);
+  if (most == 0) {
+    return set.derive(Buffer<Coordinate<Dim>, Space>{0, exec}, CoordinateBox<Dim>{}, options);
+  }
+  detail::expects(most <= INT_MAX, "convolution: up to ", most, " outputs are more than row indices hold");
+
+  return detail::with_packing(box, [&](auto const& packing) {
+    using Key = typename std::decay_t<decltype(packing)>::KeyType;
+    detail::HashTable<Key, Space> seen{most, exec};
+    Buffer<Key, Space> keys{most, exec};
+    detail::Statistics<Dim> found;
+    auto statistics = upload(&found, 1, exec);
+    detail::for_each(
+        set.capacity() * Downsample::num_candidates(region),
+        detail::CollectOutputs<Dim, Key, Downsample>{set.view(), region, packing, seen.ref(), keys.data(),
+                                                     most, statistics.data(), set.errors(), border},
+        exec);
+    auto const workers = std::min<std::int64_t>(most, 4096);
+    detail::for_each(workers,
+                     detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);
+    found = download(statistics, exec)[0];
+    detail::report(found.errors);
+    Buffer<Coordinate<Dim>, Space> rows{found.count, exec};
+    detail::Sort<Space>::keys(keys.data(), found.count, detail::key_bits(box), exec);
+    detail::for_each(found.count, detail::UnpackKeys<Dim, Key>{packing, keys.data(), rows.data()}, exec);
+    auto tight = found.box();
+    tight.batches = set.box().batches;
+    return set.derive(std::move(rows), tight, options);
+  });
+}
+
+}  // namespace v0
+}  // namespace tessera
