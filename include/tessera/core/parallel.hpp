@@ -14,7 +14,12 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Runs `body(i)` for i in [0, count) on the execution's threads; core/launch.cuh has the device's.
+/// On the device; core/launch.cuh has the body. Declared here so that headers of both spaces find it
+/// whichever is included first.
+template <class Body>
+void for_each(std::int64_t count, Body const& body, Execution<Device> const& exec);
+
+/// Runs `body(i)` for i in [0, count) on the execution's threads.
 ///
 /// A step written as a functor over this is one source for both spaces.
 template <class Body>

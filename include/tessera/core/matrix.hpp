@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/buffer.hpp>
+
+#include <cstdint>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+
+/// A row-major matrix in somebody else's memory.
+template <class T>
+struct MatrixView {
+  T* data = nullptr;  // [rows, columns]
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+
+  MatrixView() = default;
+  MatrixView(T* first, std::int64_t num_rows, std::int64_t num_columns)
+      : data{first}, rows{num_rows}, columns{num_columns}
+  {}
+  /// A view to read from one to write to.
+  template <class U, class = std::enable_if_t<std::is_same_v<U const, T>>>
+  MatrixView(MatrixView<U> const& other)  // NOLINT(google-explicit-constructor)
+      : data{other.data}, rows{other.rows}, columns{other.columns}
+  {}
+
+  [[nodiscard]] std::int64_t size() const noexcept { return rows * columns; }
+};
+
+/// A row-major matrix [rows, columns] that owns its memory; moves, never copies.
+template <class T, class Space>
+class Matrix {
+ public:
+  Matrix() = default;
+
+  /// Uninitialised. @throws invalid_argument  a negative number of rows or columns
+  Matrix(std::int64_t rows, std::int64_t columns, Execution<Space> const& exec)
+      : rows_{rows}, columns_{columns}, buffer_{checked_size(rows, columns), exec}
+  {}
+  /// Takes `buffer` of rows * columns elements.
+  Matrix(Buffer<T, Space>&& buffer, std::int64_t rows, std::int64_t columns)
+      : rows_{rows}, columns_{columns}, buffer_{std::move(buffer)}
+  {
+    detail::expects(buffer_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
+                    " does not have the ", buffer_.size(), " elements given");
+  }
+
+  [[nodiscard]] T* data() noexcept { return buffer_.data(); }
+  [[nodiscard]] T const* data() const noexcept { return buffer_.data(); }
+  [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
+  [[nodiscard]] std::int64_t columns() const noexcept { return columns_; }
+  [[nodiscard]] std::int64_t size() const noexcept { return buffer_.size(); }
+  [[nodiscard]] MatrixView<T> view() noexcept { return {data(), rows_, columns_}; }
+  [[nodiscard]] MatrixView<T const> view() const noexcept { return {data(), rows_, columns_}; }
+  operator MatrixView<T const>() const noexcept { return view(); }  // NOLINT(google-explicit-constructor)
+
+ private:
+  static std::int64_t checked_size(std::int64_t rows, std::int64_t columns)
+  {
+    detail::expects(rows >= 0 && columns >= 0 && (columns == 0 || rows <= INT64_MAX / columns),
+                    "Matrix: ", rows, " x ", columns, " elements cannot be allocated");
+    return rows * columns;
+  }
+
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
+  Buffer<T, Space> buffer_;
+};
+
+/// A matrix in `Space` with the elements of a host vector, row-major.
+/// Stream: enqueues one copy; waits only as long as it reads `from`.
+template <class T, class Space>
+[[nodiscard]] Matrix<T, Space> upload_matrix(std::vector<T> const& from, std::int64_t columns,
+                                             Execution<Space> const& exec)
+{
+  detail::expects(columns >= 1 && static_cast<std::int64_t>(from.size()) % columns == 0,
+                  "upload_matrix: ", from.size(), " elements do not make rows of ", columns);
+  auto const rows = static_cast<std::int64_t>(from.size()) / columns;
+  return Matrix<T, Space>{upload(from, exec), rows, columns};
+}
+
+}  // namespace v0
+}  // namespace tessera

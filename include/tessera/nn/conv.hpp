@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/convolution.hpp>
+#include <tessera/nn/initialize.hpp>
+#include <tessera/nn/module.hpp>
+
+#include <cmath>
+#include <optional>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+/// Options of a convolution layer: `ConvOptions<3>(32, 64, 3).stride(2).bias(true)`.
+template <int Dim>
+struct ConvOptions {
+  /// @throws invalid_argument  channels or kernel size below 1
+  ConvOptions(int in, int out, IntArray<Dim> kernel_size) : in_channels{in}, out_channels{out}
+  {
+    geometry.kernel_size = kernel_size;
+  }
+
+  ConvOptions& stride(IntArray<Dim> value) { return geometry.stride = value, *this; }
+  /// Ignored by submanifold layers, which are centred (see the kmap policies).
+  ConvOptions& padding(IntArray<Dim> value) { return geometry.padding = value, *this; }
+  ConvOptions& dilation(IntArray<Dim> value) { return geometry.dilation = value, *this; }
+  ConvOptions& bias(bool value) { return has_bias = value, *this; }
+  /// Back onto the coordinates that a strided layer of the same kernel size, stride and dilation came from.
+  ConvOptions& transposed(bool value = true) { return is_transposed = value, *this; }
+  /// Onto new coordinates: every one that the kernel reaches.
+  ConvOptions& generative(bool value = true) { return is_generative = value, *this; }
+  /// Run-time choices of this layer; without them those of the calling thread (set_conv_mode(), ...).
+  ConvOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  /// Seed of the initial values.
+  ConvOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+
+  /// Submanifold when every stride is 1, unless transposed or generative.
+  [[nodiscard]] ConvolutionKind kind() const
+  {
+    if (is_generative) { return ConvolutionKind::generative; }
+    if (is_transposed) { return ConvolutionKind::transposed; }
+    return all_equal(geometry.stride, 1) ? ConvolutionKind::submanifold : ConvolutionKind::strided;
+  }
+
+  int in_channels;
+  int out_channels;
+  ConvolutionGeometry<Dim> geometry;
+  bool has_bias = false;
+  bool is_transposed = false;
+  bool is_generative = false;
+  std::optional<ConvConfig> conv_config;
+  std::uint64_t initial_seed = 0;
+};
+
+/// Sparse convolution with its weight: submanifold, strided, transposed or generative, by its options.
+///
+/// Parameters: `kernel` [volume, in_channels, out_channels], or [in_channels, out_channels] where size and
+/// stride are 1 (as TorchSparse stores it); `bias` [out_channels] if asked for. Initial values are uniform in
+/// `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed layer
+/// (TorchSparse).
+///
+/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile
+/// time
+template <int Dim, class Scalar, class Policy = RuntimePolicy, class Space = Device>
+class Conv final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  /// @throws invalid_argument  channels, kernel size, stride or dilation below 1, padding below 0
+  /// Stream: enqueues the upload of the initial values.
+  Conv(ConvOptions<Dim> const& options, Execution<Space> const& exec) : options_{options}
+  {
+    detail::check_geometry(options.geometry, "Conv");
+    detail::expects(options.in_channels >= 1 && options.out_channels >= 1, "Conv: ", options.in_channels,
+                    " -> ", options.out_channels, " channels; both must be at least 1");
+    auto const volume = options.geometry.volume();
+    bool const pointwise = volume == 1 && all_equal(options.geometry.stride, 1);
+    std::vector<std::int64_t> shape{options.in_channels, options.out_channels};
+    if (!pointwise) { shape.insert(shape.begin(), volume); }
+    kernel_ = Parameter<Scalar, Space>{shape, exec};
+    auto const channels = options.is_transposed ? options.out_channels : options.in_channels;
+    auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
+    detail::fill_uniform(kernel_, bound, options.initial_seed, exec);
+    std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
+    this->register_parameter("kernel", ParameterRole::kernel, kernel_, ScalarTraits<Scalar>::dtype, size);
+    if (options.has_bias) {
+      bias_ = Parameter<Scalar, Space>{{options.out_channels}, exec};
+      detail::fill_uniform(bias_, bound, options.initial_seed + 1, exec);
+      this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
+    }
+  }
+
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    detail::expects(x.channels() == options_.in_channels, "Conv: the tensor has ", x.channels(),
+                    " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
+    auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
+    auto const config = options_.conv_config ? *options_.conv_config : thread_conv_config();
+    if constexpr (std::is_same_v<Policy, RuntimePolicy>) {
+      return convolution(x, kernel_.data(), bias, options_.out_channels, options_.kind(), options_.geometry,
+                         config, exec);
+    } else {
+      return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
+                                 options_.geometry, config.math, config.compat, exec);
+    }
+  }
+
+  [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }
+  [[nodiscard]] ConvOptions<Dim> const& options() const noexcept { return options_; }
+  [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept { return kernel_; }
+  [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
+
+ private:
+  ConvOptions<Dim> options_;
+  Parameter<Scalar, Space> kernel_;
+  Parameter<Scalar, Space> bias_;
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/scalar.hpp>
+#include <tessera/nn/parameter.hpp>
+
+#include <cstdint>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every platform.
+[[nodiscard]] inline std::uint64_t next_random(std::uint64_t& state) noexcept
+{
+  std::uint64_t z = (state += 0x9e3779b97f4a7c15ULL);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+
+/// Uniform values in [-bound, bound), the same for a seed in every space and scalar up to rounding.
+template <class T, class Space>
+void fill_uniform(nn::Parameter<T, Space>& parameter, double bound, std::uint64_t seed,
+                  Execution<Space> const& exec)
+{
+  std::vector<T> values(static_cast<std::size_t>(parameter.size()));
+  std::uint64_t state = seed * 0x2545f4914f6cdd1dULL + 0x1234567ULL;
+  for (auto& value : values) {
+    auto const unit = static_cast<double>(next_random(state) >> 11) * 0x1.0p-53;
+    value = static_cast<T>(static_cast<float>((2 * unit - 1) * bound));
+  }
+  Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+}
+
+/// One value everywhere.
+template <class T, class Space>
+void fill_constant(nn::Parameter<T, Space>& parameter, double constant, Execution<Space> const& exec)
+{
+  std::vector<T> const values(static_cast<std::size_t>(parameter.size()),
+                              static_cast<T>(static_cast<float>(constant)));
+  Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/scalar.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+/// What a parameter is for: layouts of checkpoints treat them differently.
+enum class ParameterRole : std::uint8_t {
+  kernel,  ///< weight of a sparse convolution, [volume, in, out] (or [in, out] for a 1x1x1 one of stride 1)
+  weight,  ///< any other weight: of a norm [channels], of a linear layer [out, in]
+  bias,    ///< [channels]
+  buffer,  ///< a running statistic, not trained
+};
+
+/// A parameter: values in one space with a shape. Moves, never copies.
+template <class T, class Space>
+class Parameter {
+ public:
+  Parameter() = default;
+  Parameter(std::vector<std::int64_t> shape, Execution<Space> const& exec) : shape_{std::move(shape)}
+  {
+    std::int64_t size = 1;
+    for (auto const extent : shape_) { size *= extent; }
+    values_ = Buffer<T, Space>{size, exec};
+  }
+
+  [[nodiscard]] T* data() noexcept { return values_.data(); }
+  [[nodiscard]] T const* data() const noexcept { return values_.data(); }
+  [[nodiscard]] std::int64_t size() const noexcept { return values_.size(); }
+  [[nodiscard]] std::vector<std::int64_t> const& shape() const noexcept { return shape_; }
+
+ private:
+  std::vector<std::int64_t> shape_;
+  Buffer<T, Space> values_;
+};
+
+/// A parameter seen without its scalar type, as a checkpoint sees it.
+struct ParameterView {
+  std::string name;  ///< as in a PyTorch state_dict, e.g. "stage1.0.net.0.kernel"
+  ParameterRole role;
+  DType dtype;
+  std::vector<std::int64_t> shape;
+  std::vector<int> kernel_size;  ///< of a kernel, one number an axis; else empty
+  void* data;                    ///< in the module's space
+  std::int64_t size;             ///< elements
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/matrix.hpp>
+#include <tessera/core/scalar.hpp>
+
+#include <memory>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Features on the voxels of a coordinate set: row i of the features belongs to row i of the coordinates.
+///
+/// A value that is cheap to copy: copies share coordinates and features, neither of which ever changes.
+/// Layers make new tensors; layers that keep the coordinates share the set and with it every map.
+///
+/// @tparam Dim     1 to 6 spatial axes
+/// @tparam Scalar  float, double, __half or __nv_bfloat16
+/// @tparam Space   Device (default) or Host
+template <int Dim, class Scalar, class Space = Device>
+class SparseTensor {
+  static_assert(Dim >= 1 && Dim <= 6, "SparseTensor: Dim must be 1 to 6");
+  static_assert(
+      ScalarTraits<Scalar>::is_feature,
+      "SparseTensor: Scalar must be float, double, __half or __nv_bfloat16 (include core/scalar.cuh)");
+  static_assert(is_space<Space>::value, "SparseTensor: Space must be Host or Device");
+
+ public:
+  static constexpr int dim = Dim;
+  using scalar = Scalar;
+  using space = Space;
+
+  /// No voxels, no channels; to be assigned to.
+  SparseTensor() = default;
+
+  /// A tensor from coordinates and features in `Space`, both copied.
+  ///
+  /// | name        | shape                | memory | holds                                                  |
+  /// |-------------|----------------------|--------|--------------------------------------------------------|
+  /// | coordinates | [num_rows, 1 + Dim]  | Space  | (batch, x, y, ...) int32, rows unique                  |
+  /// | features    | [num_rows, channels] | Space  | any values; NaN flows through                          |
+  ///
+  /// @throws invalid_argument  the numbers of rows differ, columns are not 1 + Dim, or what
+  /// make_coordinate_set() says Cost: two copies. Stream: as make_coordinate_set().
+  SparseTensor(MatrixView<std::int32_t const> coordinates, MatrixView<Scalar const> features,
+               Execution<Space> const& exec, CoordinateSetOptions<Dim> const& options = {})
+  {
+    detail::expects(coordinates.columns == Dim + 1, "SparseTensor: coordinates have ", coordinates.columns,
+                    " columns but ", Dim, " dimensions need ", Dim + 1, " (batch first)");
+    detail::expects(coordinates.rows == features.rows, "SparseTensor: ", coordinates.rows,
+                    " coordinates but ", features.rows, " rows of features");
+    coordinates_ = make_coordinate_set<Dim>(coordinates.data, coordinates.rows, options, exec);
+    features_ = std::make_shared<Matrix<Scalar, Space>>(copy(features.data, features.size(), exec),
+                                                        features.rows, features.columns);
+  }
+
+  /// A tensor on the voxels of `coordinates`; takes `features` [num_rows, channels].
+  /// @throws invalid_argument  the numbers of rows differ
+  SparseTensor(CoordinateSetPointer<Dim, Space> coordinates, Matrix<Scalar, Space>&& features)
+      : coordinates_{std::move(coordinates)},
+        features_{std::make_shared<Matrix<Scalar, Space>>(std::move(features))}
+  {
+    detail::expects(coordinates_ != nullptr, "SparseTensor: no coordinates");
+    detail::expects(coordinates_->num_rows() == features_->rows(), "SparseTensor: ", coordinates_->num_rows(),
+                    " coordinates but ", features_->rows(), " rows of features");
+  }
+
+  [[nodiscard]] std::int64_t num_rows() const noexcept { return coordinates_ ? coordinates_->num_rows() : 0; }
+  [[nodiscard]] int channels() const noexcept
+  {
+    return features_ ? static_cast<int>(features_->columns()) : 0;
+  }
+
+  /// [num_rows, channels] in `Space`.
+  [[nodiscard]] MatrixView<Scalar const> features() const noexcept
+  {
+    return features_ ? std::as_const(*features_).view() : MatrixView<Scalar const>{};
+  }
+  [[nodiscard]] CoordinateSetPointer<Dim, Space> const& coordinates() const noexcept { return coordinates_; }
+  [[nodiscard]] IntArray<Dim> tensor_stride() const
+  {
+    return coordinates_ ? coordinates_->tensor_stride() : IntArray<Dim>(1);
+  }
+
+  /// The same voxels with other features.
+  [[nodiscard]] SparseTensor with_features(Matrix<Scalar, Space>&& features) const
+  {
+    return SparseTensor{coordinates_, std::move(features)};
+  }
+
+  /// Features on the host, row-major. Stream: waits; reports errors in the coordinates too (see
+  /// CoordinateSet::check()).
+  [[nodiscard]] std::vector<Scalar> features_on_host(Execution<Space> const& exec) const
+  {
+    if (!coordinates_) { return {}; }
+    auto result = download(features_->data(), features_->size(), exec);
+    coordinates_->check(exec);
+    return result;
+  }
+  /// Coordinates on the host. Stream: waits; reports errors in the coordinates too.
+  [[nodiscard]] std::vector<Coordinate<Dim>> coordinates_on_host(Execution<Space> const& exec) const
+  {
+    if (!coordinates_) { return {}; }
+    auto result = download(coordinates_->data(), coordinates_->num_rows(), exec);
+    coordinates_->check(exec);
+    return result;
+  }
+
+ private:
+  CoordinateSetPointer<Dim, Space> coordinates_;
+  std::shared_ptr<Matrix<Scalar, Space>> features_;
+};
+
+namespace detail {
+
+/// Throws unless both tensors stand on one coordinate set, which is how their rows are known to agree.
+template <int Dim, class A, class B, class Space>
+void expect_same_voxels(SparseTensor<Dim, A, Space> const& a, SparseTensor<Dim, B, Space> const& b,
+                        char const* who)
+{
+  expects(a.coordinates() == b.coordinates(), who, ": the tensors have different coordinate sets (",
+          a.num_rows(), " and ", b.num_rows(), " rows at tensor strides ", list(a.tensor_stride()), " and ",
+          list(b.tensor_stride()), ")");
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
