@@ -22,7 +22,7 @@
 #define TESSERA_TEST_SPACES ::tessera::Host
 #endif
 
-// Short names in the titles of test cases: `"...<Host>"`, `"...<Device>"`; `-tc=*<Device>*` picks the latter.
+// Short names in the titles of test cases: `"...<Host>"`, `"...<Device>"`; `-tc=*Device>*` picks the latter.
 #ifdef TYPE_TO_STRING_AS
 TYPE_TO_STRING_AS("Host", ::tessera::Host);
 TYPE_TO_STRING_AS("Device", ::tessera::Device);

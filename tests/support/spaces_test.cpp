@@ -16,7 +16,7 @@ TEST_CASE_TEMPLATE("spaces: a template's title ends with its space", Space, TESS
 {
   if (test::skipped<Space>()) { return; }
   std::string const title = doctest::getContextOptions()->currentTest->m_name;
-  std::string const ending = std::string{"<"} + Space::name + ">";
+  std::string const ending = std::string{Space::name} + ">";
   REQUIRE(title.size() > ending.size());
   CHECK(title.substr(title.size() - ending.size()) == ending);
 }

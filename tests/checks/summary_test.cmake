@@ -1,0 +1,38 @@
+# cmake -DAWK=<program> -DSCRATCH=<folder> -P summary_test.cmake
+#
+# What tests/support/summary.awk makes of what ctest prints.
+
+if(NOT AWK)
+  message("skipped: awk is not installed")
+  return()
+endif()
+
+function(expect line status)
+  string(JOIN "\n" log ${ARGN} "")
+  file(WRITE ${SCRATCH}/log "${log}")
+  execute_process(COMMAND ${AWK} -f ${CMAKE_CURRENT_LIST_DIR}/../support/summary.awk ${SCRATCH}/log
+                  OUTPUT_VARIABLE answer RESULT_VARIABLE result)
+  if(NOT answer MATCHES "(^|\n)${line}\n$" OR NOT result EQUAL status)
+    message(SEND_ERROR "expected ${status} and \"${line}\", got ${result} and\n${answer}\nof\n${log}")
+  endif()
+endfunction()
+
+set(unit "      Start  1: unit.core" "1: skipped: a: no device" "1: 5 passed, 0 failed, 2 skipped")
+set(unit_failed "      Start  1: unit.core" "1: 5 passed, 3 failed, 2 skipped")
+set(end "1/2 Test  #1: unit.core ....   Passed    0.01 sec")
+set(end_failed "1/2 Test  #1: unit.core ....***Failed    0.01 sec")
+set(other "      Start 12: layers" "12: 9 passed, 9 failed, 9 skipped")
+
+expect("5 passed, 0 failed, 2 skipped" 0 ${unit} ${end})
+expect("5 passed, 3 failed, 2 skipped" 1 ${unit_failed} ${end_failed})
+expect("5 passed, 3 failed, 2 skipped" 1 ${unit_failed} ${end})
+expect("5 passed, 1 failed, 2 skipped" 1 ${unit} ${end_failed})  # dies after its last line
+expect("0 passed, 1 failed, 0 skipped" 1 "      Start  1: unit.core" "1/2 Test  #1: unit.core ...***Exception: SegFault  1 sec")
+expect("0 passed, 1 failed, 0 skipped" 1 "      Start  1: unit.core" ${end})  # ran no case
+expect("5 passed, 1 failed, 2 skipped" 1 ${unit} ${end} "      Start  2: unit.conv" "2: [doctest] cut off")
+expect("6 passed, 0 failed, 2 skipped" 0 ${unit} ${other} ${end} "2/2 Test #12: layers ...   Passed    0.20 sec")
+expect("5 passed, 1 failed, 2 skipped" 1 ${unit} ${other} ${end} "2/2 Test #12: layers ...***Failed    0.20 sec")
+expect("5 passed, 1 failed, 2 skipped" 1 ${unit} ${other} ${end} "2/2 Test #12: layers ...***Not Run   0.00 sec")
+expect("5 passed, 0 failed, 3 skipped" 0 ${unit} ${other} ${end} "2/2 Test #12: layers ...***Skipped   0.20 sec")
+expect("0 passed, 0 failed, 1 skipped" 1 ${other} "2/2 Test #12: layers ...***Skipped   0.20 sec")
+expect("0 passed, 0 failed, 0 skipped" 1 "No tests were found!!!")
