@@ -25,10 +25,12 @@ inline namespace v0 {
 /// resource it was given.
 template <class Space = Device>
 class Execution {
-  static_assert(
-      std::is_void_v<Space>,
-      "Execution: include <tessera/core/execution.cuh> (or <tessera/tessera.cuh>) to run on the device");
+  static_assert(is_space<Space>::value, "Execution: Space must be Host or Device");
 };
+
+/// On the device; core/execution.cuh has the definition and needs the CUDA runtime.
+template <>
+class Execution<Device>;
 
 /// Host memory from the C++ heap, aligned to 64 bytes.
 class HostMemoryResource final : public MemoryResource {

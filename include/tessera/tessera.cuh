@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// Everything, for nvcc: the device's side of each stage, then what both spaces share.
+
+#include <tessera/core/execution.cuh>
+#include <tessera/core/launch.cuh>
+#include <tessera/core/scalar.cuh>
+#include <tessera/core/scan.cuh>
+#include <tessera/core/sort.cuh>
+//
+#include <tessera/tessera.hpp>

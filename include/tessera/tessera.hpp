@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// Everything that needs no CUDA compiler, in the order of the data flow. Include single stages to compile faster.
+
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/error.hpp>
+#include <tessera/core/execution.hpp>
+#include <tessera/core/int_array.hpp>
+#include <tessera/core/matrix.hpp>
+#include <tessera/core/scalar.hpp>
+#include <tessera/core/version.hpp>
+//
+#include <tessera/points/lidar_simulator.hpp>
+#include <tessera/points/point_cloud.hpp>
+//
+#include <tessera/coords/coordinate_set.hpp>
+//
+#include <tessera/hash/coordinate_table.hpp>
+//
+#include <tessera/kmap/build.hpp>
+#include <tessera/kmap/pair_list.hpp>
+//
+#include <tessera/tensor/sparse_tensor.hpp>
+//
+#include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/convolution_host.hpp>
+//
+#include <tessera/nn/conv.hpp>
+#include <tessera/nn/module.hpp>
