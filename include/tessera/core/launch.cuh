@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/execution.cuh>
+#include <tessera/core/parallel.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -53,8 +54,8 @@ __global__ void __launch_bounds__(256) for_each_kernel(std::int64_t count, Body 
 /// Enqueues `body(i)` for i in [0, count). `Body` is a struct with a `__device__ operator()(int64) const`: a
 /// lambda would ask every user to compile with `--extended-lambda`.
 /// Stream: enqueues one kernel, none for count 0; does not wait.
-template <class Body>
-void for_each(std::int64_t count, Body const& body, Execution<Device> const& exec)
+template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int>>
+void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec)
 {
   launch(for_each_kernel<Body>, grid_for(count, 256), 256, 0, exec, count, body);
 }

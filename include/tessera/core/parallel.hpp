@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 namespace tessera {
@@ -15,9 +16,10 @@ inline namespace v0 {
 namespace detail {
 
 /// On the device; core/launch.cuh has the body. Declared here so that headers of both spaces find it
-/// whichever is included first.
-template <class Body>
-void for_each(std::int64_t count, Body const& body, Execution<Device> const& exec);
+/// whichever is included first, and with a deduced space, because a host-only build cannot complete
+/// Execution<Device> to see that it does not fit.
+template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
+void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec);
 
 /// Runs `body(i)` for i in [0, count) on the execution's threads.
 ///
