@@ -58,7 +58,7 @@ class Safetensors {
   {
     auto const& entry = find(name);
     if (!entry.type->readable) {
-      file_.fail("tensor ", detail::quoted(name), " is of type ", entry.type->name,
+      file_.fail("tensor ", detail::in_quotes(name), " is of type ", entry.type->name,
                  ", which is not supported");
     }
     return {entry.type->dtype, entry.shape, bytes_.data() + header_.data_begin + entry.begin,
@@ -86,7 +86,7 @@ class Safetensors {
   {
     auto const found = tensor(name);
     if (found.dtype != detail::dtype_of<T>()) {
-      file_.fail("tensor ", detail::quoted(name), " holds ", name_of(found.dtype), ", not ",
+      file_.fail("tensor ", detail::in_quotes(name), " holds ", name_of(found.dtype), ", not ",
                  name_of(detail::dtype_of<T>()));
     }
     return to_vector<T>(found);
@@ -102,7 +102,7 @@ class Safetensors {
   {
     auto const found = header_.entries.find(name);
     if (found == header_.entries.end()) {
-      file_.fail("holds no tensor ", detail::quoted(name), " among its ", header_.names.size());
+      file_.fail("holds no tensor ", detail::in_quotes(name), " among its ", header_.names.size());
     }
     return found->second;
   }
@@ -137,7 +137,7 @@ inline void write_safetensors(std::string const& path, std::vector<NamedTensor> 
     std::size_t bytes = 0;
     bool const fits = detail::count_bytes(tensor.shape, size_of(tensor.dtype), bytes);
     file.expects(fits && bytes == tensor.num_bytes && (bytes == 0 || tensor.bytes != nullptr), "tensor ",
-                 detail::quoted(name), " of shape ", detail::list(tensor.shape), " and type ",
+                 detail::in_quotes(name), " of shape ", detail::list(tensor.shape), " and type ",
                  name_of(tensor.dtype), " comes with ", tensor.num_bytes, " bytes");
     begin[i] = end;
     end += bytes;

@@ -33,7 +33,7 @@ using Bytes = std::vector<std::uint8_t>;
 inline constexpr std::uintmax_t max_file_bytes = std::uintmax_t{1} << 36;
 
 /// Text from a file as it may stand in an error sentence: in quotes, printable, of bounded length.
-[[nodiscard]] inline std::string quoted(std::string_view text)
+[[nodiscard]] inline std::string in_quotes(std::string_view text)
 {
   constexpr std::size_t longest = 96;
   constexpr char const* digits = "0123456789abcdef";
@@ -75,7 +75,7 @@ class FileContext {
 
 /// A little-endian number at an address of any alignment.
 template <class T>
-[[nodiscard]] T load(std::uint8_t const* from) noexcept
+[[nodiscard]] T load_bytes(std::uint8_t const* from) noexcept
 {
   static_assert(std::is_trivially_copyable_v<T>, "load: T must be trivially copyable");
   T value;

@@ -158,7 +158,7 @@ class JsonParser {
     std::vector<std::string_view> sorted(members.keys.begin(), members.keys.end());
     std::sort(sorted.begin(), sorted.end());
     auto const twice = std::adjacent_find(sorted.begin(), sorted.end());
-    if (twice != sorted.end()) { fail("the member ", quoted(*twice), " appears twice"); }
+    if (twice != sorted.end()) { fail("the member ", in_quotes(*twice), " appears twice"); }
     return Json{std::move(members)};
   }
 

@@ -56,8 +56,8 @@ class NpyHeaderParser {
       auto const key = string();
       need(':');
       int const which = key == "descr" ? 0 : key == "fortran_order" ? 1 : key == "shape" ? 2 : -1;
-      if (which < 0) { fail("the unknown entry ", quoted(key)); }
-      if (seen[which]) { fail("the entry ", quoted(key), " appears twice"); }
+      if (which < 0) { fail("the unknown entry ", in_quotes(key)); }
+      if (seen[which]) { fail("the entry ", in_quotes(key), " appears twice"); }
       seen[which] = true;
       if (which == 0) { header.dtype = type(); }
       if (which == 1) { header.fortran_order = boolean(); }
@@ -132,7 +132,7 @@ class NpyHeaderParser {
     if (at_ < text_.size() && text_[at_] == '[') { fail("structured arrays are not supported"); }
     auto const text = string();
     if (!text.empty() && text.front() == '>' && text != ">i1" && text != ">u1" && text != ">b1") {
-      fail("the big-endian type ", quoted(text), " is not supported");
+      fail("the big-endian type ", in_quotes(text), " is not supported");
     }
     for (auto const& known : npy_types) {
       if (text.size() == 3 && (text[0] == '<' || text[0] == '>' || (text[0] == '|' && text[2] == '1')) &&
@@ -140,7 +140,7 @@ class NpyHeaderParser {
         return known.dtype;
       }
     }
-    fail("the type ", quoted(text), " is not supported");
+    fail("the type ", in_quotes(text), " is not supported");
   }
 
   [[nodiscard]] std::vector<std::int64_t> shape()
@@ -180,8 +180,8 @@ class NpyHeaderParser {
   file.expects(version >= 1 && version <= 3, "is an npy file of version ", version, "; 1, 2 and 3 are known");
   std::size_t const begin = version == 1 ? 10 : 12;
   file.expects(text.size() >= begin, "ends within the first ", begin, " bytes of an npy file");
-  std::size_t const length =
-      version == 1 ? load<std::uint16_t>(bytes.data() + 8) : load<std::uint32_t>(bytes.data() + 8);
+  std::size_t const length = version == 1 ? load_bytes<std::uint16_t>(bytes.data() + 8)
+                                          : load_bytes<std::uint32_t>(bytes.data() + 8);
   file.expects(length <= max_npy_header, "claims a header of ", length, " bytes; at most ", max_npy_header,
                " are read");
   file.expects(length <= text.size() - begin, "claims a header of ", length, " bytes, but only ",

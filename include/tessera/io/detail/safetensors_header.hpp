@@ -105,7 +105,9 @@ struct SafetensorsHeader {
   auto const* const type_name = type != nullptr ? type->get<std::string>() : nullptr;
   if (type_name == nullptr) { file.fail("tensor ", tensor, " has no text 'dtype'"); }
   entry.type = find_safetensors_type(*type_name);
-  if (entry.type == nullptr) { file.fail("tensor ", tensor, " is of the unknown type ", quoted(*type_name)); }
+  if (entry.type == nullptr) {
+    file.fail("tensor ", tensor, " is of the unknown type ", in_quotes(*type_name));
+  }
 
   entry.shape = safetensors_numbers(description, "shape", tensor, file);
   auto const offsets = safetensors_numbers(description, "data_offsets", tensor, file);
@@ -144,7 +146,7 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
   std::size_t covered = 0;
   for (auto const* const entry : order) {
     if (entry->second.begin != covered) {
-      file.fail("tensor ", quoted(entry->first), " begins at byte ", entry->second.begin, " of the data, ",
+      file.fail("tensor ", in_quotes(entry->first), " begins at byte ", entry->second.begin, " of the data, ",
                 entry->second.begin < covered ? "inside" : "with a hole behind", " the tensor that ends at ",
                 covered);
     }
@@ -158,7 +160,7 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
   constexpr std::size_t prefix = 8;
   file.expects(bytes.size() >= prefix, "holds ", bytes.size(),
                " bytes; a safetensors file begins with 8 bytes that say how long its header is");
-  auto const length = load<std::uint64_t>(bytes.data());
+  auto const length = load_bytes<std::uint64_t>(bytes.data());
   file.expects(length <= max_safetensors_header, "claims a header of ", length, " bytes; at most ",
                max_safetensors_header, " are read");
   file.expects(length <= bytes.size() - prefix, "claims a header of ", length, " bytes, but only ",
@@ -181,14 +183,14 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
       for (std::size_t k = 0; k < texts->keys.size(); ++k) {
         auto const* const entry = texts->values[k].get<std::string>();
         if (entry == nullptr) {
-          file.fail("'__metadata__' entry ", quoted(texts->keys[k]), " is not a text");
+          file.fail("'__metadata__' entry ", in_quotes(texts->keys[k]), " is not a text");
         }
         header.metadata.emplace(texts->keys[k], *entry);
       }
       continue;
     }
     header.names.push_back(name);
-    header.entries.emplace(name, parse_safetensors_entry(value, quoted(name), data_bytes, file));
+    header.entries.emplace(name, parse_safetensors_entry(value, in_quotes(name), data_bytes, file));
   }
   check_safetensors_cover(header, data_bytes, file);
   return header;

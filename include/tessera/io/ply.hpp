@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/ply_header.hpp>
+#include <tessera/io/detail/ply_rows.hpp>
+#include <tessera/io/raw_tensor.hpp>
+#include <tessera/points/point_cloud.hpp>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Where each scalar property of the vertices goes.
+struct PlyColumns {
+  static constexpr int none = -1;   ///< a list
+  static constexpr int label = -2;  ///< into the labels
+  std::vector<int> target;          ///< 0..2: a position; from 3 on: a feature
+  PointCloud cloud;
+};
+
+[[nodiscard]] inline PlyColumns ply_columns(PlyElement const& vertex, FileContext const& file)
+{
+  constexpr std::array<std::string_view, 3> axes{"x", "y", "z"};
+  PlyColumns columns;
+  int found = 0;
+  for (auto const& property : vertex.properties) {
+    auto const axis = std::find(axes.begin(), axes.end(), property.name);
+    if (property.is_list) {
+      columns.target.push_back(PlyColumns::none);
+    } else if (axis != axes.end()) {
+      columns.target.push_back(static_cast<int>(axis - axes.begin()));
+      ++found;
+    } else if (property.name == "label") {
+      columns.target.push_back(PlyColumns::label);
+    } else {
+      columns.target.push_back(3 + columns.cloud.channels);
+      columns.cloud.feature_names.push_back(property.name);
+      ++columns.cloud.channels;
+    }
+  }
+  file.expects(found == 3, "its vertices lack one of the properties x, y and z");
+  return columns;
+}
+
+template <class Source>
+[[nodiscard]] PointCloud read_ply_vertices(Source source, PlyHeader const& header, FileContext const& file)
+{
+  for (auto const& element : header.elements) {
+    check_ply_count(source, element, file);
+    if (element.name != "vertex") {
+      read_ply_rows(source, element, file, [](std::size_t, double, PlyPlace const&) {});
+      continue;
+    }
+    auto columns = ply_columns(element, file);
+    auto& cloud = columns.cloud;
+    auto const points = static_cast<std::size_t>(element.count);
+    auto const channels = static_cast<std::size_t>(cloud.channels);
+    cloud.positions.resize(3 * points);
+    cloud.features.resize(channels * points);
+    bool const labelled =
+        std::find(columns.target.begin(), columns.target.end(), PlyColumns::label) != columns.target.end();
+    if (labelled) { cloud.labels.resize(points); }
+    read_ply_rows(source, element, file, [&](std::size_t property, double value, PlyPlace const& place) {
+      auto const row = static_cast<std::size_t>(place.row);
+      int const target = columns.target[property];
+      if (target == PlyColumns::label) {
+        if (!(value >= -2147483648.0 && value <= 2147483647.0) || value != std::floor(value)) {
+          place.fail("the label ", value, " is no 32-bit whole number");
+        }
+        cloud.labels[row] = static_cast<std::int32_t>(value);
+      } else if (target < 3) {
+        cloud.positions[3 * row + static_cast<std::size_t>(target)] = round_to_float(value);
+      } else {
+        cloud.features[channels * row + static_cast<std::size_t>(target - 3)] = round_to_float(value);
+      }
+    });
+    bool const last = &element == &header.elements.back();
+    file.expects(!last || source.at_end(), "goes on after its last row");
+    return std::move(cloud);
+  }
+  file.fail("has no element 'vertex'");
+}
+
+[[nodiscard]] inline PointCloud parse_ply(Bytes const& bytes, FileContext const& file)
+{
+  std::string_view const text{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
+  auto const header = PlyHeaderParser{text, file}.parse();
+  auto const data = text.substr(header.data_begin);
+  if (header.format == PlyFormat::ascii) { return read_ply_vertices(PlyText{data}, header, file); }
+  return read_ply_vertices(PlyBinary{data, header.format == PlyFormat::binary_big_endian}, header, file);
+}
+
+/// Appends numbers to a text in one of the three formats.
+class PlyOutput {
+ public:
+  explicit PlyOutput(PlyFormat format) : format_{format} {}
+
+  template <class T>
+  void put(T value)
+  {
+    if (format_ == PlyFormat::ascii) {
+      std::array<char, 32> digits{};
+      auto const written = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+      if (!text.empty() && text.back() != '\n') { text += ' '; }
+      text.append(digits.data(), written.ptr);
+      return;
+    }
+    std::array<char, sizeof(T)> bytes{};
+    std::memcpy(bytes.data(), &value, sizeof(T));
+    if (format_ == PlyFormat::binary_big_endian) { std::reverse(bytes.begin(), bytes.end()); }
+    text.append(bytes.data(), bytes.size());
+  }
+
+  void end_row()
+  {
+    if (format_ == PlyFormat::ascii) { text += '\n'; }
+  }
+
+  std::string text;
+
+ private:
+  PlyFormat format_;
+};
+
+/// The names under which the features are written: the cloud's own, else made-up ones.
+[[nodiscard]] inline std::vector<std::string> ply_feature_names(PointCloud const& cloud, bool colored,
+                                                                FileContext const& file)
+{
+  auto names = cloud.feature_names;
+  if (names.empty() && cloud.channels == 1) { names = {"intensity"}; }
+  for (auto i = names.size(); i < static_cast<std::size_t>(cloud.channels); ++i) {
+    names.push_back("feature_" + std::to_string(i));
+  }
+  std::vector<std::string_view> taken{"x", "y", "z", "label"};
+  if (colored) { taken.insert(taken.end(), {"red", "green", "blue"}); }
+  for (auto const& name : names) {
+    bool const word =
+        !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+    file.expects(word, "the feature name ", in_quotes(name), " is not one printable word");
+    file.expects(std::find(taken.begin(), taken.end(), name) == taken.end(), "the property ", in_quotes(name),
+                 " would be written twice");
+    taken.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace detail
+
+/// Reads the vertices of a PLY file, ascii or binary of either byte order, as points.
+///
+/// The scalar properties x, y, z become the positions and `label` the labels; every other scalar property
+/// (intensity, red, ...) becomes a feature channel of its name, in the file's order and with the file's
+/// values. List properties and other elements are skipped; what follows the vertices is not looked at.
+/// @throws invalid_argument  the file cannot be read, breaks the format, has no vertices with x, y and z,
+/// claims
+///                           more rows than it can hold, or a label is no 32-bit whole number
+/// Source: G. Turk, The PLY Polygon File Format, 1994.
+[[nodiscard]] inline PointCloud read_ply(std::string const& path)
+{
+  detail::FileContext const file{"read_ply", path};
+  return detail::parse_ply(detail::read_file(file), file);
+}
+
+/// How write_ply() writes.
+struct PlyOptions {
+  PlyFormat format = PlyFormat::binary_little_endian;
+  std::vector<std::uint8_t> colors;  ///< [num_points, 3] red, green, blue; or empty
+};
+
+/// Writes `cloud` as the vertices of a PLY file, which takes its name when it is complete.
+///
+/// Properties: float x, y, z; uchar red, green, blue where `options.colors` is given; a float for each
+/// feature, under its name in the cloud ("intensity" or "feature_0", ... where it has none); int label where
+/// there are labels. In ascii every number has the digits that give the same float when read.
+/// @throws invalid_argument  the cloud's arrays or the colours do not fit together, two properties would have
+/// one
+///                           name, a name is not one word, or the file cannot be written
+inline void write_ply(std::string const& path, PointCloud const& cloud, PlyOptions const& options = {})
+{
+  detail::FileContext const file{"write_ply", path};
+  cloud.check("write_ply");
+  auto const points = static_cast<std::size_t>(cloud.size());
+  auto const channels = static_cast<std::size_t>(cloud.channels);
+  bool const colored = !options.colors.empty();
+  file.expects(!colored || options.colors.size() == 3 * points, points, " points with ",
+               options.colors.size(), " colour values; three each are needed");
+  auto const names = detail::ply_feature_names(cloud, colored, file);
+
+  constexpr char const* formats[] = {"ascii", "binary_little_endian", "binary_big_endian"};
+  std::string header = detail::concat("ply\nformat ", formats[static_cast<std::size_t>(options.format)],
+                                      " 1.0\nelement vertex ", points,
+                                      "\nproperty float x\nproperty float y\nproperty float z\n");
+  if (colored) { header += "property uchar red\nproperty uchar green\nproperty uchar blue\n"; }
+  for (auto const& name : names) { header += "property float " + name + '\n'; }
+  if (cloud.has_labels()) { header += "property int label\n"; }
+
+  detail::PlyOutput rows{options.format};
+  for (std::size_t i = 0; i < points; ++i) {
+    for (std::size_t k = 0; k < 3; ++k) { rows.put(cloud.positions[3 * i + k]); }
+    for (std::size_t k = 0; colored && k < 3; ++k) { rows.put(options.colors[3 * i + k]); }
+    for (std::size_t k = 0; k < channels; ++k) { rows.put(cloud.features[channels * i + k]); }
+    if (cloud.has_labels()) { rows.put(cloud.labels[i]); }
+    rows.end_row();
+  }
+  detail::AtomicFile to{file};
+  to.write(header + "end_header\n");
+  to.write(rows.text);
+  to.commit();
+}
+
+}  // namespace v0
+}  // namespace tessera
