@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// What a test needs besides a stage's .hpp so that it also runs on the device.
+
+#include "spaces.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/core/launch.cuh>
+#include <tessera/core/scalar.cuh>
+#include <tessera/core/scan.cuh>
+#include <tessera/core/sort.cuh>
+#endif
