@@ -33,7 +33,7 @@ else
   build=build/tests
   cmake -S . -B "$build" "${configuration[@]}" || stop "the configuration failed"
 fi
-cmake --build "$build" --parallel "$jobs" || stop "the build failed"
+cmake --build "$build" --parallel "$jobs" -- -k 0 || stop "the build failed"
 
 # CTest knows binaries; the cases in them are counted from the line that each unit.* binary ends with.
 log=$build/tests.log

@@ -22,6 +22,7 @@ $2 == "Test" && $3 ~ /^#[0-9]+:$/ {
     else ++passed
   } else if (/\*\*\*Skipped/) {
     ++skipped
+    printf "%s", output[id]  # why
   } else {
     bad = 1
     if (id in counted) passed += cases_passed[id]
