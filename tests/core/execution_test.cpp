@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/matrix.hpp>
+#include <tessera/core/parallel.hpp>
+
+#include <atomic>
+#include <numeric>
+#include <random>
+#include <thread>
+#include <vector>
+
+#ifdef __CUDACC__
+#include <tessera/core/execution.cuh>
+#endif
+
+using namespace tessera;
+
+TEST_CASE("Execution<Host>: a parallel loop visits every index once, whatever the threads and the grain")
+{
+  for (int threads : {1, 2, 5}) {
+    Execution<Host> const exec{threads};
+    for (std::int64_t count : {0, 1, 7, 1000}) {
+      for (std::int64_t grain : {1, 3, 1000, 5000}) {
+        CAPTURE(threads);
+        CAPTURE(count);
+        CAPTURE(grain);
+        std::vector<std::atomic<int>> visits(static_cast<std::size_t>(count));
+        exec.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
+          for (auto i = begin; i < end; ++i) { ++visits[static_cast<std::size_t>(i)]; }
+        });
+        CHECK(std::all_of(visits.begin(), visits.end(), [](auto const& n) { return n == 1; }));
+      }
+    }
+  }
+}
+
+TEST_CASE("Execution<Host>: an exception in a loop reaches the caller, and the threads work on")
+{
+  Execution<Host> const exec{3};
+  for (int round = 0; round < 20; ++round) {
+    CHECK_THROWS_AS(exec.parallel_for(100, 1,
+                                      [](std::int64_t begin, std::int64_t) {
+                                        if (begin == 50) { throw invalid_argument{"fifty"}; }
+                                      }),
+                    invalid_argument);
+    std::atomic<int> sum{0};
+    exec.parallel_for(100, 1, [&](std::int64_t, std::int64_t) { ++sum; });
+    CHECK(sum == 100);
+  }
+}
+
+TEST_CASE("Execution<Host>: loops inside loops and loops of two threads at once finish")
+{
+  Execution<Host> const exec{2};
+  std::atomic<int> sum{0};
+  auto const work = [&] {
+    for (int round = 0; round < 50; ++round) {
+      exec.parallel_for(8, 1, [&](std::int64_t, std::int64_t) {
+        exec.parallel_for(
+            4, 1, [&](std::int64_t begin, std::int64_t end) { sum += static_cast<int>(end - begin); });
+      });
+    }
+  };
+  std::thread other{work};
+  work();
+  other.join();
+  CHECK(sum == 2 * 50 * 8 * 4);
+}
+
+TEST_CASE_TEMPLATE("Buffer: uploads, copies, fills and downloads keep the values; moving empties the source",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  std::vector<int> values(1000);
+  std::iota(values.begin(), values.end(), -500);
+  auto buffer = upload(values, exec);
+  CHECK(download(buffer, exec) == values);
+  auto const second = copy(buffer.data(), buffer.size(), exec);
+  fill_bytes(buffer, 0xff, exec);
+  CHECK(download(buffer, exec) == std::vector<int>(1000, -1));
+  CHECK(download(second, exec) == values);
+  auto moved = std::move(buffer);
+  CHECK(buffer.empty());
+  CHECK(moved.size() == 1000);
+  moved = Buffer<int, Space>{0, exec};
+  CHECK(download(moved, exec).empty());
+}
+
+TEST_CASE_TEMPLATE("Buffer: sizes that cannot be are refused, and more memory than there is throws", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CHECK_THROWS_AS((Buffer<int, Space>{-1, exec}), invalid_argument);
+  CHECK_THROWS_AS((Buffer<double, Space>{INT64_MAX / 2, exec}), invalid_argument);
+  CHECK_THROWS_AS((Matrix<float, Space>{-1, 4, exec}), invalid_argument);
+  CHECK_THROWS_AS((Matrix<float, Space>{INT64_MAX / 2, 4, exec}), invalid_argument);
+  auto const too_much = [&] { return Buffer<std::uint8_t, Space>{std::int64_t{1} << 50, exec}; };
+  if constexpr (std::is_same_v<Space, Host>) {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose operator new ends the program
+    CHECK_THROWS_AS(too_much(), std::bad_alloc);
+#endif
+  } else {
+    CHECK_THROWS_AS(too_much(), cuda_error);
+  }
+  CHECK(download(upload(std::vector<int>{1, 2}, exec), exec) == std::vector<int>{1, 2});  // still usable
+}
+
+TEST_CASE_TEMPLATE("Buffer: memory comes from the execution's resource and all of it goes back", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  struct Counting final : MemoryResource {
+    MemoryResource* next = nullptr;
+    std::int64_t in_use = 0;
+    int allocations = 0;
+    void* allocate(std::size_t bytes, StreamHandle stream) override
+    {
+      in_use += static_cast<std::int64_t>(bytes);
+      ++allocations;
+      return next->allocate(bytes, stream);
+    }
+    void deallocate(void* pointer, std::size_t bytes, StreamHandle stream) noexcept override
+    {
+      in_use -= static_cast<std::int64_t>(bytes);
+      next->deallocate(pointer, bytes, stream);
+    }
+  } counting;
+  Execution<Space> const plain{};
+  counting.next = &plain.memory();
+  auto const exec = [&] {
+    if constexpr (std::is_same_v<Space, Host>) {
+      return Execution<Host>{1, &counting};
+    } else {
+      return Execution<Space>{nullptr, &counting};
+    }
+  }();
+  {
+    Buffer<int, Space> a{100, exec};
+    Buffer<int, Space> const b{std::move(a)};
+    Buffer<int, Space> const none{0, exec};
+    CHECK(counting.in_use == 400);
+    CHECK(counting.allocations == 1);
+  }
+  CHECK(counting.in_use == 0);
+}
+
+TEST_CASE_TEMPLATE("Sort: pairs come out ascending and equal keys keep their order", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (std::int64_t count : {0, 1, 2, 1000, 100000}) {
+    CAPTURE(count);
+    std::mt19937 random{7};
+    std::vector<std::uint32_t> keys(static_cast<std::size_t>(count));
+    std::vector<int> values(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      keys[i] = static_cast<std::uint32_t>(random() % 100);
+      values[i] = static_cast<int>(i);
+    }
+    auto device_keys = upload(keys, exec);
+    auto device_values = upload(values, exec);
+    detail::Sort<Space>::pairs(device_keys.data(), device_values.data(), count, 7, exec);
+    std::stable_sort(values.begin(), values.end(), [&](int a, int b) {
+      return keys[static_cast<std::size_t>(a)] < keys[static_cast<std::size_t>(b)];
+    });
+    std::sort(keys.begin(), keys.end());
+    CHECK(download(device_keys, exec) == keys);
+    CHECK(download(device_values, exec) == values);
+  }
+}
+
+TEST_CASE_TEMPLATE("Scan: sums[i] is the sum of the values before i, in place too", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (std::int64_t count : {0, 1, 5, 70000}) {
+    CAPTURE(count);
+    std::vector<std::int64_t> values(static_cast<std::size_t>(count));
+    std::vector<std::int64_t> sums(values.size());
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<std::int64_t>(i * i % 17);
+      sums[i] = sum;
+      sum += values[i];
+    }
+    auto buffer = upload(values, exec);
+    detail::Scan<Space>::exclusive(buffer.data(), buffer.data(), count, exec);
+    CHECK(download(buffer, exec) == sums);
+  }
+}
+
+#ifdef __CUDACC__
+TEST_CASE("Execution<Device>: without a device the error is a cuda_error and says so")
+{
+  if (test::absence_of<Device>().empty()) { return test::skip("there is a CUDA device"); }
+  CHECK_THROWS_AS(Execution<Device>{}, cuda_error);
+}
+
+TEST_CASE("PoolMemoryResource: gives and takes back memory, and tells its peak <Device>")
+{
+  if (test::skipped<Device>()) { return; }
+  PoolMemoryResource pool{0};
+  Execution<Device> const exec{nullptr, &pool};
+  {
+    Buffer<std::uint8_t, Device> const first{1 << 20, exec};
+    Buffer<std::uint8_t, Device> const second{1 << 21, exec};
+  }
+  exec.wait();
+  CHECK(pool.peak_bytes() >= 3U << 20);
+  pool.reset_peak();
+  CHECK(pool.peak_bytes() < 3U << 20);
+  pool.trim();
+}
+#endif
