@@ -32,6 +32,16 @@ void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
   });
 }
 
+/// Puts one value where a kernel will change it; travels as a kernel argument, so that nothing waits for a
+/// copy.
+template <class T>
+struct StoreValue {
+  T* to;  // [1]
+  T value;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t) const { *to = value; }
+};
+
 /// Atomic compare-and-swap; returns what was there. Relaxed: results are read after the loop has ended.
 template <class T>
 TESSERA_HOST_DEVICE T atomic_compare_exchange(T* address, T expected, T desired)

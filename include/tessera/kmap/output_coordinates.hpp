@@ -170,7 +170,7 @@ template <int Dim, class Downsample>
 /// `set`
 ///
 /// Cost: one table entry and one sort key an output, one candidate an input and offset.
-/// Stream: enqueues a fill and two kernels, waits once for the number of outputs, then a sort and a
+/// Stream: enqueues a fill and three kernels, waits once for the number of outputs, then a sort and a
 /// kernel. Determinism: same input, in any row order: same set.
 template <class Downsample, int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(CoordinateSet<Dim, Space>& set,
@@ -199,8 +199,8 @@ template <class Downsample, int Dim, class Space>
     using Key = typename std::decay_t<decltype(packing)>::KeyType;
     detail::HashTable<Key, Space> seen{most, exec};
     Buffer<Key, Space> keys{most, exec};
-    detail::Statistics<Dim> found;
-    auto statistics = upload(&found, 1, exec);
+    Buffer<detail::Statistics<Dim>, Space> statistics{1, exec};
+    detail::for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
     detail::for_each(
         set.capacity() * Downsample::num_candidates(region),
         detail::CollectOutputs<Dim, Key, Downsample>{set.view(), region, packing, seen.ref(), keys.data(),
@@ -209,7 +209,7 @@ template <class Downsample, int Dim, class Space>
     auto const workers = std::min<std::int64_t>(most, 4096);
     detail::for_each(workers,
                      detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);
-    found = download(statistics, exec)[0];
+    auto const found = download(statistics, exec)[0];
     detail::report(found.errors);
     Buffer<Coordinate<Dim>, Space> rows{found.count, exec};
     detail::Sort<Space>::keys(keys.data(), found.count, detail::key_bits(box), exec);

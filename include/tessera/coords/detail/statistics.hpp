@@ -78,14 +78,15 @@ struct GatherBounds {
   }
 };
 
-/// Bounds of the rows. Stream: enqueues one kernel and waits for its result.
+/// Bounds of the rows. Stream: enqueues two kernels and waits for its result.
 template <int Dim, class Space>
 [[nodiscard]] Statistics<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
                                             Execution<Space> const& exec)
 {
   Statistics<Dim> const initial;
   if (coordinates.capacity == 0) { return initial; }
-  auto statistics = upload(&initial, 1, exec);
+  Buffer<Statistics<Dim>, Space> statistics{1, exec};
+  for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), initial}, exec);
   auto const workers = std::min<std::int64_t>(coordinates.capacity, 4096);
   for_each(workers, GatherBounds<Dim>{coordinates, workers, statistics.data()}, exec);
   return download(statistics, exec)[0];
