@@ -2,8 +2,12 @@
 // Copyright (c) the Tessera authors
 
 // A user's host-only program: it needs threads, and nothing of CUDA.
+#ifdef WITH_EVERYTHING
+#include <tessera/tessera.hpp>
+#else
 #include <tessera/core/execution.hpp>
 #include <tessera/core/version.hpp>
+#endif
 
 #include <atomic>
 #include <cstdint>

@@ -2,8 +2,12 @@
 // Copyright (c) the Tessera authors
 
 // A user's CUDA program; without a GPU it says so and succeeds, because what is tested is the build.
+#ifdef WITH_EVERYTHING
+#include <tessera/tessera.cuh>
+#else
 #include <tessera/core/execution.cuh>
 #include <tessera/core/scalar.cuh>
+#endif
 
 #include <cuda_runtime_api.h>
 
