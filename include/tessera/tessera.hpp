@@ -29,3 +29,10 @@
 //
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/module.hpp>
+//
+#include <tessera/io/image.hpp>
+#include <tessera/io/npy.hpp>
+#include <tessera/io/ply.hpp>
+#include <tessera/io/point_bin.hpp>
+#include <tessera/io/point_cloud_file.hpp>
+#include <tessera/io/safetensors.hpp>

@@ -86,9 +86,9 @@ TEST_CASE("png: a picture is written so that its chunks, sums and pixels are rig
     int width;
     int height;
   };
-  for (auto const [width, height] :
-       {Size{1, 1}, Size{3, 2}, Size{200, 300}, Size{21844, 0}, Size{1, 16384}}) {
-    if (height == 0) { continue; }
+  for (auto const size : {Size{1, 1}, Size{3, 2}, Size{200, 300}, Size{16384, 1}, Size{1, 16384}}) {
+    int const width = size.width;
+    int const height = size.height;
     CAPTURE(width);
     CAPTURE(height);
     auto const row = 3 * static_cast<std::size_t>(width);

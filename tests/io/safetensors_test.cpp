@@ -373,9 +373,10 @@ TEST_CASE("safetensors: the cases of the recorded kernel maps are all in the fil
   CHECK(file.to<std::int32_t>("input.coords").size() ==
         static_cast<std::size_t>(4 * file.shape("input.coords")[0]));
   CHECK_FALSE(file.metadata().empty());
-  for (auto const& [name, configuration] : file.metadata()) {
+  for (auto const& item : file.metadata()) {
+    auto const& name = item.first;
     CAPTURE(name);
-    auto const json = detail::parse_json(configuration, detail::FileContext{"test", name});
+    auto const json = detail::parse_json(item.second, detail::FileContext{"test", name});
     CHECK(json.get<detail::Json::Object>() != nullptr);
     for (auto const* const part : {".out_coords", ".out_in_map", ".weight", ".bias", ".out_feats"}) {
       CHECK(file.contains(name + part));

@@ -188,6 +188,7 @@ inline void check(LidarOptions const& o)
   cloud.features.reserve(rays);
   cloud.labels.reserve(rays);
 
+  auto const noise = detail::splitmix64(options.seed);  // streams apart from the street's
   std::uint64_t ray = 0;
   for (int beam = 0; beam < options.beams; ++beam) {
     double const elevation = detail::elevation_of(options, beam) * degree;
@@ -195,27 +196,11 @@ inline void check(LidarOptions const& o)
       double const azimuth = 360.0 * degree * step / options.azimuth_steps;
       detail::Vec3 const d{exact(std::cos(elevation) * std::cos(azimuth)),
                            exact(std::cos(elevation) * std::sin(azimuth)), exact(std::sin(elevation))};
-      detail::Random random{options.seed, 3 + static_cast<std::uint64_t>(frame), ray};
+      detail::Random random{noise, static_cast<std::uint64_t>(frame), ray};
 
-      double range = options.max_range;
-      double incidence = 0.0;
-      detail::Solid const* met = nullptr;
-      for (auto const index : columns.column(step)) {
-        auto const& seen = columns[index];
-        if (seen.near >= range) { break; }
-        auto const hit = detail::cross_solid(seen.solid, d);
-        if (hit.leave < hit.enter || hit.enter >= range) { continue; }
-        double t = hit.enter;
-        if (seen.solid.shape == detail::SolidShape::ellipsoid) {  // leaves: the ray ends somewhere inside
-          if (random.chance(seen.solid.loss)) { continue; }
-          double const depth = random.uniform();
-          t += depth * depth * (hit.leave - hit.enter);
-          if (t >= range) { continue; }
-        }
-        range = t;
-        incidence = hit.incidence;
-        met = &seen.solid;
-      }
+      auto const met = columns.nearest(step, d, options.max_range, random);
+      double range = met.range;
+      double incidence = met.incidence;
       bool on_ground = false;
       if (d[2] < 0.0) {
         auto const above = [&](double t) {
@@ -231,12 +216,12 @@ inline void check(LidarOptions const& o)
           incidence = -d[2];
         }
       }
-      if (met == nullptr && !on_ground) { continue; }
+      if (met.solid == nullptr && !on_ground) { continue; }
 
-      double const reflectivity = on_ground ? 0.35 : met->reflectivity;
+      double const reflectivity = on_ground ? 0.35 : met.solid->reflectivity;
       double const returned = reflectivity * (0.3 + 0.7 * incidence) + 0.03 * random.bell();
       double const weak = range / options.max_range * (1.0 - std::min(1.0, 2.0 * returned));
-      double const glass = !on_ground && met->shape == detail::SolidShape::box ? met->loss : 0.0;
+      double const glass = !on_ground && met.solid->shape == detail::SolidShape::box ? met.solid->loss : 0.0;
       double const lost = std::max({options.drop_rate, glass, weak * weak});
       if (random.chance(lost)) { continue; }
 
@@ -247,7 +232,7 @@ inline void check(LidarOptions const& o)
       }
       double const percent = std::floor(100.0 * std::clamp(returned, 0.0, 1.0) + 0.5);
       cloud.features.push_back(static_cast<float>(percent / 100.0));
-      cloud.labels.push_back(on_ground ? ground : met->label);
+      cloud.labels.push_back(on_ground ? ground : met.solid->label);
     }
   }
   return cloud;

@@ -88,6 +88,13 @@ struct SeenSolid {
   double near = 0.0;  ///< no point of it is closer than this
 };
 
+/// What a ray meets first; no solid: nothing within the range it was given.
+struct Met {
+  Solid const* solid = nullptr;
+  double range = 0.0;
+  double incidence = 0.0;
+};
+
 /// For every azimuth column the solids that a ray of it can meet, nearest first.
 class AzimuthColumns {
  public:
@@ -121,6 +128,29 @@ class AzimuthColumns {
   {
     return columns_[static_cast<std::size_t>(step)];
   }
+
+  /// What the ray in `direction`, of azimuth step `step`, meets first. Leaves let it pass by chance, or end
+  /// it somewhere inside.
+  [[nodiscard]] Met nearest(int step, Vec3 const& direction, double range, Random& random) const
+  {
+    Met met{nullptr, range, 0.0};
+    for (auto const index : column(step)) {
+      auto const& seen = solids_[index];
+      if (seen.near >= met.range) { break; }
+      auto const hit = cross_solid(seen.solid, direction);
+      if (hit.leave < hit.enter || hit.enter >= met.range) { continue; }
+      double t = hit.enter;
+      if (seen.solid.shape == SolidShape::ellipsoid) {
+        if (random.chance(seen.solid.loss)) { continue; }
+        double const depth = random.uniform();
+        t += depth * depth * (hit.leave - hit.enter);
+        if (t >= met.range) { continue; }
+      }
+      met = {&seen.solid, t, hit.incidence};
+    }
+    return met;
+  }
+
   [[nodiscard]] SeenSolid const& operator[](std::uint32_t index) const { return solids_[index]; }
 
  private:
