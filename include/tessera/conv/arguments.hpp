@@ -17,8 +17,9 @@ enum class MathMode : std::uint8_t { exact, tf32 };
 
 /// What one convolution reads and writes; all pointers lie in the space it runs in.
 ///
-/// `output[o, :] = bias + sum over k ascending, in = map.out_in(o, k) >= 0, of features[in, :] * weight[k, :,
-/// :]`
+/// `output[o, :] = sum + bias`, where sum runs over k ascending with `in = map.out_in(o, k) >= 0`, and for
+/// each k over the channels c ascending, of `features[in, c] * weight[k, c, :]`. It is kept in
+/// accumulator_t<Scalar> and rounded to Scalar once, after the bias.
 template <class Scalar>
 struct ConvolutionArguments {
   Scalar const* features = nullptr;  // [num_in, in_channels]
