@@ -89,7 +89,8 @@ TEST_CASE_TEMPLATE("CoordinateSet: what cannot be meant is refused in a sentence
   options.spatial_range = SpatialRange<3>{1, {4, 0, 4}};
   CHECK_THROWS_WITH_AS(make(Rows{}, options), doctest::Contains("spatial range 1 x [4, 0, 4]"),
                        invalid_argument);
-  CHECK_THROWS_AS((void)make_coordinate_set<3>(nullptr, -1, {}, exec), invalid_argument);
+  std::int32_t const row[4] = {};
+  CHECK_THROWS_AS((void)make_coordinate_set<3>(row, -1, {}, exec), invalid_argument);
 }
 
 TEST_CASE(
@@ -99,26 +100,28 @@ TEST_CASE(
     CoordinateBox<3> box;
     int bits;
   };
-  for (auto const& [box, bits] :
+  for (auto const& entry :
        {Case{{1, {0, 0, 0}, {0, 0, 0}}, 0}, Case{{2, {-5, 0, 3}, {4, 1, 10}}, 1 + 4 + 1 + 3},
         Case{{1, {0, 0, 0}, {2047, 1023, 1023}}, 31}, Case{{2, {0, 0, 0}, {2047, 1023, 1023}}, 32},
         Case{{8, {-(1 << 19), -(1 << 19), -(1 << 19)}, {(1 << 19) - 1, (1 << 19) - 1, (1 << 19) - 1}}, 63}}) {
+    auto const box = entry.box;
+    auto const bits = entry.bits;
     CAPTURE(bits);
     CHECK(detail::key_bits(box) == bits);
-    detail::with_packing(box, [&, expected_bits = bits, limits = box](auto const& packing) {
+    detail::with_packing(box, [&](auto const& packing) {
       using Key = typename std::decay_t<decltype(packing)>::KeyType;
-      CHECK(sizeof(Key) == (expected_bits <= 31 ? 4 : 8));
+      CHECK(sizeof(Key) == (bits <= 31 ? 4 : 8));
       std::mt19937 random{3};
       std::vector<Coordinate<3>> rows(200);
       for (auto& row : rows) {
-        row.batch = static_cast<int>(random() % static_cast<unsigned>(limits.batches));
+        row.batch = static_cast<int>(random() % static_cast<unsigned>(box.batches));
         for (int i = 0; i < 3; ++i) {
           auto const pick = random() % 4;  // borders often
           row.position[i] =
-              pick == 0   ? limits.lower[i]
-              : pick == 1 ? limits.upper[i]
-                          : limits.lower[i] +
-                                static_cast<int>(random() % static_cast<std::uint64_t>(limits.extent(i)));
+              pick == 0 ? box.lower[i]
+              : pick == 1
+                  ? box.upper[i]
+                  : box.lower[i] + static_cast<int>(random() % static_cast<std::uint64_t>(box.extent(i)));
         }
       }
       auto const less = [](Coordinate<3> const& a, Coordinate<3> const& b) {
