@@ -57,8 +57,8 @@ void run_dataflow(ConvConfig const& config, ConvolutionArguments<Scalar> const& 
     case Dataflow::gather_scatter: return GatherScatter::forward(arguments, map, exec);
     case Dataflow::fetch_on_demand: return FetchOnDemand::forward(arguments, map, exec);
     default:
-      return ConvolutionBackend<Space>::template implicit_gemm<AutoTile>(arguments, map, config.sort,
-                                                                         config.splits, exec);
+      return ConvolutionBackend<Space>::template implicit_gemm<AutoTile>(
+          arguments, map, config.sort && map.volume() > 1, config.splits, exec);
   }
 }
 

@@ -62,7 +62,8 @@ struct ImplicitGemm {
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
                       Execution<Space> const& exec)
   {
-    detail::ConvolutionBackend<Space>::template implicit_gemm<TilePolicy>(arguments, map, Sort, Splits, exec);
+    detail::ConvolutionBackend<Space>::template implicit_gemm<TilePolicy>(
+        arguments, map, Sort && map.volume() > 1, Splits, exec);
   }
 };
 
