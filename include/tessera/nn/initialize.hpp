@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/host_device.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/nn/parameter.hpp>
 
@@ -13,7 +14,7 @@ inline namespace v0 {
 namespace detail {
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every platform.
-[[nodiscard]] inline std::uint64_t next_random(std::uint64_t& state) noexcept
+[[nodiscard]] TESSERA_HOST_DEVICE inline std::uint64_t next_random(std::uint64_t& state) noexcept
 {
   std::uint64_t z = (state += 0x9e3779b97f4a7c15ULL);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -61,7 +62,7 @@ class ModuleBase {
                           std::vector<int> kernel_size = {})
   {
     parameters_.push_back({std::move(name), role, dtype, parameter.shape(), std::move(kernel_size),
-                           parameter.data(), parameter.size()});
+                           parameter.data(), parameter.size(), std::is_same_v<Space, Device>});
   }
   void register_child(std::string name, ModuleBase& child)
   {

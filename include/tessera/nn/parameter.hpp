@@ -53,6 +53,7 @@ struct ParameterView {
   std::vector<int> kernel_size;  ///< of a kernel, one number an axis; else empty
   void* data;                    ///< in the module's space
   std::int64_t size;             ///< elements
+  bool on_device;                ///< whether that space is the device
 };
 
 }  // namespace nn

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/detail/elementwise.hpp>
+#include <tessera/nn/module.hpp>
+
+#include <cmath>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// `slope * x` below 0, x from there on; NaN stays NaN.
+template <class Sum>
+struct LeakyReluFunction {
+  Sum slope;
+
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
+  {
+    return x[0] <= Sum{0} ? slope * x[0] : x[0];
+  }
+};
+
+template <class Sum>
+struct ReluFunction {
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
+  {
+    return x[0] <= Sum{0} ? Sum{0} : x[0];
+  }
+};
+
+template <class Sum>
+struct SiluFunction {
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
+  {
+    using std::exp;
+    return x[0] / (Sum{1} + exp(-x[0]));
+  }
+};
+
+template <int Dim, class Scalar, class Space, class Function>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> activate(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        Function const& function,
+                                                        Execution<Space> const& exec)
+{
+  if (x.coordinates() == nullptr) { return x; }
+  return x.with_features(map_elements<Scalar>(function, exec, x.features()));
+}
+
+}  // namespace detail
+
+/// `max(x, 0)` of every feature; NaN stays NaN.
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> relu(SparseTensor<Dim, Scalar, Space> const& x,
+                                                    Execution<Space> const& exec)
+{
+  return detail::activate(x, detail::ReluFunction<accumulator_t<Scalar>>{}, exec);
+}
+
+/// `x` where it is positive, else `slope * x`. Cost, stream: as relu().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> leaky_relu(SparseTensor<Dim, Scalar, Space> const& x,
+                                                          double slope, Execution<Space> const& exec)
+{
+  using Sum = accumulator_t<Scalar>;
+  return detail::activate(x, detail::LeakyReluFunction<Sum>{static_cast<Sum>(slope)}, exec);
+}
+
+/// `x / (1 + exp(-x))`. Cost, stream: as relu().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> silu(SparseTensor<Dim, Scalar, Space> const& x,
+                                                    Execution<Space> const& exec)
+{
+  return detail::activate(x, detail::SiluFunction<accumulator_t<Scalar>>{}, exec);
+}
+
+namespace nn {
+
+/// relu() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class ReLU final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return relu(x, exec);
+  }
+};
+
+/// leaky_relu() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class LeakyReLU final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  explicit LeakyReLU(double slope = 0.01) : slope_{slope} {}
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return leaky_relu(x, slope_, exec);
+  }
+
+ private:
+  double slope_;
+};
+
+/// silu() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class SiLU final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return silu(x, exec);
+  }
+};
+
+/// Its input.
+template <int Dim, class Scalar, class Space = Device>
+class Identity final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const&) override { return x; }
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

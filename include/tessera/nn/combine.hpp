@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/detail/elementwise.hpp>
+#include <tessera/tensor/sparse_tensor.hpp>
+
+#include <initializer_list>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// to[row, offset + c] = from[row, c]; item number n is pack n of `from`.
+template <class Scalar, int Size>
+struct CopyColumns {
+  Scalar const* from;  // [rows, packs * Size]
+  Scalar* to;          // [rows, to_columns]
+  std::int64_t packs;
+  std::int64_t to_columns;
+  std::int64_t offset;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const row = n / packs;
+    store_pack(to + row * to_columns + offset + (n - row * packs) * Size, load_pack<Size>(from + n * Size));
+  }
+};
+
+template <class Sum>
+struct AddFunction {
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const { return x[0] + x[1]; }
+};
+
+/// relu of the sum, so that a residual block makes one pass.
+template <class Sum>
+struct AddReluFunction {
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
+  {
+    auto const sum = x[0] + x[1];
+    return sum <= Sum{0} ? Sum{0} : sum;
+  }
+};
+
+template <int Dim, class Scalar, class Space, class Function>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> map_both(SparseTensor<Dim, Scalar, Space> const& a,
+                                                        SparseTensor<Dim, Scalar, Space> const& b,
+                                                        Function const& function, char const* who,
+                                                        Execution<Space> const& exec)
+{
+  expect_same_voxels(a, b, who);
+  expects(a.channels() == b.channels(), who, ": ", a.channels(), " and ", b.channels(),
+          " channels cannot be added");
+  if (a.coordinates() == nullptr) { return a; }
+  return a.with_features(map_elements<Scalar>(function, exec, a.features(), b.features()));
+}
+
+/// cat() of the `count` tensors from `first` on.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat(SparseTensor<Dim, Scalar, Space> const* first,
+                                                   std::size_t count, Execution<Space> const& exec)
+{
+  expects(count >= 1, "cat: no tensors");
+  std::int64_t channels = 0;
+  bool whole_packs = true;
+  for (auto const* x = first; x != first + count; ++x) {
+    expect_same_voxels(*first, *x, "cat");
+    channels += x->channels();
+    whole_packs = whole_packs && x->channels() % pack_size<Scalar> == 0;
+  }
+  if (first->coordinates() == nullptr) { return *first; }
+  Matrix<Scalar, Space> y{first->num_rows(), channels, exec};
+  with_pack_size<Scalar>(whole_packs, [&](auto size) {
+    std::int64_t offset = 0;
+    for (auto const* x = first; x != first + count; ++x) {
+      auto const packs = std::int64_t{x->channels()} / size();
+      CopyColumns<Scalar, size()> const body{x->features().data, y.data(), packs, channels, offset};
+      for_each(x->num_rows() * packs, body, exec);
+      offset += x->channels();
+    }
+  });
+  return first->with_features(std::move(y));
+}
+
+}  // namespace detail
+
+/// The sum of two tensors on one coordinate set: `y[i, c] = a[i, c] + b[i, c]`.
+/// @throws invalid_argument  other coordinate sets or channels
+/// Cost: one pass. Stream: enqueues one kernel, does not wait.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> add(SparseTensor<Dim, Scalar, Space> const& a,
+                                                   SparseTensor<Dim, Scalar, Space> const& b,
+                                                   Execution<Space> const& exec)
+{
+  return detail::map_both(a, b, detail::AddFunction<accumulator_t<Scalar>>{}, "add", exec);
+}
+
+/// Tensors on one coordinate set side by side, the first one's channels first: `cat({up, skip}, exec)`.
+/// @throws invalid_argument  no tensors, or other coordinate sets
+/// Cost: one pass over each. Stream: enqueues a kernel for each, does not wait.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat(
+    std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Execution<Space> const& exec)
+{
+  return detail::cat(tensors.begin(), tensors.size(), exec);
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat(
+    std::vector<SparseTensor<Dim, Scalar, Space>> const& tensors, Execution<Space> const& exec)
+{
+  return detail::cat(tensors.data(), tensors.size(), exec);
+}
+
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/matrix.hpp>
+#include <tessera/core/parallel.hpp>
+#include <tessera/core/scalar.hpp>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Elements that move as one: 16 bytes of them, or a single one.
+template <class Scalar, int Size>
+struct alignas(Size == 1 ? alignof(Scalar) : 16) Pack {
+  Scalar values[Size];
+};
+
+/// Elements of 16 bytes.
+template <class Scalar>
+inline constexpr int pack_size = static_cast<int>(16 / sizeof(Scalar));
+
+template <int Size, class Scalar>
+[[nodiscard]] TESSERA_HOST_DEVICE Pack<Scalar, Size> load_pack(Scalar const* from)
+{
+  return *reinterpret_cast<Pack<Scalar, Size> const*>(from);
+}
+template <int Size, class Scalar>
+TESSERA_HOST_DEVICE void store_pack(Scalar* to, Pack<Scalar, Size> const& pack)
+{
+  *reinterpret_cast<Pack<Scalar, Size>*>(to) = pack;
+}
+
+/// output[i] = function({inputs[0][i], ...}, i), computed in `accumulator_t` and rounded once; item number n
+/// takes 16 bytes.
+template <class Scalar, int Inputs, class Function>
+struct MapElements {
+  using Sum = accumulator_t<Scalar>;
+  static constexpr int step = pack_size<Scalar>;
+
+  Scalar const* inputs[Inputs];  // each [size], starting at a multiple of 16 bytes
+  Scalar* output;                // [size], likewise
+  std::int64_t size;
+  Function function;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const first = n * step;
+    if (first + step <= size) {
+      map_pack<step>(first);
+    } else {
+      for (auto i = first; i < size; ++i) { map_pack<1>(i); }
+    }
+  }
+
+ private:
+  template <int Size>
+  TESSERA_HOST_DEVICE void map_pack(std::int64_t first) const
+  {
+    Pack<Scalar, Size> in[Inputs];
+    for (int k = 0; k < Inputs; ++k) { in[k] = load_pack<Size>(inputs[k] + first); }
+    Pack<Scalar, Size> out;
+    for (int j = 0; j < Size; ++j) {
+      Sum values[Inputs];
+      for (int k = 0; k < Inputs; ++k) { values[k] = static_cast<Sum>(in[k].values[j]); }
+      out.values[j] = static_cast<Scalar>(function(values, first + j));
+    }
+    store_pack(output + first, out);
+  }
+};
+
+/// A new matrix of `function` of the elements of matrices of one shape.
+/// Stream: enqueues one kernel, does not wait.
+template <class Scalar, class Space, class Function, class... Others>
+[[nodiscard]] Matrix<Scalar, Space> map_elements(Function const& function, Execution<Space> const& exec,
+                                                 MatrixView<Scalar const> const& x, Others const&... others)
+{
+  Matrix<Scalar, Space> y{x.rows, x.columns, exec};
+  constexpr int inputs = 1 + static_cast<int>(sizeof...(Others));
+  using Body = MapElements<Scalar, inputs, Function>;
+  Body const body{{x.data, others.data...}, y.data(), y.size(), function};
+  for_each((y.size() + Body::step - 1) / Body::step, body, exec);
+  return y;
+}
+
+/// Calls `body(size)` with the constant number of elements that can move as one in rows of `columns`.
+template <class Scalar, class Body>
+void with_pack_size(bool whole_packs, Body const& body)
+{
+  if (whole_packs) {
+    body(std::integral_constant<int, pack_size<Scalar>>{});
+  } else {
+    body(std::integral_constant<int, 1>{});
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/parallel.hpp>
+#include <tessera/core/scalar.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+// --- what is gathered over the rows of a batch entry, channel by channel -----------------------------------
+
+/// The sum of a feature.
+template <class Scalar>
+struct SumOfRows {
+  using Value = accumulator_t<Scalar>;
+  static constexpr Value identity = Value{0};
+
+  Scalar const* features;  // [rows, channels]
+  int channels;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int, int channel) const
+  {
+    return static_cast<Value>(features[row * channels + channel]);
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
+};
+
+/// The sum of squared distances of a feature from its group's mean.
+template <class Scalar>
+struct SquaredDeviation {
+  using Value = accumulator_t<Scalar>;
+  static constexpr Value identity = Value{0};
+
+  Scalar const* features;  // [rows, channels]
+  int channels;
+  Value const* mean;  // [batches, groups]
+  int groups;
+  int channels_per_group;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int batch, int channel) const
+  {
+    auto const distance = static_cast<Value>(features[row * channels + channel]) -
+                          mean[std::int64_t{batch} * groups + channel / channels_per_group];
+    return distance * distance;
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
+};
+
+/// The largest feature; NaN if there is one.
+template <class Scalar>
+struct LargestOfRows {
+  using Value = accumulator_t<Scalar>;
+  static constexpr Value identity = -std::numeric_limits<Value>::infinity();
+
+  Scalar const* features;  // [rows, channels]
+  int channels;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int, int channel) const
+  {
+    return static_cast<Value>(features[row * channels + channel]);
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return b > a || b != b ? b : a; }
+};
+
+/// The number of rows.
+struct NumberOfRows {
+  using Value = std::int32_t;
+  static constexpr Value identity = 0;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value at(std::int64_t, int, int) { return 1; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
+};
+
+// --- the reduction -----------------------------------------------------------------------------------------
+
+/// Gathers one channel over one slab of rows, for every batch entry; item number n is (slab, channel).
+template <int Dim, class Term>
+struct ReduceSlab {
+  using Value = typename Term::Value;
+
+  Term term;
+  Coordinate<Dim> const* coordinates;  // [rows], or null: all rows are of entry 0
+  Value* partials;                     // [slabs, batches, channels]
+  std::int64_t rows;
+  std::int64_t rows_per_slab;
+  int batches;
+  int channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const slab = n / channels;
+    auto const channel = static_cast<int>(n - slab * channels);
+    auto* const own = partials + slab * batches * channels + channel;  // nobody else writes these
+    for (int b = 0; b < batches; ++b) { own[std::int64_t{b} * channels] = Term::identity; }
+    auto const begin = slab * rows_per_slab;
+    auto const end = begin + rows_per_slab < rows ? begin + rows_per_slab : rows;
+    int current = 0;
+    Value value = Term::identity;
+    for (auto row = begin; row < end; ++row) {
+      int const batch = coordinates != nullptr ? coordinates[row].batch : 0;
+      if (batch < 0 || batch >= batches) { continue; }  // outside the range; CoordinateSet::check() tells
+      if (batch != current) {
+        own[std::int64_t{current} * channels] = value;
+        value = own[std::int64_t{batch} * channels];
+        current = batch;
+      }
+      value = Term::combine(value, term.at(row, batch, channel));
+    }
+    own[std::int64_t{current} * channels] = value;
+  }
+};
+
+/// to[group, j] = from[group * fan_in, j] combined with those of the next fan_in - 1 slabs, in order.
+template <class Term>
+struct CombineSlabs {
+  using Value = typename Term::Value;
+  static constexpr int fan_in = 32;
+
+  Value const* from;  // [slabs, width]
+  Value* to;          // [ceil(slabs / fan_in), width]
+  std::int64_t slabs;
+  std::int64_t width;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const group = n / width;
+    auto const first = group * fan_in;
+    auto const last = first + fan_in < slabs ? first + fan_in : slabs;
+    Value value = Term::identity;
+    for (auto slab = first; slab < last; ++slab) {
+      value = Term::combine(value, from[slab * width + (n - group * width)]);
+    }
+    to[n] = value;
+  }
+};
+
+/// `result[b, c] =` what `term` gathers over the rows of batch entry b, for every channel c.
+///
+/// Cost: one pass over the features; 1 / 64 of their size as workspace. Stream: enqueues a few kernels, does
+/// not wait. Determinism: slabs of rows and the tree that joins them follow from the shapes alone, so the
+/// bits are the same on every run and for any number of threads (but not for another order of the rows).
+template <int Dim, class Term, class Space>
+[[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
+                                                              Coordinate<Dim> const* coordinates,
+                                                              std::int64_t rows, int batches, int channels,
+                                                              Execution<Space> const& exec)
+{
+  using Value = typename Term::Value;
+  auto const width = std::int64_t{batches} * channels;
+  if (width == 0) { return {}; }
+  auto const most = std::max<std::int64_t>(1, (1 << 22) / width);
+  auto const rows_per_slab = std::max<std::int64_t>(64, (rows + most - 1) / most);
+  auto slabs = std::max<std::int64_t>(1, (rows + rows_per_slab - 1) / rows_per_slab);
+  Buffer<Value, Space> values{slabs * width, exec};
+  for_each(slabs * channels,
+           ReduceSlab<Dim, Term>{term, coordinates, values.data(), rows, rows_per_slab, batches, channels},
+           exec);
+  while (slabs > 1) {
+    auto const groups = (slabs + CombineSlabs<Term>::fan_in - 1) / CombineSlabs<Term>::fan_in;
+    Buffer<Value, Space> joined{groups * width, exec};
+    for_each(groups * width, CombineSlabs<Term>{values.data(), joined.data(), slabs, width}, exec);
+    values = std::move(joined);
+    slabs = groups;
+  }
+  return values;
+}
+
+/// Rows of each batch entry, [num_batches]; counted once and kept by the set.
+template <int Dim, class Space>
+[[nodiscard]] std::shared_ptr<Buffer<std::int32_t, Space>> rows_of_entries(CoordinateSet<Dim, Space>& set,
+                                                                           Execution<Space> const& exec)
+{
+  std::lock_guard lock{set.mutex()};
+  return set.cache().template get_or_make<Buffer<std::int32_t, Space>>("rows of batch entries", [&] {
+    return std::make_shared<Buffer<std::int32_t, Space>>(
+        reduce_rows(NumberOfRows{}, set.data(), set.num_rows(), set.num_batches(), 1, exec));
+  });
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/batch_norm.hpp>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Normalises each (batch entry, group of `channels / groups` neighbouring channels) by its own mean and
+/// biased variance: `y[i, c] = (x[i, c] - mean[b, g]) / sqrt(variance[b, g] + eps) * weight[c] + bias[c]`.
+///
+/// | name         | shape      | memory | holds                    |
+/// |--------------|------------|--------|--------------------------|
+/// | weight, bias | [channels] | Space  | float (double), or null  |
+///
+/// @throws invalid_argument  groups below 1 or no divisor of the channels
+/// Cost: three passes over the features, and a count of the rows of each entry once a coordinate set.
+/// Stream: enqueues on `exec`, does not wait. Determinism: the same bits on every run; they depend on the
+/// order of the rows. Source: PyTorch's group_norm on each batch entry's points.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> group_norm(SparseTensor<Dim, Scalar, Space> const& x,
+                                                          int groups, accumulator_t<Scalar> const* weight,
+                                                          accumulator_t<Scalar> const* bias, double eps,
+                                                          Execution<Space> const& exec)
+{
+  using Sum = accumulator_t<Scalar>;
+  detail::expects(groups >= 1 && x.channels() % groups == 0, "group_norm: ", groups, " groups do not divide ",
+                  x.channels(), " channels");
+  if (x.num_rows() == 0) { return x; }
+  auto& set = *x.coordinates();
+  auto const counts = detail::rows_of_entries(set, exec);
+  auto const statistics = detail::row_statistics<Dim, Scalar>(x.features(), set.data(), counts->data(),
+                                                              set.num_batches(), groups, exec);
+  detail::Normalization<Dim, Sum> by;
+  by.coordinates = set.data();
+  by.mean = statistics.mean.data();
+  by.variance = statistics.variance.data();
+  by.weight = weight;
+  by.bias = bias;
+  by.epsilon = static_cast<Sum>(eps);
+  by.batches = set.num_batches();
+  by.groups = groups;
+  by.channels_per_group = x.channels() / groups;
+  return x.with_features(detail::normalize<Dim, Scalar>(x.features(), by, exec));
+}
+
+namespace nn {
+
+/// group_norm() with its weight and bias [channels], which start as 1 and 0.
+template <int Dim, class Scalar, class Space = Device>
+class GroupNorm : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+  using Sum = accumulator_t<Scalar>;
+
+  /// @throws invalid_argument  channels below 1, groups that do not divide them, a negative epsilon
+  GroupNorm(int groups, NormOptions const& options, Execution<Space> const& exec)
+      : groups_{groups}, options_{options}
+  {
+    detail::check_norm(options, "GroupNorm");
+    detail::expects(groups >= 1 && options.channels % groups == 0, "GroupNorm: ", groups,
+                    " groups do not divide ", options.channels, " channels");
+    if (!options.is_affine) { return; }
+    weight_ = Parameter<Sum, Space>{{options.channels}, exec};
+    bias_ = Parameter<Sum, Space>{{options.channels}, exec};
+    detail::fill_constant(weight_, 1, exec);
+    detail::fill_constant(bias_, 0, exec);
+    this->register_parameter("weight", ParameterRole::weight, weight_, ScalarTraits<Sum>::dtype);
+    this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Sum>::dtype);
+  }
+  GroupNorm(int groups, int channels, Execution<Space> const& exec)
+      : GroupNorm{groups, NormOptions{channels}, exec}
+  {}
+
+  /// @throws invalid_argument  x has other channels
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    detail::expects(x.channels() == options_.channels, "GroupNorm: the tensor has ", x.channels(),
+                    " channels but ", options_.channels, " were expected");
+    return group_norm(x, groups_, weight_.data(), bias_.data(), options_.epsilon, exec);
+  }
+
+  [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }
+  [[nodiscard]] Parameter<Sum, Space>& bias() noexcept { return bias_; }
+
+ private:
+  int groups_;
+  NormOptions options_;
+  Parameter<Sum, Space> weight_;
+  Parameter<Sum, Space> bias_;
+};
+
+/// Each channel of each batch entry normalised by itself: GroupNorm with as many groups as channels. Made
+/// from a number of channels it has no weight and bias, like PyTorch's. (TorchSparse 2.1 normalises each
+/// point over its channels instead, since PyTorch reads its [N, C] features as one item.)
+template <int Dim, class Scalar, class Space = Device>
+class InstanceNorm final : public GroupNorm<Dim, Scalar, Space> {
+ public:
+  InstanceNorm(NormOptions const& options, Execution<Space> const& exec)
+      : GroupNorm<Dim, Scalar, Space>{options.channels, options, exec}
+  {}
+  InstanceNorm(int channels, Execution<Space> const& exec)
+      : InstanceNorm{NormOptions{channels}.affine(false), exec}
+  {}
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/convolution.hpp>
+#include <tessera/nn/initialize.hpp>
+#include <tessera/nn/module.hpp>
+
+#include <cmath>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Options of a linear layer: `LinearOptions(96, 19).bias(false)`.
+struct LinearOptions {
+  LinearOptions(int in, int out) : in_channels{in}, out_channels{out} {}
+
+  LinearOptions& bias(bool value) { return has_bias = value, *this; }
+  /// How float products are made.
+  LinearOptions& math(MathMode value) { return math_mode = value, *this; }
+  /// Seed of the initial values.
+  LinearOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+
+  int in_channels;
+  int out_channels;
+  bool has_bias = true;
+  MathMode math_mode = MathMode::exact;
+  std::uint64_t initial_seed = 0;
+};
+
+namespace detail {
+
+/// to[c, r] = from[r, c].
+template <class Scalar>
+struct TransposeMatrix {
+  Scalar const* from;  // [rows, columns]
+  Scalar* to;          // [columns, rows]
+  std::int64_t rows;
+  std::int64_t columns;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const row = n / columns;
+    to[(n - row * columns) * rows + row] = from[n];
+  }
+};
+
+}  // namespace detail
+
+/// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[o, c]`: a convolution whose kernel is one voxel.
+///
+/// | name   | shape                       | memory | holds             |
+/// |--------|-----------------------------|--------|-------------------|
+/// | weight | [out_channels, channels]    | Space  | any values        |
+/// | bias   | [out_channels]              | Space  | or null           |
+///
+/// Cost: rows * channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait.
+/// Determinism: as convolution().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> linear(SparseTensor<Dim, Scalar, Space> const& x,
+                                                      Scalar const* weight, Scalar const* bias,
+                                                      int out_channels, MathMode math,
+                                                      Execution<Space> const& exec)
+{
+  std::int64_t const in_channels = x.channels();
+  Buffer<Scalar, Space> transposed{in_channels * out_channels, exec};
+  detail::for_each(transposed.size(),
+                   detail::TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
+                   exec);
+  ConvolutionGeometry<Dim> one_voxel;
+  one_voxel.kernel_size = 1;
+  ConvConfig config;
+  config.math = math;
+  return convolution(x, std::as_const(transposed).data(), bias, out_channels, ConvolutionKind::submanifold,
+                     one_voxel, config, exec);
+}
+
+namespace nn {
+
+/// linear() with its `weight` [out_channels, in_channels] and `bias` [out_channels], which start uniform in
+/// `+-1 / sqrt(in_channels)` (PyTorch).
+template <int Dim, class Scalar, class Space = Device>
+class Linear final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  /// @throws invalid_argument  channels below 1
+  /// Stream: enqueues the upload of the initial values.
+  Linear(LinearOptions const& options, Execution<Space> const& exec) : options_{options}
+  {
+    detail::expects(options.in_channels >= 1 && options.out_channels >= 1, "Linear: ", options.in_channels,
+                    " -> ", options.out_channels, " channels; both must be at least 1");
+    auto const bound = 1.0 / std::sqrt(static_cast<double>(options.in_channels));
+    weight_ = Parameter<Scalar, Space>{{options.out_channels, options.in_channels}, exec};
+    detail::fill_uniform(weight_, bound, options.initial_seed, exec);
+    this->register_parameter("weight", ParameterRole::weight, weight_, ScalarTraits<Scalar>::dtype);
+    if (options.has_bias) {
+      bias_ = Parameter<Scalar, Space>{{options.out_channels}, exec};
+      detail::fill_uniform(bias_, bound, options.initial_seed + 1, exec);
+      this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
+    }
+  }
+
+  /// @throws invalid_argument  x has other channels than in_channels
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    detail::expects(x.channels() == options_.in_channels, "Linear: the tensor has ", x.channels(),
+                    " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
+    return linear(x, std::as_const(weight_).data(), std::as_const(bias_).data(), options_.out_channels,
+                  options_.math_mode, exec);
+  }
+
+  [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
+  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
+  [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
+
+ private:
+  LinearOptions options_;
+  Parameter<Scalar, Space> weight_;
+  Parameter<Scalar, Space> bias_;
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

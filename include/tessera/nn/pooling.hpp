@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/detail/reduce.hpp>
+#include <tessera/nn/module.hpp>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// pooled[b, c] = value / count of an average, value of a maximum; 0 for an entry without rows.
+template <class Scalar>
+struct FinishPooling {
+  using Sum = accumulator_t<Scalar>;
+
+  Sum const* values;           // [batches, channels]
+  std::int32_t const* counts;  // [batches]
+  Scalar* pooled;              // [batches, channels]
+  std::int64_t channels;
+  bool average;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const count = counts[n / channels];
+    auto const value = average ? values[n] / static_cast<Sum>(count) : values[n];
+    pooled[n] = static_cast<Scalar>(count > 0 ? value : Sum{0});
+  }
+};
+
+template <int Dim, class Scalar, class Space, class Term>
+[[nodiscard]] Matrix<Scalar, Space> global_pool(SparseTensor<Dim, Scalar, Space> const& x, Term const& term,
+                                                bool average, Execution<Space> const& exec)
+{
+  if (x.coordinates() == nullptr) { return {}; }
+  auto& set = *x.coordinates();
+  Matrix<Scalar, Space> pooled{set.num_batches(), x.channels(), exec};
+  auto const counts = rows_of_entries(set, exec);
+  auto const values = reduce_rows(term, set.data(), set.num_rows(), set.num_batches(), x.channels(), exec);
+  for_each(pooled.size(),
+           FinishPooling<Scalar>{values.data(), counts->data(), pooled.data(), x.channels(), average}, exec);
+  return pooled;
+}
+
+}  // namespace detail
+
+/// The mean of every channel over each batch entry's voxels: [num_batches, channels] in `Space`. An entry
+/// without voxels gives 0.
+///
+/// Entries are those of the spatial range, or up to the highest that has a voxel.
+/// Cost: one pass over the features. Stream: enqueues on `exec`, does not wait. Determinism: the same bits on
+/// every run; they depend on the order of the rows.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        Execution<Space> const& exec)
+{
+  return detail::global_pool(x, detail::SumOfRows<Scalar>{x.features().data, x.channels()}, true, exec);
+}
+
+/// The largest value of every channel over each batch entry's voxels: [num_batches, channels] in `Space`, NaN
+/// where there is one. An entry without voxels gives 0.
+/// Cost, stream: as global_average_pool(). Determinism: the same bits for every order of the rows too.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> global_max_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                    Execution<Space> const& exec)
+{
+  return detail::global_pool(x, detail::LargestOfRows<Scalar>{x.features().data, x.channels()}, false, exec);
+}
+
+namespace nn {
+
+/// global_average_pool() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class GlobalAveragePool final : public ModuleBase {
+ public:
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
+
+  [[nodiscard]] Matrix<Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec) const
+  {
+    return global_average_pool(x, exec);
+  }
+  [[nodiscard]] Matrix<Scalar, Space> operator()(Tensor const& x, Execution<Space> const& exec) const
+  {
+    return forward(x, exec);
+  }
+};
+
+/// global_max_pool() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class GlobalMaxPool final : public ModuleBase {
+ public:
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
+
+  [[nodiscard]] Matrix<Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec) const
+  {
+    return global_max_pool(x, exec);
+  }
+  [[nodiscard]] Matrix<Scalar, Space> operator()(Tensor const& x, Execution<Space> const& exec) const
+  {
+    return forward(x, exec);
+  }
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera
