@@ -27,10 +27,24 @@
 #include <tessera/conv/convolution.hpp>
 #include <tessera/conv/detail/convolution_host.hpp>
 //
+#include <tessera/nn/activation.hpp>
+#include <tessera/nn/batch_norm.hpp>
+#include <tessera/nn/blocks.hpp>
+#include <tessera/nn/calibrate.hpp>
+#include <tessera/nn/combine.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/dropout.hpp>
+#include <tessera/nn/group_norm.hpp>
+#include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/nn/pooling.hpp>
+//
+#include <tessera/models/minkunet.hpp>
+#include <tessera/models/sparse_resnet21d.hpp>
+#include <tessera/models/sparse_resunet42.hpp>
 //
 #include <tessera/io/image.hpp>
+#include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_bin.hpp>

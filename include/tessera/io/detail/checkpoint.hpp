@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/core/execution.hpp>
+#include <tessera/io/raw_tensor.hpp>
+#include <tessera/nn/parameter.hpp>
+
+#include <cstring>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+[[nodiscard]] inline bool ends_with(std::string const& text, std::string const& end)
+{
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// At most five names, and how many more there are.
+[[nodiscard]] inline std::string first_few(std::vector<std::string> const& names)
+{
+  constexpr std::size_t most = 5;
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < most; ++i) { text += (i == 0 ? "" : ", ") + names[i]; }
+  return names.size() > most ? concat(text, " and ", names.size() - most, " more") : text;
+}
+
+/// Throws unless the parameters lie in `Space`.
+template <class Space>
+void expect_space(std::vector<nn::ParameterView> const& parameters, char const* who)
+{
+  for (auto const& parameter : parameters) {
+    expects(parameter.on_device == std::is_same_v<Space, Device>, who, ": parameter \"", parameter.name,
+            "\" lies on the ", parameter.on_device ? "device" : "host", ", the execution does not");
+  }
+}
+
+/// The shape of `parameter` in a file of `Layout`.
+template <class Layout>
+[[nodiscard]] std::vector<std::int64_t> file_shape(nn::ParameterView const& parameter, Layout const&)
+{
+  return parameter.role == nn::ParameterRole::kernel ? Layout::place(parameter).shape : parameter.shape;
+}
+
+/// Calls `body(index in the module, index in the file)` for every element.
+template <class Layout, class Body>
+void for_each_element(nn::ParameterView const& parameter, Layout const&, Body const& body)
+{
+  if (parameter.role != nn::ParameterRole::kernel) {
+    for (std::int64_t i = 0; i < parameter.size; ++i) { body(i, i); }
+    return;
+  }
+  auto const place = Layout::place(parameter);
+  auto const out_channels = parameter.shape.back();
+  auto const in_channels = parameter.shape[parameter.shape.size() - 2];
+  std::int64_t i = 0;
+  for (auto const first : place.first) {
+    for (std::int64_t in = 0; in < in_channels; ++in) {
+      for (std::int64_t out = 0; out < out_channels; ++out, ++i) {
+        body(i, first + in * place.in_step + out * place.out_step);
+      }
+    }
+  }
+}
+
+/// Writes `value` to `to` as a float16, bfloat16 or float32.
+inline void store_float(float value, DType dtype, std::uint8_t* to)
+{
+  if (dtype == DType::float32) {
+    std::memcpy(to, &value, sizeof(value));
+    return;
+  }
+  auto const bits = dtype == DType::float16 ? float_to_half_bits(value) : float_to_bfloat16_bits(value);
+  std::memcpy(to, &bits, sizeof(bits));
+}
+
+/// Element `from` of `tensor` as element `to` of `bytes`, which has the type `dtype`.
+inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dtype, std::uint8_t* bytes,
+                            std::int64_t to)
+{
+  auto const* const source = tensor.bytes + static_cast<std::size_t>(from) * size_of(tensor.dtype);
+  auto* const target = bytes + static_cast<std::size_t>(to) * size_of(dtype);
+  if (tensor.dtype == dtype) {
+    std::memcpy(target, source, size_of(dtype));
+  } else if (dtype == DType::float64) {
+    double const value = element_to_float(tensor, static_cast<std::size_t>(from));
+    std::memcpy(target, &value, sizeof(value));
+  } else {
+    store_float(element_to_float(tensor, static_cast<std::size_t>(from)), dtype, target);
+  }
+}
+
+/// The bytes that `parameter` is to have, from the tensor `name` of a file.
+/// @throws invalid_argument  another shape, or integers
+template <class Layout>
+[[nodiscard]] std::vector<std::uint8_t> values_for(nn::ParameterView const& parameter,
+                                                   std::string const& name, RawTensor const& tensor,
+                                                   Layout const& layout)
+{
+  auto const shape = file_shape(parameter, layout);
+  expects(tensor.shape == shape, "load: tensor \"", name, "\" has the shape ", list(tensor.shape),
+          " in the file, but the module needs ", list(shape));
+  expects(tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16 ||
+              tensor.dtype == DType::float32 || tensor.dtype == DType::float64,
+          "load: tensor \"", name, "\" holds ", name_of(tensor.dtype), ", but floating point is needed");
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(parameter.size) * size_of(parameter.dtype));
+  for_each_element(parameter, layout, [&](std::int64_t own, std::int64_t in_file) {
+    convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);
+  });
+  return bytes;
+}
+
+/// The bytes that a file of `Layout` holds for `parameter`. Stream: waits.
+template <class Layout, class Space>
+[[nodiscard]] std::vector<std::uint8_t> bytes_of(nn::ParameterView const& parameter, Layout const& layout,
+                                                 Execution<Space> const& exec)
+{
+  auto const element = size_of(parameter.dtype);
+  std::vector<std::uint8_t> own(static_cast<std::size_t>(parameter.size) * element);
+  Transfer<Space>::to_host(own.data(), parameter.data, own.size(), exec);
+  std::vector<std::uint8_t> bytes(own.size());
+  for_each_element(parameter, layout, [&](std::int64_t i, std::int64_t in_file) {
+    std::memcpy(bytes.data() + static_cast<std::size_t>(in_file) * element,
+                own.data() + static_cast<std::size_t>(i) * element, element);
+  });
+  return bytes;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/models/detail/unet.hpp>
+#include <tessera/nn/linear.hpp>
+
+namespace tessera {
+inline namespace v0 {
+namespace models {
+
+/// Options of a MinkUNet: `MinkUNetOptions(4, 19).width(0.5)`.
+struct MinkUNetOptions {
+  MinkUNetOptions(int in, int classes) : in_channels{in}, num_classes{classes} {}
+
+  /// Multiplies the channels 32, 32, 64, 128, 256, 256, 128, 96, 96.
+  MinkUNetOptions& width(double value) { return width_factor = value, *this; }
+  /// Run-time choices of all convolutions; without them those of the calling thread.
+  MinkUNetOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  /// Seed of the initial values.
+  MinkUNetOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+
+  int in_channels;
+  int num_classes;
+  double width_factor = 1;
+  std::optional<ConvConfig> conv_config;
+  std::uint64_t initial_seed = 0;
+};
+
+/// The segmentation network MinkUNet of SPVNAS: a U-Net of residual blocks over four levels of stride 2, and
+/// a linear classifier. forward() gives logits [num_rows, num_classes] on the voxels of the input, in their
+/// order.
+///
+/// Parameter names are those of SPVNAS's state_dict (`stem.0.kernel`, `stage1.0.net.0.kernel`,
+/// `up1.1.0.downsample.0.kernel`, `classifier.0.weight`, ...), so that its checkpoints load as they are;
+/// their `point_transforms.*` belong to no layer that forward() uses and do not exist here. Networks trained
+/// in TorchSparse without a spatial range need `ConvConfig::compat = compat::torchsparse`.
+///
+/// Source: Choy et al., 4D Spatio-Temporal ConvNets, CVPR 2019; Tang et al., SPVNAS, ECCV 2020.
+template <int Dim, class Scalar, class Space = Device>
+class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
+ public:
+  using typename nn::Module<Dim, Scalar, Space>::Tensor;
+
+  /// @throws invalid_argument  channels or classes below 1, a width that leaves none
+  /// Stream: enqueues the upload of the initial values.
+  MinkUNet(MinkUNetOptions const& options, Execution<Space> const& exec)
+      : MinkUNet{options, detail::LayerFactory<Dim>{options.conv_config, options.initial_seed}, exec}
+  {}
+
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels where the coordinate
+  /// set does not have it yet.
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return classifier_.forward(unet_.forward(x, exec).back(), exec);
+  }
+
+  [[nodiscard]] MinkUNetOptions const& options() const noexcept { return options_; }
+
+ private:
+  MinkUNet(MinkUNetOptions const& options, detail::LayerFactory<Dim> layers, Execution<Space> const& exec)
+      : options_{options},
+        unet_{options.in_channels,
+              channels(options),
+              detail::UNetNames{"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}},
+              layers,
+              exec,
+              [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }}
+  {
+    auto const math = options.conv_config ? options.conv_config->math : MathMode::exact;
+    classifier_.template add<nn::Linear<Dim, Scalar, Space>>(
+        LinearOptions{channels(options).back(), options.num_classes}.math(math).seed(layers.next_seed()),
+        exec);
+    this->register_child("classifier", classifier_);
+  }
+
+  [[nodiscard]] static std::array<int, 9> channels(MinkUNetOptions const& options)
+  {
+    return detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
+                                      "MinkUNet");
+  }
+
+  MinkUNetOptions options_;
+  detail::UNet<Dim, Scalar, Space> unet_;
+  nn::Sequential<Dim, Scalar, Space> classifier_;
+};
+
+}  // namespace models
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// Networks as TorchSparse ran them: the configuration, the parameters, the input and the outputs come from
+// the file, whichever network of whatever width it holds.
+
+#include "../support/data.hpp"
+#include "../support/device.hpp"
+#include "../support/golden.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/load.hpp>
+#include <tessera/models/minkunet.hpp>
+#include <tessera/models/sparse_resnet21d.hpp>
+#include <tessera/models/sparse_resunet42.hpp>
+
+#include <cctype>
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace golden_networks {
+
+namespace ts = tessera;
+
+/// What a whole network may be off by: its share of the reference's length, and the angle between them.
+struct Tolerance {
+  double distance;
+  double cosine;
+};
+
+template <class Scalar>
+void check_close(std::vector<Scalar> const& found, std::vector<float> const& expected,
+                 Tolerance const& tolerance)
+{
+  REQUIRE(found.size() == expected.size());
+  double difference = 0;
+  double product = 0;
+  double found_length = 0;
+  double length = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    double const y = static_cast<float>(found[i]);
+    double const reference = expected[i];
+    difference += (y - reference) * (y - reference);
+    product += y * reference;
+    found_length += y * y;
+    length += reference * reference;
+  }
+  REQUIRE(length > 0);
+  CHECK(std::sqrt(difference / length) <= tolerance.distance);
+  CHECK(product / std::sqrt(found_length * length) >= tolerance.cosine);
+}
+
+/// `output.coordsN` and `output.featsN` of the file against tensor number N, `output.logits` against the
+/// last, rows in order.
+template <class Tensors, class Space>
+void check_outputs(ts::Safetensors const& file, Tensors const& tensors, Tolerance const& tolerance,
+                   ts::Execution<Space> const& exec)
+{
+  std::string const prefix = "output.";
+  int checked = 0;
+  for (auto const& name : file.names()) {
+    if (name.rfind(prefix, 0) != 0) { continue; }
+    CAPTURE(name);
+    auto const digits = name.find_first_of("0123456789");
+    auto const kind = name.substr(prefix.size(), digits - prefix.size());
+    auto const number = digits == std::string::npos ? tensors.size() - 1 : std::stoul(name.substr(digits));
+    REQUIRE(number < tensors.size());
+    auto const& tensor = tensors[number];
+    if (kind == "coords") {
+      CHECK(tensor.coordinates_on_host(exec) == test::coordinates_of(file.to<std::int32_t>(name)));
+    } else {
+      REQUIRE((kind == "feats" || kind == "logits"));
+      check_close(tensor.features_on_host(exec), file.to_float(name), tolerance);
+    }
+    ++checked;
+  }
+  CHECK(checked > 0);
+}
+
+/// The input of the file in `Space`.
+template <class Scalar, class Space>
+ts::SparseTensor<3, Scalar, Space> input_of(ts::Safetensors const& file, ts::detail::Json const& config,
+                                            ts::Execution<Space> const& exec)
+{
+  auto const coordinates = test::coordinates_of(file.to<std::int32_t>("input.coords"));
+  std::vector<Scalar> features;
+  for (auto const value : file.to_float("input.feats")) { features.push_back(static_cast<Scalar>(value)); }
+  ts::CoordinateSetOptions<3> options;
+  if (auto const* const range = config.find("spatial_range"); range != nullptr && !range->is_null()) {
+    auto const list = test::ints(*range);
+    options.spatial_range = ts::SpatialRange<3>{list.at(0), {list.at(1), list.at(2), list.at(3)}};
+  }
+  return {ts::make_coordinate_set(coordinates, options, exec),
+          ts::upload_matrix(features, file.shape("input.feats").back(), exec)};
+}
+
+inline double number(ts::detail::Json const& config, char const* key)
+{
+  auto const* const value = config.find(key);
+  REQUIRE(value != nullptr);
+  auto const* const integer = value->get<std::int64_t>();
+  return integer != nullptr ? static_cast<double>(*integer) : *value->get<double>();
+}
+
+inline int integer(ts::detail::Json const& config, char const* key)
+{
+  return static_cast<int>(number(config, key));
+}
+
+/// Loads the parameters; the only ones left over are SPVNAS's point transforms.
+template <class Space>
+void load(ts::nn::ModuleBase& net, ts::Safetensors const& file, ts::Execution<Space> const& exec)
+{
+  auto const report =
+      ts::io::load(net, file, ts::io::TorchSparse{}, exec, ts::io::LoadOptions().prefix("param."));
+  CHECK(report.loaded.size() == net.parameters().size());
+  for (auto const& name : report.unused) {
+    CAPTURE(name);
+    CHECK(name.rfind("param.point_transforms.", 0) == 0);
+  }
+}
+
+/// Runs the network that the file `relative` holds, in every conv mode, and compares.
+template <class Scalar, class Space>
+void check_network(std::string const& relative, Tolerance const& tolerance)
+{
+  auto const path = test::data_file(relative);
+  if (!path || test::skipped<Space>()) { return; }
+  ts::Safetensors const file{*path};
+  auto const config = test::golden_config(file, "config");
+  auto const model = *config.find("model")->get<std::string>();
+  CAPTURE(model);
+  ts::Execution<Space> const exec{};
+  for (int mode = 0; mode < 3; ++mode) {
+    CAPTURE(mode);
+    auto const x = input_of<Scalar>(file, config, exec);
+    ts::ConvConfig conv;
+    conv.compat = ts::compat::torchsparse;
+    conv = ts::with_conv_mode(conv, mode);
+    auto const in_channels = integer(config, "in_channels");
+    auto const width = number(config, "width");
+    auto const backbone = ts::models::BackboneOptions(in_channels).width(width).config(conv);
+    if (model == "MinkUNet") {
+      auto const classes = integer(config, "num_classes");
+      ts::models::MinkUNet<3, Scalar, Space> net{
+          ts::models::MinkUNetOptions(in_channels, classes).width(width).config(conv), exec};
+      load(net, file, exec);
+      auto const logits = net(x, exec);
+      CHECK(logits.coordinates() == x.coordinates());
+      check_outputs(file, std::vector{logits}, tolerance, exec);
+    } else if (model == "SparseResNet21D") {
+      ts::models::SparseResNet21D<3, Scalar, Space> net{backbone, exec};
+      load(net, file, exec);
+      check_outputs(file, net(x, exec), tolerance, exec);
+    } else {
+      REQUIRE(model == "SparseResUNet42");
+      ts::models::SparseResUNet42<3, Scalar, Space> net{backbone, exec};
+      load(net, file, exec);
+      check_outputs(file, net(x, exec), tolerance, exec);
+    }
+  }
+}
+
+}  // namespace golden_networks

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "golden_networks.hpp"
+
+#ifdef __CUDACC__
+
+using golden_networks::check_network;
+
+namespace {
+constexpr golden_networks::Tolerance in_half{1e-2, 0.9999};
+}  // namespace
+
+TEST_CASE("MinkUNet: TorchSparse's logits are reproduced in half on the device")
+{
+  check_network<__half, tessera::Device>("golden/minkunet_semkitti.safetensors", in_half);
+}
+
+TEST_CASE("SparseResNet21D: TorchSparse's stages are reproduced in half on the device")
+{
+  check_network<__half, tessera::Device>("golden/resnet21d_nuscenes.safetensors", in_half);
+}
+
+TEST_CASE("SparseResUNet42: TorchSparse's tensors are reproduced in half on the device")
+{
+  check_network<__half, tessera::Device>("golden/resunet42_nuscenes.safetensors", in_half);
+}
+
+#endif
