@@ -2,9 +2,13 @@
 
 set(licence "// SPDX-License-Identifier: MIT\n// Copyright (c) the Tessera authors\n")
 
-# Runs ${check}.cmake on a tree of one file. `expected` is what the answer must match, or PASS.
+# Runs ${check}.cmake on a tree of one file, or two: a further path and content may follow. `expected` is what the answer
+# must match, or PASS.
 function(expect expected path content)
   file(REMOVE_RECURSE ${SCRATCH})
+  if(ARGC GREATER 3)
+    file(WRITE ${SCRATCH}/${ARGV3} "${ARGV4}")
+  endif()
   file(WRITE ${SCRATCH}/include/tessera/core/good.hpp "${licence}#pragma once\n")
   file(WRITE ${SCRATCH}/${path} "${content}")
   execute_process(COMMAND ${CMAKE_COMMAND} -DROOT=${SCRATCH} -P ${CMAKE_CURRENT_LIST_DIR}/${check}.cmake

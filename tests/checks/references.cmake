@@ -1,0 +1,71 @@
+# cmake -DROOT=<source tree> -P references.cmake
+#
+# What README.md and docs/ point at exists: the targets of links, the files named in `backquotes` (a header by its path
+# below include/tessera/ too), and the tests. A test is named by its file and the beginning of its title,
+#
+#   `tests/kmap/kernel_map_test.cpp`: "kernel map: equals"
+#
+# and every row of the table in docs/compatibility.md names at least one.
+
+file(GLOB pages RELATIVE ${ROOT} ${ROOT}/README.md ${ROOT}/docs/*.md)
+set(faults "")
+set(count 0)
+foreach(page IN LISTS pages)
+  file(READ ${ROOT}/${page} text)
+  # Brackets and semicolons have a meaning in CMake's lists.
+  string(REPLACE "[" "{" text "${text}")
+  string(REPLACE "]" "}" text "${text}")
+  string(REPLACE ";" "," text "${text}")
+  get_filename_component(folder ${ROOT}/${page} DIRECTORY)
+
+  string(REGEX MATCHALL "}\\([^)\n]+\\)" links "${text}")
+  foreach(link IN LISTS links)
+    string(REGEX REPLACE "^}\\(([^)#]*).*$" "\\1" target "${link}")
+    math(EXPR count "${count} + 1")
+    if(NOT target MATCHES "^https?://" AND NOT EXISTS "${folder}/${target}")
+      string(APPEND faults "  ${page}: the link to ${target} leads nowhere\n")
+    endif()
+  endforeach()
+
+  string(REGEX MATCHALL "`[a-z_]+/[A-Za-z0-9_./]+`" paths "${text}")
+  foreach(path IN LISTS paths)
+    string(REPLACE "`" "" path "${path}")
+    math(EXPR count "${count} + 1")
+    if(NOT path MATCHES "^build/" AND NOT EXISTS ${ROOT}/${path} AND NOT EXISTS ${ROOT}/include/${path}
+       AND NOT EXISTS ${ROOT}/include/tessera/${path})
+      string(APPEND faults "  ${page}: there is no ${path}\n")
+    endif()
+  endforeach()
+
+  string(REGEX MATCHALL "`tests/[^`\n]+`: \"[^\"\n]+\"" tests "${text}")
+  foreach(test IN LISTS tests)
+    string(REGEX REPLACE "^`([^`]+)`: \"(.*)\"$" "\\1" file "${test}")
+    string(REGEX REPLACE "^`([^`]+)`: \"(.*)\"$" "\\2" title "${test}")
+    if(EXISTS ${ROOT}/${file})
+      file(READ ${ROOT}/${file} source)
+      string(REPLACE "[" "{" source "${source}")
+      string(REPLACE "]" "}" source "${source}")
+      string(REPLACE ";" "," source "${source}")
+      string(REGEX REPLACE "\"[ \n]+\"" "" source "${source}")  # a title may be broken into several literals
+      string(FIND "${source}" "\"${title}" place)
+      if(place EQUAL -1)
+        string(APPEND faults "  ${page}: ${file} has no test \"${title}\"\n")
+      endif()
+    endif()
+  endforeach()
+
+  if(page STREQUAL "docs/compatibility.md")
+    string(REGEX MATCHALL "\n\\|[^\n]*" rows "${text}")
+    foreach(row IN LISTS rows)
+      if(NOT row MATCHES "`tests/[^`]+`: \"" AND NOT row MATCHES "^\n\\|[-| ]+$" AND NOT row MATCHES "\\| test \\|")
+        string(SUBSTRING "${row}" 1 60 row)
+        string(APPEND faults "  ${page}: no test in the row ${row}...\n")
+      endif()
+    endforeach()
+  endif()
+endforeach()
+
+if(faults)
+  message(FATAL_ERROR "references: ${count} links and paths read\n${faults}")
+endif()
+message("references: ${count} links and paths read")

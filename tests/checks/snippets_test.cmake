@@ -1,0 +1,16 @@
+set(check snippets)
+include(${CMAKE_CURRENT_LIST_DIR}/fault_test.cmake)
+
+set(source "int main()\n{\n  // [a]\n  int x[2] = {1; 2};\n\n    f(x);\n  // [a]\n  // [b]\n}\n")
+set(code "int x[2] = {1; 2};\n\n  f(x);\n")
+set(tag "<!-- examples/a.cpp: a -->\n")
+
+expect(PASS docs/a.md "text\n\n${tag}```cpp\n${code}```\n" examples/a.cpp "${source}")
+expect(PASS README.md "1. in a list\n${tag}   ```cpp\n${code}   ```" examples/a.cpp "${source}")
+expect(PASS docs/a.md "```sh\nls\n```\n\n```cmake\nset(a)\n```\n" examples/a.cpp "${source}")
+expect("docs/a.md:2: differs from region a" docs/a.md "${tag}```cpp\n${code}x++;\n```\n" examples/a.cpp "${source}")
+expect("differs from region a" docs/a.md "${tag}```cpp\nint x[2] = {1; 2};\n\nf(x);\n```\n" examples/a.cpp "${source}")
+expect("no line <!-- file: region -->" docs/a.md "text\n```cpp\n${code}```\n" examples/a.cpp "${source}")
+expect("no line <!-- file: region -->" README.md "${tag}\n```cpp\n${code}```\n" examples/a.cpp "${source}")
+expect("has 1 lines" docs/a.md "<!-- examples/a.cpp: b -->\n```cpp\n${code}```\n" examples/a.cpp "${source}")
+expect("there is no examples/b.cpp" docs/a.md "<!-- examples/b.cpp: a -->\n```cpp\n${code}```\n")
