@@ -86,7 +86,9 @@ TEST_CASE("png: a picture is written so that its chunks, sums and pixels are rig
     int width;
     int height;
   };
-  for (auto const size : {Size{1, 1}, Size{3, 2}, Size{200, 300}, Size{16384, 1}, Size{1, 16384}}) {
+  // 28 x 771 pixels fill one stored block to its last byte.
+  for (auto const size :
+       {Size{1, 1}, Size{3, 2}, Size{28, 771}, Size{200, 300}, Size{16384, 1}, Size{1, 16384}}) {
     int const width = size.width;
     int const height = size.height;
     CAPTURE(width);

@@ -118,6 +118,7 @@ TEST_CASE("json: what is not JSON is refused with the byte and the reason")
   CHECK(error("\"\\ud83d\"") == "7: half of a surrogate pair");
   CHECK(error("\"\\ude97\"") == "7: half of a surrogate pair");
   CHECK(error("\"\\ud83d\\u0041\"") == "13: half of a surrogate pair");
+  CHECK(error("\"\\ud83d\\ue000\"") == "13: half of a surrogate pair");
   CHECK(error("/* */1") == "0: expected a value");
   CHECK(error("'a'") == "0: expected a value");
   CHECK(error("\xef\xbb\xbf{}") == "0: expected a value");  // a byte order mark

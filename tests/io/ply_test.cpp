@@ -202,6 +202,35 @@ TEST_CASE("ply: values too large for a float become infinite")
   CHECK(cloud.positions[2] == 4294967296.0F);
 }
 
+TEST_CASE("ply: every type is read with its sign and its byte order, in rows and as the count of a list")
+{
+  // The bytes 80 01 02 ... of each type, big-endian, and what they mean.
+  struct Type {
+    char const* name;
+    std::string bytes;
+    float value;
+  };
+  std::string properties = xyz;
+  std::string row(12, '\0');
+  std::vector<float> expected;
+  for (auto const& type :
+       {Type{"char", "\x80", -128.0F}, Type{"uchar", "\x80", 128.0F}, Type{"short", "\x80\x01", -32767.0F},
+        Type{"ushort", "\x80\x01", 32769.0F}, Type{"int", {"\x80\x00\x00\x01", 4}, -2147483647.0F},
+        Type{"uint", {"\x80\x00\x00\x01", 4}, 2147483649.0F}, Type{"float", {"\xc0\x20\x00\x00", 4}, -2.5F},
+        Type{"double", {"\xc0\x04\x00\x00\x00\x00\x00\x00", 8}, -2.5F}}) {
+    properties += std::string{"property "} + type.name + " p_" + type.name + "\n";
+    row += type.bytes;
+    expected.push_back(type.value);
+  }
+  auto const cloud =
+      parse("ply\nformat binary_big_endian 1.0\nelement vertex 1\n" + properties + "end_header\n" + row);
+  CHECK(cloud.features == expected);
+
+  CHECK(error(binary("1", xyz + "property list ushort char l\n",
+                     std::string(12, '\1') + "\x40\x9c" + std::string(40'000, 'x')))
+            .empty());
+}
+
 TEST_CASE("ply: a header that cannot be is refused with its line")
 {
   CHECK(error("") == "does not begin as a PLY file does");
