@@ -118,6 +118,12 @@ class CoordinateSet {
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
+  /// The same where bounds of the rows are known already. Stream: does not wait.
+  [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Buffer<Coordinate<Dim>, Space>&& rows,
+                                                             CoordinateBox<Dim> const& box,
+                                                             CoordinateSetOptions<Dim> const& options,
+                                                             Execution<Space> const& exec);
+
   /// A further set of this frame. `rows` are unique and lie in `box`.
   [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Buffer<Coordinate<Dim>, Space>&& rows,
                                                         CoordinateBox<Dim> const& box,
@@ -161,10 +167,6 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordina
                                                                  Execution<Space> const& exec)
 {
   detail::check_options(options, rows.size());
-  auto frame = std::make_shared<detail::Frame<Dim, Space>>();
-  frame->errors = Buffer<std::uint32_t, Space>{1, exec};
-  fill_bytes(frame->errors, 0, exec);
-
   CoordinateBox<Dim> box;
   if (options.spatial_range) {
     box = box_of(*options.spatial_range);  // rows outside are reported when the table is filled
@@ -174,11 +176,24 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordina
                     " is negative; columns are (batch, x, y, ...)");
     box = found.box();
   }
+  return make(std::move(rows), box, options, exec);
+}
+
+template <int Dim, class Space>
+CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordinate<Dim>, Space>&& rows,
+                                                                 CoordinateBox<Dim> const& box,
+                                                                 CoordinateSetOptions<Dim> const& options,
+                                                                 Execution<Space> const& exec)
+{
+  detail::check_options(options, rows.size());
   for (int i = 0; i < Dim && !box.empty(); ++i) {
     detail::expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i],
                     " to ", box.upper[i], " on axis ", i,
                     " exceed 2^30, beyond which offsets would overflow");
   }
+  auto frame = std::make_shared<detail::Frame<Dim, Space>>();
+  frame->errors = Buffer<std::uint32_t, Space>{1, exec};
+  fill_bytes(frame->errors, 0, exec);
   auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
   return set.shared();
 }
@@ -202,7 +217,8 @@ template <int Dim, class Space>
                                                                    Execution<Space> const& exec)
 {
   static_assert(sizeof(Coordinate<Dim>) == (Dim + 1) * sizeof(std::int32_t));
-  detail::expects(num_rows >= 0, "make_coordinate_set: ", num_rows, " rows");
+  detail::expects(num_rows >= 0 && (rows != nullptr || num_rows == 0), "make_coordinate_set: ", num_rows,
+                  " rows at ", static_cast<void const*>(rows));
   detail::check_options(options, num_rows);
   auto owned = copy(reinterpret_cast<Coordinate<Dim> const*>(rows), num_rows, exec);
   return CoordinateSet<Dim, Space>::make(std::move(owned), options, exec);

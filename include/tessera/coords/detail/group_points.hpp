@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/detail/locate_points.hpp>
+#include <tessera/coords/key_packing.hpp>
+#include <tessera/core/scalar.hpp>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+
+/// What the features of a voxel are.
+enum class VoxelFeatures : std::uint8_t {
+  first,  ///< those of its lowest point index
+  mean,   ///< their mean over its points, summed by ascending index
+};
+
+namespace detail {
+
+/// keys[i] = key of point i's voxel, one above the largest for points without; order[i] = i.
+template <int Dim, class Key>
+struct PackPoints {
+  KeyPacking<Dim, Key> packing;
+  Coordinate<Dim> const* voxels;  // [num_points], batch -1 for none
+  Key none;
+  Key* keys;
+  std::int32_t* order;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    keys[i] = voxels[i].batch >= 0 ? packing.pack(voxels[i]) : none;
+    order[i] = static_cast<std::int32_t>(i);
+  }
+};
+
+/// starts[i] = 1 where sorted point i is the first of its voxel; one further 0 closes the array.
+template <class Key>
+struct MarkVoxels {
+  Key const* keys;  // [num_points], ascending
+  Key none;
+  std::int64_t num_points;
+  std::int32_t* starts;  // [num_points + 1]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    bool const used = i < num_points && keys[i] != none;
+    starts[i] = used && (i == 0 || keys[i] != keys[i - 1]) ? 1 : 0;
+  }
+};
+
+/// statistics->voxels.count = number of voxels.
+template <int Dim>
+struct CountVoxels {
+  std::int32_t const* total;  // [1]
+  PointStatistics<Dim>* statistics;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t) const { statistics->voxels.count = *total; }
+};
+
+/// The voxels' rows, where the sorted points of each begin, and the map from points to voxels.
+template <int Dim, class Key>
+struct WriteVoxels {
+  KeyPacking<Dim, Key> packing;
+  Key const* keys;            // [num_points], ascending
+  Key none;                   // key of points without voxel
+  std::int32_t const* order;  // [num_points]
+  std::int32_t const* place;  // [num_points + 1]: sums of the starts before a point
+  std::int64_t num_points;
+  Coordinate<Dim>* rows;      // [num_voxels]
+  std::int32_t* begin;        // [num_voxels + 1]
+  std::int32_t* first_point;  // [num_voxels]
+  std::int32_t* inverse;      // [num_points]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    bool const used = i < num_points && keys[i] != none;
+    bool const used_before = i > 0 && keys[i - 1] != none;
+    if (!used) {
+      if (used_before || i == 0) { begin[place[i]] = static_cast<std::int32_t>(i); }  // closes the last voxel
+      if (i < num_points) { inverse[order[i]] = -1; }
+      return;
+    }
+    bool const starts = place[i + 1] != place[i];
+    auto const voxel = starts ? place[i] : place[i] - 1;
+    inverse[order[i]] = voxel;
+    if (starts) {
+      rows[voxel] = packing.unpack(keys[i]);
+      begin[voxel] = static_cast<std::int32_t>(i);
+      first_point[voxel] = order[i];
+    }
+  }
+};
+
+/// Element i of the voxels' features, row-major.
+template <class Scalar>
+struct ReduceFeatures {
+  Scalar const* features;     // [num_points, channels]
+  std::int32_t const* order;  // [num_points]
+  std::int32_t const* begin;  // [num_voxels + 1]
+  std::int64_t channels;
+  VoxelFeatures kind;
+  Scalar* voxel_features;  // [num_voxels, channels]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const voxel = i / channels;
+    auto const channel = i - voxel * channels;
+    auto const first = begin[voxel];
+    if (kind == VoxelFeatures::first) {
+      voxel_features[i] = features[order[first] * channels + channel];
+      return;
+    }
+    using Sum = accumulator_t<Scalar>;
+    auto const end = begin[voxel + 1];
+    Sum sum{0};
+    for (auto at = first; at < end; ++at) {
+      sum += static_cast<Sum>(features[order[at] * channels + channel]);
+    }
+    voxel_features[i] = static_cast<Scalar>(rounded_divide(sum, static_cast<Sum>(end - first)));
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

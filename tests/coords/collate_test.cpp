@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+#include "../support/files.hpp"
+
+#include <tessera/coords/collate.hpp>
+
+using namespace tessera;
+
+namespace {
+
+template <class Space>
+using Set = CoordinateSetPointer<2, Space>;
+
+template <class Space>
+Set<Space> make(std::vector<Coordinate<2>> const& rows, CoordinateSetOptions<2> const& options = {})
+{
+  return make_coordinate_set(rows, options, Execution<Space>{});
+}
+
+template <class Space>
+std::string collate_error(std::vector<Set<Space>> const& sets)
+{
+  return test::error_of([&] {
+    Execution<Space> const exec{};
+    collate_coordinates<2, Space>(sets, exec)->check(exec);
+  });
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("collate: single clouds become entries 0, 1, 2, an empty one included", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const all = collate_coordinates<2, Space>({make<Space>({{0, {3, 4}}, {0, {-1, 9}}}), make<Space>({}),
+                                                  make<Space>({{0, {5, 5}}}), make<Space>({})},
+                                                 exec);
+  CHECK(download(all->data(), all->num_rows(), exec) ==
+        std::vector<Coordinate<2>>{{0, {3, 4}}, {0, {-1, 9}}, {2, {5, 5}}});
+  CHECK(all->num_batches() == 4);
+  CHECK(all->box().lower == IntArray<2>{-1, 4});
+  CHECK(all->box().upper == IntArray<2>{5, 9});
+  CHECK_FALSE(all->spatial_range());
+  all->check(exec);
+}
+
+TEST_CASE_TEMPLATE("collate: sets of several entries keep them apart; ranges take the largest extent", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const a = make<Space>({{1, {0, 0}}}, {2, SpatialRange<2>{3, {4, 9}}});
+  auto const b = make<Space>({{0, {7, 1}}, {1, {0, 0}}}, {2, SpatialRange<2>{2, {8, 2}}});
+  auto const all = collate_coordinates<2, Space>({a, b, a}, exec);
+  CHECK(download(all->data(), 4, exec) ==
+        std::vector<Coordinate<2>>{{1, {0, 0}}, {3, {7, 1}}, {4, {0, 0}}, {6, {0, 0}}});
+  CHECK(all->num_batches() == 8);
+  CHECK(*all->spatial_range() == SpatialRange<2>{8, {8, 9}});
+  CHECK(all->tensor_stride() == IntArray<2>(2));
+  all->check(exec);
+}
+
+TEST_CASE_TEMPLATE("collate: what does not go together is refused", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  std::vector<Coordinate<2>> const row{{0, {1, 1}}};
+  CHECK(collate_error<Space>({}) == "collate: nothing to put together");
+  CHECK(collate_error<Space>({make<Space>(row), nullptr}) == "collate: number 1 has no coordinates");
+  CHECK(collate_error<Space>({make<Space>(row), make<Space>(row, {{2, 1}, {}})}) ==
+        "collate: tensor strides differ: [1, 1] of the first, [2, 1] of number 1");
+  CHECK(collate_error<Space>({make<Space>(row), make<Space>(row, {1, SpatialRange<2>{1, {9, 9}}})}) ==
+        "collate: of the first and number 1 only one has a spatial range");
+}
+
+TEST_CASE_TEMPLATE("collate: a row outside its own range does not slip into another cloud", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  CoordinateSetOptions<2> const options{1, SpatialRange<2>{1, {9, 9}}};
+  auto const wrong = make<Space>({{1, {1, 1}}}, options);
+  auto const good = make<Space>({{0, {2, 2}}}, options);
+  CHECK(test::has(collate_error<Space>({wrong, good}), "outside the declared spatial range"));
+  CHECK(collate_error<Space>({good, good}).empty());
+}
