@@ -2,7 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-// Everything that needs no CUDA compiler, in the order of the data flow. Include single stages to compile faster.
+// Everything that needs no CUDA compiler, in the order of the data flow. Include single stages to compile
+// faster.
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/error.hpp>
