@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/implicit_gemm_kernel.cuh>
+#include <tessera/conv/specialize.hpp>
+#include <tessera/conv/tuning.hpp>
+#include <tessera/core/scan.cuh>
+#include <tessera/core/sort.cuh>
+#include <tessera/kmap/pair_list.hpp>
+#include <tessera/kmap/tile_map.hpp>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// output = sum over splits, ascending, + bias, rounded once. `output` may be the sums of a single split.
+template <class Scalar>
+struct FinishSums {
+  accumulator_t<Scalar> const* sums;  // [splits, size]
+  Scalar const* bias;                 // [out_channels] or null
+  Scalar* output;                     // [size]
+  std::int64_t size;
+  int splits;
+  int out_channels;
+
+  __device__ void operator()(std::int64_t i) const
+  {
+    accumulator_t<Scalar> sum{0};
+    for (int split = 0; split < splits; ++split) { sum += sums[split * size + i]; }
+    if (bias != nullptr) { sum += widen(bias[i % out_channels]); }
+    output[i] = narrow<Scalar>(sum);
+  }
+};
+
+/// gathered[p] = features[in[p]], in units of one element or of 16 bytes.
+template <class Unit>
+struct GatherRows {
+  Unit const* features;    // [num_in, units]
+  std::int32_t const* in;  // [num_pairs]
+  Unit* gathered;          // [num_pairs, units]
+  std::int64_t units;
+
+  __device__ void operator()(std::int64_t i) const
+  {
+    auto const pair = i / units;
+    gathered[i] = features[in[pair] * units + (i - pair * units)];
+  }
+};
+
+/// sums[out[p]] += products[p]; an output occurs once among the pairs of an offset, so no two threads meet.
+template <class Sum>
+struct ScatterAdd {
+  Sum const* products;      // [num_pairs, channels]
+  std::int32_t const* out;  // [num_pairs]
+  Sum* sums;                // [num_out, channels]
+  std::int64_t channels;
+
+  __device__ void operator()(std::int64_t i) const
+  {
+    auto const pair = i / channels;
+    sums[out[pair] * channels + (i - pair * channels)] += products[i];
+  }
+};
+
+[[nodiscard]] inline int device_attribute(cudaDeviceAttr attribute, Execution<Device> const& exec)
+{
+  int value = 0;
+  cuda_check(cudaDeviceGetAttribute(&value, attribute, exec.device()));
+  return value;
+}
+
+[[nodiscard]] inline bool is_aligned(void const* pointer)
+{
+  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
+
+/// Calls `launch(tile, launcher)` with the tile (AutoTile chooses) and the function that enqueues a problem
+/// with it, for the arguments' scalar, way of multiplying and alignment.
+template <class TilePolicy, class Scalar, class Launch>
+void with_tile(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_out,
+               Execution<Device> const& exec, Launch const& launch)
+{
+  constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
+  bool const aligned = arguments.in_channels % chunk == 0 && arguments.out_channels % chunk == 0 &&
+                       is_aligned(arguments.features) && is_aligned(arguments.weight) &&
+                       is_aligned(arguments.output);
+  auto const with_math = [&](auto math) {
+    constexpr MathMode Math = decltype(math)::value;
+    auto const with_alignment = [&](auto tile) {
+      using Tile = decltype(tile);
+      aligned ? launch(tile, launch_implicit_gemm<Scalar, Math, Tile, true>)
+              : launch(tile, launch_implicit_gemm<Scalar, Math, Tile, false>);
+    };
+    if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
+      constexpr bool tensor_cores = sizeof(Scalar) == 2 || Math == MathMode::tf32;
+      TileProblem const problem{num_out, arguments.in_channels, arguments.out_channels,
+                                device_attribute(cudaDevAttrMultiProcessorCount, exec), aligned};
+      with_tuned_tile<TunedTiles<sizeof(Scalar), tensor_cores>>(problem, with_alignment);
+    } else {
+      with_alignment(TilePolicy{});
+    }
+  };
+  if constexpr (std::is_same_v<Scalar, float>) {
+    if (arguments.math == MathMode::tf32) {
+      with_math(std::integral_constant<MathMode, MathMode::tf32>{});
+      return;
+    }
+  }
+  with_math(std::integral_constant<MathMode, MathMode::exact>{});
+}
+
+/// What all launches of a convolution have in common.
+template <class Scalar>
+[[nodiscard]] ImplicitGemmProblem<Scalar> make_problem(ConvolutionArguments<Scalar> const& arguments,
+                                                       std::int64_t num_out)
+{
+  constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
+  ImplicitGemmProblem<Scalar> problem;
+  problem.features = arguments.features;
+  problem.weight = arguments.weight;
+  problem.bias = arguments.bias;
+  problem.output = arguments.output;
+  problem.num_out = num_out;
+  problem.in_channels = arguments.in_channels;
+  problem.out_channels = arguments.out_channels;
+  problem.aligned_features = arguments.in_channels % chunk == 0 && is_aligned(arguments.features);
+  problem.aligned_weight = arguments.out_channels % chunk == 0 && is_aligned(arguments.weight);
+  return problem;
+}
+
+/// Adds up offset after offset in a buffer of sums: calls `add(k, num_pairs, sums)` for every offset that has
+/// pairs, ascending, then writes the output.
+template <class Scalar, class Add>
+void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device> const& map,
+                   PairList<Device> const& pairs, Execution<Device> const& exec, Add const& add)
+{
+  using Sum = accumulator_t<Scalar>;
+  auto const size = map.num_out() * arguments.out_channels;
+  Buffer<Sum, Device> buffer;
+  Sum* sums = nullptr;
+  if constexpr (std::is_same_v<Scalar, Sum>) {
+    sums = arguments.output;
+  } else {
+    buffer = Buffer<Sum, Device>{size, exec};
+    sums = buffer.data();
+  }
+  Transfer<Device>::fill_bytes(sums, 0, static_cast<std::size_t>(size) * sizeof(Sum), exec);
+  for (int k = 0; k < map.volume(); ++k) {
+    if (pairs.num_pairs(k) > 0) { add(k, pairs.num_pairs(k), sums); }
+  }
+  for_each(size, FinishSums<Scalar>{sums, arguments.bias, arguments.output, size, 1, arguments.out_channels},
+           exec);
+}
+
+/// The dataflows on the device; conv/policies.hpp says what they do.
+template <>
+struct ConvolutionBackend<Device> {
+  /// Stream: enqueues one kernel, with splits two; the tile map's the first time. Does not wait.
+  template <class TilePolicy, class Scalar>
+  static void implicit_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, bool sort,
+                            int splits, Execution<Device> const& exec)
+  {
+    check_arguments(arguments, "convolution");
+    expects(splits >= 1, "convolution: ", splits, " splits; there must be at least 1");
+    if (map.num_out() == 0) { return; }
+    if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
+      using List = typename SpecializedKernels<Scalar>::list;
+      if constexpr (!std::is_same_v<List, KernelList<>>) {
+        auto const capability = 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
+                                device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
+        if (run_specialized_kernels(List{}, arguments, map, capability, exec)) { return; }
+      }
+    }
+    // Splits that own no offset would add zeros.
+    auto const used_splits = ceil_div(map.volume(), ceil_div(map.volume(), splits));
+    with_tile<TilePolicy>(arguments, map.num_out(), exec, [&](auto tile, auto launch_problem) {
+      auto const tiles = tile_map(map, sort, used_splits, decltype(tile)::rows, exec);
+      auto problem = make_problem(arguments, map.num_out());
+      problem.map = tiles->map.data();
+      problem.order = tiles->order.data();
+      problem.masks = tiles->masks.data();
+      problem.num_places = map.num_out();
+      problem.num_tiles = tiles->num_tiles;
+      problem.splits = used_splits;
+      problem.split_length = tiles->split_length;
+      problem.words = tiles->words;
+      if (used_splits == 1) {
+        launch_problem(problem, exec);
+        return;
+      }
+      auto const size = map.num_out() * arguments.out_channels;
+      Buffer<accumulator_t<Scalar>, Device> sums{used_splits * size, exec};
+      problem.sums = sums.data();
+      launch_problem(problem, exec);
+      for_each(size,
+               FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, size, used_splits,
+                                  arguments.out_channels},
+               exec);
+    });
+  }
+
+  /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
+  template <class Scalar>
+  static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                             Execution<Device> const& exec)
+  {
+    using Sum = accumulator_t<Scalar>;
+    check_arguments(arguments, "convolution");
+    if (map.num_out() == 0) { return; }
+    auto const pairs = pair_list(map, exec);
+    std::int64_t most = 0;
+    for (int k = 0; k < map.volume(); ++k) { most = std::max(most, pairs->num_pairs(k)); }
+    Buffer<Scalar, Device> gathered{most * arguments.in_channels, exec};
+    Buffer<Sum, Device> products{most * arguments.out_channels, exec};
+    with_tile<AutoTile>(arguments, most, exec, [&](auto tile, auto launch_problem) {
+      sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+        auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+        auto problem = make_problem(arguments, num_pairs);
+        gather(problem, pairs->in.data() + begin, gathered.data(), exec);
+        problem.features = gathered.data();
+        problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
+        problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
+        problem.sums = products.data();
+        problem.num_places = num_pairs;
+        problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
+        launch_problem(problem, exec);
+        for_each(num_pairs * arguments.out_channels,
+                 ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
+                 exec);
+      });
+    });
+  }
+
+  /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>.
+  /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair list.
+  template <class Scalar>
+  static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                              Execution<Device> const& exec)
+  {
+    using Sum = accumulator_t<Scalar>;
+    check_arguments(arguments, "convolution");
+    if (map.num_out() == 0) { return; }
+    auto const pairs = pair_list(map, exec);
+    with_tile<AutoTile>(arguments, map.num_out(), exec, [&](auto tile, auto launch_problem) {
+      sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+        auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+        auto problem = make_problem(arguments, map.num_out());
+        problem.map = pairs->in.data() + begin;
+        problem.order = pairs->out.data() + begin;
+        problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
+        problem.sums = sums;
+        problem.continue_sums = true;
+        problem.num_places = num_pairs;
+        problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
+        launch_problem(problem, exec);
+      });
+    });
+  }
+
+ private:
+  template <class Scalar>
+  static void gather(ImplicitGemmProblem<Scalar> const& problem, std::int32_t const* in, Scalar* gathered,
+                     Execution<Device> const& exec)
+  {
+    if (problem.aligned_features) {
+      auto const units = problem.in_channels / (16 / static_cast<int>(sizeof(Scalar)));
+      for_each(problem.num_out * units,
+               GatherRows<uint4>{reinterpret_cast<uint4 const*>(problem.features), in,
+                                 reinterpret_cast<uint4*>(gathered), units},
+               exec);
+    } else {
+      for_each(problem.num_out * problem.in_channels,
+               GatherRows<Scalar>{problem.features, in, gathered, problem.in_channels}, exec);
+    }
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

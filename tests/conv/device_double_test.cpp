@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#include "device_cases.hpp"
+
+TEST_CASE("device convolution of double: equals its definition in every dataflow")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition<double>();
+}
+
+TEST_CASE("device convolution of double: gives the same bits for any order of input and output rows")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::does_not_depend_on_the_order_of_rows<double>();
+}
+
+TEST_CASE("device convolution of double: a NaN reaches only the rows that read it")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::keeps_a_nan_where_it_is_read<double>();
+}
+
+TEST_CASE("device convolution of double: rows without neighbours are the bias or 0, and no rows are legal")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::is_the_bias_where_nothing_is_read<double>();
+}
+
+TEST_CASE("device convolution of double: gives the same bits in every tile")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::has_the_same_bits_in_every_tile<double>();
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#include "device_cases.hpp"
+
+TEST_CASE("device convolution of float: equals its definition in every dataflow")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition<float>();
+}
+
+TEST_CASE("device convolution of float by TF32: equals its definition in every dataflow")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE("device convolution of float: gives the same bits for any order of input and output rows")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::does_not_depend_on_the_order_of_rows<float>();
+}
+
+TEST_CASE("device convolution of float by TF32: gives the same bits for any order of input and output rows")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::does_not_depend_on_the_order_of_rows<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE("device convolution of float: a NaN reaches only the rows that read it")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::keeps_a_nan_where_it_is_read<float>();
+}
+
+TEST_CASE("device convolution of float by TF32: a NaN reaches only the rows that read it")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::keeps_a_nan_where_it_is_read<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE("device convolution of float: rows without neighbours are the bias or 0, and no rows are legal")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::is_the_bias_where_nothing_is_read<float>();
+}
+
+TEST_CASE(
+    "device convolution of float by TF32: rows without neighbours are the bias or 0, and no rows are legal")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::is_the_bias_where_nothing_is_read<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE("device convolution of float: gives the same bits in every tile")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::has_the_same_bits_in_every_tile<float>();
+}
+
+TEST_CASE("device convolution of float by TF32: gives the same bits in every tile")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::has_the_same_bits_in_every_tile<float>(tessera::MathMode::tf32);
+}

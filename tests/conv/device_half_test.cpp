@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#include "device_cases.hpp"
+
+TEST_CASE("device convolution of half: equals its definition in every dataflow")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition<device_cases::Half>();
+}
+
+TEST_CASE("device convolution of half: gives the same bits for any order of input and output rows")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::does_not_depend_on_the_order_of_rows<device_cases::Half>();
+}
+
+TEST_CASE("device convolution of half: a NaN reaches only the rows that read it")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::keeps_a_nan_where_it_is_read<device_cases::Half>();
+}
+
+TEST_CASE("device convolution of half: rows without neighbours are the bias or 0, and no rows are legal")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::is_the_bias_where_nothing_is_read<device_cases::Half>();
+}
+
+TEST_CASE("device convolution of half: gives the same bits in every tile")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::has_the_same_bits_in_every_tile<device_cases::Half>();
+}
