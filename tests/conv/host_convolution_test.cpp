@@ -63,6 +63,16 @@ TEST_CASE("convolution on the host: every number of rows up to two full microker
   }
 }
 
+TEST_CASE("convolution on the host: rows that have every neighbour are multiplied")
+{
+  auto p = random_problem<float>({400, 2300, 40, 4, 8}, 350);
+  for (std::size_t i = 0; i < p.map.size(); ++i) { p.map[i] = static_cast<std::int32_t>(i * 7 % 400); }
+  for (auto const& options : all_ways()) {
+    CAPTURE(name_of(options));
+    CHECK(worst_error(p, run(p, options)) <= 1);
+  }
+}
+
 TEST_CASE("convolution on the host: threads and sort do not change a bit")
 {
   unsigned seed = 400;
