@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+#include "../support/files.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/load.hpp>
+#include <tessera/nn/blocks.hpp>
+#include <tessera/nn/linear.hpp>
+
+#include <limits>
+
+using namespace tessera;
+
+namespace {
+
+/// A kernel of odd axes, one of even and one of mixed ones, a 1x1x1, norms and a linear layer.
+template <class Scalar, class Space>
+class Net final : public nn::ModuleBase {
+ public:
+  Net(std::uint64_t seed, Execution<Space> const& exec)
+      : odd{nn::ConvOptions<3>(2, 3, {3, 5, 1}).seed(seed).bias(true), exec},
+        even{nn::ConvOptions<3>(3, 2, 2).stride(2).seed(seed + 2), exec},
+        mixed{nn::ConvOptions<3>(2, 2, {3, 2, 1}).seed(seed + 4), exec},
+        block{nn::ConvOptions<3>(2, 4, 1).seed(seed + 6), exec},
+        classifier{LinearOptions(4, 5).seed(seed + 8), exec}
+  {
+    register_child("odd", odd);
+    register_child("even", even);
+    register_child("mixed", mixed);
+    register_child("block", block);
+    register_child("classifier", classifier);
+  }
+
+  nn::Conv<3, Scalar, RuntimePolicy, Space> odd;
+  nn::Conv<3, Scalar, RuntimePolicy, Space> even;
+  nn::Conv<3, Scalar, RuntimePolicy, Space> mixed;
+  nn::SparseConvBlock<3, Scalar, Space> block;
+  nn::Linear<3, Scalar, Space> classifier;
+};
+
+template <class Space>
+std::vector<std::vector<std::uint8_t>> contents(nn::ModuleBase const& module, Execution<Space> const& exec)
+{
+  std::vector<std::vector<std::uint8_t>> result;
+  for (auto const& p : module.parameters()) {
+    result.push_back(download(static_cast<std::uint8_t const*>(p.data),
+                              p.size * static_cast<std::int64_t>(size_of(p.dtype)), exec));
+  }
+  return result;
+}
+
+/// Tensors for a file, which own their values.
+struct Tensors {
+  template <class T>
+  void add(std::string const& name, std::vector<T> const& values, std::vector<std::int64_t> const& shape)
+  {
+    auto const* const first = reinterpret_cast<std::uint8_t const*>(values.data());
+    bytes.emplace_back(first, first + values.size() * sizeof(T));
+    views.push_back({name, {detail::dtype_of<T>(), shape, nullptr, bytes.back().size()}});
+  }
+  void write(std::string const& path)
+  {
+    for (std::size_t i = 0; i < views.size(); ++i) { views[i].second.bytes = bytes[i].data(); }
+    write_safetensors(path, views);
+  }
+  std::vector<NamedTensor> views;
+  std::vector<std::vector<std::uint8_t>> bytes;
+};
+
+/// Every parameter of `module` as float32, element i being `base + i`.
+Tensors counting(nn::ModuleBase const& module, std::string const& prefix = "")
+{
+  Tensors result;
+  for (auto const& p : module.parameters()) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < p.size; ++i) { values.push_back(static_cast<float>(i)); }
+    result.add(prefix + p.name, values, p.shape);
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("weight layouts: TorchSparse numbers the offsets of odd kernels from the first axis on")
+{
+  Execution<Host> const exec;
+  Net<float, Host> const net{1, exec};
+  auto const parameters = net.parameters();
+  for (auto const& p : parameters) {
+    if (p.role != nn::ParameterRole::kernel) { continue; }
+    CAPTURE(p.name);
+    auto const own = io::Tessera::place(p);
+    auto const theirs = io::TorchSparse::place(p);
+    CHECK(own.shape == p.shape);
+    CHECK(theirs.shape == p.shape);
+    auto const matrix = p.shape[p.shape.size() - 2] * p.shape.back();
+    std::size_t k = 0;
+    for (int x = 0; x < p.kernel_size[0]; ++x) {
+      for (int y = 0; y < p.kernel_size[1]; ++y) {
+        for (int z = 0; z < p.kernel_size[2]; ++z, ++k) {
+          auto const volume = p.kernel_size[0] * p.kernel_size[1] * p.kernel_size[2];
+          auto const last_fastest = z + p.kernel_size[2] * (y + p.kernel_size[1] * x);
+          auto const first_fastest = x + p.kernel_size[0] * (y + p.kernel_size[1] * z);
+          CHECK(own.first.at(k) == last_fastest * matrix);
+          CHECK(theirs.first.at(k) == (volume % 2 == 1 ? first_fastest : last_fastest) * matrix);
+        }
+      }
+    }
+    CHECK(own.first.size() == k);
+    CHECK(theirs.first.size() == k);
+  }
+}
+
+TEST_CASE_TEMPLATE("load: values arrive where the layout puts them", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::TempDir const folder;
+  auto const path = folder / "counting.safetensors";
+  Net<float, Space> net{1, exec};
+  counting(net).write(path);
+
+  auto const report = io::load(net, path, io::Tessera{}, exec, io::LoadOptions().strict());
+  CHECK(report.loaded.size() == net.parameters().size());
+  CHECK(report.unused.empty());
+  auto const straight = download(std::as_const(net.odd.kernel()).data(), net.odd.kernel().size(), exec);
+  for (std::size_t i = 0; i < straight.size(); ++i) { CHECK(straight[i] == static_cast<float>(i)); }
+
+  io::load(net, path, io::TorchSparse{}, exec);
+  auto const permuted = download(std::as_const(net.odd.kernel()).data(), net.odd.kernel().size(), exec);
+  std::size_t i = 0;
+  for (int x = 0; x < 3; ++x) {
+    for (int y = 0; y < 5; ++y) {
+      for (int channel = 0; channel < 6; ++channel, ++i) {
+        CHECK(permuted[i] == static_cast<float>((x + 3 * y) * 6 + channel));
+      }
+    }
+  }
+  auto const even = download(std::as_const(net.even.kernel()).data(), net.even.kernel().size(), exec);
+  for (std::size_t j = 0; j < even.size(); ++j) { CHECK(even[j] == static_cast<float>(j)); }
+}
+
+TEST_CASE_TEMPLATE("load and save: a round trip gives the same bits in every layout", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::TempDir const folder;
+  auto const check = [&](auto scalar, auto const& layout) {
+    using Scalar = decltype(scalar);
+    auto const path = folder / "saved.safetensors";
+    Net<Scalar, Space> const saved{1, exec};
+    Net<Scalar, Space> loaded{77, exec};
+    REQUIRE(contents(saved, exec) != contents(loaded, exec));
+    io::save(saved, path, layout, exec);
+    io::load(loaded, path, layout, exec, io::LoadOptions().strict());
+    CHECK(contents(saved, exec) == contents(loaded, exec));
+  };
+  check(float{}, io::Tessera{});
+  check(float{}, io::TorchSparse{});
+  check(double{}, io::TorchSparse{});
+#ifdef __CUDACC__
+  check(__half{}, io::TorchSparse{});
+  check(__nv_bfloat16{}, io::TorchSparse{});
+#endif
+}
+
+TEST_CASE("load: floating-point types become the parameter's, rounded")
+{
+  Execution<Host> const exec;
+  test::TempDir const folder;
+  auto const path = folder / "types.safetensors";
+  nn::Linear<3, double, Host> wide{LinearOptions(3, 1).bias(false), exec};
+  nn::Linear<3, float, Host> narrow{LinearOptions(3, 1).bias(false), exec};
+
+  Tensors doubles;
+  doubles.add<double>("weight", {1.0 / 3, 1e300, -2.5}, {1, 3});
+  doubles.write(path);
+  io::load(wide, path, io::Tessera{}, exec);
+  CHECK(wide.weight().data()[0] == 1.0 / 3);
+  CHECK(wide.weight().data()[1] == 1e300);
+  io::load(narrow, path, io::Tessera{}, exec);
+  CHECK(narrow.weight().data()[0] == 1.0F / 3);
+  CHECK(narrow.weight().data()[1] == std::numeric_limits<float>::infinity());
+  CHECK(narrow.weight().data()[2] == -2.5F);
+
+  std::vector<std::uint16_t> const halves{0x3c00, 0xc100, 0x0001};  // 1, -2.5, 2^-24
+  std::vector<std::uint16_t> const brains{0x3f80, 0xc020, 0x0001};  // 1, -2.5, 2^-133
+  for (auto const& [dtype, bits, smallest] :
+       {std::tuple{DType::float16, halves, 0x1p-24}, std::tuple{DType::bfloat16, brains, 0x1p-133}}) {
+    auto const* const bytes = reinterpret_cast<std::uint8_t const*>(bits.data());
+    write_safetensors(path, {{"weight", RawTensor{dtype, {1, 3}, bytes, 6}}});
+    io::load(wide, path, io::Tessera{}, exec);
+    io::load(narrow, path, io::Tessera{}, exec);
+    for (auto const& values : {std::vector<double>(wide.weight().data(), wide.weight().data() + 3),
+                               std::vector<double>(narrow.weight().data(), narrow.weight().data() + 3)}) {
+      CHECK(values == std::vector<double>{1, -2.5, smallest});
+    }
+  }
+}
+
+#ifdef __CUDACC__
+TEST_CASE_TEMPLATE("load: float32 becomes float16 to nearest", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::TempDir const folder;
+  auto const path = folder / "types.safetensors";
+  Tensors floats;
+  std::vector<float> const values{1.0F / 3, 2049, 1e6F};
+  floats.add("weight", values, {1, 3});
+  floats.write(path);
+  nn::Linear<3, __half, Space> layer{LinearOptions(3, 1).bias(false), exec};
+  io::load(layer, path, io::Tessera{}, exec);
+  auto const found = download(std::as_const(layer.weight()).data(), 3, exec);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(static_cast<float>(found[i]) == static_cast<float>(__float2half(values[i])));
+  }
+}
+#endif
+
+TEST_CASE("load: tensors without a parameter are reported, PyTorch's counters are not")
+{
+  Execution<Host> const exec;
+  test::TempDir const folder;
+  auto const path = folder / "more.safetensors";
+  Net<float, Host> net{1, exec};
+  auto tensors = counting(net, "model.");
+  tensors.add<float>("model.point_transforms.0.0.weight", {1, 2}, {2});
+  tensors.add<std::int64_t>("model.block.1.num_batches_tracked", {7}, {});
+  tensors.add<float>("optimizer.state", {1}, {1});
+  tensors.write(path);
+
+  auto const options = io::LoadOptions().prefix("model.");
+  auto const report = io::load(net, path, io::TorchSparse{}, exec, options);
+  CHECK(report.loaded.front() == "model.odd.kernel");
+  CHECK(report.unused == std::vector<std::string>{"model.point_transforms.0.0.weight"});
+  auto const sentence = test::error_of(
+      [&] { io::load(net, path, io::TorchSparse{}, exec, io::LoadOptions(options).strict()); });
+  CHECK(test::has(sentence, "1 tensors that the module has no parameter for"));
+  CHECK(test::has(sentence, "model.point_transforms.0.0.weight"));
+}
+
+TEST_CASE_TEMPLATE("load: whatever is wrong is named, and nothing in the module changes", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::TempDir const folder;
+  auto const path = folder / "bad.safetensors";
+  Net<float, Space> net{1, exec};
+  auto const before = contents(net, exec);
+  auto const check = [&](auto const& damage, std::vector<std::string> const& parts) {
+    auto tensors = counting(net);
+    damage(tensors);
+    tensors.write(path);
+    auto const sentence = test::error_of([&] { io::load(net, path, io::TorchSparse{}, exec); });
+    CAPTURE(sentence);
+    for (auto const& part : parts) {
+      CAPTURE(part);
+      CHECK(test::has(sentence, part));
+    }
+    CHECK(contents(net, exec) == before);
+  };
+  check(
+      [](Tensors& t) {
+        t.views.pop_back();
+        t.bytes.pop_back();
+      },
+      {"lacks 1 of the module's", "classifier.bias"});
+  check(
+      [](Tensors& t) {
+        t.views.clear();
+        t.bytes.clear();
+      },
+      {"odd.kernel", "odd.bias", "more"});
+  check([](Tensors& t) { t.views.back().second.shape = {5, 1}; }, {"\"classifier.bias\"", "[5, 1]", "[5]"});
+  check(
+      [](Tensors& t) {
+        t.views.front().second.shape = {30, 3, 1};
+      },
+      {"\"odd.kernel\"", "[30, 3, 1]", "[15, 2, 3]"});
+  check([](Tensors& t) { t.views.back().second.dtype = DType::int32; }, {"\"classifier.bias\"", "int32"});
+
+  CHECK_FALSE(
+      test::error_of([&] { io::load(net, folder / "absent.safetensors", io::TorchSparse{}, exec); }).empty());
+  CHECK_FALSE(test::error_of([&] { io::save(net, folder / "no/such/folder", io::Tessera{}, exec); }).empty());
+  CHECK(contents(net, exec) == before);
+}
+
+#ifdef __CUDACC__
+TEST_CASE("load: an execution of the other space is refused")
+{
+  if (test::skipped<Device>()) { return; }
+  Execution<Host> const host;
+  Execution<Device> const device{};
+  test::TempDir const folder;
+  auto const path = folder / "net.safetensors";
+  Net<float, Device> net{1, device};
+  CHECK(test::has(test::error_of([&] { io::save(net, path, io::Tessera{}, host); }), "lies on the device"));
+  io::save(net, path, io::Tessera{}, device);
+  CHECK(test::has(test::error_of([&] { io::load(net, path, io::Tessera{}, host); }), "lies on the device"));
+}
+#endif

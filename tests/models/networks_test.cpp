@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/data.hpp"
+#include "../support/files.hpp"
+
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/safetensors.hpp>
+#include <tessera/models/minkunet.hpp>
+#include <tessera/models/sparse_resnet21d.hpp>
+#include <tessera/models/sparse_resunet42.hpp>
+#include <tessera/nn/calibrate.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <random>
+
+using namespace tessera;
+
+namespace {
+
+using MinkUNet = models::MinkUNet<3, float, Host>;
+
+/// A wavy surface in every batch entry, one voxel a column.
+template <int Dim>
+std::vector<Coordinate<Dim>> surface(int size, int batches)
+{
+  std::vector<Coordinate<Dim>> rows;
+  for (int b = 0; b < batches; ++b) {
+    for (int i = 0; i < size; ++i) {
+      for (int j = 0; j < size; ++j) {
+        Coordinate<Dim> row;
+        row.batch = b;
+        row.position[0] = i;
+        row.position[1] = j;
+        for (int axis = 2; axis < Dim; ++axis) { row.position[axis] = (i * i / 7 + j) / 5 % 9; }
+        rows.push_back(row);
+      }
+    }
+  }
+  return rows;
+}
+
+template <int Dim>
+SparseTensor<Dim, float, Host> input(int size, int batches, int channels, Execution<Host> const& exec)
+{
+  auto const rows = surface<Dim>(size, batches);
+  std::mt19937 random{11};
+  std::uniform_real_distribution<float> uniform{-1, 1};
+  std::vector<float> features(rows.size() * static_cast<std::size_t>(channels));
+  for (auto& value : features) { value = uniform(random); }
+  Matrix<float, Host> matrix{upload(features, exec), static_cast<std::int64_t>(rows.size()), channels};
+  return {make_coordinate_set(rows, CoordinateSetOptions<Dim>{}, exec), std::move(matrix)};
+}
+
+std::int64_t trained_parameters(nn::ModuleBase const& module)
+{
+  std::int64_t count = 0;
+  for (auto const& parameter : module.parameters()) {
+    count += parameter.role == nn::ParameterRole::buffer ? 0 : parameter.size;
+  }
+  return count;
+}
+
+/// Every value is finite and no row is like the first.
+void check_alive(std::vector<float> const& values)
+{
+  double mean = 0;
+  double square = 0;
+  for (auto const value : values) {
+    REQUIRE(std::isfinite(value));
+    mean += value / static_cast<double>(values.size());
+    square += double{value} * value / static_cast<double>(values.size());
+  }
+  CHECK(square - mean * mean > 1e-3);
+  CHECK(square < 1e4);
+}
+
+}  // namespace
+
+TEST_CASE("MinkUNet: as many trained parameters as SPVNAS states")
+{
+  Execution<Host> const exec;
+  for (auto const& [width, expected] :
+       {std::pair{1.0, 21'723'315LL}, std::pair{0.64, 8'771'298LL}, std::pair{0.5, 5'435'235LL}}) {
+    CAPTURE(width);
+    MinkUNet const net{models::MinkUNetOptions(4, 19).width(width), exec};
+    CHECK(trained_parameters(net) == expected);
+  }
+}
+
+TEST_CASE("networks: names and shapes of parameters are those of the recorded state_dicts")
+{
+  Execution<Host> const exec;
+  auto const check = [&](char const* relative, auto const& make) {
+    auto const path = test::data_file(relative);
+    if (!path) { return; }
+    CAPTURE(relative);
+    Safetensors const file{*path};
+    std::map<std::string, std::vector<std::int64_t>> expected;
+    std::string const prefix = "param.";
+    for (auto const& name : file.names()) {
+      bool const ours = name.rfind(prefix, 0) == 0 && name.find("point_transforms.") == std::string::npos &&
+                        name.find("num_batches_tracked") == std::string::npos;
+      if (ours) { expected.emplace(name.substr(prefix.size()), file.shape(name)); }
+    }
+    std::map<std::string, std::vector<std::int64_t>> found;
+    auto const net = make();
+    for (auto const& parameter : net->parameters()) {
+      CHECK(found.emplace(parameter.name, parameter.shape).second);
+    }
+    CHECK(found == expected);
+  };
+  check("golden/minkunet_semkitti.safetensors",
+        [&] { return std::make_unique<MinkUNet>(models::MinkUNetOptions(4, 19).width(0.25), exec); });
+  check("golden/resnet21d_nuscenes.safetensors", [&] {
+    return std::make_unique<models::SparseResNet21D<3, float, Host>>(models::BackboneOptions(5).width(0.5),
+                                                                     exec);
+  });
+  check("golden/resunet42_nuscenes.safetensors", [&] {
+    return std::make_unique<models::SparseResUNet42<3, float, Host>>(models::BackboneOptions(5).width(0.25),
+                                                                     exec);
+  });
+}
+
+TEST_CASE("MinkUNet: logits on the voxels of the input, alive with random weights once calibrated")
+{
+  Execution<Host> const exec;
+  auto const x = input<3>(40, 2, 4, exec);
+  MinkUNet net{models::MinkUNetOptions(4, 13).width(0.25).seed(3), exec};
+  nn::calibrate(net, x, exec);
+  auto const logits = net(x, exec);
+  CHECK(logits.coordinates() == x.coordinates());
+  CHECK(logits.channels() == 13);
+  auto const values = logits.features_on_host(exec);
+  check_alive(values);
+
+  MinkUNet same{models::MinkUNetOptions(4, 13).width(0.25).seed(3), exec};
+  nn::calibrate(same, x, exec);
+  CHECK(same(x, exec).features_on_host(exec) == values);
+  MinkUNet other{models::MinkUNetOptions(4, 13).width(0.25).seed(4), exec};
+  nn::calibrate(other, x, exec);
+  CHECK(other(x, exec).features_on_host(exec) != values);
+}
+
+TEST_CASE("MinkUNet: layers of one seed have different weights")
+{
+  Execution<Host> const exec;
+  MinkUNet const net{models::MinkUNetOptions(4, 13).width(0.25), exec};
+  std::map<float, std::string> first_value;
+  for (auto const& parameter : net.parameters()) {
+    if (parameter.role != nn::ParameterRole::kernel) { continue; }
+    CAPTURE(parameter.name);
+    auto const scale = std::sqrt(static_cast<float>(parameter.shape[parameter.shape.size() - 2]));
+    auto const value = *static_cast<float const*>(parameter.data) * scale;
+    CHECK(first_value.emplace(value, parameter.name).second);
+  }
+}
+
+TEST_CASE("MinkUNet: other dimensions than 3")
+{
+  Execution<Host> const exec;
+  auto const flat = input<2>(33, 2, 3, exec);
+  models::MinkUNet<2, float, Host> planar{models::MinkUNetOptions(3, 5).width(0.125), exec};
+  nn::calibrate(planar, flat, exec);
+  check_alive(planar(flat, exec).features_on_host(exec));
+}
+
+TEST_CASE("networks: no voxels, one voxel, wrong channels, a width that leaves nothing")
+{
+  Execution<Host> const exec;
+  MinkUNet net{models::MinkUNetOptions(4, 13).width(0.25), exec};
+  auto const none = net(input<3>(0, 1, 4, exec), exec);
+  CHECK(none.num_rows() == 0);
+  CHECK(none.channels() == 13);
+  CHECK(net(input<3>(1, 1, 4, exec), exec).num_rows() == 1);
+  CHECK(test::error_of([&] { (void)net(input<3>(5, 1, 3, exec), exec); }).find("3 channels but 4 -> 8") !=
+        std::string::npos);
+  CHECK(net(input<3>(5, 1, 4, exec), exec).num_rows() == 25);  // still usable
+  CHECK(test::error_of([&] {
+          MinkUNet(models::MinkUNetOptions(4, 13).width(0.01), exec);
+        }).find("width 0.01") != std::string::npos);
+  CHECK_FALSE(test::error_of([&] { MinkUNet(models::MinkUNetOptions(0, 13), exec); }).empty());
+  CHECK_FALSE(test::error_of([&] { MinkUNet(models::MinkUNetOptions(4, 0).width(0.25), exec); }).empty());
+}
+
+TEST_CASE("backbones: strides and channels of their tensors")
+{
+  Execution<Host> const exec;
+  auto const x = input<3>(40, 1, 5, exec);
+  models::SparseResNet21D<3, float, Host> resnet{models::BackboneOptions(5), exec};
+  auto const stages = resnet(x, exec);
+  int const channels[] = {16, 32, 64, 128, 128};
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(stages[i].channels() == channels[i]);
+    auto const stride = 1 << std::min<int>(static_cast<int>(i), 3);
+    CHECK(stages[i].tensor_stride() == (i == 4 ? IntArray<3>{8, 16, 8} : IntArray<3>(stride)));
+  }
+  models::SparseResUNet42<3, float, Host> resunet{models::BackboneOptions(5), exec};
+  auto const tensors = resunet(x, exec);
+  int const widths[] = {32, 32, 64, 128, 256, 256, 128, 96, 96};
+  for (std::size_t i = 0; i < 9; ++i) {
+    CHECK(tensors[i].channels() == widths[i]);
+    CHECK(tensors[i].coordinates() == tensors[i <= 4 ? i : 8 - i].coordinates());
+  }
+  CHECK(tensors[8].coordinates() == x.coordinates());
+  CHECK(tensors[4].tensor_stride() == IntArray<3>(16));
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+#include "tensors.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/nn/blocks.hpp>
+#include <tessera/nn/calibrate.hpp>
+#include <tessera/nn/dropout.hpp>
+#include <tessera/nn/linear.hpp>
+
+#include <utility>
+
+using namespace tessera;
+
+namespace {
+
+template <class Scalar, class Space>
+std::vector<double> values_of(nn::Parameter<Scalar, Space>& parameter, Execution<Space> const& exec)
+{
+  std::vector<double> result;
+  for (auto const value : download(std::as_const(parameter).data(), parameter.size(), exec)) {
+    result.push_back(test::wide(value));
+  }
+  return result;
+}
+
+/// `y[i, o] = bias[o] + sum over c of x[i, c] weight[o, c]`; no bias where it is empty.
+std::vector<double> linear_by_definition(test::HostTensor const& x, std::vector<double> const& weight,
+                                         std::vector<double> const& bias)
+{
+  auto const channels = static_cast<std::size_t>(x.channels);
+  auto const outputs = weight.size() / channels;
+  std::vector<double> y;
+  for (std::size_t row = 0; row < x.rows(); ++row) {
+    for (std::size_t o = 0; o < outputs; ++o) {
+      double sum = bias.empty() ? 0 : bias[o];
+      for (std::size_t c = 0; c < channels; ++c) {
+        sum += x.at(row, static_cast<int>(c)) * weight[o * channels + c];
+      }
+      y.push_back(sum);
+    }
+  }
+  return y;
+}
+
+std::vector<std::string> names_of(nn::ModuleBase const& module)
+{
+  std::vector<std::string> names;
+  for (auto const& parameter : module.parameters()) { names.push_back(parameter.name); }
+  return names;
+}
+
+/// Mean and variance of channel `c`.
+std::pair<double, double> moments(std::vector<float> const& values, std::size_t channels, std::size_t c)
+{
+  double mean = 0;
+  double square = 0;
+  auto const rows = static_cast<double>(values.size() / channels);
+  for (std::size_t i = c; i < values.size(); i += channels) {
+    mean += values[i] / rows;
+    square += double{values[i]} * values[i] / rows;
+  }
+  return {mean, square - mean * mean};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("linear: every row times the transposed weight, plus bias", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (std::size_t const rows : {0U, 1U, 130U}) {
+    for (auto const& [in, out] : {std::pair{3, 5}, std::pair{16, 19}, std::pair{40, 32}}) {
+      for (bool const bias : {true, false}) {
+        CAPTURE(rows);
+        CAPTURE(out);
+        CAPTURE(bias);
+        auto const x = test::random_tensor<float>(rows, in, {0, 1}, 1);
+        nn::Linear<3, float, Space> layer{LinearOptions(in, out).bias(bias).seed(5), exec};
+        auto const y = layer(test::upload_tensor<float>(x, exec), exec);
+        REQUIRE(y.channels() == out);
+        auto const expected = linear_by_definition(
+            x, values_of(layer.weight(), exec), bias ? values_of(layer.bias(), exec) : std::vector<double>{});
+        test::check_close(y.features_on_host(exec), expected, 1e-5);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("linear: wrong channels are refused with their numbers", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::Linear<3, float, Space> layer{LinearOptions(4, 2), exec};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(5, 3, {0}, 1), exec);
+  CHECK(test::has(test::error_of([&] { (void)layer(x, exec); }), "3 channels but 4 -> 2"));
+  CHECK(test::has(test::error_of([&] { nn::Linear<3, float, Space>(LinearOptions(0, 2), exec); }), "0 -> 2"));
+}
+
+TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no table, in every dataflow", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const in = test::random_tensor<float>(500, 12, {0, 2}, 1);
+  auto const x = test::upload_tensor<float>(in, exec);
+  nn::Conv<3, float, RuntimePolicy, Space> layer{nn::ConvOptions<3>(12, 7, 1).bias(true), exec};
+  CHECK(layer.kernel().shape() == std::vector<std::int64_t>{12, 7});
+  auto const kernel = values_of(layer.kernel(), exec);  // [in, out]
+  std::vector<double> weight;
+  for (std::size_t o = 0; o < 7; ++o) {
+    for (std::size_t c = 0; c < 12; ++c) { weight.push_back(kernel[c * 7 + o]); }
+  }
+  auto const expected = linear_by_definition(in, weight, values_of(layer.bias(), exec));
+  for (auto const dataflow : {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand}) {
+    for (int const splits : {1, 3}) {
+      ConvConfig config;
+      config.dataflow = dataflow;
+      config.splits = splits;
+      ScopedConvConfig const scope{config};
+      auto const y = layer(x, exec);
+      CHECK(y.coordinates() == x.coordinates());
+      test::check_close(y.features_on_host(exec), expected, 1e-5);
+    }
+  }
+  using Table = CoordinateTable<3, Space>;
+  CHECK(x.coordinates()->cache().template find<Table>("coordinate table") == nullptr);
+}
+
+TEST_CASE_TEMPLATE("residual block: relu of both branches' sum, with TorchSparse's names", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(400, 6, {0, 1}, 1), exec);
+  using Block = nn::SparseResBlock<3, float, Space>;
+
+  Block same{nn::ConvOptions<3>(6, 6, 3), exec};
+  auto const names = names_of(same);
+  CHECK(names == std::vector<std::string>{"main.0.kernel", "main.1.weight", "main.1.bias",
+                                          "main.1.running_mean", "main.1.running_var", "main.3.kernel",
+                                          "main.4.weight", "main.4.bias", "main.4.running_mean",
+                                          "main.4.running_var"});
+
+  Block wider{nn::ConvOptions<3>(6, 9, 3).seed(4), exec, {"net", "downsample"}};
+  REQUIRE(wider.children().size() == 2);
+  CHECK(wider.children()[0].first == "net");
+  CHECK(wider.children()[1].first == "downsample");
+  using Branch = nn::Sequential<3, float, Space>;
+  auto& net = dynamic_cast<Branch&>(*wider.children()[0].second);
+  auto& downsample = dynamic_cast<Branch&>(*wider.children()[1].second);
+  CHECK(names_of(downsample).front() == "0.kernel");
+  auto const main = net(x, exec).features_on_host(exec);
+  auto const shortcut = downsample(x, exec).features_on_host(exec);
+  std::vector<double> expected;
+  for (std::size_t i = 0; i < main.size(); ++i) {
+    expected.push_back(std::max(0.0, double{main[i]} + shortcut[i]));
+  }
+  auto const y = wider(x, exec);
+  CHECK(y.coordinates() == x.coordinates());
+  test::check_close(y.features_on_host(exec), expected, 1e-6);
+}
+
+TEST_CASE_TEMPLATE("residual block: a strided one works on Minkowski's outputs and says so otherwise", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(300, 4, {0}, 1), exec);
+  nn::SparseResBlock<3, float, Space> block{nn::ConvOptions<3>(4, 4, 3).stride(2), exec};
+  ConvConfig config;
+  CHECK(test::has(test::error_of([&] { (void)block(x, exec); }), "different coordinate sets"));
+  config.kmap = KmapMode::hashmap;
+  config.downsample = DownsampleMode::minkowski;
+  ScopedConvConfig const scope{config};
+  CHECK(block(x, exec).tensor_stride() == IntArray<3>(2));
+}
+
+TEST_CASE_TEMPLATE("module tree: train and eval reach every child", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::Sequential<3, float, Space> net;
+  net.template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 4, 3), exec);
+  auto& dropout = net.template add<nn::Dropout<3, float, Space>>(0.5);
+  CHECK(names_of(net).front() == "0.0.kernel");
+  CHECK_FALSE(dropout.is_training());
+  net.train();
+  CHECK(dropout.is_training());
+  CHECK(net[0].is_training());
+  net.eval();
+  CHECK_FALSE(dropout.is_training());
+}
+
+TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(4000, 4, {0, 1}, 1), exec);
+  nn::Sequential<3, float, Space> net;
+  net.template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  net.template add<nn::Conv<3, float, RuntimePolicy, Space>>(nn::ConvOptions<3>(8, 5, 3), exec);
+  auto& last = net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
+  nn::calibrate(net, x, exec);
+  CHECK_FALSE(net.is_training());
+  CHECK(last.options().newest == 0.1);
+  auto const y = net(x, exec).features_on_host(exec);
+  for (std::size_t c = 0; c < 5; ++c) {
+    auto const [mean, variance] = moments(y, 5, c);
+    CHECK(std::abs(mean) < 1e-2);
+    CHECK(std::abs(variance - 1) < 1e-2);
+  }
+  auto const wrong = test::upload_tensor<float>(test::random_tensor<float>(10, 3, {0}, 1), exec);
+  CHECK_FALSE(test::error_of([&] { nn::calibrate(net, wrong, exec); }).empty());
+  CHECK(last.options().newest == 0.1);
+  CHECK_FALSE(net.is_training());
+}
