@@ -10,4 +10,6 @@
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
 //
+#include <tessera/conv/detail/convolution_device.cuh>
+//
 #include <tessera/tessera.hpp>

@@ -16,13 +16,18 @@
 #include <tessera/points/lidar_simulator.hpp>
 #include <tessera/points/point_cloud.hpp>
 //
+#include <tessera/coords/collate.hpp>
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/quantize.hpp>
 //
 #include <tessera/hash/coordinate_table.hpp>
 //
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
+#include <tessera/kmap/tile_map.hpp>
 //
+#include <tessera/tensor/collate.hpp>
+#include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
