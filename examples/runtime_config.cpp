@@ -72,13 +72,14 @@ std::set<Cell> halved(std::vector<ts::Coordinate<3>> const& voxels)
   return result;
 }
 
-/// Every o with 2 o + d = p on all axes for some digits d of 0, 1, 2: spconv's rule without padding.
-std::set<Cell> reached(std::vector<ts::Coordinate<3>> const& voxels)
+/// Every o with 2 o + d - anchor = p on all axes for some digits d of 0, 1, 2: spconv's rule.
+std::set<Cell> reached(std::vector<ts::Coordinate<3>> const& voxels, int anchor)
 {
   std::set<Cell> result;
   for (auto const& v : voxels) {
     for (int k = 0; k < 27; ++k) {
-      Cell const p{v.position[0] - k / 9, v.position[1] - k / 3 % 3, v.position[2] - k % 3};
+      Cell const p{v.position[0] + anchor - k / 9, v.position[1] + anchor - k / 3 % 3,
+                   v.position[2] + anchor - k % 3};
       if ((p[0] & 1) == 0 && (p[1] & 1) == 0 && (p[2] & 1) == 0) {
         result.insert({p[0] / 2, p[1] / 2, p[2] / 2});
       }
@@ -111,7 +112,7 @@ int main()
   Settings const settings;
 
   auto const by_default = layer(x, exec);  // mode 1, hashmap_on_the_fly, spconv
-  expect(equals_loop(x, layer, by_default, reached(voxels), 0, exec), "the default is spconv's geometry");
+  expect(equals_loop(x, layer, by_default, reached(voxels, 0), 0, exec), "the default is spconv's geometry");
 
   // [thread]
   ts::set_conv_mode(settings.conv_mode);              // 0, 1 (default) or 2
@@ -136,6 +137,17 @@ int main()
   expect(ts::thread_conv_config().kmap == ts::KmapMode::hashmap, "a scope ends");
   // [scope]
 
+  ts::ConvConfig mixed;
+  mixed.kmap = ts::KmapMode::hashmap;
+  layer.options().config(mixed);
+  expect(equals_loop(x, layer, layer(x, exec), reached(voxels, 1), 1, exec),
+         "hashmap and spconv are both centred");
+  mixed.kmap = ts::KmapMode::hashmap_on_the_fly;
+  mixed.downsample = ts::DownsampleMode::minkowski;
+  layer.options().config(mixed);
+  expect(equals_loop(x, layer, layer(x, exec), halved(voxels), 0, exec),
+         "minkowski acts without hashmap too");
+
   // [layer]
   ts::ConvConfig config;  // starts from the defaults, not from the thread's
   config.dataflow = ts::Dataflow::gather_scatter;
@@ -143,7 +155,7 @@ int main()
   layer.options().config(config);  // this layer, whatever the thread says
   // [layer]
   auto const own = layer(x, exec);
-  expect(equals_loop(x, layer, own, reached(voxels), 0, exec),
+  expect(equals_loop(x, layer, own, reached(voxels, 0), 0, exec),
          "a layer's configuration goes before the thread's");
 
   // [refused]

@@ -15,4 +15,5 @@ expect(PASS docs/compatibility.md "${header}| b | `tests/a_test.cpp`: \"map: hol
 expect("has no test \"map: keeps\"" docs/compatibility.md "${header}| b | `tests/a_test.cpp`: \"map: keeps\" |\n"
        tests/a_test.cpp "${test}")
 expect("has no test \"holds\"" docs/a.md "`tests/a_test.cpp`: \"holds\"\n" tests/a_test.cpp "${test}")
+expect(PASS docs/compatibility.md "${header}| b | `examples/a.cpp` |\n" examples/a.cpp "int main() {}\n")
 expect("no test in the row" docs/compatibility.md "${header}| b | `tests/a_test.cpp` |\n" tests/a_test.cpp "${test}")
