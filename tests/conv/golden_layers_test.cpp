@@ -88,7 +88,8 @@ TEST_CASE_TEMPLATE(
   Execution<Space> const exec{};
 
   int entries = 0;
-  for (auto const& [name, text] : file.metadata()) {
+  for (auto const& entry : file.metadata()) {
+    std::string const& name = entry.first;
     if (!file.contains(name + ".out_feats")) { continue; }
     ++entries;
     CAPTURE(name);

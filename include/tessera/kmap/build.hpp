@@ -98,6 +98,14 @@ template <int Dim>
                 " anchor ", list(r.anchor));
 }
 
+/// A different text for every type, so that two policies which chose one name do not share a cache entry.
+template <class T>
+[[nodiscard]] std::string type_key()
+{
+  static char anchor = 0;  // not const: equal constants may be folded into one
+  return concat(" at ", static_cast<void const*>(&anchor));
+}
+
 /// What a transposed convolution has in common with the strided one it undoes (TorchSparse's key).
 template <int Dim, class Space>
 [[nodiscard]] std::string undo_name(ConvolutionGeometry<Dim> const& g, CoordinateSet<Dim, Space> const* out)
@@ -163,7 +171,7 @@ template <class Downsample, int Dim, class Space>
     }
   }
   auto const border = generative && strict ? AtBorder::clamp : AtBorder::drop;
-  auto name = concat("outputs ", Downsample::name, name_of(region));
+  auto name = concat("outputs ", Downsample::name, type_key<Downsample>(), name_of(region));
   if (bounds) {
     name += concat(" within ", list(bounds->lower), list(bounds->upper), static_cast<int>(border));
   }
