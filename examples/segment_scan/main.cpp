@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+//
+// Labels every point of a LiDAR scan with a MinkUNet; `segment_scan --help` says how it is used.
+//
+//   options.hpp, command_line.hpp   the command line
+//   segment.hpp                     points -> voxels -> kernel maps -> network -> labels, for either space
+//   host.cpp, device*.cu            that for the CPU, and for the GPU in each precision
+//   palette.hpp, picture.hpp        what the results look like
+
+#include "options.hpp"
+#include "palette.hpp"
+#include "picture.hpp"
+#include "segmentation.hpp"
+
+#include <tessera/core/version.hpp>
+#include <tessera/io/image.hpp>
+#include <tessera/io/ply.hpp>
+#include <tessera/io/safetensors.hpp>
+#include <tessera/points/lidar_simulator.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace segment_scan {
+namespace {
+
+namespace ts = tessera;
+
+/// `what` failed for a reason that a user can do something about.
+class Failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Clock {
+ public:
+  [[nodiscard]] double milliseconds() const
+  {
+    return std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - start_}.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// 1234567 as "1,234,567".
+std::string with_commas(std::int64_t number)
+{
+  auto text = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
+    text.insert(static_cast<std::size_t>(at), 1, ',');
+  }
+  return text;
+}
+
+ts::PointCloud read_scan(Options const& options)
+{
+  if (!options.scan.empty()) { return ts::read_point_cloud(options.scan, options.format); }
+  ts::LidarOptions lidar;
+  lidar.seed = options.scene;
+  return ts::simulate_lidar(lidar, options.frame);
+}
+
+/// The channel that holds the intensity: by name, else the first.
+std::size_t intensity_channel(ts::PointCloud const& cloud)
+{
+  auto const& names = cloud.feature_names;
+  auto const found = std::find(names.begin(), names.end(), "intensity");
+  return found == names.end() ? 0 : static_cast<std::size_t>(found - names.begin());
+}
+
+/// Width and channels that the kernels in the checkpoint have.
+NetworkShape shape_of(ts::Safetensors const& file, Options const& options)
+{
+  auto const find = [&](std::string const& name,
+                        std::size_t rank) -> std::optional<std::vector<std::int64_t>> {
+    auto const full = options.prefix + name;
+    if (!file.contains(full) || file.shape(full).size() != rank) { return std::nullopt; }
+    return file.shape(full);
+  };
+  NetworkShape shape;
+  std::string const first = "stem.0.kernel";
+  auto const stem = find(first, 3);
+  if (!stem) {
+    std::string hint;
+    for (auto const& name : file.names()) {
+      bool const ends = name.size() > first.size() && name.substr(name.size() - first.size()) == first;
+      if (ends && hint.empty()) { hint = "; try --prefix " + name.substr(0, name.size() - first.size()); }
+    }
+    throw Failure{options.checkpoint + " is no MinkUNet checkpoint: it has no kernel '" + options.prefix +
+                  first + "'" + hint};
+  }
+  shape.in_channels = static_cast<int>((*stem)[1]);
+  auto const classifier = find("classifier.0.weight", 2);
+  shape.num_classes = options.classes.value_or(classifier ? static_cast<int>((*classifier)[0]) : 19);
+  if (options.width) {
+    shape.width = *options.width;
+    return shape;
+  }
+  // Channels are base * width, cut to whole numbers; the first width in hundredths that gives the file's.
+  struct Known {
+    int base;
+    std::optional<std::vector<std::int64_t>> kernel;
+  };
+  Known const known[] = {{32, stem},
+                         {64, find("stage2.1.net.0.kernel", 3)},
+                         {128, find("stage3.1.net.0.kernel", 3)},
+                         {256, find("stage4.1.net.0.kernel", 3)},
+                         {96, find("up4.1.0.net.0.kernel", 3)}};
+  for (int hundredths = 4; hundredths <= 1600; ++hundredths) {
+    shape.width = hundredths / 100.0;
+    bool const fits = std::all_of(std::begin(known), std::end(known), [&](Known const& k) {
+      return !k.kernel || static_cast<std::int64_t>(shape.width * k.base) == (*k.kernel)[2];
+    });
+    if (fits) { return shape; }
+  }
+  throw Failure{options.checkpoint + ": its channels are those of no width in hundredths; give --width"};
+}
+
+/// x, y, z and as many features as the network takes.
+std::vector<float> network_input(ts::PointCloud const& cloud, int in_channels)
+{
+  int const extra = in_channels - 3;
+  if (extra < 0 || extra > cloud.channels) {
+    throw Failure{"the network takes " + std::to_string(in_channels) +
+                  " channels, but a point of this scan has x, y, z and " + std::to_string(cloud.channels) +
+                  " more"};
+  }
+  auto const channels = static_cast<std::size_t>(cloud.channels);
+  auto const first = extra == 1 ? intensity_channel(cloud) : 0;
+  std::vector<float> input;
+  input.reserve(static_cast<std::size_t>(cloud.size()) * static_cast<std::size_t>(in_channels));
+  for (std::size_t i = 0; i < static_cast<std::size_t>(cloud.size()); ++i) {
+    for (std::size_t k = 0; k < 3; ++k) { input.push_back(cloud.positions[3 * i + k]); }
+    for (std::size_t k = 0; k < static_cast<std::size_t>(extra); ++k) {
+      input.push_back(cloud.features[channels * i + first + k]);
+    }
+  }
+  return input;
+}
+
+/// Names of the files to write; the folder exists afterwards.
+struct OutputNames {
+  std::string ply;
+  std::string png;
+};
+OutputNames output_names(std::string const& output)
+{
+  namespace fs = std::filesystem;
+  fs::path prefix{output};
+  std::error_code error;
+  bool const folder = output.empty() || output.back() == '/' || fs::is_directory(prefix, error);
+  if (folder) { prefix /= "segmentation"; }
+  auto const parent = prefix.parent_path();
+  if (!parent.empty() && !fs::is_directory(parent, error)) {
+    if (folder) { fs::create_directories(parent, error); }
+    if (!fs::is_directory(parent, error)) {
+      throw Failure{"--output: there is no folder " + parent.string()};
+    }
+  }
+  return {prefix.string() + ".ply", prefix.string() + ".png"};
+}
+
+void write_results(Task const& task, Segmentation const& result, std::vector<ClassStyle> const& styles,
+                   OutputNames const& names)
+{
+  auto const& cloud = *task.cloud;
+  std::vector<Color> colors;
+  std::vector<std::uint8_t> flat;
+  for (auto const label : result.labels) {
+    colors.push_back(label < 0 ? no_class : styles[static_cast<std::size_t>(label)].color);
+    flat.insert(flat.end(), colors.back().begin(), colors.back().end());
+  }
+  ts::PointCloud labelled;
+  labelled.positions = cloud.positions;
+  labelled.labels = result.labels;
+  if (cloud.channels > 0) {
+    labelled.channels = 1;
+    labelled.feature_names = {"intensity"};
+    auto const channels = static_cast<std::size_t>(cloud.channels);
+    for (auto at = intensity_channel(cloud); at < cloud.features.size(); at += channels) {
+      labelled.features.push_back(cloud.features[at]);
+    }
+  }
+  ts::write_ply(names.ply, labelled, {ts::PlyFormat::binary_little_endian, flat});
+  auto const picture = draw_from_above(cloud, colors);
+  ts::write_png(names.png, picture.width, picture.height, picture.rgb);
+
+  if (!task.options->logits.empty()) {
+    std::vector<std::int32_t> rows;
+    for (auto const& c : result.coordinates) {
+      rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
+    }
+    auto const num_rows = static_cast<std::int64_t>(result.coordinates.size());
+    ts::write_safetensors(task.options->logits,
+                          {{"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
+                           {"logits", ts::raw_tensor(result.logits, {num_rows, task.shape.num_classes})}});
+  }
+}
+
+void print_classes(Segmentation const& result, std::vector<ClassStyle> const& styles)
+{
+  std::vector<std::int64_t> points(styles.size());
+  std::int64_t none = 0;
+  for (auto const label : result.labels) { ++(label < 0 ? none : points[static_cast<std::size_t>(label)]); }
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < styles.size(); ++i) {
+    if (points[i] > 0) { order.push_back(i); }
+  }
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return points[a] > points[b]; });
+  auto const line = [&](char const* name, std::int64_t count) {
+    std::printf("  %-14s %10s  %5.1f %%\n", name, with_commas(count).c_str(),
+                100.0 * static_cast<double>(count) / static_cast<double>(result.labels.size()));
+  };
+  std::printf("\npoints of each class\n");
+  for (auto const i : order) { line(styles[i].name.c_str(), points[i]); }
+  if (none > 0) { line("(none)", none); }
+  if (order.size() < styles.size()) {
+    std::printf("  %zu of %zu classes have no point\n", styles.size() - order.size(), styles.size());
+  }
+}
+
+/// Which device and precision, from what was asked for and what there is.
+struct Machine {
+  bool on_device = false;
+  Precision precision = Precision::fp32;
+};
+Machine choose_machine(Options const& options)
+{
+  Machine machine;
+#ifdef __CUDACC__
+  std::string const absence = options.device == DeviceChoice::cpu ? "not asked for" : absence_of_device();
+#else
+  std::string const absence = "this program was built without CUDA";
+#endif
+  machine.on_device = options.device != DeviceChoice::cpu && absence.empty();
+  if (options.device == DeviceChoice::cuda && !machine.on_device) {
+    throw Failure{"--device cuda: " + absence};
+  }
+  machine.precision = options.precision.value_or(machine.on_device ? Precision::fp16 : Precision::fp32);
+  if (!machine.on_device && machine.precision != Precision::fp32) {
+    throw Failure{std::string{"--precision "} + name_of(machine.precision) +
+                  " needs a GPU, the CPU runs fp32" +
+                  (options.device == DeviceChoice::automatic ? "; " + absence : "")};
+  }
+  return machine;
+}
+
+void run(Options const& options)
+{
+  auto const machine = choose_machine(options);
+  auto const names = output_names(options.output);
+
+  Clock const reading;
+  auto const cloud = read_scan(options);
+  double const read = reading.milliseconds();
+
+  std::optional<ts::Safetensors> checkpoint;
+  Task task;
+  task.cloud = &cloud;
+  task.options = &options;
+  task.repeat = options.repeat.value_or(machine.on_device ? 10 : 1);
+  if (options.checkpoint.empty()) {
+    task.shape = {cloud.channels > 0 ? 4 : 3, options.classes.value_or(19), options.width.value_or(1)};
+  } else {
+    checkpoint.emplace(options.checkpoint);
+    task.checkpoint = &*checkpoint;
+    task.shape = shape_of(*checkpoint, options);
+  }
+  task.features = network_input(cloud, task.shape.in_channels);
+
+#ifdef __CUDACC__
+  auto const result = machine.on_device ? segment_on_device(task, machine.precision) : segment_on_host(task);
+#else
+  auto const result = segment_on_host(task);
+#endif
+
+  auto const styles = class_styles(task.shape.num_classes);
+  Clock const writing;
+  write_results(task, result, styles, names);
+  double const written = writing.milliseconds();
+
+  auto const& config = options.config;
+  constexpr char const* dataflows[] = {"implicit_gemm", "gather_scatter", "fetch_on_demand"};
+  auto const scan = options.scan.empty() ? "built-in scene " + std::to_string(options.scene) + ", frame " +
+                                               std::to_string(options.frame)
+                                         : options.scan;
+  auto const weights = options.checkpoint.empty()
+                           ? "random, seed " + std::to_string(options.seed) + ": the labels mean nothing"
+                           : options.checkpoint;
+  auto const mode = !config.sort ? 0 : config.splits == 1 ? 1 : 2;
+  std::printf("scan      %s: %s %s\n", scan.c_str(), with_commas(cloud.size()).c_str(),
+              cloud.size() == 1 ? "point" : "points");
+  std::printf("network   MinkUNet, width %g, %d channels in, %d classes, %s parameters\n", task.shape.width,
+              task.shape.in_channels, task.shape.num_classes, with_commas(result.num_parameters).c_str());
+  std::printf("weights   %s\n", weights.c_str());
+  std::printf("device    %s, %s\n", result.device.c_str(), name_of(machine.precision));
+  std::printf("options   %s%s, %s, downsample %s, compat %s\n", dataflows[static_cast<int>(config.dataflow)],
+              config.dataflow == ts::Dataflow::implicit_gemm ? (" mode " + std::to_string(mode)).c_str() : "",
+              config.kmap == ts::KmapMode::hashmap ? ts::Hashmap::name : ts::HashmapOnTheFly::name,
+              config.downsample == ts::DownsampleMode::spconv ? "spconv" : "minkowski",
+              config.compat == ts::Compat::none ? "none" : "torchsparse");
+
+  std::printf("\nvoxels, %g m at the finest level\n", options.voxel_size);
+  for (std::size_t i = 0; i < result.levels.size(); ++i) {
+    std::printf("  level %zu, stride %2d %12s\n", i, result.levels[i].stride,
+                with_commas(result.levels[i].voxels).c_str());
+  }
+  std::printf("\nmilliseconds%s\n", task.repeat == 1
+                                        ? ", one run"
+                                        : (", median of " + std::to_string(task.repeat) + " runs").c_str());
+  std::printf("  %-10s %10.2f\n", "read", read);
+  for (auto const& stage : result.stages) { std::printf("  %-10s %10.2f\n", stage.name, stage.milliseconds); }
+  std::printf("  %-10s %10.2f\n", "write", written);
+  print_classes(result, styles);
+  std::printf("\nwritten: %s, %s%s\n", names.ply.c_str(), names.png.c_str(),
+              options.logits.empty() ? "" : (", " + options.logits).c_str());
+}
+
+/// One line, whatever is in `text`.
+int complain(std::string text, int status)
+{
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::fprintf(stderr, "segment_scan: %s\n", text.c_str());
+  return status;
+}
+
+}  // namespace
+}  // namespace segment_scan
+
+int main(int argc, char** argv)
+{
+  using namespace segment_scan;
+  try {
+    std::string help;
+    auto const options = parse_options({argv + (argc > 0 ? 1 : 0), argv + argc}, help);
+    if (options.help) {
+      std::fputs(help.c_str(), stdout);
+    } else {
+      run(options);
+    }
+    return 0;
+  } catch (UsageError const& error) {
+    return complain(error.what(), 2);
+  } catch (std::bad_alloc const&) {
+    return complain("there is not enough memory", 1);
+  } catch (std::exception const& error) {
+    return complain(error.what(), 1);
+  }
+}

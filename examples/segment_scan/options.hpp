@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include "command_line.hpp"
+
+#include <tessera/conv/config.hpp>
+#include <tessera/coords/quantize.hpp>
+#include <tessera/io/point_cloud_file.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace segment_scan {
+
+enum class DeviceChoice : std::uint8_t { automatic, cpu, cuda };
+enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };
+
+[[nodiscard]] inline char const* name_of(Precision precision)
+{
+  constexpr char const* names[] = {"fp32", "tf32", "fp16", "bf16"};
+  return names[static_cast<std::size_t>(precision)];
+}
+
+struct Options {
+  bool help = false;
+
+  std::string scan;  // empty: the built-in scene
+  tessera::PointFormat format = tessera::PointFormat::detect;
+  std::uint64_t scene = 1;
+  std::int64_t frame = 0;
+  double voxel_size = 0.05;
+  tessera::Rounding rounding = tessera::Rounding::floor;
+
+  std::string checkpoint;  // empty: random weights
+  std::string prefix;
+  std::uint64_t seed = 1;
+  std::optional<double> width;  // not given: the checkpoint's, else 1
+  std::optional<int> classes;   // not given: the checkpoint's, else 19
+
+  DeviceChoice device = DeviceChoice::automatic;
+  std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
+  tessera::ConvConfig config;
+  int threads = 0;            // 0: all
+  std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
+
+  std::string output;  // a folder, or what file names begin with
+  std::string logits;  // a file, or none
+};
+
+/// The command line as options; `help_text` is filled for `--help`.
+/// @throws UsageError
+[[nodiscard]] inline Options parse_options(std::vector<std::string> const& arguments, std::string& help_text)
+{
+  using tessera::Dataflow;
+  Options options;
+  CommandLine line;
+  std::optional<int> conv_mode;
+  std::optional<Dataflow> dataflow;
+  std::optional<tessera::Compat> compat;
+  bool scene_given = false;
+
+  // An option that takes one of some words.
+  auto const add_choice = [&](std::string const& name, std::vector<std::string> const& words,
+                              std::string const& help, std::function<void(std::size_t)> const& set) {
+    std::string value;
+    for (auto const& word : words) { value += (value.empty() ? "" : "|") + word; }
+    line.add(name, value, help, [name, words, value, set](std::string const& text) {
+      for (std::size_t i = 0; i < words.size(); ++i) {
+        if (words[i] == text) { return set(i); }
+      }
+      throw UsageError{name + ": '" + text + "' is none of " + value};
+    });
+  };
+  auto const add_text = [&](std::string const& name, std::string const& value, std::string const& help,
+                            std::string& to) {
+    line.add(name, value, help, [name, &to](std::string const& text) {
+      if (text.empty()) { throw UsageError{name + " needs a value"}; }
+      to = text;
+    });
+  };
+
+  line.group("The scan");
+  line.add("--scene", "SEED", "the built-in scene: a simulated street and scanner (default: 1, without SCAN)",
+           [&](std::string const& text) {
+             options.scene = parse_number<std::uint64_t>("--scene", text, 0, UINT64_MAX);
+             scene_given = true;
+           });
+  line.add("--frame", "N", "which scan of the drive through the built-in scene (default: 0)",
+           [&](std::string const& text) {
+             options.frame = parse_number<std::int64_t>("--frame", text, -1000000, 1000000);
+           });
+  add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
+             "what SCAN is (default: detect, by content and name)",
+             [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
+  line.add("--voxel-size", "METRES", "edge of a voxel (default: 0.05)", [&](std::string const& text) {
+    options.voxel_size = parse_number<double>("--voxel-size", text, 0.001, 1000);
+  });
+  add_choice(
+      "--rounding", {"floor", "nearest"},
+      "position to voxel (default: floor); SPVNAS trains with nearest. The lowest voxel is 0 either way",
+      [&](std::size_t i) { options.rounding = static_cast<tessera::Rounding>(i); });
+
+  line.group("The network, a MinkUNet");
+  add_text("--checkpoint", "FILE",
+           "weights as safetensors, with TorchSparse's names and layout; without it they are random, and the "
+           "labels mean nothing",
+           options.checkpoint);
+  add_text("--prefix", "TEXT", "what the checkpoint's names begin with, e.g. 'model.'", options.prefix);
+  line.add("--width", "FACTOR", "width of the network (default: the checkpoint's, else 1)",
+           [&](std::string const& text) { options.width = parse_number<double>("--width", text, 0.04, 16); });
+  line.add("--classes", "N", "number of classes (default: the checkpoint's, else 19)",
+           [&](std::string const& text) { options.classes = parse_number("--classes", text, 1, 10000); });
+  line.add("--seed", "N", "of random weights (default: 1)", [&](std::string const& text) {
+    options.seed = parse_number<std::uint64_t>("--seed", text, 0, UINT64_MAX);
+  });
+
+  line.group("How it runs");
+  add_choice("--device", {"auto", "cpu", "cuda"}, "auto (default): the GPU if there is one, else the CPU",
+             [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
+  add_choice("--precision", {"fp32", "tf32", "fp16", "bf16"},
+             "default: fp16 on the GPU; the CPU runs fp32 only",
+             [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
+  add_choice("--dataflow", {"implicit_gemm", "gather_scatter", "fetch_on_demand"},
+             "how a convolution is carried out (default: implicit_gemm)",
+             [&](std::size_t i) { dataflow = static_cast<Dataflow>(i); });
+  add_choice("--conv-mode", {"0", "1", "2"},
+             "implicit_gemm: 0 rows unsorted, 1 sorted by neighbours (default), 2 sorted in three splits",
+             [&](std::size_t i) { conv_mode = static_cast<int>(i); });
+  add_choice("--kmap", {"hashmap_on_the_fly", "hashmap"},
+             "where kernels sit: spconv's geometry (default) or MinkowskiEngine's",
+             [&](std::size_t i) { options.config.kmap = static_cast<tessera::KmapMode>(i); });
+  add_choice("--downsample", {"spconv", "minkowski"}, "which voxels a coarser level has (default: spconv)",
+             [&](std::size_t i) { options.config.downsample = static_cast<tessera::DownsampleMode>(i); });
+  add_choice("--compat", {"none", "torchsparse"},
+             "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
+             "trained with (default with --checkpoint); none: keep every voxel (default without)",
+             [&](std::size_t i) { compat = static_cast<tessera::Compat>(i); });
+  line.add("--threads", "N", "threads on the CPU (default: all)",
+           [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
+  line.add("--repeat", "N",
+           "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
+           "1 times the first run",
+           [&](std::string const& text) { options.repeat = parse_number("--repeat", text, 1, 100000); });
+
+  line.group("Results");
+  add_text("--output", "FOLDER|PREFIX",
+           "a folder gets segmentation.ply and segmentation.png, any other name PREFIX.ply and PREFIX.png "
+           "(default: the current folder)",
+           options.output);
+  add_text("--logits", "FILE", "also writes 'coordinates' and 'logits' of all voxels as safetensors",
+           options.logits);
+  line.add("--help", "", "this text", [&](std::string const&) { options.help = true; });
+
+  auto const positional = line.parse(arguments);
+  if (options.help) {
+    help_text =
+        "usage: segment_scan [SCAN] [options]\n\n"
+        "Labels every point of a LiDAR scan with a sparse 3D network. Prints voxels per level, milliseconds\n"
+        "per stage and how many points each class got; writes the points coloured by class (PLY) and a\n"
+        "picture from above (PNG).\n\n"
+        "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PLY or numpy (.npy); without it a built-in "
+        "scene\n"
+        "is used.\n" +
+        line.help() +
+        "\nExamples:\n"
+        "  segment_scan\n"
+        "  segment_scan 000000.bin --checkpoint minkunet.safetensors --output results/\n"
+        "  segment_scan --scene 7 --device cpu --width 0.5 --voxel-size 0.1\n"
+        "  segment_scan 000000.bin --device cuda --precision fp16 --conv-mode 2 --repeat 100\n"
+        "  segment_scan sweep.pcd.bin --kmap hashmap --downsample minkowski\n\n"
+        "Exit status: 0 all went well, 1 something failed (a file, the GPU, memory), 2 wrong options.\n";
+    return options;
+  }
+  if (positional.size() > 1) {
+    throw UsageError{"one scan at a time, but there are '" + positional[0] + "' and '" + positional[1] + "'"};
+  }
+  if (!positional.empty()) {
+    options.scan = positional[0];
+    if (options.scan.empty()) { throw UsageError{"the scan's name is empty"}; }
+    if (scene_given) {
+      throw UsageError{"--scene is the built-in scene, but '" + options.scan + "' is given too"};
+    }
+  }
+  if (conv_mode && dataflow.value_or(Dataflow::implicit_gemm) != Dataflow::implicit_gemm) {
+    throw UsageError{"--conv-mode belongs to --dataflow implicit_gemm"};
+  }
+  if (!options.prefix.empty() && options.checkpoint.empty()) {
+    throw UsageError{"--prefix belongs to --checkpoint"};
+  }
+  options.config = tessera::with_conv_mode(options.config, conv_mode.value_or(1));
+  options.config.dataflow = dataflow.value_or(Dataflow::implicit_gemm);
+  options.config.compat =
+      compat.value_or(options.checkpoint.empty() ? tessera::Compat::none : tessera::Compat::torchsparse);
+  if (options.precision == Precision::tf32) { options.config.math = tessera::MathMode::tf32; }
+  return options;
+}
+
+}  // namespace segment_scan

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace segment_scan {
+
+using Color = std::array<std::uint8_t, 3>;  // red, green, blue
+
+struct ClassStyle {
+  std::string name;
+  Color color;
+};
+
+/// Names and colours of the classes: SemanticKITTI's for its 19, plain numbers for any other number.
+/// Source: semantic-kitti.yaml of the SemanticKITTI API.
+[[nodiscard]] inline std::vector<ClassStyle> class_styles(int num_classes)
+{
+  if (num_classes == 19) {
+    return {{"car", {100, 150, 245}},      {"bicycle", {100, 230, 245}},    {"motorcycle", {30, 60, 150}},
+            {"truck", {80, 30, 180}},      {"other-vehicle", {0, 0, 255}},  {"person", {255, 30, 30}},
+            {"bicyclist", {255, 40, 200}}, {"motorcyclist", {150, 30, 90}}, {"road", {255, 0, 255}},
+            {"parking", {255, 150, 255}},  {"sidewalk", {75, 0, 75}},       {"other-ground", {175, 0, 75}},
+            {"building", {255, 200, 0}},   {"fence", {255, 120, 50}},       {"vegetation", {0, 175, 0}},
+            {"trunk", {135, 60, 0}},       {"terrain", {150, 240, 80}},     {"pole", {255, 240, 150}},
+            {"traffic-sign", {255, 0, 0}}};
+  }
+  std::vector<ClassStyle> styles;
+  for (int i = 0; i < num_classes; ++i) {
+    // hues a golden angle apart, so that neighbours differ however many there are
+    double const hue = std::fmod(0.618033988749895 * i, 1.0) * 6;
+    auto const channel = [&](double shift) {
+      double const distance = std::fabs(std::fmod(hue + shift, 6.0) - 3) - 1;
+      return static_cast<std::uint8_t>(80 + 175 * std::fmin(1.0, std::fmax(0.0, distance)));
+    };
+    styles.push_back({"class " + std::to_string(i), {channel(0), channel(4), channel(2)}});
+  }
+  return styles;
+}
+
+/// Of points that lie in no voxel.
+inline constexpr Color no_class{90, 90, 90};
+
+}  // namespace segment_scan
