@@ -1,46 +1,65 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include "../support/device.hpp"
 #include "../support/files.hpp"
+#include "../support/spaces.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/core/execution.cuh>
+#include <tessera/core/scalar.cuh>
 #endif
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
-#include <tessera/nn/blocks.hpp>
-#include <tessera/nn/linear.hpp>
+#include <tessera/nn/initialize.hpp>
 
 #include <limits>
+#include <tuple>
 
 using namespace tessera;
 
 namespace {
 
-/// A kernel of odd axes, one of even and one of mixed ones, a 1x1x1, norms and a linear layer.
+/// Parameters alone, without the layers that would compute with them: a kernel of odd axes, one of even and
+/// one of mixed ones, one of a single voxel, and others.
 template <class Scalar, class Space>
 class Net final : public nn::ModuleBase {
  public:
   Net(std::uint64_t seed, Execution<Space> const& exec)
-      : odd{nn::ConvOptions<3>(2, 3, {3, 5, 1}).seed(seed).bias(true), exec},
-        even{nn::ConvOptions<3>(3, 2, 2).stride(2).seed(seed + 2), exec},
-        mixed{nn::ConvOptions<3>(2, 2, {3, 2, 1}).seed(seed + 4), exec},
-        block{nn::ConvOptions<3>(2, 4, 1).seed(seed + 6), exec},
-        classifier{LinearOptions(4, 5).seed(seed + 8), exec}
+      : odd{{15, 2, 3}, exec},
+        even{{8, 3, 2}, exec},
+        mixed{{6, 2, 2}, exec},
+        pointwise{{2, 4}, exec},
+        weight{{5, 4}, exec},
+        statistic{{5}, exec}
   {
-    register_child("odd", odd);
-    register_child("even", even);
-    register_child("mixed", mixed);
-    register_child("block", block);
-    register_child("classifier", classifier);
+    for (auto* const parameter : {&odd, &even, &mixed, &pointwise, &weight}) {
+      detail::fill_uniform(*parameter, 1.0, seed++, exec);
+    }
+    detail::fill_uniform(statistic, 1.0, seed, exec);
+    auto const dtype = ScalarTraits<Scalar>::dtype;
+    register_parameter("odd.kernel", nn::ParameterRole::kernel, odd, dtype, {3, 5, 1});
+    register_parameter("even.kernel", nn::ParameterRole::kernel, even, dtype, {2, 2, 2});
+    register_parameter("mixed.kernel", nn::ParameterRole::kernel, mixed, dtype, {3, 2, 1});
+    register_parameter("block.0.kernel", nn::ParameterRole::kernel, pointwise, dtype, {1, 1, 1});
+    register_parameter("classifier.weight", nn::ParameterRole::weight, weight, dtype);
+    register_parameter("block.1.running_mean", nn::ParameterRole::buffer, statistic, DType::float32);
   }
 
-  nn::Conv<3, Scalar, RuntimePolicy, Space> odd;
-  nn::Conv<3, Scalar, RuntimePolicy, Space> even;
-  nn::Conv<3, Scalar, RuntimePolicy, Space> mixed;
-  nn::SparseConvBlock<3, Scalar, Space> block;
-  nn::Linear<3, Scalar, Space> classifier;
+  nn::Parameter<Scalar, Space> odd;
+  nn::Parameter<Scalar, Space> even;
+  nn::Parameter<Scalar, Space> mixed;
+  nn::Parameter<Scalar, Space> pointwise;
+  nn::Parameter<Scalar, Space> weight;
+  nn::Parameter<float, Space> statistic;
+};
+
+/// One weight [1, 3].
+template <class Scalar, class Space>
+struct Row final : nn::ModuleBase {
+  explicit Row(Execution<Space> const& exec) : weight{{1, 3}, exec}
+  {
+    register_parameter("weight", nn::ParameterRole::weight, weight, ScalarTraits<Scalar>::dtype);
+  }
+  nn::Parameter<Scalar, Space> weight;
 };
 
 template <class Space>
@@ -128,11 +147,11 @@ TEST_CASE_TEMPLATE("load: values arrive where the layout puts them", Space, TESS
   auto const report = io::load(net, path, io::Tessera{}, exec, io::LoadOptions().strict());
   CHECK(report.loaded.size() == net.parameters().size());
   CHECK(report.unused.empty());
-  auto const straight = download(std::as_const(net.odd.kernel()).data(), net.odd.kernel().size(), exec);
+  auto const straight = download(std::as_const(net.odd).data(), net.odd.size(), exec);
   for (std::size_t i = 0; i < straight.size(); ++i) { CHECK(straight[i] == static_cast<float>(i)); }
 
   io::load(net, path, io::TorchSparse{}, exec);
-  auto const permuted = download(std::as_const(net.odd.kernel()).data(), net.odd.kernel().size(), exec);
+  auto const permuted = download(std::as_const(net.odd).data(), net.odd.size(), exec);
   std::size_t i = 0;
   for (int x = 0; x < 3; ++x) {
     for (int y = 0; y < 5; ++y) {
@@ -141,7 +160,7 @@ TEST_CASE_TEMPLATE("load: values arrive where the layout puts them", Space, TESS
       }
     }
   }
-  auto const even = download(std::as_const(net.even.kernel()).data(), net.even.kernel().size(), exec);
+  auto const even = download(std::as_const(net.even).data(), net.even.size(), exec);
   for (std::size_t j = 0; j < even.size(); ++j) { CHECK(even[j] == static_cast<float>(j)); }
 }
 
@@ -175,19 +194,19 @@ TEST_CASE("load: floating-point types become the parameter's, rounded")
   Execution<Host> const exec;
   test::TempDir const folder;
   auto const path = folder / "types.safetensors";
-  nn::Linear<3, double, Host> wide{LinearOptions(3, 1).bias(false), exec};
-  nn::Linear<3, float, Host> narrow{LinearOptions(3, 1).bias(false), exec};
+  Row<double, Host> wide{exec};
+  Row<float, Host> narrow{exec};
 
   Tensors doubles;
   doubles.add<double>("weight", {1.0 / 3, 1e300, -2.5}, {1, 3});
   doubles.write(path);
   io::load(wide, path, io::Tessera{}, exec);
-  CHECK(wide.weight().data()[0] == 1.0 / 3);
-  CHECK(wide.weight().data()[1] == 1e300);
+  CHECK(wide.weight.data()[0] == 1.0 / 3);
+  CHECK(wide.weight.data()[1] == 1e300);
   io::load(narrow, path, io::Tessera{}, exec);
-  CHECK(narrow.weight().data()[0] == 1.0F / 3);
-  CHECK(narrow.weight().data()[1] == std::numeric_limits<float>::infinity());
-  CHECK(narrow.weight().data()[2] == -2.5F);
+  CHECK(narrow.weight.data()[0] == 1.0F / 3);
+  CHECK(narrow.weight.data()[1] == std::numeric_limits<float>::infinity());
+  CHECK(narrow.weight.data()[2] == -2.5F);
 
   std::vector<std::uint16_t> const halves{0x3c00, 0xc100, 0x0001};  // 1, -2.5, 2^-24
   std::vector<std::uint16_t> const brains{0x3f80, 0xc020, 0x0001};  // 1, -2.5, 2^-133
@@ -197,8 +216,8 @@ TEST_CASE("load: floating-point types become the parameter's, rounded")
     write_safetensors(path, {{"weight", RawTensor{dtype, {1, 3}, bytes, 6}}});
     io::load(wide, path, io::Tessera{}, exec);
     io::load(narrow, path, io::Tessera{}, exec);
-    for (auto const& values : {std::vector<double>(wide.weight().data(), wide.weight().data() + 3),
-                               std::vector<double>(narrow.weight().data(), narrow.weight().data() + 3)}) {
+    for (auto const& values : {std::vector<double>(wide.weight.data(), wide.weight.data() + 3),
+                               std::vector<double>(narrow.weight.data(), narrow.weight.data() + 3)}) {
       CHECK(values == std::vector<double>{1, -2.5, smallest});
     }
   }
@@ -215,9 +234,9 @@ TEST_CASE_TEMPLATE("load: float32 becomes float16 to nearest", Space, TESSERA_TE
   std::vector<float> const values{1.0F / 3, 2049, 1e6F};
   floats.add("weight", values, {1, 3});
   floats.write(path);
-  nn::Linear<3, __half, Space> layer{LinearOptions(3, 1).bias(false), exec};
+  Row<__half, Space> layer{exec};
   io::load(layer, path, io::Tessera{}, exec);
-  auto const found = download(std::as_const(layer.weight()).data(), 3, exec);
+  auto const found = download(std::as_const(layer.weight).data(), 3, exec);
   for (std::size_t i = 0; i < 3; ++i) {
     CHECK(static_cast<float>(found[i]) == static_cast<float>(__float2half(values[i])));
   }
@@ -272,20 +291,25 @@ TEST_CASE_TEMPLATE("load: whatever is wrong is named, and nothing in the module 
         t.views.pop_back();
         t.bytes.pop_back();
       },
-      {"lacks 1 of the module's", "classifier.bias"});
+      {"lacks 1 of the module's", "block.1.running_mean"});
   check(
       [](Tensors& t) {
         t.views.clear();
         t.bytes.clear();
       },
-      {"odd.kernel", "odd.bias", "more"});
-  check([](Tensors& t) { t.views.back().second.shape = {5, 1}; }, {"\"classifier.bias\"", "[5, 1]", "[5]"});
+      {"odd.kernel", "even.kernel", "more"});
+  check(
+      [](Tensors& t) {
+        t.views.back().second.shape = {5, 1};
+      },
+      {"\"block.1.running_mean\"", "[5, 1]", "[5]"});
   check(
       [](Tensors& t) {
         t.views.front().second.shape = {30, 3, 1};
       },
       {"\"odd.kernel\"", "[30, 3, 1]", "[15, 2, 3]"});
-  check([](Tensors& t) { t.views.back().second.dtype = DType::int32; }, {"\"classifier.bias\"", "int32"});
+  check([](Tensors& t) { t.views.back().second.dtype = DType::int32; },
+        {"\"block.1.running_mean\"", "int32"});
 
   CHECK_FALSE(
       test::error_of([&] { io::load(net, folder / "absent.safetensors", io::TorchSparse{}, exec); }).empty());

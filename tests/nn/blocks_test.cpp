@@ -75,7 +75,9 @@ TEST_CASE_TEMPLATE("linear: every row times the transposed weight, plus bias", S
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   for (std::size_t const rows : {0U, 1U, 130U}) {
-    for (auto const& [in, out] : {std::pair{3, 5}, std::pair{16, 19}, std::pair{40, 32}}) {
+    for (auto const& channels : {std::pair{3, 5}, std::pair{16, 19}, std::pair{40, 32}}) {
+      int const in = channels.first;
+      int const out = channels.second;
       for (bool const bias : {true, false}) {
         CAPTURE(rows);
         CAPTURE(out);
