@@ -8,6 +8,7 @@
 #include <tessera/core/scalar.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -68,7 +69,10 @@ struct LargestOfRows {
   {
     return static_cast<Value>(features[row * channels + channel]);
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return b > a || b != b ? b : a; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b)
+  {
+    return b > a || std::isnan(b) ? b : a;
+  }
 };
 
 /// The number of rows.
