@@ -5,6 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 
 #include <type_traits>
+#include <utility>
 
 namespace tessera {
 inline namespace v0 {

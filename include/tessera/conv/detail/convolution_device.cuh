@@ -87,18 +87,22 @@ void with_tile(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_o
                        is_aligned(arguments.output);
   auto const with_math = [&](auto math) {
     constexpr MathMode Math = decltype(math)::value;
-    auto const with_alignment = [&](auto tile) {
-      using Tile = decltype(tile);
-      aligned ? launch(tile, launch_implicit_gemm<Scalar, Math, Tile, true>)
-              : launch(tile, launch_implicit_gemm<Scalar, Math, Tile, false>);
+    auto const with_launcher = [&](auto tile, auto is_aligned) {
+      launch(tile, launch_implicit_gemm<Scalar, Math, decltype(tile), decltype(is_aligned)::value>);
     };
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
       constexpr bool tensor_cores = sizeof(Scalar) == 2 || Math == MathMode::tf32;
+      auto const shared_bytes =
+          static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
       TileProblem const problem{num_out, arguments.in_channels, arguments.out_channels,
                                 device_attribute(cudaDevAttrMultiProcessorCount, exec), aligned};
-      with_tuned_tile<TunedTiles<sizeof(Scalar), tensor_cores>>(problem, with_alignment);
+      with_tuned_tile<TunedTiles<sizeof(Scalar), tensor_cores>>(
+          problem,
+          [&](auto tile) { return TileLayout<Scalar, decltype(tile)>::shared_bytes <= shared_bytes; },
+          with_launcher);
     } else {
-      with_alignment(TilePolicy{});
+      aligned ? with_launcher(TilePolicy{}, std::true_type{})
+              : with_launcher(TilePolicy{}, std::false_type{});
     }
   };
   if constexpr (std::is_same_v<Scalar, float>) {

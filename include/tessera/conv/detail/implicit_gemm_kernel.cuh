@@ -94,8 +94,8 @@ class StageLoader {
       if (Layout::rows * row_chunks % Layout::threads != 0 && i >= Layout::rows * row_chunks) { break; }
       int const column = i % row_chunks * Layout::chunk;
       int const channel = first_channel_ + column;
-      copy(stage + i / row_chunks * Layout::feature_pitch + column,
-           problem_.features + std::int64_t{rows_[n]} * problem_.in_channels + channel,
+      copy(stage + i / row_chunks * Layout::feature_pitch + column, problem_.features,
+           std::int64_t{rows_[n]} * problem_.in_channels + channel,
            rows_[n] < 0 ? 0 : problem_.in_channels - channel, problem_.aligned_features);
     }
     auto const* const weight =
@@ -110,8 +110,8 @@ class StageLoader {
       int const column = i % weight_chunks * Layout::chunk;
       int const in = first_channel_ + i / weight_chunks;
       int const out = place_.first_channel + column;
-      copy(stage + Layout::weight_begin + i / weight_chunks * Layout::weight_pitch + column,
-           weight + std::int64_t{in} * problem_.out_channels + out,
+      copy(stage + Layout::weight_begin + i / weight_chunks * Layout::weight_pitch + column, weight,
+           std::int64_t{in} * problem_.out_channels + out,
            in < problem_.in_channels ? problem_.out_channels - out : 0, problem_.aligned_weight);
     }
     first_channel_ += Layout::depth;
@@ -122,20 +122,22 @@ class StageLoader {
   }
 
  private:
-  /// Copies a chunk of which the first `valid` elements exist (none if 0 or less); zeros take the others'
-  /// place.
-  __device__ void copy(Scalar* to, Scalar const* from, int valid, bool aligned) const
+  /// Copies the chunk from element `at` of `operand`, of which the first `valid` elements exist (none if 0 or
+  /// less); zeros take the others' place.
+  __device__ static void copy(Scalar* to, Scalar const* operand, std::int64_t at, int valid, bool aligned)
   {
     if constexpr (!Aligned) {
       if (!aligned) {
         alignas(16) Scalar values[Layout::chunk];
 #pragma unroll
-        for (int i = 0; i < Layout::chunk; ++i) { values[i] = i < valid ? from[i] : narrow<Scalar>(0); }
+        for (int i = 0; i < Layout::chunk; ++i) {
+          values[i] = i < valid ? operand[at + i] : narrow<Scalar>(0);
+        }
         *reinterpret_cast<uint4*>(to) = *reinterpret_cast<uint4 const*>(values);
         return;
       }
     }
-    begin_copy(to, valid > 0 ? from : problem_.weight, valid > 0);  // a chunk exists as a whole or not at all
+    begin_copy(to, valid > 0 ? operand + at : operand, valid > 0);  // it exists as a whole or not at all
   }
 
   [[nodiscard]] __device__ std::uint32_t mask(int word) const
