@@ -6,4 +6,17 @@
 // compiled.
 #include <tessera/tessera.cuh>
 
+using tessera::Device;
+using tessera::Execution;
+
+template class tessera::nn::Conv<3, float>;
+template class tessera::nn::Conv<3, double>;
+template class tessera::nn::Conv<3, __nv_bfloat16>;
+template class tessera::nn::Conv<
+    2, float, tessera::ConvPolicy<tessera::ConvMode<2>, tessera::Hashmap, tessera::MinkowskiDownsample>>;
+template class tessera::models::MinkUNet<3, __half>;
+
+template tessera::Matrix<__half, Device> tessera::nn::global_average_pool(
+    tessera::SparseTensor<3, __half> const&, Execution<Device> const&);
+
 int main() {}
