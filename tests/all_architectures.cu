@@ -16,7 +16,7 @@ template class tessera::nn::Conv<
     2, float, tessera::ConvPolicy<tessera::ConvMode<2>, tessera::Hashmap, tessera::MinkowskiDownsample>>;
 template class tessera::models::MinkUNet<3, __half>;
 
-template tessera::Matrix<__half, Device> tessera::nn::global_average_pool(
-    tessera::SparseTensor<3, __half> const&, Execution<Device> const&);
+template tessera::Matrix<__half, Device> tessera::global_average_pool(tessera::SparseTensor<3, __half> const&,
+                                                                      Execution<Device> const&);
 
 int main() {}
