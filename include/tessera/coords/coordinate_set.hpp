@@ -52,6 +52,16 @@ inline void report(std::uint32_t errors)
   expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
 }
 
+/// Throws where sums of a coordinate and a kernel offset could overflow.
+template <int Dim>
+void check_box(CoordinateBox<Dim> const& box)
+{
+  for (int i = 0; i < Dim && !box.empty(); ++i) {
+    expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i], " to ",
+            box.upper[i], " on axis ", i, " exceed 2^30, beyond which offsets would overflow");
+  }
+}
+
 }  // namespace detail
 
 /// The occupied voxels of one tensor: unique integer coordinates, batch first, in units of `tensor_stride`.
@@ -125,10 +135,12 @@ class CoordinateSet {
                                                              Execution<Space> const& exec);
 
   /// A further set of this frame. `rows` are unique and lie in `box`.
+  /// @throws invalid_argument  the box reaches beyond 2^30
   [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Buffer<Coordinate<Dim>, Space>&& rows,
                                                         CoordinateBox<Dim> const& box,
                                                         CoordinateSetOptions<Dim> const& options)
   {
+    detail::check_box(box);
     std::lock_guard lock{frame_->mutex};
     auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this);
     return set.shared();
@@ -186,11 +198,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordina
                                                                  Execution<Space> const& exec)
 {
   detail::check_options(options, rows.size());
-  for (int i = 0; i < Dim && !box.empty(); ++i) {
-    detail::expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i],
-                    " to ", box.upper[i], " on axis ", i,
-                    " exceed 2^30, beyond which offsets would overflow");
-  }
+  detail::check_box(box);
   auto frame = std::make_shared<detail::Frame<Dim, Space>>();
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
@@ -204,7 +212,9 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordina
 /// |----------|-----------------------------|--------|------------------------------------------------|
 /// | rows     | [num_rows, 1 + Dim] int32   | Space  | (batch, x, y, ...), each row once              |
 ///
-/// @pre     Rows are unique; duplicates are reported at the next point where the host waits (check()).
+/// @pre     Rows are unique. Duplicates are found when the set's table is made, by the first kernel map of
+/// more
+///          than one offset, and reported where the host waits next (check()).
 /// @throws  invalid_argument  negative batch entry, tensor stride or range below 1, 2^31 rows or more
 ///
 /// Cost: one copy, and one pass over the rows when no spatial range is declared.

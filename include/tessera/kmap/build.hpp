@@ -129,6 +129,14 @@ template <int Dim>
   return bounds;
 }
 
+/// `value * stride`. @throws invalid_argument  it exceeds 2^30
+[[nodiscard]] inline int times_stride(int value, int stride, char const* what)
+{
+  auto const product = std::int64_t{value} * stride;
+  expects(product <= 1 << 30, "convolution: ", what, " ", value, " times stride ", stride, " exceeds 2^30");
+  return static_cast<int>(product);
+}
+
 /// Outputs of a strided or generative convolution under `Downsample`, cached by all that shapes them.
 template <class Downsample, int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> outputs(CoordinateSet<Dim, Space>& set,
@@ -146,7 +154,9 @@ template <class Downsample, int Dim, class Space>
       if (strict) {
         range.extent = SpconvDownsample::output_extent(g, range.extent);
       } else {
-        for (int i = 0; i < Dim; ++i) { range.extent[i] *= g.stride[i]; }
+        for (int i = 0; i < Dim; ++i) {
+          range.extent[i] = times_stride(range.extent[i], g.stride[i], "grid extent");
+        }
       }
     } else {
       range.extent = Downsample::output_extent(g, range.extent);
@@ -167,7 +177,7 @@ template <class Downsample, int Dim, class Space>
               list(g.stride), " does not divide the tensor stride ", list(set.tensor_stride()));
       options.tensor_stride[i] = std::max(1, set.tensor_stride()[i] / g.stride[i]);
     } else {
-      options.tensor_stride[i] = set.tensor_stride()[i] * g.stride[i];
+      options.tensor_stride[i] = times_stride(set.tensor_stride()[i], g.stride[i], "tensor stride");
     }
   }
   auto const border = generative && strict ? AtBorder::clamp : AtBorder::drop;

@@ -44,6 +44,7 @@ enum class AtBorder : std::uint8_t { drop, clamp };
 template <int Dim, class Key, class Downsample>
 struct CollectOutputs {
   CoordinateView<Dim> inputs;
+  CoordinateBox<Dim> input_box;  // in it no candidate overflows
   KernelRegion<Dim> region;
   KeyPacking<Dim, Key> packing;  // of the outputs' box
   HashTableRef<Key> seen;
@@ -60,6 +61,10 @@ struct CollectOutputs {
     auto const row = i / candidates;
     if (row >= inputs.size()) { return; }
     auto const in = inputs[row];
+    if (!input_box.contains(in)) {
+      atomic_or(&statistics->errors, std::uint32_t{DataError::out_of_range});
+      return;
+    }
     Coordinate<Dim> out;
     out.batch = in.batch;
     if (!Downsample::candidate(region, in.position, static_cast<int>(i - row * candidates), out.position)) {
@@ -133,7 +138,7 @@ template <int Dim, class Downsample>
   return result;
 }
 
-/// An upper limit of the number of different outputs.
+/// An upper limit of the number of different outputs. @pre  out_box is not empty
 template <int Dim, class Downsample>
 [[nodiscard]] std::int64_t most_outputs(KernelRegion<Dim> const& region, std::int64_t num_in,
                                         CoordinateBox<Dim> const& out_box)
@@ -152,11 +157,13 @@ template <int Dim, class Downsample>
       each *= ceil_div(region.size[i], step);
     }
   }
+  auto const candidates = num_in * each;
   std::int64_t cells = out_box.batches;
-  for (int i = 0; i < Dim && cells <= num_in * each; ++i) {
-    cells = out_box.extent(i) <= 0 ? 0 : cells * out_box.extent(i);
+  for (int i = 0; i < Dim; ++i) {
+    if (cells > candidates / out_box.extent(i)) { return candidates; }  // their product may exceed 64 bits
+    cells *= out_box.extent(i);
   }
-  return std::min(num_in * each, cells);
+  return std::min(candidates, cells);
 }
 
 }  // namespace detail
@@ -191,7 +198,9 @@ template <class Downsample, int Dim, class Space>
   }
   auto const most = box.empty() ? 0 : detail::most_outputs<Dim, Downsample>(region, set.num_rows(), box);
   if (most == 0) {
-    return set.derive(Buffer<Coordinate<Dim>, Space>{0, exec}, CoordinateBox<Dim>{}, options);
+    CoordinateBox<Dim> nothing;
+    nothing.batches = set.num_batches();  // entries without voxels stay entries
+    return set.derive(Buffer<Coordinate<Dim>, Space>{0, exec}, nothing, options);
   }
   detail::expects(most <= INT_MAX, "convolution: up to ", most, " outputs are more than row indices hold");
 
@@ -201,11 +210,11 @@ template <class Downsample, int Dim, class Space>
     Buffer<Key, Space> keys{most, exec};
     Buffer<detail::Statistics<Dim>, Space> statistics{1, exec};
     detail::for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
-    detail::for_each(
-        set.capacity() * Downsample::num_candidates(region),
-        detail::CollectOutputs<Dim, Key, Downsample>{set.view(), region, packing, seen.ref(), keys.data(),
-                                                     most, statistics.data(), set.errors(), border},
-        exec);
+    detail::for_each(set.capacity() * Downsample::num_candidates(region),
+                     detail::CollectOutputs<Dim, Key, Downsample>{set.view(), set.box(), region, packing,
+                                                                  seen.ref(), keys.data(), most,
+                                                                  statistics.data(), set.errors(), border},
+                     exec);
     auto const workers = std::min<std::int64_t>(most, 4096);
     detail::for_each(workers,
                      detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);

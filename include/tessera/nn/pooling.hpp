@@ -47,9 +47,9 @@ template <int Dim, class Scalar, class Space, class Term>
 /// The mean of every channel over each batch entry's voxels: [num_batches, channels] in `Space`. An entry
 /// without voxels gives 0.
 ///
-/// Entries are those of the spatial range, or up to the highest that has a voxel.
-/// Cost: one pass over the features. Stream: enqueues on `exec`, does not wait. Determinism: the same bits on
-/// every run; they depend on the order of the rows.
+/// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
+/// to the highest that has a voxel. Cost: one pass over the features. Stream: enqueues on `exec`, does not
+/// wait. Determinism: the same bits on every run; they depend on the order of the rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         Execution<Space> const& exec)

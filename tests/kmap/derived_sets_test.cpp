@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+#include "../support/oracle.hpp"
+
+#include <tessera/coords/collate.hpp>
+#include <tessera/kmap/build.hpp>
+
+#include <climits>
+#include <thread>
+#include <vector>
+
+using namespace tessera;
+
+namespace {
+
+ConvolutionGeometry<2> halving()
+{
+  ConvolutionGeometry<2> g;
+  g.kernel_size = 2;
+  g.stride = 2;
+  return g;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("derived sets: batch entries without voxels stay entries, also where no entry has one",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<2> options;
+  options.spatial_range = SpatialRange<2>{4, {8, 8}};
+  using Rows = std::vector<Coordinate<2>>;
+  for (auto const& rows : {Rows{}, Rows{{1, {2, 3}}}}) {
+    CAPTURE(rows.size());
+    auto const set = make_coordinate_set(rows, options, exec);
+    auto const down = kernel_map(*set, ConvolutionKind::strided, halving(), compat::none, exec).coordinates;
+    CHECK(down->num_rows() == static_cast<std::int64_t>(rows.size()));
+    CHECK(down->num_batches() == 4);
+    auto const further =
+        kernel_map(*down, ConvolutionKind::strided, halving(), compat::none, exec).coordinates;
+    CHECK(further->num_batches() == 4);
+    // so that what is put behind them begins at entry 4
+    auto const joined = collate_coordinates<2, Space>({further, further}, exec);
+    CHECK(joined->num_batches() == 8);
+  }
+}
+
+TEST_CASE_TEMPLATE("derived sets: strides whose product or whose grid would overflow are refused", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<1> options;
+  options.tensor_stride = 1 << 20;
+  options.spatial_range = SpatialRange<1>{1, (1 << 20) + 1};
+  auto const set = make_coordinate_set(std::vector<Coordinate<1>>{{0, {5}}}, options, exec);
+  ConvolutionGeometry<1> g;
+  g.kernel_size = 1;
+  g.stride = 1 << 12;
+  CHECK_THROWS_WITH_AS((void)kernel_map(*set, ConvolutionKind::generative, g, compat::none, exec),
+                       "convolution: grid extent 1048577 times stride 4096 exceeds 2^30", invalid_argument);
+  CHECK_THROWS_WITH_AS((void)kernel_map(*set, ConvolutionKind::strided, g, compat::none, exec),
+                       "convolution: tensor stride 1048576 times stride 4096 exceeds 2^30", invalid_argument);
+  g.stride = 2;
+  CHECK(kernel_map(*set, ConvolutionKind::generative, g, compat::none, exec).map->num_out() == 1);
+}
+
+TEST_CASE_TEMPLATE("derived sets: new coordinates keep the limits of those of an input", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<1> options;
+  options.tensor_stride = 2;
+  auto const set = make_coordinate_set(std::vector<Coordinate<1>>{{0, {(1 << 29) + 1}}}, options, exec);
+  ConvolutionGeometry<1> g;
+  g.kernel_size = 1;
+  g.stride = 2;
+  CHECK_THROWS_WITH_AS((void)kernel_map(*set, ConvolutionKind::generative, g, compat::none, exec),
+                       doctest::Contains("exceed 2^30"), invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("derived sets: a row outside the declared range is reported by the first strided map",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<2> options;
+  options.spatial_range = SpatialRange<2>{1, {8, 8}};
+  for (auto const& bad :
+       {Coordinate<2>{0, {INT_MIN, 0}}, Coordinate<2>{1, {1, 1}}, Coordinate<2>{0, {8, 0}}}) {
+    auto const set = make_coordinate_set(std::vector<Coordinate<2>>{{0, {1, 1}}, bad}, options, exec);
+    for (int again = 0; again < 2; ++again) {
+      CHECK_THROWS_WITH_AS((void)kernel_map(*set, ConvolutionKind::strided, halving(), compat::none, exec),
+                           doctest::Contains("outside the declared spatial range"), invalid_argument);
+    }
+  }
+}
+
+TEST_CASE("derived sets: the limit of their rows is right where the product of the extents exceeds 64 bits")
+{
+  KernelRegion<3> region;
+  region.size = 100;
+  region.stride = 1;
+  region.anchor = 0;
+  CoordinateBox<3> box;
+  box.batches = 1;
+  box.lower = IntArray<3>(0);
+  box.upper = IntArray<3>{(1 << 30) - 1, (1 << 19) - 1, (1 << 30) - 1};
+  auto const rows = std::int64_t{1} << 30;  // 2^79 cells, which wrap to 0
+  CHECK(detail::most_outputs<3, SpconvDownsample>(region, rows, box) == rows * 1000000);
+  box.upper = IntArray<3>{1, 2, 3};
+  CHECK(detail::most_outputs<3, SpconvDownsample>(region, rows, box) == 24);
+}
+
+TEST_CASE("derived sets: several threads ask one set for its maps and get the same <Host>")
+{
+  Execution<Host> const exec{2};
+  auto const in = test::random_coordinates<2>(200, 2, IntArray<2>(-9), IntArray<2>(9), 3);
+  auto const set = make_coordinate_set(in, {}, exec);
+  std::vector<MappedCoordinates<2, Host>> found(4);
+  std::vector<std::shared_ptr<KernelMap<Host>>> back(found.size());
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    threads.emplace_back([&, i] {
+      found[i] = kernel_map(*set, ConvolutionKind::strided, halving(), compat::none, exec);
+      back[i] =
+          kernel_map(*found[i].coordinates, ConvolutionKind::transposed, halving(), compat::none, exec).map;
+    });
+  }
+  for (auto& thread : threads) { thread.join(); }
+  for (std::size_t i = 1; i < found.size(); ++i) {
+    CHECK(found[i].coordinates == found[0].coordinates);
+    CHECK(found[i].map == found[0].map);
+    CHECK(back[i] == back[0]);
+  }
+}
