@@ -7,7 +7,9 @@
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -15,6 +17,10 @@
 
 #ifdef __CUDACC__
 #include <tessera/core/execution.cuh>
+#endif
+#ifdef __linux__
+#include <sys/resource.h>
+#include <unistd.h>
 #endif
 
 using namespace tessera;
@@ -148,6 +154,47 @@ TEST_CASE_TEMPLATE("Buffer: memory comes from the execution's resource and all o
     CHECK(counting.allocations == 1);
   }
   CHECK(counting.in_use == 0);
+}
+
+TEST_CASE("Execution<Host>: has the threads that the system gives, and works with them")
+{
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  std::int64_t pages = 0;
+  std::ifstream{"/proc/self/statm"} >> pages;
+  REQUIRE(pages > 0);
+  rlimit before{};
+  REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+  auto limited = before;  // room for a few of the threads' stacks
+  limited.rlim_cur =
+      std::min(before.rlim_max, static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + (rlim_t{256} << 20));
+  REQUIRE(setrlimit(RLIMIT_AS, &limited) == 0);
+  int threads = 0;
+  std::atomic<int> sum{0};
+  {
+    Execution<Host> const exec{1000};
+    threads = exec.num_threads();
+    exec.parallel_for(100, 1, [&](std::int64_t, std::int64_t) { ++sum; });
+  }
+  REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+  CHECK(threads >= 1);
+  CHECK(threads < 1000);
+  CHECK(sum == 100);
+#endif
+}
+
+TEST_CASE_TEMPLATE("Matrix: moving empties the source", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto first = upload_matrix(std::vector<float>{1, 2, 3, 4, 5, 6}, 2, exec);
+  auto second = std::move(first);
+  CHECK(first.rows() == 0);
+  CHECK(first.columns() == 0);
+  CHECK(first.view().size() == 0);
+  CHECK(second.rows() == 3);
+  first = std::move(second);
+  CHECK(second.rows() == 0);
+  CHECK(download(first.data(), first.size(), exec) == std::vector<float>{1, 2, 3, 4, 5, 6});
 }
 
 TEST_CASE_TEMPLATE("Sort: pairs come out ascending and equal keys keep their order", Space,

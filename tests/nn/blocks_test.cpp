@@ -102,6 +102,10 @@ TEST_CASE_TEMPLATE("linear: wrong channels are refused with their numbers", Spac
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(5, 3, {0}, 1), exec);
   CHECK(test::has(test::error_of([&] { (void)layer(x, exec); }), "3 channels but 4 -> 2"));
   CHECK(test::has(test::error_of([&] { nn::Linear<3, float, Space>(LinearOptions(0, 2), exec); }), "0 -> 2"));
+  std::vector<float> const none;
+  CHECK(
+      test::has(test::error_of([&] { (void)linear(x, none.data(), none.data(), -1, MathMode::exact, exec); }),
+                "linear: 3 -> -1 channels"));
 }
 
 TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no table, in every dataflow", Space,

@@ -54,7 +54,8 @@ class Execution<Host> {
   /// All hardware threads and memory from the heap.
   Execution() : Execution(static_cast<int>(std::thread::hardware_concurrency())) {}
 
-  /// @param num_threads  at least 1; results do not depend on it
+  /// @param num_threads  at least 1, fewer where the system does not give as many; results do not depend on
+  /// it
   explicit Execution(int num_threads, MemoryResource* memory = nullptr)
       : pool_{std::make_shared<detail::ThreadPool>(num_threads < 1 ? 1 : num_threads)},
         memory_{memory != nullptr ? memory : default_memory()}

@@ -30,7 +30,8 @@ struct MatrixView {
   [[nodiscard]] std::int64_t size() const noexcept { return rows * columns; }
 };
 
-/// A row-major matrix [rows, columns] that owns its memory; moves, never copies.
+/// A row-major matrix [rows, columns] that owns its memory; moves, never copies, and has no rows once moved
+/// from.
 template <class T, class Space>
 class Matrix {
  public:
@@ -46,6 +47,20 @@ class Matrix {
   {
     detail::expects(buffer_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
                     " does not have the ", buffer_.size(), " elements given");
+  }
+
+  Matrix(Matrix&& other) noexcept
+      : rows_{std::exchange(other.rows_, 0)},
+        columns_{std::exchange(other.columns_, 0)},
+        buffer_{std::move(other.buffer_)}
+  {}
+  Matrix& operator=(Matrix&& other) noexcept
+  {
+    Matrix moved{std::move(other)};
+    std::swap(rows_, moved.rows_);
+    std::swap(columns_, moved.columns_);
+    buffer_.swap(moved.buffer_);
+    return *this;
   }
 
   [[nodiscard]] T* data() noexcept { return buffer_.data(); }

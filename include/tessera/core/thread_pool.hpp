@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -18,10 +19,16 @@ namespace detail {
 /// Threads that share one loop at a time; the calling thread takes part.
 class ThreadPool {
  public:
+  /// Has fewer threads where the system does not give as many.
   explicit ThreadPool(int num_threads)
   {
-    for (int i = 1; i < num_threads; ++i) {
-      workers_.emplace_back([this] { work(); });
+    workers_.reserve(static_cast<std::size_t>(num_threads - 1));
+    try {
+      for (int i = 1; i < num_threads; ++i) {
+        workers_.emplace_back([this] { work(); });
+      }
+    } catch (std::system_error const&) {
+      // those that started will do
     }
   }
 

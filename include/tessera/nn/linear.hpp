@@ -54,6 +54,7 @@ struct TransposeMatrix {
 /// | weight | [out_channels, channels]    | Space  | any values        |
 /// | bias   | [out_channels]              | Space  | or null           |
 ///
+/// @throws invalid_argument  channels or out_channels below 1
 /// Cost: rows * channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait.
 /// Determinism: as convolution().
 template <int Dim, class Scalar, class Space>
@@ -63,6 +64,8 @@ template <int Dim, class Scalar, class Space>
                                                       Execution<Space> const& exec)
 {
   std::int64_t const in_channels = x.channels();
+  detail::expects(in_channels >= 1 && out_channels >= 1, "linear: ", in_channels, " -> ", out_channels,
+                  " channels; both must be at least 1");
   Buffer<Scalar, Space> transposed{in_channels * out_channels, exec};
   detail::for_each(transposed.size(),
                    detail::TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
