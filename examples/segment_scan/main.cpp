@@ -152,7 +152,7 @@ struct OutputNames {
   std::string ply;
   std::string png;
 };
-OutputNames output_names(std::string const& output)
+OutputNames output_names(std::string const& output, std::string const& logits)
 {
   namespace fs = std::filesystem;
   fs::path prefix{output};
@@ -165,6 +165,10 @@ OutputNames output_names(std::string const& output)
     if (!fs::is_directory(parent, error)) {
       throw Failure{"--output: there is no folder " + parent.string()};
     }
+  }
+  auto const beside = fs::path{logits}.parent_path();
+  if (!beside.empty() && !fs::is_directory(beside, error)) {
+    throw Failure{"--logits: there is no folder " + beside.string()};
   }
   return {prefix.string() + ".ply", prefix.string() + ".png"};
 }
@@ -257,7 +261,7 @@ Machine choose_machine(Options const& options)
 void run(Options const& options)
 {
   auto const machine = choose_machine(options);
-  auto const names = output_names(options.output);
+  auto const names = output_names(options.output, options.logits);
 
   Clock const reading;
   auto const cloud = read_scan(options);
@@ -347,6 +351,7 @@ int main(int argc, char** argv)
     } else {
       run(options);
     }
+    if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
     return 0;
   } catch (UsageError const& error) {
     return complain(error.what(), 2);
