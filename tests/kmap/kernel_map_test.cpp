@@ -314,13 +314,12 @@ TEST_CASE_TEMPLATE(
     auto const set = make_coordinate_set(rows, {}, exec);
     auto const same = kernel_map(*set, ConvolutionKind::submanifold, {}, compat::none, exec);
     CHECK(same.map->num_out() == static_cast<std::int64_t>(rows.size()));
-    auto const half = kernel_map(*set, ConvolutionKind::strided, down, compat::none, exec);
-    CHECK(half.map->num_out() == coarse);
-    CHECK(half.coordinates->num_batches() == set->num_batches());
-    CHECK(
-        kernel_map(*half.coordinates, ConvolutionKind::transposed, down, compat::none, exec).map->num_out() ==
-        static_cast<std::int64_t>(rows.size()));
-    CHECK(pair_list(*half.map, exec)->num_pairs() == static_cast<std::int64_t>(rows.size()));
+    auto const halved = kernel_map(*set, ConvolutionKind::strided, down, compat::none, exec);
+    CHECK(halved.map->num_out() == coarse);
+    CHECK(halved.coordinates->num_batches() == set->num_batches());
+    CHECK(kernel_map(*halved.coordinates, ConvolutionKind::transposed, down, compat::none, exec)
+              .map->num_out() == static_cast<std::int64_t>(rows.size()));
+    CHECK(pair_list(*halved.map, exec)->num_pairs() == static_cast<std::int64_t>(rows.size()));
     // a kernel of one offset and stride 2 keeps even voxels only; here that may be none
     auto sparse = down;
     sparse.kernel_size = 1;
