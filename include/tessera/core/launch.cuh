@@ -12,8 +12,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Enqueues `kernel<<<grid, block, shared_bytes>>>(arguments...)` on the execution's stream and checks the
-/// launch; an empty grid enqueues nothing. Shared memory beyond 48 KB is asked for.
+/// Enqueues `kernel` with the arguments on the execution's stream and checks the launch; an empty grid
+/// enqueues nothing. Shared memory beyond 48 KB is asked for.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
             Execution<Device> const& exec, Arguments const&... arguments)

@@ -16,7 +16,7 @@ namespace nn {
 /// Options of a convolution layer: `ConvOptions<3>(32, 64, 3).stride(2).bias(true)`.
 template <int Dim>
 struct ConvOptions {
-  /// @throws invalid_argument  channels or kernel size below 1
+  /// Checked by the layer that is made from them.
   ConvOptions(int in, int out, IntArray<Dim> kernel_size) : in_channels{in}, out_channels{out}
   {
     geometry.kernel_size = kernel_size;
@@ -92,6 +92,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
   }
 
+  /// The layer's convolution of `x`; cost, stream and determinism are those of convolution().
   /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
