@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/kmap/detail/makers.hpp>
+#include <tessera/kmap/detail/neighbors.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 #include <tessera/kmap/output_coordinates.hpp>
 
@@ -20,92 +22,6 @@ struct MappedCoordinates {
 
 namespace detail {
 
-/// Relation of inputs and outputs: `in = stride * out + offset`, or `stride * in = out + offset` when
-/// `generative`.
-template <int Dim, class Key>
-struct FindNeighbors {
-  CoordinateView<Dim> outputs;
-  CoordinateTableRef<Dim, Key> inputs;
-  KernelRegion<Dim> region;
-  bool generative;
-  int volume;
-  std::int32_t* out_in;  // [num_out, volume]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    auto const row = i / volume;
-    if (row >= outputs.size()) { return; }
-    auto const out = outputs[row];
-    auto const offset = region.offset(static_cast<int>(i - row * volume));
-    Coordinate<Dim> in;
-    in.batch = out.batch;
-    bool on_lattice = true;
-    for (int axis = 0; axis < Dim; ++axis) {
-      if (generative) {
-        int const scaled = out.position[axis] + offset[axis];
-        in.position[axis] = floor_div(scaled, region.stride[axis]);
-        on_lattice = on_lattice && in.position[axis] * region.stride[axis] == scaled;
-      } else {
-        in.position[axis] = region.stride[axis] * out.position[axis] + offset[axis];
-      }
-    }
-    out_in[i] = on_lattice ? inputs.find(in) : -1;
-  }
-};
-
-/// out_in[row] = row
-struct NumberIdentity {
-  std::int32_t* out_in;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t row) const
-  {
-    out_in[row] = static_cast<std::int32_t>(row);
-  }
-};
-
-/// The map under which every row reads itself alone; needs no table.
-template <class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> identity_map(std::int64_t rows, Execution<Space> const& exec)
-{
-  Buffer<std::int32_t, Space> out_in{rows, exec};
-  for_each(rows, NumberIdentity{out_in.data()}, exec);
-  return std::make_shared<KernelMap<Space>>(std::move(out_in), rows, rows, 1, 0);
-}
-
-/// The map from `in` to `out`, not cached.
-template <int Dim, class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> find_neighbors(CoordinateSet<Dim, Space>& in,
-                                                               CoordinateSet<Dim, Space> const& out,
-                                                               KernelRegion<Dim> const& region,
-                                                               bool generative, Execution<Space> const& exec)
-{
-  auto const volume = region.volume();
-  if (&in == &out && volume == 1 && region.centre() == 0) { return identity_map(in.num_rows(), exec); }
-  Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
-  coordinate_table(in, exec)->visit([&](auto const& table) {
-    using Key = typename decltype(table.packing)::KeyType;
-    for_each(out.capacity() * volume,
-             FindNeighbors<Dim, Key>{out.view(), table, region, generative, volume, out_in.data()}, exec);
-  });
-  return std::make_shared<KernelMap<Space>>(std::move(out_in), in.num_rows(), out.num_rows(), volume,
-                                            &in == &out ? region.centre() : -1);
-}
-
-template <int Dim>
-[[nodiscard]] std::string name_of(KernelRegion<Dim> const& r)
-{
-  return concat(" size ", list(r.size), " stride ", list(r.stride), " dilation ", list(r.dilation),
-                " anchor ", list(r.anchor));
-}
-
-/// A different text for every type, so that two policies which chose one name do not share a cache entry.
-template <class T>
-[[nodiscard]] std::string type_key()
-{
-  static char anchor = 0;  // not const: equal constants may be folded into one
-  return concat(" at ", static_cast<void const*>(&anchor));
-}
-
 /// What a transposed convolution has in common with the strided one it undoes (TorchSparse's key).
 template <int Dim, class Space>
 [[nodiscard]] std::string undo_name(ConvolutionGeometry<Dim> const& g, CoordinateSet<Dim, Space> const* out)
@@ -117,8 +33,8 @@ template <int Dim, class Space>
 /// TorchSparse's bounds of the outputs when no range was declared: those of a dense grid that ends at the
 /// largest occupied coordinate.
 template <int Dim>
-[[nodiscard]] CoordinateBox<Dim> torchsparse_bounds(ConvolutionGeometry<Dim> const& g,
-                                                    CoordinateBox<Dim> const& box)
+[[nodiscard]] TESSERA_HOST_DEVICE CoordinateBox<Dim> torchsparse_bounds(ConvolutionGeometry<Dim> const& g,
+                                                                        CoordinateBox<Dim> const& box)
 {
   CoordinateBox<Dim> bounds = box;
   for (int i = 0; i < Dim; ++i) {
@@ -126,6 +42,33 @@ template <int Dim>
     bounds.upper[i] =
         floor_div(box.upper[i] + 2 * g.padding[i] - g.dilation[i] * (g.kernel_size[i] - 1), g.stride[i]);
   }
+  return bounds;
+}
+
+/// The same where the largest occupied coordinate lies in the space: `bounds->upper` from the rows in use.
+template <int Dim>
+struct TorchSparseBounds {
+  ConvolutionGeometry<Dim> geometry;
+  Statistics<Dim> const* statistics;  // [1] of the rows in use
+  CoordinateBox<Dim>* bounds;         // [1]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t) const
+  {
+    CoordinateBox<Dim> box;
+    box.upper = statistics->upper;
+    *bounds = torchsparse_bounds(geometry, box);
+  }
+};
+
+/// @returns [1], or nothing where the host knows the bounds. Stream: enqueues three kernels, does not wait.
+template <int Dim, class Space>
+[[nodiscard]] Buffer<CoordinateBox<Dim>, Space> torchsparse_bounds_in_space(
+    CoordinateSet<Dim, Space> const& set, ConvolutionGeometry<Dim> const& g, Execution<Space> const& exec)
+{
+  if (!set.is_counted_in_space()) { return {}; }
+  auto const statistics = enqueue_bounds(set.view(), exec);
+  Buffer<CoordinateBox<Dim>, Space> bounds{1, exec};
+  for_each(1, TorchSparseBounds<Dim>{g, statistics.data(), bounds.data()}, exec);
   return bounds;
 }
 
@@ -137,7 +80,23 @@ template <int Dim>
   return static_cast<int>(product);
 }
 
-/// Outputs of a strided or generative convolution under `Downsample`, cached by all that shapes them.
+/// Extent of the grid of an expanding convolution: `(extent - 1) stride - 2 padding + dilation (size - 1) + 1
+/// + output padding`. spconv leaves the dilation out.
+template <int Dim>
+[[nodiscard]] IntArray<Dim> expanded_extent(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& extent,
+                                            Compat compat)
+{
+  IntArray<Dim> result;
+  for (int i = 0; i < Dim; ++i) {
+    int const dilation = is_spconv(compat) ? 1 : g.dilation[i];
+    result[i] = times_stride(extent[i] - 1, g.stride[i], "grid extent") - 2 * g.padding[i] +
+                dilation * (g.kernel_size[i] - 1) + 1 + g.output_padding[i];
+  }
+  return result;
+}
+
+/// Outputs of a strided, generative or expanding convolution under `Downsample`, cached by all that shapes
+/// them.
 template <class Downsample, int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> outputs(CoordinateSet<Dim, Space>& set,
                                                        ConvolutionGeometry<Dim> const& g,
@@ -145,9 +104,11 @@ template <class Downsample, int Dim, class Space>
                                                        Execution<Space> const& exec)
 {
   constexpr bool generative = std::is_same_v<Downsample, GenerativeUpsample>;
+  constexpr bool expanding = std::is_same_v<Downsample, ExpandingUpsample>;
   bool const strict = compat == Compat::torchsparse;
   CoordinateSetOptions<Dim> options;
   std::optional<CoordinateBox<Dim>> bounds;
+  Buffer<CoordinateBox<Dim>, Space> space_bounds;
   if (set.spatial_range()) {
     SpatialRange<Dim> range = *set.spatial_range();
     if constexpr (generative) {
@@ -158,6 +119,8 @@ template <class Downsample, int Dim, class Space>
           range.extent[i] = times_stride(range.extent[i], g.stride[i], "grid extent");
         }
       }
+    } else if constexpr (expanding) {
+      range.extent = expanded_extent(g, range.extent, compat);
     } else {
       range.extent = Downsample::output_extent(g, range.extent);
     }
@@ -168,6 +131,7 @@ template <class Downsample, int Dim, class Space>
     bounds = box_of(range);
   } else if (strict && std::is_same_v<Downsample, SpconvDownsample>) {
     bounds = torchsparse_bounds(g, set.box());
+    space_bounds = torchsparse_bounds_in_space(set, g, exec);
   }
   expects(!(generative && strict && !bounds),
           "generative convolution: compat::torchsparse needs a tensor with a spatial range");
@@ -176,6 +140,9 @@ template <class Downsample, int Dim, class Space>
       expects(strict || set.tensor_stride()[i] % g.stride[i] == 0, "generative convolution: stride ",
               list(g.stride), " does not divide the tensor stride ", list(set.tensor_stride()));
       options.tensor_stride[i] = std::max(1, set.tensor_stride()[i] / g.stride[i]);
+    } else if (expanding) {  // finer than the finest grid so far: that is the finest now
+      options.tensor_stride[i] =
+          set.tensor_stride()[i] % g.stride[i] == 0 ? set.tensor_stride()[i] / g.stride[i] : 1;
     } else {
       options.tensor_stride[i] = times_stride(set.tensor_stride()[i], g.stride[i], "tensor stride");
     }
@@ -190,28 +157,12 @@ template <class Downsample, int Dim, class Space>
   }
   auto const found = set.cache().template find<CoordinateSet<Dim, Space>*>(name);
   if (found) { return (*found)->shared(); }
-  auto derived = derive_outputs<Downsample>(set, region, bounds, border, options, exec);
+  auto derived = derive_outputs<Downsample>(set, region, bounds, space_bounds.data(), border, options, exec);
   // a plain pointer: the frame owns both sets, and a shared one would keep the frame alive for ever
   set.cache().template get_or_make<CoordinateSet<Dim, Space>*>(
       name, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
   return derived;
 }
-
-/// The map of `in` -> `out` under `region`, cached by `in`.
-template <int Dim, class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> cached_map(CoordinateSet<Dim, Space>& in,
-                                                           CoordinateSet<Dim, Space> const& out,
-                                                           KernelRegion<Dim> const& region, bool generative,
-                                                           Execution<Space> const& exec)
-{
-  auto const name = concat("map ", generative, name_of(region), " to ", static_cast<void const*>(&out));
-  return in.cache().template get_or_make<KernelMap<Space>>(
-      name, [&] { return find_neighbors(in, out, region, generative, exec); });
-}
-
-}  // namespace detail
-
-namespace detail {
 
 template <int Dim>
 [[nodiscard]] KernelRegion<Dim> region_of(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor)
@@ -219,12 +170,28 @@ template <int Dim>
   return {g.kernel_size, g.stride, g.dilation, anchor};
 }
 
+/// Whether a convolution is a product of each row with a matrix. spconv takes every kernel of one voxel and
+/// stride 1 for that, whatever its padding.
+template <int Dim>
+[[nodiscard]] bool is_one_voxel(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor, Compat compat)
+{
+  return g.volume() == 1 && all_equal(g.stride, 1) && (all_equal(anchor, 0) || is_spconv(compat));
+}
+
+/// Whether a downsample policy is known to keep positions where stride and kernel are 1.
+template <class Downsample>
+struct keeps_positions : std::disjunction<std::is_same<Downsample, SpconvDownsample>,
+                                          std::is_same<Downsample, MinkowskiDownsample>> {};
+
 template <class Kmap, class Downsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> strided_map(CoordinateSet<Dim, Space>& set,
                                                         ConvolutionGeometry<Dim> const& g, Compat compat,
                                                         Execution<Space> const& exec)
 {
   auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::strided, compat));
+  if (is_one_voxel(g, region.anchor, compat) && keeps_positions<Downsample>::value) {
+    return {set.shared(), cached_map(set, set, region_of(g, IntArray<Dim>(0)), false, exec)};
+  }
   auto outputs_geometry = g;
   auto outputs_region = region;
   CoordinateSetPointer<Dim, Space> out;
@@ -246,7 +213,56 @@ template <class Kmap, class Downsample, int Dim, class Space>
   if (!out) { out = outputs<Downsample>(set, outputs_geometry, outputs_region, compat, exec); }
   auto map = cached_map(set, *out, region, false, exec);
   set.cache().template get_or_make<KernelMap<Space>>(undo_name(g, out.get()), [&] { return map; });
+  remember_maker(*out, g, map);
   return {out, map};
+}
+
+/// `Upsample` is GenerativeUpsample or ExpandingUpsample.
+template <class Upsample, int Dim, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> upsampled_map(CoordinateSet<Dim, Space>& set,
+                                                          ConvolutionGeometry<Dim> const& g,
+                                                          KernelRegion<Dim> const& region, Compat compat,
+                                                          Execution<Space> const& exec)
+{
+  auto const out = outputs<Upsample>(set, g, region, compat, exec);
+  auto const map = cached_map(set, *out, region, true, exec);
+  remember_maker(*out, g, map);
+  return {out, map};
+}
+
+template <class Kmap, int Dim, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> expanding_map(CoordinateSet<Dim, Space>& set,
+                                                          ConvolutionGeometry<Dim> g, Compat compat,
+                                                          Execution<Space> const& exec)
+{
+  g.padding = Kmap::anchor(g, ConvolutionKind::expanding, compat);
+  if (is_one_voxel(g, g.padding, compat) && all_equal(g.output_padding, 0)) {
+    return {set.shared(), cached_map(set, set, region_of(g, IntArray<Dim>(0)), false, exec)};
+  }
+  auto region = region_of(g, g.padding);
+  for (int i = 0; i < Dim; ++i) {
+    region.dilation[i] = -region.dilation[i];
+    region.anchor[i] = -region.anchor[i];
+  }
+  return upsampled_map<ExpandingUpsample>(set, g, region, compat, exec);
+}
+
+/// Goes from `set` back to its origin, whatever the stride that led here.
+template <int Dim, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> inverse_map(CoordinateSet<Dim, Space>& set,
+                                                        ConvolutionGeometry<Dim> const& g, Compat compat,
+                                                        Execution<Space> const& exec)
+{
+  bool const stays = g.volume() == 1 && is_spconv(compat);
+  if (auto const map = stays ? nullptr : maker_of(set, g)) {
+    return {set.origin()->shared(), transpose(*map, exec)};
+  }
+  // a kernel of one voxel undoes one that kept the coordinates
+  expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", list(g.kernel_size),
+          " led to this tensor; those that did have kernel sizes: ", sizes_of_makers(set));
+  auto region = region_of(g, IntArray<Dim>(0));
+  region.stride = IntArray<Dim>(1);
+  return {set.shared(), cached_map(set, set, region, false, exec)};
 }
 
 /// Goes from `set` back to the set it came from.
@@ -283,7 +299,10 @@ template <class Kmap, int Dim, class Space>
 /// `in = stride * out + k's digits * dilation - anchor` on every axis; the anchor is `Kmap`'s, the outputs of
 /// a strided convolution are `Downsample`'s. A transposed convolution swaps the pairs of the strided one with
 /// the same kernel size, stride and dilation that made `set` (or builds them). A generative one pairs `in`
-/// with `out = stride * in + (size / 2 - digits) * dilation`.
+/// with `out = stride * in + (size / 2 - digits) * dilation`. An inverse one swaps the pairs of the layer of
+/// its kernel size that led from another set to `set`, whatever stride that had. An expanding one pairs `in`
+/// with `out = stride * in - anchor + digits * dilation` (spconv's SparseConvTranspose, PyTorch's
+/// ConvTranspose).
 ///
 /// | kind        | outputs                                | order of rows           |
 /// |-------------|----------------------------------------|-------------------------|
@@ -291,6 +310,8 @@ template <class Kmap, int Dim, class Space>
 /// | strided     | new, or found again                    | lexicographic           |
 /// | transposed  | the set `set` was derived from         | as they are             |
 /// | generative  | new, or found again                    | lexicographic           |
+/// | inverse     | the set `set` was made from            | as they are             |
+/// | expanding   | new, or found again                    | lexicographic           |
 ///
 /// Without a spatial range the grid is unbounded and no voxel is lost; with one, outputs are those of a dense
 /// convolution over it. `compat::torchsparse` follows TorchSparse's bounds, anchors and downsample rule
@@ -301,10 +322,10 @@ template <class Kmap, int Dim, class Space>
 ///         transposed convolution without a partner; errors in the rows of `set` that were found meanwhile
 ///
 /// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup an
-/// output and offset. Stream: submanifold: enqueues only, never waits; strided and generative: waits once for
-/// a new set; transposed: enqueues only. Determinism: same input, same map; outputs do not depend on the
-/// order of input rows. Source: TorchSparse 2.1 and spconv 2 for the rules, docs/compatibility.md for the
-/// differences.
+/// output and offset. Stream: submanifold: enqueues only, never waits; strided, generative and expanding:
+/// waits once for a new set; transposed and inverse: enqueues only. Determinism: same input, same map;
+/// outputs do not depend on the order of input rows. Source: TorchSparse 2.1 and spconv 2 for the rules,
+/// docs/compatibility.md for the differences.
 template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> kernel_map(CoordinateSet<Dim, Space>& set, ConvolutionKind kind,
                                                        ConvolutionGeometry<Dim> const& geometry,
@@ -332,6 +353,8 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
           detail::region_of(geometry, Kmap::anchor(geometry, ConvolutionKind::submanifold, compat));
       return {set.shared(), transpose(*detail::cached_map(set, set, region, false, exec), exec)};
     }
+    case ConvolutionKind::inverse: return detail::inverse_map(set, geometry, compat, exec);
+    case ConvolutionKind::expanding: return detail::expanding_map<Kmap>(set, geometry, compat, exec);
     default: break;
   }
   auto region = detail::region_of(geometry, IntArray<Dim>(0));
@@ -339,8 +362,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
     int const size = compat == Compat::torchsparse ? geometry.kernel_size[i] - 1 : geometry.kernel_size[i];
     region.anchor[i] = size / 2 * geometry.dilation[i];
   }
-  auto out = detail::outputs<detail::GenerativeUpsample>(set, geometry, region, compat, exec);
-  return {out, detail::cached_map(set, *out, region, true, exec)};
+  return detail::upsampled_map<detail::GenerativeUpsample>(set, geometry, region, compat, exec);
 }
 
 }  // namespace v0

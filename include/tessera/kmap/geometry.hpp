@@ -16,15 +16,19 @@ enum class ConvolutionKind : std::uint8_t {
   strided,      ///< those the downsample policy names, in lexicographic order
   transposed,   ///< those of the set that a strided convolution came from, in their order
   generative,   ///< those its kernel reaches from the inputs, in lexicographic order
+  inverse,      ///< those of the set that this one was made from, found by the kernel size alone
+  expanding,    ///< those of a dense transposed convolution with padding, in lexicographic order
 };
 
-/// Kernel size, stride, padding and dilation of a convolution, one number an axis.
+/// Kernel size, stride, padding and dilation of a convolution, one number an axis. The output padding is an
+/// expanding one's: further cells at the end of each axis of its grid.
 template <int Dim>
 struct ConvolutionGeometry {
   IntArray<Dim> kernel_size = IntArray<Dim>(3);
   IntArray<Dim> stride = IntArray<Dim>(1);
   IntArray<Dim> padding = IntArray<Dim>(0);
   IntArray<Dim> dilation = IntArray<Dim>(1);
+  IntArray<Dim> output_padding = IntArray<Dim>(0);
 
   /// Number of kernel offsets.
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const
@@ -98,14 +102,17 @@ void check_geometry(ConvolutionGeometry<Dim> const& geometry, char const* who)
           " must be at least 1 on every axis");
   expects(min_element(geometry.padding) >= 0, who, ": padding ", list(geometry.padding),
           " must not be negative");
+  expects(min_element(geometry.output_padding) >= 0, who, ": output padding ", list(geometry.output_padding),
+          " must not be negative");
   std::int64_t volume = 1;
   for (int i = 0; i < Dim; ++i) {
     volume *= geometry.kernel_size[i];
     expects(volume <= 1 << 20, who, ": kernel size ", list(geometry.kernel_size), " has more than ", 1 << 20,
             " offsets");
     auto const reach = std::int64_t{geometry.kernel_size[i] - 1} * geometry.dilation[i];
-    expects(reach <= 1 << 28 && geometry.padding[i] <= 1 << 28 && geometry.stride[i] <= 1 << 28, who,
-            ": kernel size ", geometry.kernel_size[i], ", dilation ", geometry.dilation[i], ", padding ",
+    expects(reach <= 1 << 28 && geometry.padding[i] <= 1 << 28 && geometry.stride[i] <= 1 << 28 &&
+                geometry.output_padding[i] <= 1 << 28,
+            who, ": kernel size ", geometry.kernel_size[i], ", dilation ", geometry.dilation[i], ", padding ",
             geometry.padding[i], " and stride ", geometry.stride[i], " of axis ", i, " reach too far");
   }
 }

@@ -15,9 +15,9 @@ inline namespace v0 {
 
 /// Which input row feeds which output row under which kernel offset.
 ///
-/// `out_in(o, k)` is the input row that output row o reads under offset k, or -1. The map owns what is
-/// derived from it (transposed map, pair lists, tile orders), so that layers which share a map share those
-/// too.
+/// `out_in(o, k)` is the input row that output row o reads under offset k, or -1. Rows that are not in use,
+/// of sets whose number of rows is not known to the host, have no neighbours. The map owns what is derived
+/// from it (transposed map, pair lists, tile orders), so that layers which share a map share those too.
 template <class Space>
 class KernelMap {
  public:
@@ -32,6 +32,7 @@ class KernelMap {
 
   /// [num_out, volume] in `Space`.
   [[nodiscard]] std::int32_t const* out_in() const noexcept { return out_in_.data(); }
+  /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }
   [[nodiscard]] std::int64_t num_out() const noexcept { return num_out_; }
   [[nodiscard]] int volume() const noexcept { return volume_; }

@@ -6,6 +6,7 @@
 #include <tessera/kmap/policies.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,10 +38,35 @@ struct GenerativeUpsample {
   }
 };
 
+/// Expanding convolutions: the outputs `q = stride * in - offset`, the region's dilation being negative and
+/// its anchor the negative padding, so that `q = stride * in - padding + d * dilation` as in a dense
+/// transposed one.
+struct ExpandingUpsample {
+  static constexpr char const* name = "expanding";
+
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static int num_candidates(KernelRegion<Dim> const& region)
+  {
+    return region.volume();
+  }
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static bool candidate(KernelRegion<Dim> const& region,
+                                                          IntArray<Dim> const& in, int index,
+                                                          IntArray<Dim>& out)
+  {
+    auto const offset = region.offset(index);
+    for (int i = 0; i < Dim; ++i) { out[i] = region.stride[i] * in[i] - offset[i]; }
+    return true;
+  }
+};
+
 /// What happens to a candidate outside the bounds.
 enum class AtBorder : std::uint8_t { drop, clamp };
 
 /// Candidates of every input, each kept once: the first thread to enter its key appends it to `keys`.
+///
+/// `statistics->count` counts the keys, also those past `capacity`. Once there are too many, no further ones
+/// are entered, so that the table never fills up.
 template <int Dim, class Key, class Downsample>
 struct CollectOutputs {
   CoordinateView<Dim> inputs;
@@ -52,6 +78,7 @@ struct CollectOutputs {
   std::int64_t capacity;
   Statistics<Dim>* statistics;  // [1]
   std::uint32_t const* frame_errors;
+  CoordinateBox<Dim> const* bounds;  // [1] further bounds, or null
   AtBorder border;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
@@ -77,11 +104,31 @@ struct CollectOutputs {
         p = p > packing.box.upper[axis] ? packing.box.upper[axis] : p;
       }
     }
-    if (!packing.contains(out)) { return; }
+    if (!packing.contains(out) || (bounds != nullptr && !bounds->contains(out.position))) { return; }
+    if (atomic_load(&statistics->count) > capacity) { return; }
     auto const key = packing.pack(out);
-    if (seen.insert(key, 0)) { return; }
+    auto const entered = seen.try_insert(key);
+    if (entered == Entered::before) { return; }
     auto const place = atomic_add(&statistics->count, std::int32_t{1});
     if (place < capacity) { keys[place] = key; }
+  }
+};
+
+/// The number of rows of a derived set of fixed capacity, and what went wrong so far.
+template <int Dim>
+struct FinishCount {
+  Statistics<Dim> const* statistics;  // [1]
+  std::int32_t* count;                // [1]
+  std::uint32_t* errors;              // [1]
+  std::int64_t capacity;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t) const
+  {
+    auto found = statistics->errors;
+    bool const fits = statistics->count <= capacity;
+    if (!fits) { found |= DataError::capacity; }
+    *count = fits ? statistics->count : static_cast<std::int32_t>(capacity);
+    if (found != 0) { atomic_or(errors, found); }
   }
 };
 
@@ -102,13 +149,18 @@ struct BoundsOfKeys {
   }
 };
 
+/// rows[i] = the coordinate of keys[i]; zeros in rows that are not in use.
 template <int Dim, class Key>
 struct UnpackKeys {
   KeyPacking<Dim, Key> packing;
-  Key const* keys;        // [count]
-  Coordinate<Dim>* rows;  // [count]
+  Key const* keys;        // [num_rows.capacity]
+  Coordinate<Dim>* rows;  // [num_rows.capacity]
+  RowCount num_rows;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { rows[i] = packing.unpack(keys[i]); }
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    rows[i] = i < num_rows.size() ? packing.unpack(keys[i]) : Coordinate<Dim>{};
+  }
 };
 
 /// Bounds that every candidate of an input in `box` respects, in 64 bits, cut to what int32 holds.
@@ -125,6 +177,9 @@ template <int Dim, class Downsample>
     if constexpr (std::is_same_v<Downsample, GenerativeUpsample>) {
       lower = box.lower[i] * stride - reach;
       upper = box.upper[i] * stride + reach;
+    } else if constexpr (std::is_same_v<Downsample, ExpandingUpsample>) {
+      lower = box.lower[i] * stride + region.anchor[i];
+      upper = box.upper[i] * stride + region.anchor[i] - reach;  // the dilation is negative
     } else {
       // also for policies of users: a candidate lies within the kernel's reach of in / stride
       lower = (box.lower[i] + region.anchor[i] - reach) / stride - 2;
@@ -166,6 +221,16 @@ template <int Dim, class Downsample>
   return std::min(candidates, cells);
 }
 
+/// Rows that a set derived from `set` gets room for, when there can be `most`.
+template <int Dim, class Space>
+[[nodiscard]] std::int64_t room_for(std::int64_t most, CoordinateSet<Dim, Space> const& set)
+{
+  if (!set.fixed_capacity()) { return most; }
+  auto const grown = std::ceil(set.fixed_capacity()->growth * static_cast<double>(set.capacity()));
+  return grown < static_cast<double>(most) ? std::max<std::int64_t>(1, static_cast<std::int64_t>(grown))
+                                           : most;
+}
+
 }  // namespace detail
 
 /// The set of outputs that `Downsample` names for the inputs of `set`, cut to `bounds`, as a further set of
@@ -173,20 +238,21 @@ template <int Dim, class Downsample>
 ///
 /// Rows are lexicographic (batch, x, y, ...). Not cached: kernel_map() is.
 /// @param bounds  positions outside are dropped (or clamped, `border`); without bounds nothing is lost
+/// @param space_bounds  [1] further bounds that only the space knows, or null
 /// @throws invalid_argument  output coordinates do not fit 32 bits or their keys 63; errors in the rows of
 /// `set`
 ///
 /// Cost: one table entry and one sort key an output, one candidate an input and offset.
 /// Stream: enqueues a fill and three kernels, waits once for the number of outputs, then a sort and a
-/// kernel. Determinism: same input, in any row order: same set.
+/// kernel; of a set with a fixed capacity the same, but it does not wait, and too many outputs are reported
+/// where the host next waits. Determinism: same input, in any row order: same set.
 template <class Downsample, int Dim, class Space>
-[[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(CoordinateSet<Dim, Space>& set,
-                                                              KernelRegion<Dim> const& region,
-                                                              std::optional<CoordinateBox<Dim>> const& bounds,
-                                                              detail::AtBorder border,
-                                                              CoordinateSetOptions<Dim> const& options,
-                                                              Execution<Space> const& exec)
+[[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(
+    CoordinateSet<Dim, Space>& set, KernelRegion<Dim> const& region,
+    std::optional<CoordinateBox<Dim>> const& bounds, CoordinateBox<Dim> const* space_bounds,
+    detail::AtBorder border, CoordinateSetOptions<Dim> options, Execution<Space> const& exec)
 {
+  options.fixed_capacity = set.fixed_capacity();
   auto box = detail::reachable_box<Dim, Downsample>(region, set.box());
   if (bounds) {
     for (int i = 0; i < Dim; ++i) {
@@ -196,36 +262,50 @@ template <class Downsample, int Dim, class Space>
           border == detail::AtBorder::clamp ? bounds->upper[i] : std::min(box.upper[i], bounds->upper[i]);
     }
   }
-  auto const most = box.empty() ? 0 : detail::most_outputs<Dim, Downsample>(region, set.num_rows(), box);
+  auto const most = box.empty() ? 0 : detail::most_outputs<Dim, Downsample>(region, set.capacity(), box);
   if (most == 0) {
     CoordinateBox<Dim> nothing;
     nothing.batches = set.num_batches();  // entries without voxels stay entries
-    return set.derive(Buffer<Coordinate<Dim>, Space>{0, exec}, nothing, options);
+    return set.derive({}, nothing, options, exec);
   }
-  detail::expects(most <= INT_MAX, "convolution: up to ", most, " outputs are more than row indices hold");
+  auto const room = detail::room_for(most, set);
+  detail::expects(room <= INT_MAX, "convolution: up to ", room, " outputs are more than row indices hold");
 
   return detail::with_packing(box, [&](auto const& packing) {
     using Key = typename std::decay_t<decltype(packing)>::KeyType;
-    detail::HashTable<Key, Space> seen{most, exec};
-    Buffer<Key, Space> keys{most, exec};
+    using Rows = typename CoordinateSet<Dim, Space>::Rows;
+    detail::HashTable<Key, Space> seen{room, exec};
+    Buffer<Key, Space> keys{room, exec};
     Buffer<detail::Statistics<Dim>, Space> statistics{1, exec};
     detail::for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
+    if (set.fixed_capacity()) { fill_bytes(keys, 0xff, exec); }  // the largest key: sorted behind all others
     detail::for_each(set.capacity() * Downsample::num_candidates(region),
-                     detail::CollectOutputs<Dim, Key, Downsample>{set.view(), set.box(), region, packing,
-                                                                  seen.ref(), keys.data(), most,
-                                                                  statistics.data(), set.errors(), border},
+                     detail::CollectOutputs<Dim, Key, Downsample>{
+                         set.view(), set.box(), region, packing, seen.ref(), keys.data(), room,
+                         statistics.data(), set.errors(), space_bounds, border},
                      exec);
-    auto const workers = std::min<std::int64_t>(most, 4096);
+    auto const finish = [&](Rows&& rows, CoordinateBox<Dim> const& bounds_of_rows) {
+      auto const capacity = rows.rows.size();
+      detail::Sort<Space>::keys(keys.data(), capacity, detail::key_bits(box), exec);
+      RowCount const num_rows{capacity, rows.count.data()};
+      detail::for_each(capacity,
+                       detail::UnpackKeys<Dim, Key>{packing, keys.data(), rows.rows.data(), num_rows}, exec);
+      return set.derive(std::move(rows), bounds_of_rows, options, exec);
+    };
+    if (set.fixed_capacity()) {
+      Rows rows{{room, exec}, {1, exec}};
+      detail::for_each(1, detail::FinishCount<Dim>{statistics.data(), rows.count.data(), set.errors(), room},
+                       exec);
+      return finish(std::move(rows), box);
+    }
+    auto const workers = std::min<std::int64_t>(room, 4096);
     detail::for_each(workers,
                      detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);
     auto const found = download(statistics, exec)[0];
     detail::report(found.errors);
-    Buffer<Coordinate<Dim>, Space> rows{found.count, exec};
-    detail::Sort<Space>::keys(keys.data(), found.count, detail::key_bits(box), exec);
-    detail::for_each(found.count, detail::UnpackKeys<Dim, Key>{packing, keys.data(), rows.data()}, exec);
     auto tight = found.box();
     tight.batches = set.box().batches;
-    return set.derive(std::move(rows), tight, options);
+    return finish({{found.count, exec}}, tight);
   });
 }
 

@@ -14,12 +14,26 @@ inline namespace v0 {
 enum class Compat : std::uint8_t {
   none,         ///< Tessera's own: nothing is lost, every option acts
   torchsparse,  ///< TorchSparse 2.1's sets and maps, bit for bit
+  spconv,       ///< spconv 2.3's layers with their faults
+  spconv1,      ///< spconv 1's: a submanifold kernel's anchor leaves the dilation out
 };
 
 namespace compat {
 inline constexpr Compat none = Compat::none;
 inline constexpr Compat torchsparse = Compat::torchsparse;
+inline constexpr Compat spconv = Compat::spconv;
+inline constexpr Compat spconv1 = Compat::spconv1;
 }  // namespace compat
+
+namespace detail {
+
+/// Whether spconv's rules hold, of either version.
+[[nodiscard]] constexpr bool is_spconv(Compat compat)
+{
+  return compat == Compat::spconv || compat == Compat::spconv1;
+}
+
+}  // namespace detail
 
 // --- kernel-map policies: where the kernel sits
 // -------------------------------------------------------------------
@@ -38,7 +52,8 @@ struct HashmapOnTheFly {
     IntArray<Dim> result;
     for (int i = 0; i < Dim; ++i) {
       bool const centred = compat == Compat::torchsparse ? !even_volume : g.kernel_size[i] % 2 == 1;
-      result[i] = centred ? (g.kernel_size[i] - 1) / 2 * g.dilation[i] : 0;
+      int const step = compat == Compat::spconv1 ? 1 : g.dilation[i];
+      result[i] = centred ? (g.kernel_size[i] - 1) / 2 * step : 0;
     }
     return result;
   }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/kmap/geometry.hpp>
+#include <tessera/kmap/kernel_map.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// A layer that led from the origin of a set to the set. The set keeps its makers, so that a layer which
+/// undoes one of them finds it by the kernel size, without a name that users would have to choose.
+template <int Dim, class Space>
+struct Maker {
+  ConvolutionGeometry<Dim> geometry;
+  std::shared_ptr<KernelMap<Space>> map;  // from the origin to the set
+};
+
+template <int Dim, class Space>
+[[nodiscard]] std::vector<Maker<Dim, Space>>& makers_of(CoordinateSet<Dim, Space>& set)
+{
+  using Makers = std::vector<Maker<Dim, Space>>;
+  return *set.cache().template get_or_make<Makers>("makers", [] { return std::make_shared<Makers>(); });
+}
+
+template <int Dim, class Space>
+void remember_maker(CoordinateSet<Dim, Space>& made, ConvolutionGeometry<Dim> const& geometry,
+                    std::shared_ptr<KernelMap<Space>> const& map)
+{
+  auto& makers = makers_of(made);
+  for (auto const& maker : makers) {
+    if (maker.map == map) { return; }
+  }
+  makers.push_back({geometry, map});
+}
+
+/// The map that led to `set` under a kernel of `g`'s size; where several of that size did, the one that also
+/// has `g`'s stride and dilation. Null if there is none at all.
+/// @throws invalid_argument  several, and not just one of them has `g`'s stride and dilation
+template <int Dim, class Space>
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> maker_of(CoordinateSet<Dim, Space>& set,
+                                                         ConvolutionGeometry<Dim> const& g)
+{
+  std::vector<Maker<Dim, Space> const*> of_size;
+  std::vector<Maker<Dim, Space> const*> alike;
+  for (auto const& maker : makers_of(set)) {
+    if (maker.geometry.kernel_size != g.kernel_size) { continue; }
+    of_size.push_back(&maker);
+    if (maker.geometry.stride == g.stride && maker.geometry.dilation == g.dilation) {
+      alike.push_back(&maker);
+    }
+  }
+  if (of_size.empty()) { return nullptr; }
+  auto const& found = of_size.size() == 1 ? of_size : alike;
+  expects(found.size() == 1, "inverse convolution: ", of_size.size(), " layers of kernel size ",
+          list(g.kernel_size), " led to this tensor, and ", alike.size(), " of them have stride ",
+          list(g.stride), " and dilation ", list(g.dilation), "; name those of the one to undo");
+  return found.front()->map;
+}
+
+/// The sizes of a set's makers, for a sentence.
+template <int Dim, class Space>
+[[nodiscard]] std::string sizes_of_makers(CoordinateSet<Dim, Space>& set)
+{
+  std::string text;
+  for (auto const& maker : makers_of(set)) {
+    text += (text.empty() ? "" : ", ") + list(maker.geometry.kernel_size);
+  }
+  return text.empty() ? "none" : text;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
