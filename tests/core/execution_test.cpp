@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/memory.hpp"
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/matrix.hpp>
@@ -121,39 +122,16 @@ TEST_CASE_TEMPLATE("Buffer: memory comes from the execution's resource and all o
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  struct Counting final : MemoryResource {
-    MemoryResource* next = nullptr;
-    std::int64_t in_use = 0;
-    int allocations = 0;
-    void* allocate(std::size_t bytes, StreamHandle stream) override
-    {
-      in_use += static_cast<std::int64_t>(bytes);
-      ++allocations;
-      return next->allocate(bytes, stream);
-    }
-    void deallocate(void* pointer, std::size_t bytes, StreamHandle stream) noexcept override
-    {
-      in_use -= static_cast<std::int64_t>(bytes);
-      next->deallocate(pointer, bytes, stream);
-    }
-  } counting;
-  Execution<Space> const plain{};
-  counting.next = &plain.memory();
-  auto const exec = [&] {
-    if constexpr (std::is_same_v<Space, Host>) {
-      return Execution<Host>{1, &counting};
-    } else {
-      return Execution<Space>{nullptr, &counting};
-    }
-  }();
+  test::CountedMemory<Space> memory;
+  auto const exec = memory.execution(1);
   {
     Buffer<int, Space> a{100, exec};
     Buffer<int, Space> const b{std::move(a)};
     Buffer<int, Space> const none{0, exec};
-    CHECK(counting.in_use == 400);
-    CHECK(counting.allocations == 1);
+    CHECK(memory.bytes_in_use() == 400);
+    CHECK(memory.allocations() == 1);
   }
-  CHECK(counting.in_use == 0);
+  CHECK(memory.bytes_in_use() == 0);
 }
 
 TEST_CASE("Execution<Host>: has the threads that the system gives, and works with them")
