@@ -104,7 +104,7 @@ template <int Dim, class Space>
   detail::CollatePlan<Dim, Space> const plan{sets};
   Buffer<Coordinate<Dim>, Space> rows{plan.num_rows, exec};
   auto* to = rows.data();
-  auto result = CoordinateSet<Dim, Space>::make(std::move(rows), plan.box, plan.options, exec);
+  auto result = CoordinateSet<Dim, Space>::make({std::move(rows)}, plan.box, plan.options, exec);
   for (std::size_t i = 0; i < sets.size(); ++i) {
     auto const& set = *sets[i];
     detail::for_each(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/int_array.hpp>
+#include <tessera/core/row_count.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -80,16 +81,12 @@ template <int Dim>
 }
 
 /// Read access to coordinate rows in kernels and on the host.
-///
-/// `count`, where given, lies in the rows' space and says how many of the `capacity` rows are in use; that is
-/// how planned execution runs without the host knowing.
 template <int Dim>
 struct CoordinateView {
-  Coordinate<Dim> const* rows = nullptr;  // [capacity]
-  std::int64_t capacity = 0;
-  std::int32_t const* count = nullptr;
+  Coordinate<Dim> const* rows = nullptr;  // [num_rows.capacity]
+  RowCount num_rows;
 
-  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const { return count != nullptr ? *count : capacity; }
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const { return num_rows.size(); }
   [[nodiscard]] TESSERA_HOST_DEVICE Coordinate<Dim> const& operator[](std::int64_t row) const
   {
     return rows[row];

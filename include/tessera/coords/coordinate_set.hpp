@@ -3,66 +3,26 @@
 #pragma once
 
 #include <tessera/coords/coordinate.hpp>
+#include <tessera/coords/detail/frame.hpp>
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/coords/object_cache.hpp>
 #include <tessera/core/buffer.hpp>
 
-#include <deque>
+#include <algorithm>
+#include <climits>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <utility>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
-
-template <int Dim, class Space>
-class CoordinateSet;
 
 /// A set that lives as long as its frame: all sets derived from one input share an owner, so a transposed
 /// convolution always finds the set it goes back to.
 template <int Dim, class Space>
 using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
-
-/// Options of a coordinate set that do not follow from its rows.
-template <int Dim>
-struct CoordinateSetOptions {
-  IntArray<Dim> tensor_stride = IntArray<Dim>(1);  ///< voxels of the finest grid in one step of this set
-  std::optional<SpatialRange<Dim>> spatial_range;  ///< the grid; without it the grid is unbounded
-};
-
-namespace detail {
-
-/// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
-template <int Dim, class Space>
-struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
-  std::recursive_mutex mutex;  // maps may be asked for from several threads
-  std::deque<CoordinateSet<Dim, Space>> sets;
-  Buffer<std::uint32_t, Space> errors;  // [1] bits of DataError, set by kernels
-};
-
-/// Throws what the bits of DataError mean.
-inline void report(std::uint32_t errors)
-{
-  expects((errors & DataError::out_of_range) == 0,
-          "coordinates: a row lies outside the declared spatial range or has a negative batch entry");
-  expects((errors & DataError::duplicate) == 0,
-          "coordinates: two rows hold the same coordinate; rows must be unique (see sparse_quantize)");
-  expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
-}
-
-/// Throws where sums of a coordinate and a kernel offset could overflow.
-template <int Dim>
-void check_box(CoordinateBox<Dim> const& box)
-{
-  for (int i = 0; i < Dim && !box.empty(); ++i) {
-    expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i], " to ",
-            box.upper[i], " on axis ", i, " exceed 2^30, beyond which offsets would overflow");
-  }
-}
-
-}  // namespace detail
 
 /// The occupied voxels of one tensor: unique integer coordinates, batch first, in units of `tensor_stride`.
 ///
@@ -76,13 +36,26 @@ class CoordinateSet {
   static constexpr int dim = Dim;
   using space = Space;
 
-  /// Rows [num_rows, 1 + Dim] in `Space`, in use up to `capacity()`.
-  [[nodiscard]] CoordinateView<Dim> view() const noexcept { return {rows_.data(), rows_.size(), nullptr}; }
+  /// Rows [capacity, 1 + Dim] in `Space`, of which the first row_count().size() are in use.
+  [[nodiscard]] CoordinateView<Dim> view() const noexcept { return {rows_.data(), row_count()}; }
   [[nodiscard]] Coordinate<Dim> const* data() const noexcept { return rows_.data(); }
 
-  /// Rows in use. Never waits: an eager set is made with the count known to the host.
-  [[nodiscard]] std::int64_t num_rows() const noexcept { return rows_.size(); }
+  /// Rows there is room for, known to the host: all that launches and buffers need.
   [[nodiscard]] std::int64_t capacity() const noexcept { return rows_.size(); }
+
+  /// Whether the number of rows lies in `Space` alone.
+  [[nodiscard]] bool is_counted_in_space() const noexcept { return !count_.empty(); }
+
+  /// Rows in use, for kernels.
+  [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
+
+  /// Rows in use.
+  /// Stream: waits for everything enqueued so far if the number lies in the space alone, else never.
+  [[nodiscard]] std::int64_t num_rows() const
+  {
+    if (!is_counted_in_space()) { return rows_.size(); }
+    return std::min<std::int64_t>(download(count_, *exec_)[0], rows_.size());
+  }
 
   /// Bounds known to the host: the declared range, or those of the rows themselves.
   [[nodiscard]] CoordinateBox<Dim> const& box() const noexcept { return box_; }
@@ -92,8 +65,13 @@ class CoordinateSet {
   {
     return options_.spatial_range;
   }
+  /// Room for derived sets, where nothing may wait for their numbers of rows.
+  [[nodiscard]] std::optional<FixedCapacity> const& fixed_capacity() const noexcept
+  {
+    return options_.fixed_capacity;
+  }
 
-  /// Reports what only the space could see: rows outside the range, duplicates.
+  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit.
   /// @throws invalid_argument  there was such a row in this frame
   /// Stream: waits for everything enqueued so far.
   void check(Execution<Space> const& exec) const { detail::report(download(frame_->errors, exec)[0]); }
@@ -116,75 +94,71 @@ class CoordinateSet {
   }
   /// @}
 
-  /// Made by make_coordinate_set() and derive_coordinate_set().
-  CoordinateSet(detail::Frame<Dim, Space>* frame, Buffer<Coordinate<Dim>, Space>&& rows,
-                CoordinateBox<Dim> const& box, CoordinateSetOptions<Dim> const& options,
-                CoordinateSet* origin)
-      : frame_{frame}, rows_{std::move(rows)}, box_{box}, options_{options}, origin_{origin}
-  {}
+  /// Rows of a set and, where only the space knows how many are in use, their number [1].
+  struct Rows {
+    Buffer<Coordinate<Dim>, Space> rows;
+    Buffer<std::int32_t, Space> count = {};
+  };
+
+  /// Made by make() and derive().
+  CoordinateSet(detail::Frame<Dim, Space>* frame, Rows&& rows, CoordinateBox<Dim> const& box,
+                CoordinateSetOptions<Dim> const& options, CoordinateSet* origin, Execution<Space> const& exec)
+      : frame_{frame},
+        rows_{std::move(rows.rows)},
+        count_{std::move(rows.count)},
+        box_{box},
+        options_{options},
+        origin_{origin}
+  {
+    if (is_counted_in_space()) { exec_ = exec; }
+  }
 
   /// A new frame whose first set has `rows`. See make_coordinate_set().
-  [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Buffer<Coordinate<Dim>, Space>&& rows,
+  [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Rows&& rows,
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
   /// The same where bounds of the rows are known already. Stream: does not wait.
-  [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Buffer<Coordinate<Dim>, Space>&& rows,
-                                                             CoordinateBox<Dim> const& box,
+  [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Rows&& rows, CoordinateBox<Dim> const& box,
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
   /// A further set of this frame. `rows` are unique and lie in `box`.
   /// @throws invalid_argument  the box reaches beyond 2^30
-  [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Buffer<Coordinate<Dim>, Space>&& rows,
-                                                        CoordinateBox<Dim> const& box,
-                                                        CoordinateSetOptions<Dim> const& options)
+  [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Rows&& rows, CoordinateBox<Dim> const& box,
+                                                        CoordinateSetOptions<Dim> const& options,
+                                                        Execution<Space> const& exec)
   {
     detail::check_box(box);
     std::lock_guard lock{frame_->mutex};
-    auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this);
+    auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this, exec);
     return set.shared();
   }
 
  private:
   detail::Frame<Dim, Space>* frame_;
   Buffer<Coordinate<Dim>, Space> rows_;
+  Buffer<std::int32_t, Space> count_;     // [1], or none: all rows are in use
+  std::optional<Execution<Space>> exec_;  // where num_rows() waits
   CoordinateBox<Dim> box_;
   CoordinateSetOptions<Dim> options_;
   CoordinateSet* origin_;
   detail::ObjectCache cache_;
 };
 
-namespace detail {
-
-template <int Dim>
-void check_options(CoordinateSetOptions<Dim> const& options, std::int64_t num_rows)
-{
-  expects(num_rows <= INT_MAX, "coordinates: ", num_rows, " rows are more than the ", INT_MAX,
-          " that row indices hold");
-  expects(min_element(options.tensor_stride) >= 1, "coordinates: tensor stride ", list(options.tensor_stride),
-          " must be at least 1 on every axis");
-  if (options.spatial_range) {
-    expects(options.spatial_range->batches >= 1 && min_element(options.spatial_range->extent) >= 1,
-            "coordinates: spatial range ", options.spatial_range->batches, " x ",
-            list(options.spatial_range->extent), " must be at least 1 on every axis");
-  }
-}
-
-}  // namespace detail
-
 template <int Dim, class Space>
-CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordinate<Dim>, Space>&& rows,
+CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows,
                                                                  CoordinateSetOptions<Dim> const& options,
                                                                  Execution<Space> const& exec)
 {
-  detail::check_options(options, rows.size());
+  detail::check_options(options, rows.rows.size());
   CoordinateBox<Dim> box;
   if (options.spatial_range) {
     box = box_of(*options.spatial_range);  // rows outside are reported when the table is filled
   } else {
-    auto const found = detail::gather_bounds(CoordinateView<Dim>{rows.data(), rows.size(), nullptr}, exec);
-    detail::expects(rows.empty() || found.lowest_batch >= 0, "coordinates: batch entry ", found.lowest_batch,
+    CoordinateView<Dim> const view{rows.rows.data(), {rows.rows.size(), rows.count.data()}};
+    auto const found = detail::gather_bounds(view, exec);
+    detail::expects(found.lowest_batch >= 0, "coordinates: batch entry ", found.lowest_batch,
                     " is negative; columns are (batch, x, y, ...)");
     box = found.box();
   }
@@ -192,18 +166,41 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordina
 }
 
 template <int Dim, class Space>
-CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Buffer<Coordinate<Dim>, Space>&& rows,
-                                                                 CoordinateBox<Dim> const& box,
+CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, CoordinateBox<Dim> const& box,
                                                                  CoordinateSetOptions<Dim> const& options,
                                                                  Execution<Space> const& exec)
 {
-  detail::check_options(options, rows.size());
+  detail::check_options(options, rows.rows.size());
   detail::check_box(box);
   auto frame = std::make_shared<detail::Frame<Dim, Space>>();
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
-  auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
+  auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr, exec);
+  if (set.is_counted_in_space()) {
+    detail::for_each(1, detail::CheckCapacity{set.row_count(), set.errors()}, exec);
+  }
   return set.shared();
+}
+
+/// make_coordinate_set() of rows of which only the space knows how many are in use: `num_rows.count` [1] in
+/// `Space`. What is said of the form below holds here too.
+///
+/// @pre     `num_rows.capacity` rows may be read; those past the count hold anything.
+/// @throws  invalid_argument  as below. A count above the capacity is reported where the host waits next.
+///
+/// Stream: as below; CoordinateSet::num_rows() of the result waits.
+template <int Dim, class Space>
+[[nodiscard]] CoordinateSetPointer<Dim, Space> make_coordinate_set(std::int32_t const* rows,
+                                                                   RowCount const& num_rows,
+                                                                   CoordinateSetOptions<Dim> const& options,
+                                                                   Execution<Space> const& exec)
+{
+  detail::expects(num_rows.capacity >= 0 && (rows != nullptr || num_rows.capacity == 0),
+                  "make_coordinate_set: ", num_rows.capacity, " rows at ", static_cast<void const*>(rows));
+  detail::check_options(options, num_rows.capacity);
+  auto owned = copy(reinterpret_cast<Coordinate<Dim> const*>(rows), num_rows.capacity, exec);
+  auto count = num_rows.count != nullptr ? copy(num_rows.count, 1, exec) : Buffer<std::int32_t, Space>{};
+  return CoordinateSet<Dim, Space>::make({std::move(owned), std::move(count)}, options, exec);
 }
 
 /// Makes the coordinate set of an input from rows in the same space, which are copied.
@@ -227,11 +224,7 @@ template <int Dim, class Space>
                                                                    Execution<Space> const& exec)
 {
   static_assert(sizeof(Coordinate<Dim>) == (Dim + 1) * sizeof(std::int32_t));
-  detail::expects(num_rows >= 0 && (rows != nullptr || num_rows == 0), "make_coordinate_set: ", num_rows,
-                  " rows at ", static_cast<void const*>(rows));
-  detail::check_options(options, num_rows);
-  auto owned = copy(reinterpret_cast<Coordinate<Dim> const*>(rows), num_rows, exec);
-  return CoordinateSet<Dim, Space>::make(std::move(owned), options, exec);
+  return make_coordinate_set<Dim>(rows, RowCount{num_rows, nullptr}, options, exec);
 }
 
 /// The same from host rows.
@@ -240,7 +233,7 @@ template <int Dim, class Space>
                                                                    CoordinateSetOptions<Dim> const& options,
                                                                    Execution<Space> const& exec)
 {
-  return CoordinateSet<Dim, Space>::make(upload(rows, exec), options, exec);
+  return CoordinateSet<Dim, Space>::make({upload(rows, exec)}, options, exec);
 }
 
 }  // namespace v0

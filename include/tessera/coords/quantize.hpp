@@ -180,7 +180,7 @@ template <int Dim, class Scalar, class Space>
              ReduceFeatures<Scalar>{features.data, order.data(), begin.data(), features.columns, kind,
                                     result.features.data()},
              exec);
-    result.coordinates = CoordinateSet<Dim, Space>::make(std::move(rows), box, set_options, exec);
+    result.coordinates = CoordinateSet<Dim, Space>::make({std::move(rows)}, box, set_options, exec);
     return result;
   });
 }

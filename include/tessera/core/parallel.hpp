@@ -54,6 +54,17 @@ TESSERA_HOST_DEVICE T atomic_compare_exchange(T* address, T expected, T desired)
 #endif
 }
 
+/// What lies at an address that other threads change atomically.
+template <class T>
+[[nodiscard]] TESSERA_HOST_DEVICE T atomic_load(T const* address)
+{
+#if defined(__CUDA_ARCH__)
+  return *static_cast<T const volatile*>(address);
+#else
+  return __atomic_load_n(address, __ATOMIC_RELAXED);
+#endif
+}
+
 /// Atomic minimum; integers only, so the result does not depend on the order.
 template <class T>
 TESSERA_HOST_DEVICE void atomic_minimum(T* address, T value)

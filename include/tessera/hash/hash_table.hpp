@@ -35,6 +35,9 @@ struct MurmurHash {
 
 namespace detail {
 
+/// What became of a key: entered by this call, there already, or no slot was free.
+enum class Entered : std::uint8_t { now, before, never };
+
 /// Handle of a table in kernels: open addressing, linear probing, a power-of-two number of slots of which at
 /// most half are used, so a probe always meets an empty slot. Row -1 means absent.
 ///
@@ -61,6 +64,19 @@ struct HashTableRef<std::uint64_t, Hash> {
         return seen == key;
       }
     }
+  }
+
+  /// Enters `key` with row 0 or finds it there; for tables that may fill up, so it gives up after all slots.
+  TESSERA_HOST_DEVICE Entered try_insert(std::uint64_t key) const
+  {
+    auto slot = Hash{}(key)&mask;
+    for (std::uint64_t probes = 0; probes <= mask; ++probes, slot = (slot + 1) & mask) {
+      auto const seen =
+          atomic_compare_exchange(&slots[2 * slot], empty, static_cast<unsigned long long>(key));
+      if (seen == empty) { return Entered::now; }
+      if (seen == key) { return Entered::before; }
+    }
+    return Entered::never;
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t find(std::uint64_t key) const
@@ -92,6 +108,18 @@ struct HashTableRef<std::uint32_t, Hash> {
         return true;
       }
     }
+  }
+
+  TESSERA_HOST_DEVICE Entered try_insert(std::uint32_t key) const
+  {
+    auto slot = Hash{}(key)&mask;
+    for (std::uint64_t probes = 0; probes <= mask; ++probes, slot = (slot + 1) & mask) {
+      auto const seen =
+          atomic_compare_exchange(&slots[slot], empty, static_cast<unsigned long long>(key) << 32);
+      if (seen == empty) { return Entered::now; }
+      if (static_cast<std::uint32_t>(seen >> 32) == key) { return Entered::before; }
+    }
+    return Entered::never;
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t find(std::uint32_t key) const

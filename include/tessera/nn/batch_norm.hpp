@@ -120,14 +120,14 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.channels, "BatchNorm: the tensor has ", x.channels(),
                     " channels but ", options_.channels, " were expected");
-    if (!this->is_training() || x.num_rows() == 0) {
+    auto const rows = this->is_training() ? x.num_rows() : 0;
+    if (rows == 0) {
       return batch_norm(x, running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
                         options_.epsilon, exec);
     }
-    auto const rows = x.num_rows();
     detail::expects(rows > 1, "BatchNorm: training needs more than 1 row to have a variance");
-    auto const batch =
-        detail::row_statistics<Dim, Scalar>(x.features(), nullptr, nullptr, 1, options_.channels, exec);
+    auto const batch = detail::row_statistics<Dim, Scalar>(x.features(), {rows}, nullptr, nullptr, 1,
+                                                           options_.channels, exec);
     detail::for_each(
         options_.channels,
         detail::UpdateRunning<Sum>{batch.mean.data(), batch.variance.data(), running_mean_.data(),

@@ -70,13 +70,13 @@ template <int Dim, class Scalar, class Space>
     whole_packs = whole_packs && x->channels() % pack_size<Scalar> == 0;
   }
   if (first->coordinates() == nullptr) { return *first; }
-  Matrix<Scalar, Space> y{first->num_rows(), channels, exec};
+  Matrix<Scalar, Space> y{first->capacity(), channels, exec};
   with_pack_size<Scalar>(whole_packs, [&](auto size) {
     std::int64_t offset = 0;
     for (auto const* x = first; x != first + count; ++x) {
       auto const packs = std::int64_t{x->channels()} / size();
       CopyColumns<Scalar, size()> const body{x->features().data, y.data(), packs, channels, offset};
-      for_each(x->num_rows() * packs, body, exec);
+      for_each(x->capacity() * packs, body, exec);
       offset += x->channels();
     }
   });

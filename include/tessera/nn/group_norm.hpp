@@ -27,11 +27,11 @@ template <int Dim, class Scalar, class Space>
   using Sum = accumulator_t<Scalar>;
   detail::expects(groups >= 1 && x.channels() % groups == 0, "group_norm: ", groups, " groups do not divide ",
                   x.channels(), " channels");
-  if (x.num_rows() == 0) { return x; }
+  if (x.capacity() == 0) { return x; }
   auto& set = *x.coordinates();
   auto const counts = detail::rows_of_entries(set, exec);
-  auto const statistics = detail::row_statistics<Dim, Scalar>(x.features(), set.data(), counts->data(),
-                                                              set.num_batches(), groups, exec);
+  auto const statistics = detail::row_statistics<Dim, Scalar>(
+      x.features(), set.row_count(), set.data(), counts->data(), set.num_batches(), groups, exec);
   detail::Normalization<Dim, Sum> by;
   by.coordinates = set.data();
   by.mean = statistics.mean.data();

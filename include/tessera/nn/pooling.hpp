@@ -36,7 +36,7 @@ template <int Dim, class Scalar, class Space, class Term>
   auto& set = *x.coordinates();
   Matrix<Scalar, Space> pooled{set.num_batches(), x.channels(), exec};
   auto const counts = rows_of_entries(set, exec);
-  auto const values = reduce_rows(term, set.data(), set.num_rows(), set.num_batches(), x.channels(), exec);
+  auto const values = reduce_rows(term, set.data(), set.row_count(), set.num_batches(), x.channels(), exec);
   for_each(pooled.size(),
            FinishPooling<Scalar>{values.data(), counts->data(), pooled.data(), x.channels(), average}, exec);
   return pooled;

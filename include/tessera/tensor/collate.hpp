@@ -32,10 +32,10 @@ template <int Dim, class Scalar, class Space>
   Matrix<Scalar, Space> features{coordinates->num_rows(), tensors.front().channels(), exec};
   auto* to = features.data();
   for (auto const& tensor : tensors) {
-    auto const from = tensor.features();
-    detail::Transfer<Space>::copy(to, from.data, static_cast<std::size_t>(from.size()) * sizeof(Scalar),
+    auto const size = tensor.num_rows() * tensor.channels();
+    detail::Transfer<Space>::copy(to, tensor.features().data, static_cast<std::size_t>(size) * sizeof(Scalar),
                                   exec);
-    to += from.size();
+    to += size;
   }
   return {std::move(coordinates), std::move(features)};
 }

@@ -145,7 +145,7 @@ template <int Dim, class Scalar, class Space>
       detail::CollectCells<Dim, Scalar>{x.indexing(), x.data(), place.data(), rows.data(), features.data()},
       exec);
   CoordinateSetOptions<Dim> const options{tensor_stride, x.range()};
-  return {CoordinateSet<Dim, Space>::make(std::move(rows), options, exec), std::move(features)};
+  return {CoordinateSet<Dim, Space>::make({std::move(rows)}, options, exec), std::move(features)};
 }
 
 /// The same at tensor stride 1.
@@ -169,7 +169,7 @@ template <int Dim, class Scalar, class Space>
   detail::expects(x.coordinates() != nullptr, "gather_from_dense: the tensor has no coordinates");
   auto& set = *x.coordinates();
   detail::check_inside(set, from.range(), "gather_from_dense", exec);
-  Matrix<Scalar, Space> features{x.num_rows(), from.channels(), exec};
+  Matrix<Scalar, Space> features{x.capacity(), from.channels(), exec};
   detail::for_each(features.size(),
                    detail::CopyCells<Dim, Scalar, false>{set.view(), from.indexing(), features.data(),
                                                          from.data(), set.errors()},

@@ -58,23 +58,26 @@ class SparseTensor {
   }
 
   /// A tensor on the voxels of `coordinates`; takes `features` [num_rows, channels].
-  /// @throws invalid_argument  the numbers of rows differ
+  /// @throws invalid_argument  the numbers of rows differ (of `features` and the set's capacity)
   SparseTensor(CoordinateSetPointer<Dim, Space> coordinates, Matrix<Scalar, Space>&& features)
       : coordinates_{std::move(coordinates)},
         features_{std::make_shared<Matrix<Scalar, Space>>(std::move(features))}
   {
     detail::expects(coordinates_ != nullptr, "SparseTensor: no coordinates");
-    detail::expects(coordinates_->num_rows() == features_->rows(), "SparseTensor: ", coordinates_->num_rows(),
+    detail::expects(coordinates_->capacity() == features_->rows(), "SparseTensor: ", coordinates_->capacity(),
                     " coordinates but ", features_->rows(), " rows of features");
   }
 
-  [[nodiscard]] std::int64_t num_rows() const noexcept { return coordinates_ ? coordinates_->num_rows() : 0; }
+  /// Rows in use; waits only if the host does not know (CoordinateSet::num_rows()).
+  [[nodiscard]] std::int64_t num_rows() const { return coordinates_ ? coordinates_->num_rows() : 0; }
+  /// Rows there is room for: those of features().
+  [[nodiscard]] std::int64_t capacity() const noexcept { return coordinates_ ? coordinates_->capacity() : 0; }
   [[nodiscard]] int channels() const noexcept
   {
     return features_ ? static_cast<int>(features_->columns()) : 0;
   }
 
-  /// [num_rows, channels] in `Space`.
+  /// [capacity, channels] in `Space`, of which the first num_rows() are in use.
   [[nodiscard]] MatrixView<Scalar const> features() const noexcept
   {
     return features_ ? std::as_const(*features_).view() : MatrixView<Scalar const>{};
@@ -96,7 +99,7 @@ class SparseTensor {
   [[nodiscard]] std::vector<Scalar> features_on_host(Execution<Space> const& exec) const
   {
     if (!coordinates_) { return {}; }
-    auto result = download(features_->data(), features_->size(), exec);
+    auto result = download(features_->data(), num_rows() * channels(), exec);
     coordinates_->check(exec);
     return result;
   }

@@ -13,8 +13,10 @@ inline namespace v0 {
 
 /// What the features of a voxel are.
 enum class VoxelFeatures : std::uint8_t {
-  first,  ///< those of its lowest point index
-  mean,   ///< their mean over its points, summed by ascending index
+  first,    ///< those of its lowest point index
+  mean,     ///< their mean over its points, summed by ascending index
+  sum,      ///< their sum over its points, by ascending index
+  maximum,  ///< the largest of each channel over its points; NaN if any is
 };
 
 namespace detail {
@@ -114,11 +116,15 @@ struct ReduceFeatures {
     }
     using Sum = accumulator_t<Scalar>;
     auto const end = begin[voxel + 1];
-    Sum sum{0};
-    for (auto at = first; at < end; ++at) {
-      sum += static_cast<Sum>(features[order[at] * channels + channel]);
+    auto sum = static_cast<Sum>(features[order[first] * channels + channel]);
+    for (auto at = first + 1; at < end; ++at) {
+      auto const value = static_cast<Sum>(features[order[at] * channels + channel]);
+      bool const larger = value > sum || value != value;
+      sum = kind != VoxelFeatures::maximum ? sum + value : larger ? value : sum;
     }
-    voxel_features[i] = static_cast<Scalar>(rounded_divide(sum, static_cast<Sum>(end - first)));
+    bool const divide = kind == VoxelFeatures::mean;
+    voxel_features[i] =
+        static_cast<Scalar>(divide ? rounded_divide(sum, static_cast<Sum>(end - first)) : sum);
   }
 };
 

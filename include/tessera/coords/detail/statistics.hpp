@@ -78,18 +78,25 @@ struct GatherBounds {
   }
 };
 
+/// Bounds of the rows in use, [1]. Stream: enqueues two kernels, does not wait.
+template <int Dim, class Space>
+[[nodiscard]] Buffer<Statistics<Dim>, Space> enqueue_bounds(CoordinateView<Dim> const& coordinates,
+                                                            Execution<Space> const& exec)
+{
+  Buffer<Statistics<Dim>, Space> statistics{1, exec};
+  for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
+  auto const workers = std::min<std::int64_t>(coordinates.num_rows.capacity, 4096);
+  for_each(workers, GatherBounds<Dim>{coordinates, workers, statistics.data()}, exec);
+  return statistics;
+}
+
 /// Bounds of the rows. Stream: enqueues two kernels and waits for its result.
 template <int Dim, class Space>
 [[nodiscard]] Statistics<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
                                             Execution<Space> const& exec)
 {
-  Statistics<Dim> const initial;
-  if (coordinates.capacity == 0) { return initial; }
-  Buffer<Statistics<Dim>, Space> statistics{1, exec};
-  for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), initial}, exec);
-  auto const workers = std::min<std::int64_t>(coordinates.capacity, 4096);
-  for_each(workers, GatherBounds<Dim>{coordinates, workers, statistics.data()}, exec);
-  return download(statistics, exec)[0];
+  if (coordinates.num_rows.capacity == 0) { return {}; }
+  return download(enqueue_bounds(coordinates, exec), exec)[0];
 }
 
 }  // namespace detail

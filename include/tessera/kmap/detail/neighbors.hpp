@@ -63,7 +63,8 @@ struct NumberIdentity {
 
 /// The map under which every row reads itself alone; needs no table.
 template <class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> identity_map(RowCount const& rows, Execution<Space> const& exec)
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> identity_map(RowCount const& rows,
+                                                             Execution<Space> const& exec)
 {
   Buffer<std::int32_t, Space> out_in{rows.capacity, exec};
   for_each(rows.capacity, NumberIdentity{out_in.data(), rows}, exec);

@@ -120,15 +120,14 @@ struct RowStatistics {
   Buffer<Sum, Space> variance;  // [batches, groups]
 };
 
+/// @param rows         of `x` that are in use
 /// @param coordinates  [rows], or null: all rows are of one entry
 /// @param counts       [batches] rows of each entry, or null with `coordinates`
 /// Cost: two passes over the features. Stream: enqueues, does not wait. Determinism: as reduce_rows().
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] RowStatistics<accumulator_t<Scalar>, Space> row_statistics(MatrixView<Scalar const> const& x,
-                                                                         Coordinate<Dim> const* coordinates,
-                                                                         std::int32_t const* counts,
-                                                                         int batches, int groups,
-                                                                         Execution<Space> const& exec)
+[[nodiscard]] RowStatistics<accumulator_t<Scalar>, Space> row_statistics(
+    MatrixView<Scalar const> const& x, RowCount const& rows, Coordinate<Dim> const* coordinates,
+    std::int32_t const* counts, int batches, int groups, Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
   auto const channels = static_cast<int>(x.columns);
@@ -136,12 +135,12 @@ template <int Dim, class Scalar, class Space>
   auto const values = std::int64_t{batches} * groups;
   RowStatistics<Sum, Space> result{{values, exec}, {values, exec}};
   auto const divide = [&](Buffer<Sum, Space> const& sums, Buffer<Sum, Space>& means) {
-    for_each(values, DivideByRows<Sum>{sums.data(), counts, means.data(), x.rows, groups, size}, exec);
+    for_each(values, DivideByRows<Sum>{sums.data(), counts, means.data(), rows.capacity, groups, size}, exec);
   };
-  divide(reduce_rows(SumOfRows<Scalar>{x.data, channels}, coordinates, x.rows, batches, channels, exec),
+  divide(reduce_rows(SumOfRows<Scalar>{x.data, channels}, coordinates, rows, batches, channels, exec),
          result.mean);
   divide(reduce_rows(SquaredDeviation<Scalar>{x.data, channels, result.mean.data(), groups, size},
-                     coordinates, x.rows, batches, channels, exec),
+                     coordinates, rows, batches, channels, exec),
          result.variance);
   return result;
 }

@@ -94,7 +94,7 @@ struct ReduceSlab {
   Term term;
   Coordinate<Dim> const* coordinates;  // [rows], or null: all rows are of entry 0
   Value* partials;                     // [slabs, batches, channels]
-  std::int64_t rows;
+  RowCount rows;
   std::int64_t rows_per_slab;
   int batches;
   int channels;
@@ -106,7 +106,7 @@ struct ReduceSlab {
     auto* const own = partials + slab * batches * channels + channel;  // nobody else writes these
     for (int b = 0; b < batches; ++b) { own[std::int64_t{b} * channels] = Term::identity; }
     auto const begin = slab * rows_per_slab;
-    auto const end = begin + rows_per_slab < rows ? begin + rows_per_slab : rows;
+    auto const end = begin + rows_per_slab < rows.size() ? begin + rows_per_slab : rows.size();
     int current = 0;
     Value value = Term::identity;
     for (auto row = begin; row < end; ++row) {
@@ -155,15 +155,15 @@ struct CombineSlabs {
 template <int Dim, class Term, class Space>
 [[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
                                                               Coordinate<Dim> const* coordinates,
-                                                              std::int64_t rows, int batches, int channels,
+                                                              RowCount const& rows, int batches, int channels,
                                                               Execution<Space> const& exec)
 {
   using Value = typename Term::Value;
   auto const width = std::int64_t{batches} * channels;
   if (width == 0) { return {}; }
   auto const most = std::max<std::int64_t>(1, (1 << 22) / width);
-  auto const rows_per_slab = std::max<std::int64_t>(64, (rows + most - 1) / most);
-  auto slabs = std::max<std::int64_t>(1, (rows + rows_per_slab - 1) / rows_per_slab);
+  auto const rows_per_slab = std::max<std::int64_t>(64, (rows.capacity + most - 1) / most);
+  auto slabs = std::max<std::int64_t>(1, (rows.capacity + rows_per_slab - 1) / rows_per_slab);
   Buffer<Value, Space> values{slabs * width, exec};
   for_each(slabs * channels,
            ReduceSlab<Dim, Term>{term, coordinates, values.data(), rows, rows_per_slab, batches, channels},
@@ -186,7 +186,7 @@ template <int Dim, class Space>
   std::lock_guard lock{set.mutex()};
   return set.cache().template get_or_make<Buffer<std::int32_t, Space>>("rows of batch entries", [&] {
     return std::make_shared<Buffer<std::int32_t, Space>>(
-        reduce_rows(NumberOfRows{}, set.data(), set.num_rows(), set.num_batches(), 1, exec));
+        reduce_rows(NumberOfRows{}, set.data(), set.row_count(), set.num_batches(), 1, exec));
   });
 }
 

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate.hpp>
+#include <tessera/coords/detail/statistics.hpp>
+#include <tessera/core/buffer.hpp>
+
+#include <climits>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+namespace tessera {
+inline namespace v0 {
+
+template <int Dim, class Space>
+class CoordinateSet;
+
+/// Room for the sets derived from one input, so that nothing waits for their numbers of rows.
+///
+/// A derived set gets room for `min(growth * capacity of the set it comes from, what can be reached)` rows,
+/// its number of rows stays in its space, and more than fit are an error of the frame
+/// (CoordinateSet::check()).
+struct FixedCapacity {
+  double growth = 2;
+};
+
+/// Options of a coordinate set that do not follow from its rows.
+template <int Dim>
+struct CoordinateSetOptions {
+  CoordinateSetOptions() = default;
+  CoordinateSetOptions(IntArray<Dim> const& stride, std::optional<SpatialRange<Dim>> const& range)
+      : tensor_stride{stride}, spatial_range{range}
+  {}
+
+  IntArray<Dim> tensor_stride = IntArray<Dim>(1);  ///< voxels of the finest grid in one step of this set
+  std::optional<SpatialRange<Dim>> spatial_range;  ///< the grid; without it the grid is unbounded
+  std::optional<FixedCapacity> fixed_capacity;  ///< of derived sets; without it they are counted, and exact
+};                                              ///< the grid; without it the grid is unbounded
+std::optional<FixedCapacity> fixed_capacity;    ///< of derived sets; without it they are counted, and exact
+};
+
+namespace detail {
+
+/// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
+template <int Dim, class Space>
+struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
+  std::recursive_mutex mutex;  // maps may be asked for from several threads
+  std::deque<CoordinateSet<Dim, Space>> sets;
+  Buffer<std::uint32_t, Space> errors;  // [1] bits of DataError, set by kernels
+};
+
+/// Throws what the bits of DataError mean.
+inline void report(std::uint32_t errors)
+{
+  expects((errors & DataError::out_of_range) == 0,
+          "coordinates: a row lies outside the declared spatial range or has a negative batch entry");
+  expects((errors & DataError::duplicate) == 0,
+          "coordinates: two rows hold the same coordinate; rows must be unique (see sparse_quantize)");
+  expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
+}
+
+/// Throws where sums of a coordinate and a kernel offset could overflow.
+template <int Dim>
+void check_box(CoordinateBox<Dim> const& box)
+{
+  for (int i = 0; i < Dim && !box.empty(); ++i) {
+    expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i], " to ",
+            box.upper[i], " on axis ", i, " exceed 2^30, beyond which offsets would overflow");
+  }
+}
+
+template <int Dim>
+void check_options(CoordinateSetOptions<Dim> const& options, std::int64_t num_rows)
+{
+  expects(num_rows <= INT_MAX, "coordinates: ", num_rows, " rows are more than the ", INT_MAX,
+          " that row indices hold");
+  expects(min_element(options.tensor_stride) >= 1, "coordinates: tensor stride ", list(options.tensor_stride),
+          " must be at least 1 on every axis");
+  if (options.spatial_range) {
+    expects(options.spatial_range->batches >= 1 && min_element(options.spatial_range->extent) >= 1,
+            "coordinates: spatial range ", options.spatial_range->batches, " x ",
+            list(options.spatial_range->extent), " must be at least 1 on every axis");
+  }
+  if (options.fixed_capacity) {
+    expects(options.fixed_capacity->growth > 0, "coordinates: a growth of ", options.fixed_capacity->growth,
+            " leaves no room for derived sets");
+  }
+}
+
+/// Notes where a count exceeds the room there is; readers of a RowCount stop at the capacity by themselves.
+struct CheckCapacity {
+  RowCount rows;
+  std::uint32_t* errors;  // [1]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t) const
+  {
+    if (*rows.count > rows.capacity) { atomic_or(errors, std::uint32_t{DataError::capacity}); }
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
