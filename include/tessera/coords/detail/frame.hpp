@@ -39,8 +39,6 @@ struct CoordinateSetOptions {
   IntArray<Dim> tensor_stride = IntArray<Dim>(1);  ///< voxels of the finest grid in one step of this set
   std::optional<SpatialRange<Dim>> spatial_range;  ///< the grid; without it the grid is unbounded
   std::optional<FixedCapacity> fixed_capacity;  ///< of derived sets; without it they are counted, and exact
-};                                              ///< the grid; without it the grid is unbounded
-std::optional<FixedCapacity> fixed_capacity;    ///< of derived sets; without it they are counted, and exact
 };
 
 namespace detail {
