@@ -19,6 +19,8 @@
 #include <tessera/coords/collate.hpp>
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/coords/voxel_options.hpp>
+#include <tessera/coords/voxelize.hpp>
 //
 #include <tessera/hash/coordinate_table.hpp>
 //
@@ -41,9 +43,15 @@
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
+#include <tessera/nn/layer_config.hpp>
+#include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/nn/registry.hpp>
+#include <tessera/nn/sparse_blocks.hpp>
+#include <tessera/nn/sparse_layers.hpp>
+#include <tessera/nn/sparse_pooling.hpp>
 //
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_resnet21d.hpp>

@@ -8,6 +8,8 @@
 
 #include <cmath>
 #include <optional>
+#include <string>
+#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -31,14 +33,23 @@ struct ConvOptions {
   ConvOptions& transposed(bool value = true) { return is_transposed = value, *this; }
   /// Onto new coordinates: every one that the kernel reaches.
   ConvOptions& generative(bool value = true) { return is_generative = value, *this; }
+  /// One of the kinds, whatever stride, transposed() and generative() say; a submanifold one has no stride.
+  ConvOptions& kind(ConvolutionKind value) { return conv_kind = value, *this; }
+  /// Of an expanding layer: further cells at the end of each axis of its grid.
+  ConvOptions& output_padding(IntArray<Dim> value) { return geometry.output_padding = value, *this; }
+  /// What checkpoints call the weight: "kernel" in TorchSparse, "weight" in spconv.
+  ConvOptions& weight_name(std::string value) { return name_of_weight = std::move(value), *this; }
+  /// Whose rules this layer follows; without it what the configuration says.
+  ConvOptions& compat(Compat value) { return conv_compat = value, *this; }
   /// Run-time choices of this layer; without them those of the calling thread (set_conv_mode(), ...).
   ConvOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
   /// Seed of the initial values.
   ConvOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
 
-  /// Submanifold when every stride is 1, unless transposed or generative.
+  /// Submanifold when every stride is 1, unless transposed or generative or told.
   [[nodiscard]] ConvolutionKind kind() const
   {
+    if (conv_kind) { return *conv_kind; }
     if (is_generative) { return ConvolutionKind::generative; }
     if (is_transposed) { return ConvolutionKind::transposed; }
     return all_equal(geometry.stride, 1) ? ConvolutionKind::submanifold : ConvolutionKind::strided;
@@ -50,14 +61,18 @@ struct ConvOptions {
   bool has_bias = false;
   bool is_transposed = false;
   bool is_generative = false;
+  std::optional<ConvolutionKind> conv_kind;
+  std::string name_of_weight = "kernel";
+  std::optional<Compat> conv_compat;
   std::optional<ConvConfig> conv_config;
   std::uint64_t initial_seed = 0;
 };
 
-/// Sparse convolution with its weight: submanifold, strided, transposed or generative, by its options.
+/// Sparse convolution with its weight: of any ConvolutionKind, by its options.
 ///
-/// Parameters: `kernel` [volume, in_channels, out_channels], or [in_channels, out_channels] where size and
-/// stride are 1 (as TorchSparse stores it); `bias` [out_channels] if asked for. Initial values are uniform in
+/// Parameters: `kernel` (or as told) [volume, in_channels, out_channels], or [in_channels, out_channels]
+/// where size and stride are 1 (as TorchSparse stores it); `bias` [out_channels] if asked for. Initial values
+/// are uniform in
 /// `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed layer
 /// (TorchSparse).
 ///
@@ -73,10 +88,11 @@ class Conv final : public Module<Dim, Scalar, Space> {
   Conv(ConvOptions<Dim> const& options, Execution<Space> const& exec) : options_{options}
   {
     detail::check_geometry(options.geometry, "Conv");
+    if (options.kind() == ConvolutionKind::submanifold) { options_.stride(1); }
     detail::expects(options.in_channels >= 1 && options.out_channels >= 1, "Conv: ", options.in_channels,
                     " -> ", options.out_channels, " channels; both must be at least 1");
     auto const volume = options.geometry.volume();
-    bool const pointwise = volume == 1 && all_equal(options.geometry.stride, 1);
+    bool const pointwise = volume == 1 && all_equal(options_.geometry.stride, 1);
     std::vector<std::int64_t> shape{options.in_channels, options.out_channels};
     if (!pointwise) { shape.insert(shape.begin(), volume); }
     kernel_ = Parameter<Scalar, Space>{shape, exec};
@@ -84,7 +100,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
     detail::fill_uniform(kernel_, bound, options.initial_seed, exec);
     std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
-    this->register_parameter("kernel", ParameterRole::kernel, kernel_, ScalarTraits<Scalar>::dtype, size);
+    this->register_parameter(options.name_of_weight, ParameterRole::kernel, kernel_,
+                             ScalarTraits<Scalar>::dtype, size);
     if (options.has_bias) {
       bias_ = Parameter<Scalar, Space>{{options.out_channels}, exec};
       detail::fill_uniform(bias_, bound, options.initial_seed + 1, exec);
@@ -99,7 +116,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::expects(x.channels() == options_.in_channels, "Conv: the tensor has ", x.channels(),
                     " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
     auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
-    auto const config = options_.conv_config ? *options_.conv_config : thread_conv_config();
+    auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
+    if (options_.conv_compat) { config.compat = *options_.conv_compat; }
     if constexpr (std::is_same_v<Policy, RuntimePolicy>) {
       return convolution(x, kernel_.data(), bias, options_.out_channels, options_.kind(), options_.geometry,
                          config, exec);

@@ -85,6 +85,10 @@ class Module : public ModuleBase {
   [[nodiscard]] Tensor operator()(Tensor const& x, Execution<Space> const& exec) { return forward(x, exec); }
 };
 
+/// A module whose type only its maker knows: what a Registry builds.
+template <int Dim, class Scalar, class Space = Device>
+using ModulePointer = std::unique_ptr<Module<Dim, Scalar, Space>>;
+
 /// Modules one after the other, named "0", "1", ... as PyTorch names them (or as told).
 template <int Dim, class Scalar, class Space = Device>
 class Sequential : public Module<Dim, Scalar, Space> {
@@ -97,9 +101,17 @@ class Sequential : public Module<Dim, Scalar, Space> {
   {
     auto layer = std::make_unique<Layer>(std::forward<Arguments>(arguments)...);
     Layer& result = *layer;
-    this->register_child(std::to_string(layers_.size()), result);
-    layers_.push_back(std::move(layer));
+    append(std::move(layer));
     return result;
+  }
+
+  /// Appends a module that is there already, of whatever type; named by its number, or as told.
+  /// @throws invalid_argument  there is none
+  void append(std::unique_ptr<Module<Dim, Scalar, Space>> layer, std::string name = {})
+  {
+    detail::expects(layer != nullptr, "Sequential: there is no module to append");
+    this->register_child(name.empty() ? std::to_string(layers_.size()) : std::move(name), *layer);
+    layers_.push_back(std::move(layer));
   }
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/convolution.hpp>
+#include <tessera/nn/detail/reduce.hpp>
+#include <tessera/nn/module.hpp>
+
+#include <limits>
+#include <optional>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Options of pooling over a kernel: `PoolOptions<3>(3).stride(2).padding(1)`.
+template <int Dim>
+struct PoolOptions {
+  /// The stride is the kernel's size until told otherwise. A size of -1 is the whole axis, which collapses to
+  /// one cell: it takes the extent from the tensor's spatial range, and padding, stride and dilation of that
+  /// axis have no effect.
+  explicit PoolOptions(IntArray<Dim> size) : kernel_size{size} {}
+
+  PoolOptions& stride(IntArray<Dim> value) { return step = value, *this; }
+  PoolOptions& padding(IntArray<Dim> value) { return border = value, *this; }
+  PoolOptions& dilation(IntArray<Dim> value) { return spread = value, *this; }
+  /// Whose rules hold; without it those of the configuration.
+  PoolOptions& compat(Compat value) { return pool_compat = value, *this; }
+  /// Where kernels sit and which outputs there are; without it the configuration of the calling thread.
+  PoolOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+
+  IntArray<Dim> kernel_size;
+  std::optional<IntArray<Dim>> step;
+  IntArray<Dim> border = IntArray<Dim>(0);
+  IntArray<Dim> spread = IntArray<Dim>(1);
+  std::optional<Compat> pool_compat;
+  std::optional<ConvConfig> conv_config;
+};
+
+namespace detail {
+
+/// The largest input of each output, channel by channel; NaN if there is one. `begin` is what an output
+/// without inputs would have, or spconv's 0.
+template <class Scalar>
+struct PoolLargest {
+  using Sum = accumulator_t<Scalar>;
+
+  Scalar const* features;      // [num_in, channels]
+  std::int32_t const* out_in;  // [num_out, volume]
+  Scalar* pooled;              // [num_out, channels]
+  int volume;
+  int channels;
+  bool floor_at_zero;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const row = n / channels;
+    auto const channel = n - row * channels;
+    Sum largest = floor_at_zero ? Sum{0} : LargestOfRows<Scalar>::identity;
+    bool empty = true;
+    for (int k = 0; k < volume; ++k) {
+      auto const in = out_in[row * volume + k];
+      if (in < 0) { continue; }
+      empty = false;
+      largest = LargestOfRows<Scalar>::combine(
+          largest, static_cast<Sum>(features[std::int64_t{in} * channels + channel]));
+    }
+    pooled[n] = static_cast<Scalar>(empty ? Sum{0} : largest);
+  }
+};
+
+/// The mean over the inputs that exist, offsets ascending.
+template <class Scalar>
+struct PoolAverage {
+  using Sum = accumulator_t<Scalar>;
+
+  Scalar const* features;      // [num_in, channels]
+  std::int32_t const* out_in;  // [num_out, volume]
+  Scalar* pooled;              // [num_out, channels]
+  int volume;
+  int channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const row = n / channels;
+    auto const channel = n - row * channels;
+    Sum sum{0};
+    int count = 0;
+    for (int k = 0; k < volume; ++k) {
+      auto const in = out_in[row * volume + k];
+      if (in < 0) { continue; }
+      ++count;
+      sum += static_cast<Sum>(features[std::int64_t{in} * channels + channel]);
+    }
+    pooled[n] = static_cast<Scalar>(count > 0 ? sum / static_cast<Sum>(count) : Sum{0});
+  }
+};
+
+/// The geometry that `options` mean on `set`.
+template <int Dim, class Space>
+[[nodiscard]] ConvolutionGeometry<Dim> pool_geometry(PoolOptions<Dim> const& options,
+                                                     CoordinateSet<Dim, Space> const& set, char const* who)
+{
+  ConvolutionGeometry<Dim> g{options.kernel_size, options.step.value_or(options.kernel_size), options.border,
+                             options.spread};
+  for (int i = 0; i < Dim; ++i) {
+    if (g.kernel_size[i] != -1) { continue; }
+    expects(set.spatial_range().has_value(), who, ": a kernel of -1 on axis ", i,
+            " is the whole axis, which a tensor without a spatial range does not have");
+    g.kernel_size[i] = g.stride[i] = set.spatial_range()->extent[i];
+    g.padding[i] = 0;
+    g.dilation[i] = 1;
+  }
+  return g;
+}
+
+/// Makes the map and calls `fill(out_in, pooled, num_out, volume)`.
+template <int Dim, class Scalar, class Space, class Fill>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                    PoolOptions<Dim> const& options, char const* who,
+                                                    Execution<Space> const& exec, Fill const& fill)
+{
+  expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
+  auto config = options.conv_config ? *options.conv_config : thread_conv_config();
+  if (options.pool_compat) { config.compat = *options.pool_compat; }
+  auto const geometry = pool_geometry(options, *x.coordinates(), who);
+  auto const mapped = kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
+  Matrix<Scalar, Space> pooled{mapped.map->num_out(), x.channels(), exec};
+  if (pooled.size() > 0) { fill(*mapped.map, pooled, is_spconv(config.compat)); }
+  return {mapped.coordinates, std::move(pooled)};
+}
+
+}  // namespace detail
+
+/// The largest value of each channel over the voxels in each output's window, NaN where there is one: absent
+/// voxels do not take part.
+///
+/// `y[o, c] = max over existing x[stride * o - padding + d * dilation, c]`; the outputs are those of a
+/// strided convolution, new rows in lexicographic order. compat::spconv starts from 0, so that no result is
+/// negative.
+/// @throws invalid_argument  what kernel_map() says; a kernel of -1 on a tensor without a spatial range
+/// Cost: kernel_map() the first time; one read of every pair. Stream: enqueues one kernel; waits only where
+/// kernel_map() does. Determinism: the same bits on every run and for every order of the input rows.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> max_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        PoolOptions<Dim> const& options,
+                                                        Execution<Space> const& exec)
+{
+  return detail::pool(
+      x, options, "max_pool", exec, [&](KernelMap<Space>& map, Matrix<Scalar, Space>& pooled, bool spconv) {
+        detail::for_each(pooled.size(),
+                         detail::PoolLargest<Scalar>{x.features().data, map.out_in(), pooled.data(),
+                                                     map.volume(), x.channels(), spconv},
+                         exec);
+      });
+}
+
+/// The mean of each channel over the existing voxels in each output's window; sums in float (double for
+/// double). Outputs, errors, cost, stream, determinism: as max_pool().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> average_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                            PoolOptions<Dim> const& options,
+                                                            Execution<Space> const& exec)
+{
+  return detail::pool(
+      x, options, "average_pool", exec, [&](KernelMap<Space>& map, Matrix<Scalar, Space>& pooled, bool) {
+        detail::for_each(pooled.size(),
+                         detail::PoolAverage<Scalar>{x.features().data, map.out_in(), pooled.data(),
+                                                     map.volume(), x.channels()},
+                         exec);
+      });
+}
+
+namespace nn {
+
+/// max_pool() as a module (spconv's SparseMaxPool).
+template <int Dim, class Scalar, class Space = Device>
+class MaxPool final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  explicit MaxPool(PoolOptions<Dim> const& options) : options_{options} {}
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return max_pool(x, options_, exec);
+  }
+  [[nodiscard]] PoolOptions<Dim>& options() noexcept { return options_; }
+
+ private:
+  PoolOptions<Dim> options_;
+};
+
+/// average_pool() as a module (spconv's SparseAvgPool).
+template <int Dim, class Scalar, class Space = Device>
+class AveragePool final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  explicit AveragePool(PoolOptions<Dim> const& options) : options_{options} {}
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return average_pool(x, options_, exec);
+  }
+  [[nodiscard]] PoolOptions<Dim>& options() noexcept { return options_; }
+
+ private:
+  PoolOptions<Dim> options_;
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera
