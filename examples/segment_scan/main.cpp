@@ -77,6 +77,27 @@ std::size_t intensity_channel(ts::PointCloud const& cloud)
   return found == names.end() ? 0 : static_cast<std::size_t>(found - names.begin());
 }
 
+/// A number from a shape in a checkpoint, which may claim anything for the price of a few bytes.
+int extent_from(Options const& options, std::string const& name, std::int64_t extent, char const* what)
+{
+  if (extent >= 1 && extent <= most_channels) { return static_cast<int>(extent); }
+  throw Failure{options.checkpoint + ": '" + options.prefix + name + "' is for " + std::to_string(extent) +
+                " " + what + "; 1 to " + std::to_string(most_channels) + " are possible"};
+}
+
+/// Throws unless the checkpoint has about as many values as a network of that width, before there is one.
+void expect_values(ts::Safetensors const& file, Options const& options, NetworkShape const& shape)
+{
+  double values = 0;
+  for (auto const& name : file.names()) { values += static_cast<double>(file.tensor(name).size()); }
+  double const needed = 21.7e6 * shape.width * shape.width;  // of width 1: 21.7 million
+  if (2 * values >= needed) { return; }
+  char text[120];
+  std::snprintf(text, sizeof(text), ": %.0f values are not those of a network of width %g, about %.0f",
+                values, shape.width, needed);
+  throw Failure{options.checkpoint + text};
+}
+
 /// Width and channels that the kernels in the checkpoint have.
 NetworkShape shape_of(ts::Safetensors const& file, Options const& options)
 {
@@ -98,9 +119,11 @@ NetworkShape shape_of(ts::Safetensors const& file, Options const& options)
     throw Failure{options.checkpoint + " is no MinkUNet checkpoint: it has no kernel '" + options.prefix +
                   first + "'" + hint};
   }
-  shape.in_channels = static_cast<int>((*stem)[1]);
-  auto const classifier = find("classifier.0.weight", 2);
-  shape.num_classes = options.classes.value_or(classifier ? static_cast<int>((*classifier)[0]) : 19);
+  shape.in_channels = extent_from(options, first, (*stem)[1], "channels");
+  std::string const last = "classifier.0.weight";
+  auto const classifier = find(last, 2);
+  shape.num_classes = classifier ? extent_from(options, last, (*classifier)[0], "classes") : 19;
+  shape.num_classes = options.classes.value_or(shape.num_classes);
   if (options.width) {
     shape.width = *options.width;
     return shape;
@@ -278,6 +301,7 @@ void run(Options const& options)
     checkpoint.emplace(options.checkpoint);
     task.checkpoint = &*checkpoint;
     task.shape = shape_of(*checkpoint, options);
+    expect_values(*checkpoint, options, task.shape);
   }
   task.features = network_input(cloud, task.shape.in_channels);
 

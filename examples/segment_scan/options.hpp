@@ -24,6 +24,9 @@ enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };
   return names[static_cast<std::size_t>(precision)];
 }
 
+/// What a network is asked to have at most, by an option or by a checkpoint.
+inline constexpr int most_channels = 10000;
+
 struct Options {
   bool help = false;
 
@@ -111,8 +114,9 @@ struct Options {
   add_text("--prefix", "TEXT", "what the checkpoint's names begin with, e.g. 'model.'", options.prefix);
   line.add("--width", "FACTOR", "width of the network (default: the checkpoint's, else 1)",
            [&](std::string const& text) { options.width = parse_number<double>("--width", text, 0.04, 16); });
-  line.add("--classes", "N", "number of classes (default: the checkpoint's, else 19)",
-           [&](std::string const& text) { options.classes = parse_number("--classes", text, 1, 10000); });
+  line.add(
+      "--classes", "N", "number of classes (default: the checkpoint's, else 19)",
+      [&](std::string const& text) { options.classes = parse_number("--classes", text, 1, most_channels); });
   line.add("--seed", "N", "of random weights (default: 1)", [&](std::string const& text) {
     options.seed = parse_number<std::uint64_t>("--seed", text, 0, UINT64_MAX);
   });
