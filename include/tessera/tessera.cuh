@@ -10,6 +10,9 @@
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
 //
+#include <tessera/coords/detail/hard_voxels_device.cuh>
+//
 #include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/plan/plan.cuh>
 //
 #include <tessera/tessera.hpp>

@@ -57,6 +57,7 @@
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/models/sparse_resunet42.hpp>
 //
+#include <tessera/plan/limits.hpp>
 #include <tessera/io/image.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>

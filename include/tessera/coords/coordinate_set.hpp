@@ -79,6 +79,14 @@ class CoordinateSet {
   /// @name For later stages
   /// @{
 
+  /// Calls `body(set)` for the input of this frame and every set derived from it, in the order they were made.
+  template <class Body>
+  void for_each_in_frame(Body const& body) const
+  {
+    std::lock_guard lock{frame_->mutex};
+    for (auto const& set : frame_->sets) { body(set); }
+  }
+
   /// Where the kernels of this frame set bits of detail::DataError. [1]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return frame_->errors.data(); }
   [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }

@@ -75,6 +75,15 @@ template <int N>
   return least;
 }
 
+/// The largest entry.
+template <int N>
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr int max_element(IntArray<N> const& array)
+{
+  int most = array[0];
+  for (int i = 1; i < N; ++i) { most = array[i] > most ? array[i] : most; }
+  return most;
+}
+
 namespace detail {
 
 /// floor(a / b) for b > 0, also for negative a.

@@ -6,7 +6,6 @@
 #include <tessera/kmap/policies.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -221,16 +220,6 @@ template <int Dim, class Downsample>
   return std::min(candidates, cells);
 }
 
-/// Rows that a set derived from `set` gets room for, when there can be `most`.
-template <int Dim, class Space>
-[[nodiscard]] std::int64_t room_for(std::int64_t most, CoordinateSet<Dim, Space> const& set)
-{
-  if (!set.fixed_capacity()) { return most; }
-  auto const grown = std::ceil(set.fixed_capacity()->growth * static_cast<double>(set.capacity()));
-  return grown < static_cast<double>(most) ? std::max<std::int64_t>(1, static_cast<std::int64_t>(grown))
-                                           : most;
-}
-
 }  // namespace detail
 
 /// The set of outputs that `Downsample` names for the inputs of `set`, cut to `bounds`, as a further set of
@@ -268,7 +257,9 @@ template <class Downsample, int Dim, class Space>
     nothing.batches = set.num_batches();  // entries without voxels stay entries
     return set.derive({}, nothing, options, exec);
   }
-  auto const room = detail::room_for(most, set);
+  auto const room = set.fixed_capacity()
+                        ? std::min(most, set.fixed_capacity()->at(max_element(options.tensor_stride)))
+                        : most;
   detail::expects(room <= INT_MAX, "convolution: up to ", room, " outputs are more than row indices hold");
 
   return detail::with_packing(box, [&](auto const& packing) {

@@ -6,12 +6,15 @@
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/core/buffer.hpp>
 
+#include <algorithm>
 #include <climits>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -21,11 +24,20 @@ class CoordinateSet;
 
 /// Room for the sets derived from one input, so that nothing waits for their numbers of rows.
 ///
-/// A derived set gets room for `min(growth * capacity of the set it comes from, what can be reached)` rows,
-/// its number of rows stays in its space, and more than fit are an error of the frame
-/// (CoordinateSet::check()).
+/// A derived set gets room for as many rows as it can have at all, but for no more than `max_rows`, or than
+/// is said for its tensor stride. Its number of rows stays in its space; more than fit are an error of the
+/// frame (CoordinateSet::check()).
 struct FixedCapacity {
-  double growth = 2;
+  std::int64_t max_rows = INT_MAX;
+  std::vector<std::pair<int, std::int64_t>> max_rows_at = {};  ///< (largest tensor stride of any axis, rows)
+
+  [[nodiscard]] std::int64_t at(int tensor_stride) const
+  {
+    for (auto const& [stride, rows] : max_rows_at) {
+      if (stride == tensor_stride) { return rows; }
+    }
+    return max_rows;
+  }
 };
 
 /// Options of a coordinate set that do not follow from its rows.
@@ -83,10 +95,10 @@ void check_options(CoordinateSetOptions<Dim> const& options, std::int64_t num_ro
             "coordinates: spatial range ", options.spatial_range->batches, " x ",
             list(options.spatial_range->extent), " must be at least 1 on every axis");
   }
-  if (options.fixed_capacity) {
-    expects(options.fixed_capacity->growth > 0, "coordinates: a growth of ", options.fixed_capacity->growth,
-            " leaves no room for derived sets");
-  }
+  if (!options.fixed_capacity) { return; }
+  auto most = options.fixed_capacity->max_rows;
+  for (auto const& [stride, rows] : options.fixed_capacity->max_rows_at) { most = std::min(most, rows); }
+  expects(most >= 1, "coordinates: room for ", most, " rows is too little for a derived set");
 }
 
 /// Notes where a count exceeds the room there is; readers of a RowCount stop at the capacity by themselves.

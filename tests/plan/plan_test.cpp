@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+
+// Plans are CUDA graphs; a build without CUDA has none.
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/models/minkunet.hpp>
+#include <tessera/plan/plan.cuh>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+using namespace tessera;
+
+namespace {
+
+using Rows = std::vector<Coordinate<3>>;
+
+Rows random_surface(unsigned seed, int size)
+{
+  std::mt19937 random{seed};
+  Rows rows;
+  for (int i = 0; i < size; ++i) {
+    for (int j = 0; j < size; ++j) {
+      if (random() % 4 == 0) { continue; }
+      rows.push_back({0, {i, j, (i * i / 9 + j) / 4 % 11 + static_cast<int>(random() % 2)}});
+    }
+  }
+  std::shuffle(rows.begin(), rows.end(), random);
+  return rows;
+}
+
+template <class Scalar>
+std::vector<Scalar> random_features(unsigned seed, std::size_t size)
+{
+  std::mt19937 random{seed};
+  std::uniform_real_distribution<float> uniform{-1, 1};
+  std::vector<Scalar> features(size);
+  for (auto& value : features) { value = Scalar(uniform(random)); }
+  return features;
+}
+
+template <class Scalar>
+SparseTensor<3, Scalar> tensor_of(Rows const& rows, int channels, CoordinateSetOptions<3> const& options,
+                                  Execution<Device> const& exec)
+{
+  auto const features = random_features<Scalar>(3, rows.size() * static_cast<std::size_t>(channels));
+  Matrix<Scalar, Device> matrix{upload(features, exec), static_cast<std::int64_t>(rows.size()), channels};
+  return {make_coordinate_set(rows, options, exec), std::move(matrix)};
+}
+
+template <class Scalar>
+bool same_bits(std::vector<Scalar> const& a, std::vector<Scalar> const& b)
+{
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0;
+}
+
+struct Stream {
+  cudaStream_t handle = nullptr;
+  Stream() { detail::cuda_check(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
+  Stream(Stream const&) = delete;
+  Stream& operator=(Stream const&) = delete;
+  ~Stream() { static_cast<void>(cudaStreamDestroy(handle)); }
+};
+
+using Net = models::MinkUNet<3, __half, Device>;
+
+models::MinkUNetOptions small_net(Compat compat = compat::none, int mode = 1)
+{
+  ConvConfig config;
+  config.sort = mode > 0;
+  config.splits = mode == 2 ? 3 : 1;
+  config.compat = compat;
+  return models::MinkUNetOptions(4, 5).width(0.25).config(config);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("Plan: gives the bits of forward(), scan after scan, in every conv mode and compat", Space,
+                   Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  for (auto const compat : {compat::none, compat::torchsparse}) {
+    for (int const mode : {0, 1, 2}) {
+      CAPTURE(static_cast<int>(compat));
+      CAPTURE(mode);
+      Net net{small_net(compat, mode), exec};
+      Plan plan{net, PlanLimits().max_voxels(3000), exec};
+      CHECK(plan.bytes() > 0);
+      for (unsigned const seed : {1U, 2U, 3U, 4U}) {
+        CAPTURE(seed);
+        // sizes that rise and fall: what an earlier scan left behind must not be seen
+        auto const x = tensor_of<__half>(random_surface(seed, seed == 2 ? 60 : 30), 4, {}, exec);
+        auto const expected = net.forward(x, exec).features_on_host(exec);
+        auto const& y = plan.run(x, exec);
+        CHECK(y.num_rows() == x.num_rows());
+        CHECK(same_bits(y.features_on_host(exec), expected));
+        CHECK(y.coordinates_on_host(exec) == x.coordinates_on_host(exec));
+        plan.check();
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("Plan: a run neither allocates nor waits", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  Net net{small_net(), exec};
+  Plan plan{net, PlanLimits().max_voxels(3000), exec};
+  auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
+  auto const expected = net.forward(x, exec).features_on_host(exec);
+  // a stream that is being captured refuses allocations outside pools and whatever waits
+  detail::CapturedGraph outer;
+  outer.capture(stream.handle, [&] { static_cast<void>(plan.run(x, exec)); });
+  CHECK(outer.num_nodes() == 2);  // the copy of the scan, and the plan
+  outer.launch(stream.handle);
+  exec.wait();
+  CHECK(same_bits(plan.output().features_on_host(exec), expected));
+}
+
+TEST_CASE_TEMPLATE("Plan: more voxels than planned are refused or reported, and the next scan is right",
+                   Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  Net net{small_net(), exec};
+  auto const few = tensor_of<__half>(random_surface(1, 20), 4, {}, exec);
+  auto const many = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
+  auto const expected = net.forward(few, exec).features_on_host(exec);
+
+  Plan plan{net, PlanLimits().max_voxels(500), exec};
+  CHECK_THROWS_WITH_AS((void)plan.run(many, exec), doctest::Contains("are more than the 500 it was made for"),
+                       invalid_argument);
+  // a number of rows that only the device knows
+  auto const count = upload(std::vector<std::int32_t>{static_cast<std::int32_t>(many.num_rows())}, exec);
+  auto const* const coordinates = reinterpret_cast<std::int32_t const*>(many.coordinates()->data());
+  (void)plan.run(coordinates, many.features().data, RowCount{many.num_rows(), count.data()}, exec);
+  CHECK_THROWS_WITH_AS(plan.check(), "coordinates: more rows than the capacity given", invalid_argument);
+  CHECK(same_bits(plan.run(few, exec).features_on_host(exec), expected));
+  plan.check();
+
+  // a level that does not fit
+  Plan tight{net, PlanLimits().max_voxels(3000).max_voxels_at(4, 10), exec};
+  (void)tight.run(many, exec);
+  CHECK_THROWS_WITH_AS(tight.check(), "coordinates: more rows than the capacity given", invalid_argument);
+  tight.check();  // reported once
+}
+
+TEST_CASE_TEMPLATE("Plan: duplicates and voxels outside the bounds are reported", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Device> const exec{};
+  Net net{small_net(), exec};
+  Plan plan{net, PlanLimits().max_voxels(500).grid(SpatialRange<3>{1, {30, 30, 30}}), exec};
+  auto rows = random_surface(1, 20);
+  auto const good = tensor_of<__half>(rows, 4, {}, exec);
+  rows[5] = rows[6];
+  auto const twice = tensor_of<__half>(rows, 4, {}, exec);
+  (void)plan.run(twice, exec);
+  CHECK_THROWS_WITH_AS(plan.check(), doctest::Contains("two rows hold the same coordinate"),
+                       invalid_argument);
+  rows[5] = {0, {30, 0, 0}};
+  (void)plan.run(tensor_of<__half>(rows, 4, {}, exec), exec);
+  CHECK_THROWS_WITH_AS(plan.check(), doctest::Contains("outside the declared spatial range"),
+                       invalid_argument);
+  (void)plan.run(good, exec);
+  plan.check();
+}
+
+TEST_CASE_TEMPLATE("Plan: no voxels and one voxel are scans like any other", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Device> const exec{};
+  Net net{small_net(), exec};
+  Plan plan{net, PlanLimits().max_voxels(500), exec};
+  for (auto const& rows : {random_surface(1, 20), Rows{}, Rows{{0, {3, 1, 2}}}, random_surface(2, 20)}) {
+    auto const x = tensor_of<__half>(rows, 4, {}, exec);
+    auto const expected = net.forward(x, exec).features_on_host(exec);
+    CHECK(same_bits(plan.run(x, exec).features_on_host(exec), expected));
+    plan.check();
+  }
+}
+
+TEST_CASE_TEMPLATE("Plan: plans share an arena, and several run on several streams at once", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Device> const exec{};
+  Net net{small_net(), exec};
+  auto wide_options = small_net();
+  wide_options.width(0.5);
+  Net wide{wide_options, exec};
+  auto const limits = PlanLimits().max_voxels(3000);
+  auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
+  auto const expected = net.forward(x, exec).features_on_host(exec);
+  auto const expected_wide = wide.forward(x, exec).features_on_host(exec);
+
+  auto const bytes =
+      std::max(Plan<Net>::measure(net, limits, 4, exec), Plan<Net>::measure(wide, limits, 4, exec));
+  auto const arena = std::make_shared<PlanArena>(bytes, exec);
+  Plan first{net, limits, exec, arena};
+  Plan second{wide, limits, exec, arena};
+  CHECK(std::max(first.bytes(), second.bytes()) == bytes);
+  Stream const a;
+  Stream const b;
+  Execution<Device> const on_a{a.handle};
+  Execution<Device> const on_b{b.handle};
+  for (int i = 0; i < 5; ++i) {
+    (void)second.run(x, on_b);
+    CHECK(same_bits(first.run(x, on_a).features_on_host(on_a), expected));
+    (void)first.run(x, on_a);
+    CHECK(same_bits(second.run(x, on_b).features_on_host(on_b), expected_wide));
+  }
+  CHECK_THROWS_WITH_AS((Plan<Net>{wide, PlanLimits().max_voxels(9000), exec, arena}),
+                       doctest::Contains("are needed"), invalid_argument);
+
+  // memory of their own: at once, many times over
+  Plan third{net, limits, exec};
+  Plan fourth{wide, limits, exec};
+  exec.wait();
+  for (int i = 0; i < 20; ++i) {
+    (void)third.run(x, on_a);
+    (void)fourth.run(x, on_b);
+  }
+  CHECK(same_bits(third.output().features_on_host(on_a), expected));
+  CHECK(same_bits(fourth.output().features_on_host(on_b), expected_wide));
+}
+
+TEST_CASE_TEMPLATE("Plan: limits taken from a scan fit it", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Device> const exec{};
+  Net net{small_net(), exec};
+  auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
+  auto const expected = net.forward(x, exec).features_on_host(exec);
+  Plan loose{net, PlanLimits().max_voxels(3000), exec};
+  Plan plan{net, PlanLimits().like(*x.coordinates(), 1.0), exec};
+  CHECK(plan.bytes() < loose.bytes());
+  CHECK(same_bits(plan.run(x, exec).features_on_host(exec), expected));
+  plan.check();
+}
+
+TEST_CASE_TEMPLATE("Plan: what cannot be planned is refused in a sentence", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Device> const exec{};
+  Net net{small_net(), exec};
+  CHECK_THROWS_WITH_AS((Plan<Net>{net, PlanLimits(), exec}),
+                       "Plan: limits of 0 voxels; PlanLimits::max_voxels() must be at least 1",
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS((Plan<Net>{net, PlanLimits().max_voxels(9).grid(SpatialRange<2>{1, {4, 4}}), exec}),
+                       "Plan: limits of 2 axes for a network of 3", invalid_argument);
+  auto options = small_net();
+  options.conv_config->dataflow = Dataflow::gather_scatter;
+  Net waits{options, exec};
+  CHECK_THROWS_WITH_AS((Plan<Net>{waits, PlanLimits().max_voxels(100), exec}),
+                       doctest::Contains("waits for the host"), invalid_argument);
+  // and nothing is broken by it
+  auto const x = tensor_of<__half>(random_surface(1, 9), 4, {}, exec);
+  Plan plan{net, PlanLimits().max_voxels(100), exec};
+  (void)plan.run(x, exec);
+  plan.check();
+}
+#endif
