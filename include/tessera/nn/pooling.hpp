@@ -2,8 +2,12 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/config.hpp>
 #include <tessera/nn/detail/reduce.hpp>
 #include <tessera/nn/module.hpp>
+
+#include <algorithm>
+#include <optional>
 
 namespace tessera {
 inline namespace v0 {
@@ -30,15 +34,15 @@ struct FinishPooling {
 
 template <int Dim, class Scalar, class Space, class Term>
 [[nodiscard]] Matrix<Scalar, Space> global_pool(SparseTensor<Dim, Scalar, Space> const& x, Term const& term,
-                                                bool average, Execution<Space> const& exec)
+                                                int channels, bool average, Execution<Space> const& exec)
 {
   if (x.coordinates() == nullptr) { return {}; }
   auto& set = *x.coordinates();
-  Matrix<Scalar, Space> pooled{set.num_batches(), x.channels(), exec};
+  Matrix<Scalar, Space> pooled{set.num_batches(), channels, exec};
   auto const counts = rows_of_entries(set, exec);
-  auto const values = reduce_rows(term, set.data(), set.row_count(), set.num_batches(), x.channels(), exec);
+  auto const values = reduce_rows(term, set.data(), set.row_count(), set.num_batches(), channels, exec);
   for_each(pooled.size(),
-           FinishPooling<Scalar>{values.data(), counts->data(), pooled.data(), x.channels(), average}, exec);
+           FinishPooling<Scalar>{values.data(), counts->data(), pooled.data(), channels, average}, exec);
   return pooled;
 }
 
@@ -50,11 +54,20 @@ template <int Dim, class Scalar, class Space, class Term>
 /// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
 /// to the highest that has a voxel. Cost: one pass over the features. Stream: enqueues on `exec`, does not
 /// wait. Determinism: the same bits on every run; they depend on the order of the rows.
+/// @param compat  compat::spconv gives the mean of channel 0 alone, [num_batches, 1]
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        Compat compat, Execution<Space> const& exec)
+{
+  auto const channels = detail::is_spconv(compat) ? std::min(1, x.channels()) : x.channels();
+  return detail::global_pool(x, detail::SumOfRows<Scalar>{x.features().data, x.channels()}, channels, true,
+                             exec);
+}
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         Execution<Space> const& exec)
 {
-  return detail::global_pool(x, detail::SumOfRows<Scalar>{x.features().data, x.channels()}, true, exec);
+  return global_average_pool(x, Compat::none, exec);
 }
 
 /// The largest value of every channel over each batch entry's voxels: [num_batches, channels] in `Space`, NaN
@@ -64,25 +77,32 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_max_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)
 {
-  return detail::global_pool(x, detail::LargestOfRows<Scalar>{x.features().data, x.channels()}, false, exec);
+  return detail::global_pool(x, detail::LargestOfRows<Scalar>{x.features().data, x.channels()}, x.channels(),
+                             false, exec);
 }
 
 namespace nn {
 
-/// global_average_pool() as a module.
+/// global_average_pool() as a module; without a `compat` of its own, that of the calling thread's
+/// configuration.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalAveragePool final : public ModuleBase {
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
+  explicit GlobalAveragePool(std::optional<Compat> compat = {}) : compat_{compat} {}
+
   [[nodiscard]] Matrix<Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec) const
   {
-    return global_average_pool(x, exec);
+    return global_average_pool(x, compat_ ? *compat_ : thread_conv_config().compat, exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> operator()(Tensor const& x, Execution<Space> const& exec) const
   {
     return forward(x, exec);
   }
+
+ private:
+  std::optional<Compat> compat_;
 };
 
 /// global_max_pool() as a module.

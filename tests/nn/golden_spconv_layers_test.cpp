@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+// Every recorded layer of spconv 2.3, built from the configuration in the file's metadata by the registry.
+
+#include "../support/data.hpp"
+#include "../support/device.hpp"
+#include "../support/golden.hpp"
+#include "../support/oracle.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/layer_config.hpp>
+#include <tessera/io/load.hpp>
+#include <tessera/nn/layer_registry.hpp>
+#include <tessera/nn/pooling.hpp>
+
+using namespace tessera;
+
+namespace {
+
+/// What the shape of spconv's weights says: [out, kernel size..., in], of one voxel too.
+struct Declared {
+  static io::KernelPlacement place(nn::ParameterView const& kernel)
+  {
+    io::KernelPlacement result;
+    auto const out = kernel.shape.back();
+    auto const in = kernel.shape[kernel.shape.size() - 2];
+    auto const volume = kernel.size / (in * out);
+    result.shape.push_back(out);
+    result.shape.insert(result.shape.end(), kernel.kernel_size.begin(), kernel.kernel_size.end());
+    result.shape.push_back(in);
+    for (std::int64_t k = 0; k < volume; ++k) { result.first.push_back(k * in); }
+    result.in_step = 1;
+    result.out_step = volume * in;
+    return result;
+  }
+};
+
+struct Case {
+  std::string name;
+  detail::Json json;
+
+  [[nodiscard]] std::string layer() const { return *json.find("layer")->get<std::string>(); }
+  [[nodiscard]] int dim() const { return static_cast<int>(*json.find("dim")->get<std::int64_t>()); }
+  [[nodiscard]] bool has(char const* part) const { return layer().find(part) != std::string::npos; }
+
+  /// The layer's configuration: what the metadata says beside dimension and shapes.
+  [[nodiscard]] nn::LayerConfig config(std::string const& type) const
+  {
+    auto result = detail::layer_config_of(without_description(), detail::FileContext{"golden", name});
+    return result.type(type);
+  }
+
+ private:
+  [[nodiscard]] detail::Json without_description() const
+  {
+    detail::Json::Object kept;
+    auto const* const all = json.get<detail::Json::Object>();
+    for (std::size_t i = 0; i < all->keys.size(); ++i) {
+      auto const& key = all->keys[i];
+      if (key == "dim" || key == "spatial_shape" || key == "out_spatial_shape") { continue; }
+      kept.keys.push_back(key == "layer" ? "type" : key);
+      kept.values.push_back(all->values[i]);
+    }
+    return detail::Json{kept};
+  }
+};
+
+std::vector<Case> cases_of(Safetensors const& file, int dim)
+{
+  std::vector<Case> result;
+  for (auto const& [name, text] : file.metadata()) {
+    if (!file.contains(name + ".out_feats")) { continue; }
+    Case entry{name, test::golden_config(file, name)};
+    if (entry.dim() == dim) { result.push_back(entry); }
+  }
+  return result;
+}
+
+std::vector<std::pair<char const*, ConvConfig>> ways(Compat compat)
+{
+  ConvConfig base;
+  base.compat = compat;
+  auto gather = base;
+  gather.dataflow = Dataflow::gather_scatter;
+  auto fetch = base;
+  fetch.dataflow = Dataflow::fetch_on_demand;
+  return {{"mode 0", with_conv_mode(base, 0)},
+          {"mode 1", with_conv_mode(base, 1)},
+          {"mode 2", with_conv_mode(base, 2)},
+          {"gather-scatter", gather},
+          {"fetch-on-demand", fetch}};
+}
+
+template <int Dim>
+std::vector<Coordinate<Dim>> rows_of(std::vector<std::int32_t> const& values)
+{
+  std::vector<Coordinate<Dim>> rows;
+  for (std::size_t i = 0; i < values.size(); i += Dim + 1) {
+    Coordinate<Dim> row;
+    row.batch = values[i];
+    for (int axis = 0; axis < Dim; ++axis) {
+      row.position[axis] = values[i + 1 + static_cast<std::size_t>(axis)];
+    }
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+/// Rows and features in lexicographic order, as they were recorded.
+template <int Dim>
+struct Sorted {
+  std::vector<Coordinate<Dim>> rows;
+  std::vector<float> features;
+};
+
+template <int Dim, class Space>
+Sorted<Dim> sorted(SparseTensor<Dim, float, Space> const& x, Execution<Space> const& exec)
+{
+  auto const rows = x.coordinates_on_host(exec);
+  auto const features = x.features_on_host(exec);
+  std::vector<std::size_t> order(rows.size());
+  for (std::size_t i = 0; i < order.size(); ++i) { order[i] = i; }
+  std::sort(order.begin(), order.end(),
+            [&](auto a, auto b) { return test::lexicographically_less(rows[a], rows[b]); });
+  Sorted<Dim> result;
+  auto const channels = static_cast<std::size_t>(x.channels());
+  for (auto const i : order) {
+    result.rows.push_back(rows[i]);
+    for (std::size_t c = 0; c < channels; ++c) { result.features.push_back(features[i * channels + c]); }
+  }
+  return result;
+}
+
+template <int Dim, class Space>
+struct Golden {
+  Safetensors const& file;
+  Case const& entry;
+  Execution<Space> const& exec;
+
+  [[nodiscard]] SparseTensor<Dim, float, Space> input() const
+  {
+    auto const key = "input." + std::to_string(Dim) + "d.";
+    auto const rows = rows_of<Dim>(file.to<std::int32_t>(key + "coords"));
+    auto const shape = test::ints(*entry.json.find("spatial_shape"));
+    CoordinateSetOptions<Dim> options;
+    options.spatial_range = SpatialRange<Dim>{};
+    for (auto const& row : rows) {
+      options.spatial_range->batches = std::max(options.spatial_range->batches, row.batch + 1);
+    }
+    for (int i = 0; i < Dim; ++i) {
+      options.spatial_range->extent[i] = shape.at(static_cast<std::size_t>(i));
+    }
+    return {make_coordinate_set(rows, options, exec),
+            upload_matrix(file.to_float(key + "feats"), file.shape(key + "feats").back(), exec)};
+  }
+
+  /// Layer `type` with the sizes of its recorded weight, loaded.
+  template <class Layout>
+  [[nodiscard]] nn::ModulePointer<Dim, float, Space> layer(std::string const& type, std::string const& prefix,
+                                                           Layout const& layout) const
+  {
+    auto config = entry.config(type);
+    if (file.contains(prefix + "weight")) {
+      auto const shape = file.shape(prefix + "weight");
+      config.set("in_channels", shape.back()).set("out_channels", shape.front());
+      config.set("bias", file.contains(prefix + "bias"));
+    }
+    auto made = nn::build_layer<Dim, float, Space>(config, exec);
+    io::load(*made, file, layout, exec, io::LoadOptions().prefix(prefix));
+    return made;
+  }
+
+  template <class Layout>
+  [[nodiscard]] SparseTensor<Dim, float, Space> run(Layout const& layout) const
+  {
+    auto const x = input();
+    auto const dims = std::to_string(Dim) + "d";
+    if (entry.layer() != "inverse") {
+      return layer(entry.layer(), entry.name + ".", layout)->forward(x, exec);
+    }
+    auto const down = layer("SparseConv" + dims, entry.name + ".down.", layout)->forward(x, exec);
+    // mmdetection3d gives an inverse convolution its kernel size alone
+    nn::LayerConfig config{"SparseInverseConv" + dims};
+    auto const shape = file.shape(entry.name + ".weight");
+    config.set("in_channels", shape.back()).set("out_channels", shape.front());
+    config.set("kernel_size", entry.config("").template require<IntArray<Dim>>("kernel_size"));
+    auto const up = nn::build_layer<Dim, float, Space>(config.set("indice_key", "down"), exec);
+    io::load(*up, file, layout, exec, io::LoadOptions().prefix(entry.name + "."));
+    auto const y = up->forward(down, exec);
+    CHECK(y.coordinates() == x.coordinates());
+    return y;
+  }
+};
+
+/// Recorded coordinates, features and grid.
+template <int Dim, class Space>
+void check_recorded(Golden<Dim, Space> const& golden, SparseTensor<Dim, float, Space> const& y)
+{
+  auto const& name = golden.entry.name;
+  auto const found = sorted(y, golden.exec);
+  CHECK(found.rows == rows_of<Dim>(golden.file.template to<std::int32_t>(name + ".out_coords")));
+  auto const expected = golden.file.to_float(name + ".out_feats");
+  REQUIRE(found.features.size() == expected.size());
+  CHECK(test::largest_difference(found.features, expected) <= 1e-4);
+  auto const shape = test::ints(*golden.entry.json.find("out_spatial_shape"));
+  auto const& extent = y.coordinates()->spatial_range()->extent;
+  CHECK(std::vector<int>(extent.begin(), extent.end()) == shape);
+}
+
+/// Where spconv's maximum is floored at zero, ours is below; everywhere else they agree.
+template <int Dim, class Space>
+void check_not_floored(Golden<Dim, Space> const& golden, SparseTensor<Dim, float, Space> const& y)
+{
+  auto found = sorted(y, golden.exec).features;
+  auto const expected = golden.file.to_float(golden.entry.name + ".out_feats");
+  REQUIRE(found.size() == expected.size());
+  int negative = 0;
+  for (auto& value : found) {
+    negative += value < 0 ? 1 : 0;
+    value = std::max(value, 0.0F);
+  }
+  CHECK(negative > 0);
+  CHECK(found == expected);
+}
+
+/// The matrix that the weight's shape says, and not spconv's.
+template <int Dim, class Space>
+void check_declared_matrix(Golden<Dim, Space> const& golden)
+{
+  auto const x = golden.input();
+  auto const y = golden.run(Declared{});
+  auto const weight = golden.file.to_float(golden.entry.name + ".weight");  // [out, in]
+  auto const bias = golden.file.to_float(golden.entry.name + ".bias");
+  auto const in = static_cast<std::size_t>(x.channels());
+  auto const out = bias.size();
+  auto const features = x.features_on_host(golden.exec);
+  REQUIRE(y.coordinates_on_host(golden.exec) == x.coordinates_on_host(golden.exec));
+  std::vector<float> expected;
+  for (std::size_t row = 0; row < features.size() / in; ++row) {
+    for (std::size_t o = 0; o < out; ++o) {
+      double sum = bias[o];
+      for (std::size_t c = 0; c < in; ++c) { sum += double(features[row * in + c]) * weight[o * in + c]; }
+      expected.push_back(static_cast<float>(sum));
+    }
+  }
+  CHECK(test::largest_difference(y.features_on_host(golden.exec), expected) <= 1e-4);
+  auto const recorded = golden.file.to_float(golden.entry.name + ".out_feats");
+  CHECK(test::largest_difference(sorted(y, golden.exec).features, recorded) > 1e-2);
+}
+
+template <int Dim, class Space>
+int check_layers(Safetensors const& file)
+{
+  Execution<Space> const exec{};
+  int layers = 0;
+  for (auto const& entry : cases_of(file, Dim)) {
+    if (entry.has("Global")) { continue; }
+    CAPTURE(entry.name);
+    ++layers;
+    Golden<Dim, Space> const golden{file, entry, exec};
+    for (auto const compat : {compat::none, compat::spconv}) {
+      for (auto const& way : ways(compat)) {
+        std::string const name = way.first;
+        CAPTURE(name);
+        CAPTURE(compat == Compat::spconv);
+        ScopedConvConfig const scope{way.second};
+        auto const y = golden.run(io::Krsc{});
+        if (entry.has("MaxPool") && compat == Compat::none) {
+          check_not_floored(golden, y);
+        } else {
+          check_recorded(golden, y);
+        }
+      }
+    }
+    if (auto const weight = entry.name + ".weight"; file.contains(weight)) {
+      auto const shape = file.shape(weight);
+      bool one_voxel = !entry.has("inverse") && golden.run(io::Krsc{}).coordinates()->origin() == nullptr;
+      for (std::size_t i = 1; i + 1 < shape.size(); ++i) { one_voxel = one_voxel && shape[i] == 1; }
+      if (one_voxel) { check_declared_matrix(golden); }
+    }
+  }
+  return layers;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("spconv's layers: every recorded one is reproduced in every mode and dataflow", Space,
+                   TESSERA_TEST_SPACES)
+{
+  auto const path = test::data_file("golden/spconv/layers.safetensors");
+  if (!path || test::skipped<Space>()) { return; }
+  Safetensors const file{*path};
+  int const layers = check_layers<1, Space>(file) + check_layers<2, Space>(file) +
+                     check_layers<3, Space>(file) + check_layers<4, Space>(file);
+  CHECK(layers > 0);
+}
+
+TEST_CASE_TEMPLATE("spconv's global pooling: every channel, or channel 0 alone as recorded", Space,
+                   TESSERA_TEST_SPACES)
+{
+  auto const path = test::data_file("golden/spconv/layers.safetensors");
+  if (!path || test::skipped<Space>()) { return; }
+  Safetensors const file{*path};
+  Execution<Space> const exec{};
+  int layers = 0;
+  for (auto const& entry : cases_of(file, 3)) {
+    if (!entry.has("Global")) { continue; }
+    CAPTURE(entry.name);
+    ++layers;
+    Golden<3, Space> const golden{file, entry, exec};
+    auto const x = golden.input();
+    auto const expected = file.to_float(entry.name + ".out_feats");
+    auto const on_host = [&](Matrix<float, Space> const& m) { return download(m.data(), m.size(), exec); };
+    if (entry.has("Max")) {
+      CHECK(on_host(nn::GlobalMaxPool<3, float, Space>{}(x, exec)) == expected);
+      continue;
+    }
+    auto const one = on_host(nn::GlobalAveragePool<3, float, Space>{compat::spconv}(x, exec));
+    REQUIRE(one.size() == expected.size());
+    CHECK(test::largest_difference(one, expected) <= 1e-5);
+    auto const all = on_host(nn::GlobalAveragePool<3, float, Space>{}(x, exec));
+    auto const channels = static_cast<std::size_t>(x.channels());
+    REQUIRE(all.size() == expected.size() * channels);
+    std::vector<float> first;
+    for (std::size_t b = 0; b < expected.size(); ++b) { first.push_back(all[b * channels]); }
+    CHECK(test::largest_difference(first, expected) <= 1e-5);
+  }
+  CHECK(layers > 0);
+}
