@@ -10,7 +10,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -76,6 +78,34 @@ TEST_CASE("Execution<Host>: loops inside loops and loops of two threads at once 
   work();
   other.join();
   CHECK(sum == 2 * 50 * 8 * 4);
+}
+
+TEST_CASE("Execution<Host>: a loop may wait for a lock that another thread holds around its own loop")
+{
+  Execution<Host> const exec{2};
+  std::timed_mutex shared;
+  std::atomic<bool> is_held{false};
+  std::atomic<bool> is_waiting{false};
+  std::atomic<int> visited{0};
+  std::thread other{[&] {
+    std::lock_guard const lock{shared};
+    is_held = true;
+    while (!is_waiting) { std::this_thread::yield(); }
+    exec.parallel_for(
+        100, 1, [&](std::int64_t begin, std::int64_t end) { visited += static_cast<int>(end - begin); });
+  }};
+  while (!is_held) { std::this_thread::yield(); }
+  std::atomic<int> locked{0};
+  exec.parallel_for(2, 1, [&](std::int64_t, std::int64_t) {
+    is_waiting = true;
+    if (shared.try_lock_for(std::chrono::seconds{10})) {
+      ++locked;
+      shared.unlock();
+    }
+  });
+  other.join();
+  CHECK(locked == 2);
+  CHECK(visited == 100);
 }
 
 TEST_CASE_TEMPLATE("Buffer: uploads, copies, fills and downloads keep the values; moving empties the source",

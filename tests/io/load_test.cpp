@@ -11,6 +11,7 @@
 #include <tessera/io/load.hpp>
 #include <tessera/nn/initialize.hpp>
 
+#include <cmath>
 #include <limits>
 #include <tuple>
 
@@ -224,6 +225,49 @@ TEST_CASE("load: floating-point types become the parameter's, rounded")
 }
 
 #ifdef __CUDACC__
+TEST_CASE("load: float64 becomes float16 and bfloat16 in one rounding")
+{
+  // Through a float, what is a little above the middle of two halves would be rounded to the middle, then to
+  // the even one of them.
+  struct Case {
+    double value;
+    std::uint16_t as_float16;
+    std::uint16_t as_bfloat16;
+  };
+  Case const cases[] = {
+      {1 + 0x1p-11 + 0x1p-40, 0x3c01, 0x3f80},
+      {1 + 0x1p-11 - 0x1p-40, 0x3c00, 0x3f80},
+      {-1 - 0x1p-11 - 0x1p-40, 0xbc01, 0xbf80},
+      {1 + 0x3p-11 - 0x1p-40, 0x3c01, 0x3f80},
+      {1 + 0x1p-8 + 0x1p-40, 0x3c04, 0x3f81},
+      {1 + 0x3p-8 - 0x1p-40, 0x3c0c, 0x3f81},
+      {0x1p-25 + 0x1p-60, 0x0001, 0x3300},
+      {0x1p-25, 0x0000, 0x3300},
+      {65520 - 0x1p-30, 0x7bff, 0x4780},
+      {1e300, 0x7c00, 0x7f80},
+      {-1e300, 0xfc00, 0xff80},
+      {0x1.ffp127 - 0x1p80, 0x7c00, 0x7f7f},
+      {0x1.ffp127, 0x7c00, 0x7f80},
+      {1e-300, 0x0000, 0x0000},
+      {-0.0, 0x8000, 0x8000},
+      {std::numeric_limits<double>::infinity(), 0x7c00, 0x7f80},
+      {1.0 / 3, 0x3555, 0x3eab},
+  };
+  for (auto const& one : cases) {
+    CAPTURE(one.value);
+    RawTensor tensor;
+    tensor.dtype = DType::float64;
+    tensor.bytes = reinterpret_cast<std::uint8_t const*>(&one.value);
+    tensor.num_bytes = sizeof(one.value);
+    std::uint16_t bits[2] = {};
+    detail::convert_element(tensor, 0, DType::float16, reinterpret_cast<std::uint8_t*>(bits), 0);
+    detail::convert_element(tensor, 0, DType::bfloat16, reinterpret_cast<std::uint8_t*>(bits), 1);
+    CHECK(bits[0] == one.as_float16);
+    CHECK(bits[1] == one.as_bfloat16);
+  }
+  CHECK(std::isnan(detail::round_to_odd(std::numeric_limits<double>::quiet_NaN())));
+}
+
 TEST_CASE_TEMPLATE("load: float32 becomes float16 to nearest", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -187,6 +187,31 @@ TEST_CASE_TEMPLATE("residual block: a strided one works on Minkowski's outputs a
   CHECK(block(x, exec).tensor_stride() == IntArray<3>(2));
 }
 
+TEST_CASE_TEMPLATE("parameter: moving empties the source, shape and all; impossible shapes are refused",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::Parameter<float, Space> a{{2, 3}, exec};
+  auto const* const data = a.data();
+  nn::Parameter<float, Space> b{std::move(a)};
+  nn::Parameter<float, Space> c{{7}, exec};
+  c = std::move(b);
+  for (auto const* const empty : {&a, &b}) {
+    CHECK(empty->data() == nullptr);
+    CHECK(empty->size() == 0);
+    CHECK(empty->shape().empty());
+  }
+  CHECK(c.data() == data);
+  CHECK(c.size() == 6);
+  CHECK(c.shape() == std::vector<std::int64_t>{2, 3});
+  using Shape = std::vector<std::int64_t>;
+  for (auto const& shape :
+       {Shape{-1}, Shape{std::int64_t{1} << 32, std::int64_t{1} << 32}, Shape{INT64_MAX}}) {
+    CHECK_THROWS_AS((nn::Parameter<float, Space>{shape, exec}), invalid_argument);
+  }
+}
+
 TEST_CASE_TEMPLATE("module tree: train and eval reach every child", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

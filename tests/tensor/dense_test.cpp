@@ -224,6 +224,29 @@ TEST_CASE_TEMPLATE("dense: a range smaller than declared will do where every vox
                   "gather_from_dense: voxels"));
 }
 
+TEST_CASE_TEMPLATE("dense: moving empties the source, shape and all", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  SpatialRange<2> const range{2, {3, 4}};
+  DenseTensor<2, float, Space> a{range, 5, DenseLayout::channels_first, exec};
+  auto const* const data = a.data();
+  DenseTensor<2, float, Space> b{std::move(a)};
+  DenseTensor<2, float, Space> c{{1, {7, 7}}, 1, DenseLayout::channels_last, exec};
+  c = std::move(b);
+  for (auto const* const empty : {&a, &b}) {
+    CHECK(empty->data() == nullptr);
+    CHECK(empty->size() == 0);
+    CHECK(empty->channels() == 0);
+    CHECK(empty->range() == SpatialRange<2>{0, {0, 0}});
+    CHECK(empty->shape() == std::vector<std::int64_t>(4, 0));
+  }
+  CHECK(c.data() == data);
+  CHECK(c.range() == range);
+  CHECK(c.shape() == std::vector<std::int64_t>{2, 5, 3, 4});
+  CHECK_FALSE(test::error_of([&] { static_cast<void>(sparse(a, exec)); }).empty());
+}
+
 TEST_CASE("dense: sizes beyond 64 bits are refused, and places are computed in 64")
 {
   Execution<Host> const exec{};

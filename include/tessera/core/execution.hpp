@@ -68,7 +68,9 @@ class Execution<Host> {
   /// Returns at once: host work has finished when the call that did it returned.
   void wait() const noexcept {}
 
-  /// Calls `body(begin, end)` over pieces of at most `grain` indices covering [0, count), in parallel.
+  /// Calls `body(begin, end)` over pieces covering [0, count), in parallel where the threads are free and
+  /// there is more than one `grain` of indices. Several threads may call it at once, and `body` may; no call
+  /// waits for another one's loop.
   template <class Body>
   void parallel_for(std::int64_t count, std::int64_t grain, Body const& body) const
   {

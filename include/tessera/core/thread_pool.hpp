@@ -16,7 +16,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Threads that share one loop at a time; the calling thread takes part.
+/// Threads that share one loop at a time; the calling thread takes part. No call waits for another one's
+/// loop.
 class ThreadPool {
  public:
   /// Has fewer threads where the system does not give as many.
@@ -49,7 +50,8 @@ class ThreadPool {
 
   /// Calls `body(begin, end)` over pieces of at most `grain` that cover [0, count), on all threads; returns
   /// when all are done and rethrows the first exception. A loop inside a loop runs on the thread that started
-  /// it.
+  /// it, and so does one that finds the others in the loop of another thread, until they are free: that loop
+  /// may be waiting for a lock which this thread holds.
   template <class Body>
   void for_each_piece(std::int64_t count, std::int64_t grain, Body const& body)
   {
@@ -58,8 +60,16 @@ class ThreadPool {
       body(std::int64_t{0}, count);
       return;
     }
-    std::lock_guard one_loop{loop_mutex_};
+    std::int64_t first = 0;
+    std::unique_lock one_loop{loop_mutex_, std::defer_lock};
+    while (!one_loop.try_lock()) {
+      auto const end = std::min(first + grain, count);
+      body(first, end);
+      if (end == count) { return; }
+      first = end;
+    }
     Loop loop;
+    loop.next = first;
     loop.count = count;
     loop.grain = grain;
     loop.context = &body;

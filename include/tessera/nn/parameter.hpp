@@ -22,16 +22,33 @@ enum class ParameterRole : std::uint8_t {
   buffer,  ///< a running statistic, not trained
 };
 
-/// A parameter: values in one space with a shape. Moves, never copies.
+/// A parameter: values in one space with a shape. Moves, never copies, and is as made by default once moved
+/// from: no values, no extents.
 template <class T, class Space>
 class Parameter {
  public:
   Parameter() = default;
+  /// Uninitialised. @throws invalid_argument  a negative extent, or too many values
   Parameter(std::vector<std::int64_t> shape, Execution<Space> const& exec) : shape_{std::move(shape)}
   {
     std::int64_t size = 1;
-    for (auto const extent : shape_) { size *= extent; }
+    for (auto const extent : shape_) {
+      detail::expects(extent >= 0 && (extent == 0 || size <= INT64_MAX / extent),
+                      "Parameter: values of shape ", detail::list(shape_), " cannot be allocated");
+      size *= extent;
+    }
     values_ = Buffer<T, Space>{size, exec};
+  }
+
+  Parameter(Parameter&& other) noexcept
+      : shape_{std::exchange(other.shape_, {})}, values_{std::move(other.values_)}
+  {}
+  Parameter& operator=(Parameter&& other) noexcept
+  {
+    Parameter moved{std::move(other)};
+    shape_.swap(moved.shape_);
+    values_.swap(moved.values_);
+    return *this;
   }
 
   [[nodiscard]] T* data() noexcept { return values_.data(); }

@@ -36,7 +36,8 @@ void check_inside(CoordinateSet<Dim, Space>& set, SpatialRange<Dim> const& range
 
 }  // namespace detail
 
-/// A value for every cell of a grid, zero where there is no voxel; moves, never copies.
+/// A value for every cell of a grid, zero where there is no voxel; moves, never copies, and has no cells and
+/// no channels once moved from.
 template <int Dim, class Scalar, class Space = Device>
 class DenseTensor {
  public:
@@ -46,6 +47,18 @@ class DenseTensor {
       : shape_{range, channels, layout},
         values_{detail::count_cells(range, channels, "DenseTensor") * channels, exec}
   {}
+
+  DenseTensor(DenseTensor&& other) noexcept
+      : shape_{std::exchange(other.shape_, {{0, IntArray<Dim>(0)}, 0, other.shape_.layout})},
+        values_{std::move(other.values_)}
+  {}
+  DenseTensor& operator=(DenseTensor&& other) noexcept
+  {
+    DenseTensor moved{std::move(other)};
+    std::swap(shape_, moved.shape_);
+    values_.swap(moved.values_);
+    return *this;
+  }
 
   [[nodiscard]] Scalar* data() noexcept { return values_.data(); }
   [[nodiscard]] Scalar const* data() const noexcept { return values_.data(); }

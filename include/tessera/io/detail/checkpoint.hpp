@@ -7,6 +7,7 @@
 #include <tessera/io/raw_tensor.hpp>
 #include <tessera/nn/parameter.hpp>
 
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <type_traits>
@@ -79,6 +80,19 @@ inline void store_float(float value, DType dtype, std::uint8_t* to)
   std::memcpy(to, &bits, sizeof(bits));
 }
 
+/// `value` as a float from which rounding to nearest in a shorter type gives what it gives from `value`:
+/// where it is not exact, the one of the two neighbours whose last bit is 1 (rounding to odd; Boldo and
+/// Melquiond, 2008).
+[[nodiscard]] inline float round_to_odd(double value) noexcept
+{
+  auto const nearest = round_to_float(value);
+  double const back = nearest;
+  if (back == value || value != value) { return nearest; }
+  auto bits = bit_cast<std::uint32_t>(nearest);
+  if (std::abs(back) > std::abs(value)) { --bits; }  // towards zero; from infinity to the largest
+  return bit_cast<float>(bits | 1U);
+}
+
 /// Element `from` of `tensor` as element `to` of `bytes`, which has the type `dtype`.
 inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dtype, std::uint8_t* bytes,
                             std::int64_t to)
@@ -90,6 +104,10 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
   } else if (dtype == DType::float64) {
     double const value = element_to_float(tensor, static_cast<std::size_t>(from));
     std::memcpy(target, &value, sizeof(value));
+  } else if (tensor.dtype == DType::float64 && dtype != DType::float32) {
+    double value = 0;
+    std::memcpy(&value, source, sizeof(value));
+    store_float(round_to_odd(value), dtype, target);  // rounded once
   } else {
     store_float(element_to_float(tensor, static_cast<std::size_t>(from)), dtype, target);
   }
