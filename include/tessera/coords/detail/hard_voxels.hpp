@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/detail/locate_points.hpp>
+#include <tessera/core/matrix.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// What hard voxelization does with points, for kernels.
+struct HardVoxelRule {
+  VoxelRule<3> rule;  // in x, y, z
+  int max_points;
+  int max_voxels;
+  int batch_entry;
+  bool reversed;  // coordinates are (z, y, x)
+
+  /// The cell of p [3] as a number below the grid's volume, or -1 where there is none.
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t cell(float const* p) const
+  {
+    IntArray<3> at;
+    if (!rule.keeps(p) || rule.locate(p, nullptr, at) != PointFate::kept) { return -1; }
+    return (std::int64_t{at[2]} * rule.extent[1] + at[1]) * rule.extent[0] + at[0];
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE Coordinate<3> coordinate(std::int64_t cell) const
+  {
+    auto const x = static_cast<int>(cell % rule.extent[0]);
+    auto const rest = cell / rule.extent[0];
+    auto const y = static_cast<int>(rest % rule.extent[1]);
+    auto const z = static_cast<int>(rest / rule.extent[1]);
+    Coordinate<3> c;
+    c.batch = batch_entry;
+    c.position[0] = reversed ? z : x;
+    c.position[1] = y;
+    c.position[2] = reversed ? x : z;
+    return c;
+  }
+};
+
+/// Where voxels go, `capacity` rows; null for what is not wanted.
+struct VoxelRows {
+  Coordinate<3>* coordinates = nullptr;  // [capacity]
+  std::int32_t* num_points = nullptr;    // [capacity]
+  float* mean = nullptr;                 // [capacity, channels]
+  float* points = nullptr;               // [capacity, max_points, channels]
+  std::int32_t* count = nullptr;         // [1] rows in use
+};
+
+/// Where a cell starts to look for its slot of `mask` + 1: neighbouring cells are consecutive numbers, which
+/// multiplying by 2^64 over the golden ratio spreads evenly (Knuth, The Art of Computer Programming 3, 6.4).
+[[nodiscard]] TESSERA_HOST_DEVICE inline std::int64_t first_slot(std::int64_t cell, std::int64_t mask)
+{
+  return static_cast<std::int64_t>((static_cast<std::uint64_t>(cell) * 0x9e3779b97f4a7c15ULL) >> 32) & mask;
+}
+
+/// Slots for the cells of up to `num_points` points: a power of two, at most half of it used.
+[[nodiscard]] inline std::int64_t num_cell_slots(std::int64_t num_points)
+{
+  std::int64_t slots = 16;
+  while (slots < 2 * num_points) { slots *= 2; }
+  return slots;
+}
+
+/// Element (voxel, channel) of the mean over the points in `list`, which ends at `max_points` or at -1; also
+/// tells how many there are. One order of summing, so both spaces get the same bits.
+[[nodiscard]] TESSERA_HOST_DEVICE inline float mean_of_points(MatrixView<float const> points,
+                                                              std::int32_t const* list, int max_points,
+                                                              std::int64_t channel, std::int32_t& count)
+{
+  float sum = 0;
+  std::int32_t used = 0;
+  for (; used < max_points && list[used] >= 0; ++used) {
+    sum += points.data[list[used] * points.columns + channel];
+  }
+  count = used;
+  return rounded_divide(sum, static_cast<float>(used));
+}
+
+/// Finds the voxels of a cloud, then writes them: Host here, Device in hard_voxels_device.cuh. Two steps, so
+/// that the host may learn the number of voxels between them.
+template <class Space>
+class HardVoxelizer {
+  static_assert(std::is_void_v<Space>,
+                "hard_voxelize: include <tessera/tessera.cuh> and compile with nvcc to run on the device");
+};
+
+/// The definition, point after point.
+template <>
+class HardVoxelizer<Host> {
+ public:
+  HardVoxelizer(MatrixView<float const> points, HardVoxelRule const& rule, Execution<Host> const& exec)
+      : points_{points}, rule_{rule}
+  {
+    std::vector<std::int64_t> cells(static_cast<std::size_t>(points.rows));
+    exec.parallel_for(points.rows, 4096, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i) {
+        cells[static_cast<std::size_t>(i)] = rule.cell(points.data + i * points.columns);
+      }
+    });
+    auto const mask = num_cell_slots(points.rows) - 1;
+    std::vector<std::int64_t> cell_of(static_cast<std::size_t>(mask + 1), -1);
+    std::vector<std::int32_t> voxel_of(static_cast<std::size_t>(mask + 1), -1);
+    for (std::int64_t i = 0; i < points.rows; ++i) {
+      auto const cell = cells[static_cast<std::size_t>(i)];
+      if (cell < 0) { continue; }
+      auto at = first_slot(cell, mask);
+      while (cell_of[static_cast<std::size_t>(at)] != cell && cell_of[static_cast<std::size_t>(at)] >= 0) {
+        at = (at + 1) & mask;
+      }
+      auto const slot = static_cast<std::size_t>(at);
+      if (cell_of[slot] < 0) {
+        if (num_voxels() >= rule.max_voxels) { continue; }
+        cell_of[slot] = cell;
+        voxel_of[slot] = static_cast<std::int32_t>(num_voxels());
+        voxels_.push_back(cell);
+        used_.push_back(0);
+        lists_.resize(lists_.size() + static_cast<std::size_t>(rule.max_points), -1);
+      }
+      auto const voxel = voxel_of[slot];
+      auto& used = used_[static_cast<std::size_t>(voxel)];
+      if (used < rule.max_points) { list(voxel)[used++] = static_cast<std::int32_t>(i); }
+    }
+  }
+
+  [[nodiscard]] std::int64_t num_voxels() const { return static_cast<std::int64_t>(voxels_.size()); }
+  [[nodiscard]] std::int64_t download_num_voxels(Execution<Host> const&) const { return num_voxels(); }
+
+  void write(VoxelRows const& to, Execution<Host> const& exec)
+  {
+    if (to.count != nullptr) { *to.count = static_cast<std::int32_t>(num_voxels()); }
+    exec.parallel_for(num_voxels(), 1024, [&](std::int64_t begin, std::int64_t end) {
+      for (auto voxel = begin; voxel < end; ++voxel) { write(to, voxel); }
+    });
+  }
+
+ private:
+  [[nodiscard]] std::int32_t* list(std::int64_t voxel) { return lists_.data() + voxel * rule_.max_points; }
+
+  void write(VoxelRows const& to, std::int64_t voxel)
+  {
+    auto const v = static_cast<std::size_t>(voxel);
+    auto const columns = points_.columns;
+    if (to.coordinates != nullptr) { to.coordinates[voxel] = rule_.coordinate(voxels_[v]); }
+    if (to.num_points != nullptr) { to.num_points[voxel] = used_[v]; }
+    for (std::int64_t c = 0; c < columns && to.mean != nullptr; ++c) {
+      std::int32_t count = 0;
+      to.mean[voxel * columns + c] = mean_of_points(points_, list(voxel), rule_.max_points, c, count);
+    }
+    for (int k = 0; k < rule_.max_points && to.points != nullptr; ++k) {
+      auto* const row = to.points + (voxel * rule_.max_points + k) * columns;
+      auto const point = list(voxel)[k];
+      for (std::int64_t c = 0; c < columns; ++c) {
+        row[c] = point < 0 ? 0 : points_.data[point * columns + c];
+      }
+    }
+  }
+
+  MatrixView<float const> points_;
+  HardVoxelRule rule_;
+  std::vector<std::int64_t> voxels_;  // cell of each
+  std::vector<std::int32_t> used_;    // points of each
+  std::vector<std::int32_t> lists_;   // [num_voxels, max_points] the points of each, -1 after the last
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

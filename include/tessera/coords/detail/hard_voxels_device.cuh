@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/detail/hard_voxels.hpp>
+#include <tessera/core/launch.cuh>
+
+#include <cub/block/block_reduce.cuh>
+#include <cub/block/block_scan.cuh>
+
+#include <numeric>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Cells of a cloud in open addressing, and the first points of each, ascending. All bytes 0xff: empty.
+template <class Key>
+struct CellTable {
+  static constexpr auto empty = static_cast<Key>(~Key{0});
+  static constexpr std::uint32_t no_point = ~0U;
+
+  Key* keys;             // [mask + 1]
+  std::uint32_t* lists;  // [mask + 1, max_points]
+  std::int64_t mask;
+  int max_points;
+
+  /// The slot of `key`, which is entered if it is new.
+  [[nodiscard]] __device__ std::int64_t claim(Key key) const
+  {
+    for (auto slot = first_slot(static_cast<std::int64_t>(key), mask);; slot = (slot + 1) & mask) {
+      Key seen = *static_cast<Key volatile*>(keys + slot);
+      if (seen == empty) { seen = atomic_compare_exchange(keys + slot, Key{empty}, key); }
+      if (seen == empty || seen == key) { return slot; }
+    }
+  }
+
+  /// Enters `point` among the first points of `slot`, of which `known` are entered by others and come before
+  /// it.
+  ///
+  /// Each place keeps the smallest of what reaches it and hands the other on, so place k ends with the k-th
+  /// smallest whatever the order of arrival. Places only ever fall, hence a place that holds less than
+  /// `point` means that it belongs further back, and none but the last few need an atomic operation.
+  __device__ void enter(std::int64_t slot, std::uint32_t point, int known) const
+  {
+    auto* const list = lists + slot * max_points;
+    int begin = known;
+    for (int end = max_points; begin < end;) {
+      int const middle = begin + (end - begin) / 2;
+      if (*static_cast<std::uint32_t volatile*>(list + middle) < point) {
+        begin = middle + 1;
+      } else {
+        end = middle;
+      }
+    }
+    for (; begin < max_points && point != no_point; ++begin) {
+      auto const there = atomicMin(list + begin, point);
+      point = there > point ? there : point;
+    }
+  }
+
+  /// Whether `point` opened the voxel at `slot`.
+  [[nodiscard]] __device__ bool is_first(std::int64_t slot, std::int64_t point) const
+  {
+    return slot >= 0 && lists[slot * max_points] == static_cast<std::uint32_t>(point);
+  }
+};
+
+constexpr int voxel_block = 512;  // points of a block of the kernels below
+
+/// slot_of[i] = where the cell of point i is, -1 without one; fills the table. Points of one cell in a warp
+/// look for it once.
+template <class Key>
+__global__ void __launch_bounds__(voxel_block)
+    enter_points_kernel(MatrixView<float const> points, HardVoxelRule rule, CellTable<Key> table,
+                        std::int32_t* slot_of)
+{
+  auto const i = thread_index();
+  auto const cell = i < points.rows ? rule.cell(points.data + i * points.columns) : std::int64_t{-1};
+  auto const key = static_cast<Key>(cell);  // -1 is `empty`
+  unsigned const lane = threadIdx.x % 32;
+  unsigned const same = __match_any_sync(~0U, key);
+  int const leader = __ffs(static_cast<int>(same)) - 1;
+  int slot = -1;
+  if (cell >= 0 && static_cast<int>(lane) == leader) { slot = static_cast<int>(table.claim(key)); }
+  slot = __shfl_sync(~0U, slot, leader);
+  if (cell >= 0) { table.enter(slot, static_cast<std::uint32_t>(i), __popc(same & ((1U << lane) - 1U))); }
+  if (i < points.rows) { slot_of[i] = slot; }
+}
+
+/// num_first[block] = how many of the block's points opened a voxel.
+template <class Key>
+__global__ void __launch_bounds__(voxel_block)
+    count_voxels_kernel(std::int64_t num_points, CellTable<Key> table, std::int32_t const* slot_of,
+                        std::int32_t* num_first)
+{
+  auto const i = thread_index();
+  int const count = __syncthreads_count(i < num_points && table.is_first(slot_of[i], i) ? 1 : 0);
+  if (threadIdx.x == 0) { num_first[blockIdx.x] = count; }
+}
+
+/// Writes the voxels that the block's points opened: their numbers follow those of the blocks before.
+template <class Key>
+__global__ void __launch_bounds__(voxel_block)
+    write_voxels_kernel(MatrixView<float const> points, HardVoxelRule rule, CellTable<Key> table,
+                        std::int32_t const* slot_of, std::int32_t const* num_first, VoxelRows to)
+{
+  using Reduce = cub::BlockReduce<int, voxel_block>;
+  using Scan = cub::BlockScan<int, voxel_block>;
+  __shared__ union {
+    typename Reduce::TempStorage reduce;
+    typename Scan::TempStorage scan;
+  } scratch;
+  __shared__ int slots[voxel_block];
+  __shared__ int first_voxel;
+
+  int before = 0;
+  for (auto b = threadIdx.x; b < blockIdx.x; b += voxel_block) { before += num_first[b]; }
+  before = Reduce(scratch.reduce).Sum(before);
+  if (threadIdx.x == 0) { first_voxel = before; }
+  __syncthreads();
+  auto const i = thread_index();
+  int const slot = i < points.rows ? slot_of[i] : -1;
+  bool const opens = table.is_first(slot, i);
+  int place = 0;
+  int opened = 0;
+  Scan(scratch.scan).ExclusiveSum(opens ? 1 : 0, place, opened);
+  int const base = first_voxel;
+  int const room = rule.max_voxels > base ? rule.max_voxels - base : 0;
+  int const num_voxels = opened < room ? opened : room;
+  if (opens && place < num_voxels) {
+    slots[place] = slot;
+    if (to.coordinates != nullptr) {
+      to.coordinates[base + place] = rule.coordinate(static_cast<std::int64_t>(table.keys[slot]));
+    }
+  }
+  if (to.count != nullptr && threadIdx.x == 0 && blockIdx.x == gridDim.x - 1) {
+    *to.count = base < rule.max_voxels ? base + num_voxels : rule.max_voxels;
+  }
+  __syncthreads();
+
+  auto const* const lists = reinterpret_cast<std::int32_t const*>(table.lists);
+  auto const channels = static_cast<int>(points.columns);
+  int const per_voxel = rule.max_points * channels;
+  if (to.mean != nullptr || to.num_points != nullptr) {
+    for (int e = static_cast<int>(threadIdx.x); e < num_voxels * channels; e += voxel_block) {
+      int const voxel = e / channels;
+      int const channel = e - voxel * channels;
+      auto const* const list = lists + std::int64_t{slots[voxel]} * rule.max_points;
+      std::int32_t count = 0;
+      float const mean = mean_of_points(points, list, rule.max_points, channel, count);
+      if (to.mean != nullptr) { to.mean[std::int64_t{base} * channels + e] = mean; }
+      if (to.num_points != nullptr && channel == 0) { to.num_points[base + voxel] = count; }
+    }
+  }
+  for (int e = static_cast<int>(threadIdx.x); e < num_voxels * per_voxel && to.points != nullptr;
+       e += voxel_block) {
+    int const voxel = e / per_voxel;
+    int const rest = e - voxel * per_voxel;
+    int const k = rest / channels;
+    auto const point = lists[std::int64_t{slots[voxel]} * rule.max_points + k];
+    to.points[std::int64_t{base} * per_voxel + e] =
+        point < 0 ? 0.0F : points.data[point * points.columns + rest - k * channels];
+  }
+}
+
+/// One fill and three kernels: enter the points, count the voxels of each block, write them.
+template <>
+class HardVoxelizer<Device> {
+ public:
+  HardVoxelizer(MatrixView<float const> points, HardVoxelRule const& rule, Execution<Device> const& exec)
+      : points_{points},
+        rule_{rule},
+        num_slots_{num_cell_slots(points.rows)},
+        num_blocks_{std::max<std::int64_t>(1, (points.rows + voxel_block - 1) / voxel_block)},
+        wide_{std::int64_t{rule.rule.extent[0]} * rule.rule.extent[1] * rule.rule.extent[2] >
+              UINT32_MAX - 1LL},
+        slot_of_{points.rows, exec},
+        num_first_{num_blocks_, exec},
+        table_{num_slots_ * (rule.max_points + (wide_ ? 2 : 1)), exec}
+  {
+    fill_bytes(table_, 0xff, exec);
+    wide_ ? find<unsigned long long>(exec) : find<unsigned>(exec);
+  }
+
+  /// Waits.
+  [[nodiscard]] std::int64_t download_num_voxels(Execution<Device> const& exec) const
+  {
+    auto const counts = download(num_first_, exec);
+    return std::min<std::int64_t>(rule_.max_voxels,
+                                  std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
+  }
+
+  void write(VoxelRows const& to, Execution<Device> const& exec)
+  {
+    wide_ ? write<unsigned long long>(to, exec) : write<unsigned>(to, exec);
+  }
+
+ private:
+  template <class Key>
+  [[nodiscard]] CellTable<Key> table()
+  {
+    auto* const keys = reinterpret_cast<Key*>(table_.data());
+    return {keys, reinterpret_cast<std::uint32_t*>(keys + num_slots_), num_slots_ - 1, rule_.max_points};
+  }
+  template <class Key>
+  void find(Execution<Device> const& exec)
+  {
+    auto const grid = dim3(static_cast<unsigned>(num_blocks_));
+    launch(enter_points_kernel<Key>, grid, voxel_block, 0, exec, points_, rule_, table<Key>(),
+           slot_of_.data());
+    launch(count_voxels_kernel<Key>, grid, voxel_block, 0, exec, points_.rows, table<Key>(),
+           static_cast<std::int32_t const*>(slot_of_.data()), num_first_.data());
+  }
+  template <class Key>
+  void write(VoxelRows const& to, Execution<Device> const& exec)
+  {
+    launch(write_voxels_kernel<Key>, dim3(static_cast<unsigned>(num_blocks_)), voxel_block, 0, exec, points_,
+           rule_, table<Key>(), static_cast<std::int32_t const*>(slot_of_.data()),
+           static_cast<std::int32_t const*>(num_first_.data()), to);
+  }
+
+  MatrixView<float const> points_;
+  HardVoxelRule rule_;
+  std::int64_t num_slots_;
+  std::int64_t num_blocks_;
+  bool wide_;                               // cells need 64 bits
+  Buffer<std::int32_t, Device> slot_of_;    // [num_points]
+  Buffer<std::int32_t, Device> num_first_;  // [num_blocks]
+  Buffer<std::uint32_t, Device> table_;     // keys, then lists
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
