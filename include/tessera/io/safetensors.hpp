@@ -115,6 +115,52 @@ class Safetensors {
 /// A tensor to be written, under a name.
 using NamedTensor = std::pair<std::string, RawTensor>;
 
+namespace detail {
+
+/// What a safetensors file consists of: the header's text, and the order of the tensors' data.
+struct SafetensorsPlan {
+  std::string header;
+  std::vector<std::size_t> order;
+  std::size_t data_bytes = 0;
+};
+
+[[nodiscard]] inline SafetensorsPlan plan_safetensors(std::vector<NamedTensor> const& tensors,
+                                                      std::map<std::string, std::string> const& metadata,
+                                                      FileContext const& file)
+{
+  SafetensorsPlan plan;
+  plan.order.resize(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) { plan.order[i] = i; }
+  std::stable_sort(plan.order.begin(), plan.order.end(), [&](std::size_t a, std::size_t b) {
+    return size_of(tensors[a].second.dtype) > size_of(tensors[b].second.dtype);
+  });
+  std::vector<std::size_t> begin(tensors.size());
+  for (auto const i : plan.order) {
+    auto const& [name, tensor] = tensors[i];
+    std::size_t bytes = 0;
+    bool const fits = count_bytes(tensor.shape, size_of(tensor.dtype), bytes);
+    file.expects(fits && bytes == tensor.num_bytes && (bytes == 0 || tensor.bytes != nullptr), "tensor ",
+                 in_quotes(name), " of shape ", list(tensor.shape), " and type ", name_of(tensor.dtype),
+                 " comes with ", tensor.num_bytes, " bytes");
+    begin[i] = plan.data_bytes;
+    plan.data_bytes += bytes;
+  }
+  plan.header = safetensors_header(tensors, begin, metadata, file);
+  return plan;
+}
+
+/// Writes the parts of the file to `to(address, size)`, one after the other.
+template <class Write>
+void write_safetensors(SafetensorsPlan const& plan, std::vector<NamedTensor> const& tensors, Write const& to)
+{
+  auto const length = static_cast<std::uint64_t>(plan.header.size());
+  to(&length, sizeof(length));
+  to(plan.header.data(), plan.header.size());
+  for (auto const i : plan.order) { to(tensors[i].second.bytes, tensors[i].second.num_bytes); }
+}
+
+}  // namespace detail
+
 /// Writes `tensors` and `metadata` to the file `path`, which takes its name only when it is complete.
 ///
 /// The header lists the tensors in the order given. Their data are ordered by element size, largest
@@ -125,31 +171,26 @@ inline void write_safetensors(std::string const& path, std::vector<NamedTensor> 
                               std::map<std::string, std::string> const& metadata = {})
 {
   detail::FileContext const file{"write_safetensors", path};
-  std::vector<std::size_t> order(tensors.size());
-  for (std::size_t i = 0; i < order.size(); ++i) { order[i] = i; }
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return size_of(tensors[a].second.dtype) > size_of(tensors[b].second.dtype);
-  });
-  std::vector<std::size_t> begin(tensors.size());
-  std::size_t end = 0;
-  for (auto const i : order) {
-    auto const& [name, tensor] = tensors[i];
-    std::size_t bytes = 0;
-    bool const fits = detail::count_bytes(tensor.shape, size_of(tensor.dtype), bytes);
-    file.expects(fits && bytes == tensor.num_bytes && (bytes == 0 || tensor.bytes != nullptr), "tensor ",
-                 detail::in_quotes(name), " of shape ", detail::list(tensor.shape), " and type ",
-                 name_of(tensor.dtype), " comes with ", tensor.num_bytes, " bytes");
-    begin[i] = end;
-    end += bytes;
-  }
-  std::string const header = detail::safetensors_header(tensors, begin, metadata, file);
-
+  auto const plan = detail::plan_safetensors(tensors, metadata, file);
   detail::AtomicFile to{file};
-  auto const length = static_cast<std::uint64_t>(header.size());
-  to.write(&length, sizeof(length));
-  to.write(header);
-  for (auto const i : order) { to.write(tensors[i].second.bytes, tensors[i].second.num_bytes); }
+  detail::write_safetensors(plan, tensors, [&](void const* from, std::size_t size) { to.write(from, size); });
   to.commit();
+}
+
+/// The same as the bytes of a file in memory: `Safetensors{safetensors_bytes(tensors), name}` reads them.
+/// @throws invalid_argument  as write_safetensors()
+[[nodiscard]] inline std::vector<std::uint8_t> safetensors_bytes(
+    std::vector<NamedTensor> const& tensors, std::map<std::string, std::string> const& metadata = {})
+{
+  auto const plan =
+      detail::plan_safetensors(tensors, metadata, detail::FileContext{"safetensors_bytes", "(memory)"});
+  std::vector<std::uint8_t> bytes;
+  bytes.reserve(8 + plan.header.size() + plan.data_bytes);
+  detail::write_safetensors(plan, tensors, [&](void const* from, std::size_t size) {
+    auto const* const first = static_cast<std::uint8_t const*>(from);
+    if (size != 0) { bytes.insert(bytes.end(), first, first + size); }
+  });
+  return bytes;
 }
 
 }  // namespace v0

@@ -4,7 +4,9 @@
 
 #include <tessera/nn/parameter.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -22,6 +24,53 @@ struct KernelPlacement {
 
 // A layout is an empty type with `static KernelPlacement place(ParameterView const&)`, called for parameters
 // of role kernel; all others are alike everywhere.
+
+}  // namespace io
+
+namespace detail {
+
+/// Number of offsets of a kernel [volume, in, out] or [in, out].
+[[nodiscard]] inline std::int64_t volume_of(nn::ParameterView const& kernel) noexcept
+{
+  return kernel.shape.size() == 2 ? 1 : kernel.shape.front();
+}
+
+/// The number of offset `k`, which counts row-major, where the first axis runs fastest.
+[[nodiscard]] inline std::int64_t first_axis_fastest(std::int64_t k, std::vector<int> const& kernel_size)
+{
+  // the digits of k, last axis first, are those of the number, first axis last
+  std::int64_t step = 1;
+  for (auto const size : kernel_size) { step *= size; }
+  std::int64_t number = 0;
+  for (auto axis = kernel_size.size(); axis-- > 0;) {
+    step /= kernel_size[axis];
+    number += k % kernel_size[axis] * step;
+    k /= kernel_size[axis];
+  }
+  return number;
+}
+
+/// Where spconv holds a kernel: `shape` is the tensor's, element (k, in, out) lies at
+/// `k * offset_step + in * in_step + out * out_step`.
+[[nodiscard]] inline io::KernelPlacement place_strided(nn::ParameterView const& kernel,
+                                                       std::vector<std::int64_t> shape,
+                                                       std::int64_t offset_step, std::int64_t in_step,
+                                                       std::int64_t out_step)
+{
+  io::KernelPlacement result{std::move(shape), {}, in_step, out_step};
+  auto const volume = volume_of(kernel);
+  for (std::int64_t k = 0; k < volume; ++k) { result.first.push_back(k * offset_step); }
+  // spconv 2 multiplies by the memory as [in, out] where size and stride are 1, whatever the shape says.
+  if (kernel.shape.size() == 2) {
+    result.in_step = kernel.shape.back();
+    result.out_step = 1;
+  }
+  return result;
+}
+
+}  // namespace detail
+
+namespace io {
 
 /// Tessera's own: [volume, in, out], offsets row-major (the last axis fastest); [in, out] for a kernel of one
 /// voxel and stride 1.
@@ -45,25 +94,92 @@ struct TorchSparse {
   [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
   {
     auto result = Tessera::place(kernel);
-    auto const volume = static_cast<std::int64_t>(result.first.size());
+    auto const volume = detail::volume_of(kernel);
     if (volume % 2 == 0) { return result; }
     auto const matrix = kernel.size / volume;
     for (std::int64_t k = 0; k < volume; ++k) {
-      // the digits of k, last axis first, are those of the file's number, first axis last
-      std::int64_t rest = k;
-      std::int64_t step = volume;
-      std::int64_t number = 0;
-      for (auto axis = kernel.kernel_size.size(); axis-- > 0;) {
-        auto const size = kernel.kernel_size[axis];
-        step /= size;
-        number += rest % size * step;
-        rest /= size;
-      }
-      result.first[static_cast<std::size_t>(k)] = number * matrix;
+      result.first[static_cast<std::size_t>(k)] = detail::first_axis_fastest(k, kernel.kernel_size) * matrix;
     }
     return result;
   }
 };
+
+/// MinkowskiEngine's: as Tessera's, but the first axis runs fastest in every kernel.
+/// Source: MinkowskiEngine 0.5, kernel_region_iterator of src/kernel_region.hpp.
+struct Minkowski {
+  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  {
+    auto result = Tessera::place(kernel);
+    auto const volume = detail::volume_of(kernel);
+    auto const matrix = kernel.size / volume;
+    for (std::int64_t k = 0; k < volume; ++k) {
+      result.first[static_cast<std::size_t>(k)] = detail::first_axis_fastest(k, kernel.kernel_size) * matrix;
+    }
+    return result;
+  }
+};
+
+/// spconv's since 2.2: [out, kernel size..., in], offsets row-major. A kernel of one voxel and stride 1 lies
+/// in memory as [in, out] all the same, because spconv multiplies by it so. Source: spconv 2.3,
+/// pytorch/conv.py.
+struct Krsc {
+  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  {
+    auto const in = kernel.shape[kernel.shape.size() - 2];
+    std::vector<std::int64_t> shape{kernel.shape.back()};
+    shape.insert(shape.end(), kernel.kernel_size.begin(), kernel.kernel_size.end());
+    shape.push_back(in);
+    return detail::place_strided(kernel, std::move(shape), in, 1, in * detail::volume_of(kernel));
+  }
+};
+
+/// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets
+/// row-major; a kernel of one voxel as in Krsc.
+struct Rskc {
+  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  {
+    auto const in = kernel.shape[kernel.shape.size() - 2];
+    auto const out = kernel.shape.back();
+    std::vector<std::int64_t> shape(kernel.kernel_size.begin(), kernel.kernel_size.end());
+    shape.insert(shape.end(), {out, in});
+    return detail::place_strided(kernel, std::move(shape), in * out, 1, in);
+  }
+};
+
+/// spconv 1's, also of mmcv.ops and BEVFusion's own copy: [kernel size..., in, out], offsets row-major.
+struct Rsck {
+  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  {
+    auto const in = kernel.shape[kernel.shape.size() - 2];
+    auto const out = kernel.shape.back();
+    std::vector<std::int64_t> shape(kernel.kernel_size.begin(), kernel.kernel_size.end());
+    shape.insert(shape.end(), {in, out});
+    return detail::place_strided(kernel, std::move(shape), in * out, out, 1);
+  }
+};
+
+/// A layout chosen at run time; `tessera` stands for io::Tessera, and so on.
+enum class WeightLayout : std::uint8_t { tessera, torchsparse, minkowski, krsc, rskc, rsck };
+
+[[nodiscard]] constexpr char const* name_of(WeightLayout layout) noexcept
+{
+  constexpr char const* names[] = {"tessera", "torchsparse", "minkowski", "krsc", "rskc", "rsck"};
+  return names[static_cast<std::size_t>(layout)];
+}
+
+/// Calls `body` with the layout's type, e.g. `body(Krsc{})`, and returns what it returns.
+template <class Body>
+auto with_layout(WeightLayout layout, Body const& body)
+{
+  switch (layout) {
+    case WeightLayout::torchsparse: return body(TorchSparse{});
+    case WeightLayout::minkowski: return body(Minkowski{});
+    case WeightLayout::krsc: return body(Krsc{});
+    case WeightLayout::rskc: return body(Rskc{});
+    case WeightLayout::rsck: return body(Rsck{});
+    default: return body(Tessera{});
+  }
+}
 
 }  // namespace io
 }  // namespace v0

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/io/convert_options.hpp>
+#include <tessera/io/converted_checkpoint.hpp>
+#include <tessera/io/detail/checkpoint_converter.hpp>
+#include <tessera/io/safetensors.hpp>
+#include <tessera/io/state_dict.hpp>
+#include <tessera/io/torch_checkpoint.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace io {
+
+/// Brings a state_dict of spconv, TorchSparse or MinkowskiEngine into Tessera's layout.
+///
+/// Kernels of sparse convolutions become [volume, in, out] with offsets row-major, or [in, out] where they
+/// are of one voxel; everything else is copied. Which tensors are kernels, and in which layout, is told from
+/// names, shapes, the channels of biases and norms, and module versions; the report says what was decided and
+/// why.
+/// @param name  of the file, for error sentences
+/// @throws invalid_argument  a kernel fits no layout or several; no tensor has the prefix; a name appears
+/// twice Cost: one pass over the tensors, and a copy of them.
+[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
+                                                            ConvertOptions const& options = {})
+{
+  detail::FileContext const file{"convert_checkpoint", name};
+  return detail::CheckpointConverter{std::move(state), options, file}.convert();
+}
+
+/// The same of the state_dict in a PyTorch checkpoint: see find_state_dict().
+[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(TorchCheckpoint const& checkpoint,
+                                                            ConvertOptions const& options = {})
+{
+  return convert_checkpoint(find_state_dict(checkpoint, options.dict_key), checkpoint.path(), options);
+}
+
+/// The same of a safetensors file.
+[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(Safetensors const& file,
+                                                            ConvertOptions const& options = {})
+{
+  auto const own = file.metadata().find("tessera.layout");
+  if (own == file.metadata().end() || own->second != "tessera" || options.weight_layout) {
+    return convert_checkpoint(find_state_dict(file), file.path(), options);
+  }
+  return convert_checkpoint(find_state_dict(file), file.path(),
+                            ConvertOptions(options).layout(WeightLayout::tessera));
+}
+
+/// The same of the file `path`: a PyTorch checkpoint, or safetensors if its name ends so.
+/// @throws invalid_argument  also: the file cannot be read
+[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(std::string const& path,
+                                                            ConvertOptions const& options = {})
+{
+  if (detail::ends_with(path, ".safetensors")) { return convert_checkpoint(Safetensors{path}, options); }
+  return convert_checkpoint(read_torch_checkpoint(path), options);
+}
+
+/// Writes a converted checkpoint to the safetensors file `path`.
+/// @throws invalid_argument  the file cannot be written
+inline void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path)
+{
+  std::vector<NamedTensor> tensors;
+  for (auto const& name : checkpoint.tensors.names()) {
+    tensors.emplace_back(name, checkpoint.tensors.tensor(name));
+  }
+  write_safetensors(path, tensors, checkpoint.tensors.metadata());
+}
+
+}  // namespace io
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/io/weight_layout.hpp>
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace io {
+
+/// Options of convert_checkpoint(): `ConvertOptions().prefix("backbone.").spconv_major(1)`. Names are those
+/// in the file, without a `module.` before all of them.
+struct ConvertOptions {
+  /// The member of the file that is the state_dict; by default it is searched for.
+  ConvertOptions& key(std::string value) { return dict_key = std::move(value), *this; }
+  /// Only tensors whose names begin so are converted, and lose it; by default the first known prefix that the
+  /// file has (known_prefixes()), or none. An empty text takes everything.
+  ConvertOptions& prefix(std::string value) { return name_prefix = std::move(value), *this; }
+  /// The layout of all kernels of sparse convolutions; by default it is told from shapes and names.
+  ConvertOptions& layout(WeightLayout value) { return weight_layout = value, *this; }
+  /// 1 or 2: the spconv that the weights were trained with. It tells layouts apart where shapes do not, and
+  /// how kernels of one voxel are meant: 2 multiplies by their memory as [in, out], 1 by what the shape says.
+  ConvertOptions& spconv_major(int value) { return major_version = value, *this; }
+  /// Convolutions of one voxel whose stride is not 1: their weights are as their shapes say under any
+  /// version.
+  ConvertOptions& strided_pointwise(std::set<std::string> kernels)
+  {
+    return strided_kernels = std::move(kernels), *this;
+  }
+  /// The kernel size of a TorchSparse or MinkowskiEngine kernel that its volume does not tell, e.g. {3, 5,
+  /// 1}.
+  ConvertOptions& kernel_size(std::string const& kernel, std::vector<int> size)
+  {
+    return kernel_sizes[kernel] = std::move(size), *this;
+  }
+  /// Reverses the axes of every kernel: a network over (z, y, x) becomes one over (x, y, z) and back.
+  ConvertOptions& swap_axes(bool value = true) { return is_swapping_axes = value, *this; }
+  /// Multiplies the batch norm behind each sparse convolution into its weight and bias, and drops the norm.
+  /// `epsilon` is the norm's, which no file has: mmdetection3d's encoders use 1e-3, PyTorch's default is
+  /// 1e-5.
+  ConvertOptions& fold_batch_norm(double epsilon) { return is_folding = true, norm_epsilon = epsilon, *this; }
+  /// Renames converted kernels: their last part becomes this, e.g. "kernel" for networks of nn::Conv.
+  ConvertOptions& kernel_name(std::string value) { return name_of_kernel = std::move(value), *this; }
+
+  std::string dict_key;
+  std::optional<std::string> name_prefix;
+  std::optional<WeightLayout> weight_layout;
+  int major_version = 0;
+  std::set<std::string> strided_kernels;
+  std::map<std::string, std::vector<int>> kernel_sizes;
+  bool is_swapping_axes = false;
+  bool is_folding = false;
+  double norm_epsilon = 0.0;
+  std::string name_of_kernel;
+};
+
+/// Prefixes of sparse encoders in checkpoints of detectors, in the order they are looked for:
+/// mmdetection3d's, BEVFusion's, OpenPCDet's, and the `backbone.` of det3d and of mmdetection3d's segmentors.
+/// Source: the model classes of these projects.
+[[nodiscard]] inline std::vector<std::string> known_prefixes()
+{
+  return {"pts_middle_encoder.", "middle_encoder.", "encoders.lidar.backbone.", "backbone_3d.", "backbone."};
+}
+
+}  // namespace io
+}  // namespace v0
+}  // namespace tessera

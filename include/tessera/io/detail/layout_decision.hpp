@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/io/convert_options.hpp>
+#include <tessera/io/detail/layout_detection.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// What one tensor is, and why.
+struct LayoutDecision {
+  bool is_kernel = false;  ///< of a sparse convolution; anything else is copied
+  WeightReading reading;
+  std::string reason;
+};
+
+/// Decides for every tensor whether it is the kernel of a sparse convolution, and in which layout.
+///
+/// First each tensor on its own: kernel sizes that no network has, the number of channels that the bias or
+/// the norm behind has, the module's version and the options leave some readings. Where several are left, the
+/// tensors of which one was left decide.
+class LayoutDecider {
+ public:
+  LayoutDecider(io::StateDict const& state, io::ConvertOptions const& options, FileContext const& file)
+      : state_{state}, options_{options}, file_{file}, table_{state.tensors}
+  {}
+
+  [[nodiscard]] std::vector<LayoutDecision> decide()
+  {
+    find_offset_order();
+    std::vector<LayoutDecision> decisions;
+    std::vector<std::size_t> open;
+    std::vector<std::vector<WeightReading>> readings;
+    std::map<WeightLayout, int> votes;
+    for (std::size_t i = 0; i < state_.tensors.size(); ++i) {
+      LayoutDecision decision;
+      readings.push_back(readings_of(i, decision.reason));
+      auto const& left = readings.back();
+      if (left.size() == 1) {
+        choose(decision, left[0]);
+        if (left[0].volume() > 1) { ++votes[left[0].layout]; }
+      } else if (left.size() > 1) {
+        open.push_back(i);
+      }
+      decisions.push_back(std::move(decision));
+    }
+    std::vector<std::size_t> unknown;
+    for (auto const i : open) {
+      auto const& left = readings[i];
+      auto const count = [&](WeightReading const& reading) { return votes[reading.layout]; };
+      auto const best = std::max_element(left.begin(), left.end(),
+                                         [&](auto const& a, auto const& b) { return count(a) < count(b); });
+      auto const most = count(*best);
+      auto const equals =
+          std::count_if(left.begin(), left.end(), [&](auto const& r) { return count(r) == most; });
+      if (most == 0 || equals > 1) {
+        unknown.push_back(i);
+        continue;
+      }
+      choose(decisions[i], *best);
+      decisions[i].reason =
+          concat("as ", most, most == 1 ? " other kernel" : " other kernels", " of the file");
+    }
+    if (!unknown.empty()) { fail_unknown(unknown, readings[unknown.front()]); }
+    return decisions;
+  }
+
+ private:
+  static void choose(LayoutDecision& decision, WeightReading const& reading)
+  {
+    decision.is_kernel = !reading.dense;
+    decision.reading = reading;
+  }
+
+  [[noreturn]] void fail_unknown(std::vector<std::size_t> const& unknown,
+                                 std::vector<WeightReading> const& readings) const
+  {
+    auto const& [name, tensor] = state_.tensors[unknown.front()];
+    std::string layouts;
+    for (auto const& reading : readings) {
+      layouts += (layouts.empty() ? "" : " or ") + std::string{name_of(reading.layout)};
+    }
+    file_.fail("the layout of ", unknown.size(), unknown.size() == 1 ? " kernel" : " kernels",
+               " cannot be told from the shapes, e.g. ", in_quotes(name), " of shape ", list(tensor.shape),
+               " may be ", layouts, "; give the layout or spconv's major version");
+  }
+
+  /// TorchSparse or MinkowskiEngine, which call their kernels alike.
+  void find_offset_order()
+  {
+    offset_order_ = WeightLayout::torchsparse;
+    offset_reason_ = "named kernel, and nothing of MinkowskiEngine's";
+    for (auto const& [name, tensor] : state_.tensors) {
+      if (ends_with(name, ".bn.running_mean")) {
+        offset_order_ = WeightLayout::minkowski;
+        offset_reason_ = concat("named kernel, and ", name, " is a norm as MinkowskiEngine's");
+        break;
+      }
+      auto const [parent, last] = split_name(name);
+      if (last == "bias" && tensor.shape.size() == 2 && tensor.shape[0] == 1 &&
+          table_.find(parent + "kernel") != nullptr) {
+        offset_order_ = WeightLayout::minkowski;
+        offset_reason_ =
+            concat("named kernel, and ", name, " of shape ", list(tensor.shape), " is as MinkowskiEngine's");
+        break;
+      }
+    }
+    auto const forced = options_.weight_layout;
+    if (forced == WeightLayout::torchsparse || forced == WeightLayout::minkowski ||
+        forced == WeightLayout::tessera) {
+      offset_order_ = *forced;
+      offset_reason_ = "as asked for";
+    }
+  }
+
+  /// The readings of tensor `i` that are left; none if it is no kernel. `reason` says why.
+  [[nodiscard]] std::vector<WeightReading> readings_of(std::size_t i, std::string& reason) const
+  {
+    auto const& [name, tensor] = state_.tensors[i];
+    auto const last = split_name(name).second;
+    auto const rank = tensor.shape.size();
+    reason = "copied";
+    bool const real = tensor.dtype == DType::float64 || tensor.dtype == DType::float32 ||
+                      tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16;
+    if (!real || tensor.num_bytes == 0) { return {}; }
+    bool const own = offset_order_ == WeightLayout::tessera && rank == 3 && last == "weight";
+    if ((last == "kernel" && (rank == 2 || rank == 3)) || own) {
+      reason = offset_reason_;
+      return {volume_reading(name, tensor)};
+    }
+    if (last != "weight" || rank < 3 || rank > 6 || options_.weight_layout == WeightLayout::tessera) {
+      return {};
+    }
+    return spconv_readings(name, module_of(name), tensor, reason);
+  }
+
+  /// A kernel [volume, in, out] or [in, out].
+  [[nodiscard]] WeightReading volume_reading(std::string const& name, RawTensor const& tensor) const
+  {
+    auto const rank = tensor.shape.size();
+    auto const volume = rank == 2 ? 1 : tensor.shape[0];
+    WeightReading reading{false, offset_order_, {}, tensor.shape[rank - 2], tensor.shape[rank - 1]};
+    auto const told = options_.kernel_sizes.find(name);
+    reading.kernel_size = told == options_.kernel_sizes.end() ? kernel_size_of_volume(volume) : told->second;
+    bool const in_order = offset_order_ == WeightLayout::tessera ||
+                          (offset_order_ == WeightLayout::torchsparse && volume % 2 == 0);
+    if (reading.kernel_size.empty() && in_order && !options_.is_swapping_axes) {
+      reading.kernel_size = {static_cast<int>(std::min<std::int64_t>(volume, 1 << 20))};
+    }
+    if (reading.kernel_size.empty() || reading.volume() != volume) {
+      file_.fail("kernel ", in_quotes(name), " has ", volume, " offsets, and its kernel size is ",
+                 reading.kernel_size.empty() ? "not to be told from that" : list(reading.kernel_size),
+                 "; give its kernel size");
+    }
+    return reading;
+  }
+
+  [[nodiscard]] std::vector<WeightReading> spconv_readings(std::string const& name, std::string const& module,
+                                                           RawTensor const& tensor, std::string& reason) const
+  {
+    auto forced = options_.weight_layout;
+    if (forced == WeightLayout::torchsparse || forced == WeightLayout::minkowski) { forced.reset(); }
+    auto readings = weight_readings(tensor.shape, forced);
+    std::string why = "the only usual kernel size";
+    auto const drop = [&](std::string const& because, auto const& unwanted) {
+      auto const old_size = readings.size();
+      readings.erase(std::remove_if(readings.begin(), readings.end(), unwanted), readings.end());
+      if (readings.size() != old_size) { why = because; }
+    };
+
+    auto const [channels, source] = table_.out_channels(module);
+    auto const wanted = channels;
+    if (channels != 0) {
+      drop(concat(channels, " channels out as in ", source),
+           [&](WeightReading const& r) { return r.out_channels != wanted; });
+    }
+    auto const version = state_.versions.find(module);
+    if (version != state_.versions.end() && version->second >= 2) {
+      drop(concat("module version ", version->second, ", so spconv 2"),
+           [](WeightReading const& r) { return r.dense || r.layout == WeightLayout::rsck; });
+    }
+    if (options_.major_version != 0) {
+      auto const other = options_.major_version == 1 ? WeightLayout::rskc : WeightLayout::rsck;
+      drop(concat("spconv ", options_.major_version, " as asked for"),
+           [&](WeightReading const& r) { return !r.dense && r.layout == other; });
+    }
+    // Dense convolutions are common in one and two dimensions, and not in three.
+    bool const dense = std::any_of(readings.begin(), readings.end(), [](auto const& r) { return r.dense; });
+    bool const sparse = std::any_of(readings.begin(), readings.end(), [](auto const& r) { return !r.dense; });
+    if (dense && (tensor.shape.size() <= 4 || !sparse)) {
+      reason = "copied: a dense convolution";
+      return {};
+    }
+    readings.erase(std::remove_if(readings.begin(), readings.end(), [](auto const& r) { return r.dense; }),
+                   readings.end());
+    reason = forced ? "as asked for" : why;
+    if (!readings.empty()) { return readings; }
+    if (tensor.shape.size() <= 4 && !forced) {
+      reason = "copied: the kernel of no sparse convolution";
+      return {};
+    }
+    file_.fail(
+        "tensor ", in_quotes(name), " of shape ", list(tensor.shape), " is no kernel ",
+        forced ? concat("in the layout ", name_of(*forced)) : "of any layout",
+        channels != 0 ? concat(" with ", channels, " channels out as ", source, " has") : std::string{});
+  }
+
+  io::StateDict const& state_;
+  io::ConvertOptions const& options_;
+  FileContext const& file_;
+  TensorTable table_;
+  WeightLayout offset_order_ = WeightLayout::torchsparse;
+  std::string offset_reason_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
