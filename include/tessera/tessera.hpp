@@ -59,6 +59,7 @@
 //
 #include <tessera/plan/limits.hpp>
 #include <tessera/io/image.hpp>
+#include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/ply.hpp>

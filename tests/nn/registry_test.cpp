@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "registered_scaling.hpp"
+#include "tensors.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/layer_config.hpp>
+#include <tessera/nn/layer_registry.hpp>
+
+#include <string>
+
+using namespace tessera;
+
+namespace {
+
+template <class Space>
+using Layer = nn::ModulePointer<3, float, Space>;
+
+template <class Space>
+Layer<Space> build(nn::LayerConfig const& config, Execution<Space> const& exec)
+{
+  return nn::build_layer<3, float, Space>(config, exec);
+}
+
+template <class Space>
+SparseTensor<3, float, Space> cloud(int channels, Execution<Space> const& exec)
+{
+  auto const in = test::random_tensor<float>(300, channels, {0, 1}, 7);
+  return test::upload_tensor<float>(in, exec, 2);
+}
+
+/// What `body` throws.
+template <class Body>
+std::string sentence(Body const& body)
+{
+  try {
+    body();
+  } catch (invalid_argument const& error) {
+    return error.what();
+  }
+  return {};
+}
+
+bool has(std::string const& text, std::string const& part)
+{
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key changes nothing", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = cloud(4, exec);
+  auto const same = [&](Layer<Space> const& layer, auto&& expected) {
+    auto const y = layer->forward(x, exec);
+    auto const z = expected.forward(x, exec);
+    CHECK(y.coordinates() == z.coordinates());
+    CHECK(test::same_bits(y.features_on_host(exec), z.features_on_host(exec)));
+  };
+  using Conv = nn::Conv<3, float, RuntimePolicy, Space>;
+  nn::LayerConfig const keyed = nn::LayerConfig{}.set("indice_key", "a").set("seed", 3);
+  auto const named = [&](char const* type) { return nn::LayerConfig{keyed}.type(type); };
+
+  same(nn::build_conv_layer<3, float, Space>(named("SubMConv3d"), 4, 6, 3, 2, 0, exec),
+       Conv{nn::SubMConv<3>(4, 6, 3).seed(3), exec});
+  same(nn::build_conv_layer<3, float, Space>(named("SparseConv3d"), 4, 6, 3, {1, 2, 2}, {0, 1, 1}, exec),
+       Conv{nn::SparseConv<3>(4, 6, 3).stride({1, 2, 2}).padding({0, 1, 1}).seed(3), exec});
+  same(nn::build_conv_layer<3, float, Space>(named("SparseConvTranspose3d").set("output_padding", 1), 4, 6, 3,
+                                             2, 1, exec),
+       Conv{nn::SparseConvTranspose<3>(4, 6, 3).stride(2).padding(1).output_padding(1).seed(3), exec});
+  same(nn::build_conv_layer<3, float, Space>(named("TorchSparseConv3d"), 4, 6, 2, 2, 0, exec),
+       Conv{nn::ConvOptions<3>(4, 6, 2).stride(2).seed(3), exec});
+  same(build(nn::LayerConfig("SparseMaxPool3d").set("kernel_size", 2).set("indice_key", "a"), exec),
+       nn::MaxPool<3, float, Space>{PoolOptions<3>(2)});
+  same(build(nn::LayerConfig("SparseAvgPool3d").set("kernel_size", 3).set("stride", 2).set("padding", 1),
+             exec),
+       nn::AveragePool<3, float, Space>{PoolOptions<3>(3).stride(2).padding(1)});
+  for (auto const* name : {"BN1d", "TorchSparseBatchNorm"}) {
+    auto const config = nn::LayerConfig{name}.set("eps", 1e-3).set("momentum", 0.01);
+    same(nn::build_norm_layer<3, float, Space>(config, 4, exec),
+         nn::BatchNorm<3, float, Space>{NormOptions(4).eps(1e-3).momentum(0.01), exec});
+  }
+  for (auto const* name : {"relu", "ReLU", "TorchSparseReLU"}) {
+    same(nn::build_activation_layer<3, float, Space>(name, exec), nn::ReLU<3, float, Space>{});
+  }
+  for (auto const* name : {"swish", "Swish", "SiLU"}) {
+    same(nn::build_activation_layer<3, float, Space>(name, exec), nn::SiLU<3, float, Space>{});
+  }
+  same(build(nn::LayerConfig("LeakyReLU").set("negative_slope", 0.2), exec),
+       nn::LeakyReLU<3, float, Space>{0.2});
+}
+
+TEST_CASE_TEMPLATE("registry: the type is the whole migration from one system to another", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = cloud(4, exec);
+  std::vector<std::vector<float>> results;
+  for (auto const& names : {std::pair{"SubMConv3d", "BN1d"}, {"TorchSparseConv3d", "TorchSparseBatchNorm"}}) {
+    auto const config = nn::LayerConfig{names.first}.set("bias", false).set("indice_key", "subm1");
+    auto const conv = nn::build_conv_layer<3, float, Space>(config, 4, 8, 3, 1, 1, exec);
+    auto const norm = nn::build_norm_layer<3, float, Space>(names.second, 8, exec);
+    results.push_back(norm->forward(conv->forward(x, exec), exec).features_on_host(exec));
+    REQUIRE(conv->parameters().size() == 1);
+    CHECK(conv->parameters()[0].name ==
+          (std::string{names.first} == "SubMConv3d" ? "weight" : "kernel"));  // as each system's checkpoints
+  }
+  CHECK(test::same_bits(results[0], results[1]));
+}
+
+TEST_CASE("registry: what cannot be meant is refused with what there is")
+{
+  Execution<Host> const exec{};
+  auto const unknown = sentence([&] { (void)build("SparseConv2d", exec); });
+  CHECK(has(unknown, "\"SparseConv2d\" in 3 dimensions"));
+  CHECK(has(unknown, "SparseConv3d"));
+  CHECK(has(unknown, "TorchSparseBatchNorm"));
+  auto const conv = nn::LayerConfig("SubMConv3d").set("in_channels", 4).set("out_channels", 4);
+  CHECK(has(sentence([&] { (void)build(conv, exec); }), "\"kernel_size\" is missing"));
+  auto const sized = nn::LayerConfig{conv}.set("kernel_size", 3);
+  auto const option = sentence([&] { (void)build(nn::LayerConfig{sized}.set("strid", 2), exec); });
+  CHECK(has(option, "no option \"strid\""));
+  CHECK(has(option, "stride"));
+  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("bias", 1), exec); }),
+            "\"bias\" is an integer, but a truth value was expected"));
+  CHECK(has(sentence([&] {
+              (void)build(nn::LayerConfig{sized}.set("stride", std::vector<int>{1, 2}), exec);
+            }),
+            "\"stride\" is the list [1, 2], but one integer or a list of 3 was expected"));
+  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("compat", "spconv3"), exec); }),
+            "compat \"spconv3\" does not exist"));
+  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("groups", 2), exec); }), "2 groups"));
+  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("kernel_size", -1), exec); }),
+            "kernel size [-1, -1, -1] must be at least 1"));
+  CHECK(has(sentence([&] { test::register_scaling<Host>("SubMConv3d"); }), "registered already"));
+  auto const none = [&] { nn::Registry<3, float, Host>{}.add("A", nullptr); };
+  CHECK(has(sentence(none), "\"A\" has no maker"));
+  CHECK(has(sentence([&] { nn::Sequential<3, float, Host>{}.append(nullptr); }), "no module to append"));
+}
+
+TEST_CASE_TEMPLATE("registry: layers of users, from this translation unit and from another", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  static bool const registered = test::register_scaling<Space>("Scaling");
+  CHECK(registered);
+  auto const x = cloud(2, exec);
+  auto const features = x.features_on_host(exec);
+  for (auto const* name : {"Scaling", "ScalingOfAnotherUnit"}) {
+    auto const y = build(nn::LayerConfig{name}.set("times", 3), exec)->forward(x, exec);
+    auto const found = y.features_on_host(exec);
+    REQUIRE(found.size() == features.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      REQUIRE(found[i] == doctest::Approx(3 * double(features[i])).epsilon(1e-6));
+    }
+  }
+}
+
+TEST_CASE("registry: every dimension has its own names")
+{
+  CHECK(nn::layer_registry<1, float, Host>().contains("SubMConv1d"));
+  CHECK(nn::layer_registry<2, double, Host>().contains("SparseInverseConv2d"));
+  CHECK(nn::layer_registry<4, float, Host>().contains("SparseMaxPool4d"));
+  CHECK_FALSE(nn::layer_registry<4, float, Host>().contains("SubMConv3d"));
+}
+
+TEST_CASE("layer config: JSON gives what Python's dict gives")
+{
+  auto const config = io::parse_layer_config(
+      R"({"type": "SparseConv3d", "in_channels": 4, "out_channels": 8, "kernel_size": [3, 1, 1],
+          "stride": [2, 1, 1], "padding": 0, "bias": false, "indice_key": null})");
+  CHECK(config.type() == "SparseConv3d");
+  CHECK_FALSE(config.has("indice_key"));
+  CHECK_FALSE(config.require<bool>("bias"));
+  Execution<Host> const exec{};
+  auto const layer = build(config, exec);
+  auto const y = layer->forward(cloud(4, exec), exec);
+  CHECK(y.channels() == 8);
+  CHECK(y.tensor_stride() == IntArray<3>{2, 1, 1});
+  CHECK(io::parse_layer_config(R"({"type": "BN1d", "eps": 1e-3})").require<double>("eps") == 1e-3);
+
+  auto const refused = [](char const* text) { return sentence([&] { (void)io::parse_layer_config(text); }); };
+  CHECK(has(refused("[]"), "a layer is a JSON object"));
+  CHECK(has(refused(R"({"kernel_size": 3})"), "needs a \"type\""));
+  CHECK(has(refused(R"({"type": 3})"), "needs a \"type\""));
+  CHECK(has(refused(R"({"type": "A", "b": {}})"), "is an object"));
+  CHECK(has(refused(R"({"type": "A", "b": [1, 2.5]})"), "something else than integers"));
+  CHECK(has(refused(R"({"type": "A", "b": [5000000000]})"), "something else than integers"));
+  CHECK(has(refused(R"({"type": "A")"), "not valid JSON"));
+}
