@@ -52,6 +52,17 @@ namespace detail {
   return config;
 }
 
+[[nodiscard]] inline std::vector<nn::LayerConfig> layer_configs_of(std::string_view text,
+                                                                   FileContext const& file)
+{
+  auto const json = parse_json(text, file);
+  auto const* const list = json.get<Json::Array>();
+  if (list == nullptr) { return {layer_config_of(json, file)}; }
+  std::vector<nn::LayerConfig> result;
+  for (auto const& entry : *list) { result.push_back(layer_config_of(entry, file)); }
+  return result;
+}
+
 }  // namespace detail
 
 namespace io {
@@ -66,20 +77,20 @@ namespace io {
   return detail::layer_config_of(detail::parse_json(json, text), text);
 }
 
-/// The layers of the JSON file `path`, which holds a list of such objects or one of them.
+/// The layers of JSON text that is a list of such objects, or one of them.
+/// @throws invalid_argument  as parse_layer_config()
+[[nodiscard]] inline std::vector<nn::LayerConfig> parse_layer_configs(std::string_view json)
+{
+  return detail::layer_configs_of(json, detail::FileContext{"parse_layer_configs", "text"});
+}
+
+/// The same from the JSON file `path`.
 /// @throws invalid_argument  also: the file cannot be read
 [[nodiscard]] inline std::vector<nn::LayerConfig> read_layer_configs(std::string const& path)
 {
   detail::FileContext const file{"read_layer_configs", path};
   auto const bytes = detail::read_file(file);
-  auto const json = detail::parse_json({reinterpret_cast<char const*>(bytes.data()), bytes.size()}, file);
-  std::vector<nn::LayerConfig> result;
-  if (auto const* const list = json.get<detail::Json::Array>()) {
-    for (auto const& entry : *list) { result.push_back(detail::layer_config_of(entry, file)); }
-  } else {
-    result.push_back(detail::layer_config_of(json, file));
-  }
-  return result;
+  return detail::layer_configs_of({reinterpret_cast<char const*>(bytes.data()), bytes.size()}, file);
 }
 
 }  // namespace io
