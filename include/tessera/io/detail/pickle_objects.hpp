@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -110,6 +111,7 @@ class PickleObjects {
       return items[0];
     }
     if (is_dict(module, name)) { return dict_of(name, items); }
+    if (module == "_codecs" && name == "encode" && items.size() == 2) { return encoded(items); }
     return add_opaque(module, name);
   }
 
@@ -170,6 +172,33 @@ class PickleObjects {
   {
     if (module == "collections") { return name == "OrderedDict" || name == "defaultdict"; }
     return (module == "builtins" || module == "__builtin__") && name == "dict";
+  }
+
+  /// Bytes, which protocol 2 has no instruction for: `_codecs.encode(text, "latin1")`.
+  [[nodiscard]] PickleIndex encoded(std::vector<PickleIndex> const& items)
+  {
+    auto const& from = node(items[0]);
+    auto const& encoding = node(items[1]);
+    if (from.kind != ValueKind::text || encoding.kind != ValueKind::text || encoding.text != "latin1") {
+      return add_opaque("_codecs", "encode");
+    }
+    count_copies(from.text.size() / 8);
+    std::string bytes;
+    for (std::size_t i = 0; i < from.text.size(); ++i) {
+      auto const first = static_cast<unsigned char>(from.text[i]);
+      if (first < 0x80) {
+        bytes += from.text[i];
+        continue;
+      }
+      unsigned const next = ++i < from.text.size() ? static_cast<unsigned char>(from.text[i]) : 0U;
+      if (first < 0xc2 || first > 0xc3 || (next & 0xc0U) != 0x80U) { fail("bytes that are no latin1 text"); }
+      bytes += static_cast<char>(((first & 3U) << 6) | (next & 0x3fU));
+    }
+    values_.texts.push_back(std::move(bytes));
+    PickleNode made;
+    made.kind = ValueKind::bytes;
+    made.text = values_.texts.back();
+    return add(std::move(made));
   }
 
   [[nodiscard]] PickleIndex dict_of(std::string_view name, std::vector<PickleIndex> const& arguments)

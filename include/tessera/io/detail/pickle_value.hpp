@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,12 +48,12 @@ enum class PickleRole : std::uint8_t { plain, global, storage };
 struct PickleNode {
   ValueKind kind = ValueKind::none;
   PickleRole role = PickleRole::plain;
-  PickleIndex state = no_value;    ///< of a dict or an opaque value: the attributes of the Python object
-  std::uint32_t number = 0;        ///< of a storage or a tensor: its place among those
-  std::int64_t integer = 0;        ///< of an integer or a boolean
-  double real = 0.0;               ///< of a real
-  std::string_view text;           ///< text, bytes, or an opaque value's class; lies in the file
-  std::string_view module;         ///< of an opaque value: the module of the class
+  PickleIndex state = no_value;  ///< of a dict or an opaque value: the attributes of the Python object
+  std::uint32_t number = 0;      ///< of a storage or a tensor: its place among those
+  std::int64_t integer = 0;      ///< of an integer or a boolean
+  double real = 0.0;             ///< of a real
+  std::string_view text;         ///< text, bytes, or an opaque value's class; lies in the file or in `texts`
+  std::string_view module;       ///< of an opaque value: the module of the class
   std::vector<PickleIndex> items;  ///< of a list or tuple; of a dict keys and values in turn
 };
 
@@ -79,6 +81,7 @@ struct PickleValues {
   std::vector<PickleNode> nodes;
   std::vector<PickleStorage> storages;
   std::vector<PickleTensor> tensors;
+  std::deque<std::string> texts;  ///< those that the file holds in another form
   PickleIndex root = no_value;
   std::size_t end = 0;  ///< the byte behind the pickle
 };
