@@ -29,7 +29,7 @@ class Net final : public nn::ModuleBase {
         even{{8, 3, 2}, exec},
         mixed{{6, 2, 2}, exec},
         pointwise{{2, 4}, exec},
-        weight{{5, 4}, exec},
+        weight{{4, 5}, exec},
         statistic{{5}, exec}
   {
     for (auto* const parameter : {&odd, &even, &mixed, &pointwise, &weight}) {
@@ -41,7 +41,7 @@ class Net final : public nn::ModuleBase {
     register_parameter("even.kernel", nn::ParameterRole::kernel, even, dtype, {2, 2, 2});
     register_parameter("mixed.kernel", nn::ParameterRole::kernel, mixed, dtype, {3, 2, 1});
     register_parameter("block.0.kernel", nn::ParameterRole::kernel, pointwise, dtype, {1, 1, 1});
-    register_parameter("classifier.weight", nn::ParameterRole::weight, weight, dtype);
+    register_parameter("classifier.weight", nn::ParameterRole::matrix, weight, dtype);
     register_parameter("block.1.running_mean", nn::ParameterRole::buffer, statistic, DType::float32);
   }
 
@@ -99,7 +99,7 @@ Tensors counting(nn::ModuleBase const& module, std::string const& prefix = "")
   for (auto const& p : module.parameters()) {
     std::vector<float> values;
     for (std::int64_t i = 0; i < p.size; ++i) { values.push_back(static_cast<float>(i)); }
-    result.add(prefix + p.name, values, p.shape);
+    result.add(prefix + p.name, values, detail::file_shape(p, io::Tessera{}));
   }
   return result;
 }
@@ -163,6 +163,14 @@ TEST_CASE_TEMPLATE("load: values arrive where the layout puts them", Space, TESS
   }
   auto const even = download(std::as_const(net.even).data(), net.even.size(), exec);
   for (std::size_t j = 0; j < even.size(); ++j) { CHECK(even[j] == static_cast<float>(j)); }
+
+  // [4, 5] here, [5, 4] in the file
+  auto const matrix = download(std::as_const(net.weight).data(), net.weight.size(), exec);
+  for (std::size_t in = 0; in < 4; ++in) {
+    for (std::size_t out = 0; out < 5; ++out) {
+      CHECK(matrix[in * 5 + out] == static_cast<float>(out * 4 + in));
+    }
+  }
 }
 
 TEST_CASE_TEMPLATE("load and save: a round trip gives the same bits in every layout", Space,

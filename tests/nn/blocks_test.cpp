@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/memory.hpp"
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
@@ -48,6 +49,17 @@ std::vector<double> linear_by_definition(test::HostTensor const& x, std::vector<
   return y;
 }
 
+/// [columns, rows] of values [rows, columns].
+std::vector<double> transposed(std::vector<double> const& values, std::size_t rows)
+{
+  auto const columns = values.size() / rows;
+  std::vector<double> result;
+  for (std::size_t c = 0; c < columns; ++c) {
+    for (std::size_t r = 0; r < rows; ++r) { result.push_back(values[r * columns + c]); }
+  }
+  return result;
+}
+
 std::vector<std::string> names_of(nn::ModuleBase const& module)
 {
   std::vector<std::string> names;
@@ -70,7 +82,8 @@ std::pair<double, double> moments(std::vector<float> const& values, std::size_t 
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("linear: every row times the transposed weight, plus bias", Space, TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("linear: every row times the weight, plus bias, as a layer and as a function", Space,
+                   TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
@@ -86,12 +99,43 @@ TEST_CASE_TEMPLATE("linear: every row times the transposed weight, plus bias", S
         nn::Linear<3, float, Space> layer{LinearOptions(in, out).bias(bias).seed(5), exec};
         auto const y = layer(test::upload_tensor<float>(x, exec), exec);
         REQUIRE(y.channels() == out);
-        auto const expected = linear_by_definition(
-            x, values_of(layer.weight(), exec), bias ? values_of(layer.bias(), exec) : std::vector<double>{});
+        REQUIRE(layer.weight().shape() == std::vector<std::int64_t>{in, out});
+        auto const weight = transposed(values_of(layer.weight(), exec), static_cast<std::size_t>(in));
+        auto const expected =
+            linear_by_definition(x, weight, bias ? values_of(layer.bias(), exec) : std::vector<double>{});
         test::check_close(y.features_on_host(exec), expected, 1e-5);
+
+        auto const as_pytorch = upload(test::rounded<float>(weight), exec);
+        auto const same = linear(test::upload_tensor<float>(x, exec), as_pytorch.data(),
+                                 std::as_const(layer.bias()).data(), out, MathMode::exact, exec);
+        CHECK(test::same_bits(same.features_on_host(exec), y.features_on_host(exec)));
       }
     }
   }
+}
+
+TEST_CASE_TEMPLATE("linear: the layer makes no copy of its weight, and uses the one it has now", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  test::CountedMemory<Space> memory;
+  auto const exec = memory.execution(1);
+  nn::Linear<3, float, Space> layer{LinearOptions(8, 4).bias(false), exec};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(50, 8, {0}, 1), exec);
+  auto const allocations_of = [&](auto const& action) {
+    static_cast<void>(action());  // makes the map
+    auto const before = memory.allocations();
+    static_cast<void>(action());
+    return memory.allocations() - before;
+  };
+  auto* const weight = layer.weight().data();
+  auto const of_function =
+      allocations_of([&] { return linear<3, float, Space>(x, weight, nullptr, 4, MathMode::exact, exec); });
+  CHECK(allocations_of([&] { return layer(x, exec); }) == of_function - 1);
+  // written through a pointer from before, as an optimizer does
+  std::vector<float> const zeros(32, 0.0F);
+  detail::Transfer<Space>::from_host(weight, zeros.data(), zeros.size() * sizeof(float), exec);
+  CHECK(layer(x, exec).features_on_host(exec) == std::vector<float>(200, 0.0F));
 }
 
 TEST_CASE_TEMPLATE("linear: wrong channels are refused with their numbers", Space, TESSERA_TEST_SPACES)

@@ -18,7 +18,7 @@ template <int Dim, class Scalar, class Space, class MakeMap, class Run>
                                                            Execution<Space> const& exec,
                                                            MakeMap const& make_map, Run const& run)
 {
-  expects(x.coordinates() != nullptr, "convolution: the tensor has no coordinates");
+  expect_coordinates(x, "convolution");
   arguments.in_channels = x.channels();
   check_arguments(arguments, "convolution");
   MappedCoordinates<Dim, Space> const mapped = make_map();

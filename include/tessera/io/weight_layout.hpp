@@ -23,7 +23,7 @@ struct KernelPlacement {
 };
 
 // A layout is an empty type with `static KernelPlacement place(ParameterView const&)`, called for parameters
-// of role kernel; all others are alike everywhere.
+// of role kernel; all others are alike everywhere: those of role matrix transposed, the rest as they are.
 
 }  // namespace io
 

@@ -41,39 +41,40 @@ struct SiluFunction {
 
 template <int Dim, class Scalar, class Space, class Function>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> activate(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        Function const& function,
+                                                        Function const& function, char const* who,
                                                         Execution<Space> const& exec)
 {
-  if (x.coordinates() == nullptr) { return x; }
+  expect_coordinates(x, who);
   return x.with_features(map_elements<Scalar>(function, exec, x.features()));
 }
 
 }  // namespace detail
 
 /// `max(x, 0)` of every feature; NaN stays NaN.
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait.
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
+/// same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> relu(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)
 {
-  return detail::activate(x, detail::ReluFunction<accumulator_t<Scalar>>{}, exec);
+  return detail::activate(x, detail::ReluFunction<accumulator_t<Scalar>>{}, "relu", exec);
 }
 
-/// `x` where it is positive, else `slope * x`. Cost, stream: as relu().
+/// `x` where it is positive, else `slope * x`. Cost, stream, determinism: as relu().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> leaky_relu(SparseTensor<Dim, Scalar, Space> const& x,
                                                           double slope, Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
-  return detail::activate(x, detail::LeakyReluFunction<Sum>{static_cast<Sum>(slope)}, exec);
+  return detail::activate(x, detail::LeakyReluFunction<Sum>{static_cast<Sum>(slope)}, "leaky_relu", exec);
 }
 
-/// `x / (1 + exp(-x))`. Cost, stream: as relu().
+/// `x / (1 + exp(-x))`. Cost, stream, determinism: as relu(), but host and device round exp() differently.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> silu(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)
 {
-  return detail::activate(x, detail::SiluFunction<accumulator_t<Scalar>>{}, exec);
+  return detail::activate(x, detail::SiluFunction<accumulator_t<Scalar>>{}, "silu", exec);
 }
 
 namespace nn {

@@ -59,7 +59,8 @@ struct UpdateRunning {
 /// |------------------------------|------------|--------|--------------------------------------|
 /// | mean, variance, weight, bias | [channels] | Space  | float (double); the last two or null |
 ///
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait.
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
+/// same bits, in any order of the rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> batch_norm(SparseTensor<Dim, Scalar, Space> const& x,
                                                           accumulator_t<Scalar> const* mean,
@@ -69,7 +70,7 @@ template <int Dim, class Scalar, class Space>
                                                           Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
-  if (x.coordinates() == nullptr) { return x; }
+  detail::expect_coordinates(x, "batch_norm");
   detail::Normalization<Dim, Sum> by;
   by.mean = mean;
   by.variance = variance;

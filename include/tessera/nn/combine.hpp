@@ -52,7 +52,6 @@ template <int Dim, class Scalar, class Space, class Function>
   expect_same_voxels(a, b, who);
   expects(a.channels() == b.channels(), who, ": ", a.channels(), " and ", b.channels(),
           " channels cannot be added");
-  if (a.coordinates() == nullptr) { return a; }
   return a.with_features(map_elements<Scalar>(function, exec, a.features(), b.features()));
 }
 
@@ -69,7 +68,6 @@ template <int Dim, class Scalar, class Space>
     channels += x->channels();
     whole_packs = whole_packs && x->channels() % pack_size<Scalar> == 0;
   }
-  if (first->coordinates() == nullptr) { return *first; }
   Matrix<Scalar, Space> y{first->capacity(), channels, exec};
   with_pack_size<Scalar>(whole_packs, [&](auto size) {
     std::int64_t offset = 0;
@@ -87,7 +85,8 @@ template <int Dim, class Scalar, class Space>
 
 /// The sum of two tensors on one coordinate set: `y[i, c] = a[i, c] + b[i, c]`.
 /// @throws invalid_argument  other coordinate sets or channels
-/// Cost: one pass. Stream: enqueues one kernel, does not wait.
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
+/// same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> add(SparseTensor<Dim, Scalar, Space> const& a,
                                                    SparseTensor<Dim, Scalar, Space> const& b,
@@ -98,7 +97,8 @@ template <int Dim, class Scalar, class Space>
 
 /// Tensors on one coordinate set side by side, the first one's channels first: `cat({up, skip}, exec)`.
 /// @throws invalid_argument  no tensors, or other coordinate sets
-/// Cost: one pass over each. Stream: enqueues a kernel for each, does not wait.
+/// Cost: one pass over each. Stream: enqueues a kernel for each, does not wait. Determinism: same input, same
+/// bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> cat(
     std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Execution<Space> const& exec)

@@ -30,7 +30,8 @@ struct DropoutFunction {
 ///
 /// Element i is dropped or not by a hash of (seed, i): the same in every space and on every run.
 /// @throws invalid_argument  a probability outside [0, 1]
-/// Cost: one pass. Stream: enqueues one kernel, does not wait.
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input and
+/// seed, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> dropout(SparseTensor<Dim, Scalar, Space> const& x,
                                                        double probability, std::uint64_t seed,
@@ -39,7 +40,7 @@ template <int Dim, class Scalar, class Space>
   using Sum = accumulator_t<Scalar>;
   detail::expects(probability >= 0 && probability <= 1, "dropout: probability ", probability,
                   " is not in [0, 1]");
-  if (x.coordinates() == nullptr) { return x; }
+  detail::expect_coordinates(x, "dropout");
   detail::DropoutFunction<Sum> function{};
   function.seed = detail::next_random(seed);
   function.threshold = static_cast<std::uint64_t>(probability * 0x1.0p53);
@@ -62,6 +63,9 @@ class Dropout final : public Module<Dim, Scalar, Space> {
                     " is not in [0, 1]");
   }
 
+  /// Cost, stream: as dropout() in training, none in evaluation. Determinism: the n-th call in training since
+  /// the layer was made drops the same elements on every run; calls of several threads at once are not
+  /// allowed.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     return this->is_training() ? dropout(x, probability_, detail::next_random(state_), exec) : x;

@@ -25,6 +25,7 @@ template <int Dim, class Scalar, class Space>
                                                           Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
+  detail::expect_coordinates(x, "group_norm");
   detail::expects(groups >= 1 && x.channels() % groups == 0, "group_norm: ", groups, " groups do not divide ",
                   x.channels(), " channels");
   if (x.capacity() == 0) { return x; }
@@ -73,6 +74,7 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
       : GroupNorm{groups, NormOptions{channels}, exec}
   {}
 
+  /// Cost, stream, determinism: as group_norm().
   /// @throws invalid_argument  x has other channels
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {

@@ -45,9 +45,24 @@ struct TransposeMatrix {
   }
 };
 
+/// `y[i, o] = bias[o] + sum over c of x[i, c] * matrix[c, o]`: a convolution whose kernel is one voxel.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_rows(SparseTensor<Dim, Scalar, Space> const& x,
+                                                             Scalar const* matrix, Scalar const* bias,
+                                                             int out_channels, MathMode math,
+                                                             Execution<Space> const& exec)
+{
+  ConvolutionGeometry<Dim> one_voxel;
+  one_voxel.kernel_size = 1;
+  ConvConfig config;
+  config.math = math;
+  return convolution(x, matrix, bias, out_channels, ConvolutionKind::submanifold, one_voxel, config, exec);
+}
+
 }  // namespace detail
 
-/// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[o, c]`: a convolution whose kernel is one voxel.
+/// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[o, c]`, for a weight as PyTorch lays it out;
+/// nn::Linear has its own transposed already.
 ///
 /// | name   | shape                       | memory | holds             |
 /// |--------|-----------------------------|--------|-------------------|
@@ -55,8 +70,8 @@ struct TransposeMatrix {
 /// | bias   | [out_channels]              | Space  | or null           |
 ///
 /// @throws invalid_argument  channels or out_channels below 1
-/// Cost: rows * channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait.
-/// Determinism: as convolution().
+/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight. Stream: enqueues on `exec`,
+/// does not wait. Determinism: as convolution().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> linear(SparseTensor<Dim, Scalar, Space> const& x,
                                                       Scalar const* weight, Scalar const* bias,
@@ -64,24 +79,21 @@ template <int Dim, class Scalar, class Space>
                                                       Execution<Space> const& exec)
 {
   std::int64_t const in_channels = x.channels();
+  detail::expect_coordinates(x, "linear");
   detail::expects(in_channels >= 1 && out_channels >= 1, "linear: ", in_channels, " -> ", out_channels,
                   " channels; both must be at least 1");
   Buffer<Scalar, Space> transposed{in_channels * out_channels, exec};
   detail::for_each(transposed.size(),
                    detail::TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
                    exec);
-  ConvolutionGeometry<Dim> one_voxel;
-  one_voxel.kernel_size = 1;
-  ConvConfig config;
-  config.math = math;
-  return convolution(x, std::as_const(transposed).data(), bias, out_channels, ConvolutionKind::submanifold,
-                     one_voxel, config, exec);
+  return detail::multiply_rows(x, std::as_const(transposed).data(), bias, out_channels, math, exec);
 }
 
 namespace nn {
 
-/// linear() with its `weight` [out_channels, in_channels] and `bias` [out_channels], which start uniform in
-/// `+-1 / sqrt(in_channels)` (PyTorch).
+/// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[c, o]`, with its `weight` [in_channels, out_channels]
+/// and `bias` [out_channels], which start uniform in `+-1 / sqrt(in_channels)` (PyTorch). Checkpoints have
+/// the weight transposed, as PyTorch does; io::load() and io::save() see to it.
 template <int Dim, class Scalar, class Space = Device>
 class Linear final : public Module<Dim, Scalar, Space> {
  public:
@@ -94,9 +106,9 @@ class Linear final : public Module<Dim, Scalar, Space> {
     detail::expects(options.in_channels >= 1 && options.out_channels >= 1, "Linear: ", options.in_channels,
                     " -> ", options.out_channels, " channels; both must be at least 1");
     auto const bound = 1.0 / std::sqrt(static_cast<double>(options.in_channels));
-    weight_ = Parameter<Scalar, Space>{{options.out_channels, options.in_channels}, exec};
+    weight_ = Parameter<Scalar, Space>{{options.in_channels, options.out_channels}, exec};
     detail::fill_uniform(weight_, bound, options.initial_seed, exec);
-    this->register_parameter("weight", ParameterRole::weight, weight_, ScalarTraits<Scalar>::dtype);
+    this->register_parameter("weight", ParameterRole::matrix, weight_, ScalarTraits<Scalar>::dtype);
     if (options.has_bias) {
       bias_ = Parameter<Scalar, Space>{{options.out_channels}, exec};
       detail::fill_uniform(bias_, bound, options.initial_seed + 1, exec);
@@ -104,13 +116,15 @@ class Linear final : public Module<Dim, Scalar, Space> {
     }
   }
 
+  /// Cost: rows * in_channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait.
+  /// Determinism: as convolution().
   /// @throws invalid_argument  x has other channels than in_channels
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     detail::expects(x.channels() == options_.in_channels, "Linear: the tensor has ", x.channels(),
                     " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
-    return linear(x, std::as_const(weight_).data(), std::as_const(bias_).data(), options_.out_channels,
-                  options_.math_mode, exec);
+    return detail::multiply_rows(x, std::as_const(weight_).data(), std::as_const(bias_).data(),
+                                 options_.out_channels, options_.math_mode, exec);
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }

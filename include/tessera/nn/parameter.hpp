@@ -17,7 +17,8 @@ namespace nn {
 /// What a parameter is for: layouts of checkpoints treat them differently.
 enum class ParameterRole : std::uint8_t {
   kernel,  ///< weight of a sparse convolution, [volume, in, out] (or [in, out] for a 1x1x1 one of stride 1)
-  weight,  ///< any other weight: of a norm [channels], of a linear layer [out, in]
+  matrix,  ///< weight of a linear layer, [in, out]; files have it [out, in], as PyTorch does
+  weight,  ///< any other weight: of a norm [channels]
   bias,    ///< [channels]
   buffer,  ///< a running statistic, not trained
 };

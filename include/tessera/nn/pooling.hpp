@@ -36,7 +36,7 @@ template <int Dim, class Scalar, class Space, class Term>
 [[nodiscard]] Matrix<Scalar, Space> global_pool(SparseTensor<Dim, Scalar, Space> const& x, Term const& term,
                                                 int channels, bool average, Execution<Space> const& exec)
 {
-  if (x.coordinates() == nullptr) { return {}; }
+  expect_coordinates(x, average ? "global_average_pool" : "global_max_pool");
   auto& set = *x.coordinates();
   Matrix<Scalar, Space> pooled{set.num_batches(), channels, exec};
   auto const counts = rows_of_entries(set, exec);

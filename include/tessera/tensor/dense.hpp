@@ -108,7 +108,7 @@ template <int Dim, class Scalar, class Space>
                                                     DenseOptions<Dim> const& options,
                                                     Execution<Space> const& exec)
 {
-  detail::expects(x.coordinates() != nullptr, "dense: the tensor has no coordinates");
+  detail::expect_coordinates(x, "dense");
   auto& set = *x.coordinates();
   detail::expects(options.range || set.spatial_range(),
                   "dense: the tensor has no spatial range, so one must be given");
@@ -173,13 +173,14 @@ template <int Dim, class Scalar, class Space>
 /// coordinates; the gradient of dense().
 ///
 /// @throws invalid_argument  a voxel lies outside the dense tensor
-/// Stream: as dense(). Determinism: same input, same bits.
+/// Cost: one pass over the features. Stream: as dense(), but for the fill. Determinism: same input, same
+/// bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> gather_from_dense(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  DenseTensor<Dim, Scalar, Space> const& from,
                                                                  Execution<Space> const& exec)
 {
-  detail::expects(x.coordinates() != nullptr, "gather_from_dense: the tensor has no coordinates");
+  detail::expect_coordinates(x, "gather_from_dense");
   auto& set = *x.coordinates();
   detail::check_inside(set, from.range(), "gather_from_dense", exec);
   Matrix<Scalar, Space> features{x.capacity(), from.channels(), exec};

@@ -33,7 +33,9 @@ class SparseTensor {
   using scalar = Scalar;
   using space = Space;
 
-  /// No voxels, no channels; to be assigned to.
+  /// No coordinates, no voxels, no channels; to be assigned to, copied, and asked for its sizes, which are 0.
+  /// What is to compute from it, function or layer, throws invalid_argument: "relu: the tensor has no
+  /// coordinates", or what a layer says of 0 channels.
   SparseTensor() = default;
 
   /// A tensor from coordinates and features in `Space`, both copied.
@@ -119,13 +121,21 @@ class SparseTensor {
 
 namespace detail {
 
+/// Throws if `x` was made by default; `who` begins the sentence.
+template <int Dim, class Scalar, class Space>
+void expect_coordinates(SparseTensor<Dim, Scalar, Space> const& x, char const* who)
+{
+  expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
+}
+
 /// Throws unless both tensors stand on one coordinate set, which is how their rows are known to agree.
 template <int Dim, class A, class B, class Space>
 void expect_same_voxels(SparseTensor<Dim, A, Space> const& a, SparseTensor<Dim, B, Space> const& b,
                         char const* who)
 {
+  expect_coordinates(a, who);
   expects(a.coordinates() == b.coordinates(), who, ": the tensors have different coordinate sets (",
-          a.num_rows(), " and ", b.num_rows(), " rows at tensor strides ", list(a.tensor_stride()), " and ",
+          a.capacity(), " and ", b.capacity(), " rows at tensor strides ", list(a.tensor_stride()), " and ",
           list(b.tensor_stride()), ")");
 }
 

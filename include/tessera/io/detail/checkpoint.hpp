@@ -5,6 +5,7 @@
 #include <tessera/core/error.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/io/raw_tensor.hpp>
+#include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
 
 #include <cmath>
@@ -41,22 +42,37 @@ void expect_space(std::vector<nn::ParameterView> const& parameters, char const* 
   }
 }
 
+/// Whether files may have the elements of `parameter` in another order.
+[[nodiscard]] inline bool is_placed(nn::ParameterView const& parameter)
+{
+  return parameter.role == nn::ParameterRole::kernel || parameter.role == nn::ParameterRole::matrix;
+}
+
+/// Where a file of `Layout` has the elements of a kernel or a matrix.
+template <class Layout>
+[[nodiscard]] io::KernelPlacement placement(nn::ParameterView const& parameter, Layout const&)
+{
+  if (parameter.role == nn::ParameterRole::kernel) { return Layout::place(parameter); }
+  auto const in_channels = parameter.shape.front();
+  return {{parameter.shape.back(), in_channels}, {0}, 1, in_channels};
+}
+
 /// The shape of `parameter` in a file of `Layout`.
 template <class Layout>
-[[nodiscard]] std::vector<std::int64_t> file_shape(nn::ParameterView const& parameter, Layout const&)
+[[nodiscard]] std::vector<std::int64_t> file_shape(nn::ParameterView const& parameter, Layout const& layout)
 {
-  return parameter.role == nn::ParameterRole::kernel ? Layout::place(parameter).shape : parameter.shape;
+  return is_placed(parameter) ? placement(parameter, layout).shape : parameter.shape;
 }
 
 /// Calls `body(index in the module, index in the file)` for every element.
 template <class Layout, class Body>
-void for_each_element(nn::ParameterView const& parameter, Layout const&, Body const& body)
+void for_each_element(nn::ParameterView const& parameter, Layout const& layout, Body const& body)
 {
-  if (parameter.role != nn::ParameterRole::kernel) {
+  if (!is_placed(parameter)) {
     for (std::int64_t i = 0; i < parameter.size; ++i) { body(i, i); }
     return;
   }
-  auto const place = Layout::place(parameter);
+  auto const place = placement(parameter, layout);
   auto const out_channels = parameter.shape.back();
   auto const in_channels = parameter.shape[parameter.shape.size() - 2];
   std::int64_t i = 0;
