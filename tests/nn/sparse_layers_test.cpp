@@ -31,7 +31,7 @@ struct Sample {
   explicit Sample(std::uint32_t seed) : random{seed}
   {
     int const largest = Dim <= 2 ? 12 : Dim == 3 ? 8 : 5;
-    in = pick(1, 5);
+    in = pick(1, 9);
     out = pick(1, 6);
     do {
       range.batches = pick(1, 3);

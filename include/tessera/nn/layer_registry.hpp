@@ -33,13 +33,10 @@ namespace nn {
 template <int Dim, class Scalar, class Space = Device>
 [[nodiscard]] Registry<Dim, Scalar, Space>& layer_registry()
 {
-  static Registry<Dim, Scalar, Space>& registry = []() -> auto&
-  {
-    static Registry<Dim, Scalar, Space> made;
-    detail::register_layers(made);
-    return made;
-  }
-  ();
+  struct Filled : Registry<Dim, Scalar, Space> {
+    Filled() { detail::register_layers(*this); }
+  };
+  static Filled registry;
   return registry;
 }
 

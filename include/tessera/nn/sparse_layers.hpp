@@ -31,8 +31,8 @@ struct SparseConv : ConvOptions<Dim> {
   }
 };
 
-/// Back onto the coordinates, rows and grid that a layer of the same kernel size led from. Stride and
-/// dilation matter only where several such layers led to one set.
+/// Back onto the coordinates, rows and grid that a layer of the same kernel size led from. Stride, dilation
+/// and padding matter only where several such layers led to one set.
 template <int Dim>
 struct SparseInverseConv : ConvOptions<Dim> {
   SparseInverseConv(int in, int out, IntArray<Dim> kernel_size) : ConvOptions<Dim>{in, out, kernel_size}

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/nn/detail/elementwise.hpp>
 #include <tessera/nn/detail/reduce.hpp>
 #include <tessera/nn/module.hpp>
 
-#include <limits>
 #include <optional>
+#include <type_traits>
+#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -38,60 +40,68 @@ struct PoolOptions {
 
 namespace detail {
 
-/// The largest input of each output, channel by channel; NaN if there is one. `begin` is what an output
-/// without inputs would have, or spconv's 0.
+/// The largest; NaN if there is one.
 template <class Scalar>
-struct PoolLargest {
+struct LargestInWindow {
   using Sum = accumulator_t<Scalar>;
 
-  Scalar const* features;      // [num_in, channels]
-  std::int32_t const* out_in;  // [num_out, volume]
-  Scalar* pooled;              // [num_out, channels]
-  int volume;
-  int channels;
-  bool floor_at_zero;
+  Sum begin;  // minus infinity, or spconv's 0
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
   {
-    auto const row = n / channels;
-    auto const channel = n - row * channels;
-    Sum largest = floor_at_zero ? Sum{0} : LargestOfRows<Scalar>::identity;
-    bool empty = true;
-    for (int k = 0; k < volume; ++k) {
-      auto const in = out_in[row * volume + k];
-      if (in < 0) { continue; }
-      empty = false;
-      largest = LargestOfRows<Scalar>::combine(
-          largest, static_cast<Sum>(features[std::int64_t{in} * channels + channel]));
-    }
-    pooled[n] = static_cast<Scalar>(empty ? Sum{0} : largest);
+    return LargestOfRows<Scalar>::combine(a, b);
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int) { return value; }
+};
+
+/// The sum over the number of inputs.
+template <class Scalar>
+struct MeanOfWindow {
+  using Sum = accumulator_t<Scalar>;
+
+  Sum begin;  // 0
+
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int count)
+  {
+    return value / static_cast<Sum>(count);
   }
 };
 
-/// The mean over the inputs that exist, offsets ascending.
-template <class Scalar>
-struct PoolAverage {
+/// pooled[o, c] = what `rule` makes of the inputs of o, offsets ascending; 0 where there are none. Item
+/// number n is pack n of the output, `Size` channels.
+template <class Scalar, class Rule, int Size>
+struct PoolWindows {
   using Sum = accumulator_t<Scalar>;
 
-  Scalar const* features;      // [num_in, channels]
+  Scalar const* features;      // [num_in, packs * Size]
   std::int32_t const* out_in;  // [num_out, volume]
-  Scalar* pooled;              // [num_out, channels]
+  Scalar* pooled;              // [num_out, packs * Size]
   int volume;
-  int channels;
+  std::int64_t packs;
+  Rule rule;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
   {
-    auto const row = n / channels;
-    auto const channel = n - row * channels;
-    Sum sum{0};
+    auto const row = n / packs;
+    auto const pack = n - row * packs;
+    Sum values[Size];
+    for (int j = 0; j < Size; ++j) { values[j] = rule.begin; }
     int count = 0;
     for (int k = 0; k < volume; ++k) {
       auto const in = out_in[row * volume + k];
       if (in < 0) { continue; }
       ++count;
-      sum += static_cast<Sum>(features[std::int64_t{in} * channels + channel]);
+      auto const read = load_pack<Size>(features + (in * packs + pack) * Size);
+      for (int j = 0; j < Size; ++j) {
+        values[j] = Rule::combine(values[j], static_cast<Sum>(read.values[j]));
+      }
     }
-    pooled[n] = static_cast<Scalar>(count > 0 ? sum / static_cast<Sum>(count) : Sum{0});
+    Pack<Scalar, Size> result;
+    for (int j = 0; j < Size; ++j) {
+      result.values[j] = static_cast<Scalar>(count > 0 ? Rule::finish(values[j], count) : Sum{0});
+    }
+    store_pack(pooled + n * Size, result);
   }
 };
 
@@ -113,19 +123,27 @@ template <int Dim, class Space>
   return g;
 }
 
-/// Makes the map and calls `fill(out_in, pooled, num_out, volume)`.
-template <int Dim, class Scalar, class Space, class Fill>
+/// Pools by the rule that `make_rule(whether spconv's hold)` gives.
+template <int Dim, class Scalar, class Space, class MakeRule>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                     PoolOptions<Dim> const& options, char const* who,
-                                                    Execution<Space> const& exec, Fill const& fill)
+                                                    Execution<Space> const& exec, MakeRule const& make_rule)
 {
   expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
   auto config = options.conv_config ? *options.conv_config : thread_conv_config();
   if (options.pool_compat) { config.compat = *options.pool_compat; }
   auto const geometry = pool_geometry(options, *x.coordinates(), who);
   auto const mapped = kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
-  Matrix<Scalar, Space> pooled{mapped.map->num_out(), x.channels(), exec};
-  if (pooled.size() > 0) { fill(*mapped.map, pooled, is_spconv(config.compat)); }
+  auto& map = *mapped.map;
+  Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
+  auto const rule = make_rule(is_spconv(config.compat));
+  with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
+    constexpr int columns = decltype(size)::value;
+    using Body = PoolWindows<Scalar, std::decay_t<decltype(rule)>, columns>;
+    for_each(pooled.size() / columns,
+             Body{x.features().data, map.out_in(), pooled.data(), map.volume(), x.channels() / columns, rule},
+             exec);
+  });
   return {mapped.coordinates, std::move(pooled)};
 }
 
@@ -145,13 +163,10 @@ template <int Dim, class Scalar, class Space>
                                                         PoolOptions<Dim> const& options,
                                                         Execution<Space> const& exec)
 {
-  return detail::pool(
-      x, options, "max_pool", exec, [&](KernelMap<Space>& map, Matrix<Scalar, Space>& pooled, bool spconv) {
-        detail::for_each(pooled.size(),
-                         detail::PoolLargest<Scalar>{x.features().data, map.out_in(), pooled.data(),
-                                                     map.volume(), x.channels(), spconv},
-                         exec);
-      });
+  using Rule = detail::LargestInWindow<Scalar>;
+  return detail::pool(x, options, "max_pool", exec, [](bool spconv) {
+    return Rule{spconv ? accumulator_t<Scalar>{0} : detail::LargestOfRows<Scalar>::identity};
+  });
 }
 
 /// The mean of each channel over the existing voxels in each output's window; sums in float (double for
@@ -161,13 +176,8 @@ template <int Dim, class Scalar, class Space>
                                                             PoolOptions<Dim> const& options,
                                                             Execution<Space> const& exec)
 {
-  return detail::pool(
-      x, options, "average_pool", exec, [&](KernelMap<Space>& map, Matrix<Scalar, Space>& pooled, bool) {
-        detail::for_each(pooled.size(),
-                         detail::PoolAverage<Scalar>{x.features().data, map.out_in(), pooled.data(),
-                                                     map.volume(), x.channels()},
-                         exec);
-      });
+  return detail::pool(x, options, "average_pool", exec,
+                      [](bool) { return detail::MeanOfWindow<Scalar>{accumulator_t<Scalar>{0}}; });
 }
 
 namespace nn {

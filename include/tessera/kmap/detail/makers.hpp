@@ -41,30 +41,30 @@ void remember_maker(CoordinateSet<Dim, Space>& made, ConvolutionGeometry<Dim> co
 }
 
 /// The map that led to `set` under a kernel of `g`'s size; where several of that size did, the one that also
-/// has `g`'s stride and dilation. Null if there is none at all.
-/// @throws invalid_argument  several, and not just one of them has `g`'s stride and dilation
+/// has `g`'s stride, dilation and padding. Null if there is none at all.
+/// @throws invalid_argument  several, and none of them has those
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> maker_of(CoordinateSet<Dim, Space>& set,
                                                          ConvolutionGeometry<Dim> const& g)
 {
-  std::vector<Maker<Dim, Space> const*> of_size;
-  std::vector<Maker<Dim, Space> const*> alike;
+  Maker<Dim, Space> const* of_size = nullptr;
+  int count = 0;
   for (auto const& maker : makers_of(set)) {
-    if (maker.geometry.kernel_size != g.kernel_size) { continue; }
-    of_size.push_back(&maker);
-    if (maker.geometry.stride == g.stride && maker.geometry.dilation == g.dilation) {
-      alike.push_back(&maker);
+    auto const& made = maker.geometry;
+    if (made.kernel_size != g.kernel_size) { continue; }
+    if (made.stride == g.stride && made.dilation == g.dilation && made.padding == g.padding) {
+      return maker.map;
     }
+    of_size = &maker;
+    ++count;
   }
-  if (of_size.empty()) { return nullptr; }
-  auto const& found = of_size.size() == 1 ? of_size : alike;
-  expects(found.size() == 1, "inverse convolution: ", of_size.size(), " layers of kernel size ",
-          list(g.kernel_size), " led to this tensor, and ", alike.size(), " of them have stride ",
-          list(g.stride), " and dilation ", list(g.dilation), "; name those of the one to undo");
-  return found.front()->map;
+  expects(count <= 1, "inverse convolution: ", count, " layers of kernel size ", list(g.kernel_size),
+          " led to this tensor, none of them with stride ", list(g.stride), ", dilation ", list(g.dilation),
+          " and padding ", list(g.padding), "; name those of the one to undo");
+  return of_size == nullptr ? nullptr : of_size->map;
 }
 
-/// The sizes of a set's makers, for a sentence.
+/// The kernel sizes of a set's makers, for a sentence.
 template <int Dim, class Space>
 [[nodiscard]] std::string sizes_of_makers(CoordinateSet<Dim, Space>& set)
 {
