@@ -48,6 +48,7 @@ class PickleReader {
     }
     auto& values = objects_.values();
     values.root = pop();
+    if (!stack_.empty() || !marks_.empty()) { fail("values are left over at its end"); }
     values.end = at_;
     return std::move(values);
   }
