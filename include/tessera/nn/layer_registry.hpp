@@ -17,17 +17,20 @@ namespace nn {
 /// The registry of the process for one dimension, scalar and space. It begins with Tessera's layers under the
 /// names that mmdetection3d's configurations give them, `#` being the number of dimensions:
 ///
-/// | name                                  | layer |
-/// |---------------------------------------|------------------------------------------------------------------|
-/// | SubMConv#d                            | Conv of SubMConv | | SparseConv#d                          |
-/// Conv of SparseConv                                               | | SparseInverseConv#d | Conv of
-/// SparseInverseConv                                        | | SparseConvTranspose#d                 | Conv
-/// of SparseConvTranspose                                      | | SparseMaxPool#d, SparseAvgPool#d      |
-/// MaxPool, AveragePool                                             | | TorchSparseConv#d | Conv as
-/// TorchSparse has it; `transposed`, `generative`           | | BN1d, SyncBN, naiveSyncBN1d,
-/// TorchSparseBatchNorm | BatchNorm                                            | | ReLU, LeakyReLU, SiLU,
-/// Swish, TorchSparseReLU     | ReLU, LeakyReLU, SiLU, SiLU, ReLU                    | | Identity | Identity
-/// |
+/// | name                         | layer                                          |
+/// |------------------------------|------------------------------------------------|
+/// | SubMConv#d, SparseConv#d     | Conv of SubMConv, of SparseConv                |
+/// | SparseInverseConv#d          | Conv of SparseInverseConv                      |
+/// | SparseConvTranspose#d        | Conv of SparseConvTranspose                    |
+/// | SparseMaxPool#d              | MaxPool                                        |
+/// | SparseAvgPool#d              | AveragePool                                    |
+/// | TorchSparseConv#d            | Conv of ConvOptions; `transposed`, `generative` |
+/// | BN1d, SyncBN, naiveSyncBN1d  | BatchNorm                                      |
+/// | TorchSparseBatchNorm         | BatchNorm                                      |
+/// | ReLU, TorchSparseReLU        | ReLU                                           |
+/// | LeakyReLU                    | LeakyReLU                                      |
+/// | SiLU, Swish                  | SiLU                                           |
+/// | Identity                     | Identity                                       |
 ///
 /// `indice_key` and `algo` are accepted and have no effect. Add layers of your own with add().
 template <int Dim, class Scalar, class Space = Device>
@@ -40,8 +43,9 @@ template <int Dim, class Scalar, class Space = Device>
   return registry;
 }
 
-/// The layer that `config` describes. @throws invalid_argument  no such type or option; the sentence lists
-/// those there are
+/// The layer that `config` describes.
+/// @throws invalid_argument  no such type or option; the sentence lists those there are
+/// Stream: enqueues the upload of the initial values.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] ModulePointer<Dim, Scalar, Space> build_layer(LayerConfig const& config,
                                                             Execution<Space> const& exec)

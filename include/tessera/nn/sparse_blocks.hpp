@@ -60,8 +60,12 @@ struct ConvModuleOptions {
   ConvModuleOptions& seed(std::uint64_t value) { return conv.set("seed", value), *this; }
   /// Run-time choices of the convolution; without them those of the calling thread.
   ConvModuleOptions& config(ConvConfig const& value) { return conv.conv_config = value, *this; }
-  /// The convolution's whole configuration.
-  ConvModuleOptions& conv_config(LayerConfig const& value) { return conv = value, *this; }
+  /// The convolution's whole configuration, without a bias unless it says so.
+  ConvModuleOptions& conv_config(LayerConfig const& value)
+  {
+    bool const bias = value.get("bias", false);
+    return conv = value, conv.set("bias", bias), *this;
+  }
   ConvModuleOptions& norm_config(LayerConfig const& value) { return norm = value, *this; }
   ConvModuleOptions& activation(LayerConfig const& value) { return act = value, *this; }
   /// "conv", "norm" and "act" in any order; any may be left out.
@@ -81,9 +85,10 @@ struct ConvModuleOptions {
 /// Convolution without bias, normalisation and activation one after the other, named "0", "1", "2".
 ///
 /// The normalisation has the channels it stands behind: those of the output after the convolution, of the
-/// input before it. @throws invalid_argument  a part that is not "conv", "norm" or "act", and what the layers
-/// say Source: mmdetection3d's make_sparse_convmodule (whose norm has the output's channels wherever it
-/// stands).
+/// input before it.
+/// @throws invalid_argument  a part that is not "conv", "norm" or "act", and what the layers say
+/// Stream: enqueues the upload of the initial values.
+/// Source: mmdetection3d's make_sparse_convmodule (whose norm has the output's channels wherever it stands).
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] std::unique_ptr<Sequential<Dim, Scalar, Space>> make_sparse_convmodule(
     ConvModuleOptions<Dim> const& options, Execution<Space> const& exec)
@@ -143,7 +148,8 @@ struct SparseBlockOptions {
 /// `act(bn2(conv2(act(bn1(conv1(x))))) + shortcut)`, the shortcut being x or `downsample(x)`.
 ///
 /// Children as mmdetection3d names them: `conv1`, `bn1`, `conv2`, `bn2`, `downsample`. Both convolutions have
-/// kernels of 3. @throws invalid_argument  the branches end on different voxels or channels
+/// kernels of 3.
+/// @throws invalid_argument  the branches end on different voxels or channels
 template <int Dim, class Scalar, class Space = Device>
 class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
  public:
