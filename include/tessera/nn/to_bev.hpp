@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/conv.hpp>
+#include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/tensor/bev.hpp>
+
+#include <optional>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+// TorchSparse's modules from voxels to a bird's-eye view, with batch-first coordinates (its own version 2.1
+// reads them as batch-last). The height axis counts without the batch: 2 of (b, x, y, z), 0 of (b, z, y, x).
+
+/// Options of the two convolutions: `ToBevOptions(64, 128, 5).axis(2)`.
+struct ToBevOptions {
+  /// @param num_heights  cells of the height axis
+  ToBevOptions(int in, int out, int num_heights) : in_channels{in}, out_channels{out}, heights{num_heights} {}
+
+  ToBevOptions& axis(int value) { return height_axis = value, *this; }
+  ToBevOptions& bias(bool value) { return has_bias = value, *this; }
+  ToBevOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  ToBevOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+
+  int in_channels;
+  int out_channels;
+  int heights;
+  int height_axis = 2;
+  bool has_bias = false;
+  std::optional<ConvConfig> conv_config;
+  std::uint64_t initial_seed = 0;
+};
+
+}  // namespace nn
+
+namespace detail {
+
+/// A column of `heights` cells on the height axis, 1 elsewhere.
+[[nodiscard]] inline IntArray<3> bev_column(int axis, int heights, char const* who)
+{
+  expects(axis >= 0 && axis <= 2, who, ": axis ", axis, "; the axes are 0, 1 and 2");
+  expects(heights >= 1, who, ": ", heights, " heights; at least 1");
+  IntArray<3> column(1);
+  column[axis] = heights;
+  return column;
+}
+
+/// Throws unless the tensor has `heights` cells on the height axis.
+template <class Scalar, class Space>
+void expect_heights(SparseTensor<3, Scalar, Space> const& x, int axis, int heights, char const* who)
+{
+  expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
+  auto const& set = *x.coordinates();
+  if (set.spatial_range()) {
+    auto const extent = set.spatial_range()->extent[axis];
+    expects(extent == heights, who, ": the tensor's grid has ", extent, " cells on axis ", axis, ", not ",
+            heights);
+  } else if (!set.box().empty()) {
+    expects(set.box().lower[axis] >= 0 && set.box().upper[axis] < heights, who, ": voxels from ",
+            set.box().lower[axis], " to ", set.box().upper[axis], " on axis ", axis, " exceed ", heights,
+            " heights");
+  }
+}
+
+/// A kernel for each height, summed over the column: a convolution whose stride is its size.
+[[nodiscard]] inline nn::ConvOptions<3> bev_conv(nn::ToBevOptions const& options, char const* who)
+{
+  auto const column = bev_column(options.height_axis, options.heights, who);
+  nn::ConvOptions<3> conv{options.in_channels, options.out_channels, column};
+  conv.stride(column).kind(ConvolutionKind::strided).bias(options.has_bias).seed(options.initial_seed);
+  conv.conv_config = options.conv_config;
+  return conv;
+}
+
+}  // namespace detail
+
+namespace nn {
+
+/// `y[b, ..., o] = bias[o] + sum over heights d and channels c of x[(b, ..., d, ...), c] * kernel[d, c, o]`,
+/// on the columns that hold a voxel, as a sparse tensor of one height.
+///
+/// Parameters: `kernel` [heights, in_channels, out_channels], `bias` [out_channels] if asked for.
+template <class Scalar, class Space = Device>
+class ToBevConvolution final : public Module<3, Scalar, Space> {
+ public:
+  using typename Module<3, Scalar, Space>::Tensor;
+
+  ToBevConvolution(ToBevOptions const& options, Execution<Space> const& exec)
+      : options_{options}, conv_{detail::bev_conv(options, "ToBevConvolution"), exec}
+  {
+    auto const column = detail::bev_column(options.height_axis, options.heights, "ToBev");
+    this->register_parameter("kernel", ParameterRole::kernel, conv_.kernel(), ScalarTraits<Scalar>::dtype,
+                             {column.begin(), column.end()});
+    if (options.has_bias) {
+      this->register_parameter("bias", ParameterRole::bias, conv_.bias(), ScalarTraits<Scalar>::dtype);
+    }
+  }
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    detail::expect_heights(x, options_.height_axis, options_.heights, "ToBevConvolution");
+    return conv_.forward(x, exec);
+  }
+
+ private:
+  ToBevOptions options_;
+  Conv<3, Scalar, RuntimePolicy, Space> conv_;
+};
+
+/// ToBevConvolution as a dense map [batches, out_channels, H, W]; the bias is added where there are voxels.
+template <class Scalar, class Space = Device>
+class ToDenseBevConvolution final : public ModuleBase {
+ public:
+  ToDenseBevConvolution(ToBevOptions const& options, Execution<Space> const& exec)
+      : options_{options}, conv_{detail::bev_conv(options, "ToDenseBevConvolution"), exec}
+  {
+    auto const column = detail::bev_column(options.height_axis, options.heights, "ToBev");
+    this->register_parameter("kernel", ParameterRole::kernel, conv_.kernel(), ScalarTraits<Scalar>::dtype,
+                             {column.begin(), column.end()});
+    if (options.has_bias) {
+      this->register_parameter("bias", ParameterRole::bias, conv_.bias(), ScalarTraits<Scalar>::dtype);
+    }
+  }
+
+  /// @throws invalid_argument  x has no spatial range, and what Conv says
+  [[nodiscard]] DenseTensor<2, Scalar, Space> forward(SparseTensor<3, Scalar, Space> const& x,
+                                                      Execution<Space> const& exec)
+  {
+    detail::expect_heights(x, options_.height_axis, options_.heights, "ToDenseBevConvolution");
+    return bev(conv_.forward(x, exec), BevOptions().axis(options_.height_axis), exec);
+  }
+
+ private:
+  ToBevOptions options_;
+  Conv<3, Scalar, RuntimePolicy, Space> conv_;
+};
+
+/// The mean over the voxels of each column, as a sparse tensor of one height.
+template <class Scalar, class Space = Device>
+class ToBevReduction final : public Module<3, Scalar, Space> {
+ public:
+  using typename Module<3, Scalar, Space>::Tensor;
+
+  ToBevReduction(int height_axis, int heights)
+      : height_axis_{height_axis},
+        heights_{heights},
+        pool_{PoolOptions<3>(detail::bev_column(height_axis, heights, "ToBevReduction"))}
+  {}
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    detail::expect_heights(x, height_axis_, heights_, "ToBevReduction");
+    return pool_.forward(x, exec);
+  }
+
+ private:
+  int height_axis_;
+  int heights_;
+  AveragePool<3, Scalar, Space> pool_;
+};
+
+/// All heights beside each other: a dense map [batches, D * C, H, W] with channel `d * C + c`.
+template <class Scalar, class Space = Device>
+class ToBevHeightCompression final : public ModuleBase {
+ public:
+  explicit ToBevHeightCompression(int height_axis = 2)
+      : bev_{BevOptions().axis(height_axis).channels(BevChannels::height_major)}
+  {}
+
+  [[nodiscard]] DenseTensor<2, Scalar, Space> forward(SparseTensor<3, Scalar, Space> const& x,
+                                                      Execution<Space> const& exec)
+  {
+    return bev(x, bev_, exec);
+  }
+
+ private:
+  BevOptions bev_;
+};
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

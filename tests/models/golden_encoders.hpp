@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// mmdetection3d's own encoders: the checkpoint as a detector saves it goes through the converter, the
+// configuration, the input and the outputs come from the file beside it, of whatever width they are.
+
+#include "../support/data.hpp"
+#include "../support/device.hpp"
+#include "../support/golden.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/convert.hpp>
+#include <tessera/io/load.hpp>
+#include <tessera/models/minkunet_backbone.hpp>
+#include <tessera/models/sparse_encoder.hpp>
+#include <tessera/models/sparse_unet.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace golden_encoders {
+
+namespace ts = tessera;
+using Json = ts::detail::Json;
+
+/// What a whole network may be off by: its share of the reference's length, and the angle between them.
+struct Tolerance {
+  double distance;
+  double cosine;
+};
+inline constexpr Tolerance in_single{1e-4, 0.99999};
+inline constexpr Tolerance in_half{1e-2, 0.9999};
+
+/// Recorded input and outputs, and the checkpoint converted.
+struct Golden {
+  ts::Safetensors file;
+  ts::io::ConvertedCheckpoint checkpoint;
+  Json config;
+};
+
+/// @param name  e.g. "second_kitti"; nothing, and the case skipped, where it was not recorded
+inline std::optional<Golden> open(std::string const& name, ts::io::ConvertOptions const& options = {})
+{
+  auto const file = test::data_file("golden/spconv/" + name + ".safetensors");
+  auto const checkpoint = test::data_file("golden/spconv/" + name + ".pth");
+  if (!file || !checkpoint) { return std::nullopt; }
+  ts::Safetensors opened{*file};
+  auto config = test::golden_config(opened, "config");
+  return Golden{std::move(opened), ts::io::convert_checkpoint(*checkpoint, options), std::move(config)};
+}
+
+inline int number(Json const& config, char const* key)
+{
+  return test::ints(*config.find(key))[0];
+}
+
+inline ts::IntArray<3> shape_of(Golden const& golden)
+{
+  return test::per_axis(test::golden_config(golden.file, "sparse_shape"));
+}
+
+inline ts::models::SparseEncoderOptions encoder_options(Golden const& golden)
+{
+  auto const& config = golden.config;
+  ts::models::SparseEncoderOptions options(number(config, "in_channels"), shape_of(golden));
+  options.base(number(config, "base_channels")).out(number(config, "output_channels"));
+  options.encoder_channels.clear();
+  for (auto const& stage : *config.find("encoder_channels")->get<Json::Array>()) {
+    options.encoder_channels.push_back(test::ints(stage));
+  }
+  if (auto const* const paddings = config.find("encoder_paddings")) {
+    options.encoder_paddings.clear();
+    for (auto const& stage : *paddings->get<Json::Array>()) {
+      auto& list = options.encoder_paddings.emplace_back();
+      for (auto const& padding : *stage.get<Json::Array>()) { list.push_back(test::per_axis(padding)); }
+    }
+  }
+  if (auto const* const block = config.find("block_type")) {
+    bool const basic = *block->get<std::string>() == "basicblock";
+    options.block(basic ? ts::models::EncoderBlock::basicblock : ts::models::EncoderBlock::conv_module);
+  }
+  // the height is the axis that ends with the fewest cells
+  auto const out = test::per_axis(test::golden_config(golden.file, "output_shape"));
+  options.axis(out[0] < out[2] ? 0 : 2);
+  return options;
+}
+
+template <class Scalar, class Space>
+ts::SparseTensor<3, Scalar, Space> input_of(Golden const& golden, ts::Execution<Space> const& exec)
+{
+  auto const rows = test::coordinates_of(golden.file.to<std::int32_t>("input.coords"));
+  int batches = 1;
+  for (auto const& row : rows) { batches = std::max(batches, row.batch + 1); }
+  auto const values = golden.file.to_float("input.feats");
+  std::vector<Scalar> features;
+  for (float const value : values) { features.push_back(static_cast<Scalar>(value)); }
+  ts::CoordinateSetOptions<3> const options{1, ts::SpatialRange<3>{batches, shape_of(golden)}};
+  return {ts::make_coordinate_set(rows, options, exec),
+          ts::upload_matrix(features, golden.file.shape("input.feats")[1], exec)};
+}
+
+template <class Scalar>
+void check_close(std::vector<Scalar> const& found, std::vector<float> const& expected,
+                 Tolerance const& tolerance)
+{
+  REQUIRE(found.size() == expected.size());
+  double difference = 0;
+  double product = 0;
+  double found_length = 0;
+  double length = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    double const y = static_cast<float>(found[i]);
+    double const reference = expected[i];
+    difference += (y - reference) * (y - reference);
+    product += y * reference;
+    found_length += y * y;
+    length += reference * reference;
+  }
+  REQUIRE(length > 0);
+  CHECK(std::sqrt(difference / length) <= tolerance.distance);
+  CHECK(product / std::sqrt(found_length * length) >= tolerance.cosine);
+}
+
+/// The sparse encoder's last tensor: all coordinates, and the rows that were recorded.
+template <class Scalar, class Space>
+void check_output(Golden const& golden, ts::SparseTensor<3, Scalar, Space> const& y,
+                  Tolerance const& tolerance, ts::Execution<Space> const& exec)
+{
+  auto const shape = test::per_axis(test::golden_config(golden.file, "output_shape"));
+  REQUIRE(y.coordinates()->spatial_range());
+  CHECK(y.coordinates()->spatial_range()->extent == shape);
+  auto const key = [](ts::Coordinate<3> const& c) {
+    return std::make_tuple(c.batch, c.position[0], c.position[1], c.position[2]);
+  };
+  auto const ours = y.coordinates_on_host(exec);
+  std::map<std::tuple<int, int, int, int>, std::size_t> row_of;
+  for (std::size_t i = 0; i < ours.size(); ++i) { row_of[key(ours[i])] = i; }
+  auto const expected = test::coordinates_of(golden.file.to<std::int32_t>("output.coords"));
+  REQUIRE(ours.size() == expected.size());
+  // "every 4. row of output.coords"
+  auto const& text = golden.file.metadata().at("output_rows");
+  auto const every = static_cast<std::size_t>(std::atoi(text.c_str() + text.find_first_of("0123456789")));
+  REQUIRE(every >= 1);
+  auto const values = y.features_on_host(exec);
+  auto const channels = static_cast<std::size_t>(y.channels());
+  std::vector<Scalar> found;
+  bool all_there = true;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    auto const row = row_of.find(key(expected[i]));
+    all_there = all_there && row != row_of.end();
+    if (!all_there || i % every != 0) { continue; }
+    auto const begin = values.begin() + static_cast<std::ptrdiff_t>(row->second * channels);
+    found.insert(found.end(), begin, begin + static_cast<std::ptrdiff_t>(channels));
+  }
+  CHECK(all_there);
+  check_close(found, golden.file.to_float("output.feats"), tolerance);
+}
+
+/// SECOND, CenterPoint or BEVFusion.
+template <class Scalar, class Space>
+void check_encoder(std::string const& name, Tolerance const& tolerance)
+{
+  if (test::skipped<Space>()) { return; }
+  auto const golden = open(name);
+  if (!golden) { return; }
+  ts::Execution<Space> const exec{};
+  auto const options = encoder_options(*golden);
+  ts::models::SparseEncoder<Scalar, Space> net{options, exec};
+  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
+  auto const x = input_of<Scalar>(*golden, exec);
+  auto const y = net.forward(x, exec);
+  check_output(*golden, y, tolerance, exec);
+  if (!golden->file.contains("bev.cells")) { return; }
+
+  auto const map = net.forward_bev(x, exec);
+  auto const values = ts::download(map.data(), map.size(), exec);
+  auto const cells = golden->file.to<std::int32_t>("bev.cells");
+  auto const extent = map.range().extent;
+  std::vector<Scalar> found;
+  for (std::size_t i = 0; i + 2 < cells.size(); i += 3) {
+    for (int c = 0; c < map.channels(); ++c) {
+      auto const at = ((std::int64_t{cells[i]} * map.channels() + c) * extent[0] + cells[i + 1]) * extent[1] +
+                      cells[i + 2];
+      REQUIRE(at < map.size());
+      found.push_back(values[static_cast<std::size_t>(at)]);
+    }
+  }
+  check_close(found, golden->file.to_float("bev.values"), tolerance);
+}
+
+/// Part-A2's SparseUNet.
+template <class Scalar, class Space>
+void check_unet(std::string const& name, Tolerance const& tolerance)
+{
+  if (test::skipped<Space>()) { return; }
+  auto const golden = open(name);
+  if (!golden) { return; }
+  ts::Execution<Space> const exec{};
+  ts::models::SparseUNetOptions options{encoder_options(*golden)};
+  options.decoder_channels.clear();
+  for (auto const& level : *golden->config.find("decoder_channels")->get<Json::Array>()) {
+    auto const list = test::ints(level);
+    options.decoder_channels.push_back({list.at(0), list.at(1), list.at(2)});
+  }
+  ts::models::SparseUNet<Scalar, Space> net{options, exec};
+  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
+  auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);
+  check_output(*golden, y.encoded, tolerance, exec);
+  check_close(y.decoded.features_on_host(exec), golden->file.to_float("seg_features"), tolerance);
+}
+
+/// mmdetection3d's MinkUNet.
+template <class Scalar, class Space>
+void check_minkunet(std::string const& name, Tolerance const& tolerance)
+{
+  if (test::skipped<Space>()) { return; }
+  // mmdetection3d 1.4 runs spconv 2, which multiplies by the memory of kernels of one voxel
+  auto const golden = open(name, ts::io::ConvertOptions().spconv_major(2));
+  if (!golden) { return; }
+  ts::Execution<Space> const exec{};
+  auto const& config = golden->config;
+  auto const list = [&](char const* key) { return test::ints(*config.find(key)); };
+  auto const options = ts::models::MinkUNetBackboneOptions(number(config, "in_channels"))
+                           .base(number(config, "base_channels"))
+                           .encoder(list("encoder_channels"), list("encoder_blocks"))
+                           .decoder(list("decoder_channels"), list("decoder_blocks"));
+  ts::models::MinkUNetBackbone<Scalar, Space> net{options, exec};
+  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
+  auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);
+  check_output(*golden, y, tolerance, exec);
+  check_close(y.features_on_host(exec), golden->file.to_float("point_order.feats"), tolerance);
+}
+
+}  // namespace golden_encoders
