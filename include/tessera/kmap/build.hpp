@@ -180,8 +180,8 @@ template <int Dim>
 
 /// Whether a downsample policy is known to keep positions where stride and kernel are 1.
 template <class Downsample>
-struct keeps_positions : std::disjunction<std::is_same<Downsample, SpconvDownsample>,
-                                          std::is_same<Downsample, MinkowskiDownsample>> {};
+inline constexpr bool keeps_positions =
+    std::is_same_v<Downsample, SpconvDownsample> || std::is_same_v<Downsample, MinkowskiDownsample>;
 
 template <class Kmap, class Downsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> strided_map(CoordinateSet<Dim, Space>& set,
@@ -189,7 +189,7 @@ template <class Kmap, class Downsample, int Dim, class Space>
                                                         Execution<Space> const& exec)
 {
   auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::strided, compat));
-  if (is_one_voxel(g, region.anchor, compat) && keeps_positions<Downsample>::value) {
+  if (is_one_voxel(g, region.anchor, compat) && keeps_positions<Downsample>) {
     return {set.shared(), cached_map(set, set, region_of(g, IntArray<Dim>(0)), false, exec)};
   }
   auto outputs_geometry = g;
