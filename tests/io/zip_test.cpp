@@ -77,7 +77,7 @@ TEST_CASE("zip: a directory that lies is refused")
       return error(test::zip(two, end));
     };
     CHECK(test::has(with([](auto& end) { end.entries_error = 1; }),
-                    "the directory ends before its 3 files do"));
+                    wide ? "the directory ends before its 3 files do" : "is said to hold 3 files"));
     CHECK(test::has(with([](auto& end) { end.entries_error = -1; }), "behind its 1 files"));
     CHECK(test::has(with([](auto& end) { end.entries_error = 60'000; }), "is said to hold 60002 files"));
     CHECK(test::has(with([](auto& end) { end.begin_error = 1; }), "the directory is said to be the"));
