@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-// MinkUNet over one scan in half precision, layer by layer: coordinates on the device in, logits on the
-// device out.
+// MinkUNet over one scan in half precision, layer by layer and as a plan: coordinates on the device in,
+// logits on the device out.
 
 #include "../support/harness.hpp"
 
@@ -39,6 +39,20 @@ int main(int argc, char** argv)
       exec.wait();
       std::printf("# peak %.0f MB, weights and input included\n",
                   static_cast<double>(pool->peak_bytes()) / 1e6);
+
+      ts::SparseTensor<3, __half> const x{
+          {reinterpret_cast<std::int32_t const*>(rows.data()), rows.size(), 4},
+          {values.data(), rows.size(), 4},
+          exec};
+      static_cast<void>(net(x, exec));
+      auto limits = ts::PlanLimits().like(*x.coordinates(), 1.1);
+      limits.box(x.coordinates()->box());
+      ts::Plan plan(net, limits, exec);
+      auto const planned = bench::time_calls(exec, 1000, [&] { static_cast<void>(plan.run(x, exec)); });
+      plan.check();
+      bench::print("MinkUNet " + std::to_string(width).substr(0, 3) + " planned, maps included", scan,
+                   rows.size(), planned);
+      std::printf("# arena %.0f MB, %zu nodes\n", static_cast<double>(plan.bytes()) / 1e6, plan.num_nodes());
     }
   });
 }

@@ -113,6 +113,51 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 #endif
 }
 
+/// Number of bits that are 1.
+[[nodiscard]] TESSERA_HOST_DEVICE inline int count_bits(std::uint32_t bits)
+{
+#if defined(__CUDA_ARCH__)
+  return __popc(bits);
+#else
+  return __builtin_popcount(bits);
+#endif
+}
+
+/// The threads of a warp that run together where this is called, as the bits of a mask.
+[[nodiscard]] TESSERA_HOST_DEVICE inline unsigned threads_together()
+{
+#if defined(__CUDA_ARCH__)
+  return __activemask();
+#else
+  return 1;
+#endif
+}
+
+/// `*counter += count`; returns what was there, so that the caller has `count` places to itself. The threads
+/// of `together`, which must all call this, add at once: one address takes one addition at a time.
+TESSERA_HOST_DEVICE inline std::int32_t take_places(std::int32_t* counter, std::int32_t count,
+                                                    [[maybe_unused]] unsigned together)
+{
+#if defined(__CUDA_ARCH__)
+  __syncwarp(together);
+  int const own = static_cast<int>(threadIdx.x % 32);
+  std::int32_t before = 0;
+  std::int32_t sum = 0;
+  for (unsigned rest = together; rest != 0; rest &= rest - 1) {
+    int const lane = __ffs(static_cast<int>(rest)) - 1;
+    auto const theirs = __shfl_sync(together, count, lane);
+    before += lane < own ? theirs : 0;
+    sum += theirs;
+  }
+  int const first = __ffs(static_cast<int>(together)) - 1;
+  std::int32_t begin = 0;
+  if (own == first && sum > 0) { begin = atomicAdd(counter, sum); }
+  return __shfl_sync(together, begin, first) + before;
+#else
+  return atomic_add(counter, count);
+#endif
+}
+
 /// Sorting and scanning of one space; core/sort.cuh and core/scan.cuh have the device's, which are CUB's.
 template <class Space>
 struct Sort;

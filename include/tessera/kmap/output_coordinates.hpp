@@ -65,9 +65,11 @@ enum class AtBorder : std::uint8_t { drop, clamp };
 /// Candidates of every input, each kept once: the first thread to enter its key appends it to `keys`.
 ///
 /// `statistics->count` counts the keys, also those past `capacity`. Once there are too many, no further ones
-/// are entered, so that the table never fills up.
+/// are entered, so that the table never fills up. Item number i is up to 32 candidates of one input.
 template <int Dim, class Key, class Downsample>
 struct CollectOutputs {
+  static constexpr int group = 32;
+
   CoordinateView<Dim> inputs;
   CoordinateBox<Dim> input_box;  // in it no candidate overflows
   KernelRegion<Dim> region;
@@ -80,22 +82,47 @@ struct CollectOutputs {
   CoordinateBox<Dim> const* bounds;  // [1] further bounds, or null
   AtBorder border;
 
+  /// Items of an input.
+  [[nodiscard]] TESSERA_HOST_DEVICE int num_groups() const
+  {
+    return (Downsample::num_candidates(region) + group - 1) / group;
+  }
+
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
+    auto const together = threads_together();
     if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
-    auto const candidates = Downsample::num_candidates(region);
-    auto const row = i / candidates;
-    if (row >= inputs.size()) { return; }
-    auto const in = inputs[row];
-    if (!input_box.contains(in)) {
+    auto const row = num_groups() == 1 ? i : i / num_groups();
+    auto const first = static_cast<int>(i - row * num_groups()) * group;
+    std::uint32_t entered = 0;  // bit j: candidate first + j is new
+    bool const used = row < inputs.size();
+    auto const in = used ? inputs[row] : Coordinate<Dim>{};
+    if (used && !input_box.contains(in)) {
       atomic_or(&statistics->errors, std::uint32_t{DataError::out_of_range});
-      return;
+    } else if (used && atomic_load(&statistics->count) <= capacity) {
+      Key key;
+      for (int j = 0; j < group && first + j < Downsample::num_candidates(region); ++j) {
+        if (make_key(in, first + j, key) && seen.try_insert(key) != Entered::before) {
+          entered |= std::uint32_t{1} << j;
+        }
+      }
     }
+    std::int64_t place = take_places(&statistics->count, count_bits(entered), together);
+    for (int j = 0; j < group && entered >> j != 0; ++j) {
+      Key key;
+      if ((entered >> j & 1U) == 0 || !make_key(in, first + j, key)) { continue; }
+      if (place < capacity) { keys[place] = key; }
+      ++place;
+    }
+  }
+
+ private:
+  /// The key of a candidate, where there is one.
+  [[nodiscard]] TESSERA_HOST_DEVICE bool make_key(Coordinate<Dim> const& in, int candidate, Key& key) const
+  {
     Coordinate<Dim> out;
     out.batch = in.batch;
-    if (!Downsample::candidate(region, in.position, static_cast<int>(i - row * candidates), out.position)) {
-      return;
-    }
+    if (!Downsample::candidate(region, in.position, candidate, out.position)) { return false; }
     if (border == AtBorder::clamp) {
       for (int axis = 0; axis < Dim; ++axis) {
         auto& p = out.position[axis];
@@ -103,13 +130,9 @@ struct CollectOutputs {
         p = p > packing.box.upper[axis] ? packing.box.upper[axis] : p;
       }
     }
-    if (!packing.contains(out) || (bounds != nullptr && !bounds->contains(out.position))) { return; }
-    if (atomic_load(&statistics->count) > capacity) { return; }
-    auto const key = packing.pack(out);
-    auto const entered = seen.try_insert(key);
-    if (entered == Entered::before) { return; }
-    auto const place = atomic_add(&statistics->count, std::int32_t{1});
-    if (place < capacity) { keys[place] = key; }
+    if (!packing.contains(out) || (bounds != nullptr && !bounds->contains(out.position))) { return false; }
+    key = packing.pack(out);
+    return true;
   }
 };
 

@@ -32,6 +32,7 @@ class CapturedGraph {
   ~CapturedGraph()
   {
     if (executable_ != nullptr) { static_cast<void>(cudaGraphExecDestroy(executable_)); }
+    if (graph_ != nullptr) { static_cast<void>(cudaGraphDestroy(graph_)); }
   }
 
   /// @throws invalid_argument  `enqueue` waits for the host, which a graph cannot
@@ -39,7 +40,6 @@ class CapturedGraph {
   void capture(cudaStream_t stream, Enqueue const& enqueue)
   {
     cuda_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    cudaGraph_t graph = nullptr;
     try {
       enqueue();
     } catch (cuda_error const& error) {
@@ -56,16 +56,40 @@ class CapturedGraph {
       end(stream);
       throw;
     }
-    cuda_check(cudaStreamEndCapture(stream, &graph));
-    auto const status = cudaGraphInstantiate(&executable_, graph, 0);
-    static_cast<void>(cudaGraphGetNodes(graph, nullptr, &num_nodes_));
-    static_cast<void>(cudaGraphDestroy(graph));
-    cuda_check(status);
+    cuda_check(cudaStreamEndCapture(stream, &graph_));
+    cuda_check(cudaGraphInstantiate(&executable_, graph_, 0));
+    cuda_check(cudaGraphGetNodes(graph_, nullptr, &num_nodes_));
     cuda_check(cudaGraphUpload(executable_, stream));
   }
 
-  void launch(cudaStream_t stream) const { cuda_check(cudaGraphLaunch(executable_, stream)); }
-  [[nodiscard]] std::size_t num_nodes() const noexcept { return num_nodes_; }
+  /// Launches on `stream`, or, where somebody captures a graph of `stream`, becomes a part of that.
+  void launch(cudaStream_t stream) const
+  {
+    auto capturing = cudaStreamCaptureStatusNone;
+    cuda_check(cudaStreamIsCapturing(stream, &capturing));
+    if (capturing == cudaStreamCaptureStatusNone) {
+      cuda_check(cudaGraphLaunch(executable_, stream));
+      return;
+    }
+    cudaGraph_t outer = nullptr;
+    cudaGraphNode_t const* before = nullptr;
+    std::size_t num_before = 0;
+    cudaGraphNode_t node = nullptr;
+#if CUDART_VERSION >= 13000
+    cuda_check(cudaStreamGetCaptureInfo(stream, &capturing, nullptr, &outer, &before, nullptr, &num_before));
+    cuda_check(cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_));
+    cuda_check(
+        cudaStreamUpdateCaptureDependencies(stream, &node, nullptr, 1, cudaStreamSetCaptureDependencies));
+#else
+    cuda_check(cudaStreamGetCaptureInfo_v2(stream, &capturing, nullptr, &outer, &before, &num_before));
+    cuda_check(cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_));
+    cuda_check(cudaStreamUpdateCaptureDependencies(stream, &node, 1, cudaStreamSetCaptureDependencies));
+#endif
+  }
+  [[nodiscard]] std::size_t num_nodes() const noexcept
+  {
+    return num_nodes_;
+  }
 
  private:
   static void end(cudaStream_t stream)
@@ -76,6 +100,7 @@ class CapturedGraph {
     static_cast<void>(cudaGetLastError());
   }
 
+  cudaGraph_t graph_ = nullptr;
   cudaGraphExec_t executable_ = nullptr;
   std::size_t num_nodes_ = 0;
 };
