@@ -3,11 +3,14 @@
 #pragma once
 
 // Networks as TorchSparse ran them: the configuration, the parameters, the input and the outputs come from
-// the file, whichever network of whatever width it holds.
+// the file, whichever network of whatever width it holds. And networks with weights from a seed on a cloud so
+// small that every tool can follow.
 
 #include "../support/data.hpp"
 #include "../support/device.hpp"
 #include "../support/golden.hpp"
+#include "../support/small.hpp"
+#include "random_networks.hpp"
 
 #ifdef __CUDACC__
 #include <tessera/conv/detail/convolution_device.cuh>
@@ -17,7 +20,9 @@
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/models/sparse_resunet42.hpp>
+#include <tessera/nn/calibrate.hpp>
 
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <string>
@@ -130,7 +135,7 @@ template <class Scalar, class Space>
 void check_network(std::string const& relative, Tolerance const& tolerance)
 {
   auto const path = test::data_file(relative);
-  if (!path || test::skipped<Space>()) { return; }
+  if (!path || test::skipped<Space>() || test::skipped_as_large()) { return; }
   ts::Safetensors const file{*path};
   auto const config = test::golden_config(file, "config");
   auto const model = *config.find("model")->get<std::string>();
@@ -164,6 +169,54 @@ void check_network(std::string const& relative, Tolerance const& tolerance)
       check_outputs(file, net(x, exec), tolerance, exec);
     }
   }
+}
+
+/// One output or several, as a list.
+template <class Scalar, class Space>
+std::vector<ts::SparseTensor<3, Scalar, Space>> list(ts::SparseTensor<3, Scalar, Space> const& tensor)
+{
+  return {tensor};
+}
+template <class Scalar, class Space, std::size_t Count>
+std::vector<ts::SparseTensor<3, Scalar, Space>> list(
+    std::array<ts::SparseTensor<3, Scalar, Space>, Count> const& tensors)
+{
+  return {tensors.begin(), tensors.end()};
+}
+
+/// Every output of `Network` in `Space` against those of the same network on the host in float, on a few
+/// hundred voxels.
+template <template <int, class, class> class Network, class Scalar, class Space, class Options>
+void check_small_cloud(Options const& options, Tolerance const& tolerance)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<ts::Host> const host;
+  Network<3, float, ts::Host> reference{options, host};
+  auto const x = random_networks::input<3>(14, 2, options.in_channels, host);
+  ts::nn::calibrate(reference, x, host);
+  auto const expected = list(reference(x, host));
+
+  ts::Execution<Space> const exec{};
+  Network<3, Scalar, Space> network{options, exec};
+  random_networks::copy_statistics(reference, network, exec);
+  auto const found = list(network(random_networks::input<3, Scalar>(14, 2, options.in_channels, exec), exec));
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CAPTURE(i);
+    CHECK(found[i].coordinates_on_host(exec) == expected[i].coordinates_on_host(host));
+    check_close(found[i].features_on_host(exec), expected[i].features_on_host(host), tolerance);
+  }
+}
+
+/// check_small_cloud() of every network.
+template <class Scalar, class Space>
+void check_small_clouds(Tolerance const& tolerance)
+{
+  auto const backbone = ts::models::BackboneOptions(5).width(0.25).seed(6);
+  check_small_cloud<ts::models::MinkUNet, Scalar, Space>(
+      ts::models::MinkUNetOptions(4, 19).width(0.25).seed(6), tolerance);
+  check_small_cloud<ts::models::SparseResNet21D, Scalar, Space>(backbone, tolerance);
+  check_small_cloud<ts::models::SparseResUNet42, Scalar, Space>(backbone, tolerance);
 }
 
 }  // namespace golden_networks

@@ -6,10 +6,16 @@
 #ifdef __CUDACC__
 
 using golden_networks::check_network;
+using golden_networks::check_small_clouds;
 
 namespace {
 constexpr golden_networks::Tolerance in_half{1e-2, 0.9999};
 }  // namespace
+
+TEST_CASE("networks: half on the device agrees with float on the host on a small cloud")
+{
+  check_small_clouds<__half, tessera::Device>({2e-2, 0.9998});
+}
 
 TEST_CASE("MinkUNet: TorchSparse's logits are reproduced in half on the device")
 {

@@ -4,10 +4,18 @@
 #include "golden_networks.hpp"
 
 using golden_networks::check_network;
+using golden_networks::check_small_clouds;
 
 namespace {
 constexpr golden_networks::Tolerance in_float{1e-4, 0.999999};
 }  // namespace
+
+#ifdef __CUDACC__
+TEST_CASE("networks: float on the device agrees with the host on a small cloud")
+{
+  check_small_clouds<float, tessera::Device>(in_float);
+}
+#endif
 
 TEST_CASE_TEMPLATE("MinkUNet: TorchSparse's logits are reproduced in float", Space, TESSERA_TEST_SPACES)
 {

@@ -6,6 +6,7 @@
 #include "../support/data.hpp"
 #include "../support/device.hpp"
 #include "../support/small.hpp"
+#include "random_networks.hpp"
 
 #ifdef __CUDACC__
 #include <tessera/conv/detail/convolution_device.cuh>
@@ -101,22 +102,6 @@ double mean_cosine(std::vector<float> const& a, std::vector<float> const& b)
   return sum / (static_cast<double>(a.size()) / num_classes);
 }
 
-/// Running statistics, which are floats for either scalar, from a network on the host; what else there is,
-/// both have from their seed.
-void copy_statistics(nn::ModuleBase const& from, nn::ModuleBase const& to, Execution<Device> const& exec)
-{
-  auto const source = from.parameters();
-  auto const target = to.parameters();
-  REQUIRE(source.size() == target.size());
-  for (std::size_t i = 0; i < source.size(); ++i) {
-    if (source[i].role != nn::ParameterRole::buffer) { continue; }
-    REQUIRE(source[i].name == target[i].name);
-    REQUIRE(source[i].dtype == target[i].dtype);
-    detail::Transfer<Device>::from_host(target[i].data, source[i].data,
-                                        static_cast<std::size_t>(source[i].size) * sizeof(float), exec);
-  }
-}
-
 #endif
 
 }  // namespace
@@ -144,7 +129,7 @@ TEST_CASE("whole scan: MinkUNet 1.0 in half on the device agrees with float on t
   Execution<Device> const exec{};
   auto const x = voxels_of<__half>(cloud, exec);
   auto const network = seeded_network<__half>(exec);
-  copy_statistics(*expected.network, *network, exec);
+  random_networks::copy_statistics(*expected.network, *network, exec);
   auto const logits = network->forward(x, exec);
   CHECK(logits.coordinates_on_host(exec) == expected.coordinates);
   std::vector<float> found;

@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "skip.hpp"
+
 #include <cstdlib>
 
 namespace test {
@@ -12,6 +14,13 @@ inline bool small_sets()
 {
   char const* const chosen = std::getenv("TESSERA_TEST_SMALL");
   return chosen != nullptr && chosen[0] == '1' && chosen[1] == '\0';
+}
+
+/// First line of a body that cannot be made smaller: `if (test::skipped_as_large()) { return; }`
+inline bool skipped_as_large()
+{
+  if (small_sets()) { skip("too large for TESSERA_TEST_SMALL=1"); }
+  return small_sets();
 }
 
 }  // namespace test
