@@ -28,6 +28,15 @@ TEST_CASE("IntArray: a list of another length is refused with both lengths")
                        invalid_argument);
 }
 
+TEST_CASE("IntArray: product, smallest and largest entry")
+{
+  CHECK(product(IntArray<3>{2, 3, 7}) == 42);
+  CHECK(product(IntArray<1>(5)) == 5);
+  CHECK(product(IntArray<4>{2, 0, 9, 9}) == 0);
+  CHECK(min_element(IntArray<3>{2, -3, 7}) == -3);
+  CHECK(max_element(IntArray<3>{2, 9, 7}) == 9);
+}
+
 TEST_CASE("floor_div and ceil_div: round down and up for negative numbers too")
 {
   for (int a = -20; a <= 20; ++a) {

@@ -84,6 +84,15 @@ template <int N>
   return most;
 }
 
+/// The entries multiplied.
+template <int N>
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr int product(IntArray<N> const& array)
+{
+  int result = 1;
+  for (int i = 0; i < N; ++i) { result *= array[i]; }
+  return result;
+}
+
 namespace detail {
 
 /// floor(a / b) for b > 0, also for negative a.

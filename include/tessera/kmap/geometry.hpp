@@ -31,12 +31,7 @@ struct ConvolutionGeometry {
   IntArray<Dim> output_padding = IntArray<Dim>(0);
 
   /// Number of kernel offsets.
-  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const
-  {
-    int product = 1;
-    for (int i = 0; i < Dim; ++i) { product *= kernel_size[i]; }
-    return product;
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return product(kernel_size); }
 };
 
 /// The offsets of a kernel, enumerated row-major: the last axis runs fastest, always.
@@ -51,12 +46,7 @@ struct KernelRegion {
   IntArray<Dim> dilation = IntArray<Dim>(1);
   IntArray<Dim> anchor = IntArray<Dim>(0);
 
-  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const
-  {
-    int product = 1;
-    for (int i = 0; i < Dim; ++i) { product *= size[i]; }
-    return product;
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return product(size); }
 
   /// The digits of offset number k.
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr IntArray<Dim> digits(int k) const

@@ -95,16 +95,15 @@ class Conv final : public Module<Dim, Scalar, Space> {
     bool const pointwise = volume == 1 && all_equal(options_.geometry.stride, 1);
     std::vector<std::int64_t> shape{options.in_channels, options.out_channels};
     if (!pointwise) { shape.insert(shape.begin(), volume); }
-    kernel_ = Parameter<Scalar, Space>{shape, exec};
     auto const channels = options.is_transposed ? options.out_channels : options.in_channels;
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
-    detail::fill_uniform(kernel_, bound, options.initial_seed, exec);
+    kernel_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.initial_seed, exec);
     std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
     this->register_parameter(options.name_of_weight, ParameterRole::kernel, kernel_,
                              ScalarTraits<Scalar>::dtype, size);
     if (options.has_bias) {
-      bias_ = Parameter<Scalar, Space>{{options.out_channels}, exec};
-      detail::fill_uniform(bias_, bound, options.initial_seed + 1, exec);
+      bias_ =
+          detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.initial_seed + 1, exec);
       this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
     }
   }

@@ -7,6 +7,7 @@
 #include <tessera/nn/parameter.hpp>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -34,6 +35,16 @@ void fill_uniform(nn::Parameter<T, Space>& parameter, double bound, std::uint64_
     value = static_cast<T>(static_cast<float>((2 * unit - 1) * bound));
   }
   Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+}
+
+/// A new parameter of such values.
+template <class T, class Space>
+[[nodiscard]] nn::Parameter<T, Space> uniform_parameter(std::vector<std::int64_t> shape, double bound,
+                                                        std::uint64_t seed, Execution<Space> const& exec)
+{
+  nn::Parameter<T, Space> parameter{std::move(shape), exec};
+  fill_uniform(parameter, bound, seed, exec);
+  return parameter;
 }
 
 /// One value everywhere.

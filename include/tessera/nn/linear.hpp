@@ -106,12 +106,12 @@ class Linear final : public Module<Dim, Scalar, Space> {
     detail::expects(options.in_channels >= 1 && options.out_channels >= 1, "Linear: ", options.in_channels,
                     " -> ", options.out_channels, " channels; both must be at least 1");
     auto const bound = 1.0 / std::sqrt(static_cast<double>(options.in_channels));
-    weight_ = Parameter<Scalar, Space>{{options.in_channels, options.out_channels}, exec};
-    detail::fill_uniform(weight_, bound, options.initial_seed, exec);
+    weight_ = detail::uniform_parameter<Scalar>({options.in_channels, options.out_channels}, bound,
+                                                options.initial_seed, exec);
     this->register_parameter("weight", ParameterRole::matrix, weight_, ScalarTraits<Scalar>::dtype);
     if (options.has_bias) {
-      bias_ = Parameter<Scalar, Space>{{options.out_channels}, exec};
-      detail::fill_uniform(bias_, bound, options.initial_seed + 1, exec);
+      bias_ =
+          detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.initial_seed + 1, exec);
       this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
     }
   }
