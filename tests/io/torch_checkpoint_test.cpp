@@ -112,17 +112,18 @@ TEST_CASE("torch checkpoint: tensors are in rows whatever their strides, of ever
     CHECK(state.others == std::vector<std::string>{"types.ComplexFloat", "extra_state"});
     std::map<std::string, RawTensor> tensors(state.tensors.begin(), state.tensors.end());
     CHECK(tensors.size() == 21);
-    for (auto const& [kind, dtype] : {std::pair{"Double", DType::float64},
-                                      {"Float", DType::float32},
-                                      {"Half", DType::float16},
-                                      {"BFloat16", DType::bfloat16},
-                                      {"Long", DType::int64},
-                                      {"Int", DType::int32},
-                                      {"Short", DType::int16},
-                                      {"Char", DType::int8}}) {
-      CAPTURE(std::string{kind});
-      auto const& tensor = tensors.at(std::string{"types."} + kind);
-      CHECK(tensor.dtype == dtype);
+    for (auto const& type : {std::pair{"Double", DType::float64},
+                             {"Float", DType::float32},
+                             {"Half", DType::float16},
+                             {"BFloat16", DType::bfloat16},
+                             {"Long", DType::int64},
+                             {"Int", DType::int32},
+                             {"Short", DType::int16},
+                             {"Char", DType::int8}}) {
+      std::string const kind = type.first;
+      CAPTURE(kind);
+      auto const& tensor = tensors.at("types." + kind);
+      CHECK(tensor.dtype == type.second);
       CHECK(to_float(tensor) == std::vector<float>{-2, -1});
     }
     CHECK(to_float(tensors.at("types.Byte")) == std::vector<float>{0, 1});

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/data.hpp"
+#include "../support/files.hpp"
+
+#include <tessera/io/convert.hpp>
+#include <tessera/io/load.hpp>
+#include <tessera/nn/initialize.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace tessera;
+using io::WeightLayout;
+
+namespace {
+
+/// A state_dict put together by hand; every tensor holds 0, 1, 2, ...
+struct Made {
+  Made& add(std::string const& name, std::vector<std::int64_t> const& shape)
+  {
+    std::int64_t size = 1;
+    for (auto const extent : shape) { size *= extent; }
+    values.push_back(std::make_unique<std::vector<float>>());
+    for (std::int64_t i = 0; i < size; ++i) { values.back()->push_back(static_cast<float>(i)); }
+    state.tensors.emplace_back(name, raw_tensor(*values.back(), shape));
+    return *this;
+  }
+  /// A convolution's weight, and the norm behind it.
+  Made& add(std::string const& conv, std::vector<std::int64_t> const& shape, std::string const& norm,
+            std::int64_t channels)
+  {
+    add(conv + ".weight", shape);
+    return add(norm + ".running_mean", {channels}).add(norm + ".running_var", {channels});
+  }
+
+  io::StateDict state;
+  std::vector<std::unique_ptr<std::vector<float>>> values;
+};
+
+/// The layout and the reason that the converter gives for each kernel, by name.
+std::map<std::string, std::pair<std::string, std::string>> layouts(Made const& made,
+                                                                   io::ConvertOptions const& options = {})
+{
+  std::map<std::string, std::pair<std::string, std::string>> result;
+  for (auto const& line : io::convert_checkpoint(made.state, "f", options).report) {
+    result[line.from] = {line.layout, line.reason};
+  }
+  return result;
+}
+
+std::string error(Made const& made, io::ConvertOptions const& options = {})
+{
+  auto const sentence =
+      test::error_of([&] { static_cast<void>(io::convert_checkpoint(made.state, "f", options)); });
+  std::string const beginning = "convert_checkpoint: f: ";
+  return sentence.rfind(beginning, 0) == 0 ? sentence.substr(beginning.size()) : sentence;
+}
+
+/// Parameters named as a sparse encoder of mmdetection3d has them: kernels of several sizes, one of a single
+/// voxel, biases and norms.
+class Encoder final : public nn::ModuleBase {
+ public:
+  Encoder(std::uint64_t seed, std::string const& kernel_name, Execution<Host> const& exec)
+  {
+    kernel("conv_input.0", kernel_name, {3, 3, 3}, 4, 8, seed, exec);
+    norm("conv_input.1", 8, seed, exec);
+    kernel("layer1.conv1", kernel_name, {3, 3, 3}, 8, 8, seed, exec);
+    norm("layer1.bn1", 8, seed, exec);
+    kernel("layer1.downsample.0", kernel_name, {1, 1, 1}, 8, 12, seed, exec);
+    norm("layer1.downsample.1", 12, seed, exec);
+    kernel("up.0", kernel_name, {2, 2, 2}, 12, 6, seed, exec);
+    norm("up.1", 6, seed, exec);
+    kernel("conv_out.0", kernel_name, {3, 1, 1}, 6, 6, seed, exec);
+    norm("conv_out.1", 6, seed, exec);
+  }
+
+ private:
+  void add(std::string const& name, nn::ParameterRole role, std::vector<std::int64_t> const& shape,
+           std::uint64_t seed, Execution<Host> const& exec, std::vector<int> const& size = {})
+  {
+    parameters_.push_back(std::make_unique<nn::Parameter<float, Host>>(shape, exec));
+    detail::fill_uniform(*parameters_.back(), 1.0, seed * 100 + parameters_.size(), exec);
+    register_parameter(name, role, *parameters_.back(), DType::float32, size);
+  }
+  void kernel(std::string const& name, std::string const& last, std::vector<int> const& size, std::int64_t in,
+              std::int64_t out, std::uint64_t seed, Execution<Host> const& exec)
+  {
+    std::int64_t volume = 1;
+    for (auto const extent : size) { volume *= extent; }
+    std::vector<std::int64_t> shape{in, out};
+    if (volume > 1) { shape.insert(shape.begin(), volume); }
+    add(name + "." + last, nn::ParameterRole::kernel, shape, seed, exec, size);
+  }
+  void norm(std::string const& name, std::int64_t channels, std::uint64_t seed, Execution<Host> const& exec)
+  {
+    for (auto const* const part : {"weight", "bias"}) {
+      add(name + "." + part, nn::ParameterRole::weight, {channels}, seed, exec);
+    }
+    for (auto const* const part : {"running_mean", "running_var"}) {
+      add(name + "." + part, nn::ParameterRole::buffer, {channels}, seed, exec);
+    }
+  }
+
+  std::vector<std::unique_ptr<nn::Parameter<float, Host>>> parameters_;
+};
+
+std::vector<float> contents(nn::ModuleBase const& net)
+{
+  std::vector<float> all;
+  for (auto const& parameter : net.parameters()) {
+    auto const* const first = static_cast<float const*>(parameter.data);
+    all.insert(all.end(), first, first + parameter.size);
+  }
+  return all;
+}
+
+bool same(RawTensor const& a, RawTensor const& b)
+{
+  return a.dtype == b.dtype && a.shape == b.shape && a.num_bytes == b.num_bytes &&
+         std::memcmp(a.bytes, b.bytes, a.num_bytes) == 0;
+}
+
+constexpr WeightLayout foreign[] = {WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::krsc,
+                                    WeightLayout::rskc, WeightLayout::rsck};
+
+bool named_kernel(WeightLayout layout)
+{
+  return layout == WeightLayout::torchsparse || layout == WeightLayout::minkowski;
+}
+
+}  // namespace
+
+TEST_CASE("convert: a network exported to each layout comes back bit by bit, and so does the foreign file")
+{
+  Execution<Host> const exec;
+  test::TempDir const dir;
+  for (auto const layout : foreign) {
+    std::string const name = name_of(layout);
+    CAPTURE(name);
+    std::string const last = named_kernel(layout) ? "kernel" : "weight";
+    Encoder const net{1, last, exec};
+    auto const path = dir / (name + ".safetensors");
+    io::with_layout(layout, [&](auto type) { io::save(net, path, type, exec); });
+
+    auto options = io::ConvertOptions();
+    if (layout == WeightLayout::minkowski) { options.layout(layout); }  // nothing in the file tells it
+    auto const converted = io::convert_checkpoint(path, options);
+    for (auto const& line : converted.report) {
+      if (!line.layout.empty()) { CHECK(line.layout == name); }
+    }
+    Encoder back{2, last, exec};
+    REQUIRE(contents(back) != contents(net));
+    io::load(back, converted.tensors, io::Tessera{}, exec, io::LoadOptions().strict());
+    CHECK(contents(back) == contents(net));
+
+    // foreign -> ours -> foreign
+    auto const again = dir / (name + "_again.safetensors");
+    io::with_layout(layout, [&](auto type) { io::save(back, again, type, exec); });
+    Safetensors const first{path};
+    Safetensors const second{again};
+    CHECK(first.names() == second.names());
+    for (auto const& tensor : first.names()) { CHECK(same(first.tensor(tensor), second.tensor(tensor))); }
+
+    // Written and converted once more it stays as it is.
+    auto const ours = dir / (name + "_ours.safetensors");
+    io::save_checkpoint(converted, ours);
+    auto const twice = io::convert_checkpoint(ours);
+    CHECK(twice.tensors.names() == converted.tensors.names());
+    for (auto const& tensor : converted.tensors.names()) {
+      CHECK(same(twice.tensors.tensor(tensor), converted.tensors.tensor(tensor)));
+    }
+  }
+}
+
+TEST_CASE("convert: the layout is told by kernel sizes, by channels of norms and biases, and by the others")
+{
+  Made krsc;
+  krsc.add("a.0", {16, 3, 3, 3, 4}, "a.1", 16)
+      .add("b.weight", {8, 2, 2, 2, 8})
+      .add("c.weight", {6, 3, 1, 1, 6});
+  for (auto const* const name : {"a.0.weight", "b.weight", "c.weight"}) {
+    CHECK(layouts(krsc).at(name).first == "krsc");
+  }
+  CHECK(layouts(krsc).at("b.weight").second == "the only usual kernel size");
+  CHECK(layouts(krsc).at("a.1.running_mean").first.empty());
+
+  Made rsck;
+  rsck.add("a.0", {3, 3, 3, 5, 8}, "a.1", 8).add("s.conv1", {3, 3, 3, 8, 8}, "s.bn1", 8);
+  CHECK(layouts(rsck).at("a.0.weight").first == "rsck");
+  CHECK(layouts(rsck).at("a.0.weight").second == "8 channels out as in a.1.running_mean");
+  CHECK(layouts(rsck).at("s.conv1.weight").first == "rsck");
+  CHECK(layouts(rsck).at("s.conv1.weight").second == "as 1 other kernel of the file");
+
+  Made rskc;
+  rskc.add("a.weight", {3, 3, 3, 8, 5}).add("a.bias", {8}).add("b.weight", {1, 1, 3, 4, 4});
+  CHECK(layouts(rskc).at("a.weight").first == "rskc");
+  CHECK(layouts(rskc).at("b.weight").first == "rskc");
+
+  // spconv 2.0 may hold both kinds in one file.
+  rskc.add("c.0", {8, 3, 3, 3, 8}, "c.1", 8);
+  CHECK(layouts(rskc).at("b.weight").first == "rskc");
+  CHECK(layouts(rskc).at("c.0.weight").first == "krsc");
+
+  // Three channels everywhere look like a kernel size.
+  Made threes;
+  threes.add("a.weight", {3, 3, 3, 3, 3}).add("b.0", {3, 3, 3, 7, 3}, "b.1", 3);
+  CHECK(layouts(threes).at("a.weight").first == "rsck");
+}
+
+TEST_CASE("convert: what cannot be told is asked for, and options or the module's version tell it")
+{
+  Made square;
+  square.add("a.0", {3, 3, 3, 8, 8}, "a.1", 8).add("b.weight", {3, 1, 1, 8, 8});
+  CHECK(error(square) ==
+        "the layout of 2 kernels cannot be told from the shapes, e.g. 'a.0.weight' of shape [3, 3, 3, 8, 8] "
+        "may be "
+        "rskc or rsck; give the layout or spconv's major version");
+  CHECK(layouts(square, io::ConvertOptions().spconv_major(1)).at("a.0.weight").first == "rsck");
+  CHECK(layouts(square, io::ConvertOptions().spconv_major(2)).at("b.weight").first == "rskc");
+  CHECK(layouts(square, io::ConvertOptions().layout(WeightLayout::rsck)).at("b.weight").first == "rsck");
+  square.state.versions["a.0"] = 2;
+  CHECK(layouts(square).at("a.0.weight") ==
+        std::pair<std::string, std::string>{"rskc", "module version 2, so spconv 2"});
+  CHECK(layouts(square).at("b.weight").first == "rskc");
+
+  CHECK(error(square, io::ConvertOptions().spconv_major(3)) == "spconv's major version is 1 or 2, not 3");
+  Made odd;
+  odd.add("a.weight", {12, 11, 3, 5, 7});
+  CHECK(error(odd) == "tensor 'a.weight' of shape [12, 11, 3, 5, 7] is no kernel of any layout");
+  CHECK(layouts(odd, io::ConvertOptions().layout(WeightLayout::krsc)).at("a.weight").first == "krsc");
+  odd.add("a.bias", {7});
+  CHECK(error(odd, io::ConvertOptions().layout(WeightLayout::krsc)) ==
+        "tensor 'a.weight' of shape [12, 11, 3, 5, 7] is no kernel in the layout krsc with 7 channels out as "
+        "a.bias "
+        "has");
+}
+
+TEST_CASE("convert: dense layers are copied, sparse ones of two dimensions are not")
+{
+  Made made;
+  made.add("head.0", {64, 32, 3, 3}, "head.1", 64).add("deblock.0", {32, 64, 2, 2}, "deblock.1", 64);
+  made.add("linear.weight", {3, 4}).add("point.weight", {16, 8, 1}).add("embedding", {2, 3, 4, 5});
+  made.add("pillar.0", {32, 3, 3, 16}, "pillar.1", 32).add("dense3d.0", {8, 4, 3, 3, 3}, "dense3d.1", 8);
+  auto const found = layouts(made);
+  for (auto const* const name : {"head.0.weight", "deblock.0.weight", "linear.weight", "point.weight",
+                                 "embedding", "dense3d.0.weight"}) {
+    CAPTURE(std::string{name});
+    CHECK(found.at(name).first.empty());
+    CHECK(found.at(name).second.rfind("copied", 0) == 0);
+  }
+  CHECK(found.at("pillar.0.weight").first == "krsc");
+}
+
+TEST_CASE("convert: a kernel of one voxel is read as its spconv computed with it")
+{
+  Made made;
+  made.add("a.0", {3, 1, 1, 1, 2}, "a.1", 3).add("b.weight", {4, 3, 3, 3, 2});
+  auto const values = [&](io::ConvertOptions const& options, std::vector<std::int64_t> const& shape) {
+    auto const converted = io::convert_checkpoint(made.state, "f", options);
+    CHECK(converted.tensors.shape("a.0.weight") == shape);
+    return converted.tensors.to_float("a.0.weight");
+  };
+  // The shape says W[out][in]; spconv 2 multiplies by the memory as [in][out].
+  std::vector<float> const in_memory{0, 1, 2, 3, 4, 5};
+  std::vector<float> const as_shaped{0, 2, 4, 1, 3, 5};
+  CHECK(values({}, {2, 3}) == in_memory);
+  CHECK(values(io::ConvertOptions().spconv_major(2), {2, 3}) == in_memory);
+  CHECK(values(io::ConvertOptions().spconv_major(1), {2, 3}) == as_shaped);
+  CHECK(values(io::ConvertOptions().strided_pointwise({"a.0.weight"}), {1, 2, 3}) == as_shaped);
+
+  auto const warnings = [&](io::ConvertOptions const& options) {
+    int count = 0;
+    for (auto const& line : io::convert_checkpoint(made.state, "f", options).report) {
+      count += line.warning ? 1 : 0;
+    }
+    return count;
+  };
+  CHECK(warnings({}) == 1);
+  CHECK(warnings(io::ConvertOptions().spconv_major(2)) == 0);
+  CHECK(test::has(io::convert_checkpoint(made.state, "f").text(),
+                  "\n! a.0.weight krsc [3, 1, 1, 1, 2] -> [2, 3]: "));
+}
+
+TEST_CASE("convert: TorchSparse's and MinkowskiEngine's kernels are told apart by norms, biases and options")
+{
+  Made made;
+  made.add("a.kernel", {27, 2, 2})
+      .add("b.kernel", {8, 2, 2})
+      .add("c.kernel", {2, 3})
+      .add("d.kernel", {3, 2, 2});
+  CHECK(layouts(made).at("a.kernel").first == "torchsparse");
+  CHECK(layouts(made, io::ConvertOptions().layout(WeightLayout::minkowski)).at("b.kernel").first ==
+        "minkowski");
+  made.add("norm1.bn.running_mean", {2});
+  CHECK(layouts(made).at("a.kernel").first == "minkowski");
+  Made biased;
+  biased.add("a.kernel", {27, 2, 3}).add("a.bias", {1, 3});
+  auto const converted = io::convert_checkpoint(biased.state, "f");
+  CHECK(converted.report[0].layout == "minkowski");
+  CHECK(converted.tensors.shape("a.bias") == std::vector<std::int64_t>{3});
+
+  // A 2x2x2 kernel: row-major in TorchSparse, first axis fastest in MinkowskiEngine.
+  auto const firsts = [&](WeightLayout layout) {
+    auto const values = io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(layout))
+                            .tensors.to_float("b.kernel");
+    std::vector<int> order;
+    for (std::size_t k = 0; k < 8; ++k) { order.push_back(static_cast<int>(values[4 * k]) / 4); }
+    return order;
+  };
+  CHECK(firsts(WeightLayout::torchsparse) == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(firsts(WeightLayout::minkowski) == std::vector<int>{0, 4, 2, 6, 1, 5, 3, 7});
+
+  Made odd;
+  odd.add("a.kernel", {15, 1, 1});
+  CHECK(error(odd) ==
+        "kernel 'a.kernel' has 15 offsets, and its kernel size is not to be told from that; give its "
+        "kernel size");
+  auto const told =
+      io::convert_checkpoint(odd.state, "f", io::ConvertOptions().kernel_size("a.kernel", {3, 5, 1}));
+  CHECK(told.tensors.to_float("a.kernel") ==
+        std::vector<float>{0, 3, 6, 9, 12, 1, 4, 7, 10, 13, 2, 5, 8, 11, 14});
+  CHECK(test::has(error(odd, io::ConvertOptions().kernel_size("a.kernel", {3, 3, 1})),
+                  "its kernel size is [3, 3, 1]"));
+}
+
+TEST_CASE("convert: swapped axes are those of a network over coordinates in the other order")
+{
+  Made made;
+  made.add("a.weight", {1, 2, 3, 5, 1}).add("a.bias", {1});
+  auto const plain = io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc));
+  auto const swapped =
+      io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc).swap_axes());
+  auto const a = plain.tensors.to_float("a.weight");
+  auto const b = swapped.tensors.to_float("a.weight");
+  for (std::size_t z = 0; z < 2; ++z) {
+    for (std::size_t y = 0; y < 3; ++y) {
+      for (std::size_t x = 0; x < 5; ++x) { CHECK(a[(z * 3 + y) * 5 + x] == b[(x * 3 + y) * 2 + z]); }
+    }
+  }
+}
+
+TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
+{
+  for (bool const has_bias : {false, true}) {
+    CAPTURE(has_bias);
+    Made made;
+    made.add("c.conv1", {2, 3, 1, 1, 4}, "c.bn1", 2).add("c.bn1.weight", {2}).add("c.bn1.bias", {2});
+    made.add("c.bn1.num_batches_tracked", {})
+        .add("d.weight", {3, 3, 3, 3, 3})
+        .add("e.0", {2, 3, 3, 3, 4}, "e.1", 2);
+    if (has_bias) { made.add("c.conv1.bias", {2}); }
+    std::vector<float> const weight{1.5F, -2};
+    std::vector<float> const shift{0.25F, 3};
+    std::vector<float> const mean{-1, 0.5F};
+    std::vector<float> const variance{4, 0.01F};
+    for (auto& [name, tensor] : made.state.tensors) {
+      if (name == "c.bn1.weight") { tensor = raw_tensor(weight, {2}); }
+      if (name == "c.bn1.bias") { tensor = raw_tensor(shift, {2}); }
+      if (name == "c.bn1.running_mean") { tensor = raw_tensor(mean, {2}); }
+      if (name == "c.bn1.running_var") { tensor = raw_tensor(variance, {2}); }
+    }
+    auto const plain =
+        io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc));
+    auto const folded = io::convert_checkpoint(
+        made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-3));
+    auto const a = plain.tensors.to_float("c.conv1.weight");
+    auto const b = folded.tensors.to_float("c.conv1.weight");
+    auto const bias = folded.tensors.to_float("c.conv1.bias");
+    REQUIRE((a.size() == b.size() && bias.size() == 2));
+    for (std::size_t i = 0; i < 2; ++i) {
+      double const scale = weight[i] / std::sqrt(variance[i] + 1e-3);
+      for (std::size_t k = i; k < a.size(); k += 2) { CHECK(b[k] == static_cast<float>(a[k] * scale)); }
+      double const old = has_bias ? static_cast<double>(i) : 0.0;
+      CHECK(bias[i] == doctest::Approx((old - mean[i]) * scale + shift[i]));
+    }
+    for (auto const* const gone : {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}) {
+      CHECK_FALSE(folded.tensors.contains(std::string{"c.bn1."} + gone));
+    }
+    CHECK(folded.tensors.contains("e.0.bias"));
+    CHECK_FALSE(folded.tensors.contains("d.bias"));
+    CHECK(test::has(folded.text(), "c.conv1.bias [2] made: of c.bn1"));
+  }
+  Made broken;
+  broken.add("a.0.weight", {2, 3, 3, 3, 4}).add("a.1.running_mean", {2});
+  CHECK(error(broken, io::ConvertOptions().fold_batch_norm(1e-3)) ==
+        "batch norm 'a.1' has no running_var of 2 channels");
+}
+
+TEST_CASE("convert: known prefixes are found and taken away, others are left out or asked for")
+{
+  for (auto const& prefix : io::known_prefixes()) {
+    CAPTURE(prefix);
+    for (std::string const wrapper : {"", "module."}) {
+      Made made;
+      made.add(wrapper + prefix + "a.weight", {4, 3, 3, 3, 2}).add(wrapper + "head.weight", {2, 3});
+      made.state.versions[wrapper + prefix + "a"] = 2;
+      auto const converted = io::convert_checkpoint(made.state, "f");
+      CHECK(converted.tensors.names() == std::vector<std::string>{"a.weight"});
+      CHECK(converted.prefix == wrapper + prefix);
+      CHECK(test::has(converted.text(), "head.weight [2, 3] left out: another prefix"));
+      auto const whole = io::convert_checkpoint(made.state, "f", io::ConvertOptions().prefix(""));
+      CHECK(whole.tensors.names() == std::vector<std::string>{prefix + "a.weight", "head.weight"});
+    }
+  }
+  Made made;
+  made.add("net.a.weight", {4, 3, 3, 3, 2})
+      .add("backbone.0.weight", {8, 4, 3, 3})
+      .add("middle_encoder.b.weight", {2, 2});
+  CHECK(io::convert_checkpoint(made.state, "f").prefix == "middle_encoder.");
+  CHECK(io::convert_checkpoint(made.state, "f", io::ConvertOptions().prefix("net.")).tensors.names() ==
+        std::vector<std::string>{"a.weight"});
+  CHECK(error(made, io::ConvertOptions().prefix("teacher.")) ==
+        "has no tensor whose name begins with 'teacher.'");
+  CHECK(io::convert_checkpoint(made.state, "f", io::ConvertOptions().prefix("net.").kernel_name("kernel"))
+            .tensors.names() == std::vector<std::string>{"a.kernel"});
+}
+
+TEST_CASE("convert: every recorded checkpoint is converted, each kernel by a reason, and nothing is lost")
+{
+  auto const folder = test::data_file("golden/spconv");
+  if (!folder) { return; }
+  int files = 0;
+  for (auto const& item : std::filesystem::directory_iterator{*folder}) {
+    if (item.path().extension() != ".pth") { continue; }
+    auto const path = item.path().string();
+    CAPTURE(path);
+    ++files;
+    auto const file = io::read_torch_checkpoint(path);
+    auto const state = io::find_state_dict(file);
+    auto const converted = io::convert_checkpoint(path);
+    CHECK_FALSE(converted.prefix.empty());
+    CHECK(converted.tensors.names().size() == state.tensors.size());
+    std::string layout;
+    for (auto const& named : state.tensors) {
+      auto const& name = named.first;
+      auto const& tensor = named.second;
+      CAPTURE(name);
+      auto const ours = converted.tensors.tensor(name.substr(converted.prefix.size()));
+      CHECK(ours.num_bytes == tensor.num_bytes);
+      if (tensor.shape.size() != 5) { CHECK(same(ours, tensor)); }
+    }
+    for (auto const& line : converted.report) {
+      CHECK_FALSE(line.reason.empty());
+      if (line.layout.empty()) { continue; }
+      CHECK((layout.empty() || layout == line.layout));  // one detector, one layout
+      layout = line.layout;
+      // The last axis is the channels out: those of the norm behind.
+      auto const norm = detail::TensorTable{state.tensors}.out_channels(detail::module_of(line.from)).first;
+      CHECK(line.to_shape.back() == norm);
+    }
+    CHECK_FALSE(layout.empty());
+  }
+  CHECK(files > 0);
+}
