@@ -155,8 +155,12 @@ template <int Dim, class Scalar, class Space>
     auto const none = static_cast<Key>(Key{1} << bits);
     Buffer<Key, Space> keys{n, exec};
     Buffer<std::int32_t, Space> order{n, exec};
-    for_each(n, PackPoints<Dim, Key>{packing, voxels.data(), none, keys.data(), order.data()}, exec);
-    Sort<Space>::pairs(keys.data(), order.data(), n, bits + 1, exec);
+    {
+      Buffer<Key, Space> unsorted{n, exec};
+      Buffer<std::int32_t, Space> numbers{n, exec};
+      for_each(n, PackPoints<Dim, Key>{packing, voxels.data(), none, unsorted.data(), numbers.data()}, exec);
+      Sort<Space>::pairs(unsorted.data(), numbers.data(), keys.data(), order.data(), n, bits + 1, exec);
+    }
     Buffer<std::int32_t, Space> place{n + 1, exec};
     for_each(n + 1, MarkVoxels<Key>{keys.data(), none, n, place.data()}, exec);
     Scan<Space>::exclusive(place.data(), place.data(), n + 1, exec);

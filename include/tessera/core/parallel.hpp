@@ -166,27 +166,27 @@ struct Scan;
 
 template <>
 struct Sort<Host> {
-  /// Sorts `keys` [count] in place, ascending, by their lowest `bits` bits (all that are used).
+  /// sorted [count] = `keys` [count], ascending by their lowest `bits` bits (all that are used).
   template <class Key>
-  static void keys(Key* keys, std::int64_t count, int /*bits*/, Execution<Host> const&)
+  static void keys(Key const* keys, Key* sorted, std::int64_t count, int /*bits*/, Execution<Host> const&)
   {
-    std::sort(keys, keys + count);
+    std::copy(keys, keys + count, sorted);
+    std::sort(sorted, sorted + count);
   }
 
-  /// Sorts `keys` [count] and moves `values` [count] along, ascending; equal keys keep their order.
+  /// The same, and `values` [count] in the order of their keys; equal keys keep theirs.
   template <class Key, class Value>
-  static void pairs(Key* keys, Value* values, std::int64_t count, int /*bits*/, Execution<Host> const&)
+  static void pairs(Key const* keys, Value const* values, Key* sorted_keys, Value* sorted_values,
+                    std::int64_t count, int /*bits*/, Execution<Host> const&)
   {
     std::vector<std::int64_t> order(static_cast<std::size_t>(count));
     std::iota(order.begin(), order.end(), std::int64_t{0});
     std::stable_sort(order.begin(), order.end(),
                      [&](std::int64_t a, std::int64_t b) { return keys[a] < keys[b]; });
-    std::vector<Key> const old_keys(keys, keys + count);
-    std::vector<Value> const old_values(values, values + count);
     for (std::int64_t i = 0; i < count; ++i) {
-      auto const from = static_cast<std::size_t>(order[static_cast<std::size_t>(i)]);
-      keys[i] = old_keys[from];
-      values[i] = old_values[from];
+      auto const from = order[static_cast<std::size_t>(i)];
+      sorted_keys[i] = keys[from];
+      sorted_values[i] = values[from];
     }
   }
 };

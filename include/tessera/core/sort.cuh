@@ -16,29 +16,23 @@ namespace detail {
 template <>
 struct Sort<Device> {
   template <class Key>
-  static void keys(Key* keys, std::int64_t count, int bits, Execution<Device> const& exec)
+  static void keys(Key const* keys, Key* sorted, std::int64_t count, int bits, Execution<Device> const& exec)
   {
     if (count == 0) { return; }
-    Buffer<Key, Device> sorted{count, exec};
     with_workspace(exec, [&](void* workspace, std::size_t& bytes) {
-      return cub::DeviceRadixSort::SortKeys(workspace, bytes, keys, sorted.data(), count, 0, bits,
-                                            exec.stream());
+      return cub::DeviceRadixSort::SortKeys(workspace, bytes, keys, sorted, count, 0, bits, exec.stream());
     });
-    Transfer<Device>::copy(keys, sorted.data(), sorted.bytes(), exec);
   }
 
   template <class Key, class Value>
-  static void pairs(Key* keys, Value* values, std::int64_t count, int bits, Execution<Device> const& exec)
+  static void pairs(Key const* keys, Value const* values, Key* sorted_keys, Value* sorted_values,
+                    std::int64_t count, int bits, Execution<Device> const& exec)
   {
     if (count == 0) { return; }
-    Buffer<Key, Device> sorted_keys{count, exec};
-    Buffer<Value, Device> sorted_values{count, exec};
     with_workspace(exec, [&](void* workspace, std::size_t& bytes) {
-      return cub::DeviceRadixSort::SortPairs(workspace, bytes, keys, sorted_keys.data(), values,
-                                             sorted_values.data(), count, 0, bits, exec.stream());
+      return cub::DeviceRadixSort::SortPairs(workspace, bytes, keys, sorted_keys, values, sorted_values,
+                                             count, 0, bits, exec.stream());
     });
-    Transfer<Device>::copy(keys, sorted_keys.data(), sorted_keys.bytes(), exec);
-    Transfer<Device>::copy(values, sorted_values.data(), sorted_values.bytes(), exec);
   }
 };
 

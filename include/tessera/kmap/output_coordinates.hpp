@@ -300,10 +300,11 @@ template <class Downsample, int Dim, class Space>
                      exec);
     auto const finish = [&](Rows&& rows, CoordinateBox<Dim> const& bounds_of_rows) {
       auto const capacity = rows.rows.size();
-      detail::Sort<Space>::keys(keys.data(), capacity, detail::key_bits(box), exec);
+      Buffer<Key, Space> sorted{capacity, exec};
+      detail::Sort<Space>::keys(keys.data(), sorted.data(), capacity, detail::key_bits(box), exec);
       RowCount const num_rows{capacity, rows.count.data()};
-      detail::for_each(capacity,
-                       detail::UnpackKeys<Dim, Key>{packing, keys.data(), rows.rows.data(), num_rows}, exec);
+      detail::for_each(
+          capacity, detail::UnpackKeys<Dim, Key>{packing, sorted.data(), rows.rows.data(), num_rows}, exec);
       return set.derive(std::move(rows), bounds_of_rows, options, exec);
     };
     if (set.fixed_capacity()) {

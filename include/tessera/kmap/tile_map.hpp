@@ -82,12 +82,14 @@ struct RankOffsets {
   }
 };
 
-/// The sort key of each row in each split: the complement of its mask, rarest offset on top.
+/// The sort key of each row in each split: the complement of its mask, rarest offset on top. And the rows in
+/// their order, to be sorted along.
 template <class Key>
 struct WriteMaskKeys {
   std::int32_t const* out_in;  // [num_out, volume]
-  std::int32_t const* rank;    // [volume]
+  std::int32_t const* rank;    // [volume], or null: later offsets are rarer
   Key* keys;                   // [splits, num_out]
+  std::int32_t* rows;          // [splits, num_out]
   std::int64_t num_out;
   SplitOffsets offsets;
   int bits;  // of a key; offsets with more than so many rarer ones are left out
@@ -95,27 +97,34 @@ struct WriteMaskKeys {
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto const split = i / num_out;
-    auto const* const row = out_in + (i - split * num_out) * offsets.volume;
+    auto const row = i - split * num_out;
+    auto const* const entries = out_in + row * offsets.volume;
+    auto const begin = offsets.begin(split);
+    auto const end = offsets.end(split);
     Key mask{0};
-    for (int k = offsets.begin(split); k < offsets.end(split); ++k) {
-      if (row[k] >= 0 && rank[k] < bits) { mask = static_cast<Key>(mask | Key{1} << (bits - 1 - rank[k])); }
+    for (int k = begin; k < end; ++k) {
+      int const rarer = rank != nullptr ? rank[k] : end - 1 - k;
+      if (entries[k] >= 0 && rarer < bits) { mask = static_cast<Key>(mask | Key{1} << (bits - 1 - rarer)); }
     }
     keys[i] =
         static_cast<Key>(~mask) & static_cast<Key>(~Key{0} >> (static_cast<int>(sizeof(Key)) * 8 - bits));
+    rows[i] = static_cast<std::int32_t>(row);
   }
 };
 
-/// order[split, place] = place for the places of rows.
+/// order[split, place] = place for the places of rows, -1 past them.
 struct NumberRows {
   std::int32_t* order;  // [splits, places]
   std::int64_t num_out;
   std::int64_t places;
+  std::int64_t first;  // place to begin with
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    auto const split = i / num_out;
-    auto const row = i - split * num_out;
-    order[split * places + row] = static_cast<std::int32_t>(row);
+    auto const count = places - first;
+    auto const split = i / count;
+    auto const place = first + (i - split * count);
+    order[split * places + place] = place < num_out ? static_cast<std::int32_t>(place) : -1;
   }
 };
 
@@ -153,28 +162,42 @@ struct WriteTileEntries {
   }
 };
 
+/// Which offsets are rare, from a sample of the rows: [volume].
+template <class Space>
+[[nodiscard]] Buffer<std::int32_t, Space> rank_offsets(KernelMap<Space> const& map,
+                                                       SplitOffsets const& offsets,
+                                                       Execution<Space> const& exec)
+{
+  constexpr std::int64_t sample = 2048;  // rows that tell rare offsets from common ones well enough
+  auto const volume = map.volume();
+  auto const step = std::max<std::int64_t>(1, map.num_out() / sample);
+  Buffer<std::uint32_t, Space> counts{volume, exec};
+  fill_bytes(counts, 0, exec);
+  for_each(map.num_out() / step * volume, CountNeighbours{map.out_in(), counts.data(), step, volume}, exec);
+  Buffer<std::int32_t, Space> rank{volume, exec};
+  for_each(volume, RankOffsets{counts.data(), rank.data(), offsets}, exec);
+  return rank;
+}
+
 /// Sorts `order` by descending neighbour mask in each split; equal masks keep their rows' order.
 template <class Key, class Space>
 void sort_by_mask(KernelMap<Space> const& map, TileMap<Space>& tiles, std::int64_t places,
                   SplitOffsets const& offsets, Execution<Space> const& exec)
 {
-  constexpr std::int64_t sample = 8192;  // rows that tell rare offsets from common ones well enough
-  auto const volume = map.volume();
+  constexpr int few_offsets = 8;  // of a split: which of them are rare hardly matters
   auto const num_out = map.num_out();
   auto const bits = std::min(offsets.length, static_cast<int>(sizeof(Key)) * 8);
-  auto const step = std::max<std::int64_t>(1, num_out / sample);
-
-  Buffer<std::uint32_t, Space> counts{volume, exec};
-  fill_bytes(counts, 0, exec);
-  detail::for_each(num_out / step * volume, CountNeighbours{map.out_in(), counts.data(), step, volume}, exec);
-  Buffer<std::int32_t, Space> rank{volume, exec};
-  detail::for_each(volume, RankOffsets{counts.data(), rank.data(), offsets}, exec);
+  Buffer<std::int32_t, Space> rank;
+  if (offsets.length > few_offsets) { rank = rank_offsets(map, offsets, exec); }
   Buffer<Key, Space> keys{tiles.splits * num_out, exec};
-  detail::for_each(keys.size(),
-                   WriteMaskKeys<Key>{map.out_in(), rank.data(), keys.data(), num_out, offsets, bits}, exec);
-  for (int split = 0; split < tiles.splits && offsets.begin(split) < volume; ++split) {
-    Sort<Space>::pairs(keys.data() + split * num_out, tiles.order.data() + split * places, num_out, bits,
-                       exec);
+  Buffer<Key, Space> sorted_keys{num_out, exec};
+  Buffer<std::int32_t, Space> rows{tiles.splits * num_out, exec};
+  WriteMaskKeys<Key> const write{map.out_in(), rank.data(), keys.data(), rows.data(), num_out, offsets, bits};
+  for_each(keys.size(), write, exec);
+  for (int split = 0; split < tiles.splits; ++split) {
+    auto const first = split * num_out;
+    Sort<Space>::pairs(keys.data() + first, rows.data() + first, sorted_keys.data(),
+                       tiles.order.data() + split * places, num_out, bits, exec);
   }
 }
 
@@ -183,7 +206,8 @@ void sort_by_mask(KernelMap<Space> const& map, TileMap<Space>& tiles, std::int64
 /// The tile map of `map` for tiles of `tile_rows` rows, made at the first call and kept by the map.
 ///
 /// With `sort`, the rows of each split are in descending order of their neighbour masks, an offset being a
-/// bit and the rarest offset (in a sample of the rows) the highest; rows with equal masks keep their order.
+/// bit and the rarest offset (in a sample of the rows) the highest, or of splits of up to 8 offsets the last;
+/// rows with equal masks keep their order.
 /// So rows of a tile have like neighbours and tiles with many offsets come first. Of a split with more than
 /// 64 offsets the rarest 64 decide. Without, rows keep their order. The masks of tiles are exact either way.
 ///
@@ -214,8 +238,9 @@ template <class Space>
     tiles->masks = Buffer<std::uint32_t, Space>{splits * tiles->num_tiles * tiles->words, exec};
     if (num_out == 0) { return tiles; }
 
-    fill_bytes(tiles->order, 0xff, exec);
-    detail::for_each(splits * num_out, detail::NumberRows{tiles->order.data(), num_out, places}, exec);
+    auto const numbered = sort ? num_out : 0;  // the sort writes the places before
+    detail::for_each(splits * (places - numbered),
+                     detail::NumberRows{tiles->order.data(), num_out, places, numbered}, exec);
     if (sort && tiles->split_length <= 32) {
       detail::sort_by_mask<std::uint32_t>(map, *tiles, places, offsets, exec);
     } else if (sort) {
