@@ -49,6 +49,7 @@ template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
+  detail::expects(!module.is_fused(), "load: the module is fused for inference; load first, then fuse");
   auto const parameters = module.parameters();
   detail::expect_space<Space>(parameters, "load");
   LoadReport report;

@@ -50,6 +50,25 @@ struct UpdateRunning {
   }
 };
 
+/// scale = weight / sqrt(variance + epsilon), shift = bias - mean * scale.
+template <class Sum>
+struct NormAsAffine {
+  Sum const* mean;      // [channels]
+  Sum const* variance;  // [channels]
+  Sum const* weight;    // [channels], or null: ones
+  Sum const* bias;      // [channels], or null: zeros
+  Sum epsilon;
+  Sum* scale;  // [channels]
+  Sum* shift;  // [channels]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t c) const
+  {
+    using std::sqrt;
+    scale[c] = (weight != nullptr ? weight[c] : Sum{1}) / sqrt(variance[c] + epsilon);
+    shift[c] = (bias != nullptr ? bias[c] : Sum{0}) - mean[c] * scale[c];
+  }
+};
+
 }  // namespace detail
 
 /// `y[i, c] = (x[i, c] - mean[c]) / sqrt(variance[c] + eps) * weight[c] + bias[c]`, computed in float (double
@@ -121,6 +140,7 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.channels, "BatchNorm: the tensor has ", x.channels(),
                     " channels but ", options_.channels, " were expected");
+    if (in_layer_before_) { return x; }
     auto const rows = this->is_training() ? x.num_rows() : 0;
     if (rows == 0) {
       return batch_norm(x, running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
@@ -139,6 +159,19 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
                       options_.epsilon, exec);
   }
 
+  bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
+  {
+    if (in_layer_before_) { return true; }
+    Buffer<Sum, Space> scale{options_.channels, exec};
+    Buffer<Sum, Space> shift{options_.channels, exec};
+    detail::for_each(
+        options_.channels,
+        detail::NormAsAffine<Sum>{running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
+                                  static_cast<Sum>(options_.epsilon), scale.data(), shift.data()},
+        exec);
+    return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
+  }
+
   [[nodiscard]] NormOptions& options() noexcept { return options_; }
   [[nodiscard]] NormOptions const& options() const noexcept { return options_; }
   [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }
@@ -152,6 +185,7 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
   Parameter<Sum, Space> bias_;
   Parameter<Sum, Space> running_mean_;
   Parameter<Sum, Space> running_var_;
+  bool in_layer_before_ = false;
 };
 
 }  // namespace nn

@@ -68,6 +68,42 @@ struct ConvOptions {
   std::uint64_t initial_seed = 0;
 };
 
+}  // namespace nn
+
+namespace detail {
+
+/// weight[..., c] *= scale[c]
+template <class Scalar>
+struct ScaleChannels {
+  Scalar* weight;                      // [size]
+  accumulator_t<Scalar> const* scale;  // [channels]
+  std::int64_t channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    weight[i] = static_cast<Scalar>(static_cast<accumulator_t<Scalar>>(weight[i]) * scale[i % channels]);
+  }
+};
+
+/// bias[c] = bias[c] * scale[c] + shift[c], the old one being 0 where there is none.
+template <class Scalar>
+struct ScaleBias {
+  Scalar* bias;  // [channels]
+  accumulator_t<Scalar> const* scale;
+  accumulator_t<Scalar> const* shift;
+  bool is_new;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t c) const
+  {
+    auto const old = is_new ? accumulator_t<Scalar>{0} : static_cast<accumulator_t<Scalar>>(bias[c]);
+    bias[c] = static_cast<Scalar>(old * scale[c] + shift[c]);
+  }
+};
+
+}  // namespace detail
+
+namespace nn {
+
 /// Sparse convolution with its weight: of any ConvolutionKind, by its options.
 ///
 /// Parameters: `kernel` (or as told) [volume, in_channels, out_channels], or [in_channels, out_channels]
@@ -124,6 +160,18 @@ class Conv final : public Module<Dim, Scalar, Space> {
       return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
                                  options_.geometry, config.math, config.compat, exec);
     }
+  }
+
+  bool scale_output(accumulator_t<Scalar> const* scale, accumulator_t<Scalar> const* shift,
+                    Execution<Space> const& exec) override
+  {
+    bool const is_new = !options_.has_bias;
+    if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
+    options_.bias(true);
+    detail::for_each(kernel_.size(),
+                     detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels}, exec);
+    detail::for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    return true;
   }
 
   [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }

@@ -42,13 +42,18 @@ class ModuleBase {
   }
 
   /// Sets this module and those below it to training (batch statistics, dropout) or evaluation (the default).
+  /// @throws invalid_argument  training of a fused module
   void train(bool on = true)
   {
+    detail::expects(!(on && fused_), "train: the module is fused for inference; train one that is not");
     training_ = on;
     for (auto const& [name, child] : children_) { child->train(on); }
   }
   void eval() { train(false); }
   [[nodiscard]] bool is_training() const noexcept { return training_; }
+
+  /// Whether fuse() has rewritten parameters below this module, which then are no longer a checkpoint's.
+  [[nodiscard]] bool is_fused() const noexcept { return fused_; }
 
   /// The direct children with their names.
   [[nodiscard]] std::vector<std::pair<std::string, ModuleBase*>> const& children() const noexcept
@@ -68,11 +73,13 @@ class ModuleBase {
   {
     children_.emplace_back(std::move(name), &child);
   }
+  void mark_fused() noexcept { fused_ = true; }
 
  private:
   std::vector<ParameterView> parameters_;
   std::vector<std::pair<std::string, ModuleBase*>> children_;
   bool training_ = false;
+  bool fused_ = false;
 };
 
 /// A module from one sparse tensor to one.
@@ -83,7 +90,54 @@ class Module : public ModuleBase {
 
   [[nodiscard]] virtual Tensor forward(Tensor const& x, Execution<Space> const& exec) = 0;
   [[nodiscard]] Tensor operator()(Tensor const& x, Execution<Space> const& exec) { return forward(x, exec); }
+
+  /// @name For nn::fuse()
+  /// @{
+
+  /// Joins the layers of this module, where it has several. The default joins those of its children.
+  virtual void fuse(Execution<Space> const& exec) { fuse_children(*this, exec); }
+
+  /// From now on puts out `scale[c] * y[i, c] + shift[c]`; false where the module cannot. `scale` and `shift`
+  /// [channels] lie in `Space`.
+  virtual bool scale_output(accumulator_t<Scalar> const* /*scale*/, accumulator_t<Scalar> const* /*shift*/,
+                            Execution<Space> const& /*exec*/)
+  {
+    return false;
+  }
+
+  /// Leaves its work to `before`, whose output it reads and nobody else does; false where it cannot.
+  virtual bool fuse_into(Module& /*before*/, Execution<Space> const& /*exec*/) { return false; }
+  /// @}
+
+ protected:
+  /// fuse() of everything below `parent`, also below modules of other kinds.
+  void fuse_children(ModuleBase& parent, Execution<Space> const& exec)
+  {
+    this->mark_fused();
+    for (auto const& [name, child] : parent.children()) {
+      if (auto* const module = dynamic_cast<Module*>(child); module != nullptr) {
+        module->fuse(exec);
+      } else {
+        fuse_children(*child, exec);
+      }
+    }
+  }
 };
+
+/// Rewrites a module in evaluation for faster inference: batch normalisation goes into the convolution before
+/// it, `weight' = weight * s`, `bias' = bias * s + b - mean * s` with `s = gamma / sqrt(variance + eps)`.
+///
+/// Outputs stay the same up to the rounding of the new weights. Load a checkpoint before: a fused module can
+/// neither be loaded nor trained. Names and shapes of parameters stay; fusing twice changes nothing.
+/// @throws invalid_argument  the module is in training
+/// Cost: one pass over the weights. Stream: enqueues a few kernels a layer, does not wait. Determinism: same
+/// parameters, same result. Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
+template <int Dim, class Scalar, class Space>
+void fuse(Module<Dim, Scalar, Space>& module, Execution<Space> const& exec)
+{
+  detail::expects(!module.is_training(), "fuse: the module is in training; call eval()");
+  module.fuse(exec);
+}
 
 /// A module whose type only its maker knows: what a Registry builds.
 template <int Dim, class Scalar, class Space = Device>
@@ -119,6 +173,14 @@ class Sequential : public Module<Dim, Scalar, Space> {
     Tensor y = x;
     for (auto const& layer : layers_) { y = layer->forward(y, exec); }
     return y;
+  }
+
+  void fuse(Execution<Space> const& exec) override
+  {
+    for (std::size_t i = 1; i < layers_.size(); ++i) {
+      static_cast<void>(layers_[i]->fuse_into(*layers_[i - 1], exec));
+    }
+    this->fuse_children(*this, exec);
   }
   [[nodiscard]] std::size_t size() const noexcept { return layers_.size(); }
   [[nodiscard]] Module<Dim, Scalar, Space>& operator[](std::size_t i) { return *layers_.at(i); }

@@ -183,6 +183,13 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
     return detail::add_and_activate(y, downsample_ ? downsample_->forward(x, exec) : x, *act_, exec);
   }
 
+  void fuse(Execution<Space> const& exec) override
+  {
+    static_cast<void>(bn1_->fuse_into(*conv1_, exec));
+    static_cast<void>(bn2_->fuse_into(*conv2_, exec));
+    this->fuse_children(*this, exec);
+  }
+
  private:
   Pointer conv1_, bn1_, conv2_, bn2_, act_, downsample_;
 };
@@ -226,6 +233,12 @@ class SparseBottleneck final : public Module<Dim, Scalar, Space> {
       if (i < 2) { y = act_->forward(y, exec); }
     }
     return detail::add_and_activate(y, downsample_ ? downsample_->forward(x, exec) : x, *act_, exec);
+  }
+
+  void fuse(Execution<Space> const& exec) override
+  {
+    for (int i = 0; i < 3; ++i) { static_cast<void>(bn_[i]->fuse_into(*conv_[i], exec)); }
+    this->fuse_children(*this, exec);
   }
 
  private:

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+#include "tensors.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/nn/blocks.hpp>
+#include <tessera/nn/sparse_blocks.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <vector>
+
+using namespace tessera;
+
+namespace {
+
+template <class Space>
+SparseTensor<3, float, Space> random_tensor(int channels, Execution<Space> const& exec)
+{
+  std::mt19937 random{17};
+  std::uniform_real_distribution<float> uniform{-1, 1};
+  std::vector<Coordinate<3>> rows;
+  for (int i = 0; i < 9; ++i) {
+    for (int j = 0; j < 9; ++j) { rows.push_back({0, {i, j, static_cast<int>(random() % 3)}}); }
+  }
+  std::vector<float> features(rows.size() * static_cast<std::size_t>(channels));
+  for (auto& value : features) { value = uniform(random); }
+  return {make_coordinate_set(rows, {}, exec), upload_matrix(features, channels, exec)};
+}
+
+/// Puts numbers that matter into every norm: none of them 0, 1 or alike.
+template <class Space>
+void randomize_norms(nn::ModuleBase const& module, Execution<Space> const& exec)
+{
+  std::mt19937 random{23};
+  std::uniform_real_distribution<float> uniform{0.5F, 2.0F};
+  for (auto const& parameter : module.parameters()) {
+    bool const of_norm = parameter.role == nn::ParameterRole::buffer ||
+                         parameter.role == nn::ParameterRole::weight ||
+                         parameter.role == nn::ParameterRole::bias;
+    if (!of_norm) { continue; }
+    std::vector<float> values(static_cast<std::size_t>(parameter.size));
+    for (auto& value : values) { value = uniform(random); }
+    detail::Transfer<Space>::from_host(parameter.data, values.data(), values.size() * sizeof(float), exec);
+  }
+}
+
+/// The largest difference, over the largest magnitude.
+double difference(std::vector<float> const& a, std::vector<float> const& b)
+{
+  REQUIRE(a.size() == b.size());
+  double most = 0;
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    most = std::max(most, std::abs(double{a[i]} - b[i]));
+    largest = std::max(largest, std::abs(double{a[i]}));
+  }
+  return most / largest;
+}
+
+/// Fuses `module` and compares it with what it was.
+template <class Space>
+void expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, Execution<Space> const& exec)
+{
+  randomize_norms(module, exec);
+  auto const x = random_tensor(channels, exec);
+  auto const before = module.forward(x, exec).features_on_host(exec);
+  nn::fuse(module, exec);
+  CHECK(module.is_fused());
+  auto const after = module.forward(x, exec).features_on_host(exec);
+  CHECK(before != after);  // other weights round otherwise: something was fused
+  CHECK(difference(before, after) < 1e-5);
+  nn::fuse(module, exec);
+  CHECK(module.forward(x, exec).features_on_host(exec) == after);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("fuse: blocks put out what they did, but for rounding", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (bool const bias : {false, true}) {
+    CAPTURE(bias);
+    nn::SparseConvBlock<3, float, Space> block{nn::ConvOptions<3>(5, 12, 3).bias(bias).seed(3), exec};
+    expect_same_when_fused<Space>(block, 5, exec);
+    nn::SparseResBlock<3, float, Space> residual{nn::ConvOptions<3>(5, 12, 3).bias(bias).seed(4), exec};
+    expect_same_when_fused<Space>(residual, 5, exec);
+    nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5), exec};
+    expect_same_when_fused<Space>(basic, 6, exec);
+  }
+  auto shortcut = nn::make_sparse_convmodule<3, float>(
+      nn::ConvModuleOptions<3>(6, 8, 1).order({"conv", "norm"}).seed(9), exec);
+  nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(6, 2).seed(6), exec,
+                                                   std::move(shortcut)};
+  expect_same_when_fused<Space>(bottleneck, 6, exec);
+}
+
+TEST_CASE_TEMPLATE("fuse: a norm that stands before its convolution, or alone, stays", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const module = nn::make_sparse_convmodule<3, float>(
+      nn::ConvModuleOptions<3>(4, 7, 3).order({"norm", "act", "conv"}).seed(2), exec);
+  randomize_norms(*module, exec);
+  auto const x = random_tensor(4, exec);
+  auto const before = module->forward(x, exec).features_on_host(exec);
+  nn::fuse(*module, exec);
+  CHECK(module->forward(x, exec).features_on_host(exec) == before);
+}
+
+TEST_CASE("fuse: a fused module is not trained, nor one in training fused; names and shapes stay")
+{
+  Execution<Host> const exec;
+  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(5, 12, 3), exec};
+  auto const before = block.parameters();
+  block.train();
+  CHECK_THROWS_WITH_AS(nn::fuse(block, exec), "fuse: the module is in training; call eval()",
+                       invalid_argument);
+  block.eval();
+  nn::fuse(block, exec);
+  CHECK_THROWS_WITH_AS(block.train(), "train: the module is fused for inference; train one that is not",
+                       invalid_argument);
+  auto const after = block.parameters();
+  REQUIRE(after.size() == before.size());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    CHECK(after[i].name == before[i].name);
+    CHECK(after[i].shape == before[i].shape);
+  }
+}
