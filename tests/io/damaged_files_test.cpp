@@ -3,6 +3,7 @@
 
 #include "../support/files.hpp"
 
+#include <tessera/io/convert.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_cloud_file.hpp>
@@ -94,6 +95,21 @@ TEST_CASE("safetensors: a damaged file is read or refused")
       throw invalid_argument{std::string{"who: file"} + error.what()};
     }
   });
+}
+
+TEST_CASE("torch checkpoint: a damaged file is read and converted, or refused")
+{
+  for (std::string const name : {"torch_zip", "torch_protocol5", "torch_stream", "torch_detector"}) {
+    survive(name + ".pth", 2000, [](Bytes const& bytes) {
+      try {
+        io::TorchCheckpoint const file{bytes, "file"};
+        auto const options = io::ConvertOptions().swap_axes().fold_batch_norm(1e-3);
+        static_cast<void>(io::convert_checkpoint(file, options).text());
+      } catch (invalid_argument const& error) {
+        throw invalid_argument{std::string{"who: file"} + error.what()};
+      }
+    });
+  }
 }
 
 TEST_CASE("npy: a damaged file is read or refused")
