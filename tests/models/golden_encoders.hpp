@@ -8,6 +8,8 @@
 #include "../support/data.hpp"
 #include "../support/device.hpp"
 #include "../support/golden.hpp"
+#include "../support/small.hpp"
+#include "tolerance.hpp"
 
 #ifdef __CUDACC__
 #include <tessera/conv/detail/convolution_device.cuh>
@@ -20,7 +22,6 @@
 #include <tessera/models/sparse_unet.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <string>
@@ -32,11 +33,9 @@ namespace golden_encoders {
 namespace ts = tessera;
 using Json = ts::detail::Json;
 
-/// What a whole network may be off by: its share of the reference's length, and the angle between them.
-struct Tolerance {
-  double distance;
-  double cosine;
-};
+using networks::check_close;
+using networks::Tolerance;
+
 inline constexpr Tolerance in_single{1e-4, 0.99999};
 inline constexpr Tolerance in_half{1e-2, 0.9999};
 
@@ -47,9 +46,10 @@ struct Golden {
   Json config;
 };
 
-/// @param name  e.g. "second_kitti"; nothing, and the case skipped, where it was not recorded
+/// @param name  e.g. "second_kitti"; nothing, and the case skipped, where it was not recorded or is too large
 inline std::optional<Golden> open(std::string const& name, ts::io::ConvertOptions const& options = {})
 {
+  if (test::skipped_as_large()) { return std::nullopt; }
   auto const file = test::data_file("golden/spconv/" + name + ".safetensors");
   auto const checkpoint = test::data_file("golden/spconv/" + name + ".pth");
   if (!file || !checkpoint) { return std::nullopt; }
@@ -106,28 +106,6 @@ ts::SparseTensor<3, Scalar, Space> input_of(Golden const& golden, ts::Execution<
   ts::CoordinateSetOptions<3> const options{1, ts::SpatialRange<3>{batches, shape_of(golden)}};
   return {ts::make_coordinate_set(rows, options, exec),
           ts::upload_matrix(features, golden.file.shape("input.feats")[1], exec)};
-}
-
-template <class Scalar>
-void check_close(std::vector<Scalar> const& found, std::vector<float> const& expected,
-                 Tolerance const& tolerance)
-{
-  REQUIRE(found.size() == expected.size());
-  double difference = 0;
-  double product = 0;
-  double found_length = 0;
-  double length = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    double const y = static_cast<float>(found[i]);
-    double const reference = expected[i];
-    difference += (y - reference) * (y - reference);
-    product += y * reference;
-    found_length += y * y;
-    length += reference * reference;
-  }
-  REQUIRE(length > 0);
-  CHECK(std::sqrt(difference / length) <= tolerance.distance);
-  CHECK(product / std::sqrt(found_length * length) >= tolerance.cosine);
 }
 
 /// The sparse encoder's last tensor: all coordinates, and the rows that were recorded.
