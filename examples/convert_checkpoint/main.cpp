@@ -177,14 +177,18 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
 
 void run(Options const& options)
 {
+  // [convert]
   auto const converted = ts::io::convert_checkpoint(options.input, options.convert);
+  // [convert]
   for (auto const& name : options.strided) {
     bool const known = std::any_of(converted.report.begin(), converted.report.end(), [&](auto const& line) {
       return line.from == name && !line.layout.empty();
     });
     ts::detail::expects(known, "--strided: there is no kernel '", name, "'");
   }
+  // [save]
   ts::io::save_checkpoint(converted, options.output);
+  // [save]
   auto const text = converted.text();
   if (options.report.empty()) {
     std::fputs(text.c_str(), stdout);

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "fuzz.hpp"
+
+#include <tessera/io/safetensors.hpp>
+
+#include <utility>
+
+int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
+{
+  return fuzz::read(data, size, [](auto bytes, auto const&) {
+    tessera::Safetensors const file{std::move(bytes), "input"};
+    for (auto const& name : file.names()) { static_cast<void>(file.to_float(name)); }
+  });
+}
