@@ -28,6 +28,8 @@
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
+#include <tessera/tensor/bev.hpp>
+#include <tessera/tensor/cast.hpp>
 #include <tessera/tensor/collate.hpp>
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
@@ -52,12 +54,21 @@
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/nn/to_bev.hpp>
 //
 #include <tessera/models/minkunet.hpp>
+#include <tessera/models/minkunet_backbone.hpp>
+#include <tessera/models/sparse_encoder.hpp>
+#include <tessera/models/sparse_encoder_options.hpp>
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/models/sparse_resunet42.hpp>
+#include <tessera/models/sparse_unet.hpp>
 //
 #include <tessera/plan/limits.hpp>
+//
+#include <tessera/io/convert.hpp>
+#include <tessera/io/convert_options.hpp>
+#include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/image.hpp>
 #include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
@@ -66,3 +77,5 @@
 #include <tessera/io/point_bin.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/state_dict.hpp>
+#include <tessera/io/torch_checkpoint.hpp>

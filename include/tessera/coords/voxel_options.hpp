@@ -4,6 +4,8 @@
 
 #include <tessera/coords/voxelize.hpp>
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 #include <vector>
 
@@ -17,46 +19,72 @@ namespace detail {
 
 struct NamedVoxelOptions {
   char const* name;
-  VoxelizeOptions options;
+  VoxelizeOptions::Position size;
+  VoxelizeOptions::Position lower;
+  VoxelizeOptions::Position upper;
+  int max_points;
+  int max_voxels;
   int max_voxels_in_training;
+  AxisOrder order;
+  std::array<int, 3> shape;
 };
 
-[[nodiscard]] inline std::vector<NamedVoxelOptions> const& named_voxel_options()
-{
-  using Options = VoxelizeOptions;
-  static std::vector<NamedVoxelOptions> const table{
-      {"second_kitti",
-       Options({0.05F, 0.05F, 0.1F}, {0, -40, -3}, {70.4F, 40, 1})
-           .points_per_voxel(5)
-           .voxels(40000)
-           .shape({41, 1600, 1408}),
-       16000},
-      {"second_waymo",
-       Options({0.08F, 0.08F, 0.1F}, {-76.8F, -51.2F, -2}, {76.8F, 51.2F, 4})
-           .points_per_voxel(20)
-           .voxels(90000)
-           .shape({61, 1280, 1920}),
-       80000},
-      {"centerpoint_0_1",
-       Options({0.1F, 0.1F, 0.2F}, {-51.2F, -51.2F, -5}, {51.2F, 51.2F, 3})
-           .voxels(120000)
-           .shape({41, 1024, 1024}),
-       90000},
-      {"centerpoint_0_075",
-       Options({0.075F, 0.075F, 0.2F}, {-54, -54, -5}, {54, 54, 3}).voxels(120000).shape({41, 1440, 1440}),
-       90000},
-      {"bevfusion",
-       Options({0.075F, 0.075F, 0.2F}, {-54, -54, -5}, {54, 54, 3})
-           .voxels(160000)
-           .order(AxisOrder::xyz)
-           .shape({1440, 1440, 41}),
-       120000},
-      {"nvidia_0_075",
-       Options({0.075F, 0.075F, 0.2F}, {-54, -54, -5}, {54, 54, 3}).voxels(160000).shape({41, 1440, 1440}),
-       160000},
-  };
-  return table;
-}
+inline constexpr std::array<NamedVoxelOptions, 6> named_voxel_options{{
+    {"second_kitti",
+     {0.05F, 0.05F, 0.1F},
+     {0, -40, -3},
+     {70.4F, 40, 1},
+     5,
+     40000,
+     16000,
+     AxisOrder::zyx,
+     {41, 1600, 1408}},
+    {"second_waymo",
+     {0.08F, 0.08F, 0.1F},
+     {-76.8F, -51.2F, -2},
+     {76.8F, 51.2F, 4},
+     20,
+     90000,
+     80000,
+     AxisOrder::zyx,
+     {61, 1280, 1920}},
+    {"centerpoint_0_1",
+     {0.1F, 0.1F, 0.2F},
+     {-51.2F, -51.2F, -5},
+     {51.2F, 51.2F, 3},
+     10,
+     120000,
+     90000,
+     AxisOrder::zyx,
+     {41, 1024, 1024}},
+    {"centerpoint_0_075",
+     {0.075F, 0.075F, 0.2F},
+     {-54, -54, -5},
+     {54, 54, 3},
+     10,
+     120000,
+     90000,
+     AxisOrder::zyx,
+     {41, 1440, 1440}},
+    {"bevfusion",
+     {0.075F, 0.075F, 0.2F},
+     {-54, -54, -5},
+     {54, 54, 3},
+     10,
+     160000,
+     120000,
+     AxisOrder::xyz,
+     {1440, 1440, 41}},
+    {"nvidia_0_075",
+     {0.075F, 0.075F, 0.2F},
+     {-54, -54, -5},
+     {54, 54, 3},
+     10,
+     160000,
+     160000,
+     AxisOrder::zyx,
+     {41, 1440, 1440}},
+}};
 
 }  // namespace detail
 
@@ -64,7 +92,7 @@ struct NamedVoxelOptions {
 [[nodiscard]] inline std::vector<std::string_view> voxel_option_names()
 {
   std::vector<std::string_view> names;
-  for (auto const& entry : detail::named_voxel_options()) { names.emplace_back(entry.name); }
+  for (auto const& entry : detail::named_voxel_options) { names.emplace_back(entry.name); }
   return names;
 }
 
@@ -85,14 +113,16 @@ struct NamedVoxelOptions {
 [[nodiscard]] inline VoxelizeOptions voxel_options(std::string_view name,
                                                    VoxelPhase phase = VoxelPhase::inference)
 {
-  for (auto const& entry : detail::named_voxel_options()) {
-    if (name != entry.name) { continue; }
-    auto options = entry.options;
-    if (phase == VoxelPhase::training) { options.voxels(entry.max_voxels_in_training); }
-    return options;
-  }
-  detail::expects(false, "voxel_options: '", name, "' is none of ", detail::list(voxel_option_names()));
-  return detail::named_voxel_options().front().options;
+  auto const& table = detail::named_voxel_options;
+  auto const entry =
+      std::find_if(table.begin(), table.end(), [&](auto const& candidate) { return candidate.name == name; });
+  detail::expects(entry != table.end(), "voxel_options: '", name, "' is none of ",
+                  detail::list(voxel_option_names()));
+  VoxelizeOptions options{entry->size, entry->lower, entry->upper};
+  bool const training = phase == VoxelPhase::training;
+  options.points_per_voxel(entry->max_points).order(entry->order).shape(entry->shape);
+  options.voxels(training ? entry->max_voxels_in_training : entry->max_voxels);
+  return options;
 }
 
 /// The voxels of MinkUNet on SemanticKITTI as mmdetection3d makes them: 0.05 m, nearest, from the lowest

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+//
+// From LiDAR points to the bird's-eye view of a 3D detector; `encode_bev --help` says how it is used.
+//
+//   options.hpp            the command line
+//   encode.hpp             points -> voxels -> sparse encoder -> dense map, for either space
+//   host.cpp, device*.cu   that for the CPU, and for the GPU in each precision
+//   picture.hpp            what the map looks like
+
+#include "encoding.hpp"
+#include "picture.hpp"
+
+#include <tessera/coords/voxel_options.hpp>
+#include <tessera/io/convert.hpp>
+#include <tessera/io/image.hpp>
+#include <tessera/io/npy.hpp>
+#include <tessera/points/lidar_simulator.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace encode_bev {
+namespace {
+
+namespace ts = tessera;
+
+/// `what` failed for a reason that a user can do something about.
+class Failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Clock {
+ public:
+  [[nodiscard]] double milliseconds() const
+  {
+    return std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - start_}.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// 1234567 as "1,234,567".
+std::string with_commas(std::int64_t number)
+{
+  auto text = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
+    text.insert(static_cast<std::size_t>(at), 1, ',');
+  }
+  return text;
+}
+
+/// The points of a frame of the built-in scene, as the scanner of frame `seen_from` would place them.
+ts::PointCloud simulated(ts::LidarOptions const& lidar, std::int64_t frame, std::int64_t seen_from)
+{
+  auto cloud = ts::simulate_lidar(lidar, frame);
+  if (frame == seen_from) { return cloud; }
+  auto const from = ts::ego_pose(lidar, frame);
+  auto const to = ts::ego_pose(lidar, seen_from);
+  double const c = std::cos(from.yaw);
+  double const s = std::sin(from.yaw);
+  double const c0 = std::cos(to.yaw);
+  double const s0 = std::sin(to.yaw);
+  for (std::size_t i = 0; i < cloud.positions.size(); i += 3) {
+    auto* const p = cloud.positions.data() + i;
+    double const x = c * p[0] - s * p[1] + from.x - to.x;
+    double const y = s * p[0] + c * p[1] + from.y - to.y;
+    p[0] = static_cast<float>(c0 * x + s0 * y);
+    p[1] = static_cast<float>(c0 * y - s0 * x);
+    p[2] = static_cast<float>(p[2] + from.z - to.z);
+  }
+  return cloud;
+}
+
+std::vector<ts::PointCloud> read_sweeps(Options const& options)
+{
+  std::vector<ts::PointCloud> sweeps;
+  for (auto const& scan : options.scans) { sweeps.push_back(ts::read_point_cloud(scan, options.format)); }
+  if (!sweeps.empty()) { return sweeps; }
+  ts::LidarOptions lidar;
+  lidar.seed = options.scene;
+  for (int i = 0; i < options.sweeps; ++i) {
+    sweeps.push_back(simulated(lidar, options.frame - i, options.frame));
+  }
+  return sweeps;
+}
+
+/// The number of channels out that a kernel in the checkpoint has; `absent` where there is none.
+int channels_of(ts::Safetensors const& file, std::string const& name, std::size_t from_last, int absent,
+                std::string const& path)
+{
+  constexpr std::int64_t most = 4096;
+  if (!file.contains(name) || file.shape(name).size() < 2) { return absent; }
+  auto const& shape = file.shape(name);
+  auto const extent = shape[shape.size() - from_last];
+  if (extent >= 1 && extent <= most) { return static_cast<int>(extent); }
+  throw Failure{path + ": '" + name + "' is for " + std::to_string(extent) + " channels; 1 to " +
+                std::to_string(most) + " are possible"};
+}
+
+/// `options` with the channels that the checkpoint's kernels have.
+ts::models::SparseEncoderOptions with_channels(ts::models::SparseEncoderOptions options,
+                                               ts::Safetensors const& file, std::string const& path)
+{
+  bool const det3d = options.part_names == ts::models::EncoderNames::det3d;
+  auto const out_of = [&](std::string const& name, int absent) {
+    return channels_of(file, name, 1, absent, path);
+  };
+  if (!file.contains("conv_input.0.weight")) {
+    throw Failure{path + " is no checkpoint of such an encoder: it has no 'conv_input.0.weight'"};
+  }
+  options.in_channels = channels_of(file, "conv_input.0.weight", 2, options.in_channels, path);
+  options.base_channels = out_of("conv_input.0.weight", options.base_channels);
+  options.output_channels =
+      out_of(det3d ? "extra_conv.0.weight" : "conv_out.0.weight", options.output_channels);
+  bool const blocks = options.block_type == ts::models::EncoderBlock::basicblock;
+  int channels = options.base_channels;
+  for (std::size_t i = 0; i < options.encoder_channels.size(); ++i) {
+    auto& stage = options.encoder_channels[i];
+    for (std::size_t j = 0; j < stage.size(); ++j) {
+      auto const name =
+          det3d ? "conv" + std::to_string(i + 2)
+                : "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j);
+      bool const block = blocks && (j + 1 < stage.size() || i + 1 == options.encoder_channels.size());
+      stage[j] = block ? channels : out_of(name + ".0.weight", stage[j]);  // blocks keep their channels
+      channels = stage[j];
+    }
+  }
+  return options;
+}
+
+/// x, y, z, intensity, and as fifth channel the age of the sweep; Waymo's is the elongation of the pulse.
+std::vector<float> network_input(std::vector<ts::PointCloud> const& sweeps, Options const& options,
+                                 int in_channels)
+{
+  if (in_channels < 3 || in_channels > 5) {
+    throw Failure{"the network takes " + std::to_string(in_channels) +
+                  " channels; those known are x, y, z, intensity and the age of a sweep"};
+  }
+  bool const ages = options.network != "second_waymo";
+  std::vector<float> input;
+  for (std::size_t k = 0; k < sweeps.size(); ++k) {
+    auto const& cloud = sweeps[k];
+    auto const age = static_cast<float>(options.sweep_interval * static_cast<double>(k));
+    auto const channels = static_cast<std::size_t>(cloud.channels);
+    auto const& names = cloud.feature_names;
+    auto const named = std::find(names.begin(), names.end(), "intensity");
+    auto const intensity = named == names.end() ? 0 : static_cast<std::size_t>(named - names.begin());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(cloud.size()); ++i) {
+      auto const position = cloud.positions.begin() + static_cast<std::ptrdiff_t>(3 * i);
+      input.insert(input.end(), position, position + 3);
+      if (in_channels >= 4) {
+        input.push_back(channels > intensity ? cloud.features[channels * i + intensity] : 0.0F);
+      }
+      if (in_channels == 5) {
+        input.push_back(ages ? age : channels > 1 ? cloud.features[channels * i + 1] : 0.0F);
+      }
+    }
+  }
+  return input;
+}
+
+/// Names of the files to write; the folder exists afterwards.
+struct OutputNames {
+  std::string npy;
+  std::string png;
+};
+OutputNames output_names(std::string const& output)
+{
+  namespace fs = std::filesystem;
+  fs::path prefix{output};
+  std::error_code error;
+  bool const folder = output.empty() || output.back() == '/' || fs::is_directory(prefix, error);
+  if (folder) { prefix /= "bev"; }
+  auto const parent = prefix.parent_path();
+  if (!parent.empty() && !fs::is_directory(parent, error)) {
+    if (folder) { fs::create_directories(parent, error); }
+    if (!fs::is_directory(parent, error)) {
+      throw Failure{"--output: there is no folder " + parent.string()};
+    }
+  }
+  return {prefix.string() + ".npy", prefix.string() + ".png"};
+}
+
+/// Which device and precision, from what was asked for and what there is.
+struct Machine {
+  bool on_device = false;
+  Precision precision = Precision::fp32;
+};
+Machine choose_machine(Options const& options)
+{
+  Machine machine;
+#ifdef __CUDACC__
+  std::string const absence = options.device == DeviceChoice::cpu ? "not asked for" : absence_of_device();
+#else
+  std::string const absence = "this program was built without CUDA";
+#endif
+  machine.on_device = options.device != DeviceChoice::cpu && absence.empty();
+  if (options.device == DeviceChoice::cuda && !machine.on_device) {
+    throw Failure{"--device cuda: " + absence};
+  }
+  machine.precision = options.precision.value_or(machine.on_device ? Precision::fp16 : Precision::fp32);
+  if (!machine.on_device && machine.precision != Precision::fp32) {
+    throw Failure{std::string{"--precision "} + name_of(machine.precision) +
+                  " needs a GPU, the CPU runs fp32" +
+                  (options.device == DeviceChoice::automatic ? "; " + absence : "")};
+  }
+  return machine;
+}
+
+/// The voxels that the network was trained with; det3d's are those of NVIDIA's samples.
+ts::VoxelizeOptions voxels_of(Options const& options)
+{
+  auto voxels = ts::voxel_options(options.network == "det3d_centerpoint" ? "nvidia_0_075" : options.network);
+  if (options.max_voxels) { voxels.voxels(*options.max_voxels); }
+  return voxels;
+}
+
+std::string shown(std::vector<std::int64_t> const& shape)
+{
+  std::string text;
+  for (auto const extent : shape) { text += (text.empty() ? "" : " x ") + std::to_string(extent); }
+  return text;
+}
+
+void print(Task const& task, Encoding const& result, std::string const& weights, std::string const& source,
+           Machine const& machine, std::int64_t num_points, double read, double written)
+{
+  auto const& options = *task.options;
+  std::printf("points    %s: %s\n", source.c_str(), with_commas(num_points).c_str());
+  std::printf("network   %s, %d channels in, %d out, %s parameters\n", options.network.c_str(),
+              task.network.in_channels, task.network.output_channels,
+              with_commas(result.num_parameters).c_str());
+  std::printf("weights   %s\n", weights.c_str());
+  std::printf("device    %s, %s\n", result.device.c_str(), name_of(machine.precision));
+  std::printf("voxels    %s of %g x %g x %g m, %s encoded\n", with_commas(result.num_voxels).c_str(),
+              task.voxels.voxel_size[0], task.voxels.voxel_size[1], task.voxels.voxel_size[2],
+              with_commas(result.num_encoded).c_str());
+  std::printf("map       %s (%s), rows along %s\n", shown(result.shape).c_str(),
+              options.channels_last ? "batch, row, column, channel" : "batch, channel, row, column",
+              task.network.height_axis == 0 ? "y" : "x");
+  std::printf("\nmilliseconds%s\n", task.repeat == 1
+                                        ? ", one run"
+                                        : (", median of " + std::to_string(task.repeat) + " runs").c_str());
+  std::printf("  %-10s %10.2f\n", "read", read);
+  for (auto const& stage : result.stages) { std::printf("  %-10s %10.2f\n", stage.name, stage.milliseconds); }
+  std::printf("  %-10s %10.2f\n", "write", written);
+}
+
+void run(Options const& options)
+{
+  auto const machine = choose_machine(options);
+  auto const names = output_names(options.output);
+
+  Clock const reading;
+  auto const sweeps = read_sweeps(options);
+  double const read = reading.milliseconds();
+  std::int64_t num_points = 0;
+  for (auto const& sweep : sweeps) { num_points += sweep.size(); }
+
+  auto network = ts::models::sparse_encoder_options(options.network);
+  std::optional<ts::Safetensors> checkpoint;
+  std::string weights = "random, seed " + std::to_string(options.seed) + ": the map means nothing";
+  if (options.checkpoint.empty()) {
+    network.width(options.width).seed(options.seed);
+  } else {
+    ts::io::ConvertOptions how;
+    how.spconv_major(options.spconv_major);
+    if (options.prefix) { how.prefix(*options.prefix); }
+    auto converted = ts::io::convert_checkpoint(options.checkpoint, how);
+    weights =
+        options.checkpoint + (converted.prefix.empty() ? "" : ", names behind '" + converted.prefix + "'");
+    checkpoint.emplace(std::move(converted.tensors));
+    network = with_channels(network, *checkpoint, options.checkpoint);
+  }
+  if (machine.precision == Precision::tf32) {
+    ts::ConvConfig config;
+    config.math = ts::MathMode::tf32;
+    network.config(config);
+  }
+  Task task{network_input(sweeps, options, network.in_channels),
+            voxels_of(options),
+            network,
+            checkpoint ? &*checkpoint : nullptr,
+            &options,
+            options.repeat.value_or(machine.on_device ? 10 : 1)};
+
+#ifdef __CUDACC__
+  auto const result = machine.on_device ? encode_on_device(task, machine.precision) : encode_on_host(task);
+#else
+  auto const result = encode_on_host(task);
+#endif
+
+  Clock const writing;
+  ts::write_npy(names.npy, ts::raw_tensor(result.map, result.shape));
+  auto const norm = channel_norm(result.map, result.shape, options.channels_last);
+  std::size_t const first = options.channels_last ? 1 : 2;
+  auto const picture =
+      draw_norm(norm, static_cast<int>(result.shape[first]), static_cast<int>(result.shape[first + 1]));
+  ts::write_png(names.png, picture.width, picture.height, picture.rgb);
+  double const written = writing.milliseconds();
+
+  auto source = options.scans.empty() ? "built-in scene " + std::to_string(options.scene) + ", frame " +
+                                            std::to_string(options.frame)
+                                      : options.scans[0];
+  if (sweeps.size() > 1) { source += " and " + std::to_string(sweeps.size() - 1) + " more"; }
+  print(task, result, weights, source, machine, num_points, read, written);
+  auto const filled = std::count_if(norm.begin(), norm.end(), [](float value) { return value > 0; });
+  std::printf("\n%.1f %% of the cells are not empty\nwritten: %s, %s\n",
+              100.0 * static_cast<double>(filled) / static_cast<double>(norm.size()), names.npy.c_str(),
+              names.png.c_str());
+}
+
+/// One line, whatever is in `text`.
+int complain(std::string text, int status)
+{
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::fprintf(stderr, "encode_bev: %s\n", text.c_str());
+  return status;
+}
+
+}  // namespace
+}  // namespace encode_bev
+
+int main(int argc, char** argv)
+{
+  using namespace encode_bev;
+  try {
+    std::string help;
+    auto const options = parse_options({argv + (argc > 0 ? 1 : 0), argv + argc}, help);
+    if (options.help) {
+      std::fputs(help.c_str(), stdout);
+    } else {
+      run(options);
+    }
+    if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
+    return 0;
+  } catch (UsageError const& error) {
+    return complain(error.what(), 2);
+  } catch (std::bad_alloc const&) {
+    return complain("there is not enough memory", 1);
+  } catch (std::exception const& error) {
+    return complain(error.what(), 1);
+  }
+}

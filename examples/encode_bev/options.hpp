@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include "../segment_scan/command_line.hpp"
+
+#include <tessera/io/point_cloud_file.hpp>
+#include <tessera/models/sparse_encoder_options.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace encode_bev {
+
+using segment_scan::CommandLine;
+using segment_scan::parse_number;
+using segment_scan::UsageError;
+
+enum class DeviceChoice : std::uint8_t { automatic, cpu, cuda };
+enum class Precision : std::uint8_t { fp32, tf32, fp16 };
+
+[[nodiscard]] inline char const* name_of(Precision precision)
+{
+  constexpr char const* names[] = {"fp32", "tf32", "fp16"};
+  return names[static_cast<std::size_t>(precision)];
+}
+
+struct Options {
+  bool help = false;
+
+  std::vector<std::string> scans;  // empty: the built-in scene
+  tessera::PointFormat format = tessera::PointFormat::detect;
+  std::uint64_t scene = 1;
+  std::int64_t frame = 0;
+  int sweeps = 1;  // of the built-in scene
+  double sweep_interval = 0.05;
+
+  std::string network = "centerpoint_0_075";
+  std::string checkpoint;  // empty: random weights
+  std::optional<std::string> prefix;
+  int spconv_major = 0;
+  std::uint64_t seed = 1;
+  double width = 1;
+  std::optional<int> max_voxels;  // not given: the network's
+
+  DeviceChoice device = DeviceChoice::automatic;
+  std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
+  int threads = 0;                     // 0: all
+  std::optional<int> repeat;           // not given: 10 on the GPU, 1 on the CPU
+
+  bool channels_last = false;
+  std::string output;  // a folder, or what file names begin with
+};
+
+/// The command line as options; `help_text` is filled for `--help`.
+/// @throws UsageError
+[[nodiscard]] inline Options parse_options(std::vector<std::string> const& arguments, std::string& help_text)
+{
+  Options options;
+  CommandLine line;
+  std::string scene_option;
+  bool weights_option = false;
+
+  // An option that takes one of some words.
+  auto const add_choice = [&](std::string const& name, std::vector<std::string> const& words,
+                              std::string const& help, std::function<void(std::size_t)> const& set) {
+    std::string value;
+    for (auto const& word : words) { value += (value.empty() ? "" : "|") + word; }
+    line.add(name, value, help, [name, words, value, set](std::string const& text) {
+      auto const found = std::find(words.begin(), words.end(), text);
+      if (found == words.end()) { throw UsageError{name + ": '" + text + "' is none of " + value}; }
+      set(static_cast<std::size_t>(found - words.begin()));
+    });
+  };
+
+  line.group("The points");
+  line.add("--scene", "SEED", "the built-in scene: a simulated street and scanner (default: 1, without SCAN)",
+           [&](std::string const& text) {
+             options.scene = parse_number<std::uint64_t>("--scene", text, 0, UINT64_MAX);
+             scene_option = "--scene";
+           });
+  line.add("--frame", "N", "which scan of the drive through the built-in scene (default: 0)",
+           [&](std::string const& text) {
+             options.frame = parse_number<std::int64_t>("--frame", text, -1000000, 1000000);
+             scene_option = "--frame";
+           });
+  line.add("--sweeps", "N",
+           "scans of the built-in scene, that one and those before it, in its frame (default: 1)",
+           [&](std::string const& text) {
+             options.sweeps = parse_number("--sweeps", text, 1, 100);
+             scene_option = "--sweeps";
+           });
+  line.add("--sweep-interval", "SECONDS",
+           "between two sweeps: the time lag that nuScenes' networks read as fifth channel (default: 0.05)",
+           [&](std::string const& text) {
+             options.sweep_interval = parse_number<double>("--sweep-interval", text, 0, 100);
+           });
+  add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
+             "what SCAN is (default: detect, by content and name)",
+             [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
+
+  line.group("The network");
+  auto const known = tessera::models::sparse_encoder_names();
+  std::vector<std::string> const networks(known.begin(), known.end());
+  std::string all;
+  for (auto const& name : networks) { all += (all.empty() ? "" : ", ") + name; }
+  line.add("--network", "NAME", "one of " + all + " (default: centerpoint_0_075)",
+           [&options, networks, all](std::string const& text) {
+             if (std::find(networks.begin(), networks.end(), text) == networks.end()) {
+               throw UsageError{"--network: '" + text + "' is none of " + all};
+             }
+             options.network = text;
+           });
+  line.add("--checkpoint", "FILE",
+           "trained weights: a detector's PyTorch checkpoint (.pth, .pt) or safetensors; names, layout and "
+           "channels are told from it. Without it weights are random, and the map means nothing",
+           [&](std::string const& text) {
+             if (text.empty()) { throw UsageError{"--checkpoint needs a value"}; }
+             options.checkpoint = text;
+           });
+  line.add("--prefix", "TEXT",
+           "what the encoder's names begin with (default: looked for, e.g. 'pts_middle_encoder.')",
+           [&](std::string const& text) { options.prefix = text; });
+  line.add(
+      "--spconv-major", "1|2", "the spconv of the checkpoint, where it cannot be told",
+      [&](std::string const& text) { options.spconv_major = parse_number("--spconv-major", text, 1, 2); });
+  line.add("--width", "FACTOR", "of random weights: multiplies all channels (default: 1)",
+           [&](std::string const& text) {
+             options.width = parse_number<double>("--width", text, 0.0625, 16);
+             weights_option = true;
+           });
+  line.add("--seed", "N", "of random weights (default: 1)", [&](std::string const& text) {
+    options.seed = parse_number<std::uint64_t>("--seed", text, 0, UINT64_MAX);
+    weights_option = true;
+  });
+  line.add("--max-voxels", "N", "how many voxels there may be (default: the network's)",
+           [&](std::string const& text) {
+             options.max_voxels = parse_number("--max-voxels", text, 1, 100000000);
+           });
+
+  line.group("How it runs");
+  add_choice("--device", {"auto", "cpu", "cuda"}, "auto (default): the GPU if there is one, else the CPU",
+             [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
+  add_choice("--precision", {"fp32", "tf32", "fp16"}, "default: fp16 on the GPU; the CPU runs fp32 only",
+             [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
+  line.add("--threads", "N", "threads on the CPU (default: all)",
+           [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
+  line.add("--repeat", "N",
+           "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
+           "1 times the first run",
+           [&](std::string const& text) { options.repeat = parse_number("--repeat", text, 1, 100000); });
+
+  line.group("Results");
+  add_choice("--layout", {"nchw", "nhwc"}, "order of the map's axes (default: nchw)",
+             [&](std::size_t i) { options.channels_last = i == 1; });
+  line.add(
+      "--output", "FOLDER|PREFIX",
+      "a folder gets bev.npy and bev.png, any other name PREFIX.npy and PREFIX.png (default: the current "
+      "folder)",
+      [&](std::string const& text) {
+        if (text.empty()) { throw UsageError{"--output needs a value"}; }
+        options.output = text;
+      });
+  line.add("--help", "", "this text", [&](std::string const&) { options.help = true; });
+
+  options.scans = line.parse(arguments);
+  if (options.help) {
+    help_text =
+        "usage: encode_bev [SCAN...] [options]\n\n"
+        "Encodes a LiDAR scan, or several sweeps of one moment, with the sparse encoder of a 3D detector. "
+        "Writes\n"
+        "the bird's-eye view that the detector's 2D network takes (numpy, float32) and a picture of the norm "
+        "of\n"
+        "its channels (PNG). Prints milliseconds per stage.\n\n"
+        "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PLY or numpy (.npy). Of several the first is "
+        "the\n"
+        "newest, and all are in its frame; without one a built-in scene is used.\n" +
+        line.help() +
+        "\nExamples:\n"
+        "  encode_bev\n"
+        "  encode_bev 000000.bin --network second_kitti --checkpoint second.pth --output results/\n"
+        "  encode_bev s0.pcd.bin s1.pcd.bin s2.pcd.bin --checkpoint centerpoint.pth --device cuda\n"
+        "  encode_bev --sweeps 10 --network bevfusion --width 0.5 --device cpu\n\n"
+        "Exit status: 0 all went well, 1 something failed (a file, the GPU, memory), 2 wrong options.\n";
+    return options;
+  }
+  for (auto const& scan : options.scans) {
+    if (scan.empty()) { throw UsageError{"the scan's name is empty"}; }
+  }
+  if (!options.scans.empty() && !scene_option.empty()) {
+    throw UsageError{scene_option + " is about the built-in scene, but '" + options.scans[0] +
+                     "' is given too"};
+  }
+  if (options.checkpoint.empty() && (options.prefix || options.spconv_major != 0)) {
+    throw UsageError{std::string{options.prefix ? "--prefix" : "--spconv-major"} +
+                     " belongs to --checkpoint"};
+  }
+  if (!options.checkpoint.empty() && weights_option) {
+    throw UsageError{"--width and --seed are about random weights, but a checkpoint is given"};
+  }
+  return options;
+}
+
+}  // namespace encode_bev
