@@ -15,6 +15,8 @@ template class tessera::nn::Conv<3, __nv_bfloat16>;
 template class tessera::nn::Conv<
     2, float, tessera::ConvPolicy<tessera::ConvMode<2>, tessera::Hashmap, tessera::MinkowskiDownsample>>;
 template class tessera::models::MinkUNet<3, __half>;
+template class tessera::nn::MaxPool<3, __half>;
+template class tessera::nn::AveragePool<4, double>;
 
 template tessera::Matrix<__half, Device> tessera::global_average_pool(tessera::SparseTensor<3, __half> const&,
                                                                       Execution<Device> const&);

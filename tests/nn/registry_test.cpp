@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/files.hpp"
 #include "registered_scaling.hpp"
 #include "tensors.hpp"
 
@@ -8,7 +9,6 @@
 #include <tessera/conv/detail/convolution_device.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
-#include <tessera/io/layer_config.hpp>
 #include <tessera/nn/layer_registry.hpp>
 
 #include <string>
@@ -31,23 +31,6 @@ SparseTensor<3, float, Space> cloud(int channels, Execution<Space> const& exec)
 {
   auto const in = test::random_tensor<float>(300, channels, {0, 1}, 7);
   return test::upload_tensor<float>(in, exec, 2);
-}
-
-/// What `body` throws.
-template <class Body>
-std::string sentence(Body const& body)
-{
-  try {
-    body();
-  } catch (invalid_argument const& error) {
-    return error.what();
-  }
-  return {};
-}
-
-bool has(std::string const& text, std::string const& part)
-{
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -119,31 +102,33 @@ TEST_CASE_TEMPLATE("registry: the type is the whole migration from one system to
 TEST_CASE("registry: what cannot be meant is refused with what there is")
 {
   Execution<Host> const exec{};
-  auto const unknown = sentence([&] { (void)build("SparseConv2d", exec); });
-  CHECK(has(unknown, "\"SparseConv2d\" in 3 dimensions"));
-  CHECK(has(unknown, "SparseConv3d"));
-  CHECK(has(unknown, "TorchSparseBatchNorm"));
+  auto const unknown = test::error_of([&] { (void)build("SparseConv2d", exec); });
+  CHECK(test::has(unknown, "\"SparseConv2d\" in 3 dimensions"));
+  CHECK(test::has(unknown, "SparseConv3d"));
+  CHECK(test::has(unknown, "TorchSparseBatchNorm"));
   auto const conv = nn::LayerConfig("SubMConv3d").set("in_channels", 4).set("out_channels", 4);
-  CHECK(has(sentence([&] { (void)build(conv, exec); }), "\"kernel_size\" is missing"));
+  CHECK(test::has(test::error_of([&] { (void)build(conv, exec); }), "\"kernel_size\" is missing"));
   auto const sized = nn::LayerConfig{conv}.set("kernel_size", 3);
-  auto const option = sentence([&] { (void)build(nn::LayerConfig{sized}.set("strid", 2), exec); });
-  CHECK(has(option, "no option \"strid\""));
-  CHECK(has(option, "stride"));
-  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("bias", 1), exec); }),
-            "\"bias\" is an integer, but a truth value was expected"));
-  CHECK(has(sentence([&] {
-              (void)build(nn::LayerConfig{sized}.set("stride", std::vector<int>{1, 2}), exec);
-            }),
-            "\"stride\" is the list [1, 2], but one integer or a list of 3 was expected"));
-  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("compat", "spconv3"), exec); }),
-            "compat \"spconv3\" does not exist"));
-  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("groups", 2), exec); }), "2 groups"));
-  CHECK(has(sentence([&] { (void)build(nn::LayerConfig{sized}.set("kernel_size", -1), exec); }),
-            "kernel size [-1, -1, -1] must be at least 1"));
-  CHECK(has(sentence([&] { test::register_scaling<Host>("SubMConv3d"); }), "registered already"));
+  auto const option = test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("strid", 2), exec); });
+  CHECK(test::has(option, "no option \"strid\""));
+  CHECK(test::has(option, "stride"));
+  CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("bias", 1), exec); }),
+                  "\"bias\" is an integer, but a truth value was expected"));
+  CHECK(test::has(test::error_of([&] {
+                    (void)build(nn::LayerConfig{sized}.set("stride", std::vector<int>{1, 2}), exec);
+                  }),
+                  "\"stride\" is the list [1, 2], but one integer or a list of 3 was expected"));
+  CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("compat", "spconv3"), exec); }),
+                  "compat \"spconv3\" does not exist"));
+  CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("groups", 2), exec); }),
+                  "2 groups"));
+  CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("kernel_size", -1), exec); }),
+                  "kernel size [-1, -1, -1] must be at least 1"));
+  CHECK(test::has(test::error_of([&] { test::register_scaling<Host>("SubMConv3d"); }), "registered already"));
   auto const none = [&] { nn::Registry<3, float, Host>{}.add("A", nullptr); };
-  CHECK(has(sentence(none), "\"A\" has no maker"));
-  CHECK(has(sentence([&] { nn::Sequential<3, float, Host>{}.append(nullptr); }), "no module to append"));
+  CHECK(test::has(test::error_of(none), "\"A\" has no maker"));
+  CHECK(test::has(test::error_of([&] { nn::Sequential<3, float, Host>{}.append(nullptr); }),
+                  "no module to append"));
 }
 
 TEST_CASE_TEMPLATE("registry: layers of users, from this translation unit and from another", Space,
@@ -171,29 +156,4 @@ TEST_CASE("registry: every dimension has its own names")
   CHECK(nn::layer_registry<2, double, Host>().contains("SparseInverseConv2d"));
   CHECK(nn::layer_registry<4, float, Host>().contains("SparseMaxPool4d"));
   CHECK_FALSE(nn::layer_registry<4, float, Host>().contains("SubMConv3d"));
-}
-
-TEST_CASE("layer config: JSON gives what Python's dict gives")
-{
-  auto const config = io::parse_layer_config(
-      R"({"type": "SparseConv3d", "in_channels": 4, "out_channels": 8, "kernel_size": [3, 1, 1],
-          "stride": [2, 1, 1], "padding": 0, "bias": false, "indice_key": null})");
-  CHECK(config.type() == "SparseConv3d");
-  CHECK_FALSE(config.has("indice_key"));
-  CHECK_FALSE(config.require<bool>("bias"));
-  Execution<Host> const exec{};
-  auto const layer = build(config, exec);
-  auto const y = layer->forward(cloud(4, exec), exec);
-  CHECK(y.channels() == 8);
-  CHECK(y.tensor_stride() == IntArray<3>{2, 1, 1});
-  CHECK(io::parse_layer_config(R"({"type": "BN1d", "eps": 1e-3})").require<double>("eps") == 1e-3);
-
-  auto const refused = [](char const* text) { return sentence([&] { (void)io::parse_layer_config(text); }); };
-  CHECK(has(refused("[]"), "a layer is a JSON object"));
-  CHECK(has(refused(R"({"kernel_size": 3})"), "needs a \"type\""));
-  CHECK(has(refused(R"({"type": 3})"), "needs a \"type\""));
-  CHECK(has(refused(R"({"type": "A", "b": {}})"), "is an object"));
-  CHECK(has(refused(R"({"type": "A", "b": [1, 2.5]})"), "something else than integers"));
-  CHECK(has(refused(R"({"type": "A", "b": [5000000000]})"), "something else than integers"));
-  CHECK(has(refused(R"({"type": "A")"), "not valid JSON"));
 }
