@@ -47,12 +47,20 @@ int main(int argc, char** argv)
       static_cast<void>(net(x, exec));
       auto limits = ts::PlanLimits().like(*x.coordinates(), 1.1);
       limits.box(x.coordinates()->box());
-      ts::Plan plan(net, limits, exec);
-      auto const planned = bench::time_calls(exec, 1000, [&] { static_cast<void>(plan.run(x, exec)); });
-      plan.check();
-      bench::print("MinkUNet " + std::to_string(width).substr(0, 3) + " planned, maps included", scan,
-                   rows.size(), planned);
-      std::printf("# arena %.0f MB, %zu nodes\n", static_cast<double>(plan.bytes()) / 1e6, plan.num_nodes());
+      for (bool const fused : {false, true}) {
+        std::string const name = "MinkUNet " + std::to_string(width).substr(0, 3) + (fused ? " fused" : "");
+        if (fused) {
+          ts::nn::fuse(net, exec);
+          auto const eager = bench::time_calls(exec, 50, [&] { frame(true); });
+          bench::print(name + " eager, maps included", scan, rows.size(), eager);
+        }
+        ts::Plan plan(net, limits, exec);
+        auto const planned = bench::time_calls(exec, 1000, [&] { static_cast<void>(plan.run(x, exec)); });
+        plan.check();
+        bench::print(name + " planned, maps included", scan, rows.size(), planned);
+        std::printf("# arena %.0f MB, %zu nodes\n", static_cast<double>(plan.bytes()) / 1e6,
+                    plan.num_nodes());
+      }
     }
   });
 }

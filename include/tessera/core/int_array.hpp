@@ -95,10 +95,28 @@ template <int N>
 
 namespace detail {
 
+/// a / b for b > 0. Strides and sizes are mostly 1, 2 or 3, and dividing by a constant costs a GPU a tenth.
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr int divide(int a, int b)
+{
+  switch (b) {
+    case 1: return a;
+    case 2: return a / 2;
+    case 3: return a / 3;
+    default: return a / b;
+  }
+}
+
+/// The same for numbers of items a >= 0: in 32 bits where they fit, which costs a GPU a fifth.
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr long long divide(long long a, int b)
+{
+  return a <= 0x7fffffff ? static_cast<long long>(static_cast<unsigned>(a) / static_cast<unsigned>(b))
+                         : a / b;
+}
+
 /// floor(a / b) for b > 0, also for negative a.
 [[nodiscard]] TESSERA_HOST_DEVICE constexpr int floor_div(int a, int b)
 {
-  int const quotient = a / b;
+  int const quotient = divide(a, b);
   return quotient * b > a ? quotient - 1 : quotient;
 }
 

@@ -53,8 +53,9 @@ struct KernelRegion {
   {
     IntArray<Dim> result;
     for (int i = Dim - 1; i >= 0; --i) {
-      result[i] = k % size[i];
-      k /= size[i];
+      int const rest = detail::divide(k, size[i]);
+      result[i] = k - rest * size[i];
+      k = rest;
     }
     return result;
   }

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/object_cache.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <cstdint>
@@ -66,7 +67,8 @@ struct TransposePairs {
   {
     auto const in = out_in[i];
     if (in >= 0) {
-      transposed[std::int64_t{in} * volume + i % volume] = static_cast<std::int32_t>(i / volume);
+      auto const out = divide(static_cast<long long>(i), volume);
+      transposed[std::int64_t{in} * volume + (i - out * volume)] = static_cast<std::int32_t>(out);
     }
   }
 };

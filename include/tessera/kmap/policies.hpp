@@ -94,11 +94,13 @@ struct SpconvDownsample {
                                                           IntArray<Dim> const& in, int index,
                                                           IntArray<Dim>& out)
   {
-    auto const offset = region.offset(index);
-    for (int i = 0; i < Dim; ++i) {
-      int const scaled = in[i] - offset[i];
+    for (int i = Dim - 1; i >= 0; --i) {  // digit after digit, for most candidates fail on the first axis
+      int const rest = detail::divide(index, region.size[i]);
+      int const digit = index - rest * region.size[i];
+      int const scaled = in[i] + region.anchor[i] - digit * region.dilation[i];
       out[i] = detail::floor_div(scaled, region.stride[i]);
       if (out[i] * region.stride[i] != scaled) { return false; }
+      index = rest;
     }
     return true;
   }

@@ -53,8 +53,9 @@ struct CountNeighbours {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    auto const k = i % volume;
-    if (out_in[i / volume * step * volume + k] >= 0) { atomic_add(&counts[k], std::uint32_t{1}); }
+    std::int64_t const row = divide(static_cast<long long>(i), volume);
+    auto const k = i - row * volume;
+    if (out_in[row * step * volume + k] >= 0) { atomic_add(&counts[k], std::uint32_t{1}); }
   }
 };
 

@@ -63,14 +63,15 @@ struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
   Buffer<std::uint32_t, Space> errors;  // [1] bits of DataError, set by kernels
 };
 
-/// Throws what the bits of DataError mean.
+/// Throws what the bits of DataError mean; a set that was cut short may show other faults, so that comes
+/// first.
 inline void report(std::uint32_t errors)
 {
+  expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
   expects((errors & DataError::out_of_range) == 0,
           "coordinates: a row lies outside the declared spatial range or has a negative batch entry");
   expects((errors & DataError::duplicate) == 0,
           "coordinates: two rows hold the same coordinate; rows must be unique (see sparse_quantize)");
-  expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
 }
 
 /// Throws where sums of a coordinate and a kernel offset could overflow.

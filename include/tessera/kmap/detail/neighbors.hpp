@@ -27,7 +27,7 @@ struct FindNeighbors {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    auto const row = i / volume;
+    std::int64_t const row = divide(static_cast<long long>(i), volume);
     if (row >= outputs.size()) {
       out_in[i] = -1;
       return;
