@@ -79,7 +79,8 @@ class CoordinateSet {
   /// @name For later stages
   /// @{
 
-  /// Calls `body(set)` for the input of this frame and every set derived from it, in the order they were made.
+  /// Calls `body(set)` for the input of this frame and every set derived from it, in the order they were
+  /// made.
   template <class Body>
   void for_each_in_frame(Body const& body) const
   {
@@ -219,7 +220,7 @@ template <int Dim, class Space>
 ///
 /// @pre     Rows are unique. Duplicates are found when the set's table is made, by the first kernel map of
 /// more
-///          than one offset, and reported where the host waits next (check()).
+///          than one offset or SparseTensor::features_on_host(), and reported where the host waits next.
 /// @throws  invalid_argument  negative batch entry, tensor stride or range below 1, 2^31 rows or more
 ///
 /// Cost: one copy, and one pass over the rows when no spatial range is declared.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/launch.cuh>
+#include <tessera/hash/coordinate_table.hpp>
 #include <tessera/plan/arena.cuh>
 #include <tessera/plan/detail/capture.cuh>
 #include <tessera/plan/limits.hpp>
@@ -86,6 +87,7 @@ struct PlanInput {
     if (empty) { fill_bytes(rows.count, 0, exec); }
     auto set =
         CoordinateSet<Dim, Device>::make(std::move(rows), limits.box<Dim>(), limits.set_options<Dim>(), exec);
+    static_cast<void>(coordinate_table(*set, exec));  // duplicates are found whatever the layers
     tensor = {std::move(set), std::move(matrix)};
   }
 };

@@ -5,6 +5,7 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/hash/coordinate_table.hpp>
 
 #include <memory>
 #include <utility>
@@ -96,13 +97,13 @@ class SparseTensor {
     return SparseTensor{coordinates_, std::move(features)};
   }
 
-  /// Features on the host, row-major. Stream: waits; reports errors in the coordinates too (see
-  /// CoordinateSet::check()).
+  /// Features on the host, row-major. Stream: waits; reports errors in the coordinates too: duplicates, and
+  /// what CoordinateSet::check() does.
   [[nodiscard]] std::vector<Scalar> features_on_host(Execution<Space> const& exec) const
   {
     if (!coordinates_) { return {}; }
     auto result = download(features_->data(), num_rows() * channels(), exec);
-    coordinates_->check(exec);
+    check_rows(exec);
     return result;
   }
   /// Coordinates on the host. Stream: waits; reports errors in the coordinates too.
@@ -110,11 +111,22 @@ class SparseTensor {
   {
     if (!coordinates_) { return {}; }
     auto result = download(coordinates_->data(), coordinates_->num_rows(), exec);
-    coordinates_->check(exec);
+    check_rows(exec);
     return result;
   }
 
  private:
+  /// Throws what is wrong with the rows. Duplicates in an input show in its table, which layers of one voxel
+  /// never asked for.
+  void check_rows(Execution<Space> const& exec) const
+  {
+    bool const is_input = coordinates_->origin() == nullptr;
+    if (is_input && detail::key_bits(coordinates_->box()) <= 63) {
+      static_cast<void>(coordinate_table(*coordinates_, exec));
+    }
+    coordinates_->check(exec);
+  }
+
   CoordinateSetPointer<Dim, Space> coordinates_;
   std::shared_ptr<Matrix<Scalar, Space>> features_;
 };
