@@ -16,6 +16,7 @@
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/tensor/collate.hpp>
 #include <tessera/tensor/dense.hpp>
 
@@ -64,6 +65,7 @@ TEST_CASE_TEMPLATE("default-made tensor: everything that would compute from it r
   refused("global_average_pool", [&] { return global_average_pool(x, exec); });
   refused("global_max_pool", [&] { return global_max_pool(x, exec); });
   refused("dense", [&] { return dense(x, exec); });
+  refused("max_pool", [&] { return max_pool(x, PoolOptions<2>(2), exec); });
   refused("convolution", [&] {
     return convolution(x, none, none, 2, ConvolutionKind::submanifold, ConvolutionGeometry<2>{}, ConvConfig{},
                        exec);

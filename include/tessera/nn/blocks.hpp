@@ -67,6 +67,9 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
     this->register_child(names.shortcut, shortcut_);
   }
 
+  /// Cost, stream: those of its convolutions, and one pass over the features for each other layer.
+  /// Determinism: as convolution().
+  /// @throws invalid_argument  x has other channels, the branches lead to different coordinate sets
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     auto const y = main_.forward(x, exec);

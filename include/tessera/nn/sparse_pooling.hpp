@@ -129,7 +129,7 @@ template <int Dim, class Scalar, class Space, class MakeRule>
                                                     PoolOptions<Dim> const& options, char const* who,
                                                     Execution<Space> const& exec, MakeRule const& make_rule)
 {
-  expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
+  expect_coordinates(x, who);
   auto config = options.conv_config ? *options.conv_config : thread_conv_config();
   if (options.pool_compat) { config.compat = *options.pool_compat; }
   auto const geometry = pool_geometry(options, *x.coordinates(), who);

@@ -52,7 +52,7 @@ namespace detail {
 template <class Scalar, class Space>
 void expect_heights(SparseTensor<3, Scalar, Space> const& x, int axis, int heights, char const* who)
 {
-  expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
+  expect_coordinates(x, who);
   auto const& set = *x.coordinates();
   if (set.spatial_range()) {
     auto const extent = set.spatial_range()->extent[axis];

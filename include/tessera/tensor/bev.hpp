@@ -95,7 +95,7 @@ template <class Out = void, class Scalar, class Space>
   using Element = std::conditional_t<std::is_void_v<Out>, Scalar, Out>;
   detail::expects(options.height_axis >= 0 && options.height_axis <= 2, "bev: axis ", options.height_axis,
                   "; the axes are 0, 1 and 2");
-  detail::expects(x.coordinates() != nullptr, "bev: the tensor has no coordinates");
+  detail::expect_coordinates(x, "bev");
   auto& set = *x.coordinates();
   detail::expects(options.grid || set.spatial_range(),
                   "bev: the tensor has no spatial range, so one must be given");

@@ -62,7 +62,7 @@ class EncoderLayers {
 template <class Tensor>
 void expect_shape(Tensor const& x, IntArray<3> const& shape, char const* who)
 {
-  expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
+  expect_coordinates(x, who);
   auto const& range = x.coordinates()->spatial_range();
   expects(range.has_value(), who, ": the tensor has no spatial range, but the encoder was made for ",
           list(shape));
