@@ -4,13 +4,14 @@
 // A tile of your own for the implicit GEMM, and what it must not change: the result.
 //
 // Tile<Rows, Channels, Depth, Stages> says how the work is cut. Any empty type with the same four constants
-// does as well, as below; every tile gives the same bits.
+// does as well, as below. Every tile gives the same bits; what the library would choose for half on this
+// device may add a row's products in another order, which shows in the last bit at most.
 
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/conv/policies.hpp>
 
+#include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <vector>
 
@@ -93,8 +94,12 @@ int main()
 
   auto const mine = run<MyPolicy>(arguments, map, exec);
   auto const expected = run<DefaultPolicy>(arguments, map, exec);
-  bool const same = std::memcmp(mine.data(), expected.data(), mine.size() * sizeof(__half)) == 0;
-  std::puts(same ? "OK: the tile of 128 x 64 x 32 gives the same bits as the chosen one"
-                 : "FAILED: the tiles differ");
+  bool same = true;
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    float const value = __half2float(expected[i]);
+    same = same && std::abs(__half2float(mine[i]) - value) <= 0x1p-10F * std::abs(value) + 0x1p-14F;
+  }
+  std::puts(same ? "OK: the tile of 128 x 64 x 32 gives what the chosen one gives"
+                 : "FAILED: the results differ");
   return same ? 0 : 1;
 }

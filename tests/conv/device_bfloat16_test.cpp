@@ -31,3 +31,9 @@ TEST_CASE("device convolution of bfloat16: gives the same bits in every tile")
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::has_the_same_bits_in_every_tile<device_cases::BFloat16>();
 }
+
+TEST_CASE("device convolution of bfloat16: many rows give what gather-scatter gives, to one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::agrees_with_gather_scatter_on_many_rows<device_cases::BFloat16>();
+}

@@ -189,7 +189,7 @@ void run_implicit_gemm(ts::ConvolutionArguments<Scalar> const& arguments, ts::Ke
   ts::detail::ConvolutionBackend<ts::Device>::implicit_gemm<ts::AutoTile>(arguments, map, Sort, Splits, exec);
 }
 
-/// Every dataflow; those up to the first with splits have the same bits.
+/// Every dataflow; the first num_ways_of_one_chain<Scalar> have the same bits.
 template <class Scalar>
 std::vector<Way<Scalar>> ways()
 {
@@ -202,7 +202,9 @@ std::vector<Way<Scalar>> ways()
           {"sorted, 5 splits", run_implicit_gemm<true, 5, Scalar>},
           way<Scalar, ts::GatherScatter>("gather-scatter")};
 }
-inline constexpr std::size_t num_ways_of_one_chain = 3;
+/// The implicit GEMM of 16-bit scalars may add a chunk's products in another order than fetch-on-demand.
+template <class Scalar>
+inline constexpr std::size_t num_ways_of_one_chain = sizeof(Scalar) == 2 ? 2 : 3;
 
 struct Options {
   bool bias = true;
@@ -281,10 +283,11 @@ void check_close(std::vector<Scalar> const& output, Sums const& expected, Shape 
 /// Rows around a tile's size, small and large volumes, every kind of channel count.
 inline std::vector<Shape> shapes()
 {
-  std::vector<Shape> result{{1, 1, 1, 1, 1},        {40, 50, 1, 96, 20},      {300, 300, 27, 4, 32},
-                            {130, 200, 27, 64, 64}, {500, 64, 8, 32, 128},    {64, 65, 125, 16, 16},
-                            {90, 127, 70, 20, 81},  {257, 129, 27, 128, 256}, {700, 700, 27, 32, 32},
-                            {30, 700, 33, 3, 5}};
+  std::vector<Shape> result{
+      {1, 1, 1, 1, 1},        {40, 50, 1, 96, 20},      {300, 300, 27, 4, 32},  {130, 200, 27, 64, 64},
+      {500, 64, 8, 32, 128},  {64, 65, 125, 16, 16},    {90, 127, 70, 20, 81},  {257, 129, 27, 128, 256},
+      {700, 700, 27, 32, 32}, {30, 700, 33, 3, 5},      {300, 300, 27, 8, 40},  {200, 333, 27, 128, 64},
+      {200, 300, 27, 96, 96}, {200, 260, 27, 160, 128}, {300, 290, 27, 48, 72}, {90, 80, 45, 96, 200}};
   int const channels[] = {1, 3, 5, 16, 20, 32, 64, 81, 128};
   int const volumes[] = {1, 2, 3, 5, 8, 27, 32, 45, 64, 125};
   std::mt19937 random{7};
@@ -323,7 +326,7 @@ void equals_the_definition(ts::MathMode math = ts::MathMode::exact)
       auto const output = run(p, all[i], options);
       check_close(output, expected, shape);
       if (i == 0) { first = output; }
-      if (i < num_ways_of_one_chain) { CHECK(same_bits(output, first)); }
+      if (i < num_ways_of_one_chain<Scalar>) { CHECK(same_bits(output, first)); }
       if (!test::small_sets()) { CHECK(same_bits(output, run(p, all[i], options))); }
     }
   }
@@ -433,16 +436,39 @@ void has_the_same_bits_in_every_tile(ts::MathMode math = ts::MathMode::exact)
     auto const p = random_problem<Scalar>(shape, 51);
     Options options;
     options.math = math;
-    auto const expected = run(p, way<Scalar, ts::ConvMode<1>>("mode 1"), options);
     Way<Scalar> const tiles[] = {
         way<Scalar, ts::ImplicitGemm<true, 1, ts::Tile<32, 48, 16, 2>>>("32 x 48 x 16, 2"),
         way<Scalar, ts::ImplicitGemm<false, 1, ts::Tile<64, 16, 48, 2>>>("64 x 16 x 48, 2"),
         way<Scalar, ts::ImplicitGemm<true, 1, ts::Tile<128, 80, 32, 3>>>("128 x 80 x 32, 3"),
         way<Scalar, ts::ImplicitGemm<true, 1, ts::Tile<128, 128, 16, 4>>>("128 x 128 x 16, 4")};
+    auto const expected = run(p, tiles[0], options);
     for (auto const& tile : tiles) {
       CAPTURE(tile.name);
       CHECK(same_bits(run(p, tile, options), expected));
     }
+    if (sizeof(Scalar) > 2) {
+      CHECK(same_bits(run(p, way<Scalar, ts::ConvMode<1>>("mode 1"), options), expected));
+    }
+  }
+}
+
+/// Sizes for which shapes of blocks are chosen that small problems never reach; held against another
+/// dataflow.
+template <class Scalar>
+void agrees_with_gather_scatter_on_many_rows()
+{
+  for (auto const& shape : {Shape{140000, 140000, 3, 64, 136}, Shape{140000, 140000, 2, 128, 96}}) {
+    auto const p = random_problem<Scalar>(shape, 61);
+    CAPTURE(shape.out_channels);
+    Options const options;
+    auto const expected = run(p, way<Scalar, ts::GatherScatter>("gather-scatter"), options);
+    auto const output = run(p, way<Scalar, ts::ConvMode<1>>("mode 1"), options);
+    double worst = 0;
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      double const error = std::abs(wide(output[i]) - wide(expected[i]));
+      worst = std::max(worst, std::isnan(error) ? 1e9 : error / (std::abs(wide(expected[i])) + 0.01));
+    }
+    CHECK(worst <= 2.1 * result_error<Scalar>());  // each was rounded once
   }
 }
 
@@ -465,6 +491,9 @@ void is_the_bias_where_nothing_is_read(tessera::MathMode = tessera::MathMode::ex
 {}
 template <class Scalar>
 void has_the_same_bits_in_every_tile(tessera::MathMode = tessera::MathMode::exact)
+{}
+template <class Scalar>
+void agrees_with_gather_scatter_on_many_rows()
 {}
 
 #endif

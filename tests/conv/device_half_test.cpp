@@ -31,3 +31,9 @@ TEST_CASE("device convolution of half: gives the same bits in every tile")
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::has_the_same_bits_in_every_tile<device_cases::Half>();
 }
+
+TEST_CASE("device convolution of half: many rows give what gather-scatter gives, to one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::agrees_with_gather_scatter_on_many_rows<device_cases::Half>();
+}

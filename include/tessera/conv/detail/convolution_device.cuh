@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/implicit_gemm_kernel.cuh>
+#include <tessera/conv/detail/warp_gemm.cuh>
 #include <tessera/conv/specialize.hpp>
 #include <tessera/conv/tuning.hpp>
 #include <tessera/core/scan.cuh>
@@ -62,18 +63,6 @@ struct ScatterAdd {
     sums[out[pair] * channels + (i - pair * channels)] += products[i];
   }
 };
-
-[[nodiscard]] inline int device_attribute(cudaDeviceAttr attribute, Execution<Device> const& exec)
-{
-  int value = 0;
-  cuda_check(cudaDeviceGetAttribute(&value, attribute, exec.device()));
-  return value;
-}
-
-[[nodiscard]] inline bool is_aligned(void const* pointer)
-{
-  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
-}
 
 /// Calls `launch(tile, launcher)` with the tile (AutoTile chooses) and the function that enqueues a problem
 /// with it, for the arguments' scalar, way of multiplying and alignment.
@@ -160,7 +149,8 @@ void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
 /// The dataflows on the device; conv/policies.hpp says what they do.
 template <>
 struct ConvolutionBackend<Device> {
-  /// Stream: enqueues one kernel, with splits two; the tile map's the first time. Does not wait.
+  /// Stream: enqueues one kernel, or two for each split, and one more with splits; the tile map's the first
+  /// time. Does not wait.
   template <class TilePolicy, class Scalar>
   static void implicit_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, bool sort,
                             int splits, Execution<Device> const& exec)
@@ -178,30 +168,23 @@ struct ConvolutionBackend<Device> {
     }
     // Splits that own no offset would add zeros.
     auto const used_splits = ceil_div(map.volume(), ceil_div(map.volume(), splits));
-    with_tile<TilePolicy>(arguments, map.num_out(), exec, [&](auto tile, auto launch_problem) {
-      auto const tiles = tile_map(map, sort, used_splits, decltype(tile)::rows, exec);
-      auto problem = make_problem(arguments, map.num_out());
-      problem.map = tiles->map.data();
-      problem.order = tiles->order.data();
-      problem.masks = tiles->masks.data();
-      problem.num_places = map.num_out();
-      problem.num_tiles = tiles->num_tiles;
-      problem.splits = used_splits;
-      problem.split_length = tiles->split_length;
-      problem.words = tiles->words;
-      if (used_splits == 1) {
-        launch_problem(problem, exec);
-        return;
-      }
-      auto const size = map.num_out() * arguments.out_channels;
-      Buffer<accumulator_t<Scalar>, Device> sums{used_splits * size, exec};
-      problem.sums = sums.data();
-      launch_problem(problem, exec);
+    auto const size = map.num_out() * arguments.out_channels;
+    Buffer<accumulator_t<Scalar>, Device> sums;
+    auto const make_sums = [&](int parts) {
+      sums = Buffer<accumulator_t<Scalar>, Device>{parts * size, exec};
+      return sums.data();
+    };
+    bool done = false;
+    if constexpr (std::is_same_v<TilePolicy, AutoTile> && sizeof(Scalar) == 2) {
+      done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums);
+    }
+    if (!done) { run_tiles<TilePolicy>(arguments, map, sort, used_splits, exec, make_sums); }
+    if (used_splits > 1) {
       for_each(size,
                FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, size, used_splits,
                                   arguments.out_channels},
                exec);
-    });
+    }
   }
 
   /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
@@ -236,8 +219,9 @@ struct ConvolutionBackend<Device> {
     });
   }
 
-  /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>.
-  /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair list.
+  /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
+  /// with a Tile. Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair
+  /// list.
   template <class Scalar>
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec)
@@ -263,6 +247,27 @@ struct ConvolutionBackend<Device> {
   }
 
  private:
+  /// The implicit GEMM in tiles; sums of several splits go where `make_sums` says.
+  template <class TilePolicy, class Scalar, class MakeSums>
+  static void run_tiles(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, bool sort,
+                        int splits, Execution<Device> const& exec, MakeSums const& make_sums)
+  {
+    with_tile<TilePolicy>(arguments, map.num_out(), exec, [&](auto tile, auto launch_problem) {
+      auto const tiles = tile_map(map, sort, splits, decltype(tile)::rows, exec);
+      auto problem = make_problem(arguments, map.num_out());
+      problem.map = tiles->map.data();
+      problem.order = tiles->order.data();
+      problem.masks = tiles->masks.data();
+      problem.num_places = map.num_out();
+      problem.num_tiles = tiles->num_tiles;
+      problem.splits = splits;
+      problem.split_length = tiles->split_length;
+      problem.words = tiles->words;
+      if (splits > 1) { problem.sums = make_sums(splits); }
+      launch_problem(problem, exec);
+    });
+  }
+
   template <class Scalar>
   static void gather(ImplicitGemmProblem<Scalar> const& problem, std::int32_t const* in, Scalar* gathered,
                      Execution<Device> const& exec)

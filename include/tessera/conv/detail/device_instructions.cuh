@@ -145,17 +145,20 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&fragment)[4], vo
 }
 
 /// sums [16, 8] += a [16, 16] * b [16, 8]; `upper` holds rows lane / 4 and `lower` rows lane / 4 + 8.
+/// Volatile, so that it is not carried out where its result is only selected.
 template <class Scalar>
 __device__ void multiply_matrices(float (&upper)[2], float (&lower)[2], std::uint32_t const (&a)[4],
                                   std::uint32_t b0, std::uint32_t b1)
 {
   if constexpr (std::is_same_v<Scalar, __half>) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(upper[0]), "+f"(upper[1]), "+f"(lower[0]), "+f"(lower[1])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   } else {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(upper[0]), "+f"(upper[1]), "+f"(lower[0]), "+f"(lower[1])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
