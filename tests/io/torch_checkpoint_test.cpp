@@ -381,6 +381,8 @@ TEST_CASE("state_dict: it is found under the names that projects use, or what is
   CHECK(fault("}" + text("ema") + state + "s", "teacher") == "holds no dictionary 'teacher' but 'ema'");
   CHECK(fault("}" + text("model") + global("net", "Detector") + ")\x81s") ==
         "holds an object of the class 'Detector' under 'model'; save its state_dict() instead");
+  CHECK(fault(global("net", "Detector") + ")\x81") ==
+        "holds an object of the class 'Detector'; save its state_dict() instead");
   CHECK(fault("N") == "holds no state_dict: its root has no dictionary");
   CHECK(fault("}") == "holds no state_dict: its root has nothing");
   auto const scalar = test::tensor(test::storage("0", 1), 0, {}, {});

@@ -107,6 +107,10 @@ namespace io {
   }
   if (!detail::holds_tensors(value)) {
     auto const shown = value.kind() == ValueKind::dict ? detail::shown_keys(value) : "no dictionary";
+    if (value.kind() == ValueKind::opaque) {
+      file.fail("holds an object of the class ", detail::in_quotes(value.text()),
+                "; save its state_dict() instead");
+    }
     file.fail("holds no state_dict: ", result.where.empty() ? "its root" : detail::in_quotes(result.where),
               " has ", shown.empty() ? "nothing" : shown);
   }

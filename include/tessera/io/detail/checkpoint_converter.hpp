@@ -52,7 +52,7 @@ class CheckpointConverter {
       }
     }
     for (auto const& name : state_.others) {
-      report_.push_back({name, "", {}, {}, "", "it is no tensor", false});
+      report_.push_back({name, "", {}, {}, "", "no tensor of a known type", false});
     }
     std::vector<NamedTensor> views;
     for (auto const& [name, tensor] : results_) { views.emplace_back(name, tensor.view()); }
