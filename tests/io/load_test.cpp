@@ -383,3 +383,20 @@ TEST_CASE("load: an execution of the other space is refused")
   CHECK(test::has(test::error_of([&] { io::load(net, path, io::Tessera{}, host); }), "lies on the device"));
 }
 #endif
+
+TEST_CASE("load: a fused module is neither loaded nor saved")
+{
+  // what fuse() leaves behind, without layers
+  struct Fused final : nn::ModuleBase {
+    Fused() { mark_fused(); }
+  };
+  Execution<Host> const exec;
+  test::TempDir const folder;
+  auto const path = folder / "net.safetensors";
+  io::save(Row<float, Host>{exec}, path, io::Tessera{}, exec);
+  Fused fused;
+  CHECK(test::has(test::error_of([&] { io::load(fused, path, io::Tessera{}, exec); }),
+                  "load: the module is fused for inference; load first, then fuse"));
+  CHECK(test::has(test::error_of([&] { io::save(fused, path, io::Tessera{}, exec); }),
+                  "save: the module is fused for inference"));
+}

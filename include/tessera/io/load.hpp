@@ -100,6 +100,8 @@ template <class Layout, class Space>
 void save(nn::ModuleBase const& module, std::string const& path, Layout const& layout,
           Execution<Space> const& exec)
 {
+  detail::expects(!module.is_fused(),
+                  "save: the module is fused for inference, its parameters are no longer a checkpoint's");
   auto const parameters = module.parameters();
   detail::expect_space<Space>(parameters, "save");
   std::vector<std::vector<std::uint8_t>> values;
