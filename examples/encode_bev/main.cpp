@@ -8,6 +8,7 @@
 //   host.cpp, device*.cu   that for the CPU, and for the GPU in each precision
 //   picture.hpp            what the map looks like
 
+#include "../support/program.hpp"
 #include "encoding.hpp"
 #include "picture.hpp"
 
@@ -18,12 +19,9 @@
 #include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
-#include <new>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,33 +30,9 @@ namespace encode_bev {
 namespace {
 
 namespace ts = tessera;
-
-/// `what` failed for a reason that a user can do something about.
-class Failure : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-class Clock {
- public:
-  [[nodiscard]] double milliseconds() const
-  {
-    return std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - start_}.count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-/// 1234567 as "1,234,567".
-std::string with_commas(std::int64_t number)
-{
-  auto text = std::to_string(number);
-  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(static_cast<std::size_t>(at), 1, ',');
-  }
-  return text;
-}
+using program::Clock;
+using program::Failure;
+using program::with_commas;
 
 /// The points of a frame of the built-in scene, as the scanner of frame `seen_from` would place them.
 ts::PointCloud simulated(ts::LidarOptions const& lidar, std::int64_t frame, std::int64_t seen_from)
@@ -108,29 +82,38 @@ int channels_of(ts::Safetensors const& file, std::string const& name, std::size_
                 std::to_string(most) + " are possible"};
 }
 
-/// `options` with the channels that the checkpoint's kernels have.
+/// `options` with the names and channels that the checkpoint's kernels have.
 ts::models::SparseEncoderOptions with_channels(ts::models::SparseEncoderOptions options,
                                                ts::Safetensors const& file, std::string const& path)
 {
-  bool const det3d = options.part_names == ts::models::EncoderNames::det3d;
+  using ts::models::EncoderNames;
   auto const out_of = [&](std::string const& name, int absent) {
     return channels_of(file, name, 1, absent, path);
   };
   if (!file.contains("conv_input.0.weight")) {
     throw Failure{path + " is no checkpoint of such an encoder: it has no 'conv_input.0.weight'"};
   }
+  bool const blocks = options.block_type == ts::models::EncoderBlock::basicblock;
+  bool const det3d = file.contains("extra_conv.0.weight");
+  options.names(det3d                               ? EncoderNames::det3d
+                : file.contains("conv2.0.0.weight") ? EncoderNames::openpcdet
+                                                    : EncoderNames::mmdet3d);
+  options.biased_blocks(file.contains("conv1.0.conv1.bias") ||
+                        file.contains("encoder_layers.encoder_layer1.0.conv1.bias"));
   options.in_channels = channels_of(file, "conv_input.0.weight", 2, options.in_channels, path);
   options.base_channels = out_of("conv_input.0.weight", options.base_channels);
   options.output_channels =
       out_of(det3d ? "extra_conv.0.weight" : "conv_out.0.weight", options.output_channels);
-  bool const blocks = options.block_type == ts::models::EncoderBlock::basicblock;
   int channels = options.base_channels;
   for (std::size_t i = 0; i < options.encoder_channels.size(); ++i) {
     auto& stage = options.encoder_channels[i];
     for (std::size_t j = 0; j < stage.size(); ++j) {
-      auto const name =
-          det3d ? "conv" + std::to_string(i + 2)
-                : "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j);
+      auto const next = std::to_string(i + 2);
+      auto const name = det3d ? "conv" + next
+                        : options.part_names == EncoderNames::mmdet3d
+                            ? "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j)
+                        : blocks ? "conv" + next + ".0"
+                                 : "conv" + std::to_string(i + 1) + "." + std::to_string(j);
       bool const block = blocks && (j + 1 < stage.size() || i + 1 == options.encoder_channels.size());
       stage[j] = block ? channels : out_of(name + ".0.weight", stage[j]);  // blocks keep their channels
       channels = stage[j];
@@ -321,35 +304,10 @@ void run(Options const& options)
               names.png.c_str());
 }
 
-/// One line, whatever is in `text`.
-int complain(std::string text, int status)
-{
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "encode_bev: %s\n", text.c_str());
-  return status;
-}
-
 }  // namespace
 }  // namespace encode_bev
 
 int main(int argc, char** argv)
 {
-  using namespace encode_bev;
-  try {
-    std::string help;
-    auto const options = parse_options({argv + (argc > 0 ? 1 : 0), argv + argc}, help);
-    if (options.help) {
-      std::fputs(help.c_str(), stdout);
-    } else {
-      run(options);
-    }
-    if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
-    return 0;
-  } catch (UsageError const& error) {
-    return complain(error.what(), 2);
-  } catch (std::bad_alloc const&) {
-    return complain("there is not enough memory", 1);
-  } catch (std::exception const& error) {
-    return complain(error.what(), 1);
-  }
+  return program::run_program("encode_bev", argc, argv, encode_bev::parse_options, encode_bev::run);
 }

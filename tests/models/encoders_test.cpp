@@ -177,6 +177,28 @@ TEST_CASE("SparseEncoder: published encoders have the layers and grids of their 
   CHECK_FALSE(has_name(det3d, "conv_input.0.bias"));
 }
 
+TEST_CASE("SparseEncoder: OpenPCDet's names")
+{
+  Execution<Host> const exec;
+  using models::EncoderNames;
+  models::SparseEncoder<float, Host> plain{models::second_kitti().names(EncoderNames::openpcdet), exec};
+  for (auto const* name : {"conv_input.0.weight", "conv1.0.0.weight", "conv2.0.0.weight", "conv2.2.1.bias",
+                           "conv4.0.1.running_var", "conv4.2.0.weight", "conv_out.0.weight"}) {
+    CAPTURE(name);
+    CHECK(has_name(plain, name));
+  }
+  models::SparseEncoder<float, Host> residual{
+      models::centerpoint_0_1().names(EncoderNames::openpcdet).biased_blocks(true), exec};
+  for (auto const* name :
+       {"conv1.0.conv1.bias", "conv1.1.bn2.weight", "conv2.0.0.weight", "conv2.1.conv1.weight",
+        "conv4.0.1.bias", "conv4.2.conv2.bias", "conv_out.1.weight"}) {
+    CAPTURE(name);
+    CHECK(has_name(residual, name));
+  }
+  CHECK(names_of(plain).size() ==
+        names_of(models::SparseEncoder<float, Host>{models::second_kitti(), exec}).size());
+}
+
 TEST_CASE("SparseUNet: Part-A2 has the channels of its table, and decodes onto the voxels of the input")
 {
   Execution<Host> const exec;

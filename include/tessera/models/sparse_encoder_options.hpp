@@ -23,8 +23,9 @@ enum class EncoderBlock : std::uint8_t {
 
 /// What checkpoints call the parts of an encoder.
 enum class EncoderNames : std::uint8_t {
-  mmdet3d,  ///< conv_input, encoder_layers.encoder_layer1.0, ..., conv_out
-  det3d,    ///< conv_input, conv1.0, ..., conv4.4, extra_conv: tianweiy's CenterPoint
+  mmdet3d,    ///< conv_input, encoder_layers.encoder_layer1.0, ..., conv_out
+  det3d,      ///< conv_input, conv1.0, ..., conv4.4, extra_conv: tianweiy's CenterPoint, basic blocks only
+  openpcdet,  ///< conv_input, conv1.0, ..., conv4.2, conv_out: VoxelBackBone8x, VoxelResBackBone8x
 };
 
 /// Options of a SparseEncoder; the functions below have those of published detectors.

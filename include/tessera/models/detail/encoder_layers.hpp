@@ -70,6 +70,24 @@ void expect_shape(Tensor const& x, IntArray<3> const& shape, char const* who)
           ", but the encoder was made for ", list(shape));
 }
 
+/// The name of layer `j` of stage `i`.
+[[nodiscard]] inline std::string layer_name(models::SparseEncoderOptions const& options, std::size_t i,
+                                            std::size_t j, bool strided)
+{
+  using models::EncoderNames;
+  if (options.part_names == EncoderNames::mmdet3d) {
+    return "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j);
+  }
+  // The others write a strided convolution at the head of the stage it leads to; det3d its three layers: 0,
+  // 1, 2.
+  bool const blocks = options.block_type == models::EncoderBlock::basicblock;
+  bool const det3d = options.part_names == EncoderNames::det3d;
+  auto const stage = "conv" + std::to_string(blocks && strided ? i + 2 : i + 1);
+  if (blocks && strided) { return det3d ? stage : stage + ".0"; }
+  std::size_t const before = !blocks || i == 0 ? 0 : det3d ? 3 : 1;
+  return stage + "." + std::to_string(before + j);
+}
+
 /// Input layer and stages of an encoder.
 template <class Scalar, class Space>
 class EncoderStages {
@@ -84,7 +102,6 @@ class EncoderStages {
   {
     check(options);
     bool const blocks = options.block_type == models::EncoderBlock::basicblock;
-    bool const det3d = options.part_names == models::EncoderNames::det3d;
     auto const conv = [&](char const* type, int in, int out, IntArray<3> const& step,
                           IntArray<3> const& padding) {
       return layers.conv_module<Scalar, Space>(type, in, out, 3, step, padding, exec);
@@ -109,11 +126,7 @@ class EncoderStages {
           list.push_back(conv("SubMConv3d", channels, stage[j], 1, padding));
         }
         channels = stage[j];
-        // det3d writes a strided convolution at the head of the stage it leads to: 0, 1, 2, then blocks
-        auto const number = std::to_string(det3d && i > 0 ? j + 3 : j);
-        auto const name = det3d
-                              ? "conv" + std::to_string(i + (strided ? 2 : 1)) + (strided ? "" : "." + number)
-                              : "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + number;
+        auto const name = layer_name(options, i, j, strided);
         add_child(name, *list.back());
       }
     }
