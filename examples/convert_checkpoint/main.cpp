@@ -4,14 +4,12 @@
 // Brings a checkpoint of mmdetection3d, OpenPCDet, det3d, BEVFusion, SPVNAS or MinkowskiEngine into Tessera's
 // layout, as safetensors; `convert_checkpoint --help` says how it is used.
 
-#include "../segment_scan/command_line.hpp"
+#include "../support/program.hpp"
 
 #include <tessera/io/convert.hpp>
 
 #include <algorithm>
 #include <cstdio>
-#include <exception>
-#include <new>
 #include <set>
 #include <string>
 #include <string_view>
@@ -20,8 +18,8 @@
 namespace {
 
 namespace ts = tessera;
-using segment_scan::CommandLine;
-using segment_scan::UsageError;
+using program::CommandLine;
+using program::UsageError;
 
 struct Options {
   bool help = false;
@@ -74,7 +72,7 @@ void parse_kernel_size(std::string const& text, ts::io::ConvertOptions& to)
   rest.remove_prefix(equals + 1);
   for (;;) {
     auto const cross = rest.find('x');
-    size.push_back(segment_scan::parse_number("--kernel-size", rest.substr(0, cross), 1, 1024));
+    size.push_back(program::parse_number("--kernel-size", rest.substr(0, cross), 1, 1024));
     if (cross == std::string_view::npos) { break; }
     if (size.size() == 4) { throw UsageError{"--kernel-size: '" + text + "' has more than 4 axes"}; }
     rest.remove_prefix(cross + 1);
@@ -118,7 +116,7 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
       "in "
       "the layout of spconv 2: spconv 2 reads them as [in, out] in memory (default), 1 as their shape says",
       [&](std::string const& text) {
-        options.convert.spconv_major(segment_scan::parse_number("--spconv-major", text, 1, 2));
+        options.convert.spconv_major(program::parse_number("--spconv-major", text, 1, 2));
       });
   line.add("--strided", "NAME",
            "the weight NAME is of one voxel and has a stride other than 1, so spconv reads it as its shape "
@@ -144,7 +142,7 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
       "the norms' epsilon, which no checkpoint holds (default: 0.001, as the detectors' encoders; PyTorch's "
       "own default is 0.00001)",
       [&](std::string const& text) {
-        options.epsilon = segment_scan::parse_number<double>("--batch-norm-eps", text, 0.0, 1.0);
+        options.epsilon = program::parse_number<double>("--batch-norm-eps", text, 0.0, 1.0);
       });
   line.add("--kernel-name", "NAME", "renames kernels: the last part of their names becomes NAME, e.g. kernel",
            [&](std::string const& text) {
@@ -208,33 +206,9 @@ void run(Options const& options)
   std::printf(warnings == 0 ? "\n" : ", %d deserve a look\n", warnings);
 }
 
-/// One line, whatever is in `text`.
-int complain(std::string text, int status)
-{
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "convert_checkpoint: %s\n", text.c_str());
-  return status;
-}
-
 }  // namespace
 
 int main(int argc, char** argv)
 {
-  try {
-    std::string help;
-    auto const options = parse_options({argv + (argc > 0 ? 1 : 0), argv + argc}, help);
-    if (options.help) {
-      std::fputs(help.c_str(), stdout);
-    } else {
-      run(options);
-    }
-    if (std::fflush(stdout) != 0) { return complain("the results cannot be printed", 1); }
-    return 0;
-  } catch (UsageError const& error) {
-    return complain(error.what(), 2);
-  } catch (std::bad_alloc const&) {
-    return complain("there is not enough memory", 1);
-  } catch (std::exception const& error) {
-    return complain(error.what(), 1);
-  }
+  return program::run_program("convert_checkpoint", argc, argv, parse_options, run);
 }

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/stopwatch.hpp"
 #include "encoding.hpp"
 
 #ifdef __CUDACC__
@@ -11,39 +12,14 @@
 #endif
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <vector>
 
 namespace encode_bev {
 
 namespace ts = tessera;
-
-/// Milliseconds between calls, the space's work included.
-template <class Space>
-class Stopwatch {
- public:
-  explicit Stopwatch(ts::Execution<Space> const& exec) : exec_{&exec} { lap(); }
-  double lap()
-  {
-    exec_->wait();
-    auto const now = std::chrono::steady_clock::now();
-    std::chrono::duration<double, std::milli> const passed = now - last_;
-    last_ = now;
-    return passed.count();
-  }
-
- private:
-  ts::Execution<Space> const* exec_;
-  std::chrono::steady_clock::time_point last_;
-};
-
-[[nodiscard]] inline double median(std::vector<double> values)
-{
-  std::sort(values.begin(), values.end());
-  auto const middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
-}
+using program::median;
+using program::Stopwatch;
 
 /// Everything between reading and writing.
 template <class Space, class Scalar>

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "../segment_scan/command_line.hpp"
+#include "../support/command_line.hpp"
 
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/models/sparse_encoder_options.hpp>
@@ -16,9 +16,9 @@
 
 namespace encode_bev {
 
-using segment_scan::CommandLine;
-using segment_scan::parse_number;
-using segment_scan::UsageError;
+using program::CommandLine;
+using program::parse_number;
+using program::UsageError;
 
 enum class DeviceChoice : std::uint8_t { automatic, cpu, cuda };
 enum class Precision : std::uint8_t { fp32, tf32, fp16 };

@@ -1,48 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/stream.cuh"
 #include "device.cuh"
-
-#include <cuda_runtime_api.h>
 
 namespace segment_scan {
 
-namespace {
-
-void check(cudaError_t status)
-{
-  if (status == cudaSuccess) { return; }
-  throw tessera::cuda_error{static_cast<int>(status), cudaGetErrorString(status)};
-}
-
-/// A stream of its own, so that nothing runs on the default one.
-class Stream {
- public:
-  Stream() { check(cudaStreamCreate(&stream_)); }
-  Stream(Stream const&) = delete;
-  Stream& operator=(Stream const&) = delete;
-  ~Stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
-
-  [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-}  // namespace
+using program::check;
 
 std::string absence_of_device()
 {
-  int devices = 0;
-  auto const status = cudaGetDeviceCount(&devices);
-  if (status == cudaSuccess) { return devices > 0 ? "" : "there is no GPU"; }
-  static_cast<void>(cudaGetLastError());
-  return std::string{"there is no GPU that can be used: "} + cudaGetErrorString(status);
+  return program::absence_of_gpu();
 }
 
 Segmentation segment_on_device(Task const& task, Precision precision)
 {
-  Stream const stream;
+  program::Stream const stream;
   tessera::Execution const exec{stream.get()};
   auto result = [&] {
     switch (precision) {

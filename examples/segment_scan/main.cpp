@@ -3,11 +3,12 @@
 //
 // Labels every point of a LiDAR scan with a MinkUNet; `segment_scan --help` says how it is used.
 //
-//   options.hpp, command_line.hpp   the command line
-//   segment.hpp                     points -> voxels -> kernel maps -> network -> labels, for either space
-//   host.cpp, device*.cu            that for the CPU, and for the GPU in each precision
-//   palette.hpp, picture.hpp        what the results look like
+//   options.hpp                the command line
+//   segment.hpp                points -> voxels -> kernel maps -> network -> labels, for either space
+//   host.cpp, device*.cu       that for the CPU, and for the GPU in each precision
+//   palette.hpp, picture.hpp   what the results look like
 
+#include "../support/program.hpp"
 #include "options.hpp"
 #include "palette.hpp"
 #include "picture.hpp"
@@ -20,11 +21,8 @@
 #include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
-#include <new>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,33 +31,9 @@ namespace segment_scan {
 namespace {
 
 namespace ts = tessera;
-
-/// `what` failed for a reason that a user can do something about.
-class Failure : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
-class Clock {
- public:
-  [[nodiscard]] double milliseconds() const
-  {
-    return std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - start_}.count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-/// 1234567 as "1,234,567".
-std::string with_commas(std::int64_t number)
-{
-  auto text = std::to_string(number);
-  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(static_cast<std::size_t>(at), 1, ',');
-  }
-  return text;
-}
+using program::Clock;
+using program::Failure;
+using program::with_commas;
 
 ts::PointCloud read_scan(Options const& options)
 {
@@ -353,35 +327,10 @@ void run(Options const& options)
               options.logits.empty() ? "" : (", " + options.logits).c_str());
 }
 
-/// One line, whatever is in `text`.
-int complain(std::string text, int status)
-{
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "segment_scan: %s\n", text.c_str());
-  return status;
-}
-
 }  // namespace
 }  // namespace segment_scan
 
 int main(int argc, char** argv)
 {
-  using namespace segment_scan;
-  try {
-    std::string help;
-    auto const options = parse_options({argv + (argc > 0 ? 1 : 0), argv + argc}, help);
-    if (options.help) {
-      std::fputs(help.c_str(), stdout);
-    } else {
-      run(options);
-    }
-    if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
-    return 0;
-  } catch (UsageError const& error) {
-    return complain(error.what(), 2);
-  } catch (std::bad_alloc const&) {
-    return complain("there is not enough memory", 1);
-  } catch (std::exception const& error) {
-    return complain(error.what(), 1);
-  }
+  return program::run_program("segment_scan", argc, argv, segment_scan::parse_options, segment_scan::run);
 }

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "command_line.hpp"
+#include "../support/command_line.hpp"
 
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/quantize.hpp>
@@ -14,6 +14,10 @@
 #include <vector>
 
 namespace segment_scan {
+
+using program::CommandLine;
+using program::parse_number;
+using program::UsageError;
 
 enum class DeviceChoice : std::uint8_t { automatic, cpu, cuda };
 enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/stopwatch.hpp"
 #include "segmentation.hpp"
 
 #ifdef __CUDACC__
@@ -12,7 +13,6 @@
 #include <tessera/conv/tuning.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -20,6 +20,8 @@
 namespace segment_scan {
 
 namespace ts = tessera;
+using program::median;
+using program::Stopwatch;
 
 /// Calls `body` with the kernel-map and downsample policies that `config` names.
 template <class Body>
@@ -84,32 +86,6 @@ template <class Space>
     }
   });
   return levels;
-}
-
-/// Milliseconds between calls, the space's work included.
-template <class Space>
-class Stopwatch {
- public:
-  explicit Stopwatch(ts::Execution<Space> const& exec) : exec_{&exec} { lap(); }
-  double lap()
-  {
-    exec_->wait();
-    auto const now = std::chrono::steady_clock::now();
-    std::chrono::duration<double, std::milli> const passed = now - last_;
-    last_ = now;
-    return passed.count();
-  }
-
- private:
-  ts::Execution<Space> const* exec_;
-  std::chrono::steady_clock::time_point last_;
-};
-
-[[nodiscard]] inline double median(std::vector<double> values)
-{
-  std::sort(values.begin(), values.end());
-  auto const middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 /// The class of the largest logit of each row; -1 where all are NaN.

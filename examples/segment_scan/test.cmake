@@ -3,37 +3,7 @@
 # One case of what the program must do. A line that begins with "skipped: " means that it could not be tried here.
 
 cmake_minimum_required(VERSION 3.25)
-file(REMOVE_RECURSE ${SCRATCH})
-file(MAKE_DIRECTORY ${SCRATCH})
-if(DEFINED ENV{TESSERA_TEST_DATA})
-  set(DATA $ENV{TESSERA_TEST_DATA})
-endif()
-
-# run(<status> <arguments>...): runs the program, which must end with <status>; sets `output` and `errors`. A failure
-# says why in one line and prints nothing else.
-macro(run status)
-  execute_process(COMMAND ${PROGRAM} ${ARGN} WORKING_DIRECTORY ${SCRATCH}
-                  RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
-  string(REPLACE ";" " " command "segment_scan ${ARGN}")
-  message("$ ${command}\n${output}${errors}")
-  if(NOT result STREQUAL "${status}")
-    message(FATAL_ERROR "the exit status is ${result}, not ${status}")
-  endif()
-  if(NOT result EQUAL 0 AND NOT errors MATCHES "^segment_scan: [^\n]+\n$")
-    message(FATAL_ERROR "a failure is told in one line")
-  endif()
-  if(NOT result EQUAL 0 AND NOT output STREQUAL "")
-    message(FATAL_ERROR "a failure prints no results")
-  endif()
-endmacro()
-
-function(expect text)  # expect(<text> <regular expression>...)
-  foreach(pattern IN LISTS ARGN)
-    if(NOT text MATCHES "${pattern}")
-      message(FATAL_ERROR "no \"${pattern}\" in the above")
-    endif()
-  endforeach()
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/../support/program.cmake)
 
 function(expect_results ply png)
   file(READ ${SCRATCH}/${ply} start LIMIT 4)

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace segment_scan {
+namespace program {
 
 /// A command line that cannot be meant.
 class UsageError : public std::runtime_error {
@@ -132,4 +132,4 @@ class CommandLine {
   std::vector<Option> options_;
 };
 
-}  // namespace segment_scan
+}  // namespace program

@@ -1,0 +1,35 @@
+# For the test.cmake of a program: starts with an empty folder SCRATCH, takes the recorded data from TESSERA_TEST_DATA
+# if that is set, and has run() and expect().
+
+file(REMOVE_RECURSE ${SCRATCH})
+file(MAKE_DIRECTORY ${SCRATCH})
+if(DEFINED ENV{TESSERA_TEST_DATA})
+  set(DATA $ENV{TESSERA_TEST_DATA})
+endif()
+get_filename_component(program_name ${PROGRAM} NAME_WE)
+
+# run(<status> <arguments>...): runs the program, which must end with <status>; sets `output` and `errors`. A failure
+# says why in one line and prints nothing else.
+macro(run status)
+  execute_process(COMMAND ${PROGRAM} ${ARGN} WORKING_DIRECTORY ${SCRATCH}
+                  RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
+  string(REPLACE ";" " " command "${program_name} ${ARGN}")
+  message("$ ${command}\n${output}${errors}")
+  if(NOT result STREQUAL "${status}")
+    message(FATAL_ERROR "the exit status is ${result}, not ${status}")
+  endif()
+  if(NOT result EQUAL 0 AND NOT errors MATCHES "^${program_name}: [^\n]+\n$")
+    message(FATAL_ERROR "a failure is told in one line")
+  endif()
+  if(NOT result EQUAL 0 AND NOT output STREQUAL "")
+    message(FATAL_ERROR "a failure prints no results")
+  endif()
+endmacro()
+
+function(expect text)  # expect(<text> <regular expression>...)
+  foreach(pattern IN LISTS ARGN)
+    if(NOT text MATCHES "${pattern}")
+      message(FATAL_ERROR "no \"${pattern}\" in the above")
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// What the programs among the examples share: how they measure, write numbers and fail.
+
+#include "command_line.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace program {
+
+/// Something failed for a reason that a user can do something about.
+class Failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Clock {
+ public:
+  [[nodiscard]] double milliseconds() const
+  {
+    return std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - start_}.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// 1234567 as "1,234,567".
+[[nodiscard]] inline std::string with_commas(std::int64_t number)
+{
+  auto text = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(text.size()) - 3; at > 0; at -= 3) {
+    text.insert(static_cast<std::size_t>(at), 1, ',');
+  }
+  return text;
+}
+
+/// `<name>: <text>` in one line, whatever is in `text`.
+inline int complain(char const* name, std::string text, int status)
+{
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::fprintf(stderr, "%s: %s\n", name, text.c_str());
+  return status;
+}
+
+/// What main() does: `parse(arguments, help)` gives options with a member `help`; the help is printed, or the
+/// options run. Returns the exit status: 2 for a command line that cannot be meant, 1 for any other failure.
+template <class Parse, class Run>
+[[nodiscard]] int run_program(char const* name, int argc, char** argv, Parse const& parse, Run const& run)
+{
+  try {
+    std::string help;
+    auto const options = parse(std::vector<std::string>{argv + (argc > 0 ? 1 : 0), argv + argc}, help);
+    if (options.help) {
+      std::fputs(help.c_str(), stdout);
+    } else {
+      run(options);
+    }
+    if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
+    return 0;
+  } catch (UsageError const& error) {
+    return complain(name, error.what(), 2);
+  } catch (std::bad_alloc const&) {
+    return complain(name, "there is not enough memory", 1);
+  } catch (std::exception const& error) {
+    return complain(name, error.what(), 1);
+  }
+}
+
+}  // namespace program
