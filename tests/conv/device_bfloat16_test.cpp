@@ -37,3 +37,9 @@ TEST_CASE("device convolution of bfloat16: many rows give what gather-scatter gi
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::agrees_with_gather_scatter_on_many_rows<device_cases::BFloat16>();
 }
+
+TEST_CASE("device convolution of bfloat16: residual and activation are applied before the one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::applies_the_epilogue<device_cases::BFloat16>();
+}

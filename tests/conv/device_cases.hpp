@@ -90,6 +90,7 @@ struct Problem {
   std::vector<Scalar> features;
   std::vector<Scalar> weight;
   std::vector<Scalar> bias;
+  std::vector<Scalar> residual;  // [num_out, out_channels]
 };
 
 /// Random, with a share of neighbours that differs by offset, rows without any, and every offset used at most
@@ -124,6 +125,7 @@ Problem<Scalar> random_problem(Shape const& shape, unsigned seed)
       }
     }
   }
+  p.residual = fill(shape.num_out * shape.out_channels, 1);
   return p;
 }
 
@@ -210,6 +212,8 @@ struct Options {
   bool bias = true;
   ts::MathMode math = ts::MathMode::exact;
   int shift = 0;  // elements by which the operands are moved off their alignment
+  bool residual = false;
+  ts::Activation activation = ts::Activation::none;
 };
 
 /// The output of `way` in memory that held NaNs before.
@@ -224,6 +228,7 @@ std::vector<Scalar> run(Problem<Scalar> const& p, Way<Scalar> const& way, Option
   auto const features = shifted(p.features);
   auto const weight = shifted(p.weight);
   auto const bias = shifted(p.bias);
+  auto const residual = shifted(p.residual);
   auto const size = p.shape.num_out * p.shape.out_channels;
   ts::Buffer<Scalar, ts::Device> output{size + options.shift, exec};
   ts::fill_bytes(output, 0xff, exec);
@@ -236,6 +241,10 @@ std::vector<Scalar> run(Problem<Scalar> const& p, Way<Scalar> const& way, Option
   arguments.in_channels = p.shape.in_channels;
   arguments.out_channels = p.shape.out_channels;
   arguments.math = options.math;
+  if (options.residual) {
+    arguments.epilogue.residual = {residual.data() + options.shift, p.shape.num_out, p.shape.out_channels};
+  }
+  arguments.epilogue.activation = options.activation;
   way.run(arguments, map, exec);
   return ts::download(output.data() + options.shift, size, exec);
 }
@@ -328,6 +337,42 @@ void equals_the_definition(ts::MathMode math = ts::MathMode::exact)
       if (i == 0) { first = output; }
       if (i < num_ways_of_one_chain<Scalar>) { CHECK(same_bits(output, first)); }
       if (!test::small_sets()) { CHECK(same_bits(output, run(p, all[i], options))); }
+    }
+  }
+}
+
+/// Every activation, with and without a residual, in every dataflow.
+template <class Scalar>
+void applies_the_epilogue(ts::MathMode math = ts::MathMode::exact)
+{
+  unsigned seed = 70;
+  for (auto const& shape :
+       {Shape{300, 290, 27, 64, 64}, Shape{130, 140, 27, 96, 96}, Shape{140, 150, 27, 64, 128},
+        Shape{200, 190, 27, 16, 16}, Shape{60, 90, 27, 128, 40}, Shape{90, 80, 8, 3, 5}}) {
+    auto const p = random_problem<Scalar>(shape, ++seed);
+    CAPTURE(seed);
+    auto const sums = by_definition(p, true, math);
+    for (auto const activation :
+         {ts::Activation::none, ts::Activation::relu, ts::Activation::leaky_relu, ts::Activation::silu}) {
+      CAPTURE(static_cast<int>(activation));
+      Options options;
+      options.math = math;
+      options.activation = activation;
+      options.residual = activation != ts::Activation::leaky_relu;
+      options.shift = activation == ts::Activation::silu && seed % 2 == 0 ? 1 : 0;
+      auto expected = sums;
+      for (std::size_t i = 0; i < expected.value.size(); ++i) {
+        double const x = expected.value[i] + (options.residual ? wide(p.residual[i]) : 0);
+        expected.magnitude[i] = 2 * (expected.magnitude[i] + std::abs(x));
+        expected.value[i] = activation == ts::Activation::relu         ? std::max(x, 0.0)
+                            : activation == ts::Activation::leaky_relu ? std::max(x, double{0.01F} * x)
+                            : activation == ts::Activation::silu       ? x / (1 + std::exp(-x))
+                                                                       : x;
+      }
+      for (auto const& way : ways<Scalar>()) {
+        CAPTURE(way.name);
+        check_close(run(p, way, options), expected, shape);
+      }
     }
   }
 }
@@ -494,6 +539,9 @@ void has_the_same_bits_in_every_tile(tessera::MathMode = tessera::MathMode::exac
 {}
 template <class Scalar>
 void agrees_with_gather_scatter_on_many_rows()
+{}
+template <class Scalar>
+void applies_the_epilogue(tessera::MathMode = tessera::MathMode::exact)
 {}
 
 #endif

@@ -31,3 +31,9 @@ TEST_CASE("device convolution of double: gives the same bits in every tile")
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::has_the_same_bits_in_every_tile<double>();
 }
+
+TEST_CASE("device convolution of double: residual and activation are applied before the one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::applies_the_epilogue<double>();
+}

@@ -62,3 +62,9 @@ TEST_CASE("device convolution of float by TF32: gives the same bits in every til
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::has_the_same_bits_in_every_tile<float>(tessera::MathMode::tf32);
 }
+
+TEST_CASE("device convolution of float: residual and activation are applied before the one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::applies_the_epilogue<float>();
+}

@@ -37,3 +37,9 @@ TEST_CASE("device convolution of half: many rows give what gather-scatter gives,
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::agrees_with_gather_scatter_on_many_rows<device_cases::Half>();
 }
+
+TEST_CASE("device convolution of half: residual and activation are applied before the one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::applies_the_epilogue<device_cases::Half>();
+}

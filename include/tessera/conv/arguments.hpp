@@ -3,9 +3,11 @@
 #pragma once
 
 #include <tessera/core/error.hpp>
+#include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
+#include <cmath>
 #include <cstdint>
 
 namespace tessera {
@@ -15,11 +17,24 @@ inline namespace v0 {
 /// mantissa). Chosen explicitly, never by the hardware found; other scalars ignore it.
 enum class MathMode : std::uint8_t { exact, tf32 };
 
+/// What is done with a sum before it is stored: `relu` max(x, 0), `leaky_relu` x or slope * x below 0, `silu`
+/// x / (1 + exp(-x)). NaN stays NaN.
+enum class Activation : std::uint8_t { none, relu, leaky_relu, silu };
+
+/// What a convolution does with its sums before it rounds and stores them:
+/// `output = activation(sum + bias + residual)`. A batch norm that follows is folded into weight and bias.
+template <class Scalar>
+struct Epilogue {
+  MatrixView<Scalar const> residual;  ///< [num_out, out_channels] in the convolution's space, or none
+  Activation activation = Activation::none;
+  float slope = 0.01F;  ///< of leaky_relu
+};
+
 /// What one convolution reads and writes; all pointers lie in the space it runs in.
 ///
 /// `output[o, :] = sum + bias`, where sum runs over k ascending with `in = map.out_in(o, k) >= 0`, and for
 /// each k over the channels c ascending, of `features[in, c] * weight[k, c, :]`. It is kept in
-/// accumulator_t<Scalar> and rounded to Scalar once, after the bias.
+/// accumulator_t<Scalar> and rounded to Scalar once, after bias and epilogue.
 template <class Scalar>
 struct ConvolutionArguments {
   Scalar const* features = nullptr;  // [num_in, in_channels]
@@ -29,9 +44,22 @@ struct ConvolutionArguments {
   int in_channels = 0;
   int out_channels = 0;
   MathMode math = MathMode::exact;
+  Epilogue<Scalar> epilogue;
 };
 
 namespace detail {
+
+template <class Sum>
+[[nodiscard]] TESSERA_HOST_DEVICE Sum apply_activation(Sum x, Activation activation, float slope)
+{
+  using std::exp;
+  switch (activation) {
+    case Activation::relu: return x <= Sum{0} ? Sum{0} : x;
+    case Activation::leaky_relu: return x <= Sum{0} ? static_cast<Sum>(slope) * x : x;
+    case Activation::silu: return x / (Sum{1} + exp(-x));
+    default: return x;
+  }
+}
 
 /// Throws unless the arguments can be meant.
 template <class Scalar>
@@ -42,6 +70,9 @@ void check_arguments(ConvolutionArguments<Scalar> const& a, char const* who)
                 "for the last two)");
   expects(a.in_channels >= 1 && a.out_channels >= 1, who, ": ", a.in_channels, " -> ", a.out_channels,
           " channels; both must be at least 1");
+  expects(a.epilogue.residual.data == nullptr || a.epilogue.residual.columns == a.out_channels, who,
+          ": a residual of ", a.epilogue.residual.columns, " channels for ", a.out_channels,
+          " output channels");
 }
 
 }  // namespace detail

@@ -22,6 +22,9 @@ template <int Dim, class Scalar, class Space, class MakeMap, class Run>
   arguments.in_channels = x.channels();
   check_arguments(arguments, "convolution");
   MappedCoordinates<Dim, Space> const mapped = make_map();
+  auto const& residual = arguments.epilogue.residual;
+  expects(residual.data == nullptr || residual.rows == mapped.map->num_out(), "convolution: a residual of ",
+          residual.rows, " rows for ", mapped.map->num_out(), " output rows");
   Matrix<Scalar, Space> output{mapped.map->num_out(), arguments.out_channels, exec};
   arguments.features = x.features().data;
   arguments.output = output.data();
@@ -106,8 +109,23 @@ template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
       [&](auto const& arguments, auto& map) { Policy::dataflow::forward(arguments, map, exec); });
 }
 
-/// The same with every choice made at run time.
-/// @throws invalid_argument  also: splits below 1
+/// The same with every choice made at run time, and an epilogue: `activation(y + residual)`, rounded once.
+/// @throws invalid_argument  also: splits below 1, a residual of other rows or channels than the output
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(
+    SparseTensor<Dim, Scalar, Space> const& x, Scalar const* weight, Scalar const* bias, int out_channels,
+    ConvolutionKind kind, ConvolutionGeometry<Dim> const& geometry, ConvConfig const& config,
+    Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
+{
+  detail::expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
+  auto all = detail::make_arguments(weight, bias, out_channels, config.math);
+  all.epilogue = epilogue;
+  return detail::convolution(
+      x, all, exec, [&] { return detail::kernel_map(config, *x.coordinates(), kind, geometry, exec); },
+      [&](auto const& arguments, auto& map) { detail::run_dataflow(config, arguments, map, exec); });
+}
+
+/// The same without an epilogue.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
                                                            Scalar const* weight, Scalar const* bias,
@@ -116,11 +134,7 @@ template <int Dim, class Scalar, class Space>
                                                            ConvConfig const& config,
                                                            Execution<Space> const& exec)
 {
-  detail::expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
-  return detail::convolution(
-      x, detail::make_arguments(weight, bias, out_channels, config.math), exec,
-      [&] { return detail::kernel_map(config, *x.coordinates(), kind, geometry, exec); },
-      [&](auto const& arguments, auto& map) { detail::run_dataflow(config, arguments, map, exec); });
+  return convolution(x, weight, bias, out_channels, kind, geometry, config, Epilogue<Scalar>{}, exec);
 }
 
 }  // namespace v0

@@ -15,12 +15,14 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// output = sum over splits, ascending, + bias, rounded once. `output` may be the sums of a single split.
+/// output = activation(sum over splits, ascending, + bias + residual), rounded once. `output` may be the sums
+/// of a single split.
 template <class Scalar>
 struct FinishSums {
   accumulator_t<Scalar> const* sums;  // [splits, size]
   Scalar const* bias;                 // [out_channels] or null
   Scalar* output;                     // [size]
+  Epilogue<Scalar> epilogue;
   std::int64_t size;
   int splits;
   int out_channels;
@@ -30,7 +32,8 @@ struct FinishSums {
     accumulator_t<Scalar> sum{0};
     for (int split = 0; split < splits; ++split) { sum += sums[split * size + i]; }
     if (bias != nullptr) { sum += widen(bias[i % out_channels]); }
-    output[i] = narrow<Scalar>(sum);
+    if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[i]); }
+    output[i] = narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
   }
 };
 
@@ -114,6 +117,7 @@ template <class Scalar>
   problem.weight = arguments.weight;
   problem.bias = arguments.bias;
   problem.output = arguments.output;
+  problem.epilogue = arguments.epilogue;
   problem.num_out = num_out;
   problem.in_channels = arguments.in_channels;
   problem.out_channels = arguments.out_channels;
@@ -142,7 +146,9 @@ void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
   for (int k = 0; k < map.volume(); ++k) {
     if (pairs.num_pairs(k) > 0) { add(k, pairs.num_pairs(k), sums); }
   }
-  for_each(size, FinishSums<Scalar>{sums, arguments.bias, arguments.output, size, 1, arguments.out_channels},
+  for_each(size,
+           FinishSums<Scalar>{sums, arguments.bias, arguments.output, arguments.epilogue, size, 1,
+                              arguments.out_channels},
            exec);
 }
 
@@ -161,9 +167,11 @@ struct ConvolutionBackend<Device> {
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
       using List = typename SpecializedKernels<Scalar>::list;
       if constexpr (!std::is_same_v<List, KernelList<>>) {
+        bool const plain =
+            arguments.epilogue.residual.data == nullptr && arguments.epilogue.activation == Activation::none;
         auto const capability = 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
                                 device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
-        if (run_specialized_kernels(List{}, arguments, map, capability, exec)) { return; }
+        if (plain && run_specialized_kernels(List{}, arguments, map, capability, exec)) { return; }
       }
     }
     // Splits that own no offset would add zeros.
@@ -179,10 +187,10 @@ struct ConvolutionBackend<Device> {
       done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums);
     }
     if (!done) { run_tiles<TilePolicy>(arguments, map, sort, used_splits, exec, make_sums); }
-    if (used_splits > 1) {
+    if (sums.data() != nullptr) {
       for_each(size,
-               FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, size, used_splits,
-                                  arguments.out_channels},
+               FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, arguments.epilogue, size,
+                                  used_splits, arguments.out_channels},
                exec);
     }
   }

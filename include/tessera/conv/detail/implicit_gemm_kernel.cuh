@@ -17,10 +17,11 @@ namespace detail {
 /// be lists of the pairs of that offset, or null for rows that lie at their places already.
 template <class Scalar>
 struct ImplicitGemmProblem {
-  Scalar const* features = nullptr;       // [num_in, in_channels]
-  Scalar const* weight = nullptr;         // [splits * split_length, in_channels, out_channels]
-  Scalar const* bias = nullptr;           // [out_channels] or null
-  Scalar* output = nullptr;               // [num_out, out_channels], written unless there are sums
+  Scalar const* features = nullptr;  // [num_in, in_channels]
+  Scalar const* weight = nullptr;    // [splits * split_length, in_channels, out_channels]
+  Scalar const* bias = nullptr;      // [out_channels] or null
+  Scalar* output = nullptr;          // [num_out, out_channels], written unless there are sums
+  Epilogue<Scalar> epilogue;
   accumulator_t<Scalar>* sums = nullptr;  // [splits, num_out, out_channels] or null
   std::int32_t const* map = nullptr;      // [splits, num_tiles, split_length, rows] or null
   std::int32_t const* order = nullptr;    // [splits, num_tiles, rows] or null
@@ -272,11 +273,15 @@ __global__ void __launch_bounds__(TileLayout<Scalar, Tile>::threads)
     return;
   }
   for_each_sum(sums, problem, place, [&](std::int64_t where, Sum(&pair)[2], int channel, bool both) {
-    // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
-    Sum const bias0 = problem.bias == nullptr ? Sum{0} : widen(problem.bias[channel]);
-    Sum const bias1 = problem.bias == nullptr || !both ? Sum{0} : widen(problem.bias[channel + 1]);
-    write_pair<Aligned>(problem.output + where, narrow<Scalar>(pair[0] + Sum{0} + bias0),
-                        narrow<Scalar>(pair[1] + Sum{0} + bias1), both);
+    auto const& epilogue = problem.epilogue;
+    auto const finish = [&](int next) {
+      // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
+      Sum sum = pair[next] + Sum{0};
+      if (problem.bias != nullptr) { sum += widen(problem.bias[channel + next]); }
+      if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[where + next]); }
+      return narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
+    };
+    write_pair<Aligned>(problem.output + where, finish(0), finish(both ? 1 : 0), both);
   });
 }
 

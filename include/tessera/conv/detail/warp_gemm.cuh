@@ -5,6 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/packed_weight.cuh>
 #include <tessera/conv/detail/warp_gemm_kernel.cuh>
+#include <tessera/core/sort.cuh>
 #include <tessera/kmap/tile_map.hpp>
 
 #include <algorithm>
@@ -177,9 +178,12 @@ template <class Scalar, class MakeSums>
 {
   if (arguments.in_channels % 8 != 0 || arguments.out_channels % 8 != 0 || !is_aligned(arguments.features) ||
       !is_aligned(arguments.output) || !is_aligned(arguments.bias) ||
-      map.num_out() > INT32_MAX - piece_rows) {
+      !is_aligned(arguments.epilogue.residual.data) || map.num_out() > INT32_MAX - piece_rows) {
     return false;
   }
+  float const slope = arguments.epilogue.activation == Activation::relu         ? 0.0F
+                      : arguments.epilogue.activation == Activation::leaky_relu ? arguments.epilogue.slope
+                                                                                : 1.0F;
   WarpGemmTask task;
   task.volume = ceil_div(map.volume(), splits);
   task.in_channels = arguments.in_channels;
@@ -192,7 +196,8 @@ template <class Scalar, class MakeSums>
     if (!has_warp_gemm<Shape>(exec)) { return false; }
     auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
     auto const length = tiles->split_length;
-    float* const sums = splits > 1 ? make_sums(splits) : nullptr;
+    bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
+    float* const sums = to_sums ? make_sums(splits) : nullptr;
     for (int split = 0; split < splits; ++split) {
       auto config = whole;
       config.layout.volume = std::min(length, map.volume() - split * length);
@@ -200,7 +205,9 @@ template <class Scalar, class MakeSums>
       problem.features = arguments.features;
       problem.bias = arguments.bias;
       problem.output = arguments.output;
-      problem.sums = splits > 1 ? sums + split * map.num_out() * arguments.out_channels : nullptr;
+      problem.residual = arguments.epilogue.residual.data;
+      problem.slope = slope;
+      problem.sums = to_sums ? sums + split * map.num_out() * arguments.out_channels : nullptr;
       problem.num_pieces = static_cast<int>(tiles->num_tiles);
       auto const first_piece = split * tiles->num_tiles;
       problem.map = tiles->map.data() + first_piece * length * piece_rows;

@@ -107,13 +107,18 @@ struct WarpSums {
       Scalar values[dealt * 2];
     };
     Row bias;
+    Row residual;
     if (problem.bias != nullptr) { bias = *reinterpret_cast<Row const*>(problem.bias + channel); }
+    if (problem.residual != nullptr) { residual = *reinterpret_cast<Row const*>(problem.residual + at); }
     Row result;
 #pragma unroll
     for (int i = 0; i < dealt * 2; ++i) {
       // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
-      result.values[i] =
-          narrow<Scalar>(sums[i] + 0.0F + (problem.bias != nullptr ? widen(bias.values[i]) : 0.0F));
+      float sum = sums[i] + 0.0F;
+      if (problem.bias != nullptr) { sum += widen(bias.values[i]); }
+      if (problem.residual != nullptr) { sum += widen(residual.values[i]); }
+      if (sum <= 0.0F) { sum = problem.slope == 0.0F ? 0.0F : sum * problem.slope; }
+      result.values[i] = narrow<Scalar>(sum);
     }
     *reinterpret_cast<Row*>(problem.output + at) = result;
   }

@@ -18,6 +18,8 @@ struct WarpGemmProblem {
   Scalar const* packed = nullptr;        // weight as PackedLayout says
   Scalar const* bias = nullptr;          // [out_channels] or null
   Scalar* output = nullptr;              // [num_out, out_channels], written unless there are sums
+  Scalar const* residual = nullptr;      // [num_out, out_channels] or null
+  float slope = 1;                       // below 0, of the activation
   float* sums = nullptr;                 // [num_out, out_channels] or null
   std::int32_t const* map = nullptr;     // [pieces, split_length, piece_rows]
   std::int32_t const* order = nullptr;   // [pieces, piece_rows]
