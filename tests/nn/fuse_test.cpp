@@ -94,12 +94,39 @@ TEST_CASE_TEMPLATE("fuse: blocks put out what they did, but for rounding", Space
     expect_same_when_fused<Space>(residual, 5, exec);
     nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5), exec};
     expect_same_when_fused<Space>(basic, 6, exec);
+    nn::SparseBasicBlock<3, float, Space> swish{
+        nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5).activation(nn::LayerConfig{"swish"}), exec};
+    expect_same_when_fused<Space>(swish, 6, exec);
   }
   auto shortcut = nn::make_sparse_convmodule<3, float>(
       nn::ConvModuleOptions<3>(6, 8, 1).order({"conv", "norm"}).seed(9), exec);
   nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(6, 2).seed(6), exec,
                                                    std::move(shortcut)};
   expect_same_when_fused<Space>(bottleneck, 6, exec);
+}
+
+TEST_CASE_TEMPLATE("fuse: every activation goes into its convolution, in every dataflow", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (auto const dataflow : {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand}) {
+    ConvConfig config;
+    config.dataflow = dataflow;
+    auto const options = nn::ConvOptions<3>(5, 12, 3).config(config).seed(8);
+    using Conv = nn::Conv<3, float, RuntimePolicy, Space>;
+    using Norm = nn::BatchNorm<3, float, Space>;
+    for (int const kind : {0, 1, 2}) {
+      CAPTURE(kind);
+      nn::Sequential<3, float, Space> net;
+      net.template add<Conv>(options, exec);
+      net.template add<Norm>(12, exec);
+      if (kind == 0) { net.template add<nn::ReLU<3, float, Space>>(); }
+      if (kind == 1) { net.template add<nn::LeakyReLU<3, float, Space>>(0.2); }
+      if (kind == 2) { net.template add<nn::SiLU<3, float, Space>>(); }
+      expect_same_when_fused<Space>(net, 5, exec);
+    }
+  }
 }
 
 TEST_CASE_TEMPLATE("fuse: a norm that stands before its convolution, or alone, stays", Space,

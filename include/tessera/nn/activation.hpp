@@ -79,13 +79,39 @@ template <int Dim, class Scalar, class Space>
 
 namespace nn {
 
-/// relu() as a module.
+/// An activation as a module, of which fuse() makes a part of the layer before.
 template <int Dim, class Scalar, class Space = Device>
-class ReLU final : public Module<Dim, Scalar, Space> {
+class ActivationModule : public Module<Dim, Scalar, Space> {
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;
 
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) final
+  {
+    return in_layer_before_ ? x : activate(x, exec);
+  }
+  bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const&) final
+  {
+    in_layer_before_ = in_layer_before_ || before.activate_output(this->as_epilogue());
+    return in_layer_before_;
+  }
+
+ protected:
+  [[nodiscard]] virtual Tensor activate(Tensor const& x, Execution<Space> const& exec) const = 0;
+
+ private:
+  bool in_layer_before_ = false;
+};
+
+/// relu() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class ReLU final : public ActivationModule<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  [[nodiscard]] Epilogue<Scalar> as_epilogue() const override { return {{}, Activation::relu}; }
+
+ private:
+  [[nodiscard]] Tensor activate(Tensor const& x, Execution<Space> const& exec) const override
   {
     return relu(x, exec);
   }
@@ -93,28 +119,36 @@ class ReLU final : public Module<Dim, Scalar, Space> {
 
 /// leaky_relu() as a module.
 template <int Dim, class Scalar, class Space = Device>
-class LeakyReLU final : public Module<Dim, Scalar, Space> {
+class LeakyReLU final : public ActivationModule<Dim, Scalar, Space> {
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;
 
   explicit LeakyReLU(double slope = 0.01) : slope_{slope} {}
 
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  [[nodiscard]] Epilogue<Scalar> as_epilogue() const override
+  {
+    return {{}, Activation::leaky_relu, static_cast<float>(slope_)};
+  }
+
+ private:
+  [[nodiscard]] Tensor activate(Tensor const& x, Execution<Space> const& exec) const override
   {
     return leaky_relu(x, slope_, exec);
   }
 
- private:
   double slope_;
 };
 
 /// silu() as a module.
 template <int Dim, class Scalar, class Space = Device>
-class SiLU final : public Module<Dim, Scalar, Space> {
+class SiLU final : public ActivationModule<Dim, Scalar, Space> {
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;
 
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  [[nodiscard]] Epilogue<Scalar> as_epilogue() const override { return {{}, Activation::silu}; }
+
+ private:
+  [[nodiscard]] Tensor activate(Tensor const& x, Execution<Space> const& exec) const override
   {
     return silu(x, exec);
   }

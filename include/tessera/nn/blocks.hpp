@@ -72,9 +72,7 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
   /// @throws invalid_argument  x has other channels, the branches lead to different coordinate sets
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    auto const y = main_.forward(x, exec);
-    using Function = detail::AddReluFunction<accumulator_t<Scalar>>;
-    return detail::map_both(y, shortcut_.forward(x, exec), Function{}, "SparseResBlock", exec);
+    return main_.forward_add(x, shortcut_.forward(x, exec), {{}, Activation::relu}, exec);
   }
 
  private:

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/arguments.hpp>
 #include <tessera/nn/detail/elementwise.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -33,13 +34,15 @@ struct AddFunction {
   TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const { return x[0] + x[1]; }
 };
 
-/// relu of the sum, so that a residual block makes one pass.
+/// activation(a + b), so that a residual block makes one pass.
 template <class Sum>
-struct AddReluFunction {
+struct AddActivateFunction {
+  Activation activation;
+  float slope;
+
   TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
   {
-    auto const sum = x[0] + x[1];
-    return sum <= Sum{0} ? Sum{0} : sum;
+    return apply_activation(x[0] + x[1], activation, slope);
   }
 };
 

@@ -148,23 +148,39 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    detail::expects(x.channels() == options_.in_channels, "Conv: the tensor has ", x.channels(),
-                    " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
-    auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
-    auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
-    if (options_.conv_compat) { config.compat = *options_.conv_compat; }
-    if constexpr (std::is_same_v<Policy, RuntimePolicy>) {
-      return convolution(x, kernel_.data(), bias, options_.out_channels, options_.kind(), options_.geometry,
-                         config, exec);
-    } else {
-      return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
-                                 options_.geometry, config.math, config.compat, exec);
+    expect_channels(x);
+    return convolve(x, epilogue_, exec);
+  }
+
+  [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
+                                   Execution<Space> const& exec) override
+  {
+    bool const keeps_voxels = options_.kind() == ConvolutionKind::submanifold;
+    if (!has_epilogue || !keeps_voxels || epilogue_.activation != Activation::none) {
+      return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec);
     }
+    expect_channels(x);
+    detail::expect_same_voxels(x, residual, "residual block");
+    auto with_residual = epilogue;
+    with_residual.residual = residual.features();
+    return convolve(x, with_residual, exec);
+  }
+
+  bool activate_output(Epilogue<Scalar> const& epilogue) override
+  {
+    if (!has_epilogue || epilogue.activation == Activation::none ||
+        epilogue_.activation != Activation::none) {
+      return false;
+    }
+    epilogue_.activation = epilogue.activation;
+    epilogue_.slope = epilogue.slope;
+    return true;
   }
 
   bool scale_output(accumulator_t<Scalar> const* scale, accumulator_t<Scalar> const* shift,
                     Execution<Space> const& exec) override
   {
+    if (epilogue_.activation != Activation::none) { return false; }
     bool const is_new = !options_.has_bias;
     if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
@@ -180,9 +196,33 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
 
  private:
+  static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;
+
+  void expect_channels(Tensor const& x) const
+  {
+    detail::expects(x.channels() == options_.in_channels, "Conv: the tensor has ", x.channels(),
+                    " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
+  }
+
+  [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
+                                Execution<Space> const& exec) const
+  {
+    auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
+    auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
+    if (options_.conv_compat) { config.compat = *options_.conv_compat; }
+    if constexpr (has_epilogue) {
+      return convolution(x, kernel_.data(), bias, options_.out_channels, options_.kind(), options_.geometry,
+                         config, epilogue, exec);
+    } else {
+      return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
+                                 options_.geometry, config.math, config.compat, exec);
+    }
+  }
+
   ConvOptions<Dim> options_;
   Parameter<Scalar, Space> kernel_;
   Parameter<Scalar, Space> bias_;
+  Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
 };
 
 }  // namespace nn

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/nn/combine.hpp>
 #include <tessera/nn/parameter.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -91,6 +92,20 @@ class Module : public ModuleBase {
   [[nodiscard]] virtual Tensor forward(Tensor const& x, Execution<Space> const& exec) = 0;
   [[nodiscard]] Tensor operator()(Tensor const& x, Execution<Space> const& exec) { return forward(x, exec); }
 
+  /// `activation(forward(x) + residual)`, in one pass over the features where the module can; activation and
+  /// slope are those of `epilogue`.
+  /// @throws invalid_argument  the residual stands on other voxels than the output, or has other channels
+  [[nodiscard]] virtual Tensor forward_add(Tensor const& x, Tensor const& residual,
+                                           Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
+  {
+    using Function = detail::AddActivateFunction<accumulator_t<Scalar>>;
+    return detail::map_both(forward(x, exec), residual, Function{epilogue.activation, epilogue.slope},
+                            "residual block", exec);
+  }
+
+  /// The activation that this module is, if it is one.
+  [[nodiscard]] virtual Epilogue<Scalar> as_epilogue() const { return {}; }
+
   /// @name For nn::fuse()
   /// @{
 
@@ -105,7 +120,11 @@ class Module : public ModuleBase {
     return false;
   }
 
-  /// Leaves its work to `before`, whose output it reads and nobody else does; false where it cannot.
+  /// From now on puts out the activation of `epilogue` of what it did; false where the module cannot.
+  virtual bool activate_output(Epilogue<Scalar> const& /*epilogue*/) { return false; }
+
+  /// Leaves its work to `before`, whose output it reads and nobody else does, and hands on what it is given;
+  /// false where it cannot.
   virtual bool fuse_into(Module& /*before*/, Execution<Space> const& /*exec*/) { return false; }
   /// @}
 
@@ -175,11 +194,23 @@ class Sequential : public Module<Dim, Scalar, Space> {
     return y;
   }
 
+  [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
+                                   Execution<Space> const& exec) override
+  {
+    if (layers_.empty()) { return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec); }
+    auto const last = layers_.size() - 1 - num_fused_at_end_;
+    Tensor y = x;
+    for (std::size_t i = 0; i < last; ++i) { y = layers_[i]->forward(y, exec); }
+    return layers_[last]->forward_add(y, residual, epilogue, exec);
+  }
+
   void fuse(Execution<Space> const& exec) override
   {
+    std::size_t target = 0;  // the last layer that still does something
     for (std::size_t i = 1; i < layers_.size(); ++i) {
-      static_cast<void>(layers_[i]->fuse_into(*layers_[i - 1], exec));
+      if (!layers_[i]->fuse_into(*layers_[target], exec)) { target = i; }
     }
+    if (!layers_.empty()) { num_fused_at_end_ = layers_.size() - 1 - target; }
     this->fuse_children(*this, exec);
   }
   [[nodiscard]] std::size_t size() const noexcept { return layers_.size(); }
@@ -187,6 +218,7 @@ class Sequential : public Module<Dim, Scalar, Space> {
 
  private:
   std::vector<std::unique_ptr<Module<Dim, Scalar, Space>>> layers_;
+  std::size_t num_fused_at_end_ = 0;  // layers that those before them do the work of
 };
 
 }  // namespace nn

@@ -20,17 +20,18 @@ namespace detail {
   return config.set("seed", config.get("seed", std::uint64_t{0}) + 2 * number);
 }
 
-/// `act(a + b)`, in one pass where `act` is ReLU.
+/// `act(norm(conv(x)) + residual)`, in one pass over the features where `act` is one that passes can take
+/// along and, once fused, the norm is a part of the convolution.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> add_and_activate(SparseTensor<Dim, Scalar, Space> const& a,
-                                                                SparseTensor<Dim, Scalar, Space> const& b,
-                                                                nn::Module<Dim, Scalar, Space>& act,
-                                                                Execution<Space> const& exec)
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> end_block(
+    SparseTensor<Dim, Scalar, Space> const& x, SparseTensor<Dim, Scalar, Space> const& residual,
+    nn::Module<Dim, Scalar, Space>& conv, nn::Module<Dim, Scalar, Space>& norm, bool norm_is_fused,
+    nn::Module<Dim, Scalar, Space>& act, Execution<Space> const& exec)
 {
-  if (dynamic_cast<nn::ReLU<Dim, Scalar, Space>*>(&act) == nullptr) {
-    return act.forward(add(a, b, exec), exec);
-  }
-  return map_both(a, b, AddReluFunction<accumulator_t<Scalar>>{}, "residual block", exec);
+  auto const epilogue = act.as_epilogue();
+  auto const y = norm_is_fused ? conv.forward_add(x, residual, epilogue, exec)
+                               : norm.forward_add(conv.forward(x, exec), residual, epilogue, exec);
+  return epilogue.activation == Activation::none ? act.forward(y, exec) : y;
 }
 
 }  // namespace detail
@@ -178,20 +179,24 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    auto y = act_->forward(bn1_->forward(conv1_->forward(x, exec), exec), exec);
-    y = bn2_->forward(conv2_->forward(y, exec), exec);
-    return detail::add_and_activate(y, downsample_ ? downsample_->forward(x, exec) : x, *act_, exec);
+    auto y = bn1_->forward(conv1_->forward(x, exec), exec);
+    if (!act1_is_fused_) { y = act_->forward(y, exec); }
+    return detail::end_block(y, downsample_ ? downsample_->forward(x, exec) : x, *conv2_, *bn2_,
+                             bn2_is_fused_, *act_, exec);
   }
 
   void fuse(Execution<Space> const& exec) override
   {
-    static_cast<void>(bn1_->fuse_into(*conv1_, exec));
-    static_cast<void>(bn2_->fuse_into(*conv2_, exec));
+    bool const bn1_is_fused = bn1_->fuse_into(*conv1_, exec);
+    act1_is_fused_ = act1_is_fused_ || (bn1_is_fused && conv1_->activate_output(act_->as_epilogue()));
+    bn2_is_fused_ = bn2_->fuse_into(*conv2_, exec);
     this->fuse_children(*this, exec);
   }
 
  private:
   Pointer conv1_, bn1_, conv2_, bn2_, act_, downsample_;
+  bool act1_is_fused_ = false;
+  bool bn2_is_fused_ = false;
 };
 
 /// `act(bn3(conv3(act(bn2(conv2(act(bn1(conv1(x)))))))) + shortcut)`: kernels of 1, 3 and 1 voxels, the last
@@ -228,21 +233,22 @@ class SparseBottleneck final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     Tensor y = x;
-    for (int i = 0; i < 3; ++i) {
-      y = bn_[i]->forward(conv_[i]->forward(y, exec), exec);
-      if (i < 2) { y = act_->forward(y, exec); }
+    for (int i = 0; i < 2; ++i) {
+      y = act_->forward(bn_[i]->forward(conv_[i]->forward(y, exec), exec), exec);
     }
-    return detail::add_and_activate(y, downsample_ ? downsample_->forward(x, exec) : x, *act_, exec);
+    return detail::end_block(y, downsample_ ? downsample_->forward(x, exec) : x, *conv_[2], *bn_[2],
+                             bn3_is_fused_, *act_, exec);
   }
 
   void fuse(Execution<Space> const& exec) override
   {
-    for (int i = 0; i < 3; ++i) { static_cast<void>(bn_[i]->fuse_into(*conv_[i], exec)); }
+    for (int i = 0; i < 3; ++i) { bn3_is_fused_ = bn_[i]->fuse_into(*conv_[i], exec); }
     this->fuse_children(*this, exec);
   }
 
  private:
   Pointer conv_[3], bn_[3], act_, downsample_;
+  bool bn3_is_fused_ = false;
 };
 
 }  // namespace nn
