@@ -27,7 +27,8 @@ struct HardVoxelRule {
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t cell(float const* p) const
   {
     IntArray<3> at;
-    if (!rule.keeps(p) || rule.locate(p, nullptr, at) != PointFate::kept) { return -1; }
+    std::int32_t const lowest[3] = {};  // not read: the grid has an origin
+    if (!rule.keeps(p) || rule.locate(p, lowest, at) != PointFate::kept) { return -1; }
     return (std::int64_t{at[2]} * rule.extent[1] + at[1]) * rule.extent[0] + at[0];
   }
   [[nodiscard]] TESSERA_HOST_DEVICE Coordinate<3> coordinate(std::int64_t cell) const
