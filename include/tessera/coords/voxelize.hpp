@@ -79,7 +79,8 @@ struct VoxelOutputs {
 };
 
 /// Voxels in the order in which the cloud first enters them; `capacity` rows are the voxels, unless the
-/// options ask for a fixed capacity: then those after the last voxel are not written.
+/// options ask for a fixed capacity: then means after the last voxel are zero, and the rest there is not
+/// written.
 template <class Space>
 struct HardVoxels {
   CoordinateSetPointer<3, Space> coordinates;
@@ -174,7 +175,11 @@ template <class Space>
   Buffer<Coordinate<3>, Space> rows{capacity, exec};
   Buffer<std::int32_t, Space> count{fixed ? 1 : 0, exec};
   result.num_points = Buffer<std::int32_t, Space>{capacity, exec};
-  if (outputs.mean) { result.mean = Matrix<float, Space>{capacity, points.columns, exec}; }
+  if (outputs.mean) {
+    Buffer<float, Space> mean{capacity * points.columns, exec};
+    if (fixed) { fill_bytes(mean, 0, exec); }  // layers read all rows, though nothing comes of these
+    result.mean = Matrix<float, Space>{std::move(mean), capacity, points.columns};
+  }
   if (outputs.points) {
     result.points = Matrix<float, Space>{capacity * options.max_points, points.columns, exec};
   }
