@@ -134,7 +134,7 @@ class StagedWeight {
     if (threadIdx.x == 0) {
       for (int i = 0; i < problem.stages; ++i) {
         prepare_barrier(full_[i], 1);
-        prepare_barrier(read_[i], Shape::consumers);
+        prepare_barrier(read_[i], 32 * Shape::consumers);
       }
       fence_barriers();
     }
@@ -180,7 +180,7 @@ class StagedWeight {
   __device__ void release()
   {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) { arrive(read_[stage_]); }
+    arrive(read_[stage_]);  // every lane: of one for all, racecheck does not see that it follows their reads
     if (turn_ >= 0) {
       if (warp() == turn_ && threadIdx.x % 32 == 0 && to_copy_.offset() >= 0) {
         int const before = (stage_ == 0 ? problem_.stages : stage_) - 1;
