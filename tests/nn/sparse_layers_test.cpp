@@ -4,6 +4,7 @@
 // Every layer against its definition on a dense grid, over random geometries in one to four dimensions.
 
 #include "../support/dense_oracle.hpp"
+#include "../support/small.hpp"
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
@@ -207,7 +208,7 @@ TEST_CASE_TEMPLATE("sparse layers: strided, inverse, expanding and submanifold o
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  for (std::uint32_t seed = 1; seed <= 40; ++seed) {
+  for (std::uint32_t seed = 1; seed <= (test::small_sets() ? 4U : 40U); ++seed) {
     CAPTURE(seed);
     check_convolutions<1, double, Space>(seed);
     check_convolutions<2, double, Space>(seed);
@@ -221,7 +222,7 @@ TEST_CASE_TEMPLATE("pooling over a kernel: largest and mean equal those of a den
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  for (std::uint32_t seed = 1; seed <= 40; ++seed) {
+  for (std::uint32_t seed = 1; seed <= (test::small_sets() ? 4U : 40U); ++seed) {
     CAPTURE(seed);
     check_pools<1, double, Space>(seed);
     check_pools<2, float, Space>(seed);
