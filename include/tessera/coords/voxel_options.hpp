@@ -92,6 +92,7 @@ inline constexpr std::array<NamedVoxelOptions, 6> named_voxel_options{{
 [[nodiscard]] inline std::vector<std::string_view> voxel_option_names()
 {
   std::vector<std::string_view> names;
+  names.reserve(detail::named_voxel_options.size());
   for (auto const& entry : detail::named_voxel_options) { names.emplace_back(entry.name); }
   return names;
 }

@@ -134,8 +134,8 @@ class Module : public ModuleBase {
   {
     this->mark_fused();
     for (auto const& [name, child] : parent.children()) {
-      if (auto* const module = dynamic_cast<Module*>(child); module != nullptr) {
-        module->fuse(exec);
+      if (auto* const layer = dynamic_cast<Module*>(child); layer != nullptr) {
+        layer->fuse(exec);
       } else {
         fuse_children(*child, exec);
       }
@@ -152,10 +152,10 @@ class Module : public ModuleBase {
 /// Cost: one pass over the weights. Stream: enqueues a few kernels a layer, does not wait. Determinism: same
 /// parameters, same result. Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
 template <int Dim, class Scalar, class Space>
-void fuse(Module<Dim, Scalar, Space>& module, Execution<Space> const& exec)
+void fuse(Module<Dim, Scalar, Space>& network, Execution<Space> const& exec)
 {
-  detail::expects(!module.is_training(), "fuse: the module is in training; call eval()");
-  module.fuse(exec);
+  detail::expects(!network.is_training(), "fuse: the module is in training; call eval()");
+  network.fuse(exec);
 }
 
 /// A module whose type only its maker knows: what a Registry builds.

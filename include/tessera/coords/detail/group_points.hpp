@@ -6,6 +6,7 @@
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/scalar.hpp>
 
+#include <cmath>
 #include <cstdint>
 
 namespace tessera {
@@ -119,7 +120,7 @@ struct ReduceFeatures {
     auto sum = static_cast<Sum>(features[order[first] * channels + channel]);
     for (auto at = first + 1; at < end; ++at) {
       auto const value = static_cast<Sum>(features[order[at] * channels + channel]);
-      bool const larger = value > sum || value != value;
+      bool const larger = value > sum || std::isnan(value);
       sum = kind != VoxelFeatures::maximum ? sum + value : larger ? value : sum;
     }
     bool const divide = kind == VoxelFeatures::mean;
