@@ -7,6 +7,7 @@
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -30,14 +31,26 @@ struct Epilogue {
   float slope = 0.01F;  ///< of leaky_relu
 };
 
+namespace detail {
+
+/// A weight as one of the device's kernels reads it, so that it is not laid out anew at every call.
+template <class Scalar>
+struct PackedWeightView {
+  Scalar const* values = nullptr;
+  std::array<int, 8> layout{};  ///< which kernel's, and what shapes it
+};
+
+}  // namespace detail
+
 /// What one convolution reads and writes; all pointers lie in the space it runs in.
 ///
 /// `output[o, :] = sum + bias`, where sum runs over k ascending with `in = map.out_in(o, k) >= 0`, and for
 /// each k over the channels c ascending, of `features[in, c] * weight[k, c, :]`. It is kept in
-/// accumulator_t<Scalar> and rounded to Scalar once, after bias and epilogue.
+/// accumulator_t<Scalar> and rounded to Scalar once, after bias and epilogue. The last channels may come from
+/// a second matrix, where ConvolutionBackend::takes_pair() says so.
 template <class Scalar>
 struct ConvolutionArguments {
-  Scalar const* features = nullptr;  // [num_in, in_channels]
+  Scalar const* features = nullptr;  // [num_in, in_channels], without those of `more`
   Scalar const* weight = nullptr;    // [volume, in_channels, out_channels]
   Scalar const* bias = nullptr;      // [out_channels] or null
   Scalar* output = nullptr;          // [num_out, out_channels]
@@ -45,6 +58,8 @@ struct ConvolutionArguments {
   int out_channels = 0;
   MathMode math = MathMode::exact;
   Epilogue<Scalar> epilogue;
+  MatrixView<Scalar const> more;            // [num_in, ...] the last of the in_channels, or none
+  detail::PackedWeightView<Scalar> packed;  // `weight` once more, or none
 };
 
 namespace detail {

@@ -19,7 +19,7 @@ template <int Dim, class Scalar, class Space, class MakeMap, class Run>
                                                            MakeMap const& make_map, Run const& run)
 {
   expect_coordinates(x, "convolution");
-  arguments.in_channels = x.channels();
+  arguments.in_channels = x.channels() + static_cast<int>(arguments.more.columns);
   check_arguments(arguments, "convolution");
   MappedCoordinates<Dim, Space> const mapped = make_map();
   auto const& residual = arguments.epilogue.residual;
@@ -109,6 +109,25 @@ template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
       [&](auto const& arguments, auto& map) { Policy::dataflow::forward(arguments, map, exec); });
 }
 
+namespace detail {
+
+/// The convolution of prepared arguments with every choice made at run time.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
+                                                           ConvolutionArguments<Scalar> const& prepared,
+                                                           ConvolutionKind kind,
+                                                           ConvolutionGeometry<Dim> const& geometry,
+                                                           ConvConfig const& config,
+                                                           Execution<Space> const& exec)
+{
+  expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
+  return convolution(
+      x, prepared, exec, [&] { return kernel_map(config, *x.coordinates(), kind, geometry, exec); },
+      [&](auto const& arguments, auto& map) { run_dataflow(config, arguments, map, exec); });
+}
+
+}  // namespace detail
+
 /// The same with every choice made at run time, and an epilogue: `activation(y + residual)`, rounded once.
 /// @throws invalid_argument  also: splits below 1, a residual of other rows or channels than the output
 template <int Dim, class Scalar, class Space>
@@ -117,12 +136,9 @@ template <int Dim, class Scalar, class Space>
     ConvolutionKind kind, ConvolutionGeometry<Dim> const& geometry, ConvConfig const& config,
     Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
 {
-  detail::expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
-  auto all = detail::make_arguments(weight, bias, out_channels, config.math);
-  all.epilogue = epilogue;
-  return detail::convolution(
-      x, all, exec, [&] { return detail::kernel_map(config, *x.coordinates(), kind, geometry, exec); },
-      [&](auto const& arguments, auto& map) { detail::run_dataflow(config, arguments, map, exec); });
+  auto arguments = detail::make_arguments(weight, bias, out_channels, config.math);
+  arguments.epilogue = epilogue;
+  return detail::convolution(x, arguments, kind, geometry, config, exec);
 }
 
 /// The same without an epilogue.

@@ -28,6 +28,32 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t sha
   cuda_check(cudaGetLastError());
 }
 
+/// The same with the grid cut into clusters of `cluster` blocks along x.
+template <class... Parameters, class... Arguments>
+void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
+                     int cluster, Execution<Device> const& exec, Arguments const&... arguments)
+{
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
+  DeviceGuard const guard{exec.device()};
+  if (shared_bytes > 48 * 1024) {
+    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shared_bytes)));
+  }
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
+  attribute.val.clusterDim.y = 1;
+  attribute.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = dim3(static_cast<unsigned>(block));
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = exec.stream();
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  cuda_check(cudaLaunchKernelEx(&config, kernel, arguments...));
+}
+
 /// Blocks of `per_block` that cover `count`, at most `most`: kernels stride over the rest.
 [[nodiscard]] inline dim3 grid_for(std::int64_t count, int per_block, std::int64_t most = 1 << 20)
 {

@@ -38,6 +38,8 @@ class KernelMap {
   [[nodiscard]] std::int64_t num_out() const noexcept { return num_out_; }
   [[nodiscard]] int volume() const noexcept { return volume_; }
   [[nodiscard]] int centre() const noexcept { return centre_; }
+  /// Whether every row in use reads itself and nothing else.
+  [[nodiscard]] bool is_identity() const noexcept { return volume_ == 1 && centre_ == 0; }
 
   /// @name For later stages
   /// @{

@@ -110,8 +110,9 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
     for (auto const& stage : encoder_) { laterals.push_back(run(stage, laterals.back(), exec)); }
     auto y = laterals.back();
     for (std::size_t i = 0; i < up_.size(); ++i) {
-      y = cat({up_[i]->forward(y, exec), laterals[laterals.size() - 2 - i]}, exec);
-      y = run(decoder_[i], y, exec);
+      auto const up = up_[i]->forward(y, exec);
+      y = decoder_[i].front()->forward_cat(up, laterals[laterals.size() - 2 - i], exec);
+      for (std::size_t k = 1; k < decoder_[i].size(); ++k) { y = decoder_[i][k]->forward(y, exec); }
     }
     return y;
   }

@@ -75,6 +75,16 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
     return main_.forward_add(x, shortcut_.forward(x, exec), {{}, Activation::relu}, exec);
   }
 
+  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
+  {
+    return main_.takes_pair(a, b, exec) && shortcut_.takes_pair(a, b, exec);
+  }
+
+  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
+  {
+    return main_.forward_pair_add(a, b, shortcut_.forward_pair(a, b, exec), {{}, Activation::relu}, exec);
+  }
+
  private:
   Sequential<Dim, Scalar, Space> main_;
   Sequential<Dim, Scalar, Space> shortcut_;  // empty: x itself

@@ -148,7 +148,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    expect_channels(x);
+    expect_channels(x.channels());
     return convolve(x, epilogue_, exec);
   }
 
@@ -159,11 +159,37 @@ class Conv final : public Module<Dim, Scalar, Space> {
     if (!has_epilogue || !keeps_voxels || epilogue_.activation != Activation::none) {
       return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec);
     }
-    expect_channels(x);
+    expect_channels(x.channels());
     detail::expect_same_voxels(x, residual, "residual block");
     auto with_residual = epilogue;
     with_residual.residual = residual.features();
     return convolve(x, with_residual, exec);
+  }
+
+  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
+  {
+    auto const config = configuration();
+    if (!has_epilogue || config.dataflow != Dataflow::implicit_gemm || config.splits != 1) { return false; }
+    auto arguments =
+        detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
+    arguments.features = a.features().data;
+    arguments.in_channels = a.channels() + b.channels();
+    arguments.more = b.features();
+    return detail::ConvolutionBackend<Space>::takes_pair(arguments, options_.geometry.volume(), exec);
+  }
+
+  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
+  {
+    detail::expect_same_voxels(a, b, "Conv of two tensors");
+    expect_channels(a.channels() + b.channels());
+    return convolve(a, epilogue_, exec, b.features());
+  }
+
+  /// Folds what was folded into the weight, and lays it out as the space's kernels read it.
+  void fuse(Execution<Space> const& exec) override
+  {
+    this->mark_fused();
+    pack(exec);
   }
 
   bool activate_output(Epilogue<Scalar> const& epilogue) override
@@ -187,42 +213,71 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::for_each(kernel_.size(),
                      detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels}, exec);
     detail::for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    if (this->is_fused()) { pack(exec); }
     return true;
   }
 
   [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }
   [[nodiscard]] ConvOptions<Dim> const& options() const noexcept { return options_; }
-  [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept { return kernel_; }
+  /// Whoever asks may write, so what fuse() laid out is dropped.
+  [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept
+  {
+    packed_ = {};
+    return kernel_;
+  }
+  [[nodiscard]] Parameter<Scalar, Space> const& kernel() const noexcept { return kernel_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
 
  private:
   static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;
 
-  void expect_channels(Tensor const& x) const
+  void expect_channels(int channels) const
   {
-    detail::expects(x.channels() == options_.in_channels, "Conv: the tensor has ", x.channels(),
-                    " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
+    detail::expects(channels == options_.in_channels, "Conv: the tensor has ", channels, " channels but ",
+                    options_.in_channels, " -> ", options_.out_channels, " were expected");
   }
 
-  [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
-                                Execution<Space> const& exec) const
+  [[nodiscard]] ConvConfig configuration() const
   {
-    auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
     auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
     if (options_.conv_compat) { config.compat = *options_.conv_compat; }
+    return config;
+  }
+
+  /// @param more  features that follow those of `x`, or none
+  [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
+                                Execution<Space> const& exec,
+                                [[maybe_unused]] MatrixView<Scalar const> const& more = {}) const
+  {
+    auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
+    auto const config = configuration();
     if constexpr (has_epilogue) {
-      return convolution(x, kernel_.data(), bias, options_.out_channels, options_.kind(), options_.geometry,
-                         config, epilogue, exec);
+      auto arguments = detail::make_arguments(kernel_.data(), bias, options_.out_channels, config.math);
+      arguments.epilogue = epilogue;
+      arguments.more = more;
+      arguments.packed = packed_.view();
+      return detail::convolution(x, arguments, options_.kind(), options_.geometry, config, exec);
     } else {
       return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
                                  options_.geometry, config.math, config.compat, exec);
     }
   }
 
+  void pack(Execution<Space> const& exec)
+  {
+    if constexpr (has_epilogue) {
+      auto arguments = detail::make_arguments<Scalar>(std::as_const(kernel_).data(), nullptr,
+                                                      options_.out_channels, configuration().math);
+      arguments.in_channels = options_.in_channels;
+      packed_ = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
+    }
+  }
+
   ConvOptions<Dim> options_;
   Parameter<Scalar, Space> kernel_;
   Parameter<Scalar, Space> bias_;
-  Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
+  Epilogue<Scalar> epilogue_;                   // an activation that fuse() put here
+  detail::PackedWeight<Scalar, Space> packed_;  // the kernel once more, of a fused layer
 };
 
 }  // namespace nn

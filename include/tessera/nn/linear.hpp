@@ -50,13 +50,16 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_rows(SparseTensor<Dim, Scalar, Space> const& x,
                                                              Scalar const* matrix, Scalar const* bias,
                                                              int out_channels, MathMode math,
+                                                             PackedWeightView<Scalar> const& packed,
                                                              Execution<Space> const& exec)
 {
   ConvolutionGeometry<Dim> one_voxel;
   one_voxel.kernel_size = 1;
   ConvConfig config;
   config.math = math;
-  return convolution(x, matrix, bias, out_channels, ConvolutionKind::submanifold, one_voxel, config, exec);
+  auto arguments = make_arguments(matrix, bias, out_channels, math);
+  arguments.packed = packed;
+  return convolution(x, arguments, ConvolutionKind::submanifold, one_voxel, config, exec);
 }
 
 }  // namespace detail
@@ -86,7 +89,7 @@ template <int Dim, class Scalar, class Space>
   detail::for_each(transposed.size(),
                    detail::TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
                    exec);
-  return detail::multiply_rows(x, std::as_const(transposed).data(), bias, out_channels, math, exec);
+  return detail::multiply_rows(x, std::as_const(transposed).data(), bias, out_channels, math, {}, exec);
 }
 
 namespace nn {
@@ -124,17 +127,33 @@ class Linear final : public Module<Dim, Scalar, Space> {
     detail::expects(x.channels() == options_.in_channels, "Linear: the tensor has ", x.channels(),
                     " channels but ", options_.in_channels, " -> ", options_.out_channels, " were expected");
     return detail::multiply_rows(x, std::as_const(weight_).data(), std::as_const(bias_).data(),
-                                 options_.out_channels, options_.math_mode, exec);
+                                 options_.out_channels, options_.math_mode, packed_.view(), exec);
+  }
+
+  /// Lays the weight out as the space's kernels read it.
+  void fuse(Execution<Space> const& exec) override
+  {
+    this->mark_fused();
+    auto arguments = detail::make_arguments<Scalar>(std::as_const(weight_).data(), nullptr,
+                                                    options_.out_channels, options_.math_mode);
+    arguments.in_channels = options_.in_channels;
+    packed_ = detail::ConvolutionBackend<Space>::pack(arguments, 1, exec);
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
-  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
+  /// Whoever asks may write, so what fuse() laid out is dropped.
+  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept
+  {
+    packed_ = {};
+    return weight_;
+  }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
 
  private:
   LinearOptions options_;
   Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
+  detail::PackedWeight<Scalar, Space> packed_;  // the weight once more, of a fused layer
 };
 
 }  // namespace nn

@@ -103,6 +103,28 @@ class Module : public ModuleBase {
                             "residual block", exec);
   }
 
+  /// `forward(cat({a, b}))`, without the copy where the module can.
+  /// @throws invalid_argument  the two stand on different voxels, and what forward() says
+  [[nodiscard]] Tensor forward_cat(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
+  {
+    return takes_pair(a, b, exec) ? forward_pair(a, b, exec) : forward(cat({a, b}, exec), exec);
+  }
+
+  /// @name For forward_cat()
+  /// @{
+
+  /// Whether forward_pair() reads both tensors as they are.
+  [[nodiscard]] virtual bool takes_pair(Tensor const& /*a*/, Tensor const& /*b*/,
+                                        Execution<Space> const& /*exec*/) const
+  {
+    return false;
+  }
+  [[nodiscard]] virtual Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
+  {
+    return forward(cat({a, b}, exec), exec);
+  }
+  /// @}
+
   /// The activation that this module is, if it is one.
   [[nodiscard]] virtual Epilogue<Scalar> as_epilogue() const { return {}; }
 
@@ -198,10 +220,29 @@ class Sequential : public Module<Dim, Scalar, Space> {
                                    Execution<Space> const& exec) override
   {
     if (layers_.empty()) { return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec); }
-    auto const last = layers_.size() - 1 - num_fused_at_end_;
-    Tensor y = x;
-    for (std::size_t i = 0; i < last; ++i) { y = layers_[i]->forward(y, exec); }
-    return layers_[last]->forward_add(y, residual, epilogue, exec);
+    return add_from(0, x, residual, epilogue, exec);
+  }
+
+  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
+  {
+    return !layers_.empty() && layers_.front()->takes_pair(a, b, exec);
+  }
+
+  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
+  {
+    Tensor y = layers_.front()->forward_pair(a, b, exec);
+    for (std::size_t i = 1; i < layers_.size(); ++i) { y = layers_[i]->forward(y, exec); }
+    return y;
+  }
+
+  /// forward_add() of two tensors side by side.
+  [[nodiscard]] Tensor forward_pair_add(Tensor const& a, Tensor const& b, Tensor const& residual,
+                                        Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
+  {
+    if (last_layer() == 0 || !takes_pair(a, b, exec)) {
+      return forward_add(cat({a, b}, exec), residual, epilogue, exec);
+    }
+    return add_from(1, layers_.front()->forward_pair(a, b, exec), residual, epilogue, exec);
   }
 
   void fuse(Execution<Space> const& exec) override
@@ -217,6 +258,18 @@ class Sequential : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Module<Dim, Scalar, Space>& operator[](std::size_t i) { return *layers_.at(i); }
 
  private:
+  /// The last layer that still does something. @pre  there are layers
+  [[nodiscard]] std::size_t last_layer() const noexcept { return layers_.size() - 1 - num_fused_at_end_; }
+
+  /// forward_add() from layer `first` on.
+  [[nodiscard]] Tensor add_from(std::size_t first, Tensor const& x, Tensor const& residual,
+                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
+  {
+    Tensor y = x;
+    for (std::size_t i = first; i < last_layer(); ++i) { y = layers_[i]->forward(y, exec); }
+    return layers_[last_layer()]->forward_add(y, residual, epilogue, exec);
+  }
+
   std::vector<std::unique_ptr<Module<Dim, Scalar, Space>>> layers_;
   std::size_t num_fused_at_end_ = 0;  // layers that those before them do the work of
 };

@@ -3,18 +3,32 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
+#include <tessera/core/buffer.hpp>
 
+#include <array>
 #include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
+/// Owns a weight as the device's kernels read it; without values where there is no such thing.
+template <class Scalar, class Space>
+struct PackedWeight {
+  Buffer<Scalar, Space> values;
+  std::array<int, 8> layout{};
+
+  [[nodiscard]] PackedWeightView<Scalar> view() const { return {values.data(), layout}; }
+};
+
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
 /// conv/detail/convolution_device.cuh. Each specialisation has
 ///   template <class TilePolicy, class Scalar> static void implicit_gemm(arguments, map, bool sort, int
 ///   splits, exec); template <class Scalar> static void gather_scatter(arguments, map, exec); template <class
 ///   Scalar> static void fetch_on_demand(arguments, map, exec);
+///   template <class Scalar> static bool takes_pair(arguments, int volume, exec): whether implicit_gemm reads
+///   `more`
+///   template <class Scalar> static PackedWeight<Scalar, Space> pack(arguments, int volume, exec)
 template <class Space>
 struct ConvolutionBackend {
   static_assert(std::is_void_v<Space>,

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/detail/group_gemm.cuh>
 #include <tessera/conv/detail/implicit_gemm_kernel.cuh>
 #include <tessera/conv/detail/warp_gemm.cuh>
 #include <tessera/conv/specialize.hpp>
@@ -152,6 +153,10 @@ void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
            exec);
 }
 
+/// Whether there are kernels for the scalar that read the weight in an order of their own.
+template <class Scalar>
+inline constexpr bool has_packed_kernels = sizeof(Scalar) == 2 || std::is_same_v<Scalar, float>;
+
 /// The dataflows on the device; conv/policies.hpp says what they do.
 template <>
 struct ConvolutionBackend<Device> {
@@ -183,8 +188,13 @@ struct ConvolutionBackend<Device> {
       return sums.data();
     };
     bool done = false;
-    if constexpr (std::is_same_v<TilePolicy, AutoTile> && sizeof(Scalar) == 2) {
-      done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums);
+    if constexpr (std::is_same_v<TilePolicy, AutoTile> && has_packed_kernels<Scalar>) {
+      if (prefers_group_gemm(arguments, map.volume())) {
+        done = run_group_gemm(arguments, map, sort, used_splits, exec, make_sums);
+      }
+      if constexpr (sizeof(Scalar) == 2) {
+        if (!done) { done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums); }
+      }
     }
     if (!done) { run_tiles<TilePolicy>(arguments, map, sort, used_splits, exec, make_sums); }
     if (sums.data() != nullptr) {
@@ -193,6 +203,58 @@ struct ConvolutionBackend<Device> {
                                   used_splits, arguments.out_channels},
                exec);
     }
+  }
+
+  /// Whether implicit_gemm() with AutoTile reads the input channels from two matrices.
+  template <class Scalar>
+  [[nodiscard]] static bool takes_pair(ConvolutionArguments<Scalar> const& arguments, int volume,
+                                       Execution<Device> const& exec)
+  {
+    if constexpr (has_packed_kernels<Scalar>) {
+      return std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>> &&
+             prefers_group_gemm(arguments, volume) &&
+             with_group_gemm(arguments, volume, exec, [](auto, std::size_t) { return true; });
+    } else {
+      return false;
+    }
+  }
+
+  /// The weight as implicit_gemm() with AutoTile and without splits reads it, where it has an order of its
+  /// own. Stream: enqueues a kernel, does not wait.
+  template <class Scalar>
+  [[nodiscard]] static PackedWeight<Scalar, Device> pack(ConvolutionArguments<Scalar> const& arguments,
+                                                         int volume, Execution<Device> const& exec)
+  {
+    PackedWeight<Scalar, Device> packed;
+    if constexpr (has_packed_kernels<Scalar>) {
+      bool done = prefers_group_gemm(arguments, volume) &&
+                  with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
+                    auto const layout = configure_group<decltype(shape)>(volume, arguments.in_channels,
+                                                                         arguments.out_channels, limit)
+                                            .layout;
+                    packed.values = Buffer<Scalar, Device>{layout.size(), exec};
+                    packed.layout = layout.key();
+                    pack_group_weight(arguments.weight, packed.values.data(), layout, exec);
+                    return true;
+                  });
+      if constexpr (sizeof(Scalar) == 2) {
+        bool const fits =
+            (arguments.in_channels % 8 == 0 || arguments.in_channels <= 8) && arguments.out_channels % 8 == 0;
+        done = done || !fits ||
+               with_warp_shape<Scalar>(
+                   warp_gemm_task(arguments, volume, 0, exec), [&](auto shape, WarpGemmConfig const& config) {
+                     if (!has_warp_gemm<decltype(shape)>(exec)) { return false; }
+                     auto const& layout = config.layout;
+                     packed.values = Buffer<Scalar, Device>{layout.size(), exec};
+                     packed.layout = layout.key();
+                     for_each(layout.size() / 8,
+                              PackWeight<Scalar>{arguments.weight, packed.values.data(), layout}, exec);
+                     return true;
+                   });
+      }
+      static_cast<void>(done);
+    }
+    return packed;
   }
 
   /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.

@@ -205,6 +205,18 @@ class HostBlocks {
 /// own inputs only, not on threads, on the order of rows or on what other rows read.
 template <>
 struct ConvolutionBackend<Host> {
+  template <class Scalar>
+  [[nodiscard]] static bool takes_pair(ConvolutionArguments<Scalar> const&, int, Execution<Host> const&)
+  {
+    return false;
+  }
+  template <class Scalar>
+  [[nodiscard]] static PackedWeight<Scalar, Host> pack(ConvolutionArguments<Scalar> const&, int,
+                                                       Execution<Host> const&)
+  {
+    return {};
+  }
+
   /// `sort` and the tile change nothing here: absent neighbours are never multiplied.
   template <class TilePolicy, class Scalar>
   static void implicit_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Host>& map,

@@ -5,6 +5,8 @@
 #include <tessera/conv/detail/device_instructions.cuh>
 #include <tessera/core/launch.cuh>
 
+#include <array>
+
 namespace tessera {
 inline namespace v0 {
 namespace detail {
@@ -32,6 +34,11 @@ struct PackedLayout {
   {
     return (out_channels + block_channels - 1) / block_channels;
   }
+  [[nodiscard]] std::array<int, 8> key() const
+  {
+    return {warp_kernel, volume, in_channels, out_channels, pack, block_channels, dealt, chunks_per_offset};
+  }
+  static constexpr int warp_kernel = 1;
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const
   {
     return std::int64_t{packed_offsets()} * chunks_per_offset * channel_blocks() * block_channels * 32;

@@ -3,46 +3,26 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
+#include <tessera/conv/detail/group_gemm.cuh>
+#include <tessera/conv/detail/kernel_presence.cuh>
 #include <tessera/conv/detail/packed_weight.cuh>
 #include <tessera/conv/detail/warp_gemm_kernel.cuh>
 #include <tessera/core/sort.cuh>
 #include <tessera/kmap/tile_map.hpp>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-[[nodiscard]] inline int device_attribute(cudaDeviceAttr attribute, Execution<Device> const& exec)
-{
-  int value = 0;
-  cuda_check(cudaDeviceGetAttribute(&value, attribute, exec.device()));
-  return value;
-}
-
-[[nodiscard]] inline bool is_aligned(void const* pointer)
-{
-  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
-}
-
 /// Whether this program holds code of the shape's kernel that the device runs: compiled for sm_90 or newer.
 template <class Shape>
 [[nodiscard]] bool has_warp_gemm(Execution<Device> const& exec)
 {
-  static std::array<std::atomic<int>, 64> known{};  // by device: 0 not asked yet, 1 no, 2 yes
-  auto& answer = known[static_cast<std::size_t>(exec.device()) % known.size()];
-  if (answer == 0) {
-    DeviceGuard const guard{exec.device()};
-    cudaFuncAttributes attributes{};
-    bool const loads = cudaFuncGetAttributes(&attributes, warp_gemm_kernel<Shape>) == cudaSuccess;
-    static_cast<void>(cudaGetLastError());
-    answer = loads && attributes.ptxVersion >= 90 ? 2 : 1;
-  }
-  return answer == 2;
+  return has_kernel<warp_gemm_kernel<Shape>>(
+      exec, [](cudaFuncAttributes const& attributes) { return attributes.ptxVersion >= 90; });
 }
 
 /// How a shape carries out a convolution.
@@ -93,12 +73,13 @@ template <class Shape>
 /// One split of a convolution by the warp kernel.
 template <class Shape, class Scalar>
 void launch_warp_gemm(WarpGemmProblem<Scalar> problem, WarpGemmConfig const& config, Scalar const* weight,
-                      Execution<Device> const& exec)
+                      PackedWeightView<Scalar> const& given, Execution<Device> const& exec)
 {
   auto const& layout = config.layout;
-  Buffer<Scalar, Device> packed{layout.size(), exec};
-  for_each(layout.size() / 8, PackWeight<Scalar>{weight, packed.data(), layout}, exec);
-  problem.packed = packed.data();
+  Buffer<Scalar, Device> own;
+  problem.packed = packed_weight(given, layout, own, exec, [&](Scalar* to) {
+    for_each(layout.size() / 8, PackWeight<Scalar>{weight, to, layout}, exec);
+  });
   problem.in_channels = layout.in_channels;
   problem.out_channels = layout.out_channels;
   problem.chunks_per_offset = layout.chunks_per_offset;
@@ -130,6 +111,8 @@ struct WarpGemmTask {
 /// brackets those of the kernel with copies of 16 bytes (Tile) in the same run.
 template <class Scalar>
 struct WarpShapes {
+  using narrow_quads = WarpShape<Scalar, 1, 16, 16, 1, 1, 2, true, 2, 4>;
+  using quads = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 4>;
   using narrow_packed = WarpShape<Scalar, 1, 16, 16, 1, 1, 2, true, 2, 2>;  // C 16: 14.6 (19.4)
   using packed = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 2>;
   using narrow = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 1>;  // C 32: 17.3 (25.1)
@@ -155,6 +138,7 @@ template <class Scalar, class Body>
   };
   int const in = task.in_channels;
   int const out = task.out_channels;
+  if (in <= 8) { return out <= 16 ? run(typename Shapes::narrow_quads{}) : run(typename Shapes::quads{}); }
   if (in <= 16) { return out <= 16 ? run(typename Shapes::narrow_packed{}) : run(typename Shapes::packed{}); }
   auto const chunks = ceil_div(in, 32);
   if (chunks % 2 == 0 && out > 32 && out <= 64 && run(typename Shapes::medium{})) { return true; }
@@ -167,6 +151,20 @@ template <class Scalar, class Body>
   return run(typename Shapes::wide{});
 }
 
+template <class Scalar>
+[[nodiscard]] WarpGemmTask warp_gemm_task(ConvolutionArguments<Scalar> const& arguments, int volume,
+                                          std::int64_t num_out, Execution<Device> const& exec)
+{
+  WarpGemmTask task;
+  task.volume = volume;
+  task.in_channels = arguments.in_channels;
+  task.out_channels = arguments.out_channels;
+  task.num_out = num_out;
+  task.shared_limit =
+      static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
+  return task;
+}
+
 /// Carries out a convolution of 16-bit scalars by the warp kernel, where the device and the operands allow
 /// it.
 /// @param sums  called with the number of splits when there are several: where they go, [splits, num_out,
@@ -176,21 +174,14 @@ template <class Scalar, class MakeSums>
                                  bool sort, int splits, Execution<Device> const& exec,
                                  MakeSums const& make_sums)
 {
-  if (arguments.in_channels % 8 != 0 || arguments.out_channels % 8 != 0 || !is_aligned(arguments.features) ||
-      !is_aligned(arguments.output) || !is_aligned(arguments.bias) ||
-      !is_aligned(arguments.epilogue.residual.data) || map.num_out() > INT32_MAX - piece_rows) {
+  bool const few = arguments.in_channels <= 8;
+  if ((arguments.in_channels % 8 != 0 && !few) || arguments.out_channels % 8 != 0 ||
+      arguments.more.data != nullptr || !is_aligned(arguments.features) || !is_aligned(arguments.output) ||
+      !is_aligned(arguments.bias) || !is_aligned(arguments.epilogue.residual.data) ||
+      map.num_out() > INT32_MAX - piece_rows) {
     return false;
   }
-  float const slope = arguments.epilogue.activation == Activation::relu         ? 0.0F
-                      : arguments.epilogue.activation == Activation::leaky_relu ? arguments.epilogue.slope
-                                                                                : 1.0F;
-  WarpGemmTask task;
-  task.volume = ceil_div(map.volume(), splits);
-  task.in_channels = arguments.in_channels;
-  task.out_channels = arguments.out_channels;
-  task.num_out = map.num_out();
-  task.shared_limit =
-      static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
+  auto const task = warp_gemm_task(arguments, ceil_div(map.volume(), splits), map.num_out(), exec);
   return with_warp_shape<Scalar>(task, [&](auto shape, WarpGemmConfig const& whole) {
     using Shape = decltype(shape);
     if (!has_warp_gemm<Shape>(exec)) { return false; }
@@ -206,7 +197,7 @@ template <class Scalar, class MakeSums>
       problem.bias = arguments.bias;
       problem.output = arguments.output;
       problem.residual = arguments.epilogue.residual.data;
-      problem.slope = slope;
+      problem.slope = slope_of(arguments.epilogue);
       problem.sums = to_sums ? sums + split * map.num_out() * arguments.out_channels : nullptr;
       problem.num_pieces = static_cast<int>(tiles->num_tiles);
       auto const first_piece = split * tiles->num_tiles;
@@ -216,7 +207,8 @@ template <class Scalar, class MakeSums>
       problem.split_length = length;
       problem.words = tiles->words;
       auto const first_weight = std::int64_t{split} * length * arguments.in_channels * arguments.out_channels;
-      launch_warp_gemm<Shape>(problem, config, arguments.weight + first_weight, exec);
+      launch_warp_gemm<Shape>(problem, config, arguments.weight + first_weight,
+                              splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed, exec);
     }
     return true;
   });

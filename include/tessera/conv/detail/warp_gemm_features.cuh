@@ -77,6 +77,9 @@ class FeatureStream {
   /// Begins to load chunk `index` of the step.
   __device__ void load(Chunk& to, int index) const
   {
+    if constexpr (pack == 4) {
+      if (problem_.in_channels != 8) { return load_few(to); }
+    }
     int const channel = pack == 1 ? (step_.chunk + index) * 32 + quarter() * 8 : quarter() % (4 / pack) * 8;
 #pragma unroll
     for (int i = 0; i < row_tiles; ++i) {
@@ -111,6 +114,31 @@ class FeatureStream {
       bits = (bits | bits >> 2) & 0x11111111U;
     }
     return bits;
+  }
+
+  /// Loads rows of fewer than 8 channels, which do not begin at multiples of 16 bytes.
+  __device__ void load_few(Chunk& to) const
+  {
+#pragma unroll
+    for (int i = 0; i < row_tiles; ++i) {
+      bool const exists = rows_[i] >= 0;
+      auto const* const from =
+          problem_.features + (exists ? std::int64_t{rows_[i]} * problem_.in_channels : std::int64_t{0});
+      if (problem_.in_channels == 4) {
+        auto const value = exists ? __ldg(reinterpret_cast<uint2 const*>(from)) : make_uint2(0, 0);
+        to[i] = make_uint4(value.x, value.y, 0, 0);
+        continue;
+      }
+      std::uint32_t words[4] = {0, 0, 0, 0};
+#pragma unroll
+      for (int c = 0; c < 7; ++c) {
+        if (exists && c < problem_.in_channels) {
+          words[c / 2] |= std::uint32_t{__ldg(reinterpret_cast<unsigned short const*>(from) + c)}
+                          << (c % 2 * 16);
+        }
+      }
+      to[i] = make_uint4(words[0], words[1], words[2], words[3]);
+    }
   }
 
   __device__ void begin_tile()

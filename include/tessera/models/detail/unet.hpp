@@ -46,7 +46,7 @@ class UNetDecoder final : public nn::ModuleBase {
   [[nodiscard]] Tensor forward(Tensor const& x, Tensor const& skip, Execution<Space> const& exec)
   {
     auto const up = upsample_.forward(x, exec);
-    return fuse_.forward(tessera::cat({up, skip}, exec), exec);
+    return fuse_.forward_cat(up, skip, exec);
   }
 
  private:

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/backend.hpp>
+#include <tessera/conv/detail/group_gemm_kernel.cuh>
+#include <tessera/conv/detail/kernel_presence.cuh>
+#include <tessera/kmap/tile_map.hpp>
+
+#include <algorithm>
+#include <climits>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Whether this program holds code of the shape's kernel that the device runs: compiled for sm_90a.
+template <class Shape>
+[[nodiscard]] bool has_group_gemm(Execution<Device> const& exec)
+{
+  return has_kernel<group_gemm_kernel<Shape>>(exec, [](cudaFuncAttributes const& attributes) {
+    return attributes.ptxVersion >= 90 && attributes.sharedSizeBytes == 0;
+  });
+}
+
+/// How a shape carries out a convolution.
+struct GroupGemmConfig {
+  GroupLayout layout;
+  int ranks = 1;
+  int rank_volume = 1;
+  int stage_chunks = 1;
+  int stages = 2;
+  std::size_t shared_bytes = 0;
+};
+
+/// The configuration of `Shape`, or one of more shared memory than a block may have.
+template <class Shape>
+[[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels,
+                                              std::size_t shared_limit)
+{
+  constexpr int long_kernel = 16;  // offsets from which two blocks share a tile's
+  constexpr std::size_t most_stage_bytes = 32 * 1024;
+  constexpr std::size_t most_stages = 8;
+  GroupGemmConfig config;
+  auto& layout = config.layout;
+  layout.volume = volume;
+  layout.in_channels = in_channels;
+  layout.out_channels = out_channels;
+  layout.columns = Shape::columns;
+  layout.chunk_channels = group_chunk_channels<typename Shape::Scalar>;
+  config.ranks = volume >= long_kernel ? 2 : 1;
+  config.rank_volume = ceil_div(volume, config.ranks);
+  for (int n = 2; n <= layout.chunks(); ++n) {
+    if (layout.chunks() % n == 0 && static_cast<std::size_t>(n) * Shape::chunk_bytes <= most_stage_bytes) {
+      config.stage_chunks = n;
+    }
+  }
+  auto const tile = Shape::tile_bytes(config.rank_volume, config.ranks);
+  auto const stage = Shape::stage_bytes(config.stage_chunks);
+  auto const fitting = shared_limit > tile ? (shared_limit - tile) / stage : 0;
+  config.stages = static_cast<int>(std::clamp<std::size_t>(fitting, 2, most_stages));
+  config.shared_bytes = static_cast<std::size_t>(config.stages) * stage + tile;
+  return config;
+}
+
+/// Calls `body(shape)` with the shape for so many output channels: the choice depends on nothing else, so
+/// that a layer's results have the same bits whatever the number of rows. Times are microseconds of one 3x3x3
+/// layer of half features at the levels of a LiDAR scan, weights packed, with a residual, on an H100; in
+/// brackets those of the warp kernel in one of the runs.
+template <class Scalar, class Body>
+[[nodiscard]] bool with_group_shape(int out_channels, Body const& body)
+{
+  if (out_channels <= 32) { return body(GroupShape<Scalar, 32, 32, 3, 6>{}); }
+  if (out_channels <= 64) { return body(GroupShape<Scalar, 64, 64, 3, 6>{}); }
+  if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
+    return body(GroupShape<Scalar, 96, 96, 3, 4>{});  // 94,590 rows C 96: 71 (72); 68,867 rows: 65 (66)
+  }
+  if (out_channels <= 128) {
+    return body(GroupShape<Scalar, 128, 128, 3, 4>{});  // 41,983 rows C 128: 62 (74); 21,458 rows: 34 (51)
+  }
+  return body(GroupShape<Scalar, 256, 128, 2, 4>{});  // 21,458 rows C 256: 102 (143); 9,505 rows: 52 (94)
+}
+
+/// A weight as `layout` says: `given`, if it is that already, else laid out into `own`.
+template <class Scalar, class Layout, class Pack>
+[[nodiscard]] Scalar const* packed_weight(PackedWeightView<Scalar> const& given, Layout const& layout,
+                                          Buffer<Scalar, Device>& own, Execution<Device> const& exec,
+                                          Pack const& pack)
+{
+  if (given.values != nullptr && given.layout == layout.key()) { return given.values; }
+  own = Buffer<Scalar, Device>{layout.size(), exec};
+  pack(own.data());
+  return own.data();
+}
+
+template <class Scalar>
+void pack_group_weight(Scalar const* weight, Scalar* packed, GroupLayout const& layout,
+                       Execution<Device> const& exec)
+{
+  constexpr std::int64_t elements = 16 / static_cast<std::int64_t>(sizeof(Scalar));
+  for_each(layout.size() / elements, PackGroupWeight<Scalar>{weight, packed, layout}, exec);
+}
+
+/// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.
+template <class Scalar>
+[[nodiscard]] float slope_of(Epilogue<Scalar> const& epilogue)
+{
+  if (epilogue.activation == Activation::relu) { return 0.0F; }
+  return epilogue.activation == Activation::leaky_relu ? epilogue.slope : 1.0F;
+}
+
+/// Calls `body(shape, shared_limit)` if a convolution of `volume` offsets in a split can be carried out by
+/// warpgroups.
+template <class Scalar, class Body>
+[[nodiscard]] bool with_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume,
+                                   Execution<Device> const& exec, Body const& body)
+{
+  constexpr int pack = 16 / static_cast<int>(sizeof(Scalar));
+  auto const first = arguments.in_channels - static_cast<int>(arguments.more.columns);
+  bool const has_more = arguments.more.data != nullptr;
+  if (arguments.in_channels % pack != 0 || !is_aligned(arguments.features) || volume > UINT16_MAX ||
+      (has_more && (first % group_chunk_channels<Scalar> != 0 || !is_aligned(arguments.more.data)))) {
+    return false;
+  }
+  auto const limit =
+      static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
+  return with_group_shape<Scalar>(arguments.out_channels, [&](auto shape) {
+    using Shape = decltype(shape);
+    auto const config = configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, limit);
+    if (config.shared_bytes > limit || !has_group_gemm<Shape>(exec)) { return false; }
+    return body(shape, limit);
+  });
+}
+
+/// Whether the warpgroups' kernel is the one for a convolution that it could carry out: it is not for few
+/// channels of 16 bits, where another keeps the whole weight in shared memory.
+template <class Scalar>
+[[nodiscard]] bool prefers_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume)
+{
+  constexpr int few_channels = 64;  // 94,590 rows C 64: 57, with the weight resident 31
+  if constexpr (sizeof(Scalar) == 4) {
+    return arguments.math == MathMode::tf32;
+  } else {
+    return volume == 1 || arguments.out_channels > few_channels || arguments.out_channels % 8 != 0;
+  }
+}
+
+/// Enqueues one split of a convolution.
+template <class Shape>
+void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGemmConfig const& config,
+                       Execution<Device> const& exec)
+{
+  auto const& layout = config.layout;
+  problem.volume = layout.volume;
+  problem.rank_volume = config.rank_volume;
+  problem.ranks = config.ranks;
+  problem.out_channels = layout.out_channels;
+  problem.chunks = layout.chunks();
+  problem.stage_chunks = config.stage_chunks;
+  problem.stages = config.stages;
+  auto const tiles = ceil_div(problem.num_pieces, Shape::pieces);
+  launch_clusters(
+      group_gemm_kernel<Shape>,
+      dim3(static_cast<unsigned>(tiles * config.ranks), static_cast<unsigned>(layout.channel_blocks())),
+      Shape::threads, config.shared_bytes, config.ranks, exec, problem);
+}
+
+/// Carries out a convolution by warpgroups, where the device and the operands allow it. A kernel of one voxel
+/// needs no tile map.
+/// @param make_sums  called with the number of splits when sums are stored: where they go, [splits, num_out,
+/// out]
+/// Stream: enqueues a kernel a split, one more where the weight is not packed, and the tile map's the first
+/// time. Does not wait.
+template <class Scalar, class MakeSums>
+[[nodiscard]] bool run_group_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                                  bool sort, int splits, Execution<Device> const& exec,
+                                  MakeSums const& make_sums)
+{
+  if (map.num_out() > INT_MAX - 1024) { return false; }
+  bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
+  return with_group_gemm(arguments, ceil_div(map.volume(), splits), exec, [&](auto shape, std::size_t limit) {
+    using Shape = decltype(shape);
+    auto const more = static_cast<int>(arguments.more.columns);
+    GroupGemmProblem<Scalar> problem;
+    problem.features[0] = arguments.features;
+    problem.features[1] = arguments.more.data;
+    problem.in_channels[0] = arguments.in_channels - more;
+    problem.in_channels[1] = more;
+    problem.first_chunks = ceil_div(problem.in_channels[0], group_chunk_channels<Scalar>);
+    problem.bias = arguments.bias;
+    problem.output = arguments.output;
+    problem.residual = arguments.epilogue.residual.data;
+    problem.slope = slope_of(arguments.epilogue);
+    problem.whole_packs = arguments.out_channels % 8 == 0 && is_aligned(arguments.output) &&
+                          is_aligned(arguments.bias) && is_aligned(arguments.epilogue.residual.data);
+    problem.num_out = static_cast<int>(map.num_out());
+    float* const sums = to_sums ? make_sums(splits) : nullptr;
+    auto const run = [&](int volume, std::int64_t first_weight) {
+      auto const config =
+          configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, limit);
+      Buffer<Scalar, Device> own;
+      auto const given = splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed;
+      problem.packed = packed_weight(given, config.layout, own, exec, [&](Scalar* to) {
+        pack_group_weight(arguments.weight + first_weight, to, config.layout, exec);
+      });
+      launch_group_gemm<Shape>(problem, config, exec);
+    };
+    if (map.is_identity()) {
+      problem.identity = map.out_in();
+      problem.num_pieces = ceil_div(problem.num_out, piece_rows);
+      problem.sums = sums;
+      run(1, 0);
+      return true;
+    }
+    auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
+    auto const length = tiles->split_length;
+    problem.num_pieces = static_cast<int>(tiles->num_tiles);
+    problem.map_length = length;
+    problem.words = tiles->words;
+    for (int split = 0; split < splits; ++split) {
+      if (sums != nullptr) { problem.sums = sums + split * map.num_out() * arguments.out_channels; }
+      auto const first_piece = split * tiles->num_tiles;
+      problem.map = tiles->map.data() + first_piece * length * piece_rows;
+      problem.order = tiles->order.data() + first_piece * piece_rows;
+      problem.masks = tiles->masks.data() + first_piece * tiles->words;
+      run(std::min(length, map.volume() - split * length),
+          std::int64_t{split} * length * arguments.in_channels * arguments.out_channels);
+    }
+    return true;
+  });
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

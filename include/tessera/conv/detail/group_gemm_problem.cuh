@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/arguments.hpp>
+#include <tessera/conv/detail/bulk_copy.cuh>
+#include <tessera/conv/detail/device_instructions.cuh>
+#include <tessera/conv/detail/warp_gemm_problem.cuh>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Rows of the weight in a chunk: those of 64 bytes of a row of features.
+template <class Scalar>
+inline constexpr int group_chunk_channels = 64 / static_cast<int>(sizeof(Scalar));
+
+/// How a weight [volume, in_channels, out_channels] is laid out for the group kernel: as operands B of
+/// `wgmma`, [channel blocks, offsets, chunks, 2 steps, columns / 8, 2, 8 columns, 16 bytes].
+///
+/// The depth of an offset is cut into chunks of 64 bytes, and a chunk into two steps.
+/// Channels are dealt out so that operand A is what a lane reads of a row of features in 16 bytes, and
+/// columns so that a lane's sums are eight neighbouring output channels.
+struct GroupLayout {
+  int volume = 0;
+  int in_channels = 0;
+  int out_channels = 0;
+  int chunk_channels = 32;
+  int columns = 32;  // output channels of a block
+
+  [[nodiscard]] TESSERA_HOST_DEVICE int chunks() const
+  {
+    return (in_channels + chunk_channels - 1) / chunk_channels;
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE int channel_blocks() const
+  {
+    return (out_channels + columns - 1) / columns;
+  }
+  /// Elements.
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const
+  {
+    return std::int64_t{volume} * chunks() * channel_blocks() * columns * chunk_channels;
+  }
+  [[nodiscard]] std::array<int, 8> key() const
+  {
+    return {group_kernel, volume, in_channels, out_channels, chunk_channels, columns, 0, 0};
+  }
+  static constexpr int group_kernel = 2;
+};
+
+/// Writes 16 bytes of the packed weight: item number i is those of one column in one half of a step.
+template <class Scalar>
+struct PackGroupWeight {
+  static constexpr int elements = 16 / static_cast<int>(sizeof(Scalar));
+  static constexpr int width = 4 / static_cast<int>(sizeof(Scalar));  // elements of a register
+
+  Scalar const* weight;  // [volume, in_channels, out_channels]
+  Scalar* packed;        // aligned to 16 bytes
+  GroupLayout layout;
+
+  __device__ void operator()(std::int64_t i) const
+  {
+    int const column = static_cast<int>(i % 8);
+    int const half = static_cast<int>(i / 8 % 2);
+    auto rest = i / 16;
+    int const eight = static_cast<int>(rest % (layout.columns / 8));
+    rest /= layout.columns / 8;
+    int const step = static_cast<int>(rest % 2);
+    rest /= 2;
+    int const chunk = static_cast<int>(rest % layout.chunks());
+    rest /= layout.chunks();
+    int const offset = static_cast<int>(rest % layout.volume);
+    int const block = static_cast<int>(rest / layout.volume);
+
+    int const out = block * layout.columns + eight / 4 * 32 + column / 2 * 8 + eight % 4 * 2 + column % 2;
+    alignas(16) Scalar values[elements];
+#pragma unroll
+    for (int e = 0; e < elements; ++e) {
+      int const c = chunk * layout.chunk_channels + 4 * width * (e / width) + 2 * width * step +
+                    width * half + e % width;
+      bool const exists = c < layout.in_channels && out < layout.out_channels;
+      auto const value =
+          exists ? weight[(std::int64_t{offset} * layout.in_channels + c) * layout.out_channels + out]
+                 : narrow<Scalar>(0);
+      if constexpr (sizeof(Scalar) == 4) {
+        values[e] = round_to_tf32(value);
+      } else {
+        values[e] = value;
+      }
+    }
+    reinterpret_cast<uint4*>(packed)[i] = *reinterpret_cast<uint4 const*>(values);
+  }
+};
+
+/// What one launch of the group kernel reads and writes.
+template <class Scalar>
+struct GroupGemmProblem {
+  Scalar const* features[2] = {nullptr, nullptr};  // [num_in, in_channels] of the two sources
+  int in_channels[2] = {0, 0};
+  Scalar const* packed = nullptr;          // weight as GroupLayout says
+  Scalar const* bias = nullptr;            // [out_channels] or null
+  Scalar* output = nullptr;                // [num_out, out_channels], written unless there are sums
+  Scalar const* residual = nullptr;        // [num_out, out_channels] or null
+  float* sums = nullptr;                   // [num_out, out_channels] or null
+  float slope = 1;                         // below 0, of the activation
+  std::int32_t const* map = nullptr;       // [pieces, map_length, piece_rows], or null
+  std::int32_t const* order = nullptr;     // [pieces, piece_rows]
+  std::uint32_t const* masks = nullptr;    // [pieces, words]
+  std::int32_t const* identity = nullptr;  // [num_out] the row itself or -1, where there is no map
+  int num_out = 0;
+  int num_pieces = 0;
+  int map_length = 1;
+  int words = 1;
+  int volume = 1;       // offsets of this launch
+  int rank_volume = 1;  // those of a block of the cluster
+  int ranks = 1;        // blocks of a cluster
+  int out_channels = 0;
+  int first_chunks = 1;  // of the first source
+  int chunks = 1;        // of an offset
+  int stage_chunks = 1;  // of a stage, a divisor of chunks
+  int stages = 2;
+  bool whole_packs = true;  // out_channels is a multiple of 8 and outputs are aligned
+};
+
+/// How a block of the group kernel is made up.
+/// @tparam Columns  output channels of a block
+/// @tparam Product  those of one product, a divisor
+/// @tparam Groups   warpgroups of a block, 64 rows each
+/// @tparam Depth    chunks of features a lane holds
+template <class ScalarType, int Columns, int Product, int Groups, int Depth>
+struct GroupShape {
+  using Scalar = ScalarType;
+  static constexpr int columns = Columns;
+  static constexpr int product = Product;
+  static constexpr int products = Columns / Product;
+  static constexpr int groups = Groups;
+  static constexpr int depth = Depth;
+  static constexpr int pieces = 4 * Groups;
+  static constexpr int consumers = 128 * Groups;  // threads
+  static constexpr int threads =
+      consumers + 128;  // a warpgroup, whose registers the others take, copies weights
+  static constexpr int producer_registers = 24;
+  static constexpr int consumer_registers = Groups == 2 ? 240 : 160;
+  static constexpr int exchange_bytes = Columns * consumers;  // a quarter of all sums
+  static constexpr int chunk_bytes = Columns * 64;            // of weights
+  static_assert(Groups == 2 || Groups == 3, "registers are shared out for two and three warpgroups");
+
+  /// Shared memory of a stage, and of all else.
+  [[nodiscard]] static std::size_t stage_bytes(int stage_chunks)
+  {
+    return static_cast<std::size_t>(stage_chunks) * chunk_bytes + 2 * sizeof(SharedBarrier);
+  }
+  [[nodiscard]] static std::size_t tile_bytes(int volume, int ranks)
+  {
+    constexpr std::size_t places = pieces * piece_rows * 4;
+    return pieces * sizeof(SharedBarrier) + 8 + places + static_cast<std::size_t>(volume) * (places + 4) +
+           (ranks > 1 ? exchange_bytes : 0);
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
