@@ -43,7 +43,7 @@ class ReportError(Exception):
 
 def spconv_case(name):
     """The case that a figure of spconv's file belongs to, or None."""
-    if "train" in name or "peakMB" in name or "backward" in name or "bwd" in name:
+    if name.endswith("+backward"):
         return None
     for begin, case in SPCONV_CASES.items():
         if name.startswith(begin):
@@ -61,14 +61,20 @@ class Figures:
 
     def __init__(self):
         self.times = {}
-        self.busy = {}
+        self.busy = {}  # {case: {peer: the figure, of the profiler}}
+        self.peaks = {}  # {case: {peer: (megabytes, same run)}}
         self.sources = []
 
     def add(self, case, peer, milliseconds, same_run):
-        of_case = self.times.setdefault(case, {})
+        self.keep(self.times, case, peer, milliseconds, same_run)
+
+    @staticmethod
+    def keep(figures, case, peer, value, same_run):
+        """The smallest of a peer's values, but rather one of the same run."""
+        of_case = figures.setdefault(case, {})
         known = of_case.get(peer)
-        if known is None or (same_run and not known[1]) or (same_run == known[1] and milliseconds < known[0]):
-            of_case[peer] = (milliseconds, same_run)
+        if known is None or (same_run and not known[1]) or (same_run == known[1] and value < known[0]):
+            of_case[peer] = (value, same_run)
 
     def add_peers(self, data):
         for part in data["sets"]:
@@ -77,6 +83,8 @@ class Figures:
                 case = (figure["case"], figure["workload"], figure["variant"])
                 if "ms" in figure:
                     self.add(case, figure["peer"], figure["ms"], False)
+                elif "peak_mb" in figure:
+                    self.keep(self.peaks, case, figure["peer"], figure["peak_mb"], False)
                 else:
                     self.busy.setdefault(case, {})[figure["peer"]] = figure
 
@@ -86,6 +94,8 @@ class Figures:
             case = spconv_case(name)
             if case and isinstance(value, list):  # a text says why there is no time
                 self.add(case, peer, value[0], same_run)
+            elif case and name.endswith("/peakMB"):
+                self.keep(self.peaks, case, peer, value, same_run)
 
     def spconv(self, case):
         return self.times.get(case, {}).get(SPCONV)
@@ -206,13 +216,15 @@ def networks_table(results, figures):
                          for peer, of in busy.items()) or "-"
         megabytes = [fraction({"MB": of["peak_bytes"] / 1e6} if of and "peak_bytes" in of else None, "MB", "{:.1f}")
                      for of in (fused, planned)]
+        peaks = "; ".join(f"{peer}{'' if same else NOTE}: {value:.1f}"
+                          for peer, (value, same) in figures.peaks.get(row, {}).items()) or "-"
         costs.append([name, integer(fused, "kernels"), integer(planned, "kernels"), integer(fused, "host_syncs"),
-                      integer(planned, "host_syncs"), *megabytes, cell])
+                      integer(planned, "host_syncs"), *megabytes, peaks, cell])
     text = table(["network", "voxels", "eager ms", "fused eager ms", "planned ms", "p99 ms", "planned, back to back ms",
                   "floor ms", "of the floor", "spconv ms", "fastest other ms"], rows)
     if rows:
         text += "\n" + table(["network", "kernels a frame: eager", "planned", "host syncs: eager", "planned",
-                              "peak MB: eager", "planned", "peers: GPU busy, kernels, host syncs a frame"], costs)
+                              "peak MB: eager", "planned", "peers: peak MB", "peers: GPU busy, kernels, host syncs a frame"], costs)
     return text
 
 
@@ -276,14 +288,16 @@ def draw_bars(plt, path, title, groups, series):
     figure, axes = plt.subplots(figsize=(9, 0.5 + 0.16 * len(groups) * (len(series) + 1)))
     for i, (label, color, values) in enumerate(series):
         places = [-(g * (len(series) + 1) + i) for g, value in enumerate(values) if value is not None]
-        axes.barh(places, [value for value in values if value is not None], color=color, label=label)
+        bars = axes.barh(places, [value for value in values if value is not None], color=color, label=label)
+        axes.bar_label(bars, [number(value) for value in values if value is not None], padding=2, fontsize=6)
     middle = (len(series) - 1) / 2
     axes.set_yticks([-(g * (len(series) + 1) + middle) for g in range(len(groups))], groups, fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds, log scale")
     axes.set_title(title)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.margins(x=0.1)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
 
@@ -370,16 +384,18 @@ def run(arguments):
             raise ReportError(f"{path}: measured on {data.get('gpu')}, not in the same run as on {', '.join(results.gpus())}")
         figures.add_spconv(data, options.same_run)
 
-    stem = options.plots or (os.path.splitext(options.docs)[0] if options.docs else None)
+    stem = options.plots
+    if options.docs:
+        with open(options.docs, encoding="utf-8") as file:
+            page = file.read()
+        replace_between_markers(page, "")  # refused before anything is written
+        stem = stem or os.path.splitext(options.docs)[0]
     text = report(results, figures, draw(results, figures, stem) if stem else [])
     if not options.docs:
         print(text, end="")
         return
-    with open(options.docs, encoding="utf-8") as file:
-        page = file.read()
-    page = replace_between_markers(page, text)
     with open(options.docs, "w", encoding="utf-8") as file:
-        file.write(page)
+        file.write(replace_between_markers(page, text))
 
 
 if __name__ == "__main__":

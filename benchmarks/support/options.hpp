@@ -2,26 +2,24 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "revision.hpp"
+
 #include <command_line.hpp>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#ifndef TESSERA_BENCH_REVISION
-#define TESSERA_BENCH_REVISION ""
-#endif
-
 namespace bench {
 
 /// What every benchmark is told.
 struct Options {
   bool help = false;
-  std::string filter;                             ///< only cases whose line contains it
-  int calls = 100;                                ///< timed, of each case
-  std::string out;                                ///< file of the results; empty: none
-  std::string data;                               ///< folder of recorded scans
-  std::string revision = TESSERA_BENCH_REVISION;  ///< of the source, as the results name it
+  std::string filter;    ///< only cases whose line contains it
+  int calls = 100;       ///< timed, of each case
+  std::string out;       ///< file of the results; empty: none
+  std::string data;      ///< folder of recorded scans
+  std::string revision;  ///< of the source, as the results name it
   std::string precision = "fp16";
 };
 
@@ -35,6 +33,7 @@ struct Options {
   Options options;
   auto const* const folder = std::getenv("TESSERA_TEST_DATA");
   options.data = folder != nullptr ? folder : "../shared";
+  options.revision = source_revision();
   program::CommandLine line;
   line.group("What is measured");
   line.add("--filter", "TEXT", "only cases whose line contains TEXT",
