@@ -4,6 +4,8 @@
 
 #include "statistics.hpp"
 
+#include <tessera/io/detail/json.hpp>
+
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -51,26 +53,6 @@ struct Environment {
   std::string revision;
   std::string date;  ///< ISO 8601, UTC
 };
-
-/// `text` between quotes, as JSON has it.
-[[nodiscard]] inline std::string json_string(std::string_view text)
-{
-  std::string quoted = "\"";
-  for (char const c : text) {
-    auto const code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (code < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof(escape), "\\u%04x", static_cast<unsigned>(code));
-      quoted += escape;
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + '"';
-}
 
 /// A value by its name, as text; empty where it was not measured.
 struct Field {
@@ -122,7 +104,8 @@ struct Field {
 {
   std::string text = "{\n  \"format\": \"tessera benchmark 1\",\n";
   auto const pair = [](Field const& field) {
-    return json_string(field.name) + ": " + (field.is_text ? json_string(field.value) : field.value);
+    return tessera::detail::json_quoted(field.name) + ": " +
+           (field.is_text ? tessera::detail::json_quoted(field.value) : field.value);
   };
   for (auto const& field : fields(environment)) { text += "  " + pair(field) + ",\n"; }
   text += "  \"results\": [";
