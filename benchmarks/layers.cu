@@ -9,7 +9,7 @@
 
 #include <tessera/tessera.cuh>
 
-#include <functional>
+#include <algorithm>
 #include <memory>
 
 namespace ts = tessera;
@@ -77,7 +77,7 @@ void measure(bench::Session& session, bench::Voxels const& voxels, int channels,
     auto const calls = session.options().calls;
     session.add(result, "calls", session.timer().calls(calls, call), &work);
     session.add(result, "cold", session.timer().cold(calls, call), &work);
-    session.add(result, "batched", session.timer().batched(calls, 20, call), &work);
+    session.add(result, "batched", session.timer().batched(std::max(1, calls / 10), 20, call), &work);
     if (auto const graph = session.timer().graph(calls, run)) {
       result.kernels = graph->nodes;
       session.add(result, "graph", graph->times, &work);

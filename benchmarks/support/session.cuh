@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
-#include <functional>
 #include <program.hpp>
 #include <stream.cuh>
 #include <string>
