@@ -39,8 +39,8 @@ template <class Shape>
 [[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels,
                                               std::size_t shared_limit)
 {
-  constexpr int long_kernel = 16;  // offsets from which two blocks share a tile's
-  constexpr std::size_t most_stage_bytes = 32 * 1024;
+  constexpr int long_kernel = 16;                      // offsets from which two blocks share a tile's
+  constexpr std::size_t most_stage_bytes = 32 * 1024;  // 16 KB, C 256: 57.8 us for 50.9
   constexpr std::size_t most_stages = 8;
   GroupGemmConfig config;
   auto& layout = config.layout;
@@ -58,8 +58,9 @@ template <class Shape>
   }
   auto const tile = Shape::tile_bytes(config.rank_volume, config.ranks);
   auto const stage = Shape::stage_bytes(config.stage_chunks);
-  auto const fitting = shared_limit > tile ? (shared_limit - tile) / stage : 0;
-  config.stages = static_cast<int>(std::clamp<std::size_t>(fitting, 2, most_stages));
+  auto const room = std::min(shared_limit, Shape::shared_bytes);
+  auto const fitting = room > tile ? (room - tile) / stage : 0;
+  config.stages = static_cast<int>(std::clamp<std::size_t>(fitting, 3, most_stages));
   config.shared_bytes = static_cast<std::size_t>(config.stages) * stage + tile;
   return config;
 }
@@ -71,15 +72,16 @@ template <class Shape>
 template <class Scalar, class Body>
 [[nodiscard]] bool with_group_shape(int out_channels, Body const& body)
 {
-  if (out_channels <= 32) { return body(GroupShape<Scalar, 32, 32, 3, 6>{}); }
-  if (out_channels <= 64) { return body(GroupShape<Scalar, 64, 64, 3, 6>{}); }
+  if (out_channels <= 32) { return body(GroupShape<Scalar, 32, 32, 2, 4, 2>{}); }
+  if (out_channels <= 64) { return body(GroupShape<Scalar, 64, 64, 2, 4, 2>{}); }
   if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
-    return body(GroupShape<Scalar, 96, 96, 3, 4>{});  // 94,590 rows C 96: 71 (72); 68,867 rows: 65 (66)
+    // 94,590 rows C 96: 60 (72), with three groups and one block a multiprocessor 71; 68,867 rows: 54 (66)
+    return body(GroupShape<Scalar, 96, 96, 2, 3, 2>{});
   }
   if (out_channels <= 128) {
-    return body(GroupShape<Scalar, 128, 128, 3, 4>{});  // 41,983 rows C 128: 62 (74); 21,458 rows: 34 (51)
+    return body(GroupShape<Scalar, 128, 128, 3, 4, 1>{});  // 41,983 rows C 128: 60 (74); 21,458 rows: 34 (51)
   }
-  return body(GroupShape<Scalar, 256, 128, 2, 4>{});  // 21,458 rows C 256: 102 (143); 9,505 rows: 52 (94)
+  return body(GroupShape<Scalar, 256, 128, 2, 4, 1>{});  // 21,458 rows C 256: 99 (143); 9,505 rows: 51 (94)
 }
 
 /// A weight as `layout` says: `given`, if it is that already, else laid out into `own`.

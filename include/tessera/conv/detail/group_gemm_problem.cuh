@@ -123,11 +123,14 @@ struct GroupGemmProblem {
 };
 
 /// How a block of the group kernel is made up.
-/// @tparam Columns  output channels of a block
-/// @tparam Product  those of one product, a divisor
-/// @tparam Groups   warpgroups of a block, 64 rows each
-/// @tparam Depth    chunks of features a lane holds
-template <class ScalarType, int Columns, int Product, int Groups, int Depth>
+/// @tparam Columns    output channels of a block
+/// @tparam Product    those of one product, a divisor
+/// @tparam Groups     warpgroups of a block, 64 rows each
+/// @tparam Depth      chunks of features a lane holds
+/// @tparam MinBlocks  blocks of a multiprocessor: one, whose warpgroups take registers from a further one
+/// that
+///                    copies weights, or more, whose first warp copies as it goes
+template <class ScalarType, int Columns, int Product, int Groups, int Depth, int MinBlocks>
 struct GroupShape {
   using Scalar = ScalarType;
   static constexpr int columns = Columns;
@@ -135,14 +138,17 @@ struct GroupShape {
   static constexpr int products = Columns / Product;
   static constexpr int groups = Groups;
   static constexpr int depth = Depth;
+  static constexpr int min_blocks = MinBlocks;
   static constexpr int pieces = 4 * Groups;
   static constexpr int consumers = 128 * Groups;  // threads
-  static constexpr int threads =
-      consumers + 128;  // a warpgroup, whose registers the others take, copies weights
+  static constexpr bool has_producer = MinBlocks == 1;
+  static constexpr int threads = consumers + (has_producer ? 128 : 0);
   static constexpr int producer_registers = 24;
   static constexpr int consumer_registers = Groups == 2 ? 240 : 160;
-  static constexpr int exchange_bytes = Columns * consumers;  // a quarter of all sums
-  static constexpr int chunk_bytes = Columns * 64;            // of weights
+  static constexpr int pending = MinBlocks == 1 ? 1 : 0;  // products under way while the next are prepared
+  static constexpr int exchange_bytes = Columns * consumers;                  // a quarter of all sums
+  static constexpr int chunk_bytes = Columns * 64;                            // of weights
+  static constexpr std::size_t shared_bytes = 228 * 1024 / MinBlocks - 1024;  // at most
   static_assert(Groups == 2 || Groups == 3, "registers are shared out for two and three warpgroups");
 
   /// Shared memory of a stage, and of all else.

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/bulk_copy.cuh>
+#include <tessera/conv/detail/group_gemm_problem.cuh>
+#include <tessera/conv/detail/warpgroup_instructions.cuh>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/// The parts of a block's shared memory.
+template <class Shape>
+struct GroupShared {
+  static constexpr int places = Shape::pieces * piece_rows;
+
+  unsigned char* weight;    // [stages, stage_chunks, chunk_bytes]
+  float4* received_sums;    // [columns / 16, consumers] of the other block of the cluster
+  SharedBarrier* full;      // [stages] a stage has arrived
+  SharedBarrier* read;      // [stages] every warp has done with it
+  SharedBarrier* received;  // [pieces] the sums for a warp have arrived
+  int* count;               // [1] entries of the list
+  std::int32_t* out_rows;   // [places] rows of the output, or -1
+  std::int32_t* rows;       // [count, places] rows of features, or -1
+  std::uint32_t* list;      // [count] an offset that any piece has, and from bit 16 on which pieces have it
+
+  __device__ GroupShared(GroupGemmProblem<typename Shape::Scalar> const& problem, unsigned char* shared)
+      : weight{shared}
+  {
+    auto const take = [&](int bytes) {
+      auto* const begin = shared;
+      shared += bytes;
+      return begin;
+    };
+    constexpr int barrier = sizeof(SharedBarrier);
+    take(problem.stages * problem.stage_chunks * Shape::chunk_bytes);
+    received_sums = reinterpret_cast<float4*>(take(problem.ranks > 1 ? Shape::exchange_bytes : 0));
+    full = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
+    read = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
+    received = reinterpret_cast<SharedBarrier*>(take(Shape::pieces * barrier));
+    count = reinterpret_cast<int*>(take(8));
+    out_rows = reinterpret_cast<std::int32_t*>(take(places * 4));
+    rows = reinterpret_cast<std::int32_t*>(take(problem.rank_volume * places * 4));
+    list = reinterpret_cast<std::uint32_t*>(take(problem.rank_volume * 4));
+  }
+
+  __device__ void prepare_barriers(GroupGemmProblem<typename Shape::Scalar> const& problem) const
+  {
+    for (int i = 0; i < problem.stages; ++i) {
+      prepare_barrier(full[i], 1);
+      prepare_barrier(read[i], Shape::pieces);
+    }
+    if (problem.ranks > 1) {
+      for (int i = 0; i < Shape::pieces; ++i) {
+        prepare_barrier(received[i], 1);
+        arrive_expecting(received[i], static_cast<std::uint32_t>(32 * Shape::columns));
+      }
+    }
+    fence_barriers();
+  }
+};
+
+/// One warp lists the offsets of the block's that any row of a tile has.
+template <class Shape>
+__device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& problem, std::uint32_t* list,
+                            int first_piece)
+{
+  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const piece = first_piece + lane;
+  int const begin = static_cast<int>(cluster_rank()) * problem.rank_volume;
+  int const end = min(begin + problem.rank_volume, problem.volume);
+  bool const exists = lane < Shape::pieces && piece < problem.num_pieces;
+  int count = 0;
+  for (int word = begin / 32; word * 32 < end; ++word) {
+    std::uint32_t mask = exists ? 1 : 0;
+    if (problem.masks != nullptr && exists) { mask = __ldg(&problem.masks[piece * problem.words + word]); }
+    std::uint32_t pieces = 0;
+#pragma unroll
+    for (int p = 0; p < Shape::pieces; ++p) {
+      pieces |= (__shfl_sync(0xffffffffU, mask, p) >> lane & 1U) << p;
+    }
+    int const offset = word * 32 + lane;
+    if (offset < begin || offset >= end) { pieces = 0; }
+    auto const present = __ballot_sync(0xffffffffU, pieces != 0);
+    if (pieces != 0) {
+      list[count + __popc(present & ((1U << lane) - 1))] = static_cast<std::uint32_t>(offset) | pieces << 16;
+    }
+    count += __popc(present);
+  }
+  return count;
+}
+
+/// All threads of a block put together which rows it reads and writes.
+template <class Shape>
+__device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& problem,
+                             GroupShared<Shape> const& shared, int first_piece)
+{
+  constexpr int places = GroupShared<Shape>::places;
+  int const thread = static_cast<int>(threadIdx.x);
+  int const first = first_piece * piece_rows;
+  if (thread < 32) {
+    int const count = list_offsets<Shape>(problem, shared.list, first_piece);
+    if (thread == 0) { *shared.count = count; }
+  } else {
+    for (int place = thread - 32; place < places; place += Shape::threads - 32) {
+      std::int32_t row = -1;
+      if (first + place < problem.num_pieces * piece_rows) {
+        row = problem.order != nullptr          ? __ldg(problem.order + first + place)
+              : first + place < problem.num_out ? first + place
+                                                : -1;
+      }
+      shared.out_rows[place] = row;
+    }
+  }
+  __syncthreads();
+  int const entries = *shared.count * places;
+#pragma unroll 4
+  for (int i = thread; i < entries; i += Shape::threads) {
+    auto const entry = shared.list[i / places];
+    int const place = i % places;
+    int const piece = place / piece_rows;
+    std::int32_t row = -1;
+    if ((entry >> (16 + piece) & 1U) != 0) {
+      if (problem.map != nullptr) {
+        row =
+            __ldg(problem.map +
+                  (std::int64_t{first_piece + piece} * problem.map_length + (entry & 0xffffU)) * piece_rows +
+                  place % piece_rows);
+      } else if (first + place < problem.num_out) {
+        row = __ldg(problem.identity + first + place);
+      }
+    }
+    shared.rows[i] = row;
+  }
+  __syncthreads();
+}
+
+/// Copies the weights of the listed offsets, stage after stage; used by one thread.
+template <class Shape>
+class GroupWeights {
+ public:
+  __device__ GroupWeights(GroupGemmProblem<typename Shape::Scalar> const& problem,
+                          GroupShared<Shape> const& shared)
+      : problem_{problem}, shared_{shared}, count_{*shared.count}
+  {}
+
+  /// Waits for the next stage to be read, and copies into it what is next; false if there is nothing left.
+  __device__ bool copy()
+  {
+    if (entry_ >= count_) { return false; }
+    auto const stage_bytes = static_cast<std::uint32_t>(problem_.stage_chunks * Shape::chunk_bytes);
+    auto const place =
+        (std::size_t(blockIdx.y) * std::size_t(problem_.volume) + (shared_.list[entry_] & 0xffffU)) *
+            std::size_t(problem_.chunks) +
+        std::size_t(chunk_);
+    wait(shared_.read[stage_], phase_);
+    arrive_expecting(shared_.full[stage_], stage_bytes);
+    begin_bulk_copy(shared_.weight + std::size_t(stage_) * stage_bytes,
+                    reinterpret_cast<unsigned char const*>(problem_.packed) + place * Shape::chunk_bytes,
+                    stage_bytes, shared_.full[stage_]);
+    chunk_ += problem_.stage_chunks;
+    if (chunk_ >= problem_.chunks) {
+      chunk_ = 0;
+      ++entry_;
+    }
+    if (++stage_ == problem_.stages) {
+      stage_ = 0;
+      phase_ ^= 1U;
+    }
+    return true;
+  }
+
+ private:
+  GroupGemmProblem<typename Shape::Scalar> const& problem_;
+  GroupShared<Shape> const& shared_;
+  int count_;
+  int entry_ = 0;
+  int chunk_ = 0;
+  int stage_ = 0;
+  std::uint32_t phase_ = 1;  // a stage that nobody has read yet counts as read
+};
+
+#endif
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

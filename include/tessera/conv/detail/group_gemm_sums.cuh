@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/group_gemm_block.cuh>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/// The sums of a lane: of two rows, the upper and the lower one of its warp's fragments, eight neighbouring
+/// columns out of each 32.
+template <class Shape>
+class GroupSums {
+  using Scalar = typename Shape::Scalar;
+  using Problem = GroupGemmProblem<Scalar>;
+
+ public:
+  static constexpr int columns = Shape::product / 2;
+  float values[Shape::products][columns];  // as a product has them
+
+  __device__ void clear()
+  {
+#pragma unroll
+    for (int p = 0; p < Shape::products; ++p) {
+#pragma unroll
+      for (int i = 0; i < columns; ++i) { values[p][i] = 0; }
+    }
+  }
+
+  /// Adds up with the other block of the cluster, and writes the output. Rank 0 finishes the upper rows of a
+  /// fragment, rank 1 the lower ones; a sum is that of rank 0's offsets and rank 1's.
+  __device__ void finish(Problem const& problem, GroupShared<Shape> const& shared, int first_channel)
+  {
+    constexpr int size = Shape::columns / 4;
+    int const warp = static_cast<int>(threadIdx.x) / 32;
+    auto* const place = shared.received_sums + threadIdx.x;
+    auto const* const rows = shared.out_rows + warp * piece_rows + static_cast<int>(threadIdx.x) % 32 / 4;
+    bool const shares = problem.ranks > 1;
+    auto const rank = static_cast<int>(cluster_rank());
+    if (shares) {
+#pragma unroll
+      for (int i = 0; i < size; i += 4) {
+        auto const given = [&](int k) { return rank == 0 ? sum(i + k, 1) : sum(i + k, 0); };
+        store_in_block(place + i / 4 * Shape::consumers, shared.received[warp],
+                       static_cast<unsigned>(rank ^ 1), given(0), given(1), given(2), given(3));
+      }
+      wait(shared.received[warp], 0);
+    }
+#pragma unroll 1
+    for (int pass = shares ? rank : 0; pass < 2; pass += shares ? 2 : 1) {  // one of both, or both in turn
+      if (pass == 1) { take_lower(); }
+      if (shares) {
+#pragma unroll
+        for (int i = 0; i < size; i += 4) {
+          auto const other = place[i / 4 * Shape::consumers];
+          sum(i, 0) += other.x;
+          sum(i + 1, 0) += other.y;
+          sum(i + 2, 0) += other.z;
+          sum(i + 3, 0) += other.w;
+        }
+      }
+      store(problem, rows[8 * pass], first_channel);
+    }
+  }
+
+ private:
+  /// Puts the sums of the lower row in the place of the upper one's.
+  __device__ void take_lower()
+  {
+#pragma unroll
+    for (int i = 0; i < Shape::columns / 4; ++i) { sum(i, 0) = sum(i, 1); }
+  }
+
+  /// Sum number i of the lane's upper or lower row.
+  [[nodiscard]] __device__ float& sum(int i, int lower)
+  {
+    int const column = i / 2 * 4 + i % 2;
+    return values[column / columns][column % columns + 2 * lower];
+  }
+
+  struct alignas(16) Eight {
+    Scalar values[8];
+  };
+
+  /// Writes the upper row of the lane.
+  __device__ void store(Problem const& problem, std::int32_t row, int first_channel)
+  {
+    constexpr int blocks = Shape::columns / 32;
+    int const first = first_channel + static_cast<int>(threadIdx.x) % 4 * 8;
+    auto const at = std::int64_t{row} * problem.out_channels;
+    if (row < 0) { return; }
+    if (problem.sums != nullptr) {
+#pragma unroll
+      for (int i = 0; i < Shape::columns / 4; ++i) {
+        int const channel = first + i / 8 * 32 + i % 8;
+        if (channel < problem.out_channels) { problem.sums[at + channel] = sum(i, 0); }
+      }
+      return;
+    }
+    if (!problem.whole_packs) {
+#pragma unroll
+      for (int i = 0; i < Shape::columns / 4; ++i) {
+        int const channel = first + i / 8 * 32 + i % 8;
+        if (channel < problem.out_channels) { store_one(problem, sum(i, 0), at + channel, channel); }
+      }
+      return;
+    }
+    // All residuals are asked for before the first is waited for.
+    Eight residual[blocks];
+    if (problem.residual != nullptr) {
+#pragma unroll
+      for (int i = 0; i < blocks; ++i) {
+        if (first + i * 32 < problem.out_channels) {
+          residual[i] = *reinterpret_cast<Eight const*>(problem.residual + at + first + i * 32);
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < blocks; ++i) {
+      int const channel = first + i * 32;
+      if (channel < problem.out_channels) {
+        Eight bias;
+        if (problem.bias != nullptr) { bias = *reinterpret_cast<Eight const*>(problem.bias + channel); }
+        Eight result;
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+          float value = sum(i * 8 + k, 0) + 0.0F;  // -0 is -0 or 0, as zeros are added or not
+          if (problem.bias != nullptr) { value += widen(bias.values[k]); }
+          if (problem.residual != nullptr) { value += widen(residual[i].values[k]); }
+          result.values[k] = narrow<Scalar>(activate(problem, value));
+        }
+        *reinterpret_cast<Eight*>(problem.output + at + channel) = result;
+      }
+    }
+  }
+
+  __device__ static void store_one(Problem const& problem, float value, std::int64_t at, int channel)
+  {
+    value += 0.0F;
+    if (problem.bias != nullptr) { value += widen(problem.bias[channel]); }
+    if (problem.residual != nullptr) { value += widen(problem.residual[at]); }
+    problem.output[at] = narrow<Scalar>(activate(problem, value));
+  }
+
+  [[nodiscard]] __device__ static float activate(Problem const& problem, float value)
+  {
+    return value <= 0.0F ? (problem.slope == 0.0F ? 0.0F : value * problem.slope) : value;
+  }
+};
+
+#endif
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
