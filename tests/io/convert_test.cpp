@@ -394,6 +394,15 @@ TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
         "batch norm 'a.1' has no running_var of 2 channels");
 }
 
+TEST_CASE("convert: a name with control characters is one line of the report, and no command to a terminal")
+{
+  Made made;
+  made.add("\x1b[31ma\n! forged.weight", {4, 3, 3, 3, 2});
+  CHECK(io::convert_checkpoint(made.state, "f").text() ==
+        "state_dict: the file itself; prefix: none\n"
+        "  \\x1b[31ma\\x0a! forged.weight krsc [4, 3, 3, 3, 2] -> [27, 2, 4]: the only usual kernel size\n");
+}
+
 TEST_CASE("convert: known prefixes are found and taken away, others are left out or asked for")
 {
   for (auto const& prefix : io::known_prefixes()) {
