@@ -191,6 +191,11 @@ TEST_CASE("torch checkpoint: calls in a pickle are values, and nothing more")
   CHECK(file.root().size() == 3);
   for (std::size_t i = 0; i < 3; ++i) { CHECK(file.root().item(i).kind() == ValueKind::opaque); }
   CHECK(dir.num_files() == 0);
+  // An object as Python 2 wrote one whose class does not derive from object.
+  auto const old = read("(" + global("utils", "AverageMeter") + integer(1) + "o}" + text("sum") + "Nsb");
+  auto const meter = old.root();
+  CHECK((meter.kind() == ValueKind::opaque && meter.text() == "AverageMeter"));
+  CHECK(meter.attributes()->find("sum").has_value());
 }
 
 TEST_CASE("torch checkpoint: depth costs nothing, and ends nowhere")
@@ -235,6 +240,7 @@ TEST_CASE("torch checkpoint: a pickle that cannot be is refused with its byte")
   CHECK(pickle_error("](N\x90") == "an entry is added to something that is no set");
   CHECK(pickle_error("NNb") == "attributes are given to something that is no object");
   CHECK(pickle_error("NN\x93") == "a class without a name");
+  CHECK(pickle_error("(o") == "an object is made of no class");
   CHECK(pickle_error("cos\nsystem") == "a name without its end");
   CHECK(pickle_error("\x80\x06N") == "protocol 6; 2 to 5 are known");
   CHECK(pickle_error("I5\n") == "the instruction 'I' of the text protocol, which PyTorch does not write");
@@ -387,9 +393,31 @@ TEST_CASE("state_dict: it is found under the names that projects use, or what is
   CHECK(fault("}") == "holds no state_dict: its root has nothing");
   auto const scalar = test::tensor(test::storage("0", 1), 0, {}, {});
   CHECK(fault("}" + text("a") + scalar + "s" + text("a") + scalar + "s") == "holds two tensors 'a'");
+  // What training counts may be a tensor too.
+  CHECK(found("}" + text("best_acc1") + scalar + "s" + text("state_dict") + state + "s") == "state_dict");
+  CHECK(found("}" + text("best_acc1") + scalar + "s" + text("model") + "}" + text("state_dict") + state +
+              "ss") == "model.state_dict");
+  CHECK(found("}" + text("state_dict") + "}s" + text("model") + state + "s") == "model");
+  CHECK(found("}" + text("a.weight") + scalar + "s" + text("model") + "}" + text("name") + "Nss").empty());
   // A dictionary that holds itself is no trap.
   CHECK(fault("}q\x01" + text("model") + "h\x01s") ==
         "holds no state_dict: 'model.model.model.model' has 'model'");
+}
+
+TEST_CASE("state_dict: a small file does not become a large one by sharing memory")
+{
+  // 4 MiB, and names of it: eight are tied weights, a thousand are an attack.
+  std::string const storage(std::size_t{1} << 22, '\0');
+  auto const shared = test::tensor(test::storage("0", 1 << 20), 0, {1 << 20}, {1});
+  auto const names = [&](int count) {
+    std::string body = "}" + shared + "q\x01" + "0";
+    for (int i = 0; i < count; ++i) { body += text("w" + std::to_string(i)) + "h\x01s"; }
+    return read(body, {storage});
+  };
+  CHECK(io::find_state_dict(names(8)).tensors.size() == 8);
+  auto const many = names(1000);
+  CHECK(test::has(test::error_of([&] { static_cast<void>(io::find_state_dict(many)); }),
+                  "holds 1000 entries that share memory"));
 }
 
 TEST_CASE("torch checkpoint: every recorded checkpoint is read")

@@ -115,6 +115,8 @@ class TorchCheckpoint {
 
   /// The path, or the name given instead.
   [[nodiscard]] std::string const& path() const noexcept { return name_; }
+  /// Size of the file.
+  [[nodiscard]] std::size_t num_bytes() const noexcept { return bytes_.size(); }
 
  private:
   std::string name_;
