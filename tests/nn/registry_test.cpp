@@ -117,7 +117,10 @@ TEST_CASE("registry: what cannot be meant is refused with what there is")
   CHECK(test::has(test::error_of([&] {
                     (void)build(nn::LayerConfig{sized}.set("stride", std::vector<int>{1, 2}), exec);
                   }),
-                  "\"stride\" is the list [1, 2], but one integer or a list of 3 was expected"));
+                  "\"stride\" is the list [1, 2], but one integer that fits or a list of 3 was expected"));
+  auto const large = nn::LayerConfig{conv}.set("kernel_size", (std::int64_t{1} << 32) + 3);
+  CHECK(
+      test::has(test::error_of([&] { (void)build(large, exec); }), "\"kernel_size\" is an integer, but one"));
   CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("compat", "spconv3"), exec); }),
                   "compat \"spconv3\" does not exist"));
   CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("groups", 2), exec); }),
