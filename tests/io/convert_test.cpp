@@ -347,6 +347,33 @@ TEST_CASE("convert: swapped axes are those of a network over coordinates in the 
   }
 }
 
+TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
+{
+  // The last layer of BEVFusion's encoder, over (x, y, z), and of mmdetection3d's, over (z, y, x).
+  Execution<Host> const exec;
+  Made made;
+  made.add("conv_out.0.weight", {16, 1, 1, 3, 16});
+  auto const error_of_loading = [&](io::ConvertOptions const& options, std::vector<int> const& size) {
+    struct Net final : nn::ModuleBase {
+      Net(std::vector<int> const& kernel_size, Execution<Host> const& on) : kernel{{3, 16, 16}, on}
+      {
+        register_parameter("conv_out.0.weight", nn::ParameterRole::kernel, kernel, DType::float32,
+                           kernel_size);
+      }
+      nn::Parameter<float, Host> kernel;
+    } net{size, exec};
+    auto const converted = io::convert_checkpoint(made.state, "f", options);
+    return test::error_of([&] { io::load(net, converted.tensors, io::Tessera{}, exec); });
+  };
+  CHECK(error_of_loading({}, {1, 1, 3}).empty());
+  CHECK(error_of_loading({}, {3, 1, 1}) ==
+        "load: tensor \"conv_out.0.weight\" is a kernel of size [1, 1, 3] in the file, but the module needs "
+        "[3, 1, 1]; are its axes in another order?");
+  CHECK(error_of_loading(io::ConvertOptions().swap_axes(), {3, 1, 1}).empty());
+  CHECK_FALSE(error_of_loading(io::ConvertOptions().swap_axes(), {1, 1, 3}).empty());
+  CHECK(error_of_loading({}, {1, 3}).empty());  // of other dimensions, which only the user can judge
+}
+
 TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
 {
   for (bool const has_bias : {false, true}) {

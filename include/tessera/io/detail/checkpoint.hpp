@@ -8,8 +8,11 @@
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
+#include <map>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -21,6 +24,13 @@ namespace detail {
 [[nodiscard]] inline bool ends_with(std::string const& text, std::string const& end)
 {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// Where a converted file says which kernel size the weight `name` came with: its volume, which the shape
+/// has, is the same for [3, 1, 1] and [1, 1, 3].
+[[nodiscard]] inline std::string kernel_size_key(std::string const& name)
+{
+  return "tessera.kernel_size." + name;
 }
 
 /// At most five names, and how many more there are.
@@ -147,6 +157,19 @@ template <class Layout>
     convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);
   });
   return bytes;
+}
+
+/// Throws if the tensor `name` was converted from another kernel size of as many axes.
+inline void expect_kernel_size(nn::ParameterView const& parameter, std::string const& name,
+                               std::map<std::string, std::string> const& metadata)
+{
+  auto const entry = metadata.find(kernel_size_key(name));
+  if (entry == metadata.end()) { return; }
+  auto const commas = std::count(entry->second.begin(), entry->second.end(), ',');
+  auto const& size = parameter.kernel_size;
+  if (commas + 1 != static_cast<std::ptrdiff_t>(size.size())) { return; }  // a plane in a volume, e.g.
+  expects(entry->second == list(size), "load: tensor \"", name, "\" is a kernel of size ", entry->second,
+          " in the file, but the module needs ", list(size), "; are its axes in another order?");
 }
 
 /// The bytes that a file of `Layout` holds for `parameter`. Stream: waits.
