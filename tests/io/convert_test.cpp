@@ -371,6 +371,13 @@ TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
         "[3, 1, 1]; are its axes in another order?");
   CHECK(error_of_loading(io::ConvertOptions().swap_axes(), {3, 1, 1}).empty());
   CHECK_FALSE(error_of_loading(io::ConvertOptions().swap_axes(), {1, 1, 3}).empty());
+  // Converted once more, as programs do with any file, it still says so.
+  auto const once = io::convert_checkpoint(made.state, "f");
+  for (bool const swap : {false, true}) {
+    auto const twice = io::convert_checkpoint(once.tensors, io::ConvertOptions().swap_axes(swap));
+    CHECK(detail::converted_kernel_size("conv_out.0.weight", twice.tensors.metadata()) ==
+          (swap ? std::vector<int>{3, 1, 1} : std::vector<int>{1, 1, 3}));
+  }
   CHECK(error_of_loading({}, {1, 3}).empty());  // of other dimensions, which only the user can judge
 }
 

@@ -159,8 +159,9 @@ class CheckpointConverter {
     if (options_.is_swapping_axes && reading.volume() > 1) { line.reason += "; axes reversed"; }
     line.to_shape = kernel.shape;
     bool const told = reading.layout == WeightLayout::krsc || reading.layout == WeightLayout::rskc ||
-                      reading.layout == WeightLayout::rsck;  // by the shape; the others have a volume alone
-    if (told) {
+                      reading.layout == WeightLayout::rsck ||  // by the shape; the others have a volume alone
+                      options_.kernel_sizes.count(name) != 0;
+    if (told && reading.volume() > 1) {
       auto size = reading.kernel_size;
       if (options_.is_swapping_axes) { std::reverse(size.begin(), size.end()); }
       metadata_[kernel_size_key(target)] = list(size);
