@@ -26,9 +26,9 @@ namespace nn {
 /// | SparseAvgPool#d              | AveragePool                                    |
 /// | TorchSparseConv#d            | Conv of ConvOptions; `transposed`, `generative` |
 /// | BN1d, SyncBN, naiveSyncBN1d  | BatchNorm                                      |
-/// | TorchSparseBatchNorm         | BatchNorm                                      |
+/// | TorchSparseBatchNorm, TorchSparseBN | BatchNorm                               |
 /// | ReLU, TorchSparseReLU        | ReLU                                           |
-/// | LeakyReLU                    | LeakyReLU                                      |
+/// | LeakyReLU, TorchSparseLeakyReLU | LeakyReLU                                   |
 /// | SiLU, Swish                  | SiLU                                           |
 /// | Identity                     | Identity                                       |
 ///
