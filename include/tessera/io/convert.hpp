@@ -25,7 +25,9 @@ namespace io {
 /// why.
 /// @param name  of the file, for error sentences
 /// @throws invalid_argument  a kernel fits no layout or several; no tensor has the prefix; a name appears
-/// twice Cost: one pass over the tensors, and a copy of them.
+/// twice
+///
+/// Cost: one pass over the tensors, and a copy of them.
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
                                                             ConvertOptions const& options = {})
 {

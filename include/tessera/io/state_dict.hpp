@@ -96,8 +96,10 @@ namespace io {
 /// It is what lies under `state_dict`, `model_state`, `model` or `network`, in this order, one in another if
 /// need be, if that holds tensors, else the root; or exactly under `key`, if one is given.
 /// @throws invalid_argument  there is none; a name appears twice in it; its tensors share memory so often
-/// that they are more than eight times the file and 64 MiB Cost: a pass over the names; tensors are not
-/// copied. Source: `state_dict` is what mmdetection3d, det3d and BEVFusion write, `model_state` OpenPCDet,
+/// that they are more than eight times the file and 64 MiB
+///
+/// Cost: a pass over the names; tensors are not copied.
+/// Source: `state_dict` is what mmdetection3d, det3d and BEVFusion write, `model_state` OpenPCDet,
 /// `model` SPVNAS.
 [[nodiscard]] inline StateDict find_state_dict(TorchCheckpoint const& checkpoint, std::string const& key = {})
 {
