@@ -162,6 +162,9 @@ namespace io {
   return result;
 }
 
+/// A checkpoint that is gone after the call has no tensors to refer to: give it a name.
+StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const& key = {}) = delete;
+
 /// The tensors of a safetensors file, which is a state_dict as it is.
 /// @throws invalid_argument  a tensor is of a type that DType lacks
 [[nodiscard]] inline StateDict find_state_dict(Safetensors const& file)
@@ -170,6 +173,9 @@ namespace io {
   for (auto const& name : file.names()) { result.tensors.emplace_back(name, file.tensor(name)); }
   return result;
 }
+
+/// As with a checkpoint.
+StateDict find_state_dict(Safetensors const&& file) = delete;
 
 }  // namespace io
 }  // namespace v0
