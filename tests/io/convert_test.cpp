@@ -259,6 +259,23 @@ TEST_CASE("convert: dense layers are copied, sparse ones of two dimensions are n
   CHECK(found.at("pillar.0.weight").first == "krsc");
 }
 
+TEST_CASE("convert: what may be dense or sparse is copied with a warning, unless its kernel size is given")
+{
+  Made made;
+  made.add("image.0", {16, 3, 3, 3}, "image.1", 16).add("pillar.0", {32, 3, 3, 16}, "pillar.1", 32);
+  auto const first = [&](io::ConvertOptions const& options) {
+    return io::convert_checkpoint(made.state, "f", options).report.front();
+  };
+  CHECK(first({}).layout.empty());
+  CHECK(first({}).warning);
+  CHECK(first({}).reason == "copied: a dense convolution; if it is a sparse one, give its kernel size");
+  auto const told = first(io::ConvertOptions().kernel_size("image.0.weight", {3, 3}));
+  CHECK(told.layout == "krsc");
+  CHECK(told.to_shape == std::vector<std::int64_t>{9, 3, 16});
+  CHECK(test::has(error(made, io::ConvertOptions().kernel_size("image.0.weight", {5, 5})),
+                  "shape [16, 3, 3, 3] is no kernel"));
+}
+
 TEST_CASE("convert: a kernel of one voxel is read as its spconv computed with it")
 {
   Made made;

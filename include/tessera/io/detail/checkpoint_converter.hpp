@@ -127,7 +127,7 @@ class CheckpointConverter {
       result.shape.erase(result.shape.begin());
       reason = "copied, as a row";
     }
-    report_.push_back({name, new_name(name), tensor.shape, result.shape, "", reason, false});
+    report_.push_back({name, new_name(name), tensor.shape, result.shape, "", reason, decision.warning});
     add(new_name(name), std::move(result));
   }
 
