@@ -269,6 +269,9 @@ TEST_CASE("convert: what may be dense or sparse is copied with a warning, unless
   CHECK(first({}).layout.empty());
   CHECK(first({}).warning);
   CHECK(first({}).reason == "copied: a dense convolution; if it is a sparse one, give its kernel size");
+  Made depthwise;
+  depthwise.add("image.0", {16, 1, 3, 3}, "image.1", 16).add("point.0", {16, 3, 1}, "point.1", 16);
+  for (auto const& line : io::convert_checkpoint(depthwise.state, "f").report) { CHECK_FALSE(line.warning); }
   auto const told = first(io::ConvertOptions().kernel_size("image.0.weight", {3, 3}));
   CHECK(told.layout == "krsc");
   CHECK(told.to_shape == std::vector<std::int64_t>{9, 3, 16});

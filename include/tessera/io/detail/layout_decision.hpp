@@ -208,8 +208,11 @@ class LayoutDecider {
     bool const sparse = std::any_of(readings.begin(), readings.end(), [](auto const& r) { return !r.dense; });
     if (dense && (tensor.shape.size() <= 4 || !sparse)) {
       reason = "copied: a dense convolution";
-      decision.warning = sparse;
-      if (sparse) { reason += "; if it is a sparse one, give its kernel size"; }
+      // Not every depthwise one, [channels, 1, 3, 3]: a sparse one has the same size on both axes.
+      decision.warning = std::any_of(readings.begin(), readings.end(), [](WeightReading const& r) {
+        return !r.dense && r.kernel_size.size() == 2 && r.kernel_size[0] == r.kernel_size[1];
+      });
+      if (decision.warning) { reason += "; if it is a sparse one, give its kernel size"; }
       return {};
     }
     readings.erase(std::remove_if(readings.begin(), readings.end(), [](auto const& r) { return r.dense; }),
