@@ -123,11 +123,12 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
            "says; may be "
            "given several times",
            [&](std::string const& text) { options.strided.insert(text); });
-  line.add("--kernel-size", "NAME=AxBxC",
-           "the kernel size of a TorchSparse or MinkowskiEngine kernel whose volume does not tell it; may be "
-           "given "
-           "several times",
-           [&](std::string const& text) { parse_kernel_size(text, options.convert); });
+  line.add(
+      "--kernel-size", "NAME=AxBxC",
+      "the kernel size of a TorchSparse or MinkowskiEngine kernel whose volume does not tell it, or of a "
+      "sparse "
+      "kernel that was taken for a dense one; may be given several times",
+      [&](std::string const& text) { parse_kernel_size(text, options.convert); });
 
   line.group("What else is done to them");
   line.add("--swap-axes", "", "reverses the axes of every kernel: from z, y, x to x, y, z and back",

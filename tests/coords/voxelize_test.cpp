@@ -327,6 +327,10 @@ TEST_CASE("voxelize: what cannot be meant is refused")
         "(dynamic_voxelize has no such caps)");
   CHECK(test::has(error(cube(1, 4).voxels(-1)), "-1 voxels at most"));
   CHECK(test::has(error(cube(1, 4).points_per_voxel(1 << 20)), "more than 2^20 numbers"));
+  // Cells are counted in 64 bits; a grid that they cannot count must not be voxelized at all.
+  CHECK(error(VoxelizeOptions({1e-6F, 1e-6F, 1e-6F}, {-500, -500, -500}, {500, 500, 500})) ==
+        "hard_voxelize: a grid of [1000000000, 1000000000, 1000000000] has more than 2^63 voxels");
+  CHECK(error(VoxelizeOptions({1e-4F, 1e-4F, 1e-4F}, {0, 0, 0}, {200, 100, 100})).empty());
   MatrixView<float const> const flat{values.data(), 4, 2};
   CHECK(test::error_of([&] { static_cast<void>(hard_voxelize<Host>(flat, cube(1, 4), exec)); }) ==
         "hard_voxelize: points have 2 columns; the first 3 are x, y, z");

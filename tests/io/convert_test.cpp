@@ -259,6 +259,26 @@ TEST_CASE("convert: dense layers are copied, sparse ones of two dimensions are n
   CHECK(found.at("pillar.0.weight").first == "krsc");
 }
 
+TEST_CASE("convert: what may be dense or sparse is copied with a warning, unless its kernel size is given")
+{
+  Made made;
+  made.add("image.0", {16, 3, 3, 3}, "image.1", 16).add("pillar.0", {32, 3, 3, 16}, "pillar.1", 32);
+  auto const first = [&](io::ConvertOptions const& options) {
+    return io::convert_checkpoint(made.state, "f", options).report.front();
+  };
+  CHECK(first({}).layout.empty());
+  CHECK(first({}).warning);
+  CHECK(first({}).reason == "copied: a dense convolution; if it is a sparse one, give its kernel size");
+  Made depthwise;
+  depthwise.add("image.0", {16, 1, 3, 3}, "image.1", 16).add("point.0", {16, 3, 1}, "point.1", 16);
+  for (auto const& line : io::convert_checkpoint(depthwise.state, "f").report) { CHECK_FALSE(line.warning); }
+  auto const told = first(io::ConvertOptions().kernel_size("image.0.weight", {3, 3}));
+  CHECK(told.layout == "krsc");
+  CHECK(told.to_shape == std::vector<std::int64_t>{9, 3, 16});
+  CHECK(test::has(error(made, io::ConvertOptions().kernel_size("image.0.weight", {5, 5})),
+                  "shape [16, 3, 3, 3] is no kernel"));
+}
+
 TEST_CASE("convert: a kernel of one voxel is read as its spconv computed with it")
 {
   Made made;
@@ -347,6 +367,40 @@ TEST_CASE("convert: swapped axes are those of a network over coordinates in the 
   }
 }
 
+TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
+{
+  // The last layer of BEVFusion's encoder, over (x, y, z), and of mmdetection3d's, over (z, y, x).
+  Execution<Host> const exec;
+  Made made;
+  made.add("conv_out.0.weight", {16, 1, 1, 3, 16});
+  auto const error_of_loading = [&](io::ConvertOptions const& options, std::vector<int> const& size) {
+    struct Net final : nn::ModuleBase {
+      Net(std::vector<int> const& kernel_size, Execution<Host> const& on) : kernel{{3, 16, 16}, on}
+      {
+        register_parameter("conv_out.0.weight", nn::ParameterRole::kernel, kernel, DType::float32,
+                           kernel_size);
+      }
+      nn::Parameter<float, Host> kernel;
+    } net{size, exec};
+    auto const converted = io::convert_checkpoint(made.state, "f", options);
+    return test::error_of([&] { io::load(net, converted.tensors, io::Tessera{}, exec); });
+  };
+  CHECK(error_of_loading({}, {1, 1, 3}).empty());
+  CHECK(error_of_loading({}, {3, 1, 1}) ==
+        "load: tensor \"conv_out.0.weight\" is a kernel of size [1, 1, 3] in the file, but the module needs "
+        "[3, 1, 1]; are its axes in another order?");
+  CHECK(error_of_loading(io::ConvertOptions().swap_axes(), {3, 1, 1}).empty());
+  CHECK_FALSE(error_of_loading(io::ConvertOptions().swap_axes(), {1, 1, 3}).empty());
+  // Converted once more, as programs do with any file, it still says so.
+  auto const once = io::convert_checkpoint(made.state, "f");
+  for (bool const swap : {false, true}) {
+    auto const twice = io::convert_checkpoint(once.tensors, io::ConvertOptions().swap_axes(swap));
+    CHECK(detail::converted_kernel_size("conv_out.0.weight", twice.tensors.metadata()) ==
+          (swap ? std::vector<int>{3, 1, 1} : std::vector<int>{1, 1, 3}));
+  }
+  CHECK(error_of_loading({}, {1, 3}).empty());  // of other dimensions, which only the user can judge
+}
+
 TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
 {
   for (bool const has_bias : {false, true}) {
@@ -392,6 +446,15 @@ TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
   broken.add("a.0.weight", {2, 3, 3, 3, 4}).add("a.1.running_mean", {2});
   CHECK(error(broken, io::ConvertOptions().fold_batch_norm(1e-3)) ==
         "batch norm 'a.1' has no running_var of 2 channels");
+}
+
+TEST_CASE("convert: a name with control characters is one line of the report, and no command to a terminal")
+{
+  Made made;
+  made.add("\x1b[31ma\n! forged.weight", {4, 3, 3, 3, 2});
+  CHECK(io::convert_checkpoint(made.state, "f").text() ==
+        "state_dict: the file itself; prefix: none\n"
+        "  \\x1b[31ma\\x0a! forged.weight krsc [4, 3, 3, 3, 2] -> [27, 2, 4]: the only usual kernel size\n");
 }
 
 TEST_CASE("convert: known prefixes are found and taken away, others are left out or asked for")

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace tessera;
@@ -49,6 +50,28 @@ std::string pickle_error(std::string const& body)
 io::TorchCheckpoint read(std::string const& body, std::vector<std::string> const& storages = {})
 {
   return {test::bytes_of(test::checkpoint(pickle(body), storages)), "f"};
+}
+
+/// Whether `File` as it is (a value, a reference) has a root().
+template <class File, class = decltype(std::declval<File>().root())>
+constexpr bool has_root(int)
+{
+  return true;
+}
+template <class File>
+constexpr bool has_root(long)
+{
+  return false;
+}
+template <class File, class = decltype(io::find_state_dict(std::declval<File>()))>
+constexpr bool has_state_dict(int)
+{
+  return true;
+}
+template <class File>
+constexpr bool has_state_dict(long)
+{
+  return false;
 }
 
 std::string floats(std::vector<float> const& values)
@@ -191,6 +214,11 @@ TEST_CASE("torch checkpoint: calls in a pickle are values, and nothing more")
   CHECK(file.root().size() == 3);
   for (std::size_t i = 0; i < 3; ++i) { CHECK(file.root().item(i).kind() == ValueKind::opaque); }
   CHECK(dir.num_files() == 0);
+  // An object as Python 2 wrote one whose class does not derive from object.
+  auto const old = read("(" + global("utils", "AverageMeter") + integer(1) + "o}" + text("sum") + "Nsb");
+  auto const meter = old.root();
+  CHECK((meter.kind() == ValueKind::opaque && meter.text() == "AverageMeter"));
+  CHECK(meter.attributes()->find("sum").has_value());
 }
 
 TEST_CASE("torch checkpoint: depth costs nothing, and ends nowhere")
@@ -207,7 +235,8 @@ TEST_CASE("torch checkpoint: depth costs nothing, and ends nowhere")
   CHECK(pickle_error(std::string(depth, '(') + "t") == "values are left over at its end");
   std::string nested = "N";
   for (int i = 0; i < 100'000; ++i) { nested += '\x85'; }
-  CHECK(read(nested).root().size() == 1);
+  auto const tuples = read(nested);
+  CHECK(tuples.root().size() == 1);
   CHECK(test::has(test::error_of([&] { static_cast<void>(io::find_state_dict(deep)); }),
                   "holds no state_dict"));
 }
@@ -235,6 +264,7 @@ TEST_CASE("torch checkpoint: a pickle that cannot be is refused with its byte")
   CHECK(pickle_error("](N\x90") == "an entry is added to something that is no set");
   CHECK(pickle_error("NNb") == "attributes are given to something that is no object");
   CHECK(pickle_error("NN\x93") == "a class without a name");
+  CHECK(pickle_error("(o") == "an object is made of no class");
   CHECK(pickle_error("cos\nsystem") == "a name without its end");
   CHECK(pickle_error("\x80\x06N") == "protocol 6; 2 to 5 are known");
   CHECK(pickle_error("I5\n") == "the instruction 'I' of the text protocol, which PyTorch does not write");
@@ -304,9 +334,10 @@ TEST_CASE("torch checkpoint: tensors that lie outside of their storage are refus
   CHECK(test::has(fault(call(global("torch._utils", "_rebuild_parameter"), "")),
                   "other arguments than PyTorch's"));
   // A tensor in something that is no storage, or of a type that is not known, is opaque.
-  CHECK(read(test::tensor("K\x01Q", 0, {2}, {1})).root().kind() == ValueKind::opaque);
-  CHECK(read(test::tensor(test::storage("0", 6, "QInt8Storage"), 0, {2}, {1})).root().kind() ==
-        ValueKind::opaque);
+  for (auto const& storage : {std::string{"K\x01Q"}, test::storage("0", 6, "QInt8Storage")}) {
+    auto const file = read(test::tensor(storage, 0, {2}, {1}));
+    CHECK(file.root().kind() == ValueKind::opaque);
+  }
 }
 
 TEST_CASE("torch checkpoint: a stream whose storages are not what its list says is refused")
@@ -361,11 +392,23 @@ TEST_CASE("torch checkpoint: what is no checkpoint is refused for what it is")
   CHECK_THROWS_AS(static_cast<void>(io::read_torch_checkpoint("/absent.pth")), invalid_argument);
 }
 
+TEST_CASE("torch checkpoint: nothing refers to a checkpoint that has no name")
+{
+  // Both would dangle; that they do not compile is the test.
+  CHECK_FALSE(has_root<io::TorchCheckpoint>(0));
+  CHECK(has_root<io::TorchCheckpoint const&>(0));
+  CHECK_FALSE(has_state_dict<io::TorchCheckpoint>(0));
+  CHECK_FALSE(has_state_dict<Safetensors>(0));
+  CHECK(has_state_dict<io::TorchCheckpoint const&>(0));
+  CHECK(has_state_dict<Safetensors const&>(0));
+}
+
 TEST_CASE("state_dict: it is found under the names that projects use, or what is there instead is named")
 {
   auto const state = "}" + text("a.weight") + test::tensor(test::storage("0", 1), 0, {}, {}) + "s";
   auto const found = [&](std::string const& body, std::string const& key = {}) {
-    return io::find_state_dict(read(body, {floats({1})}), key).where;
+    auto const file = read(body, {floats({1})});
+    return io::find_state_dict(file, key).where;
   };
   auto const fault = [&](std::string const& body, std::string const& key = {}) {
     auto const sentence = test::error_of([&] { static_cast<void>(found(body, key)); });
@@ -387,9 +430,32 @@ TEST_CASE("state_dict: it is found under the names that projects use, or what is
   CHECK(fault("}") == "holds no state_dict: its root has nothing");
   auto const scalar = test::tensor(test::storage("0", 1), 0, {}, {});
   CHECK(fault("}" + text("a") + scalar + "s" + text("a") + scalar + "s") == "holds two tensors 'a'");
+  // What training counts may be a tensor too.
+  CHECK(found("}" + text("best_acc1") + scalar + "s" + text("state_dict") + state + "s") == "state_dict");
+  CHECK(found("}" + text("best_acc1") + scalar + "s" + text("model") + "}" + text("state_dict") + state +
+              "ss") == "model.state_dict");
+  CHECK(found("}" + text("state_dict") + "}s" + text("model") + state + "s") == "model");
+  CHECK(found("}" + text("a.weight") + scalar + "s" + text("model") + "}" + text("name") + "Nss").empty());
   // A dictionary that holds itself is no trap.
   CHECK(fault("}q\x01" + text("model") + "h\x01s") ==
         "holds no state_dict: 'model.model.model.model' has 'model'");
+}
+
+TEST_CASE("state_dict: a small file does not become a large one by sharing memory")
+{
+  // 4 MiB, and names of it: eight are tied weights, a thousand are an attack.
+  std::string const storage(std::size_t{1} << 22, '\0');
+  auto const shared = test::tensor(test::storage("0", 1 << 20), 0, {1 << 20}, {1});
+  auto const names = [&](int count) {
+    std::string body = "}" + shared + "q\x01" + "0";
+    for (int i = 0; i < count; ++i) { body += text("w" + std::to_string(i)) + "h\x01s"; }
+    return read(body, {storage});
+  };
+  auto const tied = names(8);
+  CHECK(io::find_state_dict(tied).tensors.size() == 8);
+  auto const many = names(1000);
+  CHECK(test::has(test::error_of([&] { static_cast<void>(io::find_state_dict(many)); }),
+                  "holds 1000 entries that share memory"));
 }
 
 TEST_CASE("torch checkpoint: every recorded checkpoint is read")

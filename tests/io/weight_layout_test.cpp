@@ -133,4 +133,11 @@ TEST_CASE("weight layout: spconv multiplies by a kernel of one voxel as [in, out
     bool const transposed = layout != WeightLayout::rsck;
     CHECK((as_shaped.in_step == (transposed ? 1 : 7) && as_shaped.out_step == (transposed ? 5 : 1)));
   }
+  // Where spconv's rules do not hold, the shape does.
+  auto const one = kernel_of({1, 1, 1}, 5, 7, true);
+  for (auto const& place :
+       {io::KrscUnder<Compat::none>::place(one), io::KrscUnder<Compat::spconv1>::place(one)}) {
+    CHECK(place.shape == std::vector<std::int64_t>{7, 1, 1, 1, 5});
+    CHECK((place.first == std::vector<std::int64_t>{0} && place.in_step == 1 && place.out_step == 5));
+  }
 }

@@ -218,4 +218,81 @@ void check_minkunet(std::string const& name, Tolerance const& tolerance)
   check_close(y.features_on_host(exec), golden->file.to_float("point_order.feats"), tolerance);
 }
 
+/// SPVNAS's name of a parameter as mmdetection3d's torchsparse backend has it: stem.3 is conv_input.1.net.0,
+/// stage2.1.net.0 is encoder.1.1.net.0, up3.1.0 is decoder.2.1.0.
+inline std::string backbone_name(std::string const& name)
+{
+  auto const number = [&](std::size_t at) { return name[at] - '0'; };
+  if (name.rfind("stem.", 0) == 0) {
+    int const layer = number(5);
+    return "conv_input." + std::to_string(layer / 3) + ".net." + std::to_string(layer % 3) + name.substr(6);
+  }
+  if (name.rfind("stage", 0) == 0) { return "encoder." + std::to_string(number(5) - 1) + name.substr(6); }
+  if (name.rfind("up", 0) == 0) { return "decoder." + std::to_string(number(2) - 1) + name.substr(3); }
+  return name;
+}
+
+/// mmdetection3d's MinkUNet on TorchSparse is SPVNAS's under other names, without its classifier: the weights
+/// recorded from TorchSparse's run, renamed, and the recorded classifier on the result give its logits.
+template <class Scalar, class Space>
+void check_torchsparse_minkunet(Tolerance const& tolerance)
+{
+  if (test::skipped<Space>() || test::skipped_as_large()) { return; }
+  auto const path = test::data_file("golden/minkunet_semkitti.safetensors");
+  if (!path) { return; }
+  ts::Safetensors const file{*path};
+  ts::Execution<Space> const exec{};
+  std::string const before = "param.";
+  std::vector<ts::NamedTensor> tensors;
+  for (auto const& name : file.names()) {
+    if (name.rfind(before, 0) != 0 || name.rfind(before + "point_transforms.", 0) == 0) { continue; }
+    tensors.emplace_back(backbone_name(name.substr(before.size())), file.tensor(name));
+  }
+  ts::Safetensors const renamed{ts::safetensors_bytes(tensors), "renamed"};
+  auto const channels = [&](std::string const& kernel) {
+    return static_cast<int>(renamed.shape(kernel + ".kernel").back());
+  };
+  std::vector<int> down;
+  std::vector<int> up;
+  for (std::string const level : {"0", "1", "2", "3"}) {
+    down.push_back(channels("encoder." + level + ".1.net.0"));
+    up.push_back(channels("decoder." + level + ".0.net.0"));
+  }
+  ts::ConvConfig config;
+  config.compat = ts::compat::torchsparse;
+  auto const in_channels = static_cast<int>(file.shape("input.feats").back());
+  auto const options = ts::models::MinkUNetBackboneOptions(in_channels)
+                           .backend(ts::models::SparseBackend::torchsparse)
+                           .base(channels("conv_input.0.net.0"))
+                           .encoder(down, {2, 2, 2, 2})
+                           .decoder(up, {2, 2, 2, 2})
+                           .config(config);
+  ts::models::MinkUNetBackbone<Scalar, Space> net{options, exec};
+  auto const report = ts::io::load(net, renamed, ts::io::TorchSparse{}, exec);
+  CHECK(report.unused == std::vector<std::string>{"classifier.0.bias", "classifier.0.weight"});
+
+  std::vector<Scalar> features;
+  for (float const value : file.to_float("input.feats")) { features.push_back(static_cast<Scalar>(value)); }
+  ts::SparseTensor<3, Scalar, Space> const x{
+      ts::make_coordinate_set(test::coordinates_of(file.to<std::int32_t>("input.coords")), {}, exec),
+      ts::upload_matrix(features, in_channels, exec)};
+  auto const y = net.forward(x, exec);
+  CHECK(y.coordinates() == x.coordinates());
+  auto const weight = file.to_float("param.classifier.0.weight");  // [classes, channels]
+  auto const bias = file.to_float("param.classifier.0.bias");
+  auto const values = y.features_on_host(exec);
+  auto const width = static_cast<std::size_t>(y.channels());
+  std::vector<float> logits;
+  for (std::size_t row = 0; row < values.size() / width; ++row) {
+    for (std::size_t c = 0; c < bias.size(); ++c) {
+      double sum = bias[c];
+      for (std::size_t i = 0; i < width; ++i) {
+        sum += static_cast<double>(static_cast<float>(values[row * width + i])) * weight[c * width + i];
+      }
+      logits.push_back(static_cast<float>(sum));
+    }
+  }
+  check_close(logits, file.to_float("output.logits"), tolerance);
+}
+
 }  // namespace golden_encoders

@@ -23,6 +23,7 @@ TEST_CASE("SparseUNet: Part-A2 in half on the device")
 TEST_CASE("MinkUNetBackbone: mmdetection3d's MinkUNet in half on the device")
 {
   golden_encoders::check_minkunet<__half, tessera::Device>("minkunet_mmdet3d", in_half);
+  golden_encoders::check_torchsparse_minkunet<__half, tessera::Device>(in_half);
 }
 
 #endif

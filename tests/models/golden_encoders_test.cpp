@@ -33,3 +33,10 @@ TEST_CASE_TEMPLATE("MinkUNetBackbone: mmdetection3d's MinkUNet from its checkpoi
 {
   golden_encoders::check_minkunet<float, Space>("minkunet_mmdet3d", in_single);
 }
+
+TEST_CASE_TEMPLATE(
+    "MinkUNetBackbone: the torchsparse backend gives what TorchSparse gave, from renamed weights", Space,
+    TESSERA_TEST_SPACES)
+{
+  golden_encoders::check_torchsparse_minkunet<float, Space>(in_single);
+}

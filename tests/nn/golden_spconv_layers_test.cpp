@@ -22,24 +22,6 @@ using namespace tessera;
 
 namespace {
 
-/// What the shape of spconv's weights says: [out, kernel size..., in], of one voxel too.
-struct Declared {
-  static io::KernelPlacement place(nn::ParameterView const& kernel)
-  {
-    io::KernelPlacement result;
-    auto const out = kernel.shape.back();
-    auto const in = kernel.shape[kernel.shape.size() - 2];
-    auto const volume = kernel.size / (in * out);
-    result.shape.push_back(out);
-    result.shape.insert(result.shape.end(), kernel.kernel_size.begin(), kernel.kernel_size.end());
-    result.shape.push_back(in);
-    for (std::int64_t k = 0; k < volume; ++k) { result.first.push_back(k * in); }
-    result.in_step = 1;
-    result.out_step = volume * in;
-    return result;
-  }
-};
-
 struct Case {
   std::string name;
   detail::Json json;
@@ -228,12 +210,12 @@ void check_not_floored(Golden<Dim, Space> const& golden, SparseTensor<Dim, float
   CHECK(found == expected);
 }
 
-/// The matrix that the weight's shape says, and not spconv's.
+/// Under Compat::none the matrix that the weight's shape says, and not spconv's.
 template <int Dim, class Space>
 void check_declared_matrix(Golden<Dim, Space> const& golden)
 {
   auto const x = golden.input();
-  auto const y = golden.run(Declared{});
+  auto const y = golden.run(io::KrscUnder<Compat::none>{});
   auto const weight = golden.file.to_float(golden.entry.name + ".weight");  // [out, in]
   auto const bias = golden.file.to_float(golden.entry.name + ".bias");
   auto const in = static_cast<std::size_t>(x.channels());

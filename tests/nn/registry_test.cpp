@@ -65,7 +65,7 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
   same(build(nn::LayerConfig("SparseAvgPool3d").set("kernel_size", 3).set("stride", 2).set("padding", 1),
              exec),
        nn::AveragePool<3, float, Space>{PoolOptions<3>(3).stride(2).padding(1)});
-  for (auto const* name : {"BN1d", "TorchSparseBatchNorm"}) {
+  for (auto const* name : {"BN1d", "TorchSparseBatchNorm", "TorchSparseBN"}) {
     auto const config = nn::LayerConfig{name}.set("eps", 1e-3).set("momentum", 0.01);
     same(nn::build_norm_layer<3, float, Space>(config, 4, exec),
          nn::BatchNorm<3, float, Space>{NormOptions(4).eps(1e-3).momentum(0.01), exec});
@@ -76,8 +76,9 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
   for (auto const* name : {"swish", "Swish", "SiLU"}) {
     same(nn::build_activation_layer<3, float, Space>(name, exec), nn::SiLU<3, float, Space>{});
   }
-  same(build(nn::LayerConfig("LeakyReLU").set("negative_slope", 0.2), exec),
-       nn::LeakyReLU<3, float, Space>{0.2});
+  for (auto const* name : {"LeakyReLU", "TorchSparseLeakyReLU"}) {
+    same(build(nn::LayerConfig(name).set("negative_slope", 0.2), exec), nn::LeakyReLU<3, float, Space>{0.2});
+  }
 }
 
 TEST_CASE_TEMPLATE("registry: the type is the whole migration from one system to another", Space,
@@ -117,7 +118,10 @@ TEST_CASE("registry: what cannot be meant is refused with what there is")
   CHECK(test::has(test::error_of([&] {
                     (void)build(nn::LayerConfig{sized}.set("stride", std::vector<int>{1, 2}), exec);
                   }),
-                  "\"stride\" is the list [1, 2], but one integer or a list of 3 was expected"));
+                  "\"stride\" is the list [1, 2], but one integer that fits or a list of 3 was expected"));
+  auto const large = nn::LayerConfig{conv}.set("kernel_size", (std::int64_t{1} << 32) + 3);
+  CHECK(
+      test::has(test::error_of([&] { (void)build(large, exec); }), "\"kernel_size\" is an integer, but one"));
   CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("compat", "spconv3"), exec); }),
                   "compat \"spconv3\" does not exist"));
   CHECK(test::has(test::error_of([&] { (void)build(nn::LayerConfig{sized}.set("groups", 2), exec); }),

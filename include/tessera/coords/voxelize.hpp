@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -124,6 +126,9 @@ namespace detail {
   expects(options.max_points * points.columns <= 1 << 20, who, options.max_points, " points a voxel of ",
           points.columns, " columns are more than 2^20 numbers");
   expects(batch_entry >= 0, who, "batch entry ", batch_entry);
+  auto const shape = grid_shape(options);
+  expects(shape[0] <= std::numeric_limits<std::int64_t>::max() / shape[1] / shape[2], who, "a grid of ",
+          list(shape), " has more than 2^63 voxels");
   return {grid_rule(options), options.max_points, options.max_voxels, batch_entry,
           options.axis_order == AxisOrder::zyx};
 }
@@ -154,7 +159,8 @@ namespace detail {
 /// first `max_points` points, in the cloud's order, and `mean` is over those (mmdetection3d's HardSimpleVFE).
 /// The set has the options' shape, or their grid, as its spatial range. With a fixed capacity there are rows
 /// for `min(num_points, max_voxels)` voxels, and how many are used stays in the space.
-/// @throws invalid_argument  sizes, range or caps that are not positive, fewer than 3 columns
+/// @throws invalid_argument  sizes, range or caps that are not positive, a grid of more than 2^63 voxels,
+///                           fewer than 3 columns
 ///
 /// Cost: on the device one fill and three kernels, 4 * max_points + 4 bytes of workspace for each of two to
 ///       four times as many slots as there are points; on the host one pass over the points.

@@ -25,7 +25,9 @@ namespace io {
 /// why.
 /// @param name  of the file, for error sentences
 /// @throws invalid_argument  a kernel fits no layout or several; no tensor has the prefix; a name appears
-/// twice Cost: one pass over the tensors, and a copy of them.
+/// twice
+///
+/// Cost: one pass over the tensors, and a copy of them.
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
                                                             ConvertOptions const& options = {})
 {
@@ -48,8 +50,12 @@ namespace io {
   if (own == file.metadata().end() || own->second != "tessera" || options.weight_layout) {
     return convert_checkpoint(find_state_dict(file), file.path(), options);
   }
-  return convert_checkpoint(find_state_dict(file), file.path(),
-                            ConvertOptions(options).layout(WeightLayout::tessera));
+  auto again = ConvertOptions(options).layout(WeightLayout::tessera);
+  for (auto const& name : file.names()) {
+    auto const size = detail::converted_kernel_size(name, file.metadata());
+    if (!size.empty()) { again.kernel_sizes.emplace(name, size); }
+  }
+  return convert_checkpoint(find_state_dict(file), file.path(), again);
 }
 
 /// The same of the file `path`: a PyTorch checkpoint, or safetensors if its name ends so.

@@ -35,7 +35,7 @@ struct ConvertOptions {
     return strided_kernels = std::move(kernels), *this;
   }
   /// The kernel size of a TorchSparse or MinkowskiEngine kernel that its volume does not tell, e.g. {3, 5,
-  /// 1}.
+  /// 1}; or of a kernel of spconv whose shape a dense convolution might have as well, e.g. [16, 3, 3, 3].
   ConvertOptions& kernel_size(std::string const& kernel, std::vector<int> size)
   {
     return kernel_sizes[kernel] = std::move(size), *this;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/error.hpp>
+#include <tessera/io/detail/file.hpp>
 #include <tessera/io/safetensors.hpp>
 
 #include <cstdint>
@@ -31,25 +32,27 @@ struct ConvertedCheckpoint {
   std::string where;                    ///< the state_dict's place in the file
   std::string prefix;                   ///< what names lost
 
-  /// The report as text, a line a tensor; lines that deserve a look begin with '!'.
+  /// The report as text, a line a tensor; lines that deserve a look begin with '!'. Control characters in
+  /// names are shown as `\x1b`.
   [[nodiscard]] std::string text() const
   {
     std::string result = detail::concat("state_dict: ", where.empty() ? "the file itself" : where,
-                                        "; prefix: ", prefix.empty() ? "none" : prefix, '\n');
-    for (auto const& line : report) {
-      result += line.warning ? "! " : "  ";
-      if (line.to.empty()) {
-        result += detail::concat(line.from, " ", detail::list(line.from_shape), " left out");
-      } else if (line.from.empty()) {
-        result += detail::concat(line.to, " ", detail::list(line.to_shape), " made");
-      } else if (line.layout.empty()) {
-        result += detail::concat(line.to, " ", detail::list(line.to_shape));
+                                        "; prefix: ", prefix.empty() ? "none" : prefix);
+    for (auto const& entry : report) {
+      std::string line = entry.warning ? "! " : "  ";
+      if (entry.to.empty()) {
+        line += detail::concat(entry.from, " ", detail::list(entry.from_shape), " left out");
+      } else if (entry.from.empty()) {
+        line += detail::concat(entry.to, " ", detail::list(entry.to_shape), " made");
+      } else if (entry.layout.empty()) {
+        line += detail::concat(entry.to, " ", detail::list(entry.to_shape));
       } else {
-        result += detail::concat(line.to, " ", line.layout, " ", detail::list(line.from_shape), " -> ",
-                                 detail::list(line.to_shape));
+        line += detail::concat(entry.to, " ", entry.layout, " ", detail::list(entry.from_shape), " -> ",
+                               detail::list(entry.to_shape));
       }
-      result += ": " + line.reason + '\n';
+      result += '\n' + detail::printable(line + ": " + entry.reason);
     }
+    result += '\n';
     return result;
   }
 };

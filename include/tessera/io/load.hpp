@@ -42,7 +42,8 @@ struct LoadReport {
 ///
 /// @param module  any module or network whose parameters lie in `Space`
 /// @throws invalid_argument  a parameter has no tensor (the missing ones are named), one of another shape
-/// (both shapes are named) or of integers; with `strict`, a tensor has no parameter
+/// (both shapes are named), one that was converted from another kernel size, or one of integers; with
+/// `strict`, a tensor has no parameter
 /// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as long as they read host
 /// memory.
 template <class Layout, class Space>
@@ -75,6 +76,7 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     values.push_back(
         detail::values_for(parameters[i], report.loaded[i], file.tensor(report.loaded[i]), layout));
+    detail::expect_kernel_size(parameters[i], report.loaded[i], file.metadata());
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     detail::Transfer<Space>::from_host(parameters[i].data, values[i].data(), values[i].size(), exec);

@@ -7,8 +7,10 @@
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -54,6 +56,20 @@ namespace detail {
   return false;
 }
 
+/// Where checkpoints hold their state_dict, in the order it is looked for.
+inline constexpr std::string_view state_dict_names[] = {"state_dict", "model_state", "model", "network"};
+
+/// The first of these members that is a dict of tensors, or has one in turn within `depth`; else none. A
+/// step or an accuracy may be a tensor beside it.
+[[nodiscard]] inline std::string_view state_dict_member(io::TorchValue const& value, int depth)
+{
+  for (auto const name : state_dict_names) {
+    auto const member = depth > 0 ? value.find(name) : std::nullopt;
+    if (member && (holds_tensors(*member) || !state_dict_member(*member, depth - 1).empty())) { return name; }
+  }
+  return {};
+}
+
 /// The `_version` numbers beside a state_dict: `_metadata` is {module: {"version": number}}.
 [[nodiscard]] inline std::map<std::string, std::int64_t> module_versions(io::TorchValue const& dict)
 {
@@ -77,11 +93,14 @@ namespace io {
 
 /// Finds the state_dict of a checkpoint.
 ///
-/// It is the root if that holds tensors, else what lies under `state_dict`, `model_state`, `model` or
-/// `network`, in this order, one in another if need be; or exactly under `key`, if one is given.
-/// @throws invalid_argument  there is none, or a name appears twice in it
-/// Source: `state_dict` is what mmdetection3d, det3d and BEVFusion write, `model_state` OpenPCDet, `model`
-/// SPVNAS.
+/// It is what lies under `state_dict`, `model_state`, `model` or `network`, in this order, one in another if
+/// need be, if that holds tensors, else the root; or exactly under `key`, if one is given.
+/// @throws invalid_argument  there is none; a name appears twice in it; its tensors share memory so often
+/// that they are more than eight times the file and 64 MiB
+///
+/// Cost: a pass over the names; tensors are not copied.
+/// Source: `state_dict` is what mmdetection3d, det3d and BEVFusion write, `model_state` OpenPCDet,
+/// `model` SPVNAS.
 [[nodiscard]] inline StateDict find_state_dict(TorchCheckpoint const& checkpoint, std::string const& key = {})
 {
   detail::FileContext const file{"find_state_dict", checkpoint.path()};
@@ -102,8 +121,12 @@ namespace io {
   if (!key.empty() && !enter(key)) {
     file.fail("holds no dictionary ", detail::in_quotes(key), " but ", detail::shown_keys(value));
   }
-  for (int depth = 0; key.empty() && depth < 4 && !detail::holds_tensors(value); ++depth) {
-    if (!enter("state_dict") && !enter("model_state") && !enter("model") && !enter("network")) { break; }
+  for (int depth = 0; key.empty() && depth < 4; ++depth) {
+    auto const name = detail::state_dict_member(value, 2);
+    if (!name.empty() && enter(name)) { continue; }
+    if (detail::holds_tensors(value)) { break; }
+    auto const& names = detail::state_dict_names;
+    if (std::find_if(std::begin(names), std::end(names), enter) == std::end(names)) { break; }
   }
   if (!detail::holds_tensors(value)) {
     auto const shown = value.kind() == ValueKind::dict ? detail::shown_keys(value) : "no dictionary";
@@ -115,6 +138,8 @@ namespace io {
               " has ", shown.empty() ? "nothing" : shown);
   }
 
+  // Who converts the tensors copies each of them, however many are views of one storage.
+  std::uint64_t left = 8 * std::uint64_t{checkpoint.num_bytes()} + (std::uint64_t{1} << 26);
   std::map<std::string_view, int> seen;
   for (std::size_t i = 0; i < value.size(); ++i) {
     auto const [name, entry] = value.member(i);
@@ -124,11 +149,21 @@ namespace io {
       continue;
     }
     if (++seen[name.text()] > 1) { file.fail("holds two tensors ", detail::in_quotes(name.text())); }
+    std::uint64_t const bytes = entry.tensor().num_bytes;
+    if (bytes > left) {
+      file.fail("holds ", value.size(),
+                " entries that share memory; together they would be far larger than the ",
+                checkpoint.num_bytes(), " bytes of the file");
+    }
+    left -= bytes;
     result.tensors.emplace_back(std::string{name.text()}, entry.tensor());
   }
   result.versions = detail::module_versions(value);
   return result;
 }
+
+/// A checkpoint that is gone after the call has no tensors to refer to: give it a name.
+StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const& key = {}) = delete;
 
 /// The tensors of a safetensors file, which is a state_dict as it is.
 /// @throws invalid_argument  a tensor is of a type that DType lacks
@@ -138,6 +173,9 @@ namespace io {
   for (auto const& name : file.names()) { result.tensors.emplace_back(name, file.tensor(name)); }
   return result;
 }
+
+/// As with a checkpoint.
+StateDict find_state_dict(Safetensors const&& file) = delete;
 
 }  // namespace io
 }  // namespace v0

@@ -110,11 +110,14 @@ class TorchCheckpoint {
     content_ = std::make_unique<detail::TorchFile>(detail::TorchFileReader{bytes_, file}.read());
   }
 
-  /// What was saved, most often a dict.
-  [[nodiscard]] TorchValue root() const { return {*content_, content_->values.root}; }
+  /// What was saved, most often a dict. It refers to the checkpoint, which therefore needs a name.
+  [[nodiscard]] TorchValue root() const& { return {*content_, content_->values.root}; }
+  TorchValue root() const&& = delete;
 
   /// The path, or the name given instead.
   [[nodiscard]] std::string const& path() const noexcept { return name_; }
+  /// Size of the file.
+  [[nodiscard]] std::size_t num_bytes() const noexcept { return bytes_.size(); }
 
  private:
   std::string name_;

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/kmap/policies.hpp>
 #include <tessera/nn/parameter.hpp>
 
 #include <cstddef>
@@ -119,19 +120,30 @@ struct Minkowski {
   }
 };
 
-/// spconv's since 2.2: [out, kernel size..., in], offsets row-major. A kernel of one voxel and stride 1 lies
-/// in memory as [in, out] all the same, because spconv multiplies by it so. Source: spconv 2.3,
-/// pytorch/conv.py.
-struct Krsc {
+/// spconv's since 2.2: [out, kernel size..., in], offsets row-major. `Rules` tell how a kernel of one voxel
+/// and stride 1 is meant: Compat::spconv by its memory as [in, out], because spconv multiplies by it so;
+/// Compat::none and Compat::spconv1 by its shape, as every other kernel. Source: spconv 2.3, pytorch/conv.py.
+template <Compat Rules>
+struct KrscUnder {
   [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
   {
     auto const in = kernel.shape[kernel.shape.size() - 2];
+    auto const out_step = in * detail::volume_of(kernel);
     std::vector<std::int64_t> shape{kernel.shape.back()};
     shape.insert(shape.end(), kernel.kernel_size.begin(), kernel.kernel_size.end());
     shape.push_back(in);
-    return detail::place_strided(kernel, std::move(shape), in, 1, in * detail::volume_of(kernel));
+    auto result = detail::place_strided(kernel, std::move(shape), in, 1, out_step);
+    if constexpr (Rules != Compat::spconv) {
+      result.in_step = 1;
+      result.out_step = out_step;
+    }
+    return result;
   }
 };
+
+/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compat::none> is for weights that mean what
+/// their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
+using Krsc = KrscUnder<Compat::spconv>;
 
 /// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets
 /// row-major; a kernel of one voxel as in Krsc.

@@ -102,8 +102,9 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
   }
 
   /// @throws invalid_argument  x has other channels, and what convolution() says
-  /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels where the coordinate
-  /// set does not have it yet.
+  ///
+  /// Cost: that of its convolutions. Stream: enqueues on `exec`; waits once for each coarser level's number
+  /// of voxels where the coordinate set does not have it yet. Determinism: as convolution().
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     std::vector<Tensor> laterals{run(input_, x, exec)};

@@ -35,8 +35,10 @@ class SparseEncoder final : public nn::Module<3, Scalar, Space> {
 
   /// The encoded voxels: `x` [num_rows, in_channels] on the options' grid to [.., output_channels].
   /// @throws invalid_argument  x has other channels or another spatial range, and what convolution() says
-  /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels where the coordinate
-  /// set does not have it yet.
+  ///
+  /// Cost: that of its convolutions; each level's maps are made once for all its layers. Stream: enqueues on
+  /// `exec`; waits once for each coarser level's number of voxels where the coordinate set does not have it
+  /// yet. Determinism: as convolution().
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     detail::expect_shape(x, options_.sparse_shape, "SparseEncoder");
@@ -44,7 +46,7 @@ class SparseEncoder final : public nn::Module<3, Scalar, Space> {
   }
 
   /// forward() as the dense map that a detector's 2D network takes: [batches, C * D, H, W], channel
-  /// `c * D + d`, or with channels last.
+  /// `c * D + d`, or with channels last. Errors, cost, stream, determinism: those of forward() and bev().
   template <class Out = void>
   [[nodiscard]] auto forward_bev(Tensor const& x, Execution<Space> const& exec,
                                  DenseLayout layout = DenseLayout::channels_first)

@@ -87,7 +87,8 @@ class SparseUNet final : public nn::ModuleBase {
                    exec}
   {}
 
-  /// @throws invalid_argument  as SparseEncoder::forward(). Stream: as SparseEncoder::forward().
+  /// Errors, cost, stream, determinism: as SparseEncoder::forward(); inverse convolutions have their maps
+  /// already.
   [[nodiscard]] SparseUNetOutput<Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec)
   {
     detail::expect_shape(x, options_.encoder.sparse_shape, "SparseUNet");

@@ -114,7 +114,10 @@ class LayerConfig {
       return same != nullptr ? std::optional<double>{*same} : std::nullopt;
     } else {  // IntArray: one number for all axes, or one an axis
       constexpr auto axes = static_cast<int>(sizeof(T) / sizeof(int));
-      if (integer != nullptr) { return T{static_cast<int>(*integer)}; }
+      if (integer != nullptr) {
+        auto const one = static_cast<int>(*integer);
+        return one == *integer ? std::optional<T>{T{one}} : std::nullopt;
+      }
       auto const* const list = std::get_if<std::vector<int>>(&value);
       if (list == nullptr || (list->size() != 1 && static_cast<int>(list->size()) != axes)) { return {}; }
       T result{0};
@@ -140,7 +143,7 @@ class LayerConfig {
     if constexpr (std::is_same_v<T, std::string>) { return "a text"; }
     if constexpr (std::is_integral_v<T>) { return "an integer that fits"; }
     if constexpr (std::is_same_v<T, double>) { return "a number"; }
-    return detail::concat("one integer or a list of ", sizeof(T) / sizeof(int));
+    return detail::concat("one integer that fits or a list of ", sizeof(T) / sizeof(int));
   }
 
   std::string type_;

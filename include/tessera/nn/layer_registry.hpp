@@ -26,9 +26,9 @@ namespace nn {
 /// | SparseAvgPool#d              | AveragePool                                    |
 /// | TorchSparseConv#d            | Conv of ConvOptions; `transposed`, `generative` |
 /// | BN1d, SyncBN, naiveSyncBN1d  | BatchNorm                                      |
-/// | TorchSparseBatchNorm         | BatchNorm                                      |
+/// | TorchSparseBatchNorm, TorchSparseBN | BatchNorm                               |
 /// | ReLU, TorchSparseReLU        | ReLU                                           |
-/// | LeakyReLU                    | LeakyReLU                                      |
+/// | LeakyReLU, TorchSparseLeakyReLU | LeakyReLU                                   |
 /// | SiLU, Swish                  | SiLU                                           |
 /// | Identity                     | Identity                                       |
 ///
@@ -71,7 +71,7 @@ template <int Dim, class Scalar, class Space>
 }
 
 /// The normalisation that `config` describes for so many channels: `build_norm_layer<3, float>("BN1d", 64,
-/// exec)`.
+/// exec)`. Errors, stream: as build_layer().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] ModulePointer<Dim, Scalar, Space> build_norm_layer(LayerConfig config, int channels,
                                                                  Execution<Space> const& exec)
@@ -79,7 +79,7 @@ template <int Dim, class Scalar, class Space>
   return build_layer<Dim, Scalar>(config.set("num_features", channels), exec);
 }
 
-/// The activation called "relu", "swish", or as the registry names it.
+/// The activation called "relu", "swish", or as the registry names it. Errors, stream: as build_layer().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] ModulePointer<Dim, Scalar, Space> build_activation_layer(LayerConfig const& config,
                                                                        Execution<Space> const& exec)

@@ -151,6 +151,8 @@ struct SparseBlockOptions {
 /// Children as mmdetection3d names them: `conv1`, `bn1`, `conv2`, `bn2`, `downsample`. Both convolutions have
 /// kernels of 3.
 /// @throws invalid_argument  the branches end on different voxels or channels
+///
+/// Cost, stream: those of its layers. Determinism: as convolution().
 template <int Dim, class Scalar, class Space = Device>
 class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
  public:
@@ -202,7 +204,8 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
 /// `act(bn3(conv3(act(bn2(conv2(act(bn1(conv1(x)))))))) + shortcut)`: kernels of 1, 3 and 1 voxels, the last
 /// with four times the channels, the second with the stride.
 ///
-/// Children as mmdetection3d names them: `conv1`, `bn1`, ..., `bn3`, `downsample`.
+/// Children as mmdetection3d names them: `conv1`, `bn1`, ..., `bn3`, `downsample`. Errors, cost, stream,
+/// determinism: as SparseBasicBlock.
 template <int Dim, class Scalar, class Space = Device>
 class SparseBottleneck final : public Module<Dim, Scalar, Space> {
  public:

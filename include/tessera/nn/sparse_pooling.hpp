@@ -132,11 +132,14 @@ template <int Dim, class Scalar, class Space, class MakeRule>
   expect_coordinates(x, who);
   auto config = options.conv_config ? *options.conv_config : thread_conv_config();
   if (options.pool_compat) { config.compat = *options.pool_compat; }
+  bool const spconv = is_spconv(config.compat);
   auto const geometry = pool_geometry(options, *x.coordinates(), who);
+  // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
+  if (spconv && geometry.volume() == 1) { config.compat = Compat::none; }
   auto const mapped = kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
   auto& map = *mapped.map;
   Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
-  auto const rule = make_rule(is_spconv(config.compat));
+  auto const rule = make_rule(spconv);
   with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, std::decay_t<decltype(rule)>, columns>;

@@ -83,6 +83,9 @@ namespace nn {
 /// on the columns that hold a voxel, as a sparse tensor of one height.
 ///
 /// Parameters: `kernel` [heights, in_channels, out_channels], `bias` [out_channels] if asked for.
+/// @throws invalid_argument  an axis that is not 0, 1 or 2, no heights; x of other heights or channels
+///
+/// Cost, stream, determinism: those of one strided convolution.
 template <class Scalar, class Space = Device>
 class ToBevConvolution final : public Module<3, Scalar, Space> {
  public:
@@ -125,7 +128,9 @@ class ToDenseBevConvolution final : public ModuleBase {
     }
   }
 
-  /// @throws invalid_argument  x has no spatial range, and what Conv says
+  /// @throws invalid_argument  x has no spatial range or other heights, and what Conv says
+  ///
+  /// Cost, stream, determinism: those of a strided convolution and bev().
   [[nodiscard]] DenseTensor<2, Scalar, Space> forward(SparseTensor<3, Scalar, Space> const& x,
                                                       Execution<Space> const& exec)
   {
@@ -139,6 +144,9 @@ class ToDenseBevConvolution final : public ModuleBase {
 };
 
 /// The mean over the voxels of each column, as a sparse tensor of one height.
+/// @throws invalid_argument  an axis that is not 0, 1 or 2, no heights; x of other heights
+///
+/// Cost, stream, determinism: those of average_pool().
 template <class Scalar, class Space = Device>
 class ToBevReduction final : public Module<3, Scalar, Space> {
  public:
@@ -162,7 +170,8 @@ class ToBevReduction final : public Module<3, Scalar, Space> {
   AveragePool<3, Scalar, Space> pool_;
 };
 
-/// All heights beside each other: a dense map [batches, D * C, H, W] with channel `d * C + c`.
+/// All heights beside each other: a dense map [batches, D * C, H, W] with channel `d * C + c`. Errors, cost,
+/// stream, determinism: those of bev().
 template <class Scalar, class Space = Device>
 class ToBevHeightCompression final : public ModuleBase {
  public:

@@ -8,10 +8,14 @@
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
+#include <map>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -21,6 +25,30 @@ namespace detail {
 [[nodiscard]] inline bool ends_with(std::string const& text, std::string const& end)
 {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+/// Where a converted file says which kernel size the weight `name` came with: its volume, which the shape
+/// has, is the same for [3, 1, 1] and [1, 1, 3].
+[[nodiscard]] inline std::string kernel_size_key(std::string const& name)
+{
+  return "tessera.kernel_size." + name;
+}
+
+/// What a converted file says of the kernel `name`, "[3, 1, 1]"; empty where it says nothing that can be.
+[[nodiscard]] inline std::vector<int> converted_kernel_size(
+    std::string const& name, std::map<std::string, std::string> const& metadata)
+{
+  constexpr int largest = 1024;
+  auto const entry = metadata.find(kernel_size_key(name));
+  std::vector<int> size;
+  int number = 0;
+  for (char const c : entry == metadata.end() ? std::string{} : entry->second) {
+    if (c >= '0' && c <= '9') { number = std::min(10 * number + (c - '0'), largest + 1); }
+    if (c != ',' && c != ']') { continue; }
+    if (number < 1 || number > largest || size.size() == 6) { return {}; }
+    size.push_back(std::exchange(number, 0));
+  }
+  return size;
 }
 
 /// At most five names, and how many more there are.
@@ -147,6 +175,17 @@ template <class Layout>
     convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);
   });
   return bytes;
+}
+
+/// Throws if the tensor `name` was converted from another kernel size of as many axes.
+inline void expect_kernel_size(nn::ParameterView const& parameter, std::string const& name,
+                               std::map<std::string, std::string> const& metadata)
+{
+  auto const size = converted_kernel_size(name, metadata);
+  if (size.size() != parameter.kernel_size.size()) { return; }  // unknown, or a plane in a volume, e.g.
+  expects(size == parameter.kernel_size, "load: tensor \"", name, "\" is a kernel of size ", list(size),
+          " in the file, but the module needs ", list(parameter.kernel_size),
+          "; are its axes in another order?");
 }
 
 /// The bytes that a file of `Layout` holds for `parameter`. Stream: waits.

@@ -10,6 +10,7 @@
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -56,8 +57,8 @@ class CheckpointConverter {
     }
     std::vector<NamedTensor> views;
     for (auto const& [name, tensor] : results_) { views.emplace_back(name, tensor.view()); }
-    return {Safetensors{safetensors_bytes(views, {{"tessera.layout", "tessera"}}), file_.path()},
-            std::move(report_), state_.where, prefix_};
+    return {Safetensors{safetensors_bytes(views, metadata_), file_.path()}, std::move(report_), state_.where,
+            prefix_};
   }
 
  private:
@@ -126,7 +127,7 @@ class CheckpointConverter {
       result.shape.erase(result.shape.begin());
       reason = "copied, as a row";
     }
-    report_.push_back({name, new_name(name), tensor.shape, result.shape, "", reason, false});
+    report_.push_back({name, new_name(name), tensor.shape, result.shape, "", reason, decision.warning});
     add(new_name(name), std::move(result));
   }
 
@@ -157,6 +158,14 @@ class CheckpointConverter {
     auto kernel = to_tessera(tensor, reading, pointwise, options_.is_swapping_axes, name, file_);
     if (options_.is_swapping_axes && reading.volume() > 1) { line.reason += "; axes reversed"; }
     line.to_shape = kernel.shape;
+    bool const told = reading.layout == WeightLayout::krsc || reading.layout == WeightLayout::rskc ||
+                      reading.layout == WeightLayout::rsck ||  // by the shape; the others have a volume alone
+                      options_.kernel_sizes.count(name) != 0;
+    if (told && reading.volume() > 1) {
+      auto size = reading.kernel_size;
+      if (options_.is_swapping_axes) { std::reverse(size.begin(), size.end()); }
+      metadata_[kernel_size_key(target)] = list(size);
+    }
 
     auto const norm = options_.is_folding && !module.empty() ? table.norm_behind(module) : std::string{};
     if (norm.empty()) {
@@ -207,6 +216,7 @@ class CheckpointConverter {
   std::set<std::string> replaced_biases_;
   std::set<std::string> kernels_;
   std::vector<std::pair<std::string, OwnedTensor>> results_;
+  std::map<std::string, std::string> metadata_{{"tessera.layout", "tessera"}};
   std::vector<io::ConvertedTensor> report_;
 };
 

@@ -32,13 +32,13 @@ using Bytes = std::vector<std::uint8_t>;
 /// Largest file that is read; a file is held in memory as a whole.
 inline constexpr std::uintmax_t max_file_bytes = std::uintmax_t{1} << 36;
 
-/// Text from a file as it may stand in an error sentence: in quotes, printable, of bounded length.
-[[nodiscard]] inline std::string in_quotes(std::string_view text)
+/// Text from a file as it may be shown: control characters as `\x1b`, so that it neither breaks the line nor
+/// commands the terminal.
+[[nodiscard]] inline std::string printable(std::string_view text)
 {
-  constexpr std::size_t longest = 96;
   constexpr char const* digits = "0123456789abcdef";
-  std::string result{"'"};
-  for (char const c : text.substr(0, longest)) {
+  std::string result;
+  for (char const c : text) {
     auto const byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f) {
       result += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
@@ -46,7 +46,14 @@ inline constexpr std::uintmax_t max_file_bytes = std::uintmax_t{1} << 36;
       result += c;
     }
   }
-  return result + (text.size() > longest ? "'..." : "'");
+  return result;
+}
+
+/// Text from a file as it may stand in an error sentence: in quotes, printable, of bounded length.
+[[nodiscard]] inline std::string in_quotes(std::string_view text)
+{
+  constexpr std::size_t longest = 96;
+  return concat("'", printable(text.substr(0, longest)), text.size() > longest ? "'..." : "'");
 }
 
 /// Who reads or writes which file: the beginning of every error sentence.

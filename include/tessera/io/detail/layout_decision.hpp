@@ -22,6 +22,7 @@ struct LayoutDecision {
   bool is_kernel = false;  ///< of a sparse convolution; anything else is copied
   WeightReading reading;
   std::string reason;
+  bool warning = false;  ///< whether the reason deserves a look
 };
 
 /// Decides for every tensor whether it is the kernel of a sparse convolution, and in which layout.
@@ -44,7 +45,7 @@ class LayoutDecider {
     std::map<WeightLayout, int> votes;
     for (std::size_t i = 0; i < state_.tensors.size(); ++i) {
       LayoutDecision decision;
-      readings.push_back(readings_of(i, decision.reason));
+      readings.push_back(readings_of(i, decision));
       auto const& left = readings.back();
       if (left.size() == 1) {
         choose(decision, left[0]);
@@ -123,9 +124,10 @@ class LayoutDecider {
     }
   }
 
-  /// The readings of tensor `i` that are left; none if it is no kernel. `reason` says why.
-  [[nodiscard]] std::vector<WeightReading> readings_of(std::size_t i, std::string& reason) const
+  /// The readings of tensor `i` that are left; none if it is no kernel. `decision` gets the reason.
+  [[nodiscard]] std::vector<WeightReading> readings_of(std::size_t i, LayoutDecision& decision) const
   {
+    auto& reason = decision.reason;
     auto const& [name, tensor] = state_.tensors[i];
     auto const last = split_name(name).second;
     auto const rank = tensor.shape.size();
@@ -141,7 +143,7 @@ class LayoutDecider {
     if (last != "weight" || rank < 3 || rank > 6 || options_.weight_layout == WeightLayout::tessera) {
       return {};
     }
-    return spconv_readings(name, module_of(name), tensor, reason);
+    return spconv_readings(name, module_of(name), tensor, decision);
   }
 
   /// A kernel [volume, in, out] or [in, out].
@@ -166,8 +168,10 @@ class LayoutDecider {
   }
 
   [[nodiscard]] std::vector<WeightReading> spconv_readings(std::string const& name, std::string const& module,
-                                                           RawTensor const& tensor, std::string& reason) const
+                                                           RawTensor const& tensor,
+                                                           LayoutDecision& decision) const
   {
+    auto& reason = decision.reason;
     auto forced = options_.weight_layout;
     if (forced == WeightLayout::torchsparse || forced == WeightLayout::minkowski) { forced.reset(); }
     auto readings = weight_readings(tensor.shape, forced);
@@ -194,18 +198,28 @@ class LayoutDecider {
       drop(concat("spconv ", options_.major_version, " as asked for"),
            [&](WeightReading const& r) { return !r.dense && r.layout == other; });
     }
+    auto const told = options_.kernel_sizes.find(name);
+    if (told != options_.kernel_sizes.end()) {
+      drop("its kernel size as asked for",
+           [&](WeightReading const& r) { return r.dense || r.kernel_size != told->second; });
+    }
     // Dense convolutions are common in one and two dimensions, and not in three.
     bool const dense = std::any_of(readings.begin(), readings.end(), [](auto const& r) { return r.dense; });
     bool const sparse = std::any_of(readings.begin(), readings.end(), [](auto const& r) { return !r.dense; });
     if (dense && (tensor.shape.size() <= 4 || !sparse)) {
       reason = "copied: a dense convolution";
+      // Not every depthwise one, [channels, 1, 3, 3]: a sparse one has the same size on both axes.
+      decision.warning = std::any_of(readings.begin(), readings.end(), [](WeightReading const& r) {
+        return !r.dense && r.kernel_size.size() == 2 && r.kernel_size[0] == r.kernel_size[1];
+      });
+      if (decision.warning) { reason += "; if it is a sparse one, give its kernel size"; }
       return {};
     }
     readings.erase(std::remove_if(readings.begin(), readings.end(), [](auto const& r) { return r.dense; }),
                    readings.end());
     reason = forced ? "as asked for" : why;
     if (!readings.empty()) { return readings; }
-    if (tensor.shape.size() <= 4 && !forced) {
+    if (tensor.shape.size() <= 4 && !forced && told == options_.kernel_sizes.end()) {
       reason = "copied: the kernel of no sparse convolution";
       return {};
     }

@@ -264,6 +264,12 @@ class PickleReader {
       }
       case 0x81: push(objects_.make(pop_some(2)[0])); return true;
       case 0x92: push(objects_.make(pop_some(3)[0])); return true;
+      case 'o': {  // Python 2's classes that do not derive from object
+        auto const items = pop_mark();
+        if (items.empty()) { fail("an object is made of no class"); }
+        push(objects_.make(items[0]));
+        return true;
+      }
       case 'Q': push(objects_.persistent(pop())); return true;
       case 'b': {
         auto const state = pop();
@@ -327,7 +333,7 @@ class PickleReader {
       case 'j': recall(number<std::uint32_t>()); return;
       default: break;
     }
-    constexpr std::string_view old = "FILPSVgipo";
+    constexpr std::string_view old = "FILPSVgip";
     if (opcode != 0 && old.find(static_cast<char>(opcode)) != std::string_view::npos) {
       fail("the instruction '", static_cast<char>(opcode),
            "' of the text protocol, which PyTorch does not write");

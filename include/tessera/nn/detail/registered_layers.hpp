@@ -113,7 +113,7 @@ void register_layers(nn::Registry<Dim, Scalar, Space>& registry)
   registry.add("SparseAvgPool" + dims, [](Config const& config, Exec const&) -> Pointer {
     return make_pool<nn::AveragePool<Dim, Scalar, Space>, Dim>(config);
   });
-  for (auto const* name : {"BN1d", "SyncBN", "naiveSyncBN1d", "TorchSparseBatchNorm"}) {
+  for (auto const* name : {"BN1d", "SyncBN", "naiveSyncBN1d", "TorchSparseBatchNorm", "TorchSparseBN"}) {
     registry.add(name, make_batch_norm<Dim, Scalar, Space>);
   }
   for (auto const* name : {"ReLU", "TorchSparseReLU"}) {
@@ -128,10 +128,12 @@ void register_layers(nn::Registry<Dim, Scalar, Space>& registry)
       return std::make_unique<nn::SiLU<Dim, Scalar, Space>>();
     });
   }
-  registry.add("LeakyReLU", [](Config const& config, Exec const&) -> Pointer {
-    config.expect_only({"negative_slope", "inplace"});
-    return std::make_unique<nn::LeakyReLU<Dim, Scalar, Space>>(config.get("negative_slope", 0.01));
-  });
+  for (auto const* name : {"LeakyReLU", "TorchSparseLeakyReLU"}) {
+    registry.add(name, [](Config const& config, Exec const&) -> Pointer {
+      config.expect_only({"negative_slope", "inplace"});
+      return std::make_unique<nn::LeakyReLU<Dim, Scalar, Space>>(config.get("negative_slope", 0.01));
+    });
+  }
   registry.add("Identity", [](Config const& config, Exec const&) -> Pointer {
     config.expect_only({});
     return std::make_unique<nn::Identity<Dim, Scalar, Space>>();
