@@ -190,6 +190,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     return true;
   }
 
+  /// To be changed, but for channels and kernel size, which the weight has.
   [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }
   [[nodiscard]] ConvOptions<Dim> const& options() const noexcept { return options_; }
   [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept { return kernel_; }
@@ -207,6 +208,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
                                 Execution<Space> const& exec) const
   {
+    auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
+    detail::expects(kernel_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
+                    kernel_.size(), " values; channels and kernel size stay those the layer was made with");
     auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
     auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
     if (options_.conv_compat) { config.compat = *options_.conv_compat; }
