@@ -198,8 +198,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
 ///
 /// @pre     `num_rows.capacity` rows may be read; those past the count hold anything.
 /// @throws  invalid_argument  as below. A count below 0 or above the capacity is reported where the host
-/// waits
-///                            next.
+/// waits next.
 ///
 /// Stream: as below; CoordinateSet::num_rows() of the result waits.
 template <int Dim, class Space>
@@ -223,8 +222,7 @@ template <int Dim, class Space>
 /// | rows     | [num_rows, 1 + Dim] int32   | Space  | (batch, x, y, ...), each row once              |
 ///
 /// @pre     Rows are unique. Duplicates are found when the set's table is made, by the first kernel map of
-/// more
-///          than one offset or SparseTensor::features_on_host(), and reported where the host waits next.
+/// more than one offset or SparseTensor::features_on_host(), and reported where the host waits next.
 /// @throws  invalid_argument  negative batch entry, tensor stride or range below 1, 2^31 rows or more
 ///
 /// Cost: one copy, and one pass over the rows when no spatial range is declared.

@@ -25,7 +25,9 @@ namespace io {
 /// why.
 /// @param name  of the file, for error sentences
 /// @throws invalid_argument  a kernel fits no layout or several; no tensor has the prefix; a name appears
-/// twice Cost: one pass over the tensors, and a copy of them.
+/// twice
+///
+/// Cost: one pass over the tensors, and a copy of them. Determinism: same tensors and options, same result.
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
                                                             ConvertOptions const& options = {})
 {
@@ -63,6 +65,7 @@ namespace io {
 
 /// Writes a converted checkpoint to the safetensors file `path`.
 /// @throws invalid_argument  the file cannot be written
+/// Cost: one pass over the tensors. Determinism: same tensors, same bytes.
 inline void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path)
 {
   std::vector<NamedTensor> tensors;
