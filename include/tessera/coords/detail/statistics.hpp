@@ -56,7 +56,7 @@ struct Statistics {
   {
     CoordinateBox<Dim> result;
     if (highest_batch == INT_MIN) { return result; }
-    result.batches = highest_batch + 1;
+    result.batches = highest_batch < INT_MAX ? highest_batch + 1 : INT_MAX;
     result.lower = lower;
     result.upper = upper;
     return result;
