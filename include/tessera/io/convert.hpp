@@ -27,7 +27,7 @@ namespace io {
 /// @throws invalid_argument  a kernel fits no layout or several; no tensor has the prefix; a name appears
 /// twice
 ///
-/// Cost: one pass over the tensors, and a copy of them. Determinism: same tensors and options, same result.
+/// Cost: one pass over the tensors, and a copy of them.
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
                                                             ConvertOptions const& options = {})
 {

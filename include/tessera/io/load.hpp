@@ -43,7 +43,6 @@ struct LoadReport {
 /// @param module  any module or network whose parameters lie in `Space`
 /// @throws invalid_argument  a parameter has no tensor (the missing ones are named), one of another shape
 /// (both shapes are named) or of integers; with `strict`, a tensor has no parameter
-///
 /// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as long as they read host
 /// memory. Determinism: same file, same bits.
 template <class Layout, class Space>
