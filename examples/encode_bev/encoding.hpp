@@ -26,12 +26,8 @@ struct Task {
 
 /// What came out.
 struct Encoding {
-  struct Stage {
-    char const* name = "";
-    double milliseconds = 0;
-  };
   std::string device;
-  std::vector<Stage> stages;
+  std::vector<program::Stage> stages;
   std::int64_t num_parameters = 0;
   std::int64_t num_voxels = 0;
   std::int64_t num_encoded = 0;

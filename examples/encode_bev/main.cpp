@@ -21,7 +21,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -160,45 +159,18 @@ struct OutputNames {
 };
 OutputNames output_names(std::string const& output)
 {
-  namespace fs = std::filesystem;
-  fs::path prefix{output};
-  std::error_code error;
-  bool const folder = output.empty() || output.back() == '/' || fs::is_directory(prefix, error);
-  if (folder) { prefix /= "bev"; }
-  auto const parent = prefix.parent_path();
-  if (!parent.empty() && !fs::is_directory(parent, error)) {
-    if (folder) { fs::create_directories(parent, error); }
-    if (!fs::is_directory(parent, error)) {
-      throw Failure{"--output: there is no folder " + parent.string()};
-    }
-  }
-  return {prefix.string() + ".npy", prefix.string() + ".png"};
+  auto const prefix = program::output_prefix(output, "bev");
+  return {prefix + ".npy", prefix + ".png"};
 }
 
-/// Which device and precision, from what was asked for and what there is.
-struct Machine {
-  bool on_device = false;
-  Precision precision = Precision::fp32;
-};
-Machine choose_machine(Options const& options)
+/// Why there is no GPU; empty if there is one.
+std::string absence()
 {
-  Machine machine;
 #ifdef __CUDACC__
-  std::string const absence = options.device == DeviceChoice::cpu ? "not asked for" : absence_of_device();
+  return absence_of_device();
 #else
-  std::string const absence = "this program was built without CUDA";
+  return "this program was built without CUDA";
 #endif
-  machine.on_device = options.device != DeviceChoice::cpu && absence.empty();
-  if (options.device == DeviceChoice::cuda && !machine.on_device) {
-    throw Failure{"--device cuda: " + absence};
-  }
-  machine.precision = options.precision.value_or(machine.on_device ? Precision::fp16 : Precision::fp32);
-  if (!machine.on_device && machine.precision != Precision::fp32) {
-    throw Failure{std::string{"--precision "} + name_of(machine.precision) +
-                  " needs a GPU, the CPU runs fp32" +
-                  (options.device == DeviceChoice::automatic ? "; " + absence : "")};
-  }
-  return machine;
 }
 
 /// The voxels that the network was trained with; det3d's are those of NVIDIA's samples.
@@ -217,7 +189,7 @@ std::string shown(std::vector<std::int64_t> const& shape)
 }
 
 void print(Task const& task, Encoding const& result, std::string const& weights, std::string const& source,
-           Machine const& machine, std::int64_t num_points, double read, double written)
+           program::Machine<Precision> const& machine, std::int64_t num_points, double read, double written)
 {
   auto const& options = *task.options;
   std::printf("points    %s: %s\n", source.c_str(), with_commas(num_points).c_str());
@@ -232,17 +204,12 @@ void print(Task const& task, Encoding const& result, std::string const& weights,
   std::printf("map       %s (%s), rows along %s\n", shown(result.shape).c_str(),
               options.channels_last ? "batch, row, column, channel" : "batch, channel, row, column",
               task.network.height_axis == 0 ? "y" : "x");
-  std::printf("\nmilliseconds%s\n", task.repeat == 1
-                                        ? ", one run"
-                                        : (", median of " + std::to_string(task.repeat) + " runs").c_str());
-  std::printf("  %-10s %10.2f\n", "read", read);
-  for (auto const& stage : result.stages) { std::printf("  %-10s %10.2f\n", stage.name, stage.milliseconds); }
-  std::printf("  %-10s %10.2f\n", "write", written);
+  program::print_times(task.repeat, read, result.stages, written);
 }
 
 void run(Options const& options)
 {
-  auto const machine = choose_machine(options);
+  auto const machine = program::choose_machine(options.device, options.precision, absence);
   auto const names = output_names(options.output);
 
   Clock const reading;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../support/command_line.hpp"
+#include "../support/machine.hpp"
 
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/models/sparse_encoder_options.hpp>
@@ -17,10 +18,10 @@
 namespace encode_bev {
 
 using program::CommandLine;
+using program::DeviceChoice;
 using program::parse_number;
 using program::UsageError;
 
-enum class DeviceChoice : std::uint8_t { automatic, cpu, cuda };
 enum class Precision : std::uint8_t { fp32, tf32, fp16 };
 
 [[nodiscard]] inline char const* name_of(Precision precision)
@@ -65,18 +66,6 @@ struct Options {
   std::string scene_option;
   bool weights_option = false;
 
-  // An option that takes one of some words.
-  auto const add_choice = [&](std::string const& name, std::vector<std::string> const& words,
-                              std::string const& help, std::function<void(std::size_t)> const& set) {
-    std::string value;
-    for (auto const& word : words) { value += (value.empty() ? "" : "|") + word; }
-    line.add(name, value, help, [name, words, value, set](std::string const& text) {
-      auto const found = std::find(words.begin(), words.end(), text);
-      if (found == words.end()) { throw UsageError{name + ": '" + text + "' is none of " + value}; }
-      set(static_cast<std::size_t>(found - words.begin()));
-    });
-  };
-
   line.group("The points");
   line.add("--scene", "SEED", "the built-in scene: a simulated street and scanner (default: 1, without SCAN)",
            [&](std::string const& text) {
@@ -99,9 +88,9 @@ struct Options {
            [&](std::string const& text) {
              options.sweep_interval = parse_number<double>("--sweep-interval", text, 0, 100);
            });
-  add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
-             "what SCAN is (default: detect, by content and name)",
-             [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
+  line.add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
+                  "what SCAN is (default: detect, by content and name)",
+                  [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
 
   line.group("The network");
   auto const known = tessera::models::sparse_encoder_names();
@@ -143,10 +132,11 @@ struct Options {
            });
 
   line.group("How it runs");
-  add_choice("--device", {"auto", "cpu", "cuda"}, "auto (default): the GPU if there is one, else the CPU",
-             [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
-  add_choice("--precision", {"fp32", "tf32", "fp16"}, "default: fp16 on the GPU; the CPU runs fp32 only",
-             [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
+  line.add_choice("--device", {"auto", "cpu", "cuda"},
+                  "auto (default): the GPU if there is one, else the CPU",
+                  [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
+  line.add_choice("--precision", {"fp32", "tf32", "fp16"}, "default: fp16 on the GPU; the CPU runs fp32 only",
+                  [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
   line.add("--threads", "N", "threads on the CPU (default: all)",
            [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
   line.add("--repeat", "N",
@@ -155,8 +145,8 @@ struct Options {
            [&](std::string const& text) { options.repeat = parse_number("--repeat", text, 1, 100000); });
 
   line.group("Results");
-  add_choice("--layout", {"nchw", "nhwc"}, "order of the map's axes (default: nchw)",
-             [&](std::size_t i) { options.channels_last = i == 1; });
+  line.add_choice("--layout", {"nchw", "nhwc"}, "order of the map's axes (default: nchw)",
+                  [&](std::size_t i) { options.channels_last = i == 1; });
   line.add(
       "--output", "FOLDER|PREFIX",
       "a folder gets bev.npy and bev.png, any other name PREFIX.npy and PREFIX.png (default: the current "

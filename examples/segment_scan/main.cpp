@@ -152,22 +152,13 @@ struct OutputNames {
 OutputNames output_names(std::string const& output, std::string const& logits)
 {
   namespace fs = std::filesystem;
-  fs::path prefix{output};
-  std::error_code error;
-  bool const folder = output.empty() || output.back() == '/' || fs::is_directory(prefix, error);
-  if (folder) { prefix /= "segmentation"; }
-  auto const parent = prefix.parent_path();
-  if (!parent.empty() && !fs::is_directory(parent, error)) {
-    if (folder) { fs::create_directories(parent, error); }
-    if (!fs::is_directory(parent, error)) {
-      throw Failure{"--output: there is no folder " + parent.string()};
-    }
-  }
+  auto const prefix = program::output_prefix(output, "segmentation");
   auto const beside = fs::path{logits}.parent_path();
+  std::error_code error;
   if (!beside.empty() && !fs::is_directory(beside, error)) {
     throw Failure{"--logits: there is no folder " + beside.string()};
   }
-  return {prefix.string() + ".ply", prefix.string() + ".png"};
+  return {prefix + ".ply", prefix + ".png"};
 }
 
 void write_results(Task const& task, Segmentation const& result, std::vector<ClassStyle> const& styles,
@@ -229,35 +220,19 @@ void print_classes(Segmentation const& result, std::vector<ClassStyle> const& st
   }
 }
 
-/// Which device and precision, from what was asked for and what there is.
-struct Machine {
-  bool on_device = false;
-  Precision precision = Precision::fp32;
-};
-Machine choose_machine(Options const& options)
+/// Why there is no GPU; empty if there is one.
+std::string absence()
 {
-  Machine machine;
 #ifdef __CUDACC__
-  std::string const absence = options.device == DeviceChoice::cpu ? "not asked for" : absence_of_device();
+  return absence_of_device();
 #else
-  std::string const absence = "this program was built without CUDA";
+  return "this program was built without CUDA";
 #endif
-  machine.on_device = options.device != DeviceChoice::cpu && absence.empty();
-  if (options.device == DeviceChoice::cuda && !machine.on_device) {
-    throw Failure{"--device cuda: " + absence};
-  }
-  machine.precision = options.precision.value_or(machine.on_device ? Precision::fp16 : Precision::fp32);
-  if (!machine.on_device && machine.precision != Precision::fp32) {
-    throw Failure{std::string{"--precision "} + name_of(machine.precision) +
-                  " needs a GPU, the CPU runs fp32" +
-                  (options.device == DeviceChoice::automatic ? "; " + absence : "")};
-  }
-  return machine;
 }
 
 void run(Options const& options)
 {
-  auto const machine = choose_machine(options);
+  auto const machine = program::choose_machine(options.device, options.precision, absence);
   auto const names = output_names(options.output, options.logits);
 
   Clock const reading;
@@ -316,12 +291,7 @@ void run(Options const& options)
     std::printf("  level %zu, stride %2d %12s\n", i, result.levels[i].stride,
                 with_commas(result.levels[i].voxels).c_str());
   }
-  std::printf("\nmilliseconds%s\n", task.repeat == 1
-                                        ? ", one run"
-                                        : (", median of " + std::to_string(task.repeat) + " runs").c_str());
-  std::printf("  %-10s %10.2f\n", "read", read);
-  for (auto const& stage : result.stages) { std::printf("  %-10s %10.2f\n", stage.name, stage.milliseconds); }
-  std::printf("  %-10s %10.2f\n", "write", written);
+  program::print_times(task.repeat, read, result.stages, written);
   print_classes(result, styles);
   std::printf("\nwritten: %s, %s%s\n", names.ply.c_str(), names.png.c_str(),
               options.logits.empty() ? "" : (", " + options.logits).c_str());

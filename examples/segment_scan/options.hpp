@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../support/command_line.hpp"
+#include "../support/machine.hpp"
 
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/quantize.hpp>
@@ -16,10 +17,10 @@
 namespace segment_scan {
 
 using program::CommandLine;
+using program::DeviceChoice;
 using program::parse_number;
 using program::UsageError;
 
-enum class DeviceChoice : std::uint8_t { automatic, cpu, cuda };
 enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };
 
 [[nodiscard]] inline char const* name_of(Precision precision)
@@ -69,18 +70,6 @@ struct Options {
   std::optional<tessera::Compat> compat;
   bool scene_given = false;
 
-  // An option that takes one of some words.
-  auto const add_choice = [&](std::string const& name, std::vector<std::string> const& words,
-                              std::string const& help, std::function<void(std::size_t)> const& set) {
-    std::string value;
-    for (auto const& word : words) { value += (value.empty() ? "" : "|") + word; }
-    line.add(name, value, help, [name, words, value, set](std::string const& text) {
-      for (std::size_t i = 0; i < words.size(); ++i) {
-        if (words[i] == text) { return set(i); }
-      }
-      throw UsageError{name + ": '" + text + "' is none of " + value};
-    });
-  };
   auto const add_text = [&](std::string const& name, std::string const& value, std::string const& help,
                             std::string& to) {
     line.add(name, value, help, [name, &to](std::string const& text) {
@@ -99,13 +88,13 @@ struct Options {
            [&](std::string const& text) {
              options.frame = parse_number<std::int64_t>("--frame", text, -1000000, 1000000);
            });
-  add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
-             "what SCAN is (default: detect, by content and name)",
-             [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
+  line.add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
+                  "what SCAN is (default: detect, by content and name)",
+                  [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
   line.add("--voxel-size", "METRES", "edge of a voxel (default: 0.05)", [&](std::string const& text) {
     options.voxel_size = parse_number<double>("--voxel-size", text, 0.001, 1000);
   });
-  add_choice(
+  line.add_choice(
       "--rounding", {"floor", "nearest"},
       "position to voxel (default: floor); SPVNAS trains with nearest. The lowest voxel is 0 either way",
       [&](std::size_t i) { options.rounding = static_cast<tessera::Rounding>(i); });
@@ -126,26 +115,30 @@ struct Options {
   });
 
   line.group("How it runs");
-  add_choice("--device", {"auto", "cpu", "cuda"}, "auto (default): the GPU if there is one, else the CPU",
-             [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
-  add_choice("--precision", {"fp32", "tf32", "fp16", "bf16"},
-             "default: fp16 on the GPU; the CPU runs fp32 only",
-             [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
-  add_choice("--dataflow", {"implicit_gemm", "gather_scatter", "fetch_on_demand"},
-             "how a convolution is carried out (default: implicit_gemm)",
-             [&](std::size_t i) { dataflow = static_cast<Dataflow>(i); });
-  add_choice("--conv-mode", {"0", "1", "2"},
-             "implicit_gemm: 0 rows unsorted, 1 sorted by neighbours (default), 2 sorted in three splits",
-             [&](std::size_t i) { conv_mode = static_cast<int>(i); });
-  add_choice("--kmap", {"hashmap_on_the_fly", "hashmap"},
-             "where kernels sit: spconv's geometry (default) or MinkowskiEngine's",
-             [&](std::size_t i) { options.config.kmap = static_cast<tessera::KmapMode>(i); });
-  add_choice("--downsample", {"spconv", "minkowski"}, "which voxels a coarser level has (default: spconv)",
-             [&](std::size_t i) { options.config.downsample = static_cast<tessera::DownsampleMode>(i); });
-  add_choice("--compat", {"none", "torchsparse"},
-             "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
-             "trained with (default with --checkpoint); none: keep every voxel (default without)",
-             [&](std::size_t i) { compat = static_cast<tessera::Compat>(i); });
+  line.add_choice("--device", {"auto", "cpu", "cuda"},
+                  "auto (default): the GPU if there is one, else the CPU",
+                  [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
+  line.add_choice("--precision", {"fp32", "tf32", "fp16", "bf16"},
+                  "default: fp16 on the GPU; the CPU runs fp32 only",
+                  [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
+  line.add_choice("--dataflow", {"implicit_gemm", "gather_scatter", "fetch_on_demand"},
+                  "how a convolution is carried out (default: implicit_gemm)",
+                  [&](std::size_t i) { dataflow = static_cast<Dataflow>(i); });
+  line.add_choice(
+      "--conv-mode", {"0", "1", "2"},
+      "implicit_gemm: 0 rows unsorted, 1 sorted by neighbours (default), 2 sorted in three splits",
+      [&](std::size_t i) { conv_mode = static_cast<int>(i); });
+  line.add_choice("--kmap", {"hashmap_on_the_fly", "hashmap"},
+                  "where kernels sit: spconv's geometry (default) or MinkowskiEngine's",
+                  [&](std::size_t i) { options.config.kmap = static_cast<tessera::KmapMode>(i); });
+  line.add_choice(
+      "--downsample", {"spconv", "minkowski"}, "which voxels a coarser level has (default: spconv)",
+      [&](std::size_t i) { options.config.downsample = static_cast<tessera::DownsampleMode>(i); });
+  line.add_choice(
+      "--compat", {"none", "torchsparse"},
+      "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
+      "trained with (default with --checkpoint); none: keep every voxel (default without)",
+      [&](std::size_t i) { compat = static_cast<tessera::Compat>(i); });
   line.add("--threads", "N", "threads on the CPU (default: all)",
            [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
   line.add("--repeat", "N",

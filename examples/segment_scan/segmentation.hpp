@@ -37,13 +37,9 @@ struct Segmentation {
     int stride = 1;
     std::int64_t voxels = 0;
   };
-  struct Stage {
-    char const* name = "";
-    double milliseconds = 0;
-  };
   std::string device;
   std::vector<Level> levels;
-  std::vector<Stage> stages;
+  std::vector<program::Stage> stages;
   std::int64_t num_parameters = 0;
   std::vector<std::int32_t> labels;                 // [num_points], -1 for a point in no voxel
   std::vector<tessera::Coordinate<3>> coordinates;  // of the voxels, with logits

@@ -2,7 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -51,6 +53,19 @@ class CommandLine {
   void add(std::string name, std::string value, std::string help, Set set)
   {
     options_.push_back({std::move(name), std::move(value), std::move(help), std::move(set)});
+  }
+
+  /// An option that takes one of some words, whose number `set` is given.
+  void add_choice(std::string const& name, std::vector<std::string> const& words, std::string help,
+                  std::function<void(std::size_t)> const& set)
+  {
+    std::string value;
+    for (auto const& word : words) { value += (value.empty() ? "" : "|") + word; }
+    add(name, value, std::move(help), [name, words, value, set](std::string const& text) {
+      auto const found = std::find(words.begin(), words.end(), text);
+      if (found == words.end()) { throw UsageError{name + ": '" + text + "' is none of " + value}; }
+      set(static_cast<std::size_t>(found - words.begin()));
+    });
   }
 
   /// Calls the setters in the order of the arguments. Returns the positional ones.

@@ -33,3 +33,32 @@ function(expect text)  # expect(<text> <regular expression>...)
     endif()
   endforeach()
 endfunction()
+
+# Results that cannot be printed are a failure.
+function(expect_failure_on_full_disk)
+  if(EXISTS /dev/full)
+    execute_process(COMMAND ${PROGRAM} --help OUTPUT_FILE /dev/full RESULT_VARIABLE result ERROR_VARIABLE errors)
+    if(NOT result EQUAL 1)
+      message(FATAL_ERROR "results that could not be printed end with ${result}: ${errors}")
+    endif()
+  endif()
+endfunction()
+
+function(expect_no_files pattern)  # expect_no_files(<glob in the scratch folder>)
+  file(GLOB left RELATIVE ${SCRATCH} ${SCRATCH}/${pattern})
+  if(left)
+    message(FATAL_ERROR "left behind: ${left}")
+  endif()
+endfunction()
+
+# Where there is no GPU, or none is seen, it must be named as the reason; <arguments> are those of a quick run, which
+# takes the CPU.
+macro(expect_cpu_without_gpu)  # expect_cpu_without_gpu(<arguments>...)
+  run(1 --device cpu --precision fp16)
+  expect("${errors}" "fp16 needs a GPU")
+  set(ENV{CUDA_VISIBLE_DEVICES} "")  # hides GPUs from the CUDA runtime
+  run(1 --device cuda)
+  expect("${errors}" "--device cuda: (there is no GPU|this program was built without CUDA)")
+  run(0 ${ARGN})
+  expect("${output}" "device    CPU")
+endmacro()

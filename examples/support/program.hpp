@@ -12,9 +12,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace program {
@@ -44,6 +46,42 @@ class Clock {
     text.insert(static_cast<std::size_t>(at), 1, ',');
   }
   return text;
+}
+
+/// What took how long, of one run or the median of several.
+struct Stage {
+  char const* name = "";
+  double milliseconds = 0;
+};
+
+/// The table of all stages, those of `repeat` runs between reading and writing.
+inline void print_times(int repeat, double read, std::vector<Stage> const& stages, double written)
+{
+  auto const runs = repeat == 1 ? "one run" : "median of " + std::to_string(repeat) + " runs";
+  std::printf("\nmilliseconds, %s\n", runs.c_str());
+  std::printf("  %-10s %10.2f\n", "read", read);
+  for (auto const& stage : stages) { std::printf("  %-10s %10.2f\n", stage.name, stage.milliseconds); }
+  std::printf("  %-10s %10.2f\n", "write", written);
+}
+
+/// What names of files to write begin with: `output` itself, or `name` in it if it is a folder or ends as
+/// one. The folder exists afterwards.
+/// @throws Failure  there is no such folder
+[[nodiscard]] inline std::string output_prefix(std::string const& output, char const* name)
+{
+  namespace fs = std::filesystem;
+  fs::path prefix{output};
+  std::error_code error;
+  bool const folder = output.empty() || output.back() == '/' || fs::is_directory(prefix, error);
+  if (folder) { prefix /= name; }
+  auto const parent = prefix.parent_path();
+  if (!parent.empty() && !fs::is_directory(parent, error)) {
+    if (folder) { fs::create_directories(parent, error); }
+    if (!fs::is_directory(parent, error)) {
+      throw Failure{"--output: there is no folder " + parent.string()};
+    }
+  }
+  return prefix.string();
 }
 
 /// `<name>: <text>` in one line, whatever is in `text`.

@@ -6,6 +6,8 @@
 
 #include <tessera/coords/collate.hpp>
 
+#include <climits>
+
 using namespace tessera;
 
 namespace {
@@ -83,5 +85,7 @@ TEST_CASE_TEMPLATE("collate: a row outside its own range does not slip into anot
   auto const wrong = make<Space>({{1, {1, 1}}}, options);
   auto const good = make<Space>({{0, {2, 2}}}, options);
   CHECK(test::has(collate_error<Space>({wrong, good}), "outside the declared spatial range"));
+  auto const farthest = make<Space>({{INT_MAX, {1, 1}}}, options);
+  CHECK(test::has(collate_error<Space>({good, farthest}), "outside the declared spatial range"));
   CHECK(collate_error<Space>({good, good}).empty());
 }

@@ -76,6 +76,8 @@ TEST_CASE_TEMPLATE("CoordinateSet: what cannot be meant is refused in a sentence
   CHECK_THROWS_WITH_AS(make(Rows{{-2, {0, 0, 0}}}, {}),
                        "coordinates: batch entry -2 is negative; columns are (batch, x, y, ...)",
                        invalid_argument);
+  CHECK_THROWS_WITH_AS(make(Rows{{INT_MAX, {0, 0, 0}}}, {}), doctest::Contains("batch entry 2147483647 is"),
+                       invalid_argument);
   CHECK_THROWS_WITH_AS(make(Rows{{0, {0, (1 << 30) + 1, 0}}}, {}), doctest::Contains("1073741825 on axis 1"),
                        invalid_argument);
   CHECK_THROWS_WITH_AS(make(Rows{{0, {INT_MIN, 0, 0}}}, {}), doctest::Contains("-2147483648 to"),

@@ -83,6 +83,30 @@ TEST_CASE_TEMPLATE("derived sets: new coordinates keep the limits of those of an
                        doctest::Contains("exceed 2^30"), invalid_argument);
 }
 
+TEST_CASE_TEMPLATE("derived sets: Minkowski's outputs are a parent of every input, however large the padding",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  std::vector<Coordinate<1>> rows;
+  std::vector<Coordinate<1>> parents;
+  for (int i = -20; i < 20; ++i) {
+    rows.push_back({0, {2 * i}});
+    parents.push_back({0, {i}});
+  }
+  for (int const padding : {0, 1, 7, 40}) {
+    CAPTURE(padding);
+    auto const set = make_coordinate_set(rows, {}, exec);
+    ConvolutionGeometry<1> g;
+    g.kernel_size = 2;
+    g.stride = 2;
+    g.padding = padding;
+    auto const down = kernel_map<HashmapOnTheFly, MinkowskiDownsample>(*set, ConvolutionKind::strided, g,
+                                                                       compat::none, exec);
+    CHECK(download(down.coordinates->data(), down.coordinates->num_rows(), exec) == parents);
+  }
+}
+
 TEST_CASE_TEMPLATE("derived sets: a row outside the declared range is reported by the first strided map",
                    Space, TESSERA_TEST_SPACES)
 {

@@ -182,6 +182,19 @@ TEST_CASE_TEMPLATE("fixed capacity: an input of more rows than its capacity is r
   CHECK_THROWS_WITH_AS(set->check(exec), "coordinates: more rows than the capacity given", invalid_argument);
 }
 
+TEST_CASE_TEMPLATE("fixed capacity: a negative number of rows is none, and is reported", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const count = upload(std::vector<std::int32_t>{-2}, exec);
+  auto const memory = upload(std::vector<std::int32_t>(40, 0), exec);
+  auto const set = make_coordinate_set<3>(memory.data(), RowCount{10, count.data()},
+                                          {1, SpatialRange<3>{1, {4, 4, 4}}}, exec);
+  CHECK(set->num_rows() == 0);
+  CHECK_THROWS_WITH_AS(set->check(exec), "coordinates: a negative number of rows", invalid_argument);
+}
+
 TEST_CASE_TEMPLATE("fixed capacity: no room at all is refused", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

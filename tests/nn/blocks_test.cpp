@@ -273,6 +273,34 @@ TEST_CASE_TEMPLATE("module tree: train and eval reach every child", Space, TESSE
   CHECK_FALSE(dropout.is_training());
 }
 
+TEST_CASE("sequential: two modules of one name are refused")
+{
+  using Relu = nn::ReLU<3, float, Host>;
+  nn::Sequential<3, float, Host> net;
+  net.append(std::make_unique<Relu>(), "1");
+  CHECK_THROWS_WITH_AS(net.add<Relu>(), "Sequential: there is a module \"1\" already", invalid_argument);
+  CHECK_THROWS_AS(net.append(nullptr), invalid_argument);
+  CHECK(net.size() == 1);
+  CHECK(net.children().size() == 1);
+}
+
+TEST_CASE("convolution layer: options that its weight does not have are refused, the others may change")
+{
+  Execution<Host> const exec;
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(40, 4, {0, 1}, 1), exec);
+  nn::Conv<3, float, RuntimePolicy, Host> conv{nn::ConvOptions<3>(4, 4, 3), exec};
+  auto const before = conv(x, exec).features_on_host(exec);
+  conv.options().geometry.kernel_size = 5;
+  CHECK(test::error_of([&] { (void)conv(x, exec); }) ==
+        "Conv: a weight of 432 values; channels and kernel size stay those the layer was made with");
+  conv.options().geometry.kernel_size = 3;
+  conv.options().out_channels = 5;
+  CHECK_THROWS_AS((void)conv(x, exec), invalid_argument);
+  conv.options().out_channels = 4;
+  conv.options().geometry.dilation = 2;
+  CHECK(conv(x, exec).features_on_host(exec) != before);
+}
+
 TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

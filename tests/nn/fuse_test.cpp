@@ -162,3 +162,14 @@ TEST_CASE("fuse: a fused module is not trained, nor one in training fused; names
     CHECK(after[i].shape == before[i].shape);
   }
 }
+
+TEST_CASE("fuse: nothing is appended to fused modules, which would be left out of the sum with a residual")
+{
+  Execution<Host> const exec;
+  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(5, 12, 3), exec};
+  nn::fuse(block, exec);
+  using Relu = nn::ReLU<3, float, Host>;
+  CHECK_THROWS_WITH_AS(block.add<Relu>(), "Sequential: fused for inference; append before that",
+                       invalid_argument);
+  CHECK(block.size() == 3);
+}

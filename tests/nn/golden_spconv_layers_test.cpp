@@ -8,6 +8,7 @@
 #include "../support/golden.hpp"
 #include "../support/oracle.hpp"
 #include "../support/small.hpp"
+#include "../support/ways.hpp"
 
 #ifdef __CUDACC__
 #include <tessera/conv/detail/convolution_device.cuh>
@@ -61,21 +62,6 @@ std::vector<Case> cases_of(Safetensors const& file, int dim)
     if (entry.dim() == dim) { result.push_back(entry); }
   }
   return result;
-}
-
-std::vector<std::pair<char const*, ConvConfig>> ways(Compat compat)
-{
-  ConvConfig base;
-  base.compat = compat;
-  auto gather = base;
-  gather.dataflow = Dataflow::gather_scatter;
-  auto fetch = base;
-  fetch.dataflow = Dataflow::fetch_on_demand;
-  return {{"mode 0", with_conv_mode(base, 0)},
-          {"mode 1", with_conv_mode(base, 1)},
-          {"mode 2", with_conv_mode(base, 2)},
-          {"gather-scatter", gather},
-          {"fetch-on-demand", fetch}};
 }
 
 template <int Dim>
@@ -246,11 +232,12 @@ int check_layers(Safetensors const& file)
     if (layers++ % 8 != 0 && test::small_sets()) { continue; }
     Golden<Dim, Space> const golden{file, entry, exec};
     for (auto const compat : {compat::none, compat::spconv}) {
-      for (auto const& way : ways(compat)) {
-        std::string const name = way.first;
-        CAPTURE(name);
+      ConvConfig base;
+      base.compat = compat;
+      for (auto const& way : test::every_way(base)) {
+        CAPTURE(way.name);
         CAPTURE(compat == Compat::spconv);
-        ScopedConvConfig const scope{way.second};
+        ScopedConvConfig const scope{way.config};
         auto const y = golden.run(io::Krsc{});
         if (entry.has("MaxPool") && compat == Compat::none) {
           check_not_floored(golden, y);

@@ -224,6 +224,25 @@ TEST_CASE_TEMPLATE("dense: a range smaller than declared will do where every vox
                   "gather_from_dense: voxels"));
 }
 
+TEST_CASE_TEMPLATE("dense: rows that are not in use have no cell", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<1> options;
+  options.spatial_range = SpatialRange<1>{1, 4};
+  // behind the two rows in use lie one inside the range and one outside
+  auto const rows = upload(std::vector<std::int32_t>{0, 1, 0, 3, 0, 0, 7, 77}, exec);
+  auto const count = upload(std::vector<std::int32_t>{2}, exec);
+  SparseTensor<1, float, Space> const x{
+      make_coordinate_set<1>(rows.data(), RowCount{4, count.data()}, options, exec),
+      upload_matrix(std::vector<float>{10, 30, 50, 70}, 1, exec)};
+  auto const cells = dense(x, exec);
+  CHECK(download(cells.data(), cells.size(), exec) == std::vector<float>{0, 10, 0, 30});
+  auto const back = gather_from_dense(x, cells, exec);
+  CHECK(back.features_on_host(exec) == std::vector<float>{10, 30});
+  CHECK(download(back.features().data, 4, exec) == std::vector<float>{10, 30, 0, 0});
+}
+
 TEST_CASE_TEMPLATE("dense: moving empties the source, shape and all", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -26,7 +26,10 @@ struct ShiftBatches {
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto row = from[i];
-    if (!box.contains(row)) { atomic_or(errors, std::uint32_t{DataError::out_of_range}); }
+    if (!box.contains(row)) {
+      atomic_or(errors, std::uint32_t{DataError::out_of_range});
+      row = {};
+    }
     row.batch += shift;
     to[i] = row;
   }

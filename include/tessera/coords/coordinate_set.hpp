@@ -54,7 +54,7 @@ class CoordinateSet {
   [[nodiscard]] std::int64_t num_rows() const
   {
     if (!is_counted_in_space()) { return rows_.size(); }
-    return std::min<std::int64_t>(download(count_, *exec_)[0], rows_.size());
+    return std::clamp<std::int64_t>(download(count_, *exec_)[0], 0, rows_.size());
   }
 
   /// Bounds known to the host: the declared range, or those of the rows themselves.
@@ -169,6 +169,8 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows,
     auto const found = detail::gather_bounds(view, exec);
     detail::expects(found.lowest_batch >= 0, "coordinates: batch entry ", found.lowest_batch,
                     " is negative; columns are (batch, x, y, ...)");
+    detail::expects(found.highest_batch < INT_MAX, "coordinates: batch entry ", found.highest_batch,
+                    " is the largest integer, one too many for the entries to be counted");
     box = found.box();
   }
   return make(std::move(rows), box, options, exec);
@@ -195,7 +197,8 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
 /// `Space`. What is said of the form below holds here too.
 ///
 /// @pre     `num_rows.capacity` rows may be read; those past the count hold anything.
-/// @throws  invalid_argument  as below. A count above the capacity is reported where the host waits next.
+/// @throws  invalid_argument  as below. A count below 0 or above the capacity is reported where the host
+/// waits next.
 ///
 /// Stream: as below; CoordinateSet::num_rows() of the result waits.
 template <int Dim, class Space>
@@ -219,8 +222,7 @@ template <int Dim, class Space>
 /// | rows     | [num_rows, 1 + Dim] int32   | Space  | (batch, x, y, ...), each row once              |
 ///
 /// @pre     Rows are unique. Duplicates are found when the set's table is made, by the first kernel map of
-/// more
-///          than one offset or SparseTensor::features_on_host(), and reported where the host waits next.
+/// more than one offset or SparseTensor::features_on_host(), and reported where the host waits next.
 /// @throws  invalid_argument  negative batch entry, tensor stride or range below 1, 2^31 rows or more
 ///
 /// Cost: one copy, and one pass over the rows when no spatial range is declared.

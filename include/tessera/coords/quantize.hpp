@@ -193,19 +193,18 @@ template <int Dim, class Scalar, class Space>
 
 /// Makes voxels of points: `voxel = round((p - origin) / size)` in single precision, as numpy computes it.
 ///
-/// | name             | shape                        | memory | holds |
-/// |------------------|------------------------------|--------|-----------------------------------------------|
-/// | points.positions | [num_points, Dim] float      | Space  | any values | | points.features  |
-/// [num_points, channels]       | Space  | any values; NaN flows through                 | | returns |
-/// [num_voxels, ...]            | Space  | unique voxels, lexicographic (batch, x, ...)  |
+/// | name             | shape                   | memory | holds                                        |
+/// |------------------|-------------------------|--------|----------------------------------------------|
+/// | points.positions | [num_points, Dim] float | Space  | any values                                   |
+/// | points.features  | [num_points, channels]  | Space  | any values; NaN flows through                |
+/// | returns          | [num_voxels, ...]       | Space  | unique voxels, lexicographic (batch, x, ...) |
 ///
 /// Points that are not finite, outside the range or outside the grid are left out: their inverse is -1, and
 /// they are counted. Whether voxel 0 is at a fixed place or depends on the cloud, how positions are rounded
 /// and what the features are is up to the options. The set's tensor stride is 1; it has a spatial range only
 /// if a grid was given.
 /// @throws invalid_argument  sizes, range or grid not positive; a voxel index beyond 2^30 (unless a grid
-/// leaves
-///         it out); keys of more than 63 bits; a point of no cloud; shapes that do not fit together
+/// leaves it out); keys of more than 63 bits; a point of no cloud; shapes that do not fit together
 ///
 /// Cost: one sort of the points by voxel, some passes over them.
 /// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels; with a grid only once.

@@ -87,7 +87,12 @@ class PoolMemoryResource final : public MemoryResource {
   }
   void deallocate(void* pointer, std::size_t, StreamHandle stream) noexcept override
   {
+    // the default stream is another one on every device; nothing may throw here, also when the process ends
+    int current = device_;
+    static_cast<void>(cudaGetDevice(&current));
+    if (current != device_) { static_cast<void>(cudaSetDevice(device_)); }
     static_cast<void>(cudaFreeAsync(pointer, stream));
+    if (current != device_) { static_cast<void>(cudaSetDevice(current)); }
   }
 
   /// Largest number of bytes in use at one time since reset_peak().
@@ -148,7 +153,11 @@ class Execution<Device> {
   [[nodiscard]] int device() const noexcept { return device_; }
 
   /// Blocks the calling thread until everything enqueued on the stream has finished.
-  void wait() const { detail::cuda_check(cudaStreamSynchronize(stream_)); }
+  void wait() const
+  {
+    detail::DeviceGuard const guard{device_};  // the default stream is another one on every device
+    detail::cuda_check(cudaStreamSynchronize(stream_));
+  }
 
  private:
   StreamHandle stream_ = nullptr;

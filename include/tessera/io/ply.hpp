@@ -166,8 +166,9 @@ class PlyOutput {
 /// (intensity, red, ...) becomes a feature channel of its name, in the file's order and with the file's
 /// values. List properties and other elements are skipped; what follows the vertices is not looked at.
 /// @throws invalid_argument  the file cannot be read, breaks the format, has no vertices with x, y and z,
-/// claims
-///                           more rows than it can hold, or a label is no 32-bit whole number
+/// claims more rows than it can hold, or a label is no 32-bit whole number
+///
+/// Cost: one pass over the file, which is in memory as a whole.
 /// Source: G. Turk, The PLY Polygon File Format, 1994.
 [[nodiscard]] inline PointCloud read_ply(std::string const& path)
 {
@@ -187,8 +188,9 @@ struct PlyOptions {
 /// feature, under its name in the cloud ("intensity" or "feature_0", ... where it has none); int label where
 /// there are labels. In ascii every number has the digits that give the same float when read.
 /// @throws invalid_argument  the cloud's arrays or the colours do not fit together, two properties would have
-/// one
-///                           name, a name is not one word, or the file cannot be written
+/// one name, a name is not one word, or the file cannot be written
+///
+/// Cost: one pass; the file is put together in memory. Determinism: same cloud, same bytes.
 inline void write_ply(std::string const& path, PointCloud const& cloud, PlyOptions const& options = {})
 {
   detail::FileContext const file{"write_ply", path};

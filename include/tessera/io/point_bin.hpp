@@ -50,6 +50,8 @@ namespace detail {
 /// @param feature_names  [columns - 3], or empty
 /// @throws invalid_argument  the file cannot be read, its size is no multiple of a row's, `columns` is not in
 ///                           [3, 1024], or the names are not as many as the features
+///
+/// Cost: one pass over the file, which is in memory twice meanwhile; the same for the readers below.
 [[nodiscard]] inline PointCloud read_point_bin(std::string const& path, int columns,
                                                std::vector<std::string> feature_names = {})
 {
@@ -77,6 +79,8 @@ namespace detail {
 ///
 /// With one channel (the intensity) this is a KITTI scan. The file takes its name when it is complete.
 /// @throws invalid_argument  the cloud's arrays do not fit together, or the file cannot be written
+///
+/// Cost: one pass; the file is put together in memory. Determinism: same cloud, same bytes.
 inline void write_point_bin(std::string const& path, PointCloud const& cloud)
 {
   cloud.check("write_point_bin");

@@ -92,6 +92,9 @@ namespace detail {
 /// `.bin` is nuScenes if every fifth float is a whole number in [0, 255], as a ring is, and KITTI (4 columns)
 /// if not. An npy array is [num_points, 3 + channels], of any element type, positions first.
 /// @throws invalid_argument  the file cannot be read, is of no known format, or breaks the format's rules
+///
+/// Cost: one pass over the file, which is in memory twice meanwhile, and one more over a `.bin` to detect
+/// rings.
 [[nodiscard]] inline PointCloud read_point_cloud(std::string const& path,
                                                  PointFormat format = PointFormat::detect)
 {

@@ -55,7 +55,9 @@ struct TorchSparseBounds {
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const
   {
     CoordinateBox<Dim> box;
-    box.upper = statistics->upper;
+    for (int i = 0; i < Dim; ++i) {  // without rows it is INT_MIN, from which nothing can be subtracted
+      box.upper[i] = statistics->upper[i] > -(1 << 30) ? statistics->upper[i] : -(1 << 30);
+    }
     *bounds = torchsparse_bounds(geometry, box);
   }
 };

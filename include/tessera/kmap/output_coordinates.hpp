@@ -203,8 +203,8 @@ template <int Dim, class Downsample>
       lower = box.lower[i] * stride + region.anchor[i];
       upper = box.upper[i] * stride + region.anchor[i] - reach;  // the dilation is negative
     } else {
-      // also for policies of users: a candidate lies within the kernel's reach of in / stride
-      lower = (box.lower[i] + region.anchor[i] - reach) / stride - 2;
+      // also for policies of users: a candidate lies within the kernel's reach of in / stride, or at it
+      lower = (box.lower[i] + std::min<std::int64_t>(0, region.anchor[i] - reach)) / stride - 2;
       upper = (box.upper[i] + region.anchor[i]) / stride + 2;
     }
     expects(lower >= INT_MIN && upper <= INT_MAX, "convolution: output coordinates ", lower, " to ", upper,

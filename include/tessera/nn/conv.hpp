@@ -217,6 +217,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     return true;
   }
 
+  /// To be changed, but for channels and kernel size, which the weight has.
   [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }
   [[nodiscard]] ConvOptions<Dim> const& options() const noexcept { return options_; }
   /// Whoever asks may write, so what fuse() laid out is dropped.
@@ -249,6 +250,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
                                 Execution<Space> const& exec,
                                 [[maybe_unused]] MatrixView<Scalar const> const& more = {}) const
   {
+    auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
+    detail::expects(kernel_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
+                    kernel_.size(), " values; channels and kernel size stay those the layer was made with");
     auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
     auto const config = configuration();
     if constexpr (has_epilogue) {

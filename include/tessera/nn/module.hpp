@@ -201,11 +201,16 @@ class Sequential : public Module<Dim, Scalar, Space> {
   }
 
   /// Appends a module that is there already, of whatever type; named by its number, or as told.
-  /// @throws invalid_argument  there is none
+  /// @throws invalid_argument  there is none, its name is taken, or the modules have been fused
   void append(std::unique_ptr<Module<Dim, Scalar, Space>> layer, std::string name = {})
   {
     detail::expects(layer != nullptr, "Sequential: there is no module to append");
-    this->register_child(name.empty() ? std::to_string(layers_.size()) : std::move(name), *layer);
+    detail::expects(!this->is_fused(), "Sequential: fused for inference; append before that");
+    if (name.empty()) { name = std::to_string(layers_.size()); }
+    for (auto const& [taken, child] : this->children()) {
+      detail::expects(taken != name, "Sequential: there is a module \"", name, "\" already");
+    }
+    this->register_child(std::move(name), *layer);
     layers_.push_back(std::move(layer));
   }
 

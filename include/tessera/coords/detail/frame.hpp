@@ -68,6 +68,7 @@ struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
 inline void report(std::uint32_t errors)
 {
   expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
+  expects((errors & DataError::negative_count) == 0, "coordinates: a negative number of rows");
   expects((errors & DataError::out_of_range) == 0,
           "coordinates: a row lies outside the declared spatial range or has a negative batch entry");
   expects((errors & DataError::duplicate) == 0,
@@ -102,7 +103,8 @@ void check_options(CoordinateSetOptions<Dim> const& options, std::int64_t num_ro
   expects(most >= 1, "coordinates: room for ", most, " rows is too little for a derived set");
 }
 
-/// Notes where a count exceeds the room there is; readers of a RowCount stop at the capacity by themselves.
+/// Notes where a count is not of [0, room]; readers of a RowCount stop at the capacity by themselves, and at
+/// once where it is negative.
 struct CheckCapacity {
   RowCount rows;
   std::uint32_t* errors;  // [1]
@@ -110,6 +112,7 @@ struct CheckCapacity {
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const
   {
     if (*rows.count > rows.capacity) { atomic_or(errors, std::uint32_t{DataError::capacity}); }
+    if (*rows.count < 0) { atomic_or(errors, std::uint32_t{DataError::negative_count}); }
   }
 };
 

@@ -15,9 +15,10 @@ namespace detail {
 
 /// What only the space can see about a set's rows while it is made; read by the host once a set.
 enum DataError : std::uint32_t {
-  out_of_range = 1,  ///< a coordinate lies outside the declared spatial range
-  duplicate = 2,     ///< two rows hold the same coordinate
-  capacity = 4,      ///< more rows than there is room for
+  out_of_range = 1,    ///< a coordinate lies outside the declared spatial range
+  duplicate = 2,       ///< two rows hold the same coordinate
+  capacity = 4,        ///< more rows than there is room for
+  negative_count = 8,  ///< fewer rows than none
 };
 
 /// Counts and bounds gathered by kernels with integer atomics.
@@ -55,7 +56,7 @@ struct Statistics {
   {
     CoordinateBox<Dim> result;
     if (highest_batch == INT_MIN) { return result; }
-    result.batches = highest_batch + 1;
+    result.batches = highest_batch < INT_MAX ? highest_batch + 1 : INT_MAX;
     result.lower = lower;
     result.upper = upper;
     return result;

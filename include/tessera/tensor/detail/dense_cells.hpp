@@ -85,7 +85,7 @@ template <int Dim>
   return cells;
 }
 
-/// Element i of the features to its place, or from it.
+/// Element i of the features to its place, or from it; rows that are not in use have none, and get zeros.
 template <int Dim, class Scalar, bool ToDense>
 struct CopyCells {
   CoordinateView<Dim> coordinates;
@@ -97,9 +97,10 @@ struct CopyCells {
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto const row = i / shape.channels;
-    auto const c = coordinates[row];
-    if (!shape.contains(c)) {
-      atomic_or(errors, std::uint32_t{DataError::out_of_range});
+    bool const used = row < coordinates.size();
+    auto const c = used ? coordinates[row] : Coordinate<Dim>{};
+    if (!used || !shape.contains(c)) {
+      if (used) { atomic_or(errors, std::uint32_t{DataError::out_of_range}); }
       if constexpr (!ToDense) { features[i] = static_cast<Scalar>(0.0F); }
       return;
     }

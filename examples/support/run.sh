@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Copyright (c) the Tessera authors
+#
+# examples/support/run.sh <program> <arguments>...: builds a program among the examples and runs it, on the GPU if there
+# is one, else on the CPU. Arguments go to the program; results go to build/<program>/ unless --output says otherwise.
+# What is missing on Debian or Ubuntu is installed.
+set -eu
+program=$1
+shift
+from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/support/setup.sh
+
+set_up
+build=$PWD/build/examples
+cmake -S . -B "$build" -DTESSERA_BUILD_TESTS=OFF "${configuration[@]}" >&2
+cmake --build "$build" --parallel "$jobs" --target "$program" >&2
+
+output=(--output "$PWD/build/$program")
+for argument in "$@"; do
+  case $argument in --output | --output=* | --help) output=() ;; esac
+done
+if [ ${#output[@]} -gt 0 ]; then mkdir -p "${output[1]}"; fi
+cd "$from"
+exec "$build/bin/$program" ${output[@]+"${output[@]}"} "$@"
