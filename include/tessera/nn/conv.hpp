@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
 
@@ -149,6 +150,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x);
+    if (observer_ != nullptr) { observer_->called(*this, x, nullptr, epilogue_); }
     return convolve(x, epilogue_, exec);
   }
 
@@ -163,6 +165,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::expect_same_voxels(x, residual, "residual block");
     auto with_residual = epilogue;
     with_residual.residual = residual.features();
+    if (observer_ != nullptr) { observer_->called(*this, x, &residual, with_residual); }
     return convolve(x, with_residual, exec);
   }
 
@@ -192,6 +195,18 @@ class Conv final : public Module<Dim, Scalar, Space> {
 
   [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }
   [[nodiscard]] ConvOptions<Dim> const& options() const noexcept { return options_; }
+  /// The run-time choices that forward() makes on this thread: the layer's own, or the thread's.
+  [[nodiscard]] ConvConfig config() const
+  {
+    auto result = options_.conv_config ? *options_.conv_config : thread_conv_config();
+    if (options_.conv_compat) { result.compat = *options_.conv_compat; }
+    return result;
+  }
+  /// Who is told of every call, or null; must live as long as it is set. Returns who was before.
+  ConvObserver<Dim, Scalar, Space>* observe(ConvObserver<Dim, Scalar, Space>* observer) noexcept
+  {
+    return std::exchange(observer_, observer);
+  }
   [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept { return kernel_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
 
@@ -208,8 +223,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
                                 Execution<Space> const& exec) const
   {
     auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
-    auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
-    if (options_.conv_compat) { config.compat = *options_.conv_compat; }
+    auto const config = this->config();
     if constexpr (has_epilogue) {
       return convolution(x, kernel_.data(), bias, options_.out_channels, options_.kind(), options_.geometry,
                          config, epilogue, exec);
@@ -223,6 +237,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   Parameter<Scalar, Space> kernel_;
   Parameter<Scalar, Space> bias_;
   Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
+  ConvObserver<Dim, Scalar, Space>* observer_ = nullptr;
 };
 
 }  // namespace nn
