@@ -43,10 +43,13 @@ class ChooseCosts {
     double least = total(best);
     std::vector<std::size_t> candidate(groups_.size(), 0);
     for (std::uint32_t set = 1; set < std::uint32_t{1} << forms_.size(); ++set) {
-      for (std::size_t g = 0; g < groups_.size(); ++g) { candidate[g] = best_within(g, set); }
-      auto const sum = total(candidate);
-      if (sum < least) {
-        least = sum;
+      bool possible = true;
+      for (std::size_t g = 0; g < groups_.size(); ++g) {
+        candidate[g] = best_within(g, set);
+        possible = possible && candidate[g] < groups_[g].seconds.size();
+      }
+      if (possible && total(candidate) < least) {
+        least = total(candidate);
         best = candidate;
       }
     }
@@ -59,10 +62,10 @@ class ChooseCosts {
     return groups_[group].seconds[choice] * (choice == 0 ? 1 : 1 + margin_);
   }
 
-  /// 0 where no choice can do with these forms: it is then too dear, or its form is paid.
+  /// The number of choices where none can do with these forms.
   [[nodiscard]] std::size_t best_within(std::size_t group, std::uint32_t set) const
   {
-    std::size_t best = 0;
+    std::size_t best = groups_[group].seconds.size();
     double least = barred;
     for (std::size_t i = 0; i < groups_[group].seconds.size(); ++i) {
       bool const within = (set >> groups_[group].form[i] & 1U) != 0;
