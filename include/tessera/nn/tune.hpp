@@ -31,18 +31,19 @@ namespace nn {
 /// layer's or the calling thread's, which its layers no longer follow then. Layers with a ConvPolicy are left
 /// alone.
 ///
-/// | name    | holds |
-/// |---------|------------------------------------------------------------------------------------------------|
-/// | model   | a ModuleBase with `Tensor` and `forward(Tensor const&, exec)`, in evaluation, fused if it will
-/// be | | samples | inputs like those to come, in `Space`; forward() is called once with each | | returns |
-/// the choices with their times, for io::save_tuning()                                            |
+/// | name    | holds                                                                                    |
+/// |---------|------------------------------------------------------------------------------------------|
+/// | model   | a ModuleBase with `Tensor` and `forward(Tensor, exec)`, in evaluation, fused if it will be |
+/// | samples | inputs like those to come, in `Space`; forward() is called once with each                |
+/// | returns | the choices with their times, for io::save_tuning()                                      |
 ///
 /// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
 /// options that cannot be meant, and what forward() says. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
 /// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
 /// Stream: waits often. Determinism: the choice depends on the clock, results on the choice by rounding
-/// alone. Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
+/// alone.
+/// Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
 template <class Model, class Space>
 Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, TuneOptions const& options,
             Execution<Space> const& exec)

@@ -16,8 +16,8 @@ namespace nn {
 
 /// What tune() chooses of a ConvConfig: how a convolution is carried out, never what it computes.
 ///
-/// Sorted and unsorted, and fetch-on-demand beside one split, give the same bits wherever the kernels are
-/// those of a Tile; another number of splits and gather-scatter add up in another order.
+/// Sorted and unsorted give the same bits, as do one split and fetch-on-demand where the kernel is that of a
+/// Tile or the host's. Another number of splits, and gather-scatter, add up in another order.
 struct ConvChoice {
   Dataflow dataflow = Dataflow::implicit_gemm;
   bool sort = true;

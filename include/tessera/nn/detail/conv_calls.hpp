@@ -39,7 +39,7 @@ void collect_convs(nn::ModuleBase& module, std::string const& name,
     found.push_back({name, layer});
   }
   for (auto const& [child_name, child] : module.children()) {
-    collect_convs(*child, name.empty() ? child_name : name + "." + child_name, found);
+    collect_convs(*child, name.empty() ? child_name : concat(name, '.', child_name), found);
   }
 }
 
