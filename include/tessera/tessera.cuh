@@ -13,6 +13,8 @@
 #include <tessera/coords/detail/hard_voxels_device.cuh>
 //
 #include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/nn/detail/tune_backend.cuh>
+//
 #include <tessera/plan/plan.cuh>
 //
 #include <tessera/tessera.hpp>

@@ -43,6 +43,7 @@
 #include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/combine.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>
@@ -55,6 +56,9 @@
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/nn/to_bev.hpp>
+#include <tessera/nn/tune.hpp>
+#include <tessera/nn/tune_options.hpp>
+#include <tessera/nn/tuning.hpp>
 //
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
@@ -79,3 +83,4 @@
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
+#include <tessera/io/tuning_file.hpp>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
 
@@ -149,6 +150,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());
+    if (observer_ != nullptr) { observer_->called(*this, x, nullptr, epilogue_); }
     return convolve(x, epilogue_, exec);
   }
 
@@ -163,13 +165,17 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::expect_same_voxels(x, residual, "residual block");
     auto with_residual = epilogue;
     with_residual.residual = residual.features();
+    if (observer_ != nullptr) { observer_->called(*this, x, &residual, with_residual); }
     return convolve(x, with_residual, exec);
   }
 
   [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
   {
-    auto const config = configuration();
-    if (!has_epilogue || config.dataflow != Dataflow::implicit_gemm || config.splits != 1) { return false; }
+    auto const config = this->config();
+    if (!has_epilogue || observer_ != nullptr || config.dataflow != Dataflow::implicit_gemm ||
+        config.splits != 1) {
+      return false;
+    }
     auto arguments =
         detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
     arguments.features = a.features().data;
@@ -220,6 +226,18 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// To be changed, but for channels and kernel size, which the weight has.
   [[nodiscard]] ConvOptions<Dim>& options() noexcept { return options_; }
   [[nodiscard]] ConvOptions<Dim> const& options() const noexcept { return options_; }
+  /// The run-time choices that forward() makes on this thread: the layer's own, or the thread's.
+  [[nodiscard]] ConvConfig config() const
+  {
+    auto result = options_.conv_config ? *options_.conv_config : thread_conv_config();
+    if (options_.conv_compat) { result.compat = *options_.conv_compat; }
+    return result;
+  }
+  /// Who is told of every call, or null; must live as long as it is set. Returns who was before.
+  ConvObserver<Dim, Scalar, Space>* observe(ConvObserver<Dim, Scalar, Space>* observer) noexcept
+  {
+    return std::exchange(observer_, observer);
+  }
   /// Whoever asks may write, so what fuse() laid out is dropped.
   [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept
   {
@@ -238,13 +256,6 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     options_.in_channels, " -> ", options_.out_channels, " were expected");
   }
 
-  [[nodiscard]] ConvConfig configuration() const
-  {
-    auto config = options_.conv_config ? *options_.conv_config : thread_conv_config();
-    if (options_.conv_compat) { config.compat = *options_.conv_compat; }
-    return config;
-  }
-
   /// @param more  features that follow those of `x`, or none
   [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
                                 Execution<Space> const& exec,
@@ -254,7 +265,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::expects(kernel_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
                     kernel_.size(), " values; channels and kernel size stay those the layer was made with");
     auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
-    auto const config = configuration();
+    auto const config = this->config();
     if constexpr (has_epilogue) {
       auto arguments = detail::make_arguments(kernel_.data(), bias, options_.out_channels, config.math);
       arguments.epilogue = epilogue;
@@ -271,7 +282,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   {
     if constexpr (has_epilogue) {
       auto arguments = detail::make_arguments<Scalar>(std::as_const(kernel_).data(), nullptr,
-                                                      options_.out_channels, configuration().math);
+                                                      options_.out_channels, config().math);
       arguments.in_channels = options_.in_channels;
       packed_ = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
     }
@@ -282,6 +293,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   Parameter<Scalar, Space> bias_;
   Epilogue<Scalar> epilogue_;                   // an activation that fuse() put here
   detail::PackedWeight<Scalar, Space> packed_;  // the kernel once more, of a fused layer
+  ConvObserver<Dim, Scalar, Space>* observer_ = nullptr;
 };
 
 }  // namespace nn

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/version.hpp>
+#include <tessera/nn/conv.hpp>
+#include <tessera/nn/tuning.hpp>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// A convolution that is configured at run time, by its name in the model.
+template <int Dim, class Scalar, class Space>
+struct NamedConv {
+  using Layer = nn::Conv<Dim, Scalar, RuntimePolicy, Space>;
+  std::string name;
+  Layer* layer;
+};
+
+/// Those of a module and the modules below it, each once, in order of registration.
+template <int Dim, class Scalar, class Space>
+void collect_convs(nn::ModuleBase& module, std::string const& name,
+                   std::vector<NamedConv<Dim, Scalar, Space>>& found)
+{
+  using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
+  if (auto* const layer = dynamic_cast<Layer*>(&module)) {
+    for (auto const& other : found) {
+      if (other.layer == layer) { return; }
+    }
+    found.push_back({name, layer});
+  }
+  for (auto const& [child_name, child] : module.children()) {
+    collect_convs(*child, name.empty() ? child_name : concat(name, '.', child_name), found);
+  }
+}
+
+template <class Model>
+[[nodiscard]] auto convs_of(Model& model)
+{
+  using Tensor = typename Model::Tensor;
+  std::vector<NamedConv<Tensor::dim, typename Tensor::scalar, typename Tensor::space>> result;
+  collect_convs(model, "", result);
+  return result;
+}
+
+template <int Dim>
+[[nodiscard]] std::vector<int> to_vector(IntArray<Dim> const& from)
+{
+  return {from.begin(), from.end()};
+}
+
+/// The group of a layer, but for the tensor stride.
+template <class Layer>
+[[nodiscard]] nn::LayerGroup group_of(Layer const& layer)
+{
+  auto const& options = layer.options();
+  nn::LayerGroup group;
+  group.kind = options.kind();
+  group.in_channels = options.in_channels;
+  group.out_channels = options.out_channels;
+  group.kernel_size = to_vector(options.geometry.kernel_size);
+  group.stride = to_vector(options.geometry.stride);
+  group.dilation = to_vector(options.geometry.dilation);
+  group.math = layer.config().math;
+  return group;
+}
+
+/// What a layer was called with, and what it computes of it.
+template <int Dim, class Scalar, class Space>
+struct ConvCall {
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
+
+  std::size_t layer = 0;  // number of the NamedConv
+  Tensor x;               // the tensors whose features the arguments point at
+  std::optional<Tensor> residual;
+  ConvolutionArguments<Scalar> arguments;  // all but the output
+  std::shared_ptr<KernelMap<Space>> map;
+
+  [[nodiscard]] bool empty() const { return map->num_out() == 0; }
+  [[nodiscard]] std::int64_t num_outputs() const { return map->num_out() * arguments.out_channels; }
+};
+
+/// The calls of a model's convolutions in one forward pass.
+template <int Dim, class Scalar, class Space>
+class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
+ public:
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
+  using Call = ConvCall<Dim, Scalar, Space>;
+  using Convs = std::vector<NamedConv<Dim, Scalar, Space>>;
+
+  /// Observes while it lives.
+  explicit ConvRecorder(Convs const& convs) : convs_{convs}
+  {
+    for (std::size_t i = 0; i < convs_.size(); ++i) {
+      numbers_.emplace(convs_[i].layer, i);
+      before_.push_back(convs_[i].layer->observe(this));
+    }
+  }
+  ~ConvRecorder() override
+  {
+    for (std::size_t i = 0; i < convs_.size(); ++i) { convs_[i].layer->observe(before_[i]); }
+  }
+
+  void called(nn::ModuleBase const& layer, Tensor const& x, Tensor const* residual,
+              Epilogue<Scalar> const& epilogue) override
+  {
+    Call call;
+    call.layer = numbers_.at(&layer);
+    call.x = x;
+    if (residual != nullptr) { call.residual = *residual; }
+    call.arguments.epilogue = epilogue;
+    calls_.push_back(std::move(call));
+  }
+
+  /// The calls since the last take(), with their maps.
+  /// Stream: as convolution(), whose maps the coordinate sets have already.
+  [[nodiscard]] std::vector<Call> take(Execution<Space> const& exec)
+  {
+    for (auto& call : calls_) {
+      auto& layer = *convs_[call.layer].layer;
+      auto const& options = layer.options();
+      auto const config = layer.config();
+      auto arguments =
+          make_arguments<Scalar>(layer.kernel().data(), options.has_bias ? layer.bias().data() : nullptr,
+                                 options.out_channels, config.math);
+      arguments.epilogue = call.arguments.epilogue;
+      arguments.features = call.x.features().data;
+      arguments.in_channels = options.in_channels;
+      call.arguments = arguments;
+      call.map = kernel_map(config, *call.x.coordinates(), options.kind(), options.geometry, exec).map;
+    }
+    return std::exchange(calls_, {});
+  }
+
+ private:
+  Convs const& convs_;
+  std::map<nn::ModuleBase const*, std::size_t> numbers_;
+  std::vector<nn::ConvObserver<Dim, Scalar, Space>*> before_;
+  std::vector<Call> calls_;
+};
+
+/// The calls of one forward pass of `model` on `x`.
+template <class Model, class Convs, class Tensor, class Space>
+[[nodiscard]] auto record_calls(Model& model, Convs const& convs, Tensor const& x,
+                                Execution<Space> const& exec)
+{
+  ConvRecorder<Tensor::dim, typename Tensor::scalar, Space> recorder{convs};
+  static_cast<void>(model.forward(x, exec));
+  return recorder.take(exec);
+}
+
+[[nodiscard]] inline std::string library_version()
+{
+  return concat(TESSERA_VERSION_MAJOR, '.', TESSERA_VERSION_MINOR, '.', TESSERA_VERSION_PATCH);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/detail/group_tuner.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// The group of each layer by its first call; none for layers without calls.
+template <class Convs, class Calls>
+[[nodiscard]] std::vector<std::optional<nn::LayerGroup>> groups_of_layers(Convs const& convs,
+                                                                          Calls const& calls)
+{
+  std::vector<std::optional<nn::LayerGroup>> result(convs.size());
+  for (auto const& call : calls) {
+    auto& group = result[call.layer];
+    if (group) { continue; }
+    group = group_of(*convs[call.layer].layer);
+    group->tensor_stride = to_vector(call.x.tensor_stride());
+  }
+  return result;
+}
+
+/// The groups of a model's convolutions, their times, and the choice among them.
+template <class Model>
+class TuneGroups {
+ public:
+  using Tensor = typename Model::Tensor;
+  using Scalar = typename Tensor::scalar;
+  using Space = typename Tensor::space;
+  using Convs = std::vector<NamedConv<Tensor::dim, Scalar, Space>>;
+  using Calls = std::vector<ConvCall<Tensor::dim, Scalar, Space>>;
+
+  TuneGroups(Convs const& convs, nn::TuneOptions const& options)
+      : convs_{convs}, options_{options}, group_of_layer_(convs.size(), none)
+  {}
+
+  /// Adds the times of one sample.
+  void run(int sample, int num_samples, Calls const& calls, nn::TuneTimer const& timer,
+           Execution<Space> const& exec)
+  {
+    auto const keys = groups_of_layers(convs_, calls);
+    for (auto const& call : calls) {  // in the order of calls, so that names are
+      if (group_of_layer_[call.layer] == none) { add_layer(call, *keys[call.layer]); }
+    }
+    std::vector<std::vector<typename Calls::value_type const*>> calls_of(groups_.size());
+    for (auto const& call : calls) { calls_of[group_of_layer_[call.layer]].push_back(&call); }
+    join_families(calls);
+    GroupTuner<Tensor::dim, Scalar, Space> tuner{timer, options_.num_repetitions, sample, exec};
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      auto const before = groups_[g].seconds;
+      tuner.run(groups_[g], g, calls_of[g], forms_);
+      if (options_.on_progress) { options_.on_progress(progress(sample, num_samples, g, before)); }
+    }
+  }
+
+  /// The least sum for each family of groups, and what it is.
+  [[nodiscard]] nn::Tuning choose(int num_samples)
+  {
+    nn::Tuning result;
+    result.version = library_version();
+    result.scalar = name_of(ScalarTraits<Scalar>::dtype);
+    for (std::size_t family = 0; family < groups_.size(); ++family) {
+      choose_family(family, num_samples, result);
+    }
+    for (auto& group : groups_) { result.groups.push_back(group.result); }
+    for (std::size_t i = 0; i < convs_.size(); ++i) {
+      if (group_of_layer_[i] == none) { result.not_run.push_back(convs_[i].name); }
+    }
+    return result;
+  }
+
+  void apply(nn::Tuning const& tuning) const
+  {
+    for (std::size_t i = 0; i < convs_.size(); ++i) {
+      if (group_of_layer_[i] == none) { continue; }
+      auto& layer = *convs_[i].layer;
+      layer.options().config(tuning.groups[group_of_layer_[i]].choice.in(layer.config()));
+    }
+  }
+
+ private:
+  static constexpr std::size_t none = ~std::size_t{0};
+
+  void add_layer(typename Calls::value_type const& call, nn::LayerGroup const& key)
+  {
+    auto const& conv = convs_[call.layer];
+    std::size_t g = 0;
+    while (g < groups_.size() && groups_[g].result.group != key) { ++g; }
+    if (g == groups_.size()) {
+      auto& group = groups_.emplace_back();
+      group.result.group = key;
+      group.result.before = nn::ConvChoice::of(conv.layer->config());
+      group.volume = call.map->volume();
+      group.choices = choices_to_try(options_, group.result.before, group.volume);
+      group.seconds.assign(group.choices.size(), 0.0);
+      group.family = g;
+    }
+    groups_[g].result.layers.push_back(conv.name);
+    group_of_layer_[call.layer] = g;
+  }
+
+  /// Groups that read one map become one family, which is called by its first group.
+  void join_families(Calls const& calls)
+  {
+    std::map<void const*, std::size_t> first_on;
+    for (auto const& call : calls) {
+      auto const own = groups_[group_of_layer_[call.layer]].family;
+      auto const other =
+          groups_[first_on.emplace(call.map.get(), group_of_layer_[call.layer]).first->second].family;
+      for (auto& group : groups_) {
+        if (group.family == own || group.family == other) { group.family = std::min(own, other); }
+      }
+    }
+  }
+
+  [[nodiscard]] nn::TuneProgress progress(int sample, int num_samples, std::size_t g,
+                                          std::vector<double> const& before) const
+  {
+    auto const& group = groups_[g];
+    nn::TuneProgress result{sample,
+                            num_samples,
+                            static_cast<int>(g),
+                            static_cast<int>(groups_.size()),
+                            group.result.group,
+                            static_cast<int>(group.result.layers.size()),
+                            group.choices[0]};
+    result.seconds_before = result.seconds = group.seconds[0] - before[0];
+    for (std::size_t i = 1; i < group.choices.size(); ++i) {
+      auto const seconds = group.seconds[i] - before[i];
+      if (group.seconds[i] == barred || !(seconds < result.seconds)) { continue; }
+      result.seconds = seconds;
+      result.fastest = group.choices[i];
+    }
+    return result;
+  }
+
+  void choose_family(std::size_t family, int num_samples, nn::Tuning& result)
+  {
+    std::vector<GroupState*> members;
+    std::map<std::string, std::size_t> number_of;  // of a form
+    std::vector<double> form_seconds;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (groups_[g].family != family) { continue; }
+      members.push_back(&groups_[g]);
+      for (auto const& choice : groups_[g].choices) {
+        bool const is_new = number_of.emplace(form_of(choice, groups_[g].volume), form_seconds.size()).second;
+        if (is_new) { form_seconds.push_back(0.0); }
+      }
+    }
+    for (auto const& [timed, seconds] : forms_) {
+      auto const& [group, form] = timed;
+      if (groups_[group].family == family) { form_seconds[number_of.at(form)] += seconds / num_samples; }
+    }
+    std::vector<ChoiceCosts> costs;
+    for (auto* const group : members) {
+      auto& of_group = costs.emplace_back();
+      for (std::size_t i = 0; i < group->choices.size(); ++i) {
+        bool const allowed = !options_.only_for_plan || group->choices[i].fits_plan();
+        of_group.seconds.push_back(allowed ? group->seconds[i] / num_samples : barred);
+        of_group.form.push_back(number_of.at(form_of(group->choices[i], group->volume)));
+      }
+    }
+    auto const chosen = ChooseCosts{costs, form_seconds, options_.least_gain}.choose();
+    std::vector<bool> used(form_seconds.size(), false);
+    std::vector<bool> used_before(form_seconds.size(), false);
+    for (std::size_t m = 0; m < members.size(); ++m) {
+      auto& found = members[m]->result;
+      auto const form = costs[m].form[chosen[m]];
+      auto const form_before = costs[m].form[0];
+      found.choice = members[m]->choices[chosen[m]];
+      found.seconds = members[m]->seconds[chosen[m]] / num_samples;
+      found.seconds_before = members[m]->seconds[0] / num_samples;
+      found.map_seconds = form_seconds[form];
+      found.map_seconds_before = form_seconds[form_before];
+      result.seconds += found.seconds + (used[form] ? 0 : form_seconds[form]);
+      result.seconds_before +=
+          found.seconds_before + (used_before[form_before] ? 0 : form_seconds[form_before]);
+      used[form] = true;
+      used_before[form_before] = true;
+    }
+  }
+
+  Convs const& convs_;
+  nn::TuneOptions const& options_;
+  std::vector<std::size_t> group_of_layer_;
+  std::vector<GroupState> groups_;  // in order of the first call
+  FormCosts forms_;
+};
+
+/// Throws unless a tuning was made for this device, scalar and version.
+template <class Scalar, class Space>
+void expect_tuning_fits(nn::Tuning const& tuning, Execution<Space> const& exec)
+{
+  auto const device = TuneBackend<Space>::name(exec);
+  auto const capability = TuneBackend<Space>::compute_capability(exec);
+  expects(tuning.device == device && tuning.compute_capability == capability, "apply_tuning: tuned for \"",
+          tuning.device, "\" of compute capability ", tuning.compute_capability, " but this is \"", device,
+          "\" of ", capability);
+  auto const* const scalar = name_of(ScalarTraits<Scalar>::dtype);
+  expects(tuning.scalar == scalar, "apply_tuning: tuned in ", tuning.scalar, " but the model is in ", scalar);
+  expects(tuning.version == library_version(), "apply_tuning: tuned with version ", tuning.version,
+          " but this is ", library_version());
+}
+
+/// The first group for which `fits(group)`, or null.
+template <class Fits>
+[[nodiscard]] nn::TunedGroup const* find_group(nn::Tuning const& tuning, Fits const& fits)
+{
+  auto const found = std::find_if(tuning.groups.begin(), tuning.groups.end(), fits);
+  return found == tuning.groups.end() ? nullptr : &*found;
+}
+
+[[nodiscard]] inline bool has_name(std::vector<std::string> const& names, std::string const& name)
+{
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/detail/tune_groups.hpp>
+#include <tessera/nn/tune_options.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+/// Chooses how each convolution of `model` is carried out, by timing on samples, and sets it in the layers.
+///
+/// Layers of one kind, channels, kernel size, stride, dilation and math on inputs of one tensor stride are a
+/// group and get one choice of dataflow, sort and splits; tiles are AutoTile's. A layer belongs to the group
+/// of its first call. A choice costs its layers' time and, once for each map, that of the form in which it
+/// reads the map (sorted order, split, pair list); groups whose layers read the same maps share the forms, so
+/// they are chosen together: the sum
+///
+///     sum over groups (seconds of the layers) + sum over maps and forms in use (seconds of the form)
+///
+/// is least, where what is not there already counts `1 + margin` times. Means over the samples.
+///
+/// Results stay, up to rounding: a choice whose output differs from the one before by more than `e *
+/// max|output|` in some layer is refused, e being two steps of half or bfloat16 (2^-9, 2^-6), 2^-16 in float
+/// (2^-13 with TF32), 2^-40 in double. Kernel map, downsample rule, math and compat stay as they were: the
+/// layer's or the calling thread's, which its layers no longer follow then. Layers with a ConvPolicy are left
+/// alone.
+///
+/// | name    | holds                                                                                    |
+/// |---------|------------------------------------------------------------------------------------------|
+/// | model   | a ModuleBase with `Tensor` and `forward(Tensor, exec)`, in evaluation, fused if it will be |
+/// | samples | inputs like those to come, in `Space`; forward() is called once with each                |
+/// | returns | the choices with their times, for io::save_tuning()                                      |
+///
+/// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
+/// options that cannot be meant, and what forward() says. The layers are then as they were.
+/// @pre  Nobody else uses the model or its layers meanwhile.
+/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
+/// Stream: waits often. Determinism: the choice depends on the clock, results on the choice by rounding
+/// alone.
+/// Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
+template <class Model, class Space>
+Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, TuneOptions const& options,
+            Execution<Space> const& exec)
+{
+  detail::check_options(options);
+  detail::expects(!samples.empty(), "tune: no samples");
+  detail::expects(!model.is_training(), "tune: the module is in training; call eval()");
+  auto const convs = detail::convs_of(model);
+  detail::expects(!convs.empty(), "tune: the module has no convolution that is configured at run time");
+  detail::TuneGroups<Model> groups{convs, options};
+  auto const timer = detail::make_timer(options, exec);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    groups.run(static_cast<int>(i), static_cast<int>(samples.size()),
+               detail::record_calls(model, convs, samples[i], exec), timer, exec);
+  }
+  auto result = groups.choose(static_cast<int>(samples.size()));
+  result.device = detail::TuneBackend<Space>::name(exec);
+  result.compute_capability = detail::TuneBackend<Space>::compute_capability(exec);
+  groups.apply(result);
+  return result;
+}
+
+/// The same with default options.
+template <class Model, class Space>
+Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, Execution<Space> const& exec)
+{
+  return tune(model, samples, TuneOptions{}, exec);
+}
+
+/// What apply_tuning() did.
+struct TuningReport {
+  std::vector<std::string> applied;  ///< layers that have their choice now
+  std::vector<std::string> unknown;  ///< layers of the model that the tuning says nothing of; as they were
+};
+
+/// Sets the choices of a tuning in the layers of `model`, which are found by name and have to be of the group
+/// that the tuning says, its tensor stride aside.
+/// @throws invalid_argument  the tuning is of another device, scalar or version; nothing changes then
+/// Cost: no work is enqueued. Determinism: same tuning, same choices.
+template <class Model, class Space>
+TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> const& exec)
+{
+  detail::expect_tuning_fits<typename Model::Tensor::scalar>(tuning, exec);
+  TuningReport report;
+  for (auto const& conv : detail::convs_of(model)) {
+    auto const* const found = detail::find_group(tuning, [&](auto const& tuned) {
+      return tuned.group.same_layer(detail::group_of(*conv.layer)) &&
+             detail::has_name(tuned.layers, conv.name);
+    });
+    (found != nullptr ? report.applied : report.unknown).push_back(conv.name);
+    if (found != nullptr) { conv.layer->options().config(found->choice.in(conv.layer->config())); }
+  }
+  return report;
+}
+
+/// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
+/// strides. So networks that share groups can share a tuning.
+/// @throws invalid_argument  as above, and what forward() says; nothing changes then
+/// Cost, stream: those of forward().
+template <class Model, class Space>
+TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,
+                          Execution<Space> const& exec)
+{
+  detail::expect_tuning_fits<typename Model::Tensor::scalar>(tuning, exec);
+  auto const convs = detail::convs_of(model);
+  auto const group_of_layer =
+      detail::groups_of_layers(convs, detail::record_calls(model, convs, sample, exec));
+  TuningReport report;
+  for (std::size_t i = 0; i < convs.size(); ++i) {
+    auto const* const found = detail::find_group(
+        tuning, [&](auto const& tuned) { return group_of_layer[i] && tuned.group == *group_of_layer[i]; });
+    (found != nullptr ? report.applied : report.unknown).push_back(convs[i].name);
+    if (found != nullptr) { convs[i].layer->options().config(found->choice.in(convs[i].layer->config())); }
+  }
+  return report;
+}
+
+}  // namespace nn
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/nn/tuning.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+/// What is timed.
+enum class TuneStep : std::uint8_t {
+  layers,     ///< all layers of the group once, on maps that have what the choice reads
+  layer,      ///< the first layer on one map, which has it
+  first_use,  ///< the same layer on a map that does not: what it takes longer is the map's price
+};
+
+/// One timing: of which group, with which choice, on which sample.
+struct TuneTrial {
+  TuneStep step = TuneStep::layers;
+  LayerGroup group;
+  ConvChoice choice;
+  int sample = 0;
+};
+
+/// Seconds that `work()` takes. It may be called as often as is useful, but in TuneStep::first_use once only.
+using TuneTimer = std::function<double(TuneTrial const& trial, std::function<void()> const& work)>;
+
+/// How far tune() has come: group number `group` of `num_groups` was timed on sample `sample` of
+/// `num_samples`.
+struct TuneProgress {
+  int sample = 0;
+  int num_samples = 0;
+  int group = 0;
+  int num_groups = 0;
+  LayerGroup key;
+  int num_layers = 0;
+  ConvChoice fastest;         ///< on this sample and by itself; what is chosen depends on all of them
+  double seconds = 0;         ///< the group's layers with it
+  double seconds_before = 0;  ///< and as they were
+};
+
+/// One line a group on stderr.
+inline void print_progress(TuneProgress const& p)
+{
+  std::fprintf(stderr, "tune: sample %d/%d, group %d/%d: %s, layers %d: %s %.1f us, was %.1f us\n",
+               p.sample + 1, p.num_samples, p.group + 1, p.num_groups, detail::text_of(p.key).c_str(),
+               p.num_layers, detail::text_of(p.fastest).c_str(), p.seconds * 1e6, p.seconds_before * 1e6);
+}
+
+/// Options of tune(): `TuneOptions().splits({1, 2}).quiet()`.
+struct TuneOptions {
+  /// Only what a Plan can capture, timed as in a Plan: the time of the kernels without that of their launch.
+  /// Without it the dataflows on pair lists, which wait for the host once a map, take part, and times are
+  /// those of an eager call. Default true.
+  TuneOptions& for_plan(bool value = true) { return only_for_plan = value, *this; }
+  /// Numbers of splits to try, each sorted and unsorted.
+  TuneOptions& splits(std::vector<int> value) { return tried_splits = std::move(value), *this; }
+  /// What another choice must be faster by, as a fraction, to replace what was there.
+  TuneOptions& margin(double value) { return least_gain = value, *this; }
+  /// Timings of which the median counts.
+  TuneOptions& repetitions(int value) { return num_repetitions = value, *this; }
+  /// Called after each group; by default print_progress().
+  TuneOptions& progress(std::function<void(TuneProgress const&)> value)
+  {
+    return on_progress = std::move(value), *this;
+  }
+  /// No progress.
+  TuneOptions& quiet() { return on_progress = nullptr, *this; }
+  /// What measures; by default CUDA events on the device and the steady clock on the host.
+  TuneOptions& timer(TuneTimer value) { return own_timer = std::move(value), *this; }
+
+  bool only_for_plan = true;
+  std::vector<int> tried_splits{1, 2, 3, 4};
+  double least_gain = 0.02;  // two runs of one kernel differ by about so much
+  int num_repetitions = 7;
+  std::function<void(TuneProgress const&)> on_progress = print_progress;
+  TuneTimer own_timer;
+};
+
+}  // namespace nn
+
+namespace detail {
+
+/// Throws unless the options can be meant.
+inline void check_options(nn::TuneOptions const& options)
+{
+  auto const& splits = options.tried_splits;
+  expects(!splits.empty() && splits.size() <= 6, "tune: ", splits.size(),
+          " numbers of splits to try; there may be 1 to 6");
+  for (int const number : splits) {
+    expects(number >= 1 && number <= 1024, "tune: ", number, " splits; 1 to 1024 may be tried");
+  }
+  expects(options.least_gain >= 0 && options.least_gain <= 1, "tune: a margin of ", options.least_gain,
+          "; it is a fraction from 0 to 1");
+  expects(options.num_repetitions >= 1, "tune: ", options.num_repetitions, " repetitions; at least 1");
+}
+
+/// What `choice` comes to for a kernel of `volume` offsets: there is nothing to sort by for one, and splits
+/// without offsets are none.
+[[nodiscard]] inline nn::ConvChoice effective_choice(nn::ConvChoice const& choice, int volume)
+{
+  if (choice.dataflow != Dataflow::implicit_gemm) { return choice; }
+  auto const length = (volume + choice.splits - 1) / choice.splits;
+  return {choice.dataflow, choice.sort && volume > 1, (volume + length - 1) / length};
+}
+
+/// The choices to try for a kernel of `volume` offsets: the one there is first, and none that comes to the
+/// same as another.
+[[nodiscard]] inline std::vector<nn::ConvChoice> choices_to_try(nn::TuneOptions const& options,
+                                                                nn::ConvChoice const& before, int volume)
+{
+  std::vector<nn::ConvChoice> result{before};
+  auto const add = [&](nn::ConvChoice const& choice) {
+    for (auto const& other : result) {
+      if (effective_choice(other, volume) == effective_choice(choice, volume)) { return; }
+    }
+    result.push_back(choice);
+  };
+  for (int const splits : options.tried_splits) {
+    add({Dataflow::implicit_gemm, true, splits});
+    add({Dataflow::implicit_gemm, false, splits});
+  }
+  if (!options.only_for_plan) {
+    add({Dataflow::fetch_on_demand, true, 1});
+    add({Dataflow::gather_scatter, true, 1});
+  }
+  return result;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/config.hpp>
+#include <tessera/core/error.hpp>
+#include <tessera/kmap/geometry.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+/// What tune() chooses of a ConvConfig: how a convolution is carried out, never what it computes.
+///
+/// Sorted and unsorted give the same bits, as do one split and fetch-on-demand where the kernel is that of a
+/// Tile or the host's. Another number of splits, and gather-scatter, add up in another order.
+struct ConvChoice {
+  Dataflow dataflow = Dataflow::implicit_gemm;
+  bool sort = true;
+  int splits = 1;
+
+  /// `config` with this choice; kernel map, downsample rule, math and compat stay.
+  [[nodiscard]] ConvConfig in(ConvConfig config) const
+  {
+    config.dataflow = dataflow;
+    config.sort = sort;
+    config.splits = splits;
+    return config;
+  }
+  /// The choice that is in `config`.
+  [[nodiscard]] static ConvChoice of(ConvConfig const& config)
+  {
+    return {config.dataflow, config.sort, config.splits};
+  }
+  /// Whether a Plan can capture it: the other dataflows wait for the number of pairs.
+  [[nodiscard]] bool fits_plan() const noexcept { return dataflow == Dataflow::implicit_gemm; }
+
+  friend bool operator==(ConvChoice const& a, ConvChoice const& b)
+  {
+    bool const same = a.dataflow == b.dataflow;
+    return same && (a.dataflow != Dataflow::implicit_gemm || (a.sort == b.sort && a.splits == b.splits));
+  }
+  friend bool operator!=(ConvChoice const& a, ConvChoice const& b) { return !(a == b); }
+};
+
+/// What layers have in common that are tuned as one; `tensor_stride` is the input's.
+struct LayerGroup {
+  ConvolutionKind kind = ConvolutionKind::submanifold;
+  int in_channels = 0;
+  int out_channels = 0;
+  std::vector<int> kernel_size;
+  std::vector<int> stride;
+  std::vector<int> dilation;
+  std::vector<int> tensor_stride;
+  MathMode math = MathMode::exact;
+
+  /// Equal but for the tensor stride, which a layer has only when it runs.
+  [[nodiscard]] bool same_layer(LayerGroup const& other) const
+  {
+    return kind == other.kind && in_channels == other.in_channels && out_channels == other.out_channels &&
+           kernel_size == other.kernel_size && stride == other.stride && dilation == other.dilation &&
+           math == other.math;
+  }
+  friend bool operator==(LayerGroup const& a, LayerGroup const& b)
+  {
+    return a.same_layer(b) && a.tensor_stride == b.tensor_stride;
+  }
+  friend bool operator!=(LayerGroup const& a, LayerGroup const& b) { return !(a == b); }
+};
+
+/// A choice whose output lay further from the first one's than rounding explains, or that ran out of memory.
+struct RefusedChoice {
+  ConvChoice choice;
+  std::string reason;
+};
+
+/// What tune() found for one group. Times are seconds a sample, means over the samples.
+struct TunedGroup {
+  LayerGroup group;
+  std::vector<std::string> layers;  ///< names in the model, in order of their first call
+  ConvChoice choice;
+  ConvChoice before;
+  double seconds = 0;             ///< all layers of the group once, as chosen
+  double seconds_before = 0;      ///< the same as it was
+  double map_seconds = 0;         ///< bringing their maps into the form that the choice reads, once a map
+  double map_seconds_before = 0;  ///< the same as it was; groups on one map share both
+  std::vector<RefusedChoice> refused;
+};
+
+/// The result of tune(): what io::save_tuning() writes.
+struct Tuning {
+  std::string device;          ///< the GPU's name, or "host"
+  int compute_capability = 0;  ///< 90 is 9.0; 0 of the host
+  std::string version;         ///< of the library
+  std::string scalar;          ///< "float16", ...
+  std::vector<TunedGroup> groups;
+  std::vector<std::string> not_run;  ///< layers that no sample led to; they stay as they were
+  double seconds = 0;                ///< a sample: all groups and their maps, each map's forms counted once
+  double seconds_before = 0;
+};
+
+}  // namespace nn
+
+namespace detail {
+
+[[nodiscard]] constexpr char const* name_of(Dataflow dataflow) noexcept
+{
+  switch (dataflow) {
+    case Dataflow::gather_scatter: return GatherScatter::name;
+    case Dataflow::fetch_on_demand: return FetchOnDemand::name;
+    default: return "implicit_gemm";
+  }
+}
+
+[[nodiscard]] constexpr char const* name_of(ConvolutionKind kind) noexcept
+{
+  switch (kind) {
+    case ConvolutionKind::submanifold: return "submanifold";
+    case ConvolutionKind::strided: return "strided";
+    case ConvolutionKind::transposed: return "transposed";
+    case ConvolutionKind::generative: return "generative";
+    case ConvolutionKind::inverse: return "inverse";
+    default: return "expanding";
+  }
+}
+
+[[nodiscard]] constexpr char const* name_of(MathMode math) noexcept
+{
+  return math == MathMode::tf32 ? "tf32" : "exact";
+}
+
+/// `sorted, 3 splits` or the dataflow.
+[[nodiscard]] inline std::string text_of(nn::ConvChoice const& choice)
+{
+  if (choice.dataflow != Dataflow::implicit_gemm) { return name_of(choice.dataflow); }
+  return concat(choice.sort ? "sorted" : "unsorted", ", ", choice.splits,
+                choice.splits == 1 ? " split" : " splits");
+}
+
+/// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`
+[[nodiscard]] inline std::string text_of(nn::LayerGroup const& group)
+{
+  return concat(name_of(group.kind), ' ', group.in_channels, " -> ", group.out_channels, ", kernel ",
+                list(group.kernel_size), ", stride ", list(group.stride), " at ", list(group.tensor_stride));
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
