@@ -43,3 +43,10 @@ TEST_CASE("device convolution of bfloat16: residual and activation are applied b
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::applies_the_epilogue<device_cases::BFloat16>();
 }
+
+TEST_CASE(
+    "device convolution of bfloat16: input channels come from two matrices, and weights laid out before")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_as_one<device_cases::BFloat16>();
+}

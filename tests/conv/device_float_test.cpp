@@ -68,3 +68,16 @@ TEST_CASE("device convolution of float: residual and activation are applied befo
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::applies_the_epilogue<float>();
 }
+
+TEST_CASE("device convolution of float by TF32: residual and activation are applied before the one rounding")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::applies_the_epilogue<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE(
+    "device convolution of float by TF32: input channels come from two matrices, and weights laid out before")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_as_one<float>(tessera::MathMode::tf32);
+}

@@ -43,3 +43,9 @@ TEST_CASE("device convolution of half: residual and activation are applied befor
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::applies_the_epilogue<device_cases::Half>();
 }
+
+TEST_CASE("device convolution of half: input channels come from two matrices, and weights laid out before")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_as_one<device_cases::Half>();
+}

@@ -9,6 +9,7 @@
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
+#include <tessera/nn/linear.hpp>
 #include <tessera/nn/sparse_blocks.hpp>
 
 #include <algorithm>
@@ -78,6 +79,13 @@ void expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, E
   CHECK(difference(before, after) < 1e-5);
   nn::fuse(module, exec);
   CHECK(module.forward(x, exec).features_on_host(exec) == after);
+}
+
+template <class Space>
+void clear(nn::Parameter<float, Space>& parameter, Execution<Space> const& exec)
+{
+  detail::Transfer<Space>::fill_bytes(parameter.data(), 0,
+                                      static_cast<std::size_t>(parameter.size()) * sizeof(float), exec);
 }
 
 }  // namespace
@@ -172,4 +180,56 @@ TEST_CASE("fuse: nothing is appended to fused modules, which would be left out o
   CHECK_THROWS_WITH_AS(block.add<Relu>(), "Sequential: fused for inference; append before that",
                        invalid_argument);
   CHECK(block.size() == 3);
+}
+
+TEST_CASE_TEMPLATE("forward_cat: gives the bits of forward of the tensors side by side", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (auto const math : {MathMode::exact, MathMode::tf32}) {
+    ConvConfig config;
+    config.math = math;
+    for (bool const fused : {false, true}) {
+      CAPTURE(fused);
+      auto const a = random_tensor(32, exec);
+      std::vector<float> const values(static_cast<std::size_t>(a.features().rows) * 16, 0.5F);
+      auto const b = a.with_features(upload_matrix(values, 16, exec));
+      nn::SparseResBlock<3, float, Space> block{nn::ConvOptions<3>(48, 72, 3).config(config).seed(4), exec};
+      nn::Sequential<3, float, Space> net;
+      net.template add<nn::Conv<3, float, RuntimePolicy, Space>>(nn::ConvOptions<3>(48, 24, 3).config(config),
+                                                                 exec);
+      net.template add<nn::ReLU<3, float, Space>>();
+      if (fused) {
+        nn::fuse(block, exec);
+        nn::fuse(net, exec);
+      }
+      CHECK(block.forward_cat(a, b, exec).features_on_host(exec) ==
+            block.forward(cat({a, b}, exec), exec).features_on_host(exec));
+      CHECK(net.forward_cat(a, b, exec).features_on_host(exec) ==
+            net.forward(cat({a, b}, exec), exec).features_on_host(exec));
+      auto const other = random_tensor(16, exec);  // on other voxels
+      CHECK_THROWS_AS(static_cast<void>(net.forward_cat(a, other, exec)), invalid_argument);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is used", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  ConvConfig config;
+  config.math = MathMode::tf32;
+  auto const x = random_tensor(16, exec);
+  nn::Conv<3, float, RuntimePolicy, Space> conv{nn::ConvOptions<3>(16, 24, 3).config(config), exec};
+  nn::Linear<3, float, Space> linear{LinearOptions{16, 12}.math(MathMode::tf32), exec};
+  nn::fuse(conv, exec);
+  nn::fuse(linear, exec);
+  clear(conv.kernel(), exec);
+  clear(linear.weight(), exec);
+  for (float const value : conv.forward(x, exec).features_on_host(exec)) { REQUIRE(value == 0); }
+  auto const y = linear.forward(x, exec).features_on_host(exec);
+  auto const bias = download(std::as_const(linear.bias()).data(), 12, exec);
+  for (std::size_t i = 0; i < y.size(); ++i) { REQUIRE(y[i] == bias[i % 12]); }
 }

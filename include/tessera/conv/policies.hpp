@@ -49,7 +49,8 @@ struct is_tile_policy<
 /// @tparam Sort    tiles hold rows with like neighbours, so that fewer absent ones are multiplied
 /// @tparam Splits  the offsets are cut into so many parts, each sorted by itself and summed in order
 /// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum a
-/// split, then those in order. The same bits on every run and for every order of the input rows.
+/// split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
+/// offsets, in another fixed order. The same bits on every run and for every order of the input rows.
 template <bool Sort, int Splits = 1, class TilePolicy = AutoTile>
 struct ImplicitGemm {
   static_assert(Splits >= 1, "ImplicitGemm: Splits must be at least 1");

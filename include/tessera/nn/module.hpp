@@ -166,13 +166,16 @@ class Module : public ModuleBase {
 };
 
 /// Rewrites a module in evaluation for faster inference: batch normalisation goes into the convolution before
-/// it, `weight' = weight * s`, `bias' = bias * s + b - mean * s` with `s = gamma / sqrt(variance + eps)`.
+/// it, `weight' = weight * s`, `bias' = bias * s + b - mean * s` with `s = gamma / sqrt(variance + eps)`;
+/// activations and sums of residual blocks too. Weights are then laid out as the space's kernels read them,
+/// once more beside the parameters.
 ///
 /// Outputs stay the same up to the rounding of the new weights. Load a checkpoint before: a fused module can
 /// neither be loaded nor trained. Names and shapes of parameters stay; fusing twice changes nothing.
 /// @throws invalid_argument  the module is in training
-/// Cost: one pass over the weights. Stream: enqueues a few kernels a layer, does not wait. Determinism: same
-/// parameters, same result. Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
+/// Cost: two passes over the weights, and their memory once more. Stream: enqueues a few kernels a layer,
+/// does not wait. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
+/// 2018, and every inference engine).
 template <int Dim, class Scalar, class Space>
 void fuse(Module<Dim, Scalar, Space>& network, Execution<Space> const& exec)
 {
