@@ -29,8 +29,7 @@ struct GroupGemmConfig {
   GroupLayout layout;
   int ranks = 1;
   int rank_volume = 1;
-  int stage_chunks = 1;
-  int stages = 2;
+  int stages = 3;
   std::size_t shared_bytes = 0;
 };
 
@@ -39,8 +38,7 @@ template <class Shape>
 [[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels,
                                               std::size_t shared_limit)
 {
-  constexpr int long_kernel = 16;                      // offsets from which two blocks share a tile's
-  constexpr std::size_t most_stage_bytes = 32 * 1024;  // 16 KB, C 256: 57.8 us for 50.9
+  constexpr int long_kernel = 16;  // offsets from which two blocks share a tile's
   constexpr std::size_t most_stages = 8;
   GroupGemmConfig config;
   auto& layout = config.layout;
@@ -51,13 +49,8 @@ template <class Shape>
   layout.chunk_channels = group_chunk_channels<typename Shape::Scalar>;
   config.ranks = volume >= long_kernel ? 2 : 1;
   config.rank_volume = ceil_div(volume, config.ranks);
-  for (int n = 2; n <= layout.chunks(); ++n) {
-    if (layout.chunks() % n == 0 && static_cast<std::size_t>(n) * Shape::chunk_bytes <= most_stage_bytes) {
-      config.stage_chunks = n;
-    }
-  }
   auto const tile = Shape::tile_bytes(config.rank_volume, config.ranks);
-  auto const stage = Shape::stage_bytes(config.stage_chunks);
+  constexpr std::size_t stage = Shape::stage_size + 2 * sizeof(SharedBarrier);
   auto const room = std::min(shared_limit, Shape::shared_bytes);
   auto const fitting = room > tile ? (room - tile) / stage : 0;
   config.stages = static_cast<int>(std::clamp<std::size_t>(fitting, 3, most_stages));
@@ -65,23 +58,34 @@ template <class Shape>
   return config;
 }
 
-/// Calls `body(shape)` with the shape for so many output channels: the choice depends on nothing else, so
-/// that a layer's results have the same bits whatever the number of rows. Times are microseconds of one 3x3x3
-/// layer of half features at the levels of a LiDAR scan, weights packed, with a residual, on an H100; in
-/// brackets those of the warp kernel in one of the runs.
+/// Calls `body(shape)` with the shape for so many output channels and chunks; all give the same bits. Times
+/// are microseconds of one 3x3x3 layer of half features at the levels of a LiDAR scan, weights packed, with a
+/// residual, on an H100; in brackets those of the warp kernel.
 template <class Scalar, class Body>
-[[nodiscard]] bool with_group_shape(int out_channels, Body const& body)
+[[nodiscard]] bool with_group_shape(int out_channels, int chunks, Body const& body)
 {
-  if (out_channels <= 32) { return body(GroupShape<Scalar, 32, 32, 2, 4, 2>{}); }
-  if (out_channels <= 64) { return body(GroupShape<Scalar, 64, 64, 2, 4, 2>{}); }
+  auto const with_depth = [&](auto columns) {
+    constexpr int n = decltype(columns)::value;
+    if (chunks % 4 == 0) { return body(GroupShape<Scalar, n, n, 2, 4, 2>{}); }
+    if (chunks % 3 == 0) { return body(GroupShape<Scalar, n, n, 2, 3, 2>{}); }
+    return chunks % 2 == 0 ? body(GroupShape<Scalar, n, n, 2, 2, 2>{})
+                           : body(GroupShape<Scalar, n, n, 2, 1, 2>{});
+  };
+  if (out_channels <= 64) { return with_depth(std::integral_constant<int, 64>{}); }
   if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
-    // 94,590 rows C 96: 60 (72), with three groups and one block a multiprocessor 71; 68,867 rows: 54 (66)
-    return body(GroupShape<Scalar, 96, 96, 2, 3, 2>{});
+    return with_depth(std::integral_constant<int, 96>{});  // 94,590 rows C 96: 58 (72); 68,867 rows: 52 (66)
   }
   if (out_channels <= 128) {
-    return body(GroupShape<Scalar, 128, 128, 3, 4, 1>{});  // 41,983 rows C 128: 60 (74); 21,458 rows: 34 (51)
+    if (chunks % 2 == 0) {  // 41,983 rows C 128: 54 (74), as below 60; 21,458 rows: 33 (51)
+      return body(GroupShape<Scalar, 128, 128, 2, 2, 2>{});
+    }
+    return chunks % 3 == 0 ? body(GroupShape<Scalar, 128, 128, 3, 3, 1>{})
+                           : body(GroupShape<Scalar, 128, 128, 3, 1, 1>{});
   }
-  return body(GroupShape<Scalar, 256, 128, 2, 4, 1>{});  // 21,458 rows C 256: 99 (143); 9,505 rows: 51 (94)
+  // deeper ones leave no registers for products that overlap; 21,458 rows C 256: 99 (143); 9,505 rows: 51
+  // (94)
+  return chunks % 2 == 0 ? body(GroupShape<Scalar, 256, 128, 2, 2, 1>{})
+                         : body(GroupShape<Scalar, 256, 128, 2, 1, 1>{});
 }
 
 /// A weight as `layout` says: `given`, if it is that already, else laid out into `own`.
@@ -118,16 +122,16 @@ template <class Scalar, class Body>
 [[nodiscard]] bool with_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume,
                                    Execution<Device> const& exec, Body const& body)
 {
-  constexpr int pack = 16 / static_cast<int>(sizeof(Scalar));
+  constexpr int chunk = group_chunk_channels<Scalar>;
   auto const first = arguments.in_channels - static_cast<int>(arguments.more.columns);
   bool const has_more = arguments.more.data != nullptr;
-  if (arguments.in_channels % pack != 0 || !is_aligned(arguments.features) || volume > UINT16_MAX ||
-      (has_more && (first % group_chunk_channels<Scalar> != 0 || !is_aligned(arguments.more.data)))) {
+  if (arguments.in_channels % chunk != 0 || !is_aligned(arguments.features) || volume > UINT16_MAX ||
+      (has_more && (first % chunk != 0 || !is_aligned(arguments.more.data)))) {
     return false;
   }
   auto const limit =
       static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
-  return with_group_shape<Scalar>(arguments.out_channels, [&](auto shape) {
+  return with_group_shape<Scalar>(arguments.out_channels, arguments.in_channels / chunk, [&](auto shape) {
     using Shape = decltype(shape);
     auto const config = configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, limit);
     if (config.shared_bytes > limit || !has_group_gemm<Shape>(exec)) { return false; }
@@ -159,7 +163,6 @@ void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGe
   problem.ranks = config.ranks;
   problem.out_channels = layout.out_channels;
   problem.chunks = layout.chunks();
-  problem.stage_chunks = config.stage_chunks;
   problem.stages = config.stages;
   auto const tiles = ceil_div(problem.num_pieces, Shape::pieces);
   launch_clusters(

@@ -23,6 +23,7 @@ struct GroupShared {
   SharedBarrier* read;      // [stages] every warp has done with it
   SharedBarrier* received;  // [pieces] the sums for a warp have arrived
   int* count;               // [1] entries of the list
+  float* bias;              // [columns]
   std::int32_t* out_rows;   // [places] rows of the output, or -1
   std::int32_t* rows;       // [count, places] rows of features, or -1
   std::uint32_t* list;      // [count] an offset that any piece has, and from bit 16 on which pieces have it
@@ -36,12 +37,13 @@ struct GroupShared {
       return begin;
     };
     constexpr int barrier = sizeof(SharedBarrier);
-    take(problem.stages * problem.stage_chunks * Shape::chunk_bytes);
+    take(problem.stages * Shape::stage_size);
     received_sums = reinterpret_cast<float4*>(take(problem.ranks > 1 ? Shape::exchange_bytes : 0));
     full = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     read = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     received = reinterpret_cast<SharedBarrier*>(take(Shape::pieces * barrier));
-    count = reinterpret_cast<int*>(take(8));
+    count = reinterpret_cast<int*>(take(16));
+    bias = reinterpret_cast<float*>(take(Shape::columns * 4));
     out_rows = reinterpret_cast<std::int32_t*>(take(places * 4));
     rows = reinterpret_cast<std::int32_t*>(take(problem.rank_volume * places * 4));
     list = reinterpret_cast<std::uint32_t*>(take(problem.rank_volume * 4));
@@ -114,6 +116,11 @@ __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& pro
       }
       shared.out_rows[place] = row;
     }
+    int const first_channel = static_cast<int>(blockIdx.y) * Shape::columns;
+    for (int i = thread - 32; i < Shape::columns; i += Shape::threads - 32) {
+      bool const exists = problem.bias != nullptr && first_channel + i < problem.out_channels;
+      shared.bias[i] = exists ? widen(problem.bias[first_channel + i]) : 0.0F;
+    }
   }
   __syncthreads();
   int const entries = *shared.count * places;
@@ -151,7 +158,7 @@ class GroupWeights {
   __device__ bool copy()
   {
     if (entry_ >= count_) { return false; }
-    auto const stage_bytes = static_cast<std::uint32_t>(problem_.stage_chunks * Shape::chunk_bytes);
+    constexpr std::uint32_t stage_bytes = Shape::stage_size;
     auto const place =
         (std::size_t(blockIdx.y) * std::size_t(problem_.volume) + (shared_.list[entry_] & 0xffffU)) *
             std::size_t(problem_.chunks) +
@@ -161,7 +168,7 @@ class GroupWeights {
     begin_bulk_copy(shared_.weight + std::size_t(stage_) * stage_bytes,
                     reinterpret_cast<unsigned char const*>(problem_.packed) + place * Shape::chunk_bytes,
                     stage_bytes, shared_.full[stage_]);
-    chunk_ += problem_.stage_chunks;
+    chunk_ += Shape::stage_chunks;
     if (chunk_ >= problem_.chunks) {
       chunk_ = 0;
       ++entry_;

@@ -26,9 +26,11 @@ __device__ inline void load_present(uint4& to, void const* from, std::uint32_t p
 }
 
 /// A warp of a warpgroup: 16 rows of the group's 64, and all columns of the block.
+///
+/// It works on an item after the other: `depth` chunks of an offset that the group has. A chunk of an item is
+/// multiplied, then the same one of the next item is read into its registers.
 template <class Shape>
 class GroupWarp {
-  static_assert(Shape::pending == 0 || Shape::depth % 2 == 0, "steps take turns with the operands");
   using Scalar = typename Shape::Scalar;
   using Problem = GroupGemmProblem<Scalar>;
   static constexpr int depth = Shape::depth;
@@ -58,14 +60,34 @@ class GroupWarp {
   __device__ void finish(int first_channel) { sums_.finish(problem_, shared_, first_channel); }
 
  private:
-  template <int... Place>
-  __device__ void run(std::integer_sequence<int, Place...>)
+  template <int... Chunk>
+  __device__ void run(std::integer_sequence<int, Chunk...>)
   {
     sums_.clear();
     to_load_ = next_own(0);
-    (load(chunks_[Place], present_[Place]), ...);
-    while ((step<Place>() && ...)) {}
+    begin_load();
+    (load<Chunk>(), ...);
+    while (begin_item()) { (multiply<Chunk>(), ...); }
     finish_products();
+  }
+
+  /// Goes on to the next item to be multiplied, past the offsets that no row of the group has; false if there
+  /// is none.
+  __device__ bool begin_item()
+  {
+    if (chunk_ == 0) {
+      while (entry_ < count_ && (shared_.list[entry_] & group_bits_) == 0) { skip_offset(); }
+      if (entry_ >= count_) { return false; }
+    }
+    upper_ = 0U - (present_ & 1U);
+    lower_ = 0U - (present_ >> 1);
+    begin_load();
+    chunk_ += depth;
+    if (chunk_ == problem_.chunks) {
+      chunk_ = 0;
+      ++entry_;
+    }
+    return true;
   }
 
   /// The first entry from `i` on that the group has.
@@ -75,74 +97,74 @@ class GroupWarp {
     return i;
   }
 
-  /// Begins to load the next chunk of features. A place that nothing is loaded into keeps what it had, and is
-  /// masked when it is multiplied: what zeros merge with a load wait for it.
-  __device__ void load(uint4 (&to)[2], std::uint32_t& present)
+  /// Finds where the rows of the next item lie.
+  __device__ void begin_load()
   {
-    present = 0;
-    if (to_load_ < count_) {
-      if (chunk_to_load_ == 0 || chunk_to_load_ == problem_.first_chunks) { begin_source(); }
-      bool const exists = channel_ < channels_;
-      present = (exists && rows_[0] >= 0 ? 1U : 0U) | (exists && rows_[1] >= 0 ? 2U : 0U);
-      channel_ += group_chunk_channels<Scalar>;
-      if (++chunk_to_load_ == problem_.chunks) {
-        chunk_to_load_ = 0;
-        to_load_ = next_own(to_load_ + 1);
-      }
+    if (to_load_ >= count_) {
+      present_ = 0;
+      return;
     }
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      load_present(to[i], from_[i], present >> i & 1U);
-      from_[i] += 64;
-    }
-  }
-
-  /// Where an offset's rows of a source begin, for the lane.
-  __device__ void begin_source()
-  {
-    bool const second = chunk_to_load_ != 0;
-    if (!second) {
+    chunk_to_load_ = next_chunk_;
+    if (next_chunk_ == 0) {
       auto const* const rows =
           shared_.rows + to_load_ * GroupShared<Shape>::places + warp_ * piece_rows + lane_ / 4;
-      rows_[0] = rows[0];
-      rows_[1] = rows[8];
-    }
-    channels_ = second ? problem_.in_channels[1] : problem_.in_channels[0];
-    channel_ = lane_ % 4 * (16 / int(sizeof(Scalar)));
-    auto const* const features = second ? problem_.features[1] : problem_.features[0];
+      std::int32_t const row[2] = {rows[0], rows[8]};
+      present_ = (row[0] >= 0 ? 1U : 0U) | (row[1] >= 0 ? 2U : 0U);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      from_[i] = reinterpret_cast<char const*>(features + channel_) +
-                 std::int64_t{rows_[i]} * (channels_ * int(sizeof(Scalar)));
+      for (int i = 0; i < 2; ++i) {
+        first_[i] = begin_of(0, row[i]);
+        second_[i] = begin_of(1, row[i]) - problem_.first_chunks * 64;
+      }
+    }
+    next_chunk_ += depth;
+    if (next_chunk_ == problem_.chunks) {
+      next_chunk_ = 0;
+      to_load_ = next_own(to_load_ + 1);
     }
   }
 
-  /// Multiplies the chunk at `Place`, and loads the one `depth` later there.
-  /// @returns whether there was any
-  template <int Place>
-  [[nodiscard]] __device__ bool step()
+  /// Where the lane reads a row of a source.
+  [[nodiscard]] __device__ char const* begin_of(int source, std::int32_t row) const
   {
-    if (in_stage_ == 0) {
-      while (to_multiply_ < count_ && (shared_.list[to_multiply_] & group_bits_) == 0) { skip_offset(); }
-      if (to_multiply_ >= count_) { return false; }
-      wait(shared_.full[stage_], phase_);
+    return reinterpret_cast<char const*>(problem_.features[source]) + lane_ % 4 * 16 +
+           std::int64_t{row} * (problem_.in_channels[source] * static_cast<int>(sizeof(Scalar)));
+  }
+
+  /// Begins to load a chunk. A row that is not there keeps what it had, and is masked when it is multiplied:
+  /// what zeros merge with a load wait for it.
+  template <int Chunk>
+  __device__ void load()
+  {
+    int const chunk = chunk_to_load_ + Chunk;
+    bool const is_first = chunk < problem_.first_chunks;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      auto* const first = first_[i];  // values to choose from: a choice of members would put them into memory
+      auto* const second = second_[i];
+      load_present(chunks_[Chunk][i], (is_first ? first : second) + chunk * 64, present_ >> i & 1U);
     }
-    auto const weights = describe_operand(shared_.weight + (stage_ * problem_.stage_chunks + in_stage_) *
-                                                               std::size_t(Shape::chunk_bytes));
-    auto& rows = chunks_[Place];
+  }
+
+  template <int Chunk>
+  __device__ void multiply()
+  {
+    constexpr bool begins_stage = Chunk % Shape::stage_chunks == 0;
+    constexpr bool ends_stage = (Chunk + 1) % Shape::stage_chunks == 0;
+    if constexpr (begins_stage) { wait(shared_.full[stage_], phase_); }
+    auto const weights = describe_operand(shared_.weight + stage_ * Shape::stage_size +
+                                          Chunk % Shape::stage_chunks * Shape::chunk_bytes);
+    auto& rows = chunks_[Chunk];
     if constexpr (sizeof(Scalar) == 4) { round(rows); }
     // A product takes registers that lie side by side, which those of two loads do not.
-    std::uint32_t const upper = 0U - (present_[Place] & 1U);
-    std::uint32_t const lower = 0U - (present_[Place] >> 1);
-    auto& operand = operands_[Shape::pending == 0 ? 0 : Place % 2];
-    operand[0][0] = rows[0].x & upper;
-    operand[0][1] = rows[1].x & lower;
-    operand[0][2] = rows[0].y & upper;
-    operand[0][3] = rows[1].y & lower;
-    operand[1][0] = rows[0].z & upper;
-    operand[1][1] = rows[1].z & lower;
-    operand[1][2] = rows[0].w & upper;
-    operand[1][3] = rows[1].w & lower;
+    auto& operand = operands_[Chunk % Shape::operands];
+    operand[0][0] = rows[0].x & upper_;
+    operand[0][1] = rows[1].x & lower_;
+    operand[0][2] = rows[0].y & upper_;
+    operand[0][3] = rows[1].y & lower_;
+    operand[1][0] = rows[0].z & upper_;
+    operand[1][1] = rows[1].z & lower_;
+    operand[1][2] = rows[0].w & upper_;
+    operand[1][3] = rows[1].w & lower_;
     begin_products();
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -154,21 +176,14 @@ class GroupWarp {
       }
     }
     close_products();
-    load(rows, present_[Place]);
+    load<Chunk>();
     wait_for_products<Shape::pending>();
-    release();
-    if (++in_stage_ == problem_.stage_chunks) {
-      in_stage_ = 0;
+    if constexpr (begins_stage) { release(); }
+    if constexpr (ends_stage) {
       to_release_ = stage_;
       if constexpr (Shape::pending == 0) { release(); }
       next_stage();
-      chunk_ += problem_.stage_chunks;
-      if (chunk_ == problem_.chunks) {
-        chunk_ = 0;
-        ++to_multiply_;
-      }
     }
-    return true;
   }
 
   __device__ static void round(uint4 (&rows)[2])
@@ -211,13 +226,13 @@ class GroupWarp {
   __device__ void skip_offset()
   {
     finish_products();
-    for (int chunk = 0; chunk < problem_.chunks; chunk += problem_.stage_chunks) {
+    for (int chunk = 0; chunk < problem_.chunks; chunk += Shape::stage_chunks) {
       wait(shared_.full[stage_], phase_);
       to_release_ = stage_;
       release();
       next_stage();
     }
-    ++to_multiply_;
+    ++entry_;
   }
 
   Problem const& problem_;
@@ -226,25 +241,27 @@ class GroupWarp {
   int warp_;
   std::uint32_t group_bits_;  // of the list's entries
   int count_;
-  // What is loaded next: an entry of the list, a chunk, and the rows.
-  int to_load_ = 0;
+  // The item that is loaded next.
+  int to_load_ = 0;  // an entry of the list
+  int next_chunk_ = 0;
+  // The item that is being loaded: its first chunk, where its rows lie in both sources, and which there are.
   int chunk_to_load_ = 0;
-  std::int32_t rows_[2] = {-1, -1};
-  int channels_ = 0;  // of the source
-  int channel_ = 0;   // the lane's first
-  char const* from_[2] = {nullptr, nullptr};
-  // What is multiplied next, and where its weights lie.
-  int to_multiply_ = 0;
-  int chunk_ = 0;  // the first of the stage
-  int in_stage_ = 0;
+  char const* first_[2] = {};
+  char const* second_[2] = {};
+  std::uint32_t present_ = 0;
+  // The item that is multiplied next; then masks of the rows of the one that is.
+  int entry_ = 0;
+  int chunk_ = 0;
+  std::uint32_t upper_ = 0;
+  std::uint32_t lower_ = 0;
+  // Where weights lie.
   int stage_ = 0;
   std::uint32_t phase_ = 0;
   int to_release_ = -1;          // a stage that products under way read
   GroupWeights<Shape> weights_;  // without a producer
   // Indexed by constants alone, so that they are registers.
   uint4 chunks_[depth][2] = {};
-  std::uint32_t present_[depth] = {};  // bit i: whether row i of the chunk is there
-  std::uint32_t operands_[1 + Shape::pending][2][4];
+  std::uint32_t operands_[Shape::operands][2][4];
   GroupSums<Shape> sums_;
 };
 

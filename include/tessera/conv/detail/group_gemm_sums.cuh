@@ -21,6 +21,11 @@ class GroupSums {
   static constexpr int columns = Shape::product / 2;
   float values[Shape::products][columns];  // as a product has them
 
+  struct alignas(16) Eight {
+    Scalar values[8];
+  };
+  static constexpr int blocks = Shape::columns / 32;
+
   __device__ void clear()
   {
 #pragma unroll
@@ -40,6 +45,10 @@ class GroupSums {
     auto const* const rows = shared.out_rows + warp * piece_rows + static_cast<int>(threadIdx.x) % 32 / 4;
     bool const shares = problem.ranks > 1;
     auto const rank = static_cast<int>(cluster_rank());
+    int pass = shares ? rank : 0;  // one of both rows, or both in turn
+    Eight residual[2][blocks];     // asked for before the other block's sums are waited for
+    fetch_residual(problem, rows[8 * pass], first_channel, residual[0]);
+    if (!shares) { fetch_residual(problem, rows[8], first_channel, residual[1]); }
     if (shares) {
 #pragma unroll
       for (int i = 0; i < size; i += 4) {
@@ -50,7 +59,7 @@ class GroupSums {
       wait(shared.received[warp], 0);
     }
 #pragma unroll 1
-    for (int pass = shares ? rank : 0; pass < 2; pass += shares ? 2 : 1) {  // one of both, or both in turn
+    for (;;) {
       if (pass == 1) { take_lower(); }
       if (shares) {
 #pragma unroll
@@ -62,7 +71,11 @@ class GroupSums {
           sum(i + 3, 0) += other.w;
         }
       }
-      store(problem, rows[8 * pass], first_channel);
+      store(problem, rows[8 * pass], first_channel, shared.bias, residual[0]);
+      if (shares || pass == 1) { return; }
+      pass = 1;
+#pragma unroll
+      for (int i = 0; i < blocks; ++i) { residual[0][i] = residual[1][i]; }
     }
   }
 
@@ -81,54 +94,53 @@ class GroupSums {
     return values[column / columns][column % columns + 2 * lower];
   }
 
-  struct alignas(16) Eight {
-    Scalar values[8];
-  };
+  __device__ static void fetch_residual(Problem const& problem, std::int32_t row, int first_channel,
+                                        Eight (&residual)[blocks])
+  {
+    if (problem.residual == nullptr || row < 0 || !problem.whole_packs) { return; }
+    int const first = first_channel + static_cast<int>(threadIdx.x) % 4 * 8;
+    auto const* const from = problem.residual + std::int64_t{row} * problem.out_channels + first;
+#pragma unroll
+    for (int i = 0; i < blocks; ++i) {
+      if (first + i * 32 < problem.out_channels) {
+        residual[i] = *reinterpret_cast<Eight const*>(from + i * 32);
+      }
+    }
+  }
 
   /// Writes the upper row of the lane.
-  __device__ void store(Problem const& problem, std::int32_t row, int first_channel)
+  __device__ void store(Problem const& problem, std::int32_t row, int first_channel, float const* bias,
+                        Eight const (&residual)[blocks])
   {
-    constexpr int blocks = Shape::columns / 32;
     int const first = first_channel + static_cast<int>(threadIdx.x) % 4 * 8;
     auto const at = std::int64_t{row} * problem.out_channels;
     if (row < 0) { return; }
-    if (problem.sums != nullptr) {
+    if (problem.sums != nullptr || !problem.whole_packs) {
 #pragma unroll
       for (int i = 0; i < Shape::columns / 4; ++i) {
         int const channel = first + i / 8 * 32 + i % 8;
-        if (channel < problem.out_channels) { problem.sums[at + channel] = sum(i, 0); }
-      }
-      return;
-    }
-    if (!problem.whole_packs) {
-#pragma unroll
-      for (int i = 0; i < Shape::columns / 4; ++i) {
-        int const channel = first + i / 8 * 32 + i % 8;
-        if (channel < problem.out_channels) { store_one(problem, sum(i, 0), at + channel, channel); }
-      }
-      return;
-    }
-    // All residuals are asked for before the first is waited for.
-    Eight residual[blocks];
-    if (problem.residual != nullptr) {
-#pragma unroll
-      for (int i = 0; i < blocks; ++i) {
-        if (first + i * 32 < problem.out_channels) {
-          residual[i] = *reinterpret_cast<Eight const*>(problem.residual + at + first + i * 32);
+        if (channel >= problem.out_channels) { continue; }
+        if (problem.sums != nullptr) {
+          problem.sums[at + channel] = sum(i, 0);
+        } else {
+          store_one(problem, sum(i, 0) + 0.0F + bias[channel - first_channel], at + channel);
         }
       }
+      return;
     }
 #pragma unroll
     for (int i = 0; i < blocks; ++i) {
       int const channel = first + i * 32;
       if (channel < problem.out_channels) {
-        Eight bias;
-        if (problem.bias != nullptr) { bias = *reinterpret_cast<Eight const*>(problem.bias + channel); }
+        auto const* const biases = reinterpret_cast<float4 const*>(bias + (channel - first_channel));
+        float4 const added[2] = {biases[0], biases[1]};
+        float const eight[8] = {added[0].x, added[0].y, added[0].z, added[0].w,
+                                added[1].x, added[1].y, added[1].z, added[1].w};
         Eight result;
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-          float value = sum(i * 8 + k, 0) + 0.0F;  // -0 is -0 or 0, as zeros are added or not
-          if (problem.bias != nullptr) { value += widen(bias.values[k]); }
+          // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
+          float value = sum(i * 8 + k, 0) + 0.0F + eight[k];
           if (problem.residual != nullptr) { value += widen(residual[i].values[k]); }
           result.values[k] = narrow<Scalar>(activate(problem, value));
         }
@@ -137,10 +149,8 @@ class GroupSums {
     }
   }
 
-  __device__ static void store_one(Problem const& problem, float value, std::int64_t at, int channel)
+  __device__ static void store_one(Problem const& problem, float value, std::int64_t at)
   {
-    value += 0.0F;
-    if (problem.bias != nullptr) { value += widen(problem.bias[channel]); }
     if (problem.residual != nullptr) { value += widen(problem.residual[at]); }
     problem.output[at] = narrow<Scalar>(activate(problem, value));
   }
