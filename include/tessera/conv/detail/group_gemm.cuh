@@ -73,10 +73,10 @@ template <class Scalar, class Body>
   };
   if (out_channels <= 64) { return with_depth(std::integral_constant<int, 64>{}); }
   if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
-    return with_depth(std::integral_constant<int, 96>{});  // 94,590 rows C 96: 58 (72); 68,867 rows: 52 (66)
+    return with_depth(std::integral_constant<int, 96>{});  // 94,590 rows C 96: 58 (72); 68,867 rows: 51 (66)
   }
   if (out_channels <= 128) {
-    if (chunks % 2 == 0) {  // 41,983 rows C 128: 54 (74), as below 60; 21,458 rows: 33 (51)
+    if (chunks % 2 == 0) {  // 41,983 rows C 128: 52 (74), as below 60; 21,458 rows: 32 (51)
       return body(GroupShape<Scalar, 128, 128, 2, 2, 2>{});
     }
     return chunks % 3 == 0 ? body(GroupShape<Scalar, 128, 128, 3, 3, 1>{})
@@ -84,7 +84,7 @@ template <class Scalar, class Body>
   }
   // deeper ones leave no registers for products that overlap; 21,458 rows C 256: 99 (143); 9,505 rows: 51
   // (94)
-  return chunks % 2 == 0 ? body(GroupShape<Scalar, 256, 128, 2, 2, 1>{})
+  return chunks % 4 == 0 ? body(GroupShape<Scalar, 256, 128, 2, 4, 1>{})
                          : body(GroupShape<Scalar, 256, 128, 2, 1, 1>{});
 }
 
@@ -144,7 +144,7 @@ template <class Scalar, class Body>
 template <class Scalar>
 [[nodiscard]] bool prefers_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume)
 {
-  constexpr int few_channels = 64;  // 94,590 rows C 64: 57, with the weight resident 31
+  constexpr int few_channels = 64;  // up to these the warp kernel keeps the whole weight in shared memory
   if constexpr (sizeof(Scalar) == 4) {
     return arguments.math == MathMode::tf32;
   } else {

@@ -165,7 +165,7 @@ class GroupWarp {
     operand[1][1] = rows[1].z & lower_;
     operand[1][2] = rows[0].w & upper_;
     operand[1][3] = rows[1].w & lower_;
-    begin_products();
+    begin_products(operand);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
 #pragma unroll

@@ -45,10 +45,11 @@ class GroupSums {
     auto const* const rows = shared.out_rows + warp * piece_rows + static_cast<int>(threadIdx.x) % 32 / 4;
     bool const shares = problem.ranks > 1;
     auto const rank = static_cast<int>(cluster_rank());
-    int pass = shares ? rank : 0;  // one of both rows, or both in turn
-    Eight residual[2][blocks];     // asked for before the other block's sums are waited for
+    int pass = shares ? rank : 0;                      // one of both rows, or both in turn
+    constexpr int held = sizeof(Scalar) == 2 ? 2 : 1;  // rows of residuals that there are registers for
+    Eight residual[held][blocks];  // asked for before the other block's sums are waited for
     fetch_residual(problem, rows[8 * pass], first_channel, residual[0]);
-    if (!shares) { fetch_residual(problem, rows[8], first_channel, residual[1]); }
+    if (held == 2 && !shares) { fetch_residual(problem, rows[8], first_channel, residual[held - 1]); }
     if (shares) {
 #pragma unroll
       for (int i = 0; i < size; i += 4) {
@@ -74,8 +75,9 @@ class GroupSums {
       store(problem, rows[8 * pass], first_channel, shared.bias, residual[0]);
       if (shares || pass == 1) { return; }
       pass = 1;
+      if (held == 1) { fetch_residual(problem, rows[8], first_channel, residual[0]); }
 #pragma unroll
-      for (int i = 0; i < blocks; ++i) { residual[0][i] = residual[1][i]; }
+      for (int i = 0; i < blocks; ++i) { residual[0][i] = residual[held - 1][i]; }
     }
   }
 

@@ -15,10 +15,15 @@ namespace detail {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-/// Registers and shared memory are what the products that follow are to read.
-__device__ inline void begin_products()
+/// Registers and shared memory are what the products that follow are to read; `a` is named so that it is
+/// written before: were it written after, the compiler would wait for each product.
+__device__ inline void begin_products(std::uint32_t (&a)[2][4])
 {
-  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+  asm volatile("wgmma.fence.sync.aligned;"
+               : "+r"(a[0][0]), "+r"(a[0][1]), "+r"(a[0][2]), "+r"(a[0][3]), "+r"(a[1][0]), "+r"(a[1][1]),
+                 "+r"(a[1][2]), "+r"(a[1][3])
+               :
+               : "memory");
 }
 /// Closes a group of products.
 __device__ inline void close_products()
