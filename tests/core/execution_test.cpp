@@ -218,6 +218,7 @@ TEST_CASE_TEMPLATE("Sort: pairs come out ascending and equal keys keep their ord
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   for (std::int64_t count : {0, 1, 2, 1000, 100000}) {
+    if (count > 1000 && test::small_sets()) { continue; }
     CAPTURE(count);
     std::mt19937 random{7};
     std::vector<std::uint32_t> keys(static_cast<std::size_t>(count));
@@ -311,6 +312,7 @@ void check_sort_task(std::int64_t count, int bits, unsigned seed)
   Buffer<std::int32_t, Space> values{count, exec};
   Buffer<std::int32_t, Space> found_numbers{count, exec};
   Buffer<std::int32_t, Space> found_firsts{count, exec};
+  fill_bytes(found_firsts, 0, exec);  // those behind the runs
   Buffer<std::int32_t, Space> runs{1, exec};
   NumberedItems<Key> const task{from.data(),          sorted.data(),       values.data(),
                                 found_numbers.data(), found_firsts.data(), runs.data()};

@@ -46,8 +46,8 @@ struct SortBuffers {
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
-/// What a block of the cluster keeps in shared memory, before its items: [items of block] keys, then as many
-/// numbers of items.
+/// What a block of the cluster keeps in shared memory, before its items, as they came and by their digits:
+/// twice [items of block] keys, then as often as many numbers of items.
 struct ClusterSortShared {
   std::uint32_t places[ClusterSort::warps][ClusterSort::digits];  // of a warp's next item of a digit
   std::uint32_t halves[ClusterSort::digits];                      // items of a digit in the first warps
@@ -69,21 +69,25 @@ class ClusterSorter {
                            unsigned char* shared)
       : task_{task}, buffers_{buffers}, shared_{*reinterpret_cast<ClusterSortShared*>(shared)}
   {
-    auto const of_block = Shape::items_of_block(count, static_cast<int>(cluster().num_blocks()));
-    keys_ = reinterpret_cast<Key*>(shared + sizeof(ClusterSortShared));
-    items_ = reinterpret_cast<std::int32_t*>(keys_ + of_block);
-    auto const block_first = std::int64_t{cluster().block_rank()} * of_block;
-    auto const left = count - block_first;
-    num_items_ = static_cast<int>(left < 0 ? 0 : left < of_block ? left : of_block);
+    block_ = static_cast<int>(cluster().block_rank());
+    blocks_ = static_cast<int>(cluster().num_blocks());
+    auto const of_block = static_cast<int>(Shape::items_of_block(count, blocks_));
+    came_keys_ = reinterpret_cast<Key*>(shared + sizeof(ClusterSortShared));
+    keys_ = came_keys_ + of_block;
+    came_items_ = reinterpret_cast<std::int32_t*>(keys_ + of_block);
+    items_ = came_items_ + of_block;
+    auto const block_first = block_ * of_block;
+    auto const left = static_cast<int>(count) - block_first;
+    num_items_ = left < 0 ? 0 : left < of_block ? left : of_block;
+    block_first_ = block_first;
     first_ = block_first + warp() * (of_block / Shape::warps);
     auto const end = first_ + of_block / Shape::warps;
-    end_ = end < count ? end : count;
+    end_ = end < count ? end : static_cast<int>(count);
   }
 
   __device__ void sort(int bits)
   {
     int const passes = bits <= Shape::digit_bits ? 1 : (bits + Shape::digit_bits - 1) / Shape::digit_bits;
-    bool const keep_keys = passes > 2;  // the second buffer is there, and free in the first pass
     int shift = 0;
     for (int pass = 0; pass < passes; ++pass) {
       int const width = (bits - shift + passes - pass - 1) / (passes - pass);
@@ -96,25 +100,22 @@ class ClusterSorter {
         cooperative_groups::cluster_group::barrier_wait();
       }  // the items are where they are read
       __syncwarp();
-      auto const read_key = [&](std::int64_t i, Key& key, std::int32_t&) {
+      auto const read = [&](int i, Key& key, std::int32_t& item) {
         key = pass == 0 ? task_.key(i) : buffers_.keys[(pass - 1) % 2][i];
+        item = pass == 0 ? static_cast<std::int32_t>(i) : buffers_.items[(pass - 1) % 2][i];
       };
-      for_each_round(read_key, [&](std::int64_t i, bool exists, Key key, std::int32_t) {
+      for_each_round(read, [&](int i, bool exists, Key key, std::int32_t item) {
         if (!exists) { return; }
+        came_keys_[i - block_first_] = key;
+        came_items_[i - block_first_] = item;
         atomicAdd(&shared_.places[warp()][digit(key)], 1U);
-        if (pass == 0 && keep_keys) { buffers_.keys[1][i] = key; }
       });
       find_places(digits);
-      auto const read = [&](std::int64_t i, Key& key, std::int32_t& item) {
-        if (pass == 0) {
-          key = keep_keys ? buffers_.keys[1][i] : task_.key(i);
-          item = static_cast<std::int32_t>(i);
-        } else {
-          key = buffers_.keys[(pass - 1) % 2][i];
-          item = buffers_.items[(pass - 1) % 2][i];
-        }
+      auto const read_again = [&](int i, Key& key, std::int32_t& item) {
+        key = came_keys_[i - block_first_];
+        item = came_items_[i - block_first_];
       };
-      for_each_round(read, [&](std::int64_t, bool exists, Key key, std::int32_t item) {
+      for_each_round(read_again, [&](int, bool exists, Key key, std::int32_t item) {
         auto const place = take(digit(key), exists);
         if (exists) {
           keys_[place] = key;
@@ -143,13 +144,24 @@ class ClusterSorter {
   /// See Sort::number_runs().
   __device__ void number_runs()
   {
-    auto const read = [&](std::int64_t i, Key& key, std::int32_t& begins) {
+    auto const read = [&](int i, Key& key, std::int32_t& begins) {
       key = task_.sorted_key(i);
       begins = key != none && (i == 0 || task_.sorted_key(i - 1) != key) ? 1 : 0;
     };
+    auto* const noted = shared_.places[warp()];  // of each round: where runs begin, which keys are none
+    static_assert(Shape::most_shared_bytes / (2 * sizeof(std::uint64_t)) <=
+                  Shape::digits / 2 * Shape::threads);
     std::uint32_t number = 0;  // of runs before
-    for_each_round(read, [&](std::int64_t, bool exists, Key, std::int32_t begins) {
-      number += static_cast<std::uint32_t>(__popc(__ballot_sync(all_lanes, exists && begins != 0)));
+    int round = 0;
+    for_each_round(read, [&](int, bool exists, Key key, std::int32_t begins) {
+      auto const begun = __ballot_sync(all_lanes, exists && begins != 0);
+      auto const nones = __ballot_sync(all_lanes, exists && key == none);
+      if (lane() == 0) {
+        noted[2 * round] = begun;
+        noted[2 * round + 1] = nones;
+      }
+      number += static_cast<std::uint32_t>(__popc(begun));
+      ++round;
     });
     if (lane() == 0) { shared_.sums[0][warp()] = number; }
     __syncthreads();
@@ -162,18 +174,24 @@ class ClusterSorter {
     if (threadIdx.x == 0) { shared_.totals[0] = total; }
     cluster().sync();
     std::uint32_t runs = 0;
-    for (unsigned block = 0; block < cluster().num_blocks(); ++block) {
+    for (int block = 0; block < blocks_; ++block) {
       auto const of_block = *cluster().map_shared_rank(&shared_.totals[0], block);
-      number += block < cluster().block_rank() ? of_block : 0;
+      number += block < block_ ? of_block : 0;
       runs += of_block;
     }
-    for_each_round(read, [&](std::int64_t i, bool exists, Key key, std::int32_t begins) {
-      auto const begun = __ballot_sync(all_lanes, exists && begins != 0);
+    round = 0;
+    for (auto base = first_; base < end_; base += 32) {
+      auto const begun = noted[2 * round];
+      bool const is_none = (noted[2 * round + 1] >> lane() & 1U) != 0;
       auto const own = number + static_cast<std::uint32_t>(__popc(begun & (~0U >> (31 - lane()))));
-      if (exists) { task_.run(i, key == none ? -1 : static_cast<std::int32_t>(own) - 1, begins != 0); }
+      if (base + lane() < end_) {
+        task_.run(base + lane(), is_none ? -1 : static_cast<std::int32_t>(own) - 1,
+                  (begun >> lane() & 1U) != 0);
+      }
       number += static_cast<std::uint32_t>(__popc(begun));
-    });
-    if (cluster().block_rank() == 0 && threadIdx.x == 0) { task_.end(static_cast<std::int32_t>(runs)); }
+      ++round;
+    }
+    if (block_ == 0 && threadIdx.x == 0) { task_.end(static_cast<std::int32_t>(runs)); }
     cluster().sync();  // the totals have been read
   }
 
@@ -281,10 +299,10 @@ class ClusterSorter {
     std::uint32_t total = 0;
     if (used && !is_second) {
 #pragma unroll
-      for (unsigned block = 0; block < static_cast<unsigned>(Shape::most_blocks); ++block) {
-        if (block < cluster().num_blocks()) {
+      for (int block = 0; block < Shape::most_blocks; ++block) {
+        if (block < blocks_) {
           auto const of_block = *cluster().map_shared_rank(&shared_.totals[d], block);
-          before += block < cluster().block_rank() ? of_block : 0;
+          before += block < block_ ? of_block : 0;
           total += of_block;
         }
       }
@@ -300,11 +318,16 @@ class ClusterSorter {
   Task const& task_;
   SortBuffers<Key> const& buffers_;
   ClusterSortShared& shared_;
-  Key* keys_;            // [items of block] in shared memory
-  std::int32_t* items_;  // [items of block] in shared memory
-  int num_items_;        // of this block
-  std::int64_t first_;
-  std::int64_t end_;
+  Key* came_keys_;  // [items of block] in shared memory, all four
+  Key* keys_;       // by digits
+  std::int32_t* came_items_;
+  std::int32_t* items_;  // by digits
+  int block_;
+  int blocks_;
+  int num_items_;  // of this block
+  int block_first_;
+  int first_;
+  int end_;
 };
 
 #endif
@@ -384,7 +407,7 @@ template <bool NumberRuns, class Task>
   if (blocks == 0) { return false; }
   if (count <= ClusterSort::few) { blocks = ClusterSort::portable_blocks; }
   auto const items = static_cast<std::size_t>(ClusterSort::items_of_block(count, blocks));
-  auto const shared_bytes = sizeof(ClusterSortShared) + items * (sizeof(Key) + sizeof(std::int32_t));
+  auto const shared_bytes = sizeof(ClusterSortShared) + 2 * items * (sizeof(Key) + sizeof(std::int32_t));
   if (shared_bytes > std::size_t{ClusterSort::most_shared_bytes}) { return false; }
   auto const passes = ceil_div(bits, ClusterSort::digit_bits);
   Buffer<Key, Device> keys{count * std::clamp(passes - 1, 0, 2), exec};

@@ -84,17 +84,16 @@ template <class T>
 #endif
 }
 
-/// Atomic minimum; returns what was there. Integers only, so the result does not depend on the order.
+/// Atomic minimum; integers only, so the result does not depend on the order.
 template <class T>
-TESSERA_HOST_DEVICE T atomic_minimum(T* address, T value)
+TESSERA_HOST_DEVICE void atomic_minimum(T* address, T value)
 {
 #if defined(__CUDA_ARCH__)
-  return atomicMin(address, value);
+  atomicMin(address, value);
 #else
   T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
   while (value < seen &&
          !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
-  return seen;
 #endif
 }
 
@@ -119,17 +118,6 @@ TESSERA_HOST_DEVICE void atomic_or(T* address, T bits)
   atomicOr(address, bits);
 #else
   __atomic_fetch_or(address, bits, __ATOMIC_RELAXED);
-#endif
-}
-
-/// Atomic bitwise and.
-template <class T>
-TESSERA_HOST_DEVICE void atomic_and(T* address, T bits)
-{
-#if defined(__CUDA_ARCH__)
-  atomicAnd(address, bits);
-#else
-  __atomic_fetch_and(address, bits, __ATOMIC_RELAXED);
 #endif
 }
 

@@ -89,10 +89,10 @@ struct FindRowNeighbors {
   TESSERA_HOST_DEVICE void finish(std::int64_t row, std::uint32_t bits) const { mask_keys[row] = ~bits; }
 };
 
-/// Offsets by their distance from the centre, as steps along the axes; as they are numbered where there is no
-/// centre or they are few. In scans of all kinds far offsets are the rarer ones, and a sample of the rows
-/// orders them no better: on three LiDAR scans and spheres the work of a convolution differs by less than 1
-/// %.
+/// Offsets by their distance from the centre in steps along the axes, of equal ones those apart along the
+/// last axis later, for that is mostly the height; as they are numbered where there is no centre or they are
+/// few. Counting a sample of the rows orders them no better: of two LiDAR scans and a sphere, three levels
+/// each, the tiles of 16 rows work on as many rows within 1 %.
 template <int Dim>
 [[nodiscard]] OffsetOrder order_offsets(KernelRegion<Dim> const& region, int centre)
 {
@@ -105,7 +105,7 @@ template <int Dim>
     auto const digits = region.digits(k);
     int steps = 0;
     for (int i = 0; i < Dim; ++i) { steps += std::abs(digits[i] - middle[i]); }
-    return steps;
+    return std::make_pair(steps, std::abs(digits[Dim - 1] - middle[Dim - 1]));
   };
   std::stable_sort(order.offset_at, order.offset_at + volume,
                    [&](int a, int b) { return distance(a) < distance(b); });

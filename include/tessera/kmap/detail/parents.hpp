@@ -77,39 +77,58 @@ template <class Downsample, int Dim>
   return std::nullopt;
 }
 
-/// Enters the one pair of each input.
+/// Enters the one pair of each input, an item; the first of an output's inputs writes the output's row.
 template <int Dim>
 struct PairWithParents {
   CoordinateView<Dim> inputs;
   std::int32_t const* rows;     // [inputs.num_rows.capacity] see InputsByParent
   std::int32_t const* parents;  // [inputs.num_rows.capacity]
   KernelRegion<Dim> region;
-  std::int32_t* out_in;         // [num_out, volume], filled with -1
-  std::uint32_t* mask_keys;     // [num_out], all ones, or null
+  RowCount outputs;             // room for no more than inputs
+  std::int32_t* out_in;         // [outputs.capacity, volume]
+  std::uint32_t* mask_keys;     // [outputs.capacity] or null
   std::int32_t* pair_of_input;  // [inputs.num_rows.capacity]
   std::uint32_t* errors;        // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t place) const
   {
-    auto const i = rows[place];
+    if (place >= outputs.size() && place < outputs.capacity) { begin_row(place); }  // it is not in use
     auto const parent = parents[place];
-    if (parent < 0) {
-      pair_of_input[i] = -1;
-      return;
+    pair_of_input[rows[place]] = parent < 0 ? -1 : parent * region.volume() + offset_of(rows[place]);
+    if (parent < 0 || (place > 0 && parents[place - 1] == parent)) { return; }
+    begin_row(parent);
+    auto* const entries = out_in + std::int64_t{parent} * region.volume();
+    std::uint32_t key = ~0U;
+    for (auto i = place; i < inputs.num_rows.capacity && parents[i] == parent; ++i) {
+      auto const k = offset_of(rows[i]);
+      if (entries[k] >= 0) {  // the smaller row stays
+        atomic_or(errors, std::uint32_t{DataError::duplicate});
+        continue;
+      }
+      entries[k] = rows[i];
+      if (mask_keys != nullptr) { key &= ~(1U << k); }
     }
-    auto const in = inputs.load(i).position;
+    if (mask_keys != nullptr) { mask_keys[parent] = key; }
+  }
+
+ private:
+  TESSERA_HOST_DEVICE void begin_row(std::int64_t out) const
+  {
+    auto const volume = region.volume();
+    for (int k = 0; k < volume; ++k) { out_in[out * volume + k] = -1; }
+    if (mask_keys != nullptr) { mask_keys[out] = ~0U; }
+  }
+
+  /// Under which offset the input is its parent's.
+  [[nodiscard]] TESSERA_HOST_DEVICE int offset_of(std::int32_t row) const
+  {
+    auto const in = inputs.load(row).position;
     int k = 0;
     for (int axis = 0; axis < Dim; ++axis) {
       int const moved = in[axis] + region.anchor[axis];
       k = k * region.size[axis] + moved - floor_div(moved, region.stride[axis]) * region.stride[axis];
     }
-    auto const pair = parent * region.volume() + k;
-    // of duplicates the first row stays, whatever the order of threads
-    auto const before =
-        atomic_minimum(reinterpret_cast<std::uint32_t*>(&out_in[pair]), static_cast<std::uint32_t>(i));
-    if (before != ~0U) { atomic_or(errors, std::uint32_t{DataError::duplicate}); }
-    if (mask_keys != nullptr) { atomic_and(&mask_keys[parent], ~(1U << k)); }
-    pair_of_input[i] = pair;
+    return k;
   }
 };
 
@@ -127,19 +146,15 @@ template <int Dim, class Space>
       ParentRule<Dim>{region.stride, region.anchor}.name_in(&out));
   if (!by_parent) { return nullptr; }
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
-  fill_bytes(out_in, 0xff, exec);
   KernelMapParts<Space> parts;
   parts.gives_way = out.fixed_capacity().has_value();
-  if (volume <= OffsetOrder::most) {
-    parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec};
-    fill_bytes(parts.mask_keys, 0xff, exec);
-  }
+  if (volume <= OffsetOrder::most) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   parts.pair_of_input = Buffer<std::int32_t, Space>{in.capacity(), exec};
-  for_each(
-      in.capacity(),
-      PairWithParents<Dim>{in.view(), by_parent->rows.data(), by_parent->parents.data(), region,
-                           out_in.data(), parts.mask_keys.data(), parts.pair_of_input.data(), in.errors()},
-      exec);
+  for_each(in.capacity(),
+           PairWithParents<Dim>{in.view(), by_parent->rows.data(), by_parent->parents.data(), region,
+                                out.row_count(), out_in.data(), parts.mask_keys.data(),
+                                parts.pair_of_input.data(), in.errors()},
+           exec);
   if constexpr (std::is_same_v<Space, Host>) { in.check(exec); }
   return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume, -1,
                                             std::move(parts));
