@@ -12,6 +12,8 @@
 //
 #include <tessera/coords/detail/hard_voxels_device.cuh>
 //
+#include <tessera/kmap/detail/cut_tiles.cuh>
+//
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 //

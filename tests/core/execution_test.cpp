@@ -3,10 +3,12 @@
 
 #include "../support/device.hpp"
 #include "../support/memory.hpp"
+#include "../support/small.hpp"
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/sort.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -216,6 +218,7 @@ TEST_CASE_TEMPLATE("Sort: pairs come out ascending and equal keys keep their ord
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   for (std::int64_t count : {0, 1, 2, 1000, 100000}) {
+    if (count > 1000 && test::small_sets()) { continue; }
     CAPTURE(count);
     std::mt19937 random{7};
     std::vector<std::uint32_t> keys(static_cast<std::size_t>(count));
@@ -238,6 +241,106 @@ TEST_CASE_TEMPLATE("Sort: pairs come out ascending and equal keys keep their ord
     CHECK(download(sorted_values, exec) == values);
     detail::Sort<Space>::keys(device_keys.data(), sorted_keys.data(), count, 7, exec);
     CHECK(download(sorted_keys, exec) == keys);
+  }
+}
+
+namespace {
+
+/// Items with keys of `Key`; keys whose lowest two bits are 3 become all ones, which are no runs.
+template <class Key>
+struct NumberedItems {
+  using KeyType = Key;
+
+  Key const* from;        // [count]
+  Key* keys;              // [count] sorted
+  std::int32_t* values;   // [count]
+  std::int32_t* numbers;  // [count] by item
+  std::int32_t* firsts;   // [runs] items that begin runs
+  std::int32_t* runs;     // [1]
+
+  TESSERA_HOST_DEVICE Key key(std::int64_t i) const
+  {
+    return (from[i] & 3) == 3 ? static_cast<Key>(~Key{0}) : from[i];
+  }
+  TESSERA_HOST_DEVICE void store(std::int64_t place, Key key, std::int32_t value) const
+  {
+    keys[place] = key;
+    values[place] = value;
+  }
+  TESSERA_HOST_DEVICE Key sorted_key(std::int64_t place) const { return keys[place]; }
+  TESSERA_HOST_DEVICE void run(std::int64_t place, std::int32_t number, bool first) const
+  {
+    numbers[values[place]] = number;
+    if (first) { firsts[number] = values[place]; }
+  }
+  TESSERA_HOST_DEVICE void end(std::int32_t count) const { *runs = count; }
+};
+
+/// Sorts random keys of `bits - 1` bits as a task, and numbers their runs, where the space does.
+template <class Key, class Space>
+void check_sort_task(std::int64_t count, int bits, unsigned seed)
+{
+  CAPTURE(count);
+  CAPTURE(bits);
+  CAPTURE(seed);
+  Execution<Space> const exec{};
+  std::mt19937_64 random{seed};
+  std::vector<Key> keys(static_cast<std::size_t>(count));
+  auto const few = seed % 2 == 0 ? 0 : bits / 2;  // long runs, and short ones
+  for (auto& key : keys) {
+    key = static_cast<Key>(random() & ((std::uint64_t{1} << (bits - 1)) - 1)) >> few << few;
+  }
+  auto const kept = [&](std::size_t i) { return (keys[i] & 3) == 3 ? static_cast<Key>(~Key{0}) : keys[i]; };
+  std::vector<std::int32_t> order(keys.size());
+  for (std::size_t i = 0; i < order.size(); ++i) { order[i] = static_cast<std::int32_t>(i); }
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return kept(static_cast<std::size_t>(a)) < kept(static_cast<std::size_t>(b));
+  });
+  std::vector<std::int32_t> numbers(keys.size());
+  std::vector<std::int32_t> firsts;
+  for (std::size_t p = 0; p < order.size(); ++p) {
+    auto const i = static_cast<std::size_t>(order[p]);
+    bool const none = kept(i) == static_cast<Key>(~Key{0});
+    if (!none && (p == 0 || kept(static_cast<std::size_t>(order[p - 1])) != kept(i))) {
+      firsts.push_back(order[p]);
+    }
+    numbers[i] = none ? -1 : static_cast<std::int32_t>(firsts.size()) - 1;
+  }
+
+  auto const from = upload(keys, exec);
+  Buffer<Key, Space> sorted{count, exec};
+  Buffer<std::int32_t, Space> values{count, exec};
+  Buffer<std::int32_t, Space> found_numbers{count, exec};
+  Buffer<std::int32_t, Space> found_firsts{count, exec};
+  fill_bytes(found_firsts, 0, exec);  // those behind the runs
+  Buffer<std::int32_t, Space> runs{1, exec};
+  NumberedItems<Key> const task{from.data(),          sorted.data(),       values.data(),
+                                found_numbers.data(), found_firsts.data(), runs.data()};
+  detail::Sort<Space>::run(task, count, bits, exec);
+  CHECK(download(values, exec) == order);
+  fill_bytes(values, 0, exec);
+  if (!detail::Sort<Space>::number_runs(task, count, bits, exec)) { return; }
+  CHECK(download(values, exec) == order);
+  CHECK(download(found_numbers, exec) == numbers);
+  REQUIRE(download(runs, exec)[0] == static_cast<std::int32_t>(firsts.size()));
+  auto begun = download(found_firsts, exec);
+  begun.resize(firsts.size());
+  CHECK(begun == firsts);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("Sort: a task's items come in the order of their keys, and runs are numbered", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  unsigned seed = 0;
+  for (std::int64_t const count : {0, 1, 33, 1000, 8191, 100000, 300000}) {
+    if (count > 1000 && test::small_sets()) { continue; }
+    for (int const bits : {3, 8, 9, 17, 27, 32}) {
+      check_sort_task<std::uint32_t, Space>(count, bits, ++seed);
+    }
+    for (int const bits : {5, 34, 64}) { check_sort_task<std::uint64_t, Space>(count, bits, ++seed); }
   }
 }
 

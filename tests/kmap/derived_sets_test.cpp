@@ -124,6 +124,63 @@ TEST_CASE_TEMPLATE("derived sets: a row outside the declared range is reported b
   }
 }
 
+TEST_CASE_TEMPLATE("derived sets: kernels that tile the grid lead to the outputs and maps of the definition",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  unsigned seed = 0;
+  for (auto const& size :
+       {IntArray<3>(2), IntArray<3>{3, 1, 2}, IntArray<3>{1, 2, 1}, IntArray<3>{4, 4, 3}}) {
+    for (int const padding : {0, 1, 2}) {
+      for (bool const with_range : {false, true}) {
+        CAPTURE(detail::list(size));
+        CAPTURE(padding);
+        CAPTURE(with_range);
+        ++seed;
+        CAPTURE(seed);
+        IntArray<3> const lower = with_range ? 0 : -7;
+        auto const in = test::random_coordinates<3>(150, 2, lower, IntArray<3>{9, 5, 8}, seed);
+        CoordinateSetOptions<3> options;
+        if (with_range) { options.spatial_range = SpatialRange<3>{2, {10, 6, 9}}; }
+        auto const set = make_coordinate_set(in, options, exec);
+        ConvolutionGeometry<3> g;
+        g.kernel_size = size;
+        g.stride = size;
+        g.padding = padding;
+        KernelRegion<3> const region{size, size, 1, g.padding};
+        auto const down = kernel_map(*set, ConvolutionKind::strided, g, compat::none, exec);
+        auto const out = test::spconv_outputs_by_definition(in, region, options.spatial_range);
+        REQUIRE(down.coordinates->num_rows() == static_cast<std::int64_t>(out.size()));
+        CHECK(download(down.coordinates->data(), down.coordinates->num_rows(), exec) == out);
+        for (auto const& row : out) { CHECK(down.coordinates->box().contains(row)); }
+        auto const expected = test::kernel_map_by_definition(in, out, region);
+        CHECK(download(down.map->out_in(), down.map->num_out() * g.volume(), exec) == expected);
+        auto const up = transpose(*down.map, exec);
+        CHECK(download(up->out_in(), up->num_out() * g.volume(), exec) ==
+              test::transposed_map_by_definition(expected, in.size(), static_cast<std::size_t>(g.volume())));
+        set->check(exec);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE(
+    "derived sets: duplicates are reported by the first map, also of a kernel that tiles the grid", Space,
+    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  std::vector<Coordinate<2>> const rows{{0, {1, 1}}, {0, {4, 2}}, {0, {5, 3}}, {0, {4, 2}}};
+  auto const set = make_coordinate_set(rows, {}, exec);
+  auto const map_and_wait = [&] {
+    static_cast<void>(kernel_map(*set, ConvolutionKind::strided, halving(), compat::none, exec));
+    set->check(exec);
+  };
+  CHECK_THROWS_WITH_AS(map_and_wait(), doctest::Contains("two rows hold the same coordinate"),
+                       invalid_argument);
+}
+
 TEST_CASE("derived sets: the limit of their rows is right where the product of the extents exceeds 64 bits")
 {
   KernelRegion<3> region;

@@ -5,6 +5,10 @@
 #include "../support/oracle.hpp"
 
 #include <tessera/kmap/build.hpp>
+#include <tessera/kmap/tile_map.hpp>
+#ifdef __CUDACC__
+#include <tessera/kmap/detail/cut_tiles.cuh>
+#endif
 
 #include <algorithm>
 #include <random>
@@ -121,6 +125,37 @@ TEST_CASE_TEMPLATE("fixed capacity: sets and maps are those of exact sets, and n
         fixed->check(exec);
       }
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("fixed capacity: a map that gave way to its tiles comes again, whatever the tiles", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  std::mt19937 random{3};
+  auto const rows = random_rows(random, 250, 12);
+  CoordinateSetOptions<3> options;
+  options.fixed_capacity = FixedCapacity{};
+  auto const set = counted_set<Space>(rows, 300, options, exec);
+  auto const same = kernel_map(*set, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec);
+  auto const down = kernel_map(*set, ConvolutionKind::strided, geometry_of(2, 2, 0), compat::none, exec);
+  auto const wide = kernel_map(*set, ConvolutionKind::submanifold, geometry_of(4, 1, 0), compat::none, exec);
+  std::vector<std::shared_ptr<KernelMap<Space>>> const maps{same.map, down.map, transpose(*down.map, exec),
+                                                            wide.map};
+  for (auto const& map : maps) {
+    auto const size = map->num_out() * map->volume();
+    auto const before = download(map->out_in(), size, exec);
+    for (int const splits : {1, 3}) {
+      for (int const tile_rows : {16, 64}) {
+        auto const tiles = tile_map(*map, splits == 1, splits, tile_rows, exec);
+        CHECK(download(map->out_in(), size, exec) == before);
+      }
+    }
+    // and the next tiles are made from it
+    static_cast<void>(tile_map(*map, true, 1, 24, exec));
+    static_cast<void>(tile_map(*map, true, 1, 40, exec));
+    CHECK(download(map->out_in(), size, exec) == before);
   }
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
+#include "../support/device.hpp"
+#include "../support/oracle.hpp"
 #include "../support/small.hpp"
-#include "../support/spaces.hpp"
 
+#include <tessera/kmap/build.hpp>
 #include <tessera/kmap/tile_map.hpp>
 #ifdef __CUDACC__
-#include <tessera/core/launch.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/kmap/detail/cut_tiles.cuh>
 #endif
 
 #include <doctest/doctest.h>
@@ -51,26 +52,43 @@ HostTiles download_tiles(ts::TileMap<Space> const& tiles, ts::Execution<Space> c
   return {ts::download(tiles.order, exec), ts::download(tiles.map, exec), ts::download(tiles.masks, exec)};
 }
 
-/// The neighbours of a row in a split of `length` offsets, with the rarest offset first, or, where they are
-/// few, the last: what rows are sorted by.
+/// The neighbours of a row in the split [begin, end), that of the rarest offset first: what rows are sorted
+/// by.
 std::vector<bool> key_of(std::vector<std::int32_t> const& map, int volume, std::int64_t row, int begin,
-                         int end, int length)
+                         int end, ts::OffsetOrder const& order)
 {
-  auto const count = [&](int k) {
-    std::int64_t n = 0;
-    for (std::size_t i = static_cast<std::size_t>(k); i < map.size(); i += static_cast<std::size_t>(volume)) {
-      n += map[i] >= 0 ? 1 : 0;
-    }
-    return n;
-  };
-  std::vector<std::pair<std::int64_t, int>> offsets;
-  for (int k = begin; k < end; ++k) { offsets.emplace_back(length > 8 ? count(k) : -k, k); }
-  std::sort(offsets.begin(), offsets.end());
   std::vector<bool> key;
-  for (auto const& offset : offsets) {
-    if (key.size() < 64) { key.push_back(map[static_cast<std::size_t>(row * volume + offset.second)] >= 0); }
-  }
+  auto const add = [&](int k) {
+    if (k >= begin && k < end && key.size() < 64) {
+      key.push_back(map[static_cast<std::size_t>(row * volume + k)] >= 0);
+    }
+  };
+  for (int place = volume - 1; place >= 0; --place) { add(volume <= 32 ? order.offset_at[place] : place); }
   return key;
+}
+
+/// Whether the rows of each split follow one another as tile_map() says.
+template <class Space>
+bool is_sorted(ts::KernelMap<Space>& kernel_map, ts::TileMap<Space> const& tiles,
+               ts::Execution<Space> const& exec)
+{
+  int const volume = kernel_map.volume();
+  auto const map = ts::download(kernel_map.out_in(), kernel_map.num_out() * volume, exec);
+  auto const order = ts::download(tiles.order, exec);
+  auto const places = tiles.num_tiles * tiles.tile_rows;
+  for (int z = 0; z < tiles.splits; ++z) {
+    int const begin = z * tiles.split_length;
+    int const end = std::min(volume, begin + tiles.split_length);
+    for (std::int64_t i = 1; i < kernel_map.num_out(); ++i) {
+      auto const before = order[static_cast<std::size_t>(z * places + i - 1)];
+      auto const after = order[static_cast<std::size_t>(z * places + i)];
+      auto const& offset_order = kernel_map.parts().offset_order;
+      auto const key_before = key_of(map, volume, before, begin, end, offset_order);
+      auto const key_after = key_of(map, volume, after, begin, end, offset_order);
+      if (!(key_before > key_after || (key_before == key_after && before < after))) { return false; }
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -88,12 +106,13 @@ TEST_CASE_TEMPLATE("tile map: holds the kernel map, in its order and with exact 
       auto kernel_map = upload_map<Space>(map, volume, exec);
       for (int const splits : {1, 2, 3, 4, 7}) {
         for (bool const sort : {false, true}) {
-          for (int const rows : {32, 64}) {
+          for (int const rows : {8, 16, 32, 40, 64}) {
             CAPTURE(seed);
             CAPTURE(volume);
             CAPTURE(num_out);
             CAPTURE(splits);
             CAPTURE(sort);
+            CAPTURE(rows);
             auto const tiles = ts::tile_map(kernel_map, sort, splits, rows, exec);
             auto const host = download_tiles(*tiles, exec);
             int const length = (volume + splits - 1) / splits;
@@ -119,7 +138,10 @@ TEST_CASE_TEMPLATE("tile map: holds the kernel map, in its order and with exact 
                       exists ? map[static_cast<std::size_t>(std::int64_t{row} * volume + k)] : -1;
                   auto const tile = place / rows;
                   auto const at = ((z * num_tiles + tile) * length + i) * rows + place % rows;
-                  wrong += host.map[static_cast<std::size_t>(at)] != expected ? 1 : 0;
+                  auto const mask =
+                      host.masks[static_cast<std::size_t>((z * num_tiles + tile) * tiles->words + i / 32)];
+                  bool const written = (mask >> (i % 32) & 1U) != 0;  // else nobody reads it
+                  if (written) { wrong += host.map[static_cast<std::size_t>(at)] != expected ? 1 : 0; }
                   if (expected >= 0) {
                     masks[static_cast<std::size_t>(tile * tiles->words + i / 32)] |= std::uint32_t{1}
                                                                                      << (i % 32);
@@ -146,25 +168,45 @@ TEST_CASE_TEMPLATE("tile map: sorts by descending mask, rarest offset on top, an
   ts::Execution<Space> const exec;
   for (int const volume : {4, 27, 40, 90}) {
     for (int const splits : {1, 3}) {
-      CAPTURE(volume);
-      CAPTURE(splits);
-      auto const map = random_map(150, volume, 5);
-      auto kernel_map = upload_map<Space>(map, volume, exec);
-      auto const tiles = ts::tile_map(kernel_map, true, splits, 64, exec);
-      auto const order = ts::download(tiles->order, exec);
-      for (int z = 0; z < splits; ++z) {
-        int const begin = z * tiles->split_length;
-        int const end = std::min(volume, begin + tiles->split_length);
-        for (std::size_t i = 1; i < 150; ++i) {
-          auto const before = order[static_cast<std::size_t>(z) * 192 + i - 1];
-          auto const after = order[static_cast<std::size_t>(z) * 192 + i];
-          auto const key_before = key_of(map, volume, before, begin, end, tiles->split_length);
-          auto const key_after = key_of(map, volume, after, begin, end, tiles->split_length);
-          REQUIRE((key_before > key_after || (key_before == key_after && before < after)));
-        }
+      for (std::int64_t const num_out : {150, 3000}) {
+        CAPTURE(volume);
+        CAPTURE(splits);
+        CAPTURE(num_out);
+        auto map = upload_map<Space>(random_map(num_out, volume, 5), volume, exec);
+        CHECK(is_sorted(map, *ts::tile_map(map, true, splits, 64, exec), exec));
+        CHECK(is_sorted(map, *ts::tile_map(map, true, splits, 16, exec), exec));
       }
     }
   }
+}
+
+TEST_CASE_TEMPLATE("tile map: maps that know their masks are sorted by them, the farthest offset on top",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec;
+  auto const in = test::random_coordinates<3>(2000, 2, ts::IntArray<3>(-7), ts::IntArray<3>(7), 11);
+  auto const set = ts::make_coordinate_set(in, {}, exec);
+  auto const check = [&](ts::KernelMap<Space>& map) {
+    REQUIRE(map.parts().mask_keys.size() == map.num_out());
+    CHECK(is_sorted(map, *ts::tile_map(map, true, 1, 16, exec), exec));
+    CHECK(is_sorted(map, *ts::tile_map(map, true, 3, 16, exec), exec));
+  };
+  ts::ConvolutionGeometry<3> g;
+  auto const same = ts::kernel_map(*set, ts::ConvolutionKind::submanifold, g, ts::compat::none, exec).map;
+  check(*same);
+  auto const& order = same->parts().offset_order;
+  CHECK(order.offset_at[0] == 13);
+  std::vector<int> corners(order.offset_at + 19, order.offset_at + 27);
+  CHECK(corners == std::vector<int>{0, 2, 6, 8, 18, 20, 24, 26});
+  g.stride = 2;
+  g.padding = 1;
+  check(*ts::kernel_map(*set, ts::ConvolutionKind::strided, g, ts::compat::none, exec).map);
+  g.padding = 0;
+  g.kernel_size = 2;
+  auto const down = ts::kernel_map(*set, ts::ConvolutionKind::strided, g, ts::compat::none, exec).map;
+  check(*down);
+  check(*ts::transpose(*down, exec));
 }
 
 TEST_CASE_TEMPLATE("tile map: is made once for each choice, and refuses what cannot be meant", Space,
@@ -178,6 +220,7 @@ TEST_CASE_TEMPLATE("tile map: is made once for each choice, and refuses what can
   CHECK(ts::tile_map(map, false, 1, 64, exec) != first);
   CHECK(ts::tile_map(map, true, 3, 64, exec) != first);
   CHECK(ts::tile_map(map, true, 1, 32, exec) != first);
+  CHECK(ts::detail::row_order(map, 1, exec) == ts::detail::row_order(map, 1, exec));
   CHECK_THROWS_AS(static_cast<void>(ts::tile_map(map, true, 0, 64, exec)), ts::invalid_argument);
   CHECK_THROWS_AS(static_cast<void>(ts::tile_map(map, true, 1, 0, exec)), ts::invalid_argument);
 

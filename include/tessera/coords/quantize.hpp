@@ -5,6 +5,7 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/detail/group_points.hpp>
 #include <tessera/core/matrix.hpp>
+#include <tessera/core/sort.hpp>
 
 #include <algorithm>
 #include <array>

@@ -77,6 +77,36 @@ __global__ void __launch_bounds__(256) for_each_kernel(std::int64_t count, Body 
   for (auto i = thread_index(); i < count; i += num_grid_threads()) { body(i); }
 }
 
+/// Groups of 2^`log_lanes` threads of a warp take an item each, in a grid-stride loop.
+template <class Body>
+__global__ void __launch_bounds__(256)
+    for_each_ballot_kernel(std::int64_t count, int lanes, int log_lanes, __grid_constant__ Body const body)
+{
+  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const group = lane >> log_lanes;
+  int const own = lane - (group << log_lanes);
+  auto const state = body.prepare(own < lanes ? own : 0);
+  auto const step = num_grid_threads() >> log_lanes;
+  for (auto first = (thread_index() - lane) >> log_lanes; first < count; first += step) {
+    auto const i = first + group;
+    auto const bits = __ballot_sync(0xffffffffU, own < lanes && i < count && body.visit(i, state));
+    if (own == 0 && i < count) {
+      body.finish(i, bits >> lane & (log_lanes == 5 ? ~0U : (1U << (1 << log_lanes)) - 1));
+    }
+  }
+}
+
+/// Enqueues what core/parallel.hpp says of it. Stream: enqueues one kernel, none for count 0; does not wait.
+template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int>>
+void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec)
+{
+  constexpr std::int64_t blocks = 132 * 8;  // as many as an H100 holds at once: lanes are prepared once
+  int log_lanes = 0;
+  while (1 << log_lanes < lanes) { ++log_lanes; }
+  launch(for_each_ballot_kernel<Body>, grid_for(count << log_lanes, 256, blocks), 256, 0, exec, count, lanes,
+         log_lanes, body);
+}
+
 /// Enqueues `body(i)` for i in [0, count). `Body` is a struct with a `__device__ operator()(int64) const`: a
 /// lambda would ask every user to compile with `--extended-lambda`.
 /// Stream: enqueues one kernel, none for count 0; does not wait.

@@ -5,11 +5,8 @@
 #include <tessera/core/execution.hpp>
 #include <tessera/core/host_device.hpp>
 
-#include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <type_traits>
-#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -29,6 +26,28 @@ void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
 {
   exec.parallel_for(count, 4096, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i) { body(i); }
+  });
+}
+
+/// The same on the device for items whose `lanes` parts are looked at side by side; see the form below.
+template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
+void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec);
+
+/// For i in [0, count): `body.finish(i, bits)`, where bit j of `bits` is `body.visit(i, state j)` for the
+/// lanes j in [0, lanes), at most 32. The state of a lane, `body.prepare(j)`, is the same for all items.
+///
+/// On the device lanes are threads of one warp, so that neighbouring lanes should touch neighbouring words.
+template <class Body>
+void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Host> const& exec)
+{
+  exec.parallel_for(count, 512, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      std::uint32_t bits = 0;
+      for (int lane = 0; lane < lanes; ++lane) {
+        if (body.visit(i, body.prepare(lane))) { bits |= std::uint32_t{1} << lane; }
+      }
+      body.finish(i, bits);
+    }
   });
 }
 
@@ -157,54 +176,6 @@ TESSERA_HOST_DEVICE inline std::int32_t take_places(std::int32_t* counter, std::
   return atomic_add(counter, count);
 #endif
 }
-
-/// Sorting and scanning of one space; core/sort.cuh and core/scan.cuh have the device's, which are CUB's.
-template <class Space>
-struct Sort;
-template <class Space>
-struct Scan;
-
-template <>
-struct Sort<Host> {
-  /// sorted [count] = `keys` [count], ascending by their lowest `bits` bits (all that are used).
-  template <class Key>
-  static void keys(Key const* keys, Key* sorted, std::int64_t count, int /*bits*/, Execution<Host> const&)
-  {
-    std::copy(keys, keys + count, sorted);
-    std::sort(sorted, sorted + count);
-  }
-
-  /// The same, and `values` [count] in the order of their keys; equal keys keep theirs.
-  template <class Key, class Value>
-  static void pairs(Key const* keys, Value const* values, Key* sorted_keys, Value* sorted_values,
-                    std::int64_t count, int /*bits*/, Execution<Host> const&)
-  {
-    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
-    std::iota(order.begin(), order.end(), std::int64_t{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::int64_t a, std::int64_t b) { return keys[a] < keys[b]; });
-    for (std::int64_t i = 0; i < count; ++i) {
-      auto const from = order[static_cast<std::size_t>(i)];
-      sorted_keys[i] = keys[from];
-      sorted_values[i] = values[from];
-    }
-  }
-};
-
-template <>
-struct Scan<Host> {
-  /// sums[i] = values[0] + ... + values[i - 1] for i in [0, count); `sums` may be `values`.
-  template <class T>
-  static void exclusive(T const* values, T* sums, std::int64_t count, Execution<Host> const&)
-  {
-    T sum{0};
-    for (std::int64_t i = 0; i < count; ++i) {
-      T const value = values[i];
-      sums[i] = sum;
-      sum = static_cast<T>(sum + value);
-    }
-  }
-};
 
 }  // namespace detail
 }  // namespace v0

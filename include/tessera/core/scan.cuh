@@ -4,7 +4,7 @@
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/parallel.hpp>
+#include <tessera/core/sort.hpp>
 
 #include <cub/device/device_scan.cuh>
 

@@ -38,7 +38,7 @@ struct InsertRows {
   TESSERA_HOST_DEVICE void operator()(std::int64_t row) const
   {
     if (row >= coordinates.size()) { return; }
-    auto const c = coordinates[row];
+    auto const c = coordinates.load(row);
     if (!table.packing.contains(c)) {
       atomic_or(errors, std::uint32_t{DataError::out_of_range});
       return;

@@ -8,11 +8,35 @@
 #include <tessera/core/parallel.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 
 namespace tessera {
 inline namespace v0 {
+
+/// Offsets from the commonest to the rarest, as far as their places in the kernel tell; those of kernels of
+/// more than 32 offsets as they are numbered.
+struct OffsetOrder {
+  static constexpr int most = 32;
+
+  std::int8_t offset_at[most] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+};
+
+/// What makers of a kernel map may know besides the map.
+template <class Space>
+struct KernelMapParts {
+  OffsetOrder offset_order;
+  /// [num_out] or none: bit j is 0 where the row has a neighbour under offset `offset_order.offset_at[j]`;
+  /// bits from the volume on are 1.
+  Buffer<std::uint32_t, Space> mask_keys = {};
+  /// [num_in] or none, of maps under which an input feeds one output: `out * volume + k`, or -1.
+  Buffer<std::int32_t, Space> pair_of_input = {};
+  /// Whether a tile map may take the place of the map itself, which is made again from it where somebody
+  /// asks: where memory is planned, in a frame of fixed capacity, which one thread enqueues.
+  bool gives_way = false;
+};
 
 /// Which input row feeds which output row under which kernel offset.
 ///
@@ -27,12 +51,25 @@ class KernelMap {
   /// @param out_in  [num_out, volume] rows of the input, or -1
   /// @param centre  the offset under which every row reads itself, or -1
   KernelMap(Buffer<std::int32_t, Space>&& out_in, std::int64_t num_in, std::int64_t num_out, int volume,
-            int centre)
-      : out_in_{std::move(out_in)}, num_in_{num_in}, num_out_{num_out}, volume_{volume}, centre_{centre}
+            int centre, KernelMapParts<Space>&& parts = {})
+      : out_in_{std::move(out_in)},
+        num_in_{num_in},
+        num_out_{num_out},
+        volume_{volume},
+        centre_{centre},
+        parts_{std::move(parts)}
   {}
 
-  /// [num_out, volume] in `Space`.
-  [[nodiscard]] std::int32_t const* out_in() const noexcept { return out_in_.data(); }
+  /// [num_out, volume] in `Space`. Good for as long as the map; in a frame of fixed capacity until tile_map()
+  /// is called, then ask again. Stream: may enqueue a kernel there.
+  [[nodiscard]] std::int32_t const* out_in() const
+  {
+    if (make_again_) {
+      out_in_ = make_again_();
+      make_again_ = nullptr;
+    }
+    return out_in_.data();
+  }
   /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }
   [[nodiscard]] std::int64_t num_out() const noexcept { return num_out_; }
@@ -43,16 +80,26 @@ class KernelMap {
 
   /// @name For later stages
   /// @{
+  [[nodiscard]] KernelMapParts<Space> const& parts() const noexcept { return parts_; }
+
+  /// Gives the map's memory back; `make_again()` returns what out_in() had.
+  void give_way(std::function<Buffer<std::int32_t, Space>()> make_again)
+  {
+    make_again_ = std::move(make_again);
+    out_in_ = {};
+  }
   [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }
   [[nodiscard]] std::recursive_mutex& mutex() noexcept { return mutex_; }
   /// @}
 
  private:
-  Buffer<std::int32_t, Space> out_in_;
+  mutable Buffer<std::int32_t, Space> out_in_;
+  mutable std::function<Buffer<std::int32_t, Space>()> make_again_;  // or nothing: it is there
   std::int64_t num_in_;
   std::int64_t num_out_;
   int volume_;
   int centre_;
+  KernelMapParts<Space> parts_;
   detail::ObjectCache cache_;
   std::recursive_mutex mutex_;
 };
@@ -75,24 +122,55 @@ struct TransposePairs {
   }
 };
 
+/// The same where each input has one pair at most; item number i is one entry.
+struct ExpandPairs {
+  std::int32_t const* pair_of_input;  // [num_in]
+  std::int32_t* transposed;           // [num_in, volume]
+  std::uint32_t* mask_keys;           // [num_in] or null
+  int volume;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const in = divide(static_cast<long long>(i), volume);
+    auto const k = static_cast<int>(i - in * volume);
+    auto const pair = pair_of_input[in];
+    auto const out = pair < 0 ? -1 : static_cast<std::int32_t>(divide(static_cast<long long>(pair), volume));
+    auto const own = pair - out * volume;
+    transposed[i] = pair >= 0 && own == k ? out : -1;
+    if (k == 0 && mask_keys != nullptr) { mask_keys[in] = pair < 0 ? ~0U : ~(1U << own); }
+  }
+};
+
 }  // namespace detail
 
 /// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
 ///
 /// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`.
-/// Cost: one pass over the map, the first time. Stream: enqueues a fill and a kernel, does not wait.
-/// Determinism: same map, same result.
+/// Cost: one pass over the map, the first time. Stream: enqueues a fill and a kernel, or a kernel where
+/// inputs have one pair each; does not wait. Determinism: same map, same result.
 template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   std::lock_guard lock{map.mutex()};
   return map.cache().template get_or_make<KernelMap<Space>>("transposed", [&] {
     Buffer<std::int32_t, Space> transposed{map.num_in() * map.volume(), exec};
-    fill_bytes(transposed, 0xff, exec);
-    detail::for_each(map.num_out() * map.volume(),
-                     detail::TransposePairs{map.out_in(), transposed.data(), map.volume()}, exec);
+    KernelMapParts<Space> parts;
+    auto const& pairs = map.parts().pair_of_input;
+    parts.gives_way = map.parts().gives_way;
+    if (pairs.empty()) {
+      fill_bytes(transposed, 0xff, exec);
+      detail::for_each(map.num_out() * map.volume(),
+                       detail::TransposePairs{map.out_in(), transposed.data(), map.volume()}, exec);
+      parts.offset_order = map.parts().offset_order;
+    } else {
+      bool const few = map.volume() <= OffsetOrder::most;
+      parts.mask_keys = Buffer<std::uint32_t, Space>{few ? map.num_in() : 0, exec};
+      detail::for_each(
+          transposed.size(),
+          detail::ExpandPairs{pairs.data(), transposed.data(), parts.mask_keys.data(), map.volume()}, exec);
+    }
     return std::make_shared<KernelMap<Space>>(std::move(transposed), map.num_out(), map.num_in(),
-                                              map.volume(), map.centre());
+                                              map.volume(), map.centre(), std::move(parts));
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/sort.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
 #include <cstdint>

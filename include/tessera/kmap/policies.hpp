@@ -76,16 +76,23 @@ struct Hashmap {
 // --- downsample policies: which outputs a strided convolution has
 // --------------------------------------------------
 
-/// Every output that some input reaches under some offset (default; spconv's rule):
-/// `{ o : stride * o + d * dilation - anchor = in, 0 <= d < kernel size }`.
-struct SpconvDownsample {
-  static constexpr char const* name = "spconv";
+namespace detail {
 
+/// What rules that try every offset of the kernel for every input have in common.
+struct EveryOffset {
   template <int Dim>
   [[nodiscard]] TESSERA_HOST_DEVICE static int num_candidates(KernelRegion<Dim> const& region)
   {
     return region.volume();
   }
+};
+
+}  // namespace detail
+
+/// Every output that some input reaches under some offset (default; spconv's rule):
+/// `{ o : stride * o + d * dilation - anchor = in, 0 <= d < kernel size }`.
+struct SpconvDownsample : detail::EveryOffset {
+  static constexpr char const* name = "spconv";
 
   /// The output that `in` reaches under candidate number `index`; false when it is not on the stride's
   /// lattice.

@@ -9,6 +9,7 @@
 #include <tessera/conv/tuning.hpp>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
+#include <tessera/kmap/detail/cut_tiles.cuh>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 

@@ -42,8 +42,18 @@ struct Statistics {
   }
 
   /// Merges the bounds of `part` into `*this`, which other threads also merge into.
-  TESSERA_HOST_DEVICE void merge_atomically(Statistics const& part)
+  TESSERA_HOST_DEVICE void merge_atomically(Statistics part)
   {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    auto const together = threads_together();  // one address takes one minimum at a time: one a warp
+    part.lowest_batch = __reduce_min_sync(together, part.lowest_batch);
+    part.highest_batch = __reduce_max_sync(together, part.highest_batch);
+    for (int i = 0; i < Dim; ++i) {
+      part.lower[i] = __reduce_min_sync(together, part.lower[i]);
+      part.upper[i] = __reduce_max_sync(together, part.upper[i]);
+    }
+    if (static_cast<int>(threadIdx.x % 32) != __ffs(static_cast<int>(together)) - 1) { return; }
+#endif
     atomic_minimum(&lowest_batch, part.lowest_batch);
     atomic_maximum(&highest_batch, part.highest_batch);
     for (int i = 0; i < Dim; ++i) {

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <tessera/hash/coordinate_table.hpp>
+#include <tessera/kmap/detail/parents.hpp>
 #include <tessera/kmap/geometry.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
+#include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,26 +17,19 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Relation of inputs and outputs: `in = stride * out + offset`, or `stride * in = out + offset` when
-/// `generative`.
+/// Looks a neighbour up: `in = stride * out + offset`, or `stride * in = out + offset` when `generative`.
 template <int Dim, class Key>
-struct FindNeighbors {
+struct NeighborQuery {
   CoordinateView<Dim> outputs;
   CoordinateTableRef<Dim, Key> inputs;
   KernelRegion<Dim> region;
   bool generative;
-  int volume;
-  std::int32_t* out_in;  // [num_out, volume]
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  /// The input row, or -1, also for rows that are not in use.
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t find(std::int64_t row, IntArray<Dim> const& offset) const
   {
-    std::int64_t const row = divide(static_cast<long long>(i), volume);
-    if (row >= outputs.size()) {
-      out_in[i] = -1;
-      return;
-    }
-    auto const out = outputs[row];
-    auto const offset = region.offset(static_cast<int>(i - row * volume));
+    if (row >= outputs.size()) { return -1; }
+    auto const out = outputs.load(row);
     Coordinate<Dim> in;
     in.batch = out.batch;
     bool on_lattice = true;
@@ -46,9 +42,75 @@ struct FindNeighbors {
         in.position[axis] = region.stride[axis] * out.position[axis] + offset[axis];
       }
     }
-    out_in[i] = on_lattice ? inputs.find(in) : -1;
+    return on_lattice ? inputs.find(in) : -1;
   }
 };
+
+/// One entry of the map an item.
+template <int Dim, class Key>
+struct FindNeighbors {
+  NeighborQuery<Dim, Key> query;
+  int volume;
+  std::int32_t* out_in;  // [num_out, volume]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    std::int64_t const row = divide(static_cast<long long>(i), volume);
+    out_in[i] = query.find(row, query.region.offset(static_cast<int>(i - row * volume)));
+  }
+};
+
+/// A row of the map an item, of up to 32 offsets, with its mask; a lane has the offset at its place of the
+/// order.
+template <int Dim, class Key>
+struct FindRowNeighbors {
+  struct Lane {
+    int k;
+    IntArray<Dim> offset;
+  };
+
+  NeighborQuery<Dim, Key> query;
+  OffsetOrder order;
+  int volume;
+  std::int32_t* out_in;      // [num_out, volume]
+  std::uint32_t* mask_keys;  // [num_out]
+
+  [[nodiscard]] TESSERA_HOST_DEVICE Lane prepare(int lane) const
+  {
+    int const k = order.offset_at[lane];
+    return {k, query.region.offset(k)};
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE bool visit(std::int64_t row, Lane const& lane) const
+  {
+    auto const in = query.find(row, lane.offset);
+    out_in[row * volume + lane.k] = in;
+    return in >= 0;
+  }
+  TESSERA_HOST_DEVICE void finish(std::int64_t row, std::uint32_t bits) const { mask_keys[row] = ~bits; }
+};
+
+/// Offsets by their distance from the centre in steps along the axes, of equal ones those apart along the
+/// last axis later, for that is mostly the height; as they are numbered where there is no centre or they are
+/// few. Counting a sample of the rows orders them no better: of two LiDAR scans and a sphere, three levels
+/// each, the tiles of 16 rows work on as many rows within 1 %.
+template <int Dim>
+[[nodiscard]] OffsetOrder order_offsets(KernelRegion<Dim> const& region, int centre)
+{
+  constexpr int few = 8;
+  OffsetOrder order;
+  auto const volume = region.volume();
+  if (centre < 0 || volume <= few || volume > OffsetOrder::most) { return order; }
+  auto const middle = region.digits(centre);
+  auto const distance = [&](int k) {
+    auto const digits = region.digits(k);
+    int steps = 0;
+    for (int i = 0; i < Dim; ++i) { steps += std::abs(digits[i] - middle[i]); }
+    return std::make_pair(steps, std::abs(digits[Dim - 1] - middle[Dim - 1]));
+  };
+  std::stable_sort(order.offset_at, order.offset_at + volume,
+                   [&](int a, int b) { return distance(a) < distance(b); });
+  return order;
+}
 
 /// out_in[row] = row, or -1 where the row is not in use.
 struct NumberIdentity {
@@ -79,15 +141,31 @@ template <int Dim, class Space>
                                                                bool generative, Execution<Space> const& exec)
 {
   auto const volume = region.volume();
-  if (&in == &out && volume == 1 && region.centre() == 0) { return identity_map(in.row_count(), exec); }
+  int const centre = &in == &out ? region.centre() : -1;
+  if (volume == 1 && centre == 0) { return identity_map(in.row_count(), exec); }
+  if (!generative) {
+    if (auto map = map_by_parents(in, out, region, exec)) { return map; }
+  }
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
+  KernelMapParts<Space> parts;
+  parts.offset_order = order_offsets(region, centre);
+  parts.gives_way = out.fixed_capacity().has_value();
+  bool const few = volume <= OffsetOrder::most;
+  if (few) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   coordinate_table(in, exec)->visit([&](auto const& table) {
     using Key = typename decltype(table.packing)::KeyType;
-    for_each(out.capacity() * volume,
-             FindNeighbors<Dim, Key>{out.view(), table, region, generative, volume, out_in.data()}, exec);
+    NeighborQuery<Dim, Key> const query{out.view(), table, region, generative};
+    if (few) {
+      for_each_ballot(out.capacity(), volume,
+                      FindRowNeighbors<Dim, Key>{query, parts.offset_order, volume, out_in.data(),
+                                                 parts.mask_keys.data()},
+                      exec);
+    } else {
+      for_each(out_in.size(), FindNeighbors<Dim, Key>{query, volume, out_in.data()}, exec);
+    }
   });
-  return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume,
-                                            &in == &out ? region.centre() : -1);
+  return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume, centre,
+                                            std::move(parts));
 }
 
 template <int Dim>

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/key_packing.hpp>
+#include <tessera/hash/hash_table.hpp>
+#include <tessera/kmap/geometry.hpp>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// What happens to a candidate outside the bounds.
+enum class AtBorder : std::uint8_t { drop, clamp };
+
+/// Candidates of every input, each kept once: the first thread to enter its key appends it to `keys`.
+///
+/// `statistics->count` counts the keys, also those past `capacity`. Once there are too many, no further ones
+/// are entered, so that the table never fills up. Item number i is up to 8 candidates of one input.
+template <int Dim, class Key, class Downsample>
+struct CollectOutputs {
+  static constexpr int group = 8;
+
+  CoordinateView<Dim> inputs;
+  CoordinateBox<Dim> input_box;  // in it no candidate overflows
+  KernelRegion<Dim> region;
+  KeyPacking<Dim, Key> packing;  // of the outputs' box
+  HashTableRef<Key> seen;
+  Key* keys;  // [capacity]
+  std::int64_t capacity;
+  Statistics<Dim>* statistics;  // [1]
+  std::uint32_t const* frame_errors;
+  CoordinateBox<Dim> const* bounds;  // [1] further bounds, or null
+  AtBorder border;
+
+  /// Items of an input.
+  [[nodiscard]] TESSERA_HOST_DEVICE static int num_groups(KernelRegion<Dim> const& region)
+  {
+    return (Downsample::num_candidates(region) + group - 1) / group;
+  }
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const together = threads_together();
+    if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
+    std::int64_t const row = divide(static_cast<long long>(i), num_groups(region));
+    auto const first = static_cast<int>(i - row * num_groups(region)) * group;
+    std::uint32_t entered = 0;  // bit j: candidate first + j is new
+    bool const used = row < inputs.size();
+    auto const in = used ? inputs[row] : Coordinate<Dim>{};
+    if (used && !input_box.contains(in)) {
+      atomic_or(&statistics->errors, std::uint32_t{DataError::out_of_range});
+    } else if (used && atomic_load(&statistics->count) <= capacity) {
+      Key key;
+      for (int j = 0; j < group && first + j < Downsample::num_candidates(region); ++j) {
+        if (make_key(in, first + j, key) && seen.try_insert(key) != Entered::before) {
+          entered |= std::uint32_t{1} << j;
+        }
+      }
+    }
+    std::int64_t place = take_places(&statistics->count, count_bits(entered), together);
+    for (int j = 0; j < group && entered >> j != 0; ++j) {
+      Key key;
+      if ((entered >> j & 1U) == 0 || !make_key(in, first + j, key)) { continue; }
+      if (place < capacity) { keys[place] = key; }
+      ++place;
+    }
+  }
+
+ private:
+  /// The key of a candidate, where there is one.
+  [[nodiscard]] TESSERA_HOST_DEVICE bool make_key(Coordinate<Dim> const& in, int candidate, Key& key) const
+  {
+    Coordinate<Dim> out;
+    out.batch = in.batch;
+    if (!Downsample::candidate(region, in.position, candidate, out.position)) { return false; }
+    if (border == AtBorder::clamp) {
+      for (int axis = 0; axis < Dim; ++axis) {
+        auto& p = out.position[axis];
+        p = p < packing.box.lower[axis] ? packing.box.lower[axis] : p;
+        p = p > packing.box.upper[axis] ? packing.box.upper[axis] : p;
+      }
+    }
+    if (!packing.contains(out) || (bounds != nullptr && !bounds->contains(out.position))) { return false; }
+    key = packing.pack(out);
+    return true;
+  }
+};
+
+/// The number of rows of a derived set of fixed capacity, and what went wrong so far.
+template <int Dim>
+struct FinishCount {
+  Statistics<Dim> const* statistics;  // [1]
+  std::int32_t* count;                // [1]
+  std::uint32_t* errors;              // [1]
+  std::int64_t capacity;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t) const
+  {
+    auto found = statistics->errors;
+    bool const fits = statistics->count <= capacity;
+    if (!fits) { found |= DataError::capacity; }
+    *count = fits ? statistics->count : static_cast<std::int32_t>(capacity);
+    if (found != 0) { atomic_or(errors, found); }
+  }
+};
+
+/// Worker w of `workers` takes the bounds of the keys w, w + workers, ... that were collected.
+template <int Dim, class Key>
+struct BoundsOfKeys {
+  KeyPacking<Dim, Key> packing;
+  Key const* keys;
+  std::int64_t workers;
+  Statistics<Dim>* statistics;  // [1]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
+  {
+    Statistics<Dim> part;
+    std::int64_t const count = statistics->count;
+    for (auto i = worker; i < count; i += workers) { part.include(packing.unpack(keys[i])); }
+    if (worker < count) { statistics->merge_atomically(part); }
+  }
+};
+
+/// rows[i] = the coordinate of keys[i]; zeros in rows that are not in use.
+template <int Dim, class Key>
+struct UnpackKeys {
+  KeyPacking<Dim, Key> packing;
+  Key const* keys;        // [num_rows.capacity]
+  Coordinate<Dim>* rows;  // [num_rows.capacity]
+  RowCount num_rows;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    rows[i] = i < num_rows.size() ? packing.unpack(keys[i]) : Coordinate<Dim>{};
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/kmap/geometry.hpp>
+#include <tessera/kmap/kernel_map.hpp>
+#include <tessera/kmap/policies.hpp>
+
+#include <climits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Outputs `floor((in + anchor) / stride)`, one for each input: its parent.
+template <int Dim>
+struct ParentRule {
+  IntArray<Dim> stride;
+  IntArray<Dim> anchor;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE IntArray<Dim> operator()(IntArray<Dim> const& in) const
+  {
+    IntArray<Dim> out;
+    for (int i = 0; i < Dim; ++i) { out[i] = floor_div(in[i] + anchor[i], stride[i]); }
+    return out;
+  }
+
+  /// Bounds of the parents of inputs that reach from bound to bound of `box`.
+  [[nodiscard]] CoordinateBox<Dim> operator()(CoordinateBox<Dim> const& box) const
+  {
+    CoordinateBox<Dim> result = box;
+    result.lower = (*this)(box.lower);
+    result.upper = (*this)(box.upper);
+    return result;
+  }
+
+  /// Under which name an input's set keeps its InputsByParent, for parents in `out`.
+  [[nodiscard]] std::string name_in(void const* out) const
+  {
+    return concat("parents stride ", list(stride), " anchor ", list(anchor), " in ", out);
+  }
+};
+
+/// The inputs of a set ordered by their parents.
+template <class Space>
+struct InputsByParent {
+  Buffer<std::int32_t, Space> rows;     // [capacity] of inputs
+  Buffer<std::int32_t, Space> parents;  // [capacity] the row of the output each of them has, or -1
+};
+
+/// Whether kernels neither overlap nor leave gaps, so that an input has one pair.
+template <int Dim>
+[[nodiscard]] bool tiles_inputs(KernelRegion<Dim> const& region)
+{
+  for (int i = 0; i < Dim; ++i) {
+    if (region.size[i] != region.stride[i] || (region.size[i] > 1 && region.dilation[i] != 1)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// The rule by which `Downsample` names one output for every input, where it does.
+template <class Downsample, int Dim>
+[[nodiscard]] std::optional<ParentRule<Dim>> parent_rule(KernelRegion<Dim> const& region)
+{
+  if (std::is_same_v<Downsample, MinkowskiDownsample>) { return ParentRule<Dim>{region.stride, 0}; }
+  if (std::is_same_v<Downsample, SpconvDownsample> && tiles_inputs(region)) {
+    return ParentRule<Dim>{region.stride, region.anchor};
+  }
+  return std::nullopt;
+}
+
+/// Enters the one pair of each input, an item; the first of an output's inputs writes the output's row.
+template <int Dim>
+struct PairWithParents {
+  CoordinateView<Dim> inputs;
+  std::int32_t const* rows;     // [inputs.num_rows.capacity] see InputsByParent
+  std::int32_t const* parents;  // [inputs.num_rows.capacity]
+  KernelRegion<Dim> region;
+  RowCount outputs;             // room for no more than inputs
+  std::int32_t* out_in;         // [outputs.capacity, volume]
+  std::uint32_t* mask_keys;     // [outputs.capacity] or null
+  std::int32_t* pair_of_input;  // [inputs.num_rows.capacity]
+  std::uint32_t* errors;        // [1]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t place) const
+  {
+    if (place >= outputs.size() && place < outputs.capacity) { begin_row(place); }  // it is not in use
+    auto const parent = parents[place];
+    pair_of_input[rows[place]] = parent < 0 ? -1 : parent * region.volume() + offset_of(rows[place]);
+    if (parent < 0 || (place > 0 && parents[place - 1] == parent)) { return; }
+    begin_row(parent);
+    auto* const entries = out_in + std::int64_t{parent} * region.volume();
+    std::uint32_t key = ~0U;
+    for (auto i = place; i < inputs.num_rows.capacity && parents[i] == parent; ++i) {
+      auto const k = offset_of(rows[i]);
+      if (entries[k] >= 0) {  // the smaller row stays
+        atomic_or(errors, std::uint32_t{DataError::duplicate});
+        continue;
+      }
+      entries[k] = rows[i];
+      if (mask_keys != nullptr) { key &= ~(1U << k); }
+    }
+    if (mask_keys != nullptr) { mask_keys[parent] = key; }
+  }
+
+ private:
+  TESSERA_HOST_DEVICE void begin_row(std::int64_t out) const
+  {
+    auto const volume = region.volume();
+    for (int k = 0; k < volume; ++k) { out_in[out * volume + k] = -1; }
+    if (mask_keys != nullptr) { mask_keys[out] = ~0U; }
+  }
+
+  /// Under which offset the input is its parent's.
+  [[nodiscard]] TESSERA_HOST_DEVICE int offset_of(std::int32_t row) const
+  {
+    auto const in = inputs.load(row).position;
+    int k = 0;
+    for (int axis = 0; axis < Dim; ++axis) {
+      int const moved = in[axis] + region.anchor[axis];
+      k = k * region.size[axis] + moved - floor_div(moved, region.stride[axis]) * region.stride[axis];
+    }
+    return k;
+  }
+};
+
+/// The map from `in` to `out` by the rows of parents, if they are known and there is one pair an input; else
+/// null.
+template <int Dim, class Space>
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> map_by_parents(CoordinateSet<Dim, Space>& in,
+                                                               CoordinateSet<Dim, Space> const& out,
+                                                               KernelRegion<Dim> const& region,
+                                                               Execution<Space> const& exec)
+{
+  auto const volume = region.volume();
+  if (!tiles_inputs(region) || out.capacity() * volume > INT_MAX) { return nullptr; }
+  auto const by_parent = in.cache().template find<InputsByParent<Space>>(
+      ParentRule<Dim>{region.stride, region.anchor}.name_in(&out));
+  if (!by_parent) { return nullptr; }
+  Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
+  KernelMapParts<Space> parts;
+  parts.gives_way = out.fixed_capacity().has_value();
+  if (volume <= OffsetOrder::most) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
+  parts.pair_of_input = Buffer<std::int32_t, Space>{in.capacity(), exec};
+  for_each(in.capacity(),
+           PairWithParents<Dim>{in.view(), by_parent->rows.data(), by_parent->parents.data(), region,
+                                out.row_count(), out_in.data(), parts.mask_keys.data(),
+                                parts.pair_of_input.data(), in.errors()},
+           exec);
+  if constexpr (std::is_same_v<Space, Host>) { in.check(exec); }
+  return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume, -1,
+                                            std::move(parts));
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
