@@ -94,7 +94,7 @@ template <class Downsample, int Dim, class Space>
                        exec);
       return finish(std::move(rows), box);
     }
-    auto const workers = std::min<std::int64_t>(room, 4096);
+    auto const workers = std::min<std::int64_t>(room, detail::bounds_workers);
     detail::for_each(workers,
                      detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);
     auto const found = download(statistics, exec)[0];

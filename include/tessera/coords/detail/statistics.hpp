@@ -73,6 +73,9 @@ struct Statistics {
   }
 };
 
+/// Threads that take bounds: a scan's rows are a few for each, one after the other; of a warp one merges.
+inline constexpr std::int64_t bounds_workers = 1 << 15;
+
 /// Worker w of `workers` takes the bounds of rows w, w + workers, ... into `statistics`.
 template <int Dim>
 struct GatherBounds {
@@ -96,7 +99,7 @@ template <int Dim, class Space>
 {
   Buffer<Statistics<Dim>, Space> statistics{1, exec};
   for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
-  auto const workers = std::min<std::int64_t>(coordinates.num_rows.capacity, 4096);
+  auto const workers = std::min(coordinates.num_rows.capacity, bounds_workers);
   for_each(workers, GatherBounds<Dim>{coordinates, workers, statistics.data()}, exec);
   return statistics;
 }

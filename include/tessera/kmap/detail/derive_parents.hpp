@@ -131,7 +131,7 @@ template <int Dim, class Space>
     if (!is_fixed) {
       // the bounds of the rows are those of the box, unless outputs were cut off
       bool const is_tight = !bounds || options.spatial_range.has_value();
-      auto const workers = std::min<std::int64_t>(room, 4096);
+      auto const workers = std::min<std::int64_t>(room, bounds_workers);
       if (!is_tight) {
         for_each(workers, BoundsOfKeys<Dim, Key>{packing, outputs.data(), workers, statistics.data()}, exec);
       }
