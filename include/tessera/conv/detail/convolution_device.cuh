@@ -197,6 +197,8 @@ struct ConvolutionBackend<Device> {
         if (!done) { done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums); }
       }
     }
+    expects(done || arguments.more.data == nullptr,
+            "convolution: no kernel reads these input channels from two matrices; see takes_pair()");
     if (!done) { run_tiles<TilePolicy>(arguments, map, sort, used_splits, exec, make_sums); }
     if (sums.data() != nullptr) {
       for_each(size,
