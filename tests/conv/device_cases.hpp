@@ -393,9 +393,12 @@ void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
 {
   ts::Execution<ts::Device> const exec;
   using Backend = ts::detail::ConvolutionBackend<ts::Device>;
-  for (auto const& [shape, first] :
-       {std::pair{sized({200, 230, 27, 96, 96}), 64}, std::pair{sized({130, 150, 27, 72, 200}), 32},
-        std::pair{sized({100, 170, 1, 80, 128}), 64}}) {
+  std::pair<Shape, int> const cases[] = {{sized({200, 230, 27, 96, 96}), 64},
+                                         {sized({130, 150, 27, 72, 200}), 32},
+                                         {sized({100, 170, 1, 96, 128}), 64}};
+  for (auto const& one : cases) {
+    auto const& shape = one.first;
+    int const first = one.second;
     auto const p = random_problem<Scalar>(shape, 91);
     CAPTURE(shape.out_channels);
     std::vector<Scalar> parts[2];
