@@ -788,7 +788,8 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
     }
     CHECK(difference(before, on_host()) < 4 * detail::rounding_between<Scalar>(MathMode::exact));
     if (!for_plan) { break; }
-    Plan plan{net, PlanLimits().like(*samples[0].coordinates(), 1.1).channels(16), exec};
+    auto limits = PlanLimits().like(*samples[0].coordinates(), 1.1).channels(16);
+    Plan plan{net, limits.box(samples[0].coordinates()->box()), exec};
     auto const& planned = plan.run(samples[0], exec);
     CHECK(test::same_bits(planned.features_on_host(exec),
                           net.forward(samples[0], exec).features_on_host(exec)));
