@@ -2,10 +2,22 @@
 // Copyright (c) the Tessera authors
 #include "device_cases.hpp"
 
-TEST_CASE("device convolution of double: equals its definition in every dataflow")
+TEST_CASE("device convolution of double: equals its definition, unsorted, sorted and fetched on demand")
 {
   if (test::skipped<tessera::Device>()) { return; }
-  device_cases::equals_the_definition<double>();
+  device_cases::equals_the_definition<double>(device_cases::Part::whole);
+}
+
+TEST_CASE("device convolution of double: equals its definition in two and three splits")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition<double>(device_cases::Part::few_splits);
+}
+
+TEST_CASE("device convolution of double: equals its definition in more splits and by gather-scatter")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition<double>(device_cases::Part::more_splits);
 }
 
 TEST_CASE("device convolution of double: gives the same bits for any order of input and output rows")

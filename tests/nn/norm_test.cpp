@@ -250,3 +250,15 @@ TEST_CASE_TEMPLATE("norms: no rows, one row, wrong channels, wrong options", Spa
   CHECK(test::has(test::error_of([&] { nn::BatchNorm<3, float, Space>(NormOptions(4).eps(-1), exec); }),
                   "epsilon -1"));
 }
+
+TEST_CASE("batch norm: its channels stay those it was made with")
+{
+  Execution<Host> const exec;
+  nn::BatchNorm<3, float, Host> norm{4, exec};
+  norm.options().channels = 9;
+  SparseTensor<3, float, Host> const x{
+      make_coordinate_set(std::vector<Coordinate<3>>{{0, {1, 2, 3}}}, {}, exec),
+      upload_matrix(std::vector<float>(9, 1.0F), 9, exec)};
+  CHECK_THROWS_WITH_AS(static_cast<void>(norm.forward(x, exec)),
+                       "BatchNorm: 9 channels; they stay the 4 the layer was made with", invalid_argument);
+}

@@ -41,8 +41,6 @@ struct SortBuffers {
   std::int32_t* items[2];  // [count] each
 };
 
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-
 /// What a block of the cluster keeps in shared memory, before its items, as they came and by their digits:
 /// twice [items of block] keys, then as often as many numbers of items.
 struct ClusterSortShared {
@@ -53,6 +51,8 @@ struct ClusterSortShared {
   std::int32_t moves[ClusterSort::digits];                        // from places in the block to those of all
   std::uint32_t sums[2][ClusterSort::warps];
 };
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
 /// A thread's part. A warp owns the items [first, end), so that (block, warp, round, lane) is the order of
 /// the items.

@@ -178,6 +178,7 @@ template <class Kmap, int Dim, class Space>
 /// | generative  | new, or found again                    | lexicographic           |
 /// | inverse     | the set `set` was made from            | as they are             |
 /// | expanding   | new, or found again                    | lexicographic           |
+/// | one voxel   | of stride 1 and no padding: of `set`   | as they are             |
 ///
 /// Without a spatial range the grid is unbounded and no voxel is lost; with one, outputs are those of a dense
 /// convolution over it. `compat::torchsparse` follows TorchSparse's bounds, anchors and downsample rule

@@ -53,7 +53,7 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
   /// set does not have it yet.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    return classifier_.forward(unet_.forward(x, exec).back(), exec);
+    return classifier_.forward(unet_.forward_last(x, exec), exec);
   }
 
   [[nodiscard]] MinkUNetOptions const& options() const noexcept { return options_; }

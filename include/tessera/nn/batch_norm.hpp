@@ -140,6 +140,8 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.channels, "BatchNorm: the tensor has ", x.channels(),
                     " channels but ", options_.channels, " were expected");
+    detail::expects(options_.channels == running_mean_.size(), "BatchNorm: ", options_.channels,
+                    " channels; they stay the ", running_mean_.size(), " the layer was made with");
     if (in_layer_before_) { return x; }
     auto const rows = this->is_training() ? x.num_rows() : 0;
     if (rows == 0) {

@@ -27,7 +27,7 @@ struct SplitOffsets {
 /// Bits of a key of `split`'s masks: `bit(k - begin)`, the rarest offset's the highest. Of long splits the
 /// last offsets have bits alone.
 struct MaskBits {
-  std::int8_t bit_of[OffsetOrder::most] = {};
+  std::uint8_t bit_of[OffsetOrder::most] = {};
   int begin;
   int end;
   int bits;
@@ -39,7 +39,7 @@ struct MaskBits {
         bits{std::min(offsets.length, most)},
         by_order{offsets.volume <= OffsetOrder::most}
   {
-    std::int8_t bit = 0;
+    std::uint8_t bit = 0;
     for (int place = 0; by_order && place < offsets.volume; ++place) {
       int const k = order.offset_at[place];
       if (k >= begin && k < end) { bit_of[k - begin] = bit++; }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -43,9 +44,10 @@ class UNetDecoder final : public nn::ModuleBase {
     this->register_child(names.fuse, fuse_);
   }
 
-  [[nodiscard]] Tensor forward(Tensor const& x, Tensor const& skip, Execution<Space> const& exec)
+  /// @param x  given back as soon as it has been read
+  [[nodiscard]] Tensor forward(Tensor x, Tensor const& skip, Execution<Space> const& exec)
   {
-    auto const up = upsample_.forward(x, exec);
+    auto const up = upsample_.forward(std::exchange(x, {}), exec);
     return fuse_.forward_cat(up, skip, exec);
   }
 
@@ -96,6 +98,22 @@ class UNet {
       result[k + 5] = decoders_[k]->forward(result[k + 4], result[3 - k], exec);
     }
     return result;
+  }
+
+  /// The last of these alone: y4. What nothing reads any more is given back on the way.
+  [[nodiscard]] Tensor forward_last(Tensor const& x, Execution<Space> const& exec)
+  {
+    std::array<Tensor, levels> skips;
+    Tensor y = stem_.forward(x, exec);
+    for (std::size_t k = 0; k < levels; ++k) {
+      skips[k] = y;
+      y = encoders_[k]->forward(y, exec);
+    }
+    for (std::size_t k = 0; k < levels; ++k) {
+      auto const skip = std::exchange(skips[levels - 1 - k], {});
+      y = decoders_[k]->forward(std::exchange(y, {}), skip, exec);
+    }
+    return y;
   }
 
  private:
