@@ -21,7 +21,7 @@ struct OffsetOrder {
   static constexpr int most = 32;
 
   std::uint8_t offset_at[most] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-                                 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+                                  16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 };
 
 /// What makers of a kernel map may know besides the map.
