@@ -135,9 +135,8 @@ struct GroupGemmProblem {
 /// @tparam Product    those of one product, a divisor
 /// @tparam Groups     warpgroups of a block, 64 rows each
 /// @tparam Depth      chunks of features a lane holds, a divisor of those of an offset
-/// @tparam MinBlocks  blocks of a multiprocessor: one, whose warpgroups take registers from a further one
-/// that
-///                    copies weights, or more, whose first warp copies as it goes
+/// @tparam MinBlocks  blocks of a multiprocessor: one, whose warpgroups take registers from a further one,
+///                    which copies weights; or more, whose first warp copies as it goes
 template <class ScalarType, int Columns, int Product, int Groups, int Depth, int MinBlocks>
 struct GroupShape {
   using Scalar = ScalarType;
@@ -156,7 +155,7 @@ struct GroupShape {
   // Products under way while the next are prepared, and operands: those of pending ones are left alone.
   static constexpr int pending = MinBlocks == 1 && Depth > 1 ? 1 : 0;
   static constexpr int operands = pending == 0 ? 1 : Depth % 2 == 0 ? 2 : Depth;
-  static constexpr int exchange_bytes = Columns * consumers;  // a quarter of all sums
+  static constexpr int exchange_bytes = Columns * consumers;  // half of all sums
   static constexpr int chunk_bytes = Columns * 64;            // of weights
   // C 256: with stages of 16 KB 58 us instead of 51
   static constexpr int stage_chunks = largest_divisor(Depth, 32 * 1024 / chunk_bytes);
