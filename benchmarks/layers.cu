@@ -68,11 +68,9 @@ void measure(bench::Session& session, bench::Voxels const& voxels, int channels,
     exec.wait();
     pool->reset_peak();
     auto const kept = pool->peak_bytes();
-    auto const asked = session.timer().count(call);
+    session.count(result, call);
     exec.wait();
     result.peak_bytes = static_cast<std::int64_t>(pool->peak_bytes() - kept);
-    result.kernels = static_cast<int>(asked.kernels + asked.copies_and_fills);
-    result.host_syncs = static_cast<int>(asked.waits);
 
     auto const calls = session.options().calls;
     session.add(result, "calls", session.timer().calls(calls, call), &work);

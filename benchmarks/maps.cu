@@ -40,24 +40,11 @@ void measure(bench::Session& session, bench::Voxels const& voxels, Map const& ma
     capacity.max_rows = voxels.size();
     options.fixed_capacity = capacity;
   }
-  auto const run = [&](ts::Execution<ts::Device> const& where) {
+  session.measure(result, [&](ts::Execution<ts::Device> const& where) {
     auto const set = ts::make_coordinate_set<3>(reinterpret_cast<std::int32_t const*>(rows.data()),
                                                 voxels.size(), options, where);
     static_cast<void>(bench::complete_map(*set, map.kind, map.geometry, sort, where));
-  };
-  auto const call = [&] { run(exec); };
-
-  call();
-  auto const asked = session.timer().count(call);
-  result.kernels = static_cast<int>(asked.kernels + asked.copies_and_fills);
-  result.host_syncs = static_cast<int>(asked.waits);
-  auto const calls = session.options().calls;
-  session.add(result, "calls", session.timer().calls(calls, call));
-  session.add(result, "cold", session.timer().cold(calls, call));
-  if (auto const graph = session.timer().graph(calls, run)) {
-    result.kernels = graph->nodes;
-    session.add(result, "graph", graph->times);
-  }
+  });
 }
 
 void measure_all(bench::Session& session)

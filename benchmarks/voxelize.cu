@@ -12,25 +12,6 @@ namespace ts = tessera;
 
 namespace {
 
-template <class Run>
-void measure(bench::Session& session, bench::Result result, Run const& run)
-{
-  if (!session.wants(result)) { return; }
-  auto const& exec = session.exec();
-  auto const call = [&] { run(exec); };
-  call();
-  auto const asked = session.timer().count(call);
-  result.kernels = static_cast<int>(asked.kernels + asked.copies_and_fills);
-  result.host_syncs = static_cast<int>(asked.waits);
-  auto const calls = session.options().calls;
-  session.add(result, "calls", session.timer().calls(calls, call));
-  session.add(result, "cold", session.timer().cold(calls, call));
-  if (auto const graph = session.timer().graph(calls, run)) {
-    result.kernels = graph->nodes;
-    session.add(result, "graph", graph->times);
-  }
-}
-
 void measure_all(bench::Session& session)
 {
   auto const& exec = session.exec();
@@ -44,16 +25,16 @@ void measure_all(bench::Session& session)
       result.rows = cloud.size();
       result.name = "hard voxelize " + std::string{name};
       result.variant = "waits for the number of voxels";
-      measure(session, result, [&](ts::Execution<ts::Device> const& where) {
+      session.measure(result, [&](ts::Execution<ts::Device> const& where) {
         static_cast<void>(ts::hard_voxelize<ts::Device>(points.view(), options, where));
       });
       result.variant = "does not wait";
-      measure(session, result, [&](ts::Execution<ts::Device> const& where) {
+      session.measure(result, [&](ts::Execution<ts::Device> const& where) {
         static_cast<void>(ts::hard_voxelize<ts::Device>(points.view(), fixed, where));
       });
       result.name = "dynamic voxelize " + std::string{name};
       result.variant = "waits for the number of voxels";
-      measure(session, result, [&](ts::Execution<ts::Device> const& where) {
+      session.measure(result, [&](ts::Execution<ts::Device> const& where) {
         static_cast<void>(
             ts::dynamic_voxelize<ts::Device>(points.view(), options, ts::VoxelFeatures::mean, where));
       });

@@ -57,11 +57,9 @@ class NetworkBenchmark {
     pooled_.wait();
     pool_.reset_peak();
     auto const kept = pool_.peak_bytes();
-    auto const asked = session_.timer().count(call);
+    session_.count(result, call);
     pooled_.wait();
     result.peak_bytes = static_cast<std::int64_t>(pool_.peak_bytes() - kept);
-    result.kernels = static_cast<int>(asked.kernels + asked.copies_and_fills);
-    result.host_syncs = static_cast<int>(asked.waits);
     auto const calls = session_.options().calls;
     session_.add(result, "calls", session_.timer().calls(calls, call), &work_);
     session_.add(result, "batched", session_.timer().batched(std::max(1, calls / 10), 10, call), &work_);
@@ -79,11 +77,8 @@ class NetworkBenchmark {
     ts::Plan plan(model, ts::PlanLimits().like(*x.coordinates(), 1.1).channels(channels_).grid(range_), exec);
     auto const call = [&] { static_cast<void>(plan.run(x, exec)); };
     call();
-    auto const asked = session_.timer().count(call);
+    session_.count(result, call, static_cast<std::int64_t>(plan.num_nodes()));
     result.peak_bytes = static_cast<std::int64_t>(plan.bytes());
-    result.kernels = static_cast<int>(asked.kernels + asked.copies_and_fills +
-                                      asked.graphs * static_cast<std::int64_t>(plan.num_nodes()));
-    result.host_syncs = static_cast<int>(asked.waits);
     auto const calls = session_.options().calls;
     session_.add(result, "calls", session_.timer().calls(10 * calls, call), &work_);
     session_.add(result, "cold", session_.timer().cold(calls, call), &work_);

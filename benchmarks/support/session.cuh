@@ -8,6 +8,7 @@
 #include "timing.cuh"
 #include "workloads.hpp"
 
+#include <cstdint>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -76,6 +77,33 @@ class Session {
     std::printf("%s\n", to_line(result).c_str());
     std::fflush(stdout);
     results_.push_back(std::move(result));
+  }
+
+  /// Notes how many kernels (copies and fills too) and waits `call()` asks for; a graph it launches counts
+  /// as its `graph_nodes`.
+  template <class Call>
+  void count(Result& result, Call const& call, std::int64_t graph_nodes = 0)
+  {
+    auto const asked = timer_.count(call);
+    result.kernels = static_cast<int>(asked.kernels + asked.copies_and_fills + asked.graphs * graph_nodes);
+    result.host_syncs = static_cast<int>(asked.waits);
+  }
+
+  /// Times `run(exec)`, which keeps nothing that it makes: whole calls, with a cold L2 cache and, where it
+  /// does not wait for the host, as a graph.
+  template <class Run>
+  void measure(Result result, Run const& run)
+  {
+    if (!wants(result)) { return; }
+    auto const call = [&] { run(exec_); };
+    call();
+    count(result, call);
+    add(result, "calls", timer_.calls(options_.calls, call));
+    add(result, "cold", timer_.cold(options_.calls, call));
+    if (auto const graph = timer_.graph(options_.calls, run)) {
+      result.kernels = graph->nodes;
+      add(result, "graph", graph->times);
+    }
   }
 
  private:

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../models/random_networks.hpp"
+#include "../support/difference.hpp"
 #include "../support/memory.hpp"
 #include "../support/small.hpp"
 #include "tensors.hpp"
@@ -73,19 +74,6 @@ std::vector<float> output_of(Model& model, SparseTensor<3, float, Space> const& 
                              Execution<Space> const& exec)
 {
   return model.forward(x, exec).features_on_host(exec);
-}
-
-/// The largest difference, over the largest magnitude.
-double difference(std::vector<float> const& a, std::vector<float> const& b)
-{
-  REQUIRE(a.size() == b.size());
-  double most = 0;
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    most = std::max(most, std::abs(double{a[i]} - b[i]));
-    largest = std::max(largest, std::abs(double{a[i]}));
-  }
-  return most / largest;
 }
 
 /// What makes a group, and the names of its layers.
@@ -201,6 +189,7 @@ TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can
     if (fused) { nn::fuse(net, exec); }
     auto const samples = samples_of(4, exec, test::small_sets() ? 16 : 40);
     auto const before = output_of(net, samples[0], exec);
+    REQUIRE(test::magnitude(before) > 0);
     int lines = 0;
     auto const options = TuneOptions().repetitions(2).progress([&](nn::TuneProgress const& progress) {
       CHECK(progress.group == lines);
@@ -225,7 +214,7 @@ TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can
       CHECK(group->refused.empty());
       CHECK(conv.layer->observe(nullptr) == nullptr);
     }
-    CHECK(difference(before, output_of(net, samples[0], exec)) < 1e-4);
+    CHECK(test::largest_difference(output_of(net, samples[0], exec), before) < 1e-4);
   }
 }
 
@@ -775,6 +764,7 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
     return result;
   };
   auto const before = on_host();
+  REQUIRE(test::magnitude(before) > 0);
   for (bool const for_plan : {true, false}) {
     CAPTURE(for_plan);
     auto const options = TuneOptions().quiet().repetitions(2).for_plan(for_plan);
@@ -786,7 +776,8 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
       CHECK(group.seconds > 0);
       CHECK(group.seconds < 1);
     }
-    CHECK(difference(before, on_host()) < 4 * detail::rounding_between<Scalar>(MathMode::exact));
+    CHECK(test::largest_difference(on_host(), before) <
+          4 * detail::rounding_between<Scalar>(MathMode::exact));
     if (!for_plan) { break; }
     auto limits = PlanLimits().like(*samples[0].coordinates(), 1.1).channels(16);
     Plan plan{net, limits.box(samples[0].coordinates()->box()), exec};

@@ -4,14 +4,14 @@
 
 // Reading recorded outputs of TorchSparse: configurations from the files' metadata, offsets into our order.
 
+#include "difference.hpp"
+
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/io/detail/json.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/kmap/geometry.hpp>
 
-#include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,20 +77,6 @@ inline std::vector<tessera::Coordinate<3>> coordinates_of(std::vector<std::int32
     result.push_back({rows[i], {rows[i + 1], rows[i + 2], rows[i + 3]}});
   }
   return result;
-}
-
-/// max |a - b| over the largest magnitude of `reference`.
-template <class A>
-double largest_difference(std::vector<A> const& values, std::vector<float> const& reference)
-{
-  double difference = 0;
-  double magnitude = 1e-30;
-  for (std::size_t i = 0; i < reference.size(); ++i) {
-    auto const apart = std::abs(static_cast<double>(static_cast<float>(values[i])) - reference[i]);
-    if (!(apart <= difference)) { difference = apart; }  // also when apart is NaN
-    magnitude = std::max(magnitude, std::abs(static_cast<double>(reference[i])));
-  }
-  return difference / magnitude;
 }
 
 /// One configuration of golden/kmaps.safetensors.
