@@ -54,18 +54,18 @@ __device__ void wait_for_products()
       "+f"(sums[i + 5]), "+f"(sums[i + 6]), "+f"(sums[i + 7])
 #define TESSERA_OPERANDS "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)
 #define TESSERA_PLACES_32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define TESSERA_PLACES_64                        \
-  TESSERA_PLACES_32                              \
-      ", %16, %17, %18, %19, %20, %21, %22, %23" \
-      ", %24, %25, %26, %27, %28, %29, %30, %31"
-#define TESSERA_PLACES_96                        \
-  TESSERA_PLACES_64                              \
-      ", %32, %33, %34, %35, %36, %37, %38, %39" \
-      ", %40, %41, %42, %43, %44, %45, %46, %47"
-#define TESSERA_PLACES_128                       \
-  TESSERA_PLACES_96                              \
-      ", %48, %49, %50, %51, %52, %53, %54, %55" \
-      ", %56, %57, %58, %59, %60, %61, %62, %63"
+#define TESSERA_PLACES_64                    \
+  TESSERA_PLACES_32                          \
+  ", %16, %17, %18, %19, %20, %21, %22, %23" \
+  ", %24, %25, %26, %27, %28, %29, %30, %31"
+#define TESSERA_PLACES_96                    \
+  TESSERA_PLACES_64                          \
+  ", %32, %33, %34, %35, %36, %37, %38, %39" \
+  ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define TESSERA_PLACES_128                   \
+  TESSERA_PLACES_96                          \
+  ", %48, %49, %50, %51, %52, %53, %54, %55" \
+  ", %56, %57, %58, %59, %60, %61, %62, %63"
 
 // One product: its shape and types, the places of the sums, those of A and B, and what follows `add`.
 #define TESSERA_PRODUCT(shape, sum_places, a_and_b, signs, ...)                                  \
