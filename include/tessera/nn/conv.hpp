@@ -246,6 +246,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
   }
   [[nodiscard]] Parameter<Scalar, Space> const& kernel() const noexcept { return kernel_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
+  /// The weight as fuse() laid it out, or none.
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed() const { return packed_.view(); }
 
  private:
   static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;

@@ -126,13 +126,14 @@ class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
   [[nodiscard]] std::vector<Call> take(Execution<Space> const& exec)
   {
     for (auto& call : calls_) {
-      auto& layer = *convs_[call.layer].layer;
+      auto const& layer = *convs_[call.layer].layer;  // as const: asking to write drops what fuse() laid out
       auto const& options = layer.options();
       auto const config = layer.config();
       auto arguments =
           make_arguments<Scalar>(layer.kernel().data(), options.has_bias ? layer.bias().data() : nullptr,
                                  options.out_channels, config.math);
       arguments.epilogue = call.arguments.epilogue;
+      arguments.packed = layer.packed();
       arguments.features = call.x.features().data;
       arguments.in_channels = options.in_channels;
       call.arguments = arguments;
