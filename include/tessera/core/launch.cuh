@@ -6,11 +6,26 @@
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
+
+/// Asks for shared memory beyond 48 KB. The limit belongs to the kernel and not to the launch, so until the
+/// launch is enqueued the lock keeps other threads from setting another.
+template <class Kernel>
+[[nodiscard]] std::unique_lock<std::mutex> allow_shared(Kernel kernel, std::size_t shared_bytes)
+{
+  static std::mutex limits;
+  if (shared_bytes <= 48 * 1024) { return {}; }
+  std::unique_lock<std::mutex> lock{limits};
+  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(shared_bytes)));
+  return lock;
+}
 
 /// Enqueues `kernel` with the arguments on the execution's stream and checks the launch; an empty grid
 /// enqueues nothing. Shared memory beyond 48 KB is asked for.
@@ -20,10 +35,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t sha
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
   DeviceGuard const guard{exec.device()};
-  if (shared_bytes > 48 * 1024) {
-    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(shared_bytes)));
-  }
+  auto const limit = allow_shared(kernel, shared_bytes);
   kernel<<<grid, static_cast<unsigned>(block), shared_bytes, exec.stream()>>>(arguments...);
   cuda_check(cudaGetLastError());
 }
@@ -35,10 +47,7 @@ void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int block, std::s
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
   DeviceGuard const guard{exec.device()};
-  if (shared_bytes > 48 * 1024) {
-    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    static_cast<int>(shared_bytes)));
-  }
+  auto const limit = allow_shared(kernel, shared_bytes);
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeClusterDimension;
   attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
