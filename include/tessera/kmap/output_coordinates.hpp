@@ -28,11 +28,11 @@ inline namespace v0 {
 /// `set`
 ///
 /// Cost: one table entry and one sort key an output, one candidate an input and offset; where every input has
-/// one output, a sort of the inputs.
+/// one output and the space can sort so many in one kernel, a sort of the inputs instead.
 /// Stream: enqueues a fill and three kernels, waits once for the number of outputs, then a sort and a
-/// kernel; where every input has one output, a sort, waits, and a kernel. Of a set with a fixed capacity the
-/// same, but it does not wait, and too many outputs are reported where the host next waits. Determinism: same
-/// input, in any row order: same set.
+/// kernel; in the other case a sort (and a kernel where bounds without a spatial range cut outputs off),
+/// waits, and a kernel. Of a set with a fixed capacity the same, but it does not wait, and too many outputs
+/// are reported where the host next waits. Determinism: same input, in any row order: same set.
 template <class Downsample, int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(
     CoordinateSet<Dim, Space>& set, KernelRegion<Dim> const& region,

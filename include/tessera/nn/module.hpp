@@ -103,8 +103,11 @@ class Module : public ModuleBase {
                             "residual block", exec);
   }
 
-  /// `forward(cat({a, b}))`, without the copy where the module can.
+  /// `forward(cat({a, b}))`, without the copy where the module can: `a` [rows, m] and `b` [rows, n] on the
+  /// same voxels, for a module of m + n input channels.
   /// @throws invalid_argument  the two stand on different voxels, and what forward() says
+  /// Cost: that of forward(), and a copy of both where takes_pair() is false. Stream: as forward().
+  /// Determinism: as forward().
   [[nodiscard]] Tensor forward_cat(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
     return takes_pair(a, b, exec) ? forward_pair(a, b, exec) : forward(cat({a, b}, exec), exec);
@@ -243,7 +246,9 @@ class Sequential : public Module<Dim, Scalar, Space> {
     return y;
   }
 
-  /// forward_add() of two tensors side by side.
+  /// `forward_add(cat({a, b}), residual, epilogue)`, without the copy where the first layer can.
+  /// @throws invalid_argument  the tensors stand on different voxels, and what forward_add() says
+  /// Cost, stream, determinism: as forward_cat() and forward_add().
   [[nodiscard]] Tensor forward_pair_add(Tensor const& a, Tensor const& b, Tensor const& residual,
                                         Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
   {

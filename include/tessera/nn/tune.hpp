@@ -6,7 +6,6 @@
 #include <tessera/nn/tune_options.hpp>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -102,7 +101,7 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
 /// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
 /// strides. So networks that share groups can share a tuning.
 /// @throws invalid_argument  as above, and what forward() says; nothing changes then
-/// Cost, stream: those of forward().
+/// Cost, stream: those of forward(). Determinism: same tuning and sample, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,
                           Execution<Space> const& exec)

@@ -7,7 +7,6 @@
 #include <tessera/kmap/geometry.hpp>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace tessera {

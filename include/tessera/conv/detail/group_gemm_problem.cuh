@@ -143,7 +143,6 @@ struct GroupShape {
   static constexpr int columns = Columns;
   static constexpr int product = Product;
   static constexpr int products = Columns / Product;
-  static constexpr int groups = Groups;
   static constexpr int depth = Depth;
   static constexpr int min_blocks = MinBlocks;
   static constexpr int pieces = 4 * Groups;

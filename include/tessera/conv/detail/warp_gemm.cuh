@@ -167,8 +167,10 @@ template <class Scalar>
 
 /// Carries out a convolution of 16-bit scalars by the warp kernel, where the device and the operands allow
 /// it.
-/// @param sums  called with the number of splits when there are several: where they go, [splits, num_out,
-/// out] Stream: enqueues two kernels a split, and the tile map's the first time. Does not wait.
+/// @param make_sums  called with the number of splits when sums are stored: where they go, [splits, num_out,
+/// out]
+/// Stream: enqueues a kernel a split, one more where the weight is not laid out yet, and the tile map's the
+/// first time. Does not wait.
 template <class Scalar, class MakeSums>
 [[nodiscard]] bool run_warp_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                                  bool sort, int splits, Execution<Device> const& exec,

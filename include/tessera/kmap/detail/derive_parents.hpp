@@ -9,7 +9,6 @@
 #include <tessera/kmap/detail/parents.hpp>
 
 #include <algorithm>
-#include <climits>
 #include <cstdint>
 #include <memory>
 #include <optional>

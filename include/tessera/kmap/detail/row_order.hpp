@@ -6,7 +6,6 @@
 #include <tessera/kmap/detail/mask_keys.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 
