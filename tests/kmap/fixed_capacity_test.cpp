@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/memory.hpp"
 #include "../support/oracle.hpp"
 
 #include <tessera/kmap/build.hpp>
@@ -125,6 +126,29 @@ TEST_CASE_TEMPLATE("fixed capacity: sets and maps are those of exact sets, and n
         fixed->check(exec);
       }
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("fixed capacity: outputs and maps that are there already ask for no memory", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  test::CountedMemory<Space> memory;
+  auto const exec = memory.execution(2);
+  for (auto compat : {compat::none, compat::torchsparse}) {
+    CAPTURE(static_cast<int>(compat));
+    std::mt19937 random{3};
+    CoordinateSetOptions<3> options;
+    options.fixed_capacity = FixedCapacity{};
+    auto const set = counted_set<Space>(random_rows(random, 50, 13), 60, options, exec);
+    auto const geometry = geometry_of(3, 2, 1);
+    auto const first = kernel_map(*set, ConvolutionKind::strided, geometry, compat, exec);
+    auto const before = memory.allocations();
+    auto const again = kernel_map(*set, ConvolutionKind::strided, geometry, compat, exec);
+    CHECK(memory.allocations() == before);
+    CHECK(again.coordinates == first.coordinates);
+    CHECK(again.map == first.map);
+    set->check(exec);
   }
 }
 

@@ -94,7 +94,6 @@ template <class Downsample, int Dim, class Space>
   bool const strict = compat == Compat::torchsparse;
   CoordinateSetOptions<Dim> options;
   std::optional<CoordinateBox<Dim>> bounds;
-  Buffer<CoordinateBox<Dim>, Space> space_bounds;
   if (set.spatial_range()) {
     SpatialRange<Dim> range = *set.spatial_range();
     if constexpr (generative) {
@@ -117,7 +116,6 @@ template <class Downsample, int Dim, class Space>
     bounds = box_of(range);
   } else if (strict && std::is_same_v<Downsample, SpconvDownsample>) {
     bounds = torchsparse_bounds(g, set.box());
-    space_bounds = torchsparse_bounds_in_space(set, g, exec);
   }
   expects(!(generative && strict && !bounds),
           "generative convolution: compat::torchsparse needs a tensor with a spatial range");
@@ -143,6 +141,10 @@ template <class Downsample, int Dim, class Space>
   }
   auto const found = set.cache().template find<CoordinateSet<Dim, Space>*>(name);
   if (found) { return (*found)->shared(); }
+  Buffer<CoordinateBox<Dim>, Space> space_bounds;
+  if (strict && std::is_same_v<Downsample, SpconvDownsample> && !set.spatial_range()) {
+    space_bounds = torchsparse_bounds_in_space(set, g, exec);
+  }
   auto derived = derive_outputs<Downsample>(set, region, bounds, space_bounds.data(), border, options, exec);
   // a plain pointer: the frame owns both sets, and a shared one would keep the frame alive for ever
   set.cache().template get_or_make<CoordinateSet<Dim, Space>*>(
