@@ -54,7 +54,7 @@ class CoordinateSet {
   [[nodiscard]] std::int64_t num_rows() const
   {
     if (!is_counted_in_space()) { return rows_.size(); }
-    return std::clamp<std::int64_t>(download(count_, *exec_)[0], 0, rows_.size());
+    return std::clamp<std::int64_t>(download(count_, frame_->exec)[0], 0, rows_.size());
   }
 
   /// Bounds known to the host: the declared range, or those of the rows themselves.
@@ -111,16 +111,14 @@ class CoordinateSet {
 
   /// Made by make() and derive().
   CoordinateSet(detail::Frame<Dim, Space>* frame, Rows&& rows, CoordinateBox<Dim> const& box,
-                CoordinateSetOptions<Dim> const& options, CoordinateSet* origin, Execution<Space> const& exec)
+                CoordinateSetOptions<Dim> const& options, CoordinateSet* origin)
       : frame_{frame},
         rows_{std::move(rows.rows)},
         count_{std::move(rows.count)},
         box_{box},
         options_{options},
         origin_{origin}
-  {
-    if (is_counted_in_space()) { exec_ = exec; }
-  }
+  {}
 
   /// A new frame whose first set has `rows`. See make_coordinate_set().
   [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Rows&& rows,
@@ -140,15 +138,15 @@ class CoordinateSet {
   {
     detail::check_box(box);
     std::lock_guard lock{frame_->mutex};
-    auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this, exec);
+    auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this);
+    detail::follow_on_sides(exec);
     return set.shared();
   }
 
  private:
   detail::Frame<Dim, Space>* frame_;
   Buffer<Coordinate<Dim>, Space> rows_;
-  Buffer<std::int32_t, Space> count_;     // [1], or none: all rows are in use
-  std::optional<Execution<Space>> exec_;  // where num_rows() waits
+  Buffer<std::int32_t, Space> count_;  // [1], or none: all rows are in use
   CoordinateBox<Dim> box_;
   CoordinateSetOptions<Dim> options_;
   CoordinateSet* origin_;
@@ -183,13 +181,14 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
 {
   detail::check_options(options, rows.rows.size());
   detail::check_box(box);
-  auto frame = std::make_shared<detail::Frame<Dim, Space>>();
+  auto frame = std::make_shared<detail::Frame<Dim, Space>>(exec);
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
-  auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr, exec);
+  auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
   if (set.is_counted_in_space()) {
     detail::for_each(1, detail::CheckCapacity{set.row_count(), set.errors()}, exec);
   }
+  detail::follow_on_sides(exec);
   return set.shared();
 }
 

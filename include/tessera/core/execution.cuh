@@ -2,7 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/cuda_check.cuh>
 #include <tessera/core/execution.hpp>
+#include <tessera/core/side_streams.cuh>
 
 #include <cuda_runtime_api.h>
 
@@ -11,51 +13,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-/// The line that called; a default argument of cuda_check(), which so needs no macro.
-struct CallSite {
-  char const* file;
-  int line;
-  static constexpr CallSite here(char const* file = __builtin_FILE(), int line = __builtin_LINE())
-  {
-    return {file, line};
-  }
-};
-
-/// Throws cuda_error unless `status` is cudaSuccess, and clears the runtime's last error.
-inline void cuda_check(cudaError_t status, CallSite at = CallSite::here())
-{
-  if (status == cudaSuccess) { return; }
-  static_cast<void>(cudaGetLastError());
-  throw cuda_error{static_cast<int>(status), concat(at.file, ":", at.line, ": ", cudaGetErrorName(status),
-                                                    ": ", cudaGetErrorString(status))};
-}
-
-/// Makes `device` current while it lives.
-class DeviceGuard {
- public:
-  explicit DeviceGuard(int device)
-  {
-    cuda_check(cudaGetDevice(&previous_));
-    if (device != previous_) {
-      cuda_check(cudaSetDevice(device));
-      changed_ = true;
-    }
-  }
-  DeviceGuard(DeviceGuard const&) = delete;
-  DeviceGuard& operator=(DeviceGuard const&) = delete;
-  ~DeviceGuard()
-  {
-    if (changed_) { static_cast<void>(cudaSetDevice(previous_)); }
-  }
-
- private:
-  int previous_ = 0;
-  bool changed_ = false;
-};
-
-}  // namespace detail
 
 /// Device memory from a CUDA memory pool that keeps what it is given back (`cudaMallocFromPoolAsync`).
 ///
@@ -152,6 +109,28 @@ class Execution<Device> {
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
+  /// @name For Plan
+  /// @{
+
+  /// The same with streams beside it, which outlive every frame made with it.
+  [[nodiscard]] Execution with_sides(detail::SideStreams& sides) const
+  {
+    auto result = *this;
+    result.sides_ = &sides;
+    return result;
+  }
+  /// The streams beside it, or null.
+  [[nodiscard]] detail::SideStreams* sides() const noexcept { return sides_; }
+  /// One of them by itself.
+  [[nodiscard]] Execution side(int side) const
+  {
+    auto result = *this;
+    result.stream_ = sides_->stream(side);
+    result.sides_ = nullptr;
+    return result;
+  }
+  /// @}
+
   /// Blocks the calling thread until everything enqueued on the stream has finished.
   void wait() const
   {
@@ -162,6 +141,7 @@ class Execution<Device> {
  private:
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
+  detail::SideStreams* sides_ = nullptr;
   int device_ = 0;
 };
 

@@ -40,26 +40,36 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t sha
   cuda_check(cudaGetLastError());
 }
 
-/// The same with the grid cut into clusters of `cluster` blocks along x.
+/// What a launch may ask for besides.
+struct LaunchOptions {
+  int cluster = 1;  // blocks of a cluster, along x
+  /// Whether blocks may begin while the kernel before still runs: until wait_for_kernel_before() they read
+  /// nothing that it or the one before it writes, and write nothing.
+  bool overlaps = false;
+};
+
+/// The same with options.
 template <class... Parameters, class... Arguments>
-void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
-                     int cluster, Execution<Device> const& exec, Arguments const&... arguments)
+void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 grid, int block,
+            std::size_t shared_bytes, Execution<Device> const& exec, Arguments const&... arguments)
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
   DeviceGuard const guard{exec.device()};
   auto const limit = allow_shared(kernel, shared_bytes);
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
-  attribute.val.clusterDim.y = 1;
-  attribute.val.clusterDim.z = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim.x = static_cast<unsigned>(options.cluster);
+  attributes[0].val.clusterDim.y = 1;
+  attributes[0].val.clusterDim.z = 1;
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(static_cast<unsigned>(block));
   config.dynamicSmemBytes = shared_bytes;
   config.stream = exec.stream();
-  config.attrs = &attribute;
-  config.numAttrs = 1;
+  config.attrs = attributes;
+  config.numAttrs = options.overlaps ? 2 : 1;
   cuda_check(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
@@ -67,6 +77,16 @@ void launch_clusters(void (*kernel)(Parameters...), dim3 grid, int block, std::s
 [[nodiscard]] inline dim3 grid_for(std::int64_t count, int per_block, std::int64_t most = 1 << 20)
 {
   return dim3(static_cast<unsigned>(std::min<std::int64_t>((count + per_block - 1) / per_block, most)));
+}
+
+/// Waits until the kernel before has finished and what it wrote is there, in a kernel that was launched to
+/// overlap with it; from here on the kernel after may begin.
+__device__ inline void wait_for_kernel_before()
+{
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
 /// First index of this thread in a grid-stride loop, and the step to its next one.

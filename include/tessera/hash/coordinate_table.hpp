@@ -101,7 +101,9 @@ template <int Dim, class Space>
 {
   std::lock_guard lock{set.mutex()};
   return set.cache().template get_or_make<CoordinateTable<Dim, Space>>("coordinate table", [&] {
-    auto table = std::make_shared<CoordinateTable<Dim, Space>>(set, exec);
+    auto table = detail::on_side(detail::side_for_sets, exec, [&](Execution<Space> const& own) {
+      return std::make_shared<CoordinateTable<Dim, Space>>(set, own);
+    });
     if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
     return table;
   });

@@ -6,6 +6,7 @@
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/side_work.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -36,6 +37,9 @@ struct KernelMapParts {
   /// Whether a tile map may take the place of the map itself, which is made again from it where somebody
   /// asks: where memory is planned, in a frame of fixed capacity, which one thread enqueues.
   bool gives_way = false;
+  /// Where memory is planned: the stream, of those beside the layers', that the map and all that is derived
+  /// from it are made on.
+  int side = detail::no_side;
 };
 
 /// Which input row feeds which output row under which kernel offset.
@@ -69,6 +73,12 @@ class KernelMap {
       make_again_ = nullptr;
     }
     return out_in_.data();
+  }
+  /// The same for work on `exec`, where the map may be made beside it; good for as long as the map.
+  [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec)
+  {
+    parts_.gives_way = false;
+    return detail::on_side(parts_.side, exec, [&](Execution<Space> const&) { return out_in(); });
   }
   /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }
@@ -141,6 +151,30 @@ struct ExpandPairs {
   }
 };
 
+template <class Space>
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> make_transposed(KernelMap<Space>& map, Execution<Space> const& exec)
+{
+  Buffer<std::int32_t, Space> transposed{map.num_in() * map.volume(), exec};
+  KernelMapParts<Space> parts;
+  auto const& pairs = map.parts().pair_of_input;
+  parts.gives_way = map.parts().gives_way;
+  parts.side = map.parts().side;
+  if (pairs.empty()) {
+    fill_bytes(transposed, 0xff, exec);
+    for_each(map.num_out() * map.volume(),
+                     TransposePairs{map.out_in(), transposed.data(), map.volume()}, exec);
+    parts.offset_order = map.parts().offset_order;
+  } else {
+    bool const few = map.volume() <= OffsetOrder::most;
+    parts.mask_keys = Buffer<std::uint32_t, Space>{few ? map.num_in() : 0, exec};
+    for_each(
+        transposed.size(),
+        ExpandPairs{pairs.data(), transposed.data(), parts.mask_keys.data(), map.volume()}, exec);
+  }
+  return std::make_shared<KernelMap<Space>>(std::move(transposed), map.num_out(), map.num_in(),
+                                            map.volume(), map.centre(), std::move(parts));
+}
+
 }  // namespace detail
 
 /// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
@@ -153,26 +187,10 @@ template <class Space>
 {
   std::lock_guard lock{map.mutex()};
   return map.cache().template get_or_make<KernelMap<Space>>("transposed", [&] {
-    Buffer<std::int32_t, Space> transposed{map.num_in() * map.volume(), exec};
-    KernelMapParts<Space> parts;
-    auto const& pairs = map.parts().pair_of_input;
-    parts.gives_way = map.parts().gives_way;
-    if (pairs.empty()) {
-      fill_bytes(transposed, 0xff, exec);
-      detail::for_each(map.num_out() * map.volume(),
-                       detail::TransposePairs{map.out_in(), transposed.data(), map.volume()}, exec);
-      parts.offset_order = map.parts().offset_order;
-    } else {
-      bool const few = map.volume() <= OffsetOrder::most;
-      parts.mask_keys = Buffer<std::uint32_t, Space>{few ? map.num_in() : 0, exec};
-      detail::for_each(
-          transposed.size(),
-          detail::ExpandPairs{pairs.data(), transposed.data(), parts.mask_keys.data(), map.volume()}, exec);
-    }
-    return std::make_shared<KernelMap<Space>>(std::move(transposed), map.num_out(), map.num_in(),
-                                              map.volume(), map.centre(), std::move(parts));
+    return detail::on_side(map.parts().side, exec, [&](Execution<Space> const& own) {
+      return detail::make_transposed(map, own);
+    });
   });
 }
-
 }  // namespace v0
 }  // namespace tessera

@@ -81,6 +81,32 @@ void replace_by_tiles(KernelMap<Space>& map, std::shared_ptr<TileMap<Space>> con
   });
 }
 
+template <class Space>
+[[nodiscard]] std::shared_ptr<TileMap<Space>> make_tiles(KernelMap<Space>& map, bool sort, int splits,
+                                                         int tile_rows, Execution<Space> const& exec)
+{
+  auto tiles = std::make_shared<TileMap<Space>>();
+  tiles->splits = splits;
+  tiles->split_length = ceil_div(map.volume(), splits);
+  tiles->tile_rows = tile_rows;
+  tiles->words = ceil_div(tiles->split_length, 32);
+  tiles->num_tiles = (map.num_out() + tile_rows - 1) / tile_rows;
+  auto const all_tiles = splits * tiles->num_tiles;
+  tiles->order = Buffer<std::int32_t, Space>{all_tiles * tile_rows, exec};
+  tiles->map = Buffer<std::int32_t, Space>{all_tiles * tile_rows * tiles->split_length, exec};
+  tiles->masks = Buffer<std::uint32_t, Space>{all_tiles * tiles->words, exec};
+  if (all_tiles == 0) { return tiles; }
+  auto const sorted = sort ? row_order(map, splits, exec) : nullptr;
+  CutTiles const cut{map.out_in(),        sorted ? sorted->data() : nullptr,
+                             tiles->order.data(), tiles->map.data(),
+                             tiles->masks.data(), map.num_out(),
+                             tiles->num_tiles,    {map.volume(), tiles->split_length},
+                             tile_rows,           tiles->words};
+  TileCutter<Space>::run(cut, all_tiles, exec);
+  replace_by_tiles(map, tiles, exec);
+  return tiles;
+}
+
 }  // namespace detail
 
 /// The tile map of `map` for tiles of `tile_rows` rows, made at the first call and kept by the map.
@@ -104,28 +130,10 @@ template <class Space>
   auto const name = detail::concat("tile map: sort ", sort, ", splits ", splits, ", rows ", tile_rows);
   std::lock_guard lock{map.mutex()};
   return map.cache().template get_or_make<TileMap<Space>>(name, [&] {
-    auto tiles = std::make_shared<TileMap<Space>>();
-    tiles->splits = splits;
-    tiles->split_length = detail::ceil_div(map.volume(), splits);
-    tiles->tile_rows = tile_rows;
-    tiles->words = detail::ceil_div(tiles->split_length, 32);
-    tiles->num_tiles = (map.num_out() + tile_rows - 1) / tile_rows;
-    auto const all_tiles = splits * tiles->num_tiles;
-    tiles->order = Buffer<std::int32_t, Space>{all_tiles * tile_rows, exec};
-    tiles->map = Buffer<std::int32_t, Space>{all_tiles * tile_rows * tiles->split_length, exec};
-    tiles->masks = Buffer<std::uint32_t, Space>{all_tiles * tiles->words, exec};
-    if (all_tiles == 0) { return tiles; }
-    auto const sorted = sort ? detail::row_order(map, splits, exec) : nullptr;
-    detail::CutTiles const cut{map.out_in(),        sorted ? sorted->data() : nullptr,
-                               tiles->order.data(), tiles->map.data(),
-                               tiles->masks.data(), map.num_out(),
-                               tiles->num_tiles,    {map.volume(), tiles->split_length},
-                               tile_rows,           tiles->words};
-    detail::TileCutter<Space>::run(cut, all_tiles, exec);
-    detail::replace_by_tiles(map, tiles, exec);
-    return tiles;
+    return detail::on_side(map.parts().side, exec, [&](Execution<Space> const& own) {
+      return detail::make_tiles(map, sort, splits, tile_rows, own);
+    });
   });
 }
-
 }  // namespace v0
 }  // namespace tessera

@@ -144,7 +144,7 @@ template <int Dim, class Scalar, class Space, class MakeRule>
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, std::decay_t<decltype(rule)>, columns>;
     for_each(pooled.size() / columns,
-             Body{x.features().data, map.out_in(), pooled.data(), map.volume(), x.channels() / columns, rule},
+             Body{x.features().data, map.out_in(exec), pooled.data(), map.volume(), x.channels() / columns, rule},
              exec);
   });
   return {mapped.coordinates, std::move(pooled)};

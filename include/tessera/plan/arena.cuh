@@ -6,9 +6,11 @@
 #include <tessera/core/execution.cuh>
 #include <tessera/plan/detail/packer.hpp>
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <mutex>
+#include <numeric>
 
 namespace tessera {
 inline namespace v0 {
@@ -48,16 +50,20 @@ class PlanArena {
 
 namespace detail {
 
+/// What each stream of a plan needs of its arena: those of SideStreams, and the layers' last. A part of its
+/// own for each, for what one gives back another may still read.
+using ArenaParts = std::array<std::size_t, SideStreams::count + 1>;
+
 /// Memory from another resource; measures the arena that the same sequence of calls would need.
 class MeasuringMemory final : public MemoryResource {
  public:
-  explicit MeasuringMemory(MemoryResource& next) : next_{next} {}
+  MeasuringMemory(MemoryResource& next, SideStreams const& sides) : next_{next}, sides_{sides} {}
 
   [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
   {
     auto* const pointer = next_.allocate(bytes, stream);
     std::lock_guard lock{mutex_};
-    places_[pointer] = packer_.take(bytes);
+    places_[pointer] = packer_of(stream).take(bytes);
     return pointer;
   }
   void deallocate(void* pointer, std::size_t bytes, StreamHandle stream) noexcept override
@@ -65,43 +71,67 @@ class MeasuringMemory final : public MemoryResource {
     {
       std::lock_guard lock{mutex_};
       auto const found = places_.find(pointer);
-      packer_.give_back(found->second);
+      packer_of(stream).give_back(found->second);
       places_.erase(found);
     }
     next_.deallocate(pointer, bytes, stream);
   }
-  [[nodiscard]] Packer const& packer() const noexcept { return packer_; }
+  /// Blocks that live now.
+  [[nodiscard]] std::size_t num_blocks() const noexcept { return places_.size(); }
+  [[nodiscard]] ArenaParts parts() const noexcept
+  {
+    ArenaParts result{};
+    for (std::size_t i = 0; i < result.size(); ++i) { result[i] = packers_[i].bytes(); }
+    return result;
+  }
 
  private:
+  [[nodiscard]] Packer& packer_of(StreamHandle stream) noexcept
+  {
+    return packers_[static_cast<std::size_t>(sides_.index_of(stream))];
+  }
+
   MemoryResource& next_;
+  SideStreams const& sides_;
   std::mutex mutex_;
   std::map<void*, std::size_t> places_;
-  Packer packer_;
+  std::array<Packer, SideStreams::count + 1> packers_;
 };
 
 /// Memory inside an arena.
 class ArenaMemory final : public MemoryResource {
  public:
-  explicit ArenaMemory(PlanArena& arena) : arena_{arena} {}
+  ArenaMemory(PlanArena& arena, ArenaParts const& parts, SideStreams const& sides)
+      : arena_{arena}, parts_{parts}, sides_{sides}
+  {}
 
-  [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle) override
+  [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
   {
+    auto const part = static_cast<std::size_t>(sides_.index_of(stream));
     std::lock_guard lock{mutex_};
-    auto const place = packer_.take(bytes);
-    expects(packer_.bytes() <= arena_.bytes(), "Plan: the arena has ", arena_.bytes(), " bytes but ",
-            packer_.bytes(), " or more are needed");
-    return arena_.data() + place;
+    auto const place = packers_[part].take(bytes);
+    expects(packers_[part].bytes() <= parts_[part], "Plan: ", packers_[part].bytes(), " bytes or more for ",
+            "stream ", part, " where ", parts_[part], " were measured; does forward() do the same every time?");
+    return begin_of(part) + place;
   }
-  void deallocate(void* pointer, std::size_t, StreamHandle) noexcept override
+  void deallocate(void* pointer, std::size_t, StreamHandle stream) noexcept override
   {
+    auto const part = static_cast<std::size_t>(sides_.index_of(stream));
     std::lock_guard lock{mutex_};
-    packer_.give_back(static_cast<std::size_t>(static_cast<std::byte*>(pointer) - arena_.data()));
+    packers_[part].give_back(static_cast<std::size_t>(static_cast<std::byte*>(pointer) - begin_of(part)));
   }
 
  private:
+  [[nodiscard]] std::byte* begin_of(std::size_t part) const noexcept
+  {
+    return std::accumulate(parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(part), arena_.data());
+  }
+
   PlanArena& arena_;
+  ArenaParts parts_;
+  SideStreams const& sides_;
   std::mutex mutex_;
-  Packer packer_;
+  std::array<Packer, SideStreams::count + 1> packers_;
 };
 
 }  // namespace detail

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <type_traits>
 #include <utility>
 
@@ -131,7 +132,8 @@ class Plan {
         device_{exec.device()}
   {
     detail::DeviceGuard const guard{device_};
-    bytes_ = measure(model, limits_, channels_, exec);
+    auto const parts = measure_parts(model, limits_, channels_, exec);
+    bytes_ = std::accumulate(parts.begin(), parts.end(), std::size_t{0});
     arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
     detail::expects(arena_->bytes() >= bytes_, "Plan: the arena has ", arena_->bytes(), " bytes but ", bytes_,
                     " are needed");
@@ -141,11 +143,13 @@ class Plan {
     status_->seen = 0;
     exec.wait();  // the arena's memory is there, on every stream
 
-    memory_ = std::make_unique<detail::ArenaMemory>(*arena_);
-    Execution<Device> const own{stream_.get(), memory_.get()};
+    memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, sides_);
+    auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_sides(sides_);
     graph_.capture(stream_.get(), [&] {
+      sides_.follow();
       input_ = {limits_, channels_, false, own};
       output_ = std::make_unique<Output>(model.forward(input_.tensor, own));
+      sides_.join();
       detail::for_each(1, detail::PublishStatus{input_.tensor.coordinates()->errors(), status_.get()}, own);
     });
     own.wait();
@@ -159,19 +163,8 @@ class Plan {
   [[nodiscard]] static std::size_t measure(Model& model, PlanLimits const& limits, int channels,
                                            Execution<Device> const& exec)
   {
-    detail::expects(channels >= 1, "Plan: ", channels,
-                    " input channels; say PlanLimits::channels(), the model has no options().in_channels");
-    auto const forward = [&](Execution<Device> const& execution) {
-      detail::PlanInput<dim, Scalar> const input{limits, channels, true, execution};
-      static_cast<void>(model.forward(input.tensor, execution));
-    };
-    forward(exec);  // makes what layers make once and keep, which must not lie in the arena
-    detail::MeasuringMemory memory{exec.memory()};
-    forward(Execution<Device>{exec.stream(), &memory});
-    exec.wait();
-    detail::expects(memory.packer().num_blocks() == 0, "Plan: forward() keeps ", memory.packer().num_blocks(),
-                    " buffers made in its second call; it may in its first");
-    return memory.packer().bytes();
+    auto const parts = measure_parts(model, limits, channels, exec);
+    return std::accumulate(parts.begin(), parts.end(), std::size_t{0});
   }
 
   /// Runs the network on a scan in device memory.
@@ -262,6 +255,29 @@ class Plan {
   [[nodiscard]] PlanLimits const& limits() const noexcept { return limits_; }
 
  private:
+  [[nodiscard]] static detail::ArenaParts measure_parts(Model& model, PlanLimits const& limits, int channels,
+                                                        Execution<Device> const& exec)
+  {
+    detail::expects(channels >= 1, "Plan: ", channels,
+                    " input channels; say PlanLimits::channels(), the model has no options().in_channels");
+    auto const forward = [&](Execution<Device> const& execution) {
+      detail::PlanInput<dim, Scalar> const input{limits, channels, true, execution};
+      static_cast<void>(model.forward(input.tensor, execution));
+    };
+    forward(exec);  // makes what layers make once and keep, which must not lie in the arena
+    exec.wait();
+    detail::OwnedStream const stream;
+    detail::SideStreams sides{stream.get()};
+    detail::MeasuringMemory memory{exec.memory(), sides};
+    Execution<Device> const own{stream.get(), &memory};
+    forward(own.with_sides(sides));
+    sides.join();
+    own.wait();
+    detail::expects(memory.num_blocks() == 0, "Plan: forward() keeps ", memory.num_blocks(),
+                    " buffers made in its second call; it may in its first");
+    return memory.parts();
+  }
+
   struct FreeHost {
     void operator()(detail::PlanStatus* status) const { static_cast<void>(cudaFreeHost(status)); }
   };
@@ -273,6 +289,7 @@ class Plan {
   std::shared_ptr<PlanArena> arena_;
   std::unique_ptr<detail::PlanStatus, FreeHost> status_;
   detail::OwnedStream stream_;  // the graph is made on it; it follows every run
+  detail::SideStreams sides_{stream_.get()};
   std::unique_ptr<detail::ArenaMemory> memory_;
   detail::PlanInput<dim, Scalar> input_;
   std::unique_ptr<Output> output_;

@@ -108,6 +108,16 @@ void pack_group_weight(Scalar const* weight, Scalar* packed, GroupLayout const& 
   for_each(layout.size() / elements, PackGroupWeight<Scalar>{weight, packed, layout}, exec);
 }
 
+/// Whether a convolution's kernel may begin while the one before still runs: it reads its map and weight
+/// before it waits. So the map must come from a side that the stream waited for before an earlier kernel,
+/// and the weight from a layer that keeps it.
+[[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
+                                      Execution<Device> const& exec)
+{
+  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && !exec.sides()->waits_anew() && !packs_weight &&
+         map.parts().side != no_side;
+}
+
 /// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.
 template <class Scalar>
 [[nodiscard]] float slope_of(Epilogue<Scalar> const& epilogue)
@@ -153,9 +163,10 @@ template <class Scalar>
 }
 
 /// Enqueues one split of a convolution.
+/// @param overlaps  see may_overlap()
 template <class Shape>
 void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGemmConfig const& config,
-                       Execution<Device> const& exec)
+                       bool overlaps, Execution<Device> const& exec)
 {
   auto const& layout = config.layout;
   problem.volume = layout.volume;
@@ -165,10 +176,9 @@ void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGe
   problem.chunks = layout.chunks();
   problem.stages = config.stages;
   auto const tiles = ceil_div(problem.num_pieces, Shape::pieces);
-  launch_clusters(
-      group_gemm_kernel<Shape>,
-      dim3(static_cast<unsigned>(tiles * config.ranks), static_cast<unsigned>(layout.channel_blocks())),
-      Shape::threads, config.shared_bytes, config.ranks, exec, problem);
+  launch({config.ranks, overlaps}, group_gemm_kernel<Shape>,
+         dim3(static_cast<unsigned>(tiles * config.ranks), static_cast<unsigned>(layout.channel_blocks())),
+         Shape::threads, config.shared_bytes, exec, problem);
 }
 
 /// Carries out a convolution by warpgroups, where the device and the operands allow it. A kernel of one voxel
@@ -209,7 +219,7 @@ template <class Scalar, class MakeSums>
       problem.packed = packed_weight(given, config.layout, own, exec, [&](Scalar* to) {
         pack_group_weight(arguments.weight + first_weight, to, config.layout, exec);
       });
-      launch_group_gemm<Shape>(problem, config, exec);
+      launch_group_gemm<Shape>(problem, config, may_overlap(map, !own.empty(), exec), exec);
     };
     if (map.is_identity()) {
       problem.identity = map.out_in();

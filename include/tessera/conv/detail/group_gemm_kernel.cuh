@@ -19,7 +19,7 @@ __device__ inline void load_present(uint4& to, void const* from, std::uint32_t p
       "{\n"
       ".reg .pred present;\n"
       "setp.ne.u32 present, %5, 0;\n"
-      "@present ld.global.nc.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+      "@present ld.global.v4.b32 {%0, %1, %2, %3}, [%4];\n"
       "}\n"
       : "+r"(to.x), "+r"(to.y), "+r"(to.z), "+r"(to.w)
       : "l"(from), "r"(present));
@@ -65,6 +65,7 @@ class GroupWarp {
   {
     sums_.clear();
     to_load_ = next_own(0);
+    wait_for_kernel_before();
     begin_load();
     (load<Chunk>(), ...);
     while (begin_item()) { (multiply<Chunk>(), ...); }

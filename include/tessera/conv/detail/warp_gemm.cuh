@@ -73,7 +73,8 @@ template <class Shape>
 /// One split of a convolution by the warp kernel.
 template <class Shape, class Scalar>
 void launch_warp_gemm(WarpGemmProblem<Scalar> problem, WarpGemmConfig const& config, Scalar const* weight,
-                      PackedWeightView<Scalar> const& given, Execution<Device> const& exec)
+                      PackedWeightView<Scalar> const& given, KernelMap<Device> const& map,
+                      Execution<Device> const& exec)
 {
   auto const& layout = config.layout;
   Buffer<Scalar, Device> own;
@@ -92,7 +93,7 @@ void launch_warp_gemm(WarpGemmProblem<Scalar> problem, WarpGemmConfig const& con
     auto const places = device_attribute(cudaDevAttrMultiProcessorCount, exec) * Shape::min_blocks;
     blocks = std::min(tiles, std::max(1, places / layout.channel_blocks()));
   }
-  launch(warp_gemm_kernel<Shape>,
+  launch({1, may_overlap(map, !own.empty(), exec)}, warp_gemm_kernel<Shape>,
          dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(layout.channel_blocks())), Shape::threads,
          config.shared_bytes, exec, problem);
 }
@@ -210,7 +211,7 @@ template <class Scalar, class MakeSums>
       problem.words = tiles->words;
       auto const first_weight = std::int64_t{split} * length * arguments.in_channels * arguments.out_channels;
       launch_warp_gemm<Shape>(problem, config, arguments.weight + first_weight,
-                              splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed, exec);
+                              splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed, map, exec);
     }
     return true;
   });

@@ -22,7 +22,7 @@ namespace detail {
       "mov.b32 %1, 0;\n"
       "mov.b32 %2, 0;\n"
       "mov.b32 %3, 0;\n"
-      "@present ld.global.nc.v4.b32 {%0, %1, %2, %3}, [%4];\n"
+      "@present ld.global.v4.b32 {%0, %1, %2, %3}, [%4];\n"
       "}\n"
       : "=&r"(value.x), "=&r"(value.y), "=&r"(value.z), "=&r"(value.w)
       : "l"(from), "r"(static_cast<int>(present)));
@@ -125,7 +125,7 @@ class FeatureStream {
       auto const* const from =
           problem_.features + (exists ? std::int64_t{rows_[i]} * problem_.in_channels : std::int64_t{0});
       if (problem_.in_channels == 4) {
-        auto const value = exists ? __ldg(reinterpret_cast<uint2 const*>(from)) : make_uint2(0, 0);
+        auto const value = exists ? *reinterpret_cast<uint2 const*>(from) : make_uint2(0, 0);
         to[i] = make_uint4(value.x, value.y, 0, 0);
         continue;
       }
@@ -133,7 +133,7 @@ class FeatureStream {
 #pragma unroll
       for (int c = 0; c < 7; ++c) {
         if (exists && c < problem_.in_channels) {
-          words[c / 2] |= std::uint32_t{__ldg(reinterpret_cast<unsigned short const*>(from) + c)}
+          words[c / 2] |= std::uint32_t{reinterpret_cast<unsigned short const*>(from)[c]}
                           << (c % 2 * 16);
         }
       }

@@ -5,11 +5,13 @@
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/side_work.hpp>
 
 #include <algorithm>
 #include <climits>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -58,6 +60,19 @@ namespace detail {
 /// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
 template <int Dim, class Space>
 struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
+  explicit Frame(Execution<Space> const& execution) : exec{execution} {}
+  Frame(Frame const&) = delete;
+  Frame& operator=(Frame const&) = delete;
+  ~Frame()
+  {
+    try {
+      follow_on_sides(exec);  // layers may still read what sides get back here
+    } catch (std::exception const&) {
+      // a capture that failed: nothing of it will run
+    }
+  }
+
+  Execution<Space> exec;       // whose stream the frame belongs to
   std::recursive_mutex mutex;  // maps may be asked for from several threads
   std::deque<CoordinateSet<Dim, Space>> sets;
   Buffer<std::uint32_t, Space> errors;  // [1] bits of DataError, set by kernels

@@ -126,33 +126,31 @@ struct NumberIdentity {
 /// The map under which every row reads itself alone; needs no table.
 template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> identity_map(RowCount const& rows,
+                                                             KernelMapParts<Space>&& parts,
                                                              Execution<Space> const& exec)
 {
   Buffer<std::int32_t, Space> out_in{rows.capacity, exec};
   for_each(rows.capacity, NumberIdentity{out_in.data(), rows}, exec);
-  return std::make_shared<KernelMap<Space>>(std::move(out_in), rows.capacity, rows.capacity, 1, 0);
+  return std::make_shared<KernelMap<Space>>(std::move(out_in), rows.capacity, rows.capacity, 1, 0,
+                                            std::move(parts));
 }
 
-/// The map from `in` to `out`, not cached.
+/// The map from `in` to `out` by looking every neighbour up in the table of `in`.
 template <int Dim, class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> find_neighbors(CoordinateSet<Dim, Space>& in,
-                                                               CoordinateSet<Dim, Space> const& out,
-                                                               KernelRegion<Dim> const& region,
-                                                               bool generative, Execution<Space> const& exec)
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> map_by_table(CoordinateSet<Dim, Space> const& in,
+                                                             CoordinateSet<Dim, Space> const& out,
+                                                             CoordinateTable<Dim, Space>& in_table,
+                                                             KernelRegion<Dim> const& region, int centre,
+                                                             bool generative, KernelMapParts<Space>&& parts,
+                                                             Execution<Space> const& exec)
 {
   auto const volume = region.volume();
-  int const centre = &in == &out ? region.centre() : -1;
-  if (volume == 1 && centre == 0) { return identity_map(in.row_count(), exec); }
-  if (!generative) {
-    if (auto map = map_by_parents(in, out, region, exec)) { return map; }
-  }
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
-  KernelMapParts<Space> parts;
   parts.offset_order = order_offsets(region, centre);
   parts.gives_way = out.fixed_capacity().has_value();
   bool const few = volume <= OffsetOrder::most;
   if (few) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
-  coordinate_table(in, exec)->visit([&](auto const& table) {
+  in_table.visit([&](auto const& table) {
     using Key = typename decltype(table.packing)::KeyType;
     NeighborQuery<Dim, Key> const query{out.view(), table, region, generative};
     if (few) {
@@ -166,6 +164,32 @@ template <int Dim, class Space>
   });
   return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume, centre,
                                             std::move(parts));
+}
+
+/// The map from `in` to `out`, not cached.
+template <int Dim, class Space>
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> find_neighbors(CoordinateSet<Dim, Space>& in,
+                                                               CoordinateSet<Dim, Space> const& out,
+                                                               KernelRegion<Dim> const& region,
+                                                               bool generative, Execution<Space> const& exec)
+{
+  int const centre = &in == &out ? region.centre() : -1;
+  KernelMapParts<Space> parts;
+  parts.side = next_side_for_map(exec);
+  auto const on_own_side = [&](auto const& make) { return on_side(parts.side, exec, make); };
+  if (region.volume() == 1 && centre == 0) {
+    return on_own_side(
+        [&](Execution<Space> const& own) { return identity_map(in.row_count(), std::move(parts), own); });
+  }
+  if (auto const by_parent = generative ? nullptr : find_parents(in, out, region)) {
+    return on_own_side([&](Execution<Space> const& own) {
+      return map_by_parents(in, out, *by_parent, region, std::move(parts), own);
+    });
+  }
+  auto const table = coordinate_table(in, exec);
+  return on_own_side([&](Execution<Space> const& own) {
+    return map_by_table(in, out, *table, region, centre, generative, std::move(parts), own);
+  });
 }
 
 template <int Dim>

@@ -141,11 +141,13 @@ template <class Downsample, int Dim, class Space>
   }
   auto const found = set.cache().template find<CoordinateSet<Dim, Space>*>(name);
   if (found) { return (*found)->shared(); }
-  Buffer<CoordinateBox<Dim>, Space> space_bounds;
-  if (strict && std::is_same_v<Downsample, SpconvDownsample> && !set.spatial_range()) {
-    space_bounds = torchsparse_bounds_in_space(set, g, exec);
-  }
-  auto derived = derive_outputs<Downsample>(set, region, bounds, space_bounds.data(), border, options, exec);
+  auto derived = on_side(side_for_sets, exec, [&](Execution<Space> const& own) {
+    Buffer<CoordinateBox<Dim>, Space> space_bounds;
+    if (strict && std::is_same_v<Downsample, SpconvDownsample> && !set.spatial_range()) {
+      space_bounds = torchsparse_bounds_in_space(set, g, own);
+    }
+    return derive_outputs<Downsample>(set, region, bounds, space_bounds.data(), border, options, own);
+  });
   // a plain pointer: the frame owns both sets, and a shared one would keep the frame alive for ever
   set.cache().template get_or_make<CoordinateSet<Dim, Space>*>(
       name, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });

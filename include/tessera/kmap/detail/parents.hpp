@@ -141,26 +141,34 @@ struct PairWithParents {
   }
 };
 
-/// The map from `in` to `out` by the rows of parents, if they are known and there is one pair an input; else
+/// Where the rows of the parents in `out` of `in` are, if they are known, and there is one pair an input; else
 /// null.
+template <int Dim, class Space>
+[[nodiscard]] std::shared_ptr<InputsByParent<Space>> find_parents(CoordinateSet<Dim, Space>& in,
+                                                                  CoordinateSet<Dim, Space> const& out,
+                                                                  KernelRegion<Dim> const& region)
+{
+  if (!tiles_inputs(region) || out.capacity() * region.volume() > INT_MAX) { return nullptr; }
+  return in.cache().template find<InputsByParent<Space>>(
+      ParentRule<Dim>{region.stride, region.anchor}.name_in(&out));
+}
+
+/// The map from `in` to `out` by the rows of parents.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> map_by_parents(CoordinateSet<Dim, Space>& in,
                                                                CoordinateSet<Dim, Space> const& out,
+                                                               InputsByParent<Space> const& by_parent,
                                                                KernelRegion<Dim> const& region,
+                                                               KernelMapParts<Space>&& parts,
                                                                Execution<Space> const& exec)
 {
   auto const volume = region.volume();
-  if (!tiles_inputs(region) || out.capacity() * volume > INT_MAX) { return nullptr; }
-  auto const by_parent = in.cache().template find<InputsByParent<Space>>(
-      ParentRule<Dim>{region.stride, region.anchor}.name_in(&out));
-  if (!by_parent) { return nullptr; }
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
-  KernelMapParts<Space> parts;
   parts.gives_way = out.fixed_capacity().has_value();
   if (volume <= OffsetOrder::most) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   parts.pair_of_input = Buffer<std::int32_t, Space>{in.capacity(), exec};
   for_each(in.capacity(),
-           PairWithParents<Dim>{in.view(), by_parent->rows.data(), by_parent->parents.data(), region,
+           PairWithParents<Dim>{in.view(), by_parent.rows.data(), by_parent.parents.data(), region,
                                 out.row_count(), out_in.data(), parts.mask_keys.data(),
                                 parts.pair_of_input.data(), in.errors()},
            exec);

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/cuda_check.cuh>
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Streams beside that of the layers, for what coordinates alone decide: sets and tables on the first, kernel
+/// maps with their orders and tiles on the others, in turn. A graph captured of them makes maps while layers
+/// run.
+///
+/// Maps wait for the first side, and the layers' stream waits for a side whenever it takes something from it
+/// (core/side_work.hpp). What the layers' stream makes for the sides, and memory of theirs that it is done
+/// with, is theirs after follow().
+class SideStreams {
+ public:
+  static constexpr int for_sets = 0;
+  static constexpr int count = 5;
+
+  /// @param layers  the stream that they are beside; must outlive them
+  explicit SideStreams(cudaStream_t layers) : layers_{layers}
+  {
+    int least = 0;
+    int greatest = 0;
+    cuda_check(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    for (auto& side : sides_) {
+      cuda_check(cudaStreamCreateWithPriority(&side.stream, cudaStreamNonBlocking, greatest));
+      cuda_check(cudaEventCreateWithFlags(&side.done, cudaEventDisableTiming));
+    }
+    cuda_check(cudaEventCreateWithFlags(&followed_, cudaEventDisableTiming));
+  }
+  SideStreams(SideStreams const&) = delete;
+  SideStreams& operator=(SideStreams const&) = delete;
+  ~SideStreams()
+  {
+    for (auto& side : sides_) {
+      static_cast<void>(cudaEventDestroy(side.done));
+      static_cast<void>(cudaStreamDestroy(side.stream));
+    }
+    static_cast<void>(cudaEventDestroy(followed_));
+  }
+
+  [[nodiscard]] cudaStream_t stream(int side) const { return sides_[static_cast<std::size_t>(side)].stream; }
+
+  /// The side whose stream that is, or `count`.
+  [[nodiscard]] int index_of(cudaStream_t stream) const noexcept
+  {
+    int i = 0;
+    while (i < count && sides_[static_cast<std::size_t>(i)].stream != stream) { ++i; }
+    return i;
+  }
+
+  /// The side of the next kernel map.
+  [[nodiscard]] int next_for_map() noexcept { return last_map_ = last_map_ % (count - 1) + 1; }
+
+  /// What sides are given from here on waits for what the layers' stream has been given so far.
+  void follow()
+  {
+    cuda_check(cudaEventRecord(followed_, layers_));
+    for (auto const& side : sides_) { cuda_check(cudaStreamWaitEvent(side.stream, followed_, 0)); }
+  }
+
+  /// Before work on a side.
+  void enter(int side) const
+  {
+    if (side == for_sets) { return; }
+    auto const& sets = sides_[for_sets];
+    cuda_check(cudaEventRecord(sets.done, sets.stream));
+    cuda_check(cudaStreamWaitEvent(stream(side), sets.done, 0));
+  }
+
+  /// After work on a side: the layers' stream waits for it.
+  void leave(int side)
+  {
+    waits_anew_ = true;
+    auto const& own = sides_[static_cast<std::size_t>(side)];
+    cuda_check(cudaEventRecord(own.done, own.stream));
+    cuda_check(cudaStreamWaitEvent(layers_, own.done, 0));
+  }
+
+  /// Whether the layers' stream was made to wait for a side since this was asked before.
+  [[nodiscard]] bool waits_anew() noexcept { return std::exchange(waits_anew_, false); }
+
+  /// The layers' stream waits for all sides, as a captured graph ends.
+  void join()
+  {
+    for (int side = 0; side < count; ++side) { leave(side); }
+  }
+
+ private:
+  struct Side {
+    cudaStream_t stream = nullptr;
+    cudaEvent_t done = nullptr;
+  };
+
+  cudaStream_t layers_;
+  cudaEvent_t followed_ = nullptr;
+  std::array<Side, count> sides_{};
+  int last_map_ = 0;
+  bool waits_anew_ = false;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
