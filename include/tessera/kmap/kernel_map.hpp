@@ -37,6 +37,9 @@ struct KernelMapParts {
   /// Whether a tile map may take the place of the map itself, which is made again from it where somebody
   /// asks: where memory is planned, in a frame of fixed capacity, which one thread enqueues.
   bool gives_way = false;
+  /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
+  std::int32_t const* out_count = nullptr;
+  std::int32_t const* in_count = nullptr;
   /// Where memory is planned: the stream, of those beside the layers', that the map and all that is derived
   /// from it are made on.
   int side = detail::no_side;
@@ -159,6 +162,8 @@ template <class Space>
   auto const& pairs = map.parts().pair_of_input;
   parts.gives_way = map.parts().gives_way;
   parts.side = map.parts().side;
+  parts.out_count = map.parts().in_count;
+  parts.in_count = map.parts().out_count;
   if (pairs.empty()) {
     fill_bytes(transposed, 0xff, exec);
     for_each(map.num_out() * map.volume(),

@@ -7,6 +7,7 @@
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/derive_parents.hpp>
 #include <tessera/kmap/detail/output_box.hpp>
+#include <tessera/kmap/detail/output_cells.hpp>
 #include <tessera/kmap/policies.hpp>
 
 #include <algorithm>
@@ -27,12 +28,12 @@ inline namespace v0 {
 /// @throws invalid_argument  output coordinates do not fit 32 bits or their keys 63; errors in the rows of
 /// `set`
 ///
-/// Cost: one table entry and one sort key an output, one candidate an input and offset; where every input has
-/// one output and the space can sort so many in one kernel, a sort of the inputs instead.
-/// Stream: enqueues a fill and three kernels, waits once for the number of outputs, then a sort and a
-/// kernel; in the other case a sort (and a kernel where bounds without a spatial range cut outputs off),
-/// waits, and a kernel. Of a set with a fixed capacity the same, but it does not wait, and too many outputs
-/// are reported where the host next waits. Determinism: same input, in any row order: same set.
+/// Cost: one candidate an input and offset, and a bit for each cell of the outputs' bounds; of bounds so large
+/// that this is more work, one table entry and one sort key an output; where every input has one output and
+/// the space can sort so many in one kernel, a sort of the inputs instead.
+/// Stream: enqueues a fill and kernels, waits once for the number of outputs, then kernels. Of a set with a
+/// fixed capacity the same, but it does not wait, and too many outputs are reported where the host next
+/// waits. Determinism: same input, in any row order: same set.
 template <class Downsample, int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(
     CoordinateSet<Dim, Space>& set, KernelRegion<Dim> const& region,
@@ -66,6 +67,8 @@ template <class Downsample, int Dim, class Space>
                         : most;
   detail::expects(room <= INT_MAX, "convolution: up to ", room, " outputs are more than row indices hold");
 
+  detail::OutputRule<Dim, Downsample> const rule{region, box, space_bounds, border};
+  if (detail::fits_cells(box, most)) { return detail::derive_by_cells(set, rule, room, options, exec); }
   return detail::with_packing(box, [&](auto const& packing) {
     using Key = typename std::decay_t<decltype(packing)>::KeyType;
     using Rows = typename CoordinateSet<Dim, Space>::Rows;
@@ -75,9 +78,9 @@ template <class Downsample, int Dim, class Space>
     detail::for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
     if (set.fixed_capacity()) { fill_bytes(keys, 0xff, exec); }  // the largest key: sorted behind all others
     using Collect = detail::CollectOutputs<Dim, Key, Downsample>;
-    detail::for_each(set.capacity() * Collect::num_groups(region),
-                     Collect{set.view(), set.box(), region, packing, seen.ref(), keys.data(), room,
-                             statistics.data(), set.errors(), space_bounds, border},
+    detail::for_each(set.capacity() * rule.num_groups(),
+                     Collect{set.view(), set.box(), rule, packing, seen.ref(), keys.data(), room,
+                             statistics.data(), set.errors()},
                      exec);
     auto const finish = [&](Rows&& rows, CoordinateBox<Dim> const& bounds_of_rows) {
       auto const capacity = rows.rows.size();

@@ -27,8 +27,7 @@ template <class Shape>
 /// How a shape carries out a convolution.
 struct GroupGemmConfig {
   GroupLayout layout;
-  int ranks = 1;
-  int rank_volume = 1;
+  int few_tiles = 0;  // see GroupGemmProblem
   int stages = 3;
   std::size_t shared_bytes = 0;
 };
@@ -38,7 +37,7 @@ template <class Shape>
 [[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels,
                                               std::size_t shared_limit)
 {
-  constexpr int long_kernel = 16;  // offsets from which two blocks share a tile's
+  constexpr int long_kernel = 16;  // offsets from which two blocks may share a tile's
   constexpr std::size_t most_stages = 8;
   GroupGemmConfig config;
   auto& layout = config.layout;
@@ -46,10 +45,10 @@ template <class Shape>
   layout.in_channels = in_channels;
   layout.out_channels = out_channels;
   layout.columns = Shape::columns;
+  layout.depth = Shape::depth;
   layout.chunk_channels = group_chunk_channels<typename Shape::Scalar>;
-  config.ranks = volume >= long_kernel ? 2 : 1;
-  config.rank_volume = ceil_div(volume, config.ranks);
-  auto const tile = Shape::tile_bytes(config.rank_volume, config.ranks);
+  config.few_tiles = volume >= long_kernel ? Shape::few_tiles : 0;
+  auto const tile = Shape::tile_bytes(volume, config.few_tiles > 0);
   constexpr std::size_t stage = Shape::stage_size + 2 * sizeof(SharedBarrier);
   auto const room = std::min(shared_limit, Shape::shared_bytes);
   auto const fitting = room > tile ? (room - tile) / stage : 0;
@@ -64,28 +63,31 @@ template <class Shape>
 template <class Scalar, class Body>
 [[nodiscard]] bool with_group_shape(int out_channels, int chunks, Body const& body)
 {
+  // Chunks read ahead hide the memory's latency, so the last of an odd number are filled up with zeros.
+  bool const in_fours = chunks % 4 == 0 || (chunks % 4 == 3 && chunks % 3 != 0);
   auto const with_depth = [&](auto columns) {
     constexpr int n = decltype(columns)::value;
-    if (chunks % 4 == 0) { return body(GroupShape<Scalar, n, n, 2, 4, 2>{}); }
-    if (chunks % 3 == 0) { return body(GroupShape<Scalar, n, n, 2, 3, 2>{}); }
-    return chunks % 2 == 0 ? body(GroupShape<Scalar, n, n, 2, 2, 2>{})
-                           : body(GroupShape<Scalar, n, n, 2, 1, 2>{});
+    if (in_fours) { return body(GroupShape<Scalar, n, n, 2, 4, 2>{}); }
+    if (chunks == 1) { return body(GroupShape<Scalar, n, n, 2, 1, 2>{}); }
+    return chunks % 3 != 0 && chunks % 2 == 0 ? body(GroupShape<Scalar, n, n, 2, 2, 2>{})
+                                              : body(GroupShape<Scalar, n, n, 2, 3, 2>{});
   };
   if (out_channels <= 64) { return with_depth(std::integral_constant<int, 64>{}); }
   if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
     return with_depth(std::integral_constant<int, 96>{});  // 94,590 rows C 96: 58 (72); 68,867 rows: 51 (66)
   }
   if (out_channels <= 128) {
-    if (chunks % 2 == 0) {  // 41,983 rows C 128: 52 (74), as below 60; 21,458 rows: 32 (51)
-      return body(GroupShape<Scalar, 128, 128, 2, 2, 2>{});
-    }
-    return chunks % 3 == 0 ? body(GroupShape<Scalar, 128, 128, 3, 3, 1>{})
-                           : body(GroupShape<Scalar, 128, 128, 3, 1, 1>{});
+    if (chunks == 1) { return body(GroupShape<Scalar, 128, 128, 3, 1, 1>{}); }
+    return chunks % 3 == 0 && chunks % 2 != 0
+               ? body(GroupShape<Scalar, 128, 128, 3, 3, 1>{})
+               : body(GroupShape<Scalar, 128, 128, 2, 2, 2>{});  // 41,983 rows C 128: 52 (74), as above 60;
+                                                                 // 21,458 rows: 32 (51)
   }
   // deeper ones leave no registers for products that overlap; 21,458 rows C 256: 99 (143); 9,505 rows: 51
   // (94)
-  return chunks % 4 == 0 ? body(GroupShape<Scalar, 256, 128, 2, 4, 1>{})
-                         : body(GroupShape<Scalar, 256, 128, 2, 1, 1>{});
+  if (chunks == 1) { return body(GroupShape<Scalar, 256, 128, 2, 1, 1>{}); }
+  return in_fours ? body(GroupShape<Scalar, 256, 128, 2, 4, 1>{})
+                  : body(GroupShape<Scalar, 256, 128, 2, 3, 1>{});
 }
 
 /// A weight as `layout` says: `given`, if it is that already, else laid out into `own`.
@@ -170,15 +172,23 @@ void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGe
 {
   auto const& layout = config.layout;
   problem.volume = layout.volume;
-  problem.rank_volume = config.rank_volume;
-  problem.ranks = config.ranks;
+  problem.rank_volume = ceil_div(layout.volume, 2);
+  problem.few_tiles = config.few_tiles;
   problem.out_channels = layout.out_channels;
+  problem.used_chunks = layout.used_chunks();
   problem.chunks = layout.chunks();
   problem.stages = config.stages;
   auto const tiles = ceil_div(problem.num_pieces, Shape::pieces);
-  launch({config.ranks, overlaps}, group_gemm_kernel<Shape>,
-         dim3(static_cast<unsigned>(tiles * config.ranks), static_cast<unsigned>(layout.channel_blocks())),
-         Shape::threads, config.shared_bytes, exec, problem);
+  auto const channel_blocks = layout.channel_blocks();
+  auto const most_shared = std::min(tiles, config.few_tiles / channel_blocks);
+  // There are few whatever the device knows: blocks need not wait to read it.
+  if (most_shared == tiles || config.few_tiles == 0) { problem.count = nullptr; }
+  // Where only the device knows, the grid is enough for either way.
+  bool const may_share = problem.count != nullptr || problem.shares(tiles, channel_blocks);
+  auto const blocks = may_share ? std::max(2 * most_shared, (tiles + 1) / 2 * 2) : tiles;
+  launch({may_share ? 2 : 1, overlaps}, group_gemm_kernel<Shape>,
+         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(channel_blocks)), Shape::threads,
+         config.shared_bytes, exec, problem);
 }
 
 /// Carries out a convolution by warpgroups, where the device and the operands allow it. A kernel of one voxel
@@ -210,6 +220,7 @@ template <class Scalar, class MakeSums>
     problem.whole_packs = arguments.out_channels % 8 == 0 && is_aligned(arguments.output) &&
                           is_aligned(arguments.bias) && is_aligned(arguments.epilogue.residual.data);
     problem.num_out = static_cast<int>(map.num_out());
+    problem.count = map.parts().out_count;
     float* const sums = to_sums ? make_sums(splits) : nullptr;
     auto const run = [&](int volume, std::int64_t first_weight) {
       auto const config =

@@ -12,13 +12,39 @@ namespace detail {
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
+/// What a block does.
+struct GroupPart {
+  int first_piece;  // of its tile, or -1: nothing
+  bool shares;      // the tile's offsets, with the other block of the cluster
+  int rank;         // of the two
+  int first_offset;
+  int num_offsets;
+};
+
+template <class Shape>
+[[nodiscard]] __device__ GroupPart part_of_block(GroupGemmProblem<typename Shape::Scalar> const& problem)
+{
+  constexpr int places = Shape::pieces * piece_rows;
+  int const num_rows = problem.count != nullptr ? min(max(*problem.count, 0), problem.num_out) : problem.num_out;
+  int const num_tiles = (num_rows + places - 1) / places;
+  int const block = static_cast<int>(blockIdx.x);
+  if (!problem.shares(num_tiles, static_cast<int>(gridDim.y))) {
+    return {block < num_tiles ? block * Shape::pieces : -1, false, 0, 0, problem.volume};
+  }
+  auto const rank = static_cast<int>(cluster_rank());
+  int const first = rank * problem.rank_volume;
+  return {block / 2 < num_tiles ? block / 2 * Shape::pieces : -1, true, rank, first,
+          min(problem.rank_volume, problem.volume - first)};
+}
+
 /// The parts of a block's shared memory.
 template <class Shape>
 struct GroupShared {
   static constexpr int places = Shape::pieces * piece_rows;
 
+  GroupPart part;
+
   unsigned char* weight;    // [stages, stage_chunks, chunk_bytes]
-  float4* received_sums;    // [columns / 16, consumers] of the other block of the cluster
   SharedBarrier* full;      // [stages] a stage has arrived
   SharedBarrier* read;      // [stages] every warp has done with it
   SharedBarrier* received;  // [pieces] the sums for a warp have arrived
@@ -27,9 +53,11 @@ struct GroupShared {
   std::int32_t* out_rows;   // [places] rows of the output, or -1
   std::int32_t* rows;       // [count, places] rows of features, or -1
   std::uint32_t* list;      // [count] an offset that any piece has, and from bit 16 on which pieces have it
+  float4* received_sums;    // [columns / 16, consumers] of the other block, where a tile is shared
 
-  __device__ GroupShared(GroupGemmProblem<typename Shape::Scalar> const& problem, unsigned char* shared)
-      : weight{shared}
+  __device__ GroupShared(GroupGemmProblem<typename Shape::Scalar> const& problem, GroupPart const& own_part,
+                         unsigned char* shared)
+      : part{own_part}, weight{shared}
   {
     auto const take = [&](int bytes) {
       auto* const begin = shared;
@@ -38,15 +66,16 @@ struct GroupShared {
     };
     constexpr int barrier = sizeof(SharedBarrier);
     take(problem.stages * Shape::stage_size);
-    received_sums = reinterpret_cast<float4*>(take(problem.ranks > 1 ? Shape::exchange_bytes : 0));
     full = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     read = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     received = reinterpret_cast<SharedBarrier*>(take(Shape::pieces * barrier));
     count = reinterpret_cast<int*>(take(16));
     bias = reinterpret_cast<float*>(take(Shape::columns * 4));
     out_rows = reinterpret_cast<std::int32_t*>(take(places * 4));
-    rows = reinterpret_cast<std::int32_t*>(take(problem.rank_volume * places * 4));
-    list = reinterpret_cast<std::uint32_t*>(take(problem.rank_volume * 4));
+    auto const entries = part.shares ? problem.rank_volume : problem.volume;
+    rows = reinterpret_cast<std::int32_t*>(take(entries * places * 4));
+    list = reinterpret_cast<std::uint32_t*>(take((entries + 3) / 4 * 16));
+    received_sums = reinterpret_cast<float4*>(shared);
   }
 
   __device__ void prepare_barriers(GroupGemmProblem<typename Shape::Scalar> const& problem) const
@@ -55,7 +84,7 @@ struct GroupShared {
       prepare_barrier(full[i], 1);
       prepare_barrier(read[i], Shape::pieces);
     }
-    if (problem.ranks > 1) {
+    if (part.shares) {
       for (int i = 0; i < Shape::pieces; ++i) {
         prepare_barrier(received[i], 1);
         arrive_expecting(received[i], static_cast<std::uint32_t>(32 * Shape::columns));
@@ -67,13 +96,13 @@ struct GroupShared {
 
 /// One warp lists the offsets of the block's that any row of a tile has.
 template <class Shape>
-__device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& problem, std::uint32_t* list,
-                            int first_piece)
+__device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& problem,
+                            GroupShared<Shape> const& shared)
 {
   int const lane = static_cast<int>(threadIdx.x) % 32;
-  int const piece = first_piece + lane;
-  int const begin = static_cast<int>(cluster_rank()) * problem.rank_volume;
-  int const end = min(begin + problem.rank_volume, problem.volume);
+  int const piece = shared.part.first_piece + lane;
+  int const begin = shared.part.first_offset;
+  int const end = begin + shared.part.num_offsets;
   bool const exists = lane < Shape::pieces && piece < problem.num_pieces;
   int count = 0;
   for (int word = begin / 32; word * 32 < end; ++word) {
@@ -88,7 +117,7 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
     if (offset < begin || offset >= end) { pieces = 0; }
     auto const present = __ballot_sync(0xffffffffU, pieces != 0);
     if (pieces != 0) {
-      list[count + __popc(present & ((1U << lane) - 1))] = static_cast<std::uint32_t>(offset) | pieces << 16;
+      shared.list[count + __popc(present & ((1U << lane) - 1))] = static_cast<std::uint32_t>(offset) | pieces << 16;
     }
     count += __popc(present);
   }
@@ -98,13 +127,14 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
 /// All threads of a block put together which rows it reads and writes.
 template <class Shape>
 __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& problem,
-                             GroupShared<Shape> const& shared, int first_piece)
+                             GroupShared<Shape> const& shared)
 {
   constexpr int places = GroupShared<Shape>::places;
+  int const first_piece = shared.part.first_piece;
   int const thread = static_cast<int>(threadIdx.x);
   int const first = first_piece * piece_rows;
   if (thread < 32) {
-    int const count = list_offsets<Shape>(problem, shared.list, first_piece);
+    int const count = list_offsets<Shape>(problem, shared);
     if (thread == 0) { *shared.count = count; }
   } else {
     for (int place = thread - 32; place < places; place += Shape::threads - 32) {

@@ -82,6 +82,7 @@ class GroupWarp {
     }
     upper_ = 0U - (present_ & 1U);
     lower_ = 0U - (present_ >> 1);
+    left_ = problem_.used_chunks - chunk_;
     begin_load();
     chunk_ += depth;
     if (chunk_ == problem_.chunks) {
@@ -138,11 +139,12 @@ class GroupWarp {
   {
     int const chunk = chunk_to_load_ + Chunk;
     bool const is_first = chunk < problem_.first_chunks;
+    auto const present = chunk < problem_.used_chunks ? present_ : 0U;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       auto* const first = first_[i];  // values to choose from: a choice of members would put them into memory
       auto* const second = second_[i];
-      load_present(chunks_[Chunk][i], (is_first ? first : second) + chunk * 64, present_ >> i & 1U);
+      load_present(chunks_[Chunk][i], (is_first ? first : second) + chunk * 64, present >> i & 1U);
     }
   }
 
@@ -158,14 +160,17 @@ class GroupWarp {
     if constexpr (sizeof(Scalar) == 4) { round(rows); }
     // A product takes registers that lie side by side, which those of two loads do not.
     auto& operand = operands_[Chunk % Shape::operands];
-    operand[0][0] = rows[0].x & upper_;
-    operand[0][1] = rows[1].x & lower_;
-    operand[0][2] = rows[0].y & upper_;
-    operand[0][3] = rows[1].y & lower_;
-    operand[1][0] = rows[0].z & upper_;
-    operand[1][1] = rows[1].z & lower_;
-    operand[1][2] = rows[0].w & upper_;
-    operand[1][3] = rows[1].w & lower_;
+    bool const fills_up = Chunk > 0 && Chunk >= left_;  // with what is not there: weights are 0, rows may be NaN
+    auto const upper = fills_up ? 0U : upper_;
+    auto const lower = fills_up ? 0U : lower_;
+    operand[0][0] = rows[0].x & upper;
+    operand[0][1] = rows[1].x & lower;
+    operand[0][2] = rows[0].y & upper;
+    operand[0][3] = rows[1].y & lower;
+    operand[1][0] = rows[0].z & upper;
+    operand[1][1] = rows[1].z & lower;
+    operand[1][2] = rows[0].w & upper;
+    operand[1][3] = rows[1].w & lower;
     begin_products(operand);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -255,6 +260,7 @@ class GroupWarp {
   int chunk_ = 0;
   std::uint32_t upper_ = 0;
   std::uint32_t lower_ = 0;
+  int left_ = 0;  // its chunks, and those of the items after it, that there are
   // Where weights lie.
   int stage_ = 0;
   std::uint32_t phase_ = 0;
@@ -270,7 +276,8 @@ class GroupWarp {
 
 /// An implicit GEMM by warpgroups: 64 rows a group, whose features go from memory straight into the registers
 /// that `wgmma` takes, and weights that pass through shared memory in stages, copied by a thread of a further
-/// warpgroup. A cluster of two blocks shares the offsets of a tile and adds up through shared memory.
+/// warpgroup. Where tiles are few, the two blocks of a cluster share the offsets of one and add up through
+/// shared memory; where they are many, each has its own.
 ///
 /// Compiled for anything but sm_90a it is empty and has a byte of static shared memory, by which the host
 /// tells.
@@ -280,10 +287,15 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
 {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(128) unsigned char memory[];
-  GroupShared<Shape> const shared{problem, memory};
+  auto const part = part_of_block<Shape>(problem);
+  if (part.first_piece < 0) {
+    if (blockIdx.x == 0) { wait_for_kernel_before(); }  // or without rows this one could end before it
+    return;
+  }
+  GroupShared<Shape> const shared{problem, part, memory};
   if (threadIdx.x == Shape::threads - 1) { shared.prepare_barriers(problem); }
-  prepare_tile<Shape>(problem, shared, static_cast<int>(blockIdx.x) / problem.ranks * Shape::pieces);
-  if (problem.ranks > 1) { synchronize_cluster(); }  // the other block's barriers are prepared
+  prepare_tile(problem, shared);
+  if (part.shares) { synchronize_cluster(); }  // the other block's barriers are prepared
   if constexpr (Shape::has_producer) {
     if (threadIdx.x >= Shape::consumers) {
       give_registers<Shape::producer_registers>();

@@ -43,8 +43,8 @@ class GroupSums {
     int const warp = static_cast<int>(threadIdx.x) / 32;
     auto* const place = shared.received_sums + threadIdx.x;
     auto const* const rows = shared.out_rows + warp * piece_rows + static_cast<int>(threadIdx.x) % 32 / 4;
-    bool const shares = problem.ranks > 1;
-    auto const rank = static_cast<int>(cluster_rank());
+    bool const shares = shared.part.shares;
+    int const rank = shared.part.rank;
     int pass = shares ? rank : 0;                      // one of both rows, or both in turn
     constexpr int held = sizeof(Scalar) == 2 ? 2 : 1;  // rows of residuals that there are registers for
     Eight residual[held][blocks];  // asked for before the other block's sums are waited for

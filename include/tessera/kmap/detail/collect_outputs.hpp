@@ -16,38 +16,62 @@ namespace detail {
 /// What happens to a candidate outside the bounds.
 enum class AtBorder : std::uint8_t { drop, clamp };
 
+/// Which outputs an input has, inside a box.
+template <int Dim, class Downsample>
+struct OutputRule {
+  KernelRegion<Dim> region;
+  CoordinateBox<Dim> box;
+  CoordinateBox<Dim> const* bounds;  // [1] further bounds, or null
+  AtBorder border;
+
+  static constexpr int group = 8;  // candidates that one item takes
+  /// Items of an input.
+  [[nodiscard]] TESSERA_HOST_DEVICE int num_groups() const
+  {
+    return (Downsample::num_candidates(region) + group - 1) / group;
+  }
+
+  /// A candidate, where it is an output.
+  [[nodiscard]] TESSERA_HOST_DEVICE bool find(Coordinate<Dim> const& in, int candidate,
+                                              Coordinate<Dim>& out) const
+  {
+    if (candidate >= Downsample::num_candidates(region)) { return false; }
+    out.batch = in.batch;
+    if (!Downsample::candidate(region, in.position, candidate, out.position)) { return false; }
+    if (border == AtBorder::clamp) {
+      for (int axis = 0; axis < Dim; ++axis) {
+        auto& p = out.position[axis];
+        p = p < box.lower[axis] ? box.lower[axis] : p;
+        p = p > box.upper[axis] ? box.upper[axis] : p;
+      }
+    }
+    return box.contains(out) && (bounds == nullptr || bounds->contains(out.position));
+  }
+};
+
 /// Candidates of every input, each kept once: the first thread to enter its key appends it to `keys`.
 ///
 /// `statistics->count` counts the keys, also those past `capacity`. Once there are too many, no further ones
 /// are entered, so that the table never fills up. Item number i is up to 8 candidates of one input.
 template <int Dim, class Key, class Downsample>
 struct CollectOutputs {
-  static constexpr int group = 8;
-
   CoordinateView<Dim> inputs;
   CoordinateBox<Dim> input_box;  // in it no candidate overflows
-  KernelRegion<Dim> region;
-  KeyPacking<Dim, Key> packing;  // of the outputs' box
+  OutputRule<Dim, Downsample> rule;
+  KeyPacking<Dim, Key> packing;  // of the rule's box
   HashTableRef<Key> seen;
   Key* keys;  // [capacity]
   std::int64_t capacity;
   Statistics<Dim>* statistics;  // [1]
   std::uint32_t const* frame_errors;
-  CoordinateBox<Dim> const* bounds;  // [1] further bounds, or null
-  AtBorder border;
-
-  /// Items of an input.
-  [[nodiscard]] TESSERA_HOST_DEVICE static int num_groups(KernelRegion<Dim> const& region)
-  {
-    return (Downsample::num_candidates(region) + group - 1) / group;
-  }
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto const together = threads_together();
     if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
-    std::int64_t const row = divide(static_cast<long long>(i), num_groups(region));
-    auto const first = static_cast<int>(i - row * num_groups(region)) * group;
+    constexpr int group = OutputRule<Dim, Downsample>::group;
+    std::int64_t const row = divide(static_cast<long long>(i), rule.num_groups());
+    auto const first = static_cast<int>(i - row * rule.num_groups()) * group;
     std::uint32_t entered = 0;  // bit j: candidate first + j is new
     bool const used = row < inputs.size();
     auto const in = used ? inputs[row] : Coordinate<Dim>{};
@@ -55,7 +79,7 @@ struct CollectOutputs {
       atomic_or(&statistics->errors, std::uint32_t{DataError::out_of_range});
     } else if (used && atomic_load(&statistics->count) <= capacity) {
       Key key;
-      for (int j = 0; j < group && first + j < Downsample::num_candidates(region); ++j) {
+      for (int j = 0; j < group; ++j) {
         if (make_key(in, first + j, key) && seen.try_insert(key) != Entered::before) {
           entered |= std::uint32_t{1} << j;
         }
@@ -75,16 +99,7 @@ struct CollectOutputs {
   [[nodiscard]] TESSERA_HOST_DEVICE bool make_key(Coordinate<Dim> const& in, int candidate, Key& key) const
   {
     Coordinate<Dim> out;
-    out.batch = in.batch;
-    if (!Downsample::candidate(region, in.position, candidate, out.position)) { return false; }
-    if (border == AtBorder::clamp) {
-      for (int axis = 0; axis < Dim; ++axis) {
-        auto& p = out.position[axis];
-        p = p < packing.box.lower[axis] ? packing.box.lower[axis] : p;
-        p = p > packing.box.upper[axis] ? packing.box.upper[axis] : p;
-      }
-    }
-    if (!packing.contains(out) || (bounds != nullptr && !bounds->contains(out.position))) { return false; }
+    if (!rule.find(in, candidate, out)) { return false; }
     key = packing.pack(out);
     return true;
   }

@@ -176,6 +176,8 @@ template <int Dim, class Space>
   int const centre = &in == &out ? region.centre() : -1;
   KernelMapParts<Space> parts;
   parts.side = next_side_for_map(exec);
+  parts.out_count = out.row_count().count;
+  parts.in_count = in.row_count().count;
   auto const on_own_side = [&](auto const& make) { return on_side(parts.side, exec, make); };
   if (region.volume() == 1 && centre == 0) {
     return on_own_side(
