@@ -31,7 +31,8 @@ class NetworkBenchmark {
                    ts::PoolMemoryResource& pool)
       : session_{session},
         pool_{pool},
-        pooled_{session.exec().stream(), &pool},
+        sides_{session.exec().stream()},
+        pooled_{ts::Execution<ts::Device>{session.exec().stream(), &pool}.with_sides(sides_)},
         result_{std::move(result)},
         range_{1, voxels.grid},
         channels_{voxels.channels},
@@ -104,6 +105,7 @@ class NetworkBenchmark {
 
   Session& session_;
   ts::PoolMemoryResource& pool_;
+  ts::SideStreams sides_;
   ts::Execution<ts::Device> pooled_;
   Result result_;
   ts::SpatialRange<3> range_;

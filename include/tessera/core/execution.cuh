@@ -113,14 +113,14 @@ class Execution<Device> {
   /// @{
 
   /// The same with streams beside it, which outlive every frame made with it.
-  [[nodiscard]] Execution with_sides(detail::SideStreams& sides) const
+  [[nodiscard]] Execution with_sides(SideStreams& sides) const
   {
     auto result = *this;
     result.sides_ = &sides;
     return result;
   }
   /// The streams beside it, or null.
-  [[nodiscard]] detail::SideStreams* sides() const noexcept { return sides_; }
+  [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
   /// One of them by itself.
   [[nodiscard]] Execution side(int side) const
   {
@@ -141,7 +141,7 @@ class Execution<Device> {
  private:
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
-  detail::SideStreams* sides_ = nullptr;
+  SideStreams* sides_ = nullptr;
   int device_ = 0;
 };
 

@@ -10,7 +10,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
 
 /// Streams beside that of the layers, for what coordinates alone decide: sets and tables on the first, kernel
 /// maps with their orders and tiles on the others, in turn. A graph captured of them makes maps while layers
@@ -29,12 +28,12 @@ class SideStreams {
   {
     int least = 0;
     int greatest = 0;
-    cuda_check(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    detail::cuda_check(cudaDeviceGetStreamPriorityRange(&least, &greatest));
     for (auto& side : sides_) {
-      cuda_check(cudaStreamCreateWithPriority(&side.stream, cudaStreamNonBlocking, greatest));
-      cuda_check(cudaEventCreateWithFlags(&side.done, cudaEventDisableTiming));
+      detail::cuda_check(cudaStreamCreateWithPriority(&side.stream, cudaStreamNonBlocking, greatest));
+      detail::cuda_check(cudaEventCreateWithFlags(&side.done, cudaEventDisableTiming));
     }
-    cuda_check(cudaEventCreateWithFlags(&followed_, cudaEventDisableTiming));
+    detail::cuda_check(cudaEventCreateWithFlags(&followed_, cudaEventDisableTiming));
   }
   SideStreams(SideStreams const&) = delete;
   SideStreams& operator=(SideStreams const&) = delete;
@@ -63,8 +62,8 @@ class SideStreams {
   /// What sides are given from here on waits for what the layers' stream has been given so far.
   void follow()
   {
-    cuda_check(cudaEventRecord(followed_, layers_));
-    for (auto const& side : sides_) { cuda_check(cudaStreamWaitEvent(side.stream, followed_, 0)); }
+    detail::cuda_check(cudaEventRecord(followed_, layers_));
+    for (auto const& side : sides_) { detail::cuda_check(cudaStreamWaitEvent(side.stream, followed_, 0)); }
   }
 
   /// Before work on a side.
@@ -72,8 +71,8 @@ class SideStreams {
   {
     if (side == for_sets) { return; }
     auto const& sets = sides_[for_sets];
-    cuda_check(cudaEventRecord(sets.done, sets.stream));
-    cuda_check(cudaStreamWaitEvent(stream(side), sets.done, 0));
+    detail::cuda_check(cudaEventRecord(sets.done, sets.stream));
+    detail::cuda_check(cudaStreamWaitEvent(stream(side), sets.done, 0));
   }
 
   /// After work on a side: the layers' stream waits for it.
@@ -81,8 +80,8 @@ class SideStreams {
   {
     waits_anew_ = true;
     auto const& own = sides_[static_cast<std::size_t>(side)];
-    cuda_check(cudaEventRecord(own.done, own.stream));
-    cuda_check(cudaStreamWaitEvent(layers_, own.done, 0));
+    detail::cuda_check(cudaEventRecord(own.done, own.stream));
+    detail::cuda_check(cudaStreamWaitEvent(layers_, own.done, 0));
   }
 
   /// Whether the layers' stream was made to wait for a side since this was asked before.
@@ -107,6 +106,5 @@ class SideStreams {
   bool waits_anew_ = false;
 };
 
-}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -267,7 +267,7 @@ class Plan {
     forward(exec);  // makes what layers make once and keep, which must not lie in the arena
     exec.wait();
     detail::OwnedStream const stream;
-    detail::SideStreams sides{stream.get()};
+    SideStreams sides{stream.get()};
     detail::MeasuringMemory memory{exec.memory(), sides};
     Execution<Device> const own{stream.get(), &memory};
     forward(own.with_sides(sides));
@@ -289,7 +289,7 @@ class Plan {
   std::shared_ptr<PlanArena> arena_;
   std::unique_ptr<detail::PlanStatus, FreeHost> status_;
   detail::OwnedStream stream_;  // the graph is made on it; it follows every run
-  detail::SideStreams sides_{stream_.get()};
+  SideStreams sides_{stream_.get()};
   std::unique_ptr<detail::ArenaMemory> memory_;
   detail::PlanInput<dim, Scalar> input_;
   std::unique_ptr<Output> output_;

@@ -114,6 +114,7 @@ template <class Scalar>
 struct WarpShapes {
   using narrow_quads = WarpShape<Scalar, 1, 16, 16, 1, 1, 2, true, 2, 4>;
   using quads = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 4>;          // 4 to 32 channels: 18.7 (43.4)
+  using wide_quads = WarpShape<Scalar, 1, 64, 16, 1, 1, 2, true, 1, 4>;
   using narrow_packed = WarpShape<Scalar, 1, 16, 16, 1, 1, 2, true, 2, 2>;  // C 16: 14.6 (19.4)
   using packed = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 2>;
   using narrow = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 1>;  // C 32: 17.3 (25.1)
@@ -139,7 +140,10 @@ template <class Scalar, class Body>
   };
   int const in = task.in_channels;
   int const out = task.out_channels;
-  if (in <= 8) { return out <= 16 ? run(typename Shapes::narrow_quads{}) : run(typename Shapes::quads{}); }
+  if (in <= 8) {
+    if (out > 32 && run(typename Shapes::wide_quads{})) { return true; }
+    return out <= 16 ? run(typename Shapes::narrow_quads{}) : run(typename Shapes::quads{});
+  }
   if (in <= 16) { return out <= 16 ? run(typename Shapes::narrow_packed{}) : run(typename Shapes::packed{}); }
   auto const chunks = ceil_div(in, 32);
   if (chunks % 2 == 0 && out > 32 && out <= 64 && run(typename Shapes::medium{})) { return true; }

@@ -116,6 +116,36 @@ class FeatureStream {
     return bits;
   }
 
+  /// A row of fewer than 8 channels, in pairs as far as they are aligned: of an odd number of channels every
+  /// other row begins between two pairs, with its first channel by itself instead of its last.
+  [[nodiscard]] __device__ uint4 load_pairs(Scalar const* from) const
+  {
+    int const pairs = problem_.in_channels / 2;
+    bool const has_single = problem_.in_channels % 2 != 0;
+    bool const single_first = has_single && reinterpret_cast<std::uintptr_t>(from) % 4 != 0;
+    std::uint32_t single = 0;
+    if (has_single) {
+      single = reinterpret_cast<unsigned short const*>(from)[single_first ? 0 : problem_.in_channels - 1];
+    }
+    auto const* const aligned = reinterpret_cast<std::uint32_t const*>(from + (single_first ? 1 : 0));
+    std::uint32_t words[4] = {};
+#pragma unroll
+    for (int k = 0; k < 3; ++k) {
+      if (k < pairs) { words[k] = aligned[k]; }
+    }
+    if (single_first) {
+#pragma unroll
+      for (int k = 3; k > 0; --k) { words[k] = __funnelshift_l(words[k - 1], words[k], 16); }
+      words[0] = words[0] << 16 | single;
+      return make_uint4(words[0], words[1], words[2], words[3]);
+    }
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      if (has_single && k == pairs) { words[k] = single; }
+    }
+    return make_uint4(words[0], words[1], words[2], words[3]);
+  }
+
   /// Loads rows of fewer than 8 channels, which do not begin at multiples of 16 bytes.
   __device__ void load_few(Chunk& to) const
   {
@@ -129,15 +159,7 @@ class FeatureStream {
         to[i] = make_uint4(value.x, value.y, 0, 0);
         continue;
       }
-      std::uint32_t words[4] = {0, 0, 0, 0};
-#pragma unroll
-      for (int c = 0; c < 7; ++c) {
-        if (exists && c < problem_.in_channels) {
-          words[c / 2] |= std::uint32_t{reinterpret_cast<unsigned short const*>(from)[c]}
-                          << (c % 2 * 16);
-        }
-      }
-      to[i] = make_uint4(words[0], words[1], words[2], words[3]);
+      to[i] = exists ? load_pairs(from) : make_uint4(0, 0, 0, 0);
     }
   }
 

@@ -26,17 +26,18 @@ struct OutputCells {
   {
     atomic_or(&words[key / 32], std::uint32_t{1} << (key % 32));
   }
-  /// Calls `body(number, key)` for the bits of a group.
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t num_words() const { return num_groups * group; }
+  /// Calls `body(row, key)` for the bits of a word.
   template <class Body>
-  TESSERA_HOST_DEVICE void for_each_in(std::int64_t number, Body const& body) const
+  TESSERA_HOST_DEVICE void for_each_in(std::int64_t word, Body const& body) const
   {
-    auto row = before[number];
-    if (row == before[number + 1]) { return; }
-    for (int i = 0; i < group; ++i) {
-      auto const word = static_cast<std::uint32_t>(number * group + i);
-      for (auto bits = words[word]; bits != 0; bits &= bits - 1) {
-        body(row++, word * 32 + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
-      }
+    auto bits = words[word];
+    if (bits == 0) { return; }
+    auto row = before[word / group];
+    for (auto i = word / group * group; i < word; ++i) { row += count_bits(words[i]); }
+    for (; bits != 0; bits &= bits - 1) {
+      auto const place = static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1));
+      body(row++, static_cast<std::uint32_t>(word) * 32 + place);
     }
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const { return before[num_groups]; }
@@ -86,7 +87,7 @@ struct CountCells {
 };
 
 /// What the host learns of the outputs: their number, what went wrong, and, of worker w, the bounds of the
-/// groups w, w + workers, ...
+/// words w, w + workers, ...
 template <int Dim>
 struct DescribeCells {
   KeyPacking<Dim, std::uint32_t> packing;
@@ -102,14 +103,14 @@ struct DescribeCells {
       statistics->errors = atomic_load(errors);
     }
     Statistics<Dim> part;
-    for (auto i = worker; i < cells.num_groups; i += workers) {
+    for (auto i = worker; i < cells.num_words(); i += workers) {
       cells.for_each_in(i, [&](std::int32_t, std::uint32_t key) { part.include(packing.unpack(key)); });
     }
     statistics->merge_atomically(part);
   }
 };
 
-/// The rows of a group, and one row that is not in use; item 0 also their number, where only the space knows
+/// The rows of a word, and one row that is not in use; item 0 also their number, where only the space knows
 /// it.
 template <int Dim>
 struct WriteCells {
@@ -128,7 +129,7 @@ struct WriteCells {
       *count = total > capacity ? static_cast<std::int32_t>(capacity) : total;
     }
     if (i >= total && i < capacity) { rows[i] = {}; }
-    if (i >= cells.num_groups) { return; }
+    if (i >= cells.num_words()) { return; }
     cells.for_each_in(i, [&](std::int32_t row, std::uint32_t key) {
       if (row < capacity) { rows[row] = packing.unpack(key); }
     });
@@ -172,7 +173,7 @@ template <class Downsample, int Dim, class Space>
   } else {
     Buffer<Statistics<Dim>, Space> statistics{1, exec};
     for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
-    auto const workers = std::min(num_groups, bounds_workers);
+    auto const workers = std::min(cells.num_words(), bounds_workers);
     for_each(workers, DescribeCells<Dim>{packing, cells, workers, set.errors(), statistics.data()}, exec);
     auto const found = download(statistics, exec)[0];
     report(found.errors);
@@ -180,7 +181,7 @@ template <class Downsample, int Dim, class Space>
     box = found.box();
     box.batches = set.box().batches;
   }
-  for_each(std::max(num_groups, rows.rows.size()),
+  for_each(std::max(cells.num_words(), rows.rows.size()),
            WriteCells<Dim>{packing, cells, rows.rows.data(), rows.rows.size(), rows.count.data(),
                            set.errors()},
            exec);
