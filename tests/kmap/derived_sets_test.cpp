@@ -8,6 +8,7 @@
 #include <tessera/kmap/build.hpp>
 
 #include <climits>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -104,6 +105,65 @@ TEST_CASE_TEMPLATE("derived sets: Minkowski's outputs are a parent of every inpu
     auto const down = kernel_map<HashmapOnTheFly, MinkowskiDownsample>(*set, ConvolutionKind::strided, g,
                                                                        compat::none, exec);
     CHECK(download(down.coordinates->data(), down.coordinates->num_rows(), exec) == parents);
+  }
+}
+
+// Bounds of few cells are gone through cell by cell, others are not: the definition says the same of both.
+TEST_CASE_TEMPLATE("derived sets: a voxel far away changes none of the others' outputs", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  using Rows = std::vector<Coordinate<3>>;
+  for (unsigned const seed : {1U, 2U, 3U, 4U}) {
+    CAPTURE(seed);
+    std::mt19937 random{seed};
+    auto const below = [&](unsigned n) { return static_cast<int>(random() % n); };
+    ConvolutionGeometry<3> g;
+    for (int i = 0; i < 3; ++i) {
+      g.kernel_size[i] = 2 + below(3);
+      g.stride[i] = 1 + below(3);
+      g.padding[i] = below(3);
+      g.dilation[i] = 1 + below(2);
+    }
+    std::vector<bool> taken(2 * 70 * 12 * 9);
+    Rows near;
+    for (int i = 0; i < 400; ++i) {
+      auto const cell = static_cast<int>(random() % taken.size());
+      if (taken[static_cast<std::size_t>(cell)]) { continue; }
+      taken[static_cast<std::size_t>(cell)] = true;
+      near.push_back({cell % 2, {cell / 2 % 70 - 30, cell / 140 % 12, cell / 1680 - 4}});
+    }
+    auto far = near;
+    far.push_back({0, {1 << 18, 1 << 18, 100}});
+    for (auto const kind : {ConvolutionKind::strided, ConvolutionKind::expanding}) {
+      CAPTURE(static_cast<int>(kind));
+      auto const outputs_of = [&](Rows const& rows) {
+        auto const set = make_coordinate_set(rows, CoordinateSetOptions<3>{}, exec);
+        auto const outputs = kernel_map(*set, kind, g, compat::none, exec).coordinates;
+        auto const all = download(outputs->data(), outputs->num_rows(), exec);
+        Rows kept;
+        for (auto const& row : all) {
+          if (row.position[0] < 1 << 14) { kept.push_back(row); }
+        }
+        CHECK((detail::key_bits(set->box()) > 28) == (rows.size() > near.size()));
+        return std::make_pair(kept, outputs->box());
+      };
+      auto const by_cells = outputs_of(near);
+      auto const by_table = outputs_of(far);
+      REQUIRE(!by_cells.first.empty());
+      CHECK(by_cells.first == by_table.first);
+      for (int i = 0; i < 3; ++i) {  // bounds are those of the rows
+        int lower = INT_MAX;
+        int upper = INT_MIN;
+        for (auto const& row : by_cells.first) {
+          lower = std::min(lower, row.position[i]);
+          upper = std::max(upper, row.position[i]);
+        }
+        CHECK(by_cells.second.lower[i] == lower);
+        CHECK(by_cells.second.upper[i] == upper);
+      }
+    }
   }
 }
 

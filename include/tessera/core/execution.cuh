@@ -109,10 +109,8 @@ class Execution<Device> {
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
-  /// @name For Plan
-  /// @{
-
-  /// The same with streams beside it, which outlive every frame made with it.
+  /// The same with streams beside it (SideStreams of its stream), on which coordinate sets and kernel maps
+  /// are then made. They must outlive every coordinate set made with it.
   [[nodiscard]] Execution with_sides(SideStreams& sides) const
   {
     auto result = *this;
@@ -121,7 +119,7 @@ class Execution<Device> {
   }
   /// The streams beside it, or null.
   [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
-  /// One of them by itself.
+  /// One of them by itself. @pre  there are sides
   [[nodiscard]] Execution side(int side) const
   {
     auto result = *this;
@@ -129,7 +127,6 @@ class Execution<Device> {
     result.sides_ = nullptr;
     return result;
   }
-  /// @}
 
   /// Blocks the calling thread until everything enqueued on the stream has finished.
   void wait() const

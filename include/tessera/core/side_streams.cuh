@@ -11,19 +11,26 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Streams beside that of the layers, for what coordinates alone decide: sets and tables on the first, kernel
-/// maps with their orders and tiles on the others, in turn. A graph captured of them makes maps while layers
-/// run.
+/// Streams beside that of the layers, for what coordinates alone decide, so that maps of coarse levels are
+/// made while layers of fine ones run: `auto beside = exec.with_sides(sides)`.
 ///
-/// Maps wait for the first side, and the layers' stream waits for a side whenever it takes something from it
-/// (core/side_work.hpp). What the layers' stream makes for the sides, and memory of theirs that it is done
-/// with, is theirs after follow().
+/// Coordinate sets and tables are made on the first, kernel maps with their orders and tiles on the others in
+/// turn. Maps wait for the first, and the layers' stream waits for a side whenever it takes something from it
+/// (core/side_work.hpp), so whoever waits for the layers' stream has waited for all. Where the host waits for
+/// the size of a new set, layers need not have finished. What the layers' stream makes for the sides, and
+/// memory of theirs that it is done with, is theirs after follow(), which coordinate sets call when they
+/// begin and end. Results are the same bits. Used by one thread at a time.
 class SideStreams {
  public:
+  /// @name For later stages
+  /// @{
   static constexpr int for_sets = 0;
   static constexpr int count = 5;
 
   /// @param layers  the stream that they are beside; must outlive them
+  /// @}
+
+  /// @throws cuda_error  there is no device
   explicit SideStreams(cudaStream_t layers) : layers_{layers}
   {
     int least = 0;
@@ -46,6 +53,8 @@ class SideStreams {
     static_cast<void>(cudaEventDestroy(followed_));
   }
 
+  /// @name For later stages
+  /// @{
   [[nodiscard]] cudaStream_t stream(int side) const { return sides_[static_cast<std::size_t>(side)].stream; }
 
   /// The side whose stream that is, or `count`.
@@ -84,14 +93,19 @@ class SideStreams {
     detail::cuda_check(cudaStreamWaitEvent(layers_, own.done, 0));
   }
 
-  /// Whether the layers' stream was made to wait for a side since this was asked before.
-  [[nodiscard]] bool waits_anew() noexcept { return std::exchange(waits_anew_, false); }
+  /// Lets kernels of the layers' stream begin while those before them still run. Only where nothing but
+  /// layers and follow() enqueues there, as in a graph: so nobody changes a weight in between.
+  void let_kernels_overlap() noexcept { kernels_overlap_ = true; }
+  /// Whether a kernel may, to be asked before each: not the first one after the stream was made to wait for a
+  /// side, for what it took from there.
+  [[nodiscard]] bool may_overlap() noexcept { return !std::exchange(waits_anew_, false) && kernels_overlap_; }
 
   /// The layers' stream waits for all sides, as a captured graph ends.
   void join()
   {
     for (int side = 0; side < count; ++side) { leave(side); }
   }
+  /// @}
 
  private:
   struct Side {
@@ -104,6 +118,7 @@ class SideStreams {
   std::array<Side, count> sides_{};
   int last_map_ = 0;
   bool waits_anew_ = false;
+  bool kernels_overlap_ = false;
 };
 
 }  // namespace v0

@@ -155,7 +155,8 @@ struct ExpandPairs {
 };
 
 template <class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> make_transposed(KernelMap<Space>& map, Execution<Space> const& exec)
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> make_transposed(KernelMap<Space>& map,
+                                                                Execution<Space> const& exec)
 {
   Buffer<std::int32_t, Space> transposed{map.num_in() * map.volume(), exec};
   KernelMapParts<Space> parts;
@@ -166,18 +167,17 @@ template <class Space>
   parts.in_count = map.parts().out_count;
   if (pairs.empty()) {
     fill_bytes(transposed, 0xff, exec);
-    for_each(map.num_out() * map.volume(),
-                     TransposePairs{map.out_in(), transposed.data(), map.volume()}, exec);
+    for_each(map.num_out() * map.volume(), TransposePairs{map.out_in(), transposed.data(), map.volume()},
+             exec);
     parts.offset_order = map.parts().offset_order;
   } else {
     bool const few = map.volume() <= OffsetOrder::most;
     parts.mask_keys = Buffer<std::uint32_t, Space>{few ? map.num_in() : 0, exec};
-    for_each(
-        transposed.size(),
-        ExpandPairs{pairs.data(), transposed.data(), parts.mask_keys.data(), map.volume()}, exec);
+    for_each(transposed.size(),
+             ExpandPairs{pairs.data(), transposed.data(), parts.mask_keys.data(), map.volume()}, exec);
   }
-  return std::make_shared<KernelMap<Space>>(std::move(transposed), map.num_out(), map.num_in(),
-                                            map.volume(), map.centre(), std::move(parts));
+  return std::make_shared<KernelMap<Space>>(std::move(transposed), map.num_out(), map.num_in(), map.volume(),
+                                            map.centre(), std::move(parts));
 }
 
 }  // namespace detail
@@ -192,9 +192,8 @@ template <class Space>
 {
   std::lock_guard lock{map.mutex()};
   return map.cache().template get_or_make<KernelMap<Space>>("transposed", [&] {
-    return detail::on_side(map.parts().side, exec, [&](Execution<Space> const& own) {
-      return detail::make_transposed(map, own);
-    });
+    return detail::on_side(map.parts().side, exec,
+                           [&](Execution<Space> const& own) { return detail::make_transposed(map, own); });
   });
 }
 }  // namespace v0

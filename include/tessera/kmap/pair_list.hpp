@@ -105,10 +105,10 @@ template <class Space>
     lists->host_begin = download(lists->begin, exec);
     lists->in = Buffer<std::int32_t, Space>{lists->num_pairs(), exec};
     lists->out = Buffer<std::int32_t, Space>{lists->num_pairs(), exec};
-    detail::for_each(
-        cells,
-        detail::WritePairs{map.out_in(exec), place.data(), lists->in.data(), lists->out.data(), num_out, volume},
-        exec);
+    detail::for_each(cells,
+                     detail::WritePairs{map.out_in(exec), place.data(), lists->in.data(), lists->out.data(),
+                                        num_out, volume},
+                     exec);
     return lists;
   });
 }

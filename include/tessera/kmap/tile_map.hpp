@@ -98,10 +98,10 @@ template <class Space>
   if (all_tiles == 0) { return tiles; }
   auto const sorted = sort ? row_order(map, splits, exec) : nullptr;
   CutTiles const cut{map.out_in(),        sorted ? sorted->data() : nullptr,
-                             tiles->order.data(), tiles->map.data(),
-                             tiles->masks.data(), map.num_out(),
-                             tiles->num_tiles,    {map.volume(), tiles->split_length},
-                             tile_rows,           tiles->words};
+                     tiles->order.data(), tiles->map.data(),
+                     tiles->masks.data(), map.num_out(),
+                     tiles->num_tiles,    {map.volume(), tiles->split_length},
+                     tile_rows,           tiles->words};
   TileCutter<Space>::run(cut, all_tiles, exec);
   replace_by_tiles(map, tiles, exec);
   return tiles;

@@ -143,9 +143,10 @@ template <int Dim, class Scalar, class Space, class MakeRule>
   with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, std::decay_t<decltype(rule)>, columns>;
-    for_each(pooled.size() / columns,
-             Body{x.features().data, map.out_in(exec), pooled.data(), map.volume(), x.channels() / columns, rule},
-             exec);
+    for_each(
+        pooled.size() / columns,
+        Body{x.features().data, map.out_in(exec), pooled.data(), map.volume(), x.channels() / columns, rule},
+        exec);
   });
   return {mapped.coordinates, std::move(pooled)};
 }

@@ -111,7 +111,8 @@ class ArenaMemory final : public MemoryResource {
     std::lock_guard lock{mutex_};
     auto const place = packers_[part].take(bytes);
     expects(packers_[part].bytes() <= parts_[part], "Plan: ", packers_[part].bytes(), " bytes or more for ",
-            "stream ", part, " where ", parts_[part], " were measured; does forward() do the same every time?");
+            "stream ", part, " where ", parts_[part],
+            " were measured; does forward() do the same every time?");
     return begin_of(part) + place;
   }
   void deallocate(void* pointer, std::size_t, StreamHandle stream) noexcept override

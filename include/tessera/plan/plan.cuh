@@ -98,6 +98,9 @@ struct PlanInput {
 /// A whole network as one CUDA graph: coordinate sets, kernel maps and layers in fixed memory, for any scan
 /// within the limits.
 ///
+/// The graph makes coordinate sets and kernel maps beside the layers (SideStreams), and kernels of
+/// convolutions begin before those ahead of them have ended.
+///
 /// A run copies the scan into the plan's memory and launches the graph on the caller's stream. Nothing is
 /// allocated and nothing waits; numbers of rows stay on the device. So a run may be called from a TensorRT
 /// plugin's `enqueue`. Parameters are read where the model keeps them: the model must outlive the plan, and
@@ -147,6 +150,7 @@ class Plan {
     auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_sides(sides_);
     graph_.capture(stream_.get(), [&] {
       sides_.follow();
+      sides_.let_kernels_overlap();
       input_ = {limits_, channels_, false, own};
       output_ = std::make_unique<Output>(model.forward(input_.tensor, own));
       sides_.join();

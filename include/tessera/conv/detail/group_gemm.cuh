@@ -110,14 +110,14 @@ void pack_group_weight(Scalar const* weight, Scalar* packed, GroupLayout const& 
   for_each(layout.size() / elements, PackGroupWeight<Scalar>{weight, packed, layout}, exec);
 }
 
-/// Whether a convolution's kernel may begin while the one before still runs: it reads its map and weight
+/// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and bias
 /// before it waits. So the map must come from a side that the stream waited for before an earlier kernel,
 /// and the weight from a layer that keeps it.
 [[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
                                       Execution<Device> const& exec)
 {
-  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && !exec.sides()->waits_anew() && !packs_weight &&
-         map.parts().side != no_side;
+  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->may_overlap() &&
+         !packs_weight && map.parts().side != no_side;
 }
 
 /// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.

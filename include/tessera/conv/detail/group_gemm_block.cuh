@@ -25,7 +25,8 @@ template <class Shape>
 [[nodiscard]] __device__ GroupPart part_of_block(GroupGemmProblem<typename Shape::Scalar> const& problem)
 {
   constexpr int places = Shape::pieces * piece_rows;
-  int const num_rows = problem.count != nullptr ? min(max(*problem.count, 0), problem.num_out) : problem.num_out;
+  int const num_rows =
+      problem.count != nullptr ? min(max(*problem.count, 0), problem.num_out) : problem.num_out;
   int const num_tiles = (num_rows + places - 1) / places;
   int const block = static_cast<int>(blockIdx.x);
   if (!problem.shares(num_tiles, static_cast<int>(gridDim.y))) {
@@ -117,7 +118,8 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
     if (offset < begin || offset >= end) { pieces = 0; }
     auto const present = __ballot_sync(0xffffffffU, pieces != 0);
     if (pieces != 0) {
-      shared.list[count + __popc(present & ((1U << lane) - 1))] = static_cast<std::uint32_t>(offset) | pieces << 16;
+      shared.list[count + __popc(present & ((1U << lane) - 1))] =
+          static_cast<std::uint32_t>(offset) | pieces << 16;
     }
     count += __popc(present);
   }

@@ -160,7 +160,8 @@ class GroupWarp {
     if constexpr (sizeof(Scalar) == 4) { round(rows); }
     // A product takes registers that lie side by side, which those of two loads do not.
     auto& operand = operands_[Chunk % Shape::operands];
-    bool const fills_up = Chunk > 0 && Chunk >= left_;  // with what is not there: weights are 0, rows may be NaN
+    bool const fills_up =
+        Chunk > 0 && Chunk >= left_;  // with what is not there: weights are 0, rows may be NaN
     auto const upper = fills_up ? 0U : upper_;
     auto const lower = fills_up ? 0U : lower_;
     operand[0][0] = rows[0].x & upper;

@@ -34,10 +34,7 @@ struct GroupLayout {
   {
     return (in_channels + chunk_channels - 1) / chunk_channels;
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE int chunks() const
-  {
-    return (used_chunks() + depth - 1) / depth * depth;
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE int chunks() const { return (used_chunks() + depth - 1) / depth * depth; }
   [[nodiscard]] TESSERA_HOST_DEVICE int channel_blocks() const
   {
     return (out_channels + columns - 1) / columns;

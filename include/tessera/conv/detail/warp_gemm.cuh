@@ -113,7 +113,7 @@ struct WarpGemmTask {
 template <class Scalar>
 struct WarpShapes {
   using narrow_quads = WarpShape<Scalar, 1, 16, 16, 1, 1, 2, true, 2, 4>;
-  using quads = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 4>;          // 4 to 32 channels: 18.7 (43.4)
+  using quads = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 4>;  // 4 to 32 channels: 18.7 (43.4)
   using wide_quads = WarpShape<Scalar, 1, 64, 16, 1, 1, 2, true, 1, 4>;
   using narrow_packed = WarpShape<Scalar, 1, 16, 16, 1, 1, 2, true, 2, 2>;  // C 16: 14.6 (19.4)
   using packed = WarpShape<Scalar, 1, 32, 16, 1, 1, 4, true, 1, 2>;

@@ -181,10 +181,10 @@ template <class Downsample, int Dim, class Space>
     box = found.box();
     box.batches = set.box().batches;
   }
-  for_each(std::max(cells.num_words(), rows.rows.size()),
-           WriteCells<Dim>{packing, cells, rows.rows.data(), rows.rows.size(), rows.count.data(),
-                           set.errors()},
-           exec);
+  for_each(
+      std::max(cells.num_words(), rows.rows.size()),
+      WriteCells<Dim>{packing, cells, rows.rows.data(), rows.rows.size(), rows.count.data(), set.errors()},
+      exec);
   return set.derive(std::move(rows), box, options, exec);
 }
 
