@@ -308,6 +308,10 @@ void check_close(std::vector<Scalar> const& output, Sums const& expected, Shape 
 /// Rows around a tile's size, small and large volumes, every kind of channel count.
 inline std::vector<Shape> shapes()
 {
+  if (test::few_cases()) {  // one for each kernel and way of reading
+    return {{100, 120, 27, 4, 32},   {100, 90, 27, 64, 64}, {90, 130, 8, 20, 81},     {100, 129, 27, 96, 96},
+            {100, 150, 16, 96, 128}, {90, 80, 45, 96, 200}, {140, 150, 27, 160, 104}, {64, 65, 27, 16, 16}};
+  }
   std::vector<Shape> result{
       {1, 1, 1, 1, 1},          {40, 50, 1, 96, 20},      {300, 300, 27, 4, 32},   {130, 200, 27, 64, 64},
       {500, 64, 8, 32, 128},    {64, 65, 125, 16, 16},    {90, 127, 70, 20, 81},   {257, 129, 27, 128, 256},

@@ -46,10 +46,33 @@ struct HostTiles {
   std::vector<std::uint32_t> masks;
 };
 
+/// Entries of offsets that a tile has; others are not written, and must not be read.
+struct CopyWritten {
+  std::int32_t const* map;     // [tiles, length, rows]
+  std::uint32_t const* masks;  // [tiles, words]
+  std::int32_t* to;            // as map
+  int length;
+  int rows;
+  int words;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const tile = i / (std::int64_t{length} * rows);
+    auto const offset = static_cast<int>(i / rows % length);
+    bool const written = (masks[tile * words + offset / 32] >> (offset % 32) & 1U) != 0;
+    to[i] = written ? map[i] : -1;
+  }
+};
+
 template <class Space>
 HostTiles download_tiles(ts::TileMap<Space> const& tiles, ts::Execution<Space> const& exec)
 {
-  return {ts::download(tiles.order, exec), ts::download(tiles.map, exec), ts::download(tiles.masks, exec)};
+  ts::Buffer<std::int32_t, Space> map{tiles.map.size(), exec};
+  ts::detail::for_each(map.size(),
+                       CopyWritten{tiles.map.data(), tiles.masks.data(), map.data(), tiles.split_length,
+                                   tiles.tile_rows, tiles.words},
+                       exec);
+  return {ts::download(tiles.order, exec), ts::download(map, exec), ts::download(tiles.masks, exec)};
 }
 
 /// The neighbours of a row in the split [begin, end), that of the rarest offset first: what rows are sorted
@@ -100,7 +123,7 @@ TEST_CASE_TEMPLATE("tile map: holds the kernel map, in its order and with exact 
   ts::Execution<Space> const exec;
   unsigned seed = 0;
   for (int const volume : {1, 3, 5, 27, 64, 125, 2000}) {
-    if (volume > 125 && test::small_sets()) { continue; }
+    if ((volume > 125 && test::small_sets()) || (volume != 27 && test::few_cases())) { continue; }
     for (std::int64_t const num_out : {1, 63, 64, 200}) {
       auto const map = random_map(num_out, volume, ++seed);
       auto kernel_map = upload_map<Space>(map, volume, exec);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/group_gemm_sums.cuh>
+#include <tessera/core/launch.cuh>
 
 #include <utility>
 

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/warp_gemm_features.cuh>
 #include <tessera/conv/detail/warp_gemm_weight.cuh>
+#include <tessera/core/launch.cuh>
 
 #include <utility>
 
