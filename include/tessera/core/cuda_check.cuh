@@ -52,6 +52,14 @@ class DeviceGuard {
   bool changed_ = false;
 };
 
+/// A `T` that is made while `device` is current, in place: it need not be movable.
+template <class T, class... Arguments>
+[[nodiscard]] T made_on(int device, Arguments const&... arguments)
+{
+  DeviceGuard const guard{device};
+  return T(arguments...);
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -132,7 +132,9 @@ class Plan {
        std::shared_ptr<PlanArena> arena = nullptr)
       : limits_{limits},
         channels_{limits.channels() > 0 ? limits.channels() : detail::ChannelsOf<Model>::get(model)},
-        device_{exec.device()}
+        device_{exec.device()},
+        stream_{detail::made_on<detail::OwnedStream>(device_)},
+        sides_{detail::made_on<SideStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
     auto const parts = measure_parts(model, limits_, channels_, exec);
@@ -264,6 +266,7 @@ class Plan {
   {
     detail::expects(channels >= 1, "Plan: ", channels,
                     " input channels; say PlanLimits::channels(), the model has no options().in_channels");
+    detail::DeviceGuard const guard{exec.device()};
     auto const forward = [&](Execution<Device> const& execution) {
       detail::PlanInput<dim, Scalar> const input{limits, channels, true, execution};
       static_cast<void>(model.forward(input.tensor, execution));
@@ -293,7 +296,7 @@ class Plan {
   std::shared_ptr<PlanArena> arena_;
   std::unique_ptr<detail::PlanStatus, FreeHost> status_;
   detail::OwnedStream stream_;  // the graph is made on it; it follows every run
-  SideStreams sides_{stream_.get()};
+  SideStreams sides_;
   std::unique_ptr<detail::ArenaMemory> memory_;
   detail::PlanInput<dim, Scalar> input_;
   std::unique_ptr<Output> output_;
