@@ -57,7 +57,7 @@ struct FirstLayer {
   {
     ++launches;
     ts::detail::launch(first_layer_kernel, ts::detail::grid_for(map.num_out() * 4, 128), 128, 0, exec,
-                       arguments, map.out_in(), map.num_out(), map.volume());
+                       arguments, map.out_in(exec), map.num_out(), map.volume());
   }
 };
 

@@ -11,6 +11,7 @@
 #include <tessera/models/sparse_encoder.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/plan/plan.cuh>
+#include <tessera/tensor/collate.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -120,6 +121,45 @@ TEST_CASE_TEMPLATE("SideStreams: scans follow one another without a wait, each f
     CAPTURE(i);
     CHECK(same_bits(download(outputs[i], exec), expected[i]));
   }
+}
+
+TEST_CASE_TEMPLATE(
+    "SideStreams: a tensor made without them, a batch, and calls with and without them in turn", Space,
+    Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  SideStreams sides{stream.handle};
+  SideStreams others{stream.handle};
+  auto const beside = exec.with_sides(sides);
+  Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  nn::fuse(net, exec);
+  int const size = test::small_sets() ? 14 : 70;
+  for (unsigned const seed : {1U, 2U, 3U}) {
+    CAPTURE(seed);
+    auto const a = ground(seed, size);
+    auto const b = ground(seed + 10, size);
+    auto const batch = [&](Execution<Device> const& execution) {
+      return sparse_collate<3, __half, Device>({tensor_of(a, execution), tensor_of(b, execution)}, execution);
+    };
+    auto const expected = net.forward(batch(exec), exec).features_on_host(exec);
+    CHECK(same_bits(net.forward(batch(beside), beside).features_on_host(beside), expected));
+    auto const x = batch(exec);
+    CHECK(
+        same_bits(net.forward(x, beside).features_on_host(beside), expected));  // the tensor takes the sides
+    CHECK(same_bits(net.forward(x, exec).features_on_host(exec), expected));
+    auto const y = batch(exec);
+    static_cast<void>(kernel_map(*y.coordinates(), ConvolutionKind::submanifold, ConvolutionGeometry<3>{},
+                                 compat::none, exec));
+    CHECK(same_bits(net.forward(y, beside).features_on_host(beside), expected));
+    CHECK_THROWS_WITH_AS((void)net.forward(y, exec.with_sides(others)),
+                         "coordinates: made with other SideStreams than they are used with",
+                         invalid_argument);
+    CHECK(same_bits(net.forward(y, beside).features_on_host(beside), expected));
+  }
+  CHECK_THROWS_WITH_AS((void)Execution<Device>{}.with_sides(sides),
+                       "Execution::with_sides: sides of another stream", invalid_argument);
 }
 
 TEST_CASE_TEMPLATE("SideStreams: an encoder gives its bits, whose outputs come from overlapping kernels",

@@ -115,6 +115,7 @@ template <int Dim, class Space>
         detail::ShiftBatches<Dim>{set.view(), set.box(), plan.first_batch[i], to, result->errors()}, exec);
     to += set.num_rows();
   }
+  detail::follow_on_sides(exec);  // the rows are there only now
   if constexpr (std::is_same_v<Space, Host>) { result->check(exec); }
   return result;
 }

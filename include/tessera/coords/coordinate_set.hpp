@@ -91,6 +91,25 @@ class CoordinateSet {
   /// Where the kernels of this frame set bits of detail::DataError. [1]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return frame_->errors.data(); }
   [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }
+
+  /// The frame's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
+  /// and it has none yet. @throws invalid_argument  it has others
+  void take_sides([[maybe_unused]] Execution<Space> const& exec) const
+  {
+    if constexpr (std::is_same_v<Space, Device>) {
+      auto const* const own = frame_->exec.sides();
+      if (exec.sides() == nullptr || exec.sides() == own) { return; }
+      detail::expects(own == nullptr, "coordinates: made with other SideStreams than they are used with");
+      frame_->exec = exec;
+      exec.sides()->follow();
+    }
+  }
+  /// Where the frame's sets and tables are made, and where its next kernel map is.
+  [[nodiscard]] detail::Side<Space> side_for_sets() const { return detail::side_for_sets(frame_->exec); }
+  [[nodiscard]] detail::Side<Space> next_side_for_map() const
+  {
+    return detail::next_side_for_map(frame_->exec);
+  }
   [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return frame_->mutex; }
 
   /// The set this one was derived from by a strided convolution, or null for an input.
@@ -139,7 +158,7 @@ class CoordinateSet {
     detail::check_box(box);
     std::lock_guard lock{frame_->mutex};
     auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this);
-    detail::follow_on_sides(exec);
+    if (exec.stream() == frame_->exec.stream()) { detail::follow_on_sides(frame_->exec); }
     return set.shared();
   }
 

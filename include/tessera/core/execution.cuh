@@ -111,19 +111,21 @@ class Execution<Device> {
 
   /// The same with streams beside it (SideStreams of its stream), on which coordinate sets and kernel maps
   /// are then made. They must outlive every coordinate set made with it.
+  /// @throws invalid_argument  the sides are beside another stream
   [[nodiscard]] Execution with_sides(SideStreams& sides) const
   {
+    detail::expects(sides.layers() == stream_, "Execution::with_sides: sides of another stream");
     auto result = *this;
     result.sides_ = &sides;
     return result;
   }
   /// The streams beside it, or null.
   [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
-  /// One of them by itself. @pre  there are sides
-  [[nodiscard]] Execution side(int side) const
+  /// The same device and memory on another stream, with none beside it.
+  [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
     auto result = *this;
-    result.stream_ = sides_->stream(side);
+    result.stream_ = stream;
     result.sides_ = nullptr;
     return result;
   }

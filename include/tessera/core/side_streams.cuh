@@ -26,35 +26,32 @@ class SideStreams {
   /// @{
   static constexpr int for_sets = 0;
   static constexpr int count = 5;
-
-  /// @param layers  the stream that they are beside; must outlive them
   /// @}
 
+  /// @param layers  the stream that they are beside, of the current device; must outlive them
   /// @throws cuda_error  there is no device
   explicit SideStreams(cudaStream_t layers) : layers_{layers}
   {
+    detail::cuda_check(cudaGetDevice(&device_));
     int least = 0;
     int greatest = 0;
     detail::cuda_check(cudaDeviceGetStreamPriorityRange(&least, &greatest));
     for (auto& side : sides_) {
       detail::cuda_check(cudaStreamCreateWithPriority(&side.stream, cudaStreamNonBlocking, greatest));
-      detail::cuda_check(cudaEventCreateWithFlags(&side.done, cudaEventDisableTiming));
     }
-    detail::cuda_check(cudaEventCreateWithFlags(&followed_, cudaEventDisableTiming));
   }
   SideStreams(SideStreams const&) = delete;
   SideStreams& operator=(SideStreams const&) = delete;
-  ~SideStreams()
+
+  /// The layers' stream waits for all sides. Whoever captures a graph of layers calls this before it ends.
+  void join()
   {
-    for (auto& side : sides_) {
-      static_cast<void>(cudaEventDestroy(side.done));
-      static_cast<void>(cudaStreamDestroy(side.stream));
-    }
-    static_cast<void>(cudaEventDestroy(followed_));
+    for (int side = 0; side < count; ++side) { leave(side, layers_); }
   }
 
   /// @name For later stages
   /// @{
+  [[nodiscard]] cudaStream_t layers() const noexcept { return layers_; }
   [[nodiscard]] cudaStream_t stream(int side) const { return sides_[static_cast<std::size_t>(side)].stream; }
 
   /// The side whose stream that is, or `count`.
@@ -71,26 +68,40 @@ class SideStreams {
   /// What sides are given from here on waits for what the layers' stream has been given so far.
   void follow()
   {
-    detail::cuda_check(cudaEventRecord(followed_, layers_));
-    for (auto const& side : sides_) { detail::cuda_check(cudaStreamWaitEvent(side.stream, followed_, 0)); }
+    detail::DeviceGuard const guard{device_};  // the default stream is another one on every device
+    detail::cuda_check(cudaEventRecord(followed_.event, layers_));
+    for (auto const& side : sides_) {
+      detail::cuda_check(cudaStreamWaitEvent(side.stream, followed_.event, 0));
+    }
   }
 
   /// Before work on a side.
   void enter(int side) const
   {
     if (side == for_sets) { return; }
+    detail::DeviceGuard const guard{device_};
     auto const& sets = sides_[for_sets];
-    detail::cuda_check(cudaEventRecord(sets.done, sets.stream));
-    detail::cuda_check(cudaStreamWaitEvent(stream(side), sets.done, 0));
+    detail::cuda_check(cudaEventRecord(sets.done.event, sets.stream));
+    detail::cuda_check(cudaStreamWaitEvent(stream(side), sets.done.event, 0));
   }
 
-  /// After work on a side: the layers' stream waits for it.
-  void leave(int side)
+  /// After work on a side: `stream`, mostly the layers', waits for it.
+  void leave(int side, cudaStream_t stream)
   {
     waits_anew_ = true;
+    detail::DeviceGuard const guard{device_};
     auto const& own = sides_[static_cast<std::size_t>(side)];
-    detail::cuda_check(cudaEventRecord(own.done, own.stream));
-    detail::cuda_check(cudaStreamWaitEvent(layers_, own.done, 0));
+    detail::cuda_check(cudaEventRecord(own.done.event, own.stream));
+    detail::cuda_check(cudaStreamWaitEvent(stream, own.done.event, 0));
+  }
+  /// The same where an error is on its way already.
+  void leave_after_failure(int side, cudaStream_t stream) noexcept
+  {
+    try {
+      leave(side, stream);
+    } catch (cuda_error const&) {
+      // a capture that failed: nothing of it will run
+    }
   }
 
   /// Lets kernels of the layers' stream begin while those before them still run. Only where nothing but
@@ -99,23 +110,32 @@ class SideStreams {
   /// Whether a kernel may, to be asked before each: not the first one after the stream was made to wait for a
   /// side, for what it took from there.
   [[nodiscard]] bool may_overlap() noexcept { return !std::exchange(waits_anew_, false) && kernels_overlap_; }
-
-  /// The layers' stream waits for all sides, as a captured graph ends.
-  void join()
-  {
-    for (int side = 0; side < count; ++side) { leave(side); }
-  }
   /// @}
 
  private:
+  struct Event {
+    Event() { detail::cuda_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming)); }
+    Event(Event const&) = delete;
+    Event& operator=(Event const&) = delete;
+    ~Event() { static_cast<void>(cudaEventDestroy(event)); }
+    cudaEvent_t event = nullptr;
+  };
   struct Side {
+    Side() = default;
+    Side(Side const&) = delete;
+    Side& operator=(Side const&) = delete;
+    ~Side()
+    {
+      if (stream != nullptr) { static_cast<void>(cudaStreamDestroy(stream)); }
+    }
     cudaStream_t stream = nullptr;
-    cudaEvent_t done = nullptr;
+    Event done;
   };
 
   cudaStream_t layers_;
-  cudaEvent_t followed_ = nullptr;
-  std::array<Side, count> sides_{};
+  int device_ = 0;
+  Event followed_;
+  std::array<Side, count> sides_;
   int last_map_ = 0;
   bool waits_anew_ = false;
   bool kernels_overlap_ = false;

@@ -8,34 +8,55 @@
 
 namespace tessera {
 inline namespace v0 {
+
+class SideStreams;
+
 namespace detail {
 
-/// No side: work on the stream that asks for it.
-inline constexpr int no_side = -1;
-/// The side of coordinate sets and tables.
-inline constexpr int side_for_sets = 0;
-
-/// A side for the next kernel map, or no_side.
+/// A stream beside the layers' for what coordinates alone decide, or none; of the host there are none.
 template <class Space>
-[[nodiscard]] int next_side_for_map([[maybe_unused]] Execution<Space> const& exec)
+struct Side {
+  std::conditional_t<std::is_same_v<Space, Device>, SideStreams, void>* streams = nullptr;
+  int index = 0;
+};
+
+/// The side of coordinate sets and tables, of those beside `exec`.
+template <class Space>
+[[nodiscard]] Side<Space> side_for_sets([[maybe_unused]] Execution<Space> const& exec)
 {
-  if constexpr (std::is_same_v<Space, Device>) {
-    if (exec.sides() != nullptr) { return exec.sides()->next_for_map(); }
-  }
-  return no_side;
+  Side<Space> side;
+  if constexpr (std::is_same_v<Space, Device>) { side.streams = exec.sides(); }
+  return side;
 }
 
-/// `work(exec of that side)`, for whose result `exec` waits; `work(exec)` where there are no sides. Nothing
-/// but sets, tables and kernel maps may be read there, and only what on_side() or follow_on_sides() preceded.
+/// That of the next kernel map.
+template <class Space>
+[[nodiscard]] Side<Space> next_side_for_map(Execution<Space> const& exec)
+{
+  auto side = side_for_sets(exec);
+  if constexpr (std::is_same_v<Space, Device>) {
+    if (side.streams != nullptr) { side.index = side.streams->next_for_map(); }
+  }
+  return side;
+}
+
+/// `work(execution of that side)`, for which `exec` waits; `work(exec)` where there is none. Only sets,
+/// tables and kernel maps may be read there, which on_side() or follow_on_sides() preceded.
 template <class Space, class Work>
-decltype(auto) on_side([[maybe_unused]] int side, Execution<Space> const& exec, Work const& work)
+decltype(auto) on_side([[maybe_unused]] Side<Space> const& side, Execution<Space> const& exec,
+                       Work const& work)
 {
   if constexpr (std::is_same_v<Space, Device>) {
-    if (exec.sides() != nullptr && side != no_side) {
-      exec.sides()->enter(side);
-      auto result = work(exec.side(side));
-      exec.sides()->leave(side);
-      return result;
+    if (side.streams != nullptr) {
+      side.streams->enter(side.index);
+      try {
+        auto result = work(exec.on_stream(side.streams->stream(side.index)));
+        side.streams->leave(side.index, exec.stream());
+        return result;
+      } catch (...) {
+        side.streams->leave_after_failure(side.index, exec.stream());  // what was enqueued may still run
+        throw;
+      }
     }
   }
   return work(exec);
@@ -43,10 +64,11 @@ decltype(auto) on_side([[maybe_unused]] int side, Execution<Space> const& exec, 
 
 /// What sides are given from here on waits for what `exec` has been given so far.
 template <class Space>
-void follow_on_sides([[maybe_unused]] Execution<Space> const& exec)
+void follow_on_sides(Execution<Space> const& exec)
 {
+  auto const side = side_for_sets(exec);
   if constexpr (std::is_same_v<Space, Device>) {
-    if (exec.sides() != nullptr) { exec.sides()->follow(); }
+    if (side.streams != nullptr) { side.streams->follow(); }
   }
 }
 

@@ -100,8 +100,9 @@ template <int Dim, class Space>
                                                                             Execution<Space> const& exec)
 {
   std::lock_guard lock{set.mutex()};
+  set.take_sides(exec);
   return set.cache().template get_or_make<CoordinateTable<Dim, Space>>("coordinate table", [&] {
-    auto table = detail::on_side(detail::side_for_sets, exec, [&](Execution<Space> const& own) {
+    auto table = detail::on_side(set.side_for_sets(), exec, [&](Execution<Space> const& own) {
       return std::make_shared<CoordinateTable<Dim, Space>>(set, own);
     });
     if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }

@@ -204,6 +204,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
                 "kernel_map: Downsample is not a downsample policy, see kmap/policies.hpp");
   detail::check_geometry(geometry, "convolution");
   std::lock_guard lock{set.mutex()};
+  set.take_sides(exec);
   switch (kind) {
     case ConvolutionKind::submanifold: {
       detail::expects(all_equal(geometry.stride, 1), "submanifold convolution: stride ",

@@ -40,16 +40,16 @@ struct KernelMapParts {
   /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
   std::int32_t const* out_count = nullptr;
   std::int32_t const* in_count = nullptr;
-  /// Where memory is planned: the stream, of those beside the layers', that the map and all that is derived
-  /// from it are made on.
-  int side = detail::no_side;
+  /// The stream beside the layers' that the map and all that is derived from it are made on, if there is one.
+  detail::Side<Space> side = {};
 };
 
 /// Which input row feeds which output row under which kernel offset.
 ///
 /// `out_in(o, k)` is the input row that output row o reads under offset k, or -1. Rows that are not in use,
 /// of sets whose number of rows is not known to the host, have no neighbours. The map owns what is derived
-/// from it (transposed map, pair lists, tile orders), so that layers which share a map share those too.
+/// from it (transposed map, pair lists, tile orders), so that layers which share a map share those too. It
+/// must not outlive the coordinate sets it was made from.
 template <class Space>
 class KernelMap {
  public:
@@ -67,8 +67,9 @@ class KernelMap {
         parts_{std::move(parts)}
   {}
 
-  /// [num_out, volume] in `Space`. Good for as long as the map; in a frame of fixed capacity until tile_map()
-  /// is called, then ask again. Stream: may enqueue a kernel there.
+  /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Good for as long as the
+  /// map; in a frame of fixed capacity until tile_map() is called, then ask again. Stream: may enqueue a
+  /// kernel there.
   [[nodiscard]] std::int32_t const* out_in() const
   {
     if (make_again_) {
@@ -77,10 +78,12 @@ class KernelMap {
     }
     return out_in_.data();
   }
-  /// The same for work on `exec`, where the map may be made beside it; good for as long as the map.
-  [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec)
+  /// The same for work on `exec`, also where the map is made beside it; good for as long as the map. What
+  /// kernels of yours should ask for.
+  [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec) const
   {
-    parts_.gives_way = false;
+    std::lock_guard lock{mutex_};
+    is_kept_ = true;
     return detail::on_side(parts_.side, exec, [&](Execution<Space> const&) { return out_in(); });
   }
   /// Rows of the sets, their capacity: in use or not.
@@ -95,6 +98,8 @@ class KernelMap {
   /// @{
   [[nodiscard]] KernelMapParts<Space> const& parts() const noexcept { return parts_; }
 
+  /// Whether a tile map may take the map's place now.
+  [[nodiscard]] bool gives_way() const noexcept { return parts_.gives_way && !is_kept_; }
   /// Gives the map's memory back; `make_again()` returns what out_in() had.
   void give_way(std::function<Buffer<std::int32_t, Space>()> make_again)
   {
@@ -114,7 +119,8 @@ class KernelMap {
   int centre_;
   KernelMapParts<Space> parts_;
   detail::ObjectCache cache_;
-  std::recursive_mutex mutex_;
+  mutable bool is_kept_ = false;  // somebody reads the map itself
+  mutable std::recursive_mutex mutex_;
 };
 
 namespace detail {

@@ -64,7 +64,7 @@ template <class Space>
 void replace_by_tiles(KernelMap<Space>& map, std::shared_ptr<TileMap<Space>> const& tiles,
                       Execution<Space> const& exec)
 {
-  if (!map.parts().gives_way) { return; }
+  if (!map.gives_way()) { return; }
   map.give_way([tiles, volume = map.volume(), num_out = map.num_out(), exec] {
     Buffer<std::int32_t, Space> out_in{num_out * volume, exec};
     for_each(tiles->order.size(),

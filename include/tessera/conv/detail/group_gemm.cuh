@@ -47,12 +47,17 @@ template <class Shape>
   layout.columns = Shape::columns;
   layout.depth = Shape::depth;
   layout.chunk_channels = group_chunk_channels<typename Shape::Scalar>;
+  constexpr std::size_t least_stages = 3;
   config.few_tiles = volume >= long_kernel ? Shape::few_tiles : 0;
-  auto const tile = Shape::tile_bytes(volume, config.few_tiles > 0);
+  auto tile = Shape::tile_bytes(volume, config.few_tiles > 0);
   constexpr std::size_t stage = Shape::stage_size + 2 * sizeof(SharedBarrier);
   auto const room = std::min(shared_limit, Shape::shared_bytes);
+  if (config.few_tiles > 0 && tile + least_stages * stage > room) {  // the lists of all offsets are too long
+    config.few_tiles = INT_MAX;
+    tile = Shape::shared_tile_bytes(volume);
+  }
   auto const fitting = room > tile ? (room - tile) / stage : 0;
-  config.stages = static_cast<int>(std::clamp<std::size_t>(fitting, 3, most_stages));
+  config.stages = static_cast<int>(std::clamp(fitting, least_stages, most_stages));
   config.shared_bytes = static_cast<std::size_t>(config.stages) * stage + tile;
   return config;
 }
@@ -110,14 +115,14 @@ void pack_group_weight(Scalar const* weight, Scalar* packed, GroupLayout const& 
   for_each(layout.size() / elements, PackGroupWeight<Scalar>{weight, packed, layout}, exec);
 }
 
-/// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and bias
-/// before it waits. So the map must come from a side that the stream waited for before an earlier kernel,
-/// and the weight from a layer that keeps it.
+/// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and
+/// bias before it waits. So the map must come from a side that the stream waited for before an earlier
+/// kernel, and the weight from a layer that keeps it.
 [[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
                                       Execution<Device> const& exec)
 {
-  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->may_overlap() &&
-         !packs_weight && map.parts().side != no_side;
+  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->may_overlap() && !packs_weight &&
+         map.parts().side.streams == exec.sides();
 }
 
 /// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.

@@ -176,16 +176,19 @@ struct GroupShape {
   static constexpr std::size_t shared_bytes = 228 * 1024 / MinBlocks - 1024;  // at most
   static_assert(Groups == 2 || Groups == 3, "registers are shared out for two and three warpgroups");
 
-  /// Shared memory of all but the stages and their barriers.
+  /// Shared memory of all but the stages and their barriers, where two blocks share a tile.
+  [[nodiscard]] static std::size_t shared_tile_bytes(int volume)
+  {
+    return tile_bytes((volume + 1) / 2, false) + exchange_bytes;
+  }
+  /// The same where a block has a tile of its own, or, if they `may_share`, enough for either.
   [[nodiscard]] static std::size_t tile_bytes(int volume, bool may_share)
   {
     constexpr std::size_t places = pieces * piece_rows * 4;
-    auto const lists = [](int entries) {
-      return static_cast<std::size_t>(entries) * places + static_cast<std::size_t>((entries + 3) / 4 * 16);
-    };
-    auto const shared = may_share ? lists((volume + 1) / 2) + exchange_bytes : 0;
-    return pieces * sizeof(SharedBarrier) + 16 + Columns * sizeof(float) + places +
-           (lists(volume) > shared ? lists(volume) : shared);
+    auto const lists =
+        static_cast<std::size_t>(volume) * places + static_cast<std::size_t>((volume + 3) / 4 * 16);
+    auto const alone = pieces * sizeof(SharedBarrier) + 16 + Columns * sizeof(float) + places + lists;
+    return may_share && shared_tile_bytes(volume) > alone ? shared_tile_bytes(volume) : alone;
   }
 };
 

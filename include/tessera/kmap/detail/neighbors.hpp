@@ -175,10 +175,11 @@ template <int Dim, class Space>
 {
   int const centre = &in == &out ? region.centre() : -1;
   KernelMapParts<Space> parts;
-  parts.side = next_side_for_map(exec);
+  auto const side = in.next_side_for_map();
+  parts.side = side;
   parts.out_count = out.row_count().count;
   parts.in_count = in.row_count().count;
-  auto const on_own_side = [&](auto const& make) { return on_side(parts.side, exec, make); };
+  auto const on_own_side = [&](auto const& make) { return on_side(side, exec, make); };
   if (region.volume() == 1 && centre == 0) {
     return on_own_side(
         [&](Execution<Space> const& own) { return identity_map(in.row_count(), std::move(parts), own); });

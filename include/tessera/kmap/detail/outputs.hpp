@@ -141,7 +141,7 @@ template <class Downsample, int Dim, class Space>
   }
   auto const found = set.cache().template find<CoordinateSet<Dim, Space>*>(name);
   if (found) { return (*found)->shared(); }
-  auto derived = on_side(side_for_sets, exec, [&](Execution<Space> const& own) {
+  auto derived = on_side(set.side_for_sets(), exec, [&](Execution<Space> const& own) {
     Buffer<CoordinateBox<Dim>, Space> space_bounds;
     if (strict && std::is_same_v<Downsample, SpconvDownsample> && !set.spatial_range()) {
       space_bounds = torchsparse_bounds_in_space(set, g, own);

@@ -32,7 +32,7 @@ template <class Space>
 [[nodiscard]] std::unique_ptr<KernelMap<Space>> fresh_copy(KernelMap<Space> const& map,
                                                            Execution<Space> const& exec)
 {
-  return std::make_unique<KernelMap<Space>>(copy(map.out_in(), map.num_out() * map.volume(), exec),
+  return std::make_unique<KernelMap<Space>>(copy(map.out_in(exec), map.num_out() * map.volume(), exec),
                                             map.num_in(), map.num_out(), map.volume(), map.centre());
 }
 
