@@ -106,7 +106,8 @@ namespace detail {
       voxels.features.push_back(points.rows[first + c]);
     }
   }
-  voxels.grid = options.grid_extent ? *options.grid_extent : rounded_grid(voxels.rows);
+  voxels.grid = rounded_grid(voxels.rows);
+  if (options.grid_extent) { voxels.grid = options.grid_extent.value(); }
   return voxels;
 }
 
