@@ -5,6 +5,8 @@
 
 // Plans are CUDA graphs; a build without CUDA has none.
 #ifdef __CUDACC__
+#include "plan_cases.hpp"
+
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/coords/detail/hard_voxels_device.cuh>
 #include <tessera/coords/voxelize.hpp>
@@ -13,11 +15,11 @@
 #include <tessera/tensor/cast.hpp>
 
 #include <cmath>
-#include <cstring>
 #include <random>
 #include <vector>
 
 using namespace tessera;
+using namespace plan_cases;
 
 namespace {
 
@@ -49,48 +51,37 @@ std::vector<float> random_points(unsigned seed, int count)
   return points;
 }
 
-template <class Scalar>
-bool same_bits(std::vector<Scalar> const& a, std::vector<Scalar> const& b)
-{
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0;
-}
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("Plan: CenterPoint's encoder and its map, from points whose voxels the host never counts",
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  cudaStream_t stream = nullptr;
-  detail::cuda_check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  {
-    Execution<Device> const exec{stream};
-    IntArray<3> const shape{41, 64, 64};
-    constexpr int most = 6000;
-    Encoder encoder{models::centerpoint(shape).width(0.25), exec};
-    ToMap model{&encoder};
-    auto const limits = PlanLimits().max_voxels(most).max_derived_voxels(2 * most).channels(5).grid(
-        SpatialRange<3>{1, shape});
-    Plan plan{model, limits, exec};
-    auto const grid =
-        VoxelizeOptions({0.1F, 0.1F, 0.1F}, {0, 0, 0}, {6.4F, 6.4F, 4}).voxels(most).shape(shape);
-    auto counted_in_space = grid;
-    counted_in_space.capacity(FixedCapacity{});
-    for (unsigned const seed : {1U, 2U, 3U}) {
-      CAPTURE(seed);
-      auto const points = upload_matrix(random_points(seed, seed == 2 ? 9000 : 4000), 5, exec);
-      auto const voxels = hard_voxelize(points, grid, exec);
-      SparseTensor<3, __half> const x{voxels.coordinates, cast<__half>(voxels.mean.view(), exec)};
-      auto const expected = encoder.forward_bev(x, exec);
-      auto const uncounted = hard_voxelize(points, counted_in_space, exec);
-      auto const features = cast<__half>(uncounted.mean.view(), exec);
-      auto const& map = plan.run(reinterpret_cast<std::int32_t const*>(uncounted.coordinates->data()),
-                                 features.data(), uncounted.coordinates->row_count(), exec);
-      CHECK(same_bits(download(map.data(), map.size(), exec),
-                      download(expected.data(), expected.size(), exec)));
-      plan.check();
-    }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  IntArray<3> const shape{41, 64, 64};
+  constexpr int most = 6000;
+  Encoder encoder{models::centerpoint(shape).width(0.25), exec};
+  ToMap model{&encoder};
+  auto const limits =
+      PlanLimits().max_voxels(most).max_derived_voxels(2 * most).channels(5).grid(SpatialRange<3>{1, shape});
+  Plan plan{model, limits, exec};
+  auto const grid = VoxelizeOptions({0.1F, 0.1F, 0.1F}, {0, 0, 0}, {6.4F, 6.4F, 4}).voxels(most).shape(shape);
+  auto counted_in_space = grid;
+  counted_in_space.capacity(FixedCapacity{});
+  for (unsigned const seed : {1U, 2U, 3U}) {
+    CAPTURE(seed);
+    auto const points = upload_matrix(random_points(seed, seed == 2 ? 9000 : 4000), 5, exec);
+    auto const voxels = hard_voxelize(points, grid, exec);
+    SparseTensor<3, __half> const x{voxels.coordinates, cast<__half>(voxels.mean.view(), exec)};
+    auto const expected = encoder.forward_bev(x, exec);
+    auto const uncounted = hard_voxelize(points, counted_in_space, exec);
+    auto const features = cast<__half>(uncounted.mean.view(), exec);
+    auto const& map = plan.run(reinterpret_cast<std::int32_t const*>(uncounted.coordinates->data()),
+                               features.data(), uncounted.coordinates->row_count(), exec);
+    CHECK(
+        same_bits(download(map.data(), map.size(), exec), download(expected.data(), expected.size(), exec)));
+    plan.check();
   }
-  detail::cuda_check(cudaStreamDestroy(stream));
 }
 #endif

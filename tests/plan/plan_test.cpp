@@ -5,68 +5,19 @@
 
 // Plans are CUDA graphs; a build without CUDA has none.
 #ifdef __CUDACC__
+#include "plan_cases.hpp"
+
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/plan/plan.cuh>
 
-#include <algorithm>
-#include <cstring>
 #include <memory>
-#include <random>
 #include <vector>
 
 using namespace tessera;
+using namespace plan_cases;
 
 namespace {
-
-using Rows = std::vector<Coordinate<3>>;
-
-Rows random_surface(unsigned seed, int size)
-{
-  std::mt19937 random{seed};
-  Rows rows;
-  for (int i = 0; i < size; ++i) {
-    for (int j = 0; j < size; ++j) {
-      if (random() % 4 == 0) { continue; }
-      rows.push_back({0, {i, j, (i * i / 9 + j) / 4 % 11 + static_cast<int>(random() % 2)}});
-    }
-  }
-  std::shuffle(rows.begin(), rows.end(), random);
-  return rows;
-}
-
-template <class Scalar>
-std::vector<Scalar> random_features(unsigned seed, std::size_t size)
-{
-  std::mt19937 random{seed};
-  std::uniform_real_distribution<float> uniform{-1, 1};
-  std::vector<Scalar> features(size);
-  for (auto& value : features) { value = Scalar(uniform(random)); }
-  return features;
-}
-
-template <class Scalar>
-SparseTensor<3, Scalar> tensor_of(Rows const& rows, int channels, CoordinateSetOptions<3> const& options,
-                                  Execution<Device> const& exec)
-{
-  auto const features = random_features<Scalar>(3, rows.size() * static_cast<std::size_t>(channels));
-  Matrix<Scalar, Device> matrix{upload(features, exec), static_cast<std::int64_t>(rows.size()), channels};
-  return {make_coordinate_set(rows, options, exec), std::move(matrix)};
-}
-
-template <class Scalar>
-bool same_bits(std::vector<Scalar> const& a, std::vector<Scalar> const& b)
-{
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0;
-}
-
-struct Stream {
-  cudaStream_t handle = nullptr;
-  Stream() { detail::cuda_check(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
-  Stream(Stream const&) = delete;
-  Stream& operator=(Stream const&) = delete;
-  ~Stream() { static_cast<void>(cudaStreamDestroy(handle)); }
-};
 
 using Net = models::MinkUNet<3, __half, Device>;
 

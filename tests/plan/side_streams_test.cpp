@@ -6,6 +6,8 @@
 
 // Streams belong to the device; a build without CUDA has none.
 #ifdef __CUDACC__
+#include "plan_cases.hpp"
+
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -13,56 +15,28 @@
 #include <tessera/plan/plan.cuh>
 #include <tessera/tensor/collate.hpp>
 
-#include <algorithm>
-#include <cstring>
-#include <random>
 #include <utility>
 #include <vector>
 
 using namespace tessera;
+using namespace plan_cases;
 
 namespace {
 
-using Rows = std::vector<Coordinate<3>>;
 using Net = models::MinkUNet<3, __half, Device>;
 
-/// A wavy ground of size x size columns, three out of four of them occupied, in random order.
-Rows ground(unsigned seed, int size)
-{
-  std::mt19937 random{seed};
-  Rows rows;
-  for (int i = 0; i < size; ++i) {
-    for (int j = 0; j < size; ++j) {
-      if (random() % 4 == 0) { continue; }
-      rows.push_back({0, {i, j, (i * i / 40 + j) / 6 % 20 + static_cast<int>(random() % 2)}});
-    }
-  }
-  std::shuffle(rows.begin(), rows.end(), random);
-  return rows;
-}
-
-SparseTensor<3, __half> tensor_of(Rows const& rows, Execution<Device> const& exec)
-{
-  std::mt19937 random{static_cast<unsigned>(rows.size())};
-  std::uniform_real_distribution<float> uniform{-1, 1};
-  std::vector<__half> features(rows.size() * 4);
-  for (auto& value : features) { value = __half(uniform(random)); }
-  Matrix<__half, Device> matrix{upload(features, exec), static_cast<std::int64_t>(rows.size()), 4};
-  return {make_coordinate_set(rows, CoordinateSetOptions<3>{}, exec), std::move(matrix)};
-}
-
-bool same_bits(std::vector<__half> const& a, std::vector<__half> const& b)
-{
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(__half)) == 0;
-}
-
-struct Stream {
-  cudaStream_t handle = nullptr;
-  Stream() { detail::cuda_check(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
-  Stream(Stream const&) = delete;
-  Stream& operator=(Stream const&) = delete;
-  ~Stream() { static_cast<void>(cudaStreamDestroy(handle)); }
+/// A stream, and the same with others beside it.
+struct Beside {
+  Stream stream;
+  Execution<Device> exec{stream.handle};
+  SideStreams sides{stream.handle};
+  Execution<Device> beside = exec.with_sides(sides);
 };
+
+SparseTensor<3, __half> scan(Rows const& rows, Execution<Device> const& exec)
+{
+  return tensor_of<__half>(rows, 4, {}, exec);
+}
 
 }  // namespace
 
@@ -73,26 +47,25 @@ TEST_CASE_TEMPLATE("SideStreams: a fused network gives its bits, planned and not
   // from 34k voxels on, blocks of the kernels of 96 channels no longer share tiles
   std::vector<int> const sizes =
       test::small_sets() ? std::vector<int>{20, 36, 12} : std::vector<int>{30, 250, 60, 230, 8};
-  Stream const stream;
-  Execution<Device> const exec{stream.handle};
-  SideStreams sides{stream.handle};
-  auto const beside = exec.with_sides(sides);
+  Beside streams;
+  auto const& exec = streams.exec;
+  auto const& beside = streams.beside;
   Net net{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
   nn::fuse(net, exec);
   Plan plan{net, PlanLimits().max_voxels(test::small_sets() ? 2000 : 50'000), exec};
   std::vector<std::vector<__half>> expected;
   for (int const size : sizes) {
-    auto const x = tensor_of(ground(1, size), exec);
+    auto const x = scan(random_surface(1, size), exec);
     expected.push_back(net.forward(x, exec).features_on_host(exec));
   }
   for (int repetition = 0; repetition < (test::small_sets() ? 1 : 5); ++repetition) {
     CAPTURE(repetition);
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       CAPTURE(sizes[i]);
-      auto const rows = ground(1, sizes[i]);
-      CHECK(same_bits(plan.run(tensor_of(rows, exec), exec).features_on_host(exec), expected[i]));
+      auto const rows = random_surface(1, sizes[i]);
+      CHECK(same_bits(plan.run(scan(rows, exec), exec).features_on_host(exec), expected[i]));
       plan.check();
-      CHECK(same_bits(net.forward(tensor_of(rows, beside), beside).features_on_host(beside), expected[i]));
+      CHECK(same_bits(net.forward(scan(rows, beside), beside).features_on_host(beside), expected[i]));
     }
   }
 }
@@ -101,20 +74,19 @@ TEST_CASE_TEMPLATE("SideStreams: scans follow one another without a wait, each f
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Stream const stream;
-  Execution<Device> const exec{stream.handle};
-  SideStreams sides{stream.handle};
-  auto const beside = exec.with_sides(sides);
+  Beside streams;
+  auto const& exec = streams.exec;
+  auto const& beside = streams.beside;
   Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
   nn::fuse(net, exec);
   int const size = test::small_sets() ? 16 : 90;
   std::vector<std::vector<__half>> expected;
   std::vector<Buffer<__half, Device>> outputs;
   for (unsigned seed = 1; seed <= 6; ++seed) {
-    expected.push_back(net.forward(tensor_of(ground(seed, size), exec), exec).features_on_host(exec));
+    expected.push_back(net.forward(scan(random_surface(seed, size), exec), exec).features_on_host(exec));
   }
   for (unsigned seed = 1; seed <= 6; ++seed) {
-    auto const y = net.forward(tensor_of(ground(seed, size), beside), beside);
+    auto const y = net.forward(scan(random_surface(seed, size), beside), beside);
     outputs.push_back(copy(y.features().data, y.features().size(), beside));
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -128,20 +100,19 @@ TEST_CASE_TEMPLATE(
     Device)
 {
   if (test::skipped<Space>()) { return; }
-  Stream const stream;
-  Execution<Device> const exec{stream.handle};
-  SideStreams sides{stream.handle};
-  SideStreams others{stream.handle};
-  auto const beside = exec.with_sides(sides);
+  Beside streams;
+  SideStreams others{streams.stream.handle};
+  auto const& exec = streams.exec;
+  auto const& beside = streams.beside;
   Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
   nn::fuse(net, exec);
   int const size = test::small_sets() ? 14 : 70;
   for (unsigned const seed : {1U, 2U, 3U}) {
     CAPTURE(seed);
-    auto const a = ground(seed, size);
-    auto const b = ground(seed + 10, size);
+    auto const a = random_surface(seed, size);
+    auto const b = random_surface(seed + 10, size);
     auto const batch = [&](Execution<Device> const& execution) {
-      return sparse_collate<3, __half, Device>({tensor_of(a, execution), tensor_of(b, execution)}, execution);
+      return sparse_collate<3, __half, Device>({scan(a, execution), scan(b, execution)}, execution);
     };
     auto const expected = net.forward(batch(exec), exec).features_on_host(exec);
     CHECK(same_bits(net.forward(batch(beside), beside).features_on_host(beside), expected));
@@ -158,7 +129,7 @@ TEST_CASE_TEMPLATE(
                          invalid_argument);
     CHECK(same_bits(net.forward(y, beside).features_on_host(beside), expected));
   }
-  CHECK_THROWS_WITH_AS((void)Execution<Device>{}.with_sides(sides),
+  CHECK_THROWS_WITH_AS((void)Execution<Device>{}.with_sides(streams.sides),
                        "Execution::with_sides: sides of another stream", invalid_argument);
 }
 
@@ -166,10 +137,9 @@ TEST_CASE_TEMPLATE("SideStreams: an encoder gives its bits, whose outputs come f
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Stream const stream;
-  Execution<Device> const exec{stream.handle};
-  SideStreams sides{stream.handle};
-  auto const beside = exec.with_sides(sides);
+  Beside streams;
+  auto const& exec = streams.exec;
+  auto const& beside = streams.beside;
   IntArray<3> const shape{41, 128, 128};
   models::SparseEncoder<__half, Device> encoder{models::centerpoint(shape).width(0.5), exec};
   nn::fuse(encoder, exec);
@@ -177,7 +147,7 @@ TEST_CASE_TEMPLATE("SideStreams: an encoder gives its bits, whose outputs come f
   options.spatial_range = SpatialRange<3>{1, shape};
   for (unsigned const seed : {1U, 2U, 3U}) {
     CAPTURE(seed);
-    auto rows = ground(seed, test::small_sets() ? 24 : 120);
+    auto rows = random_surface(seed, test::small_sets() ? 24 : 120);
     for (auto& row : rows) { std::swap(row.position[0], row.position[2]); }  // the height first
     std::vector<__half> const features(rows.size() * 5, __half(0.5F));
     auto const run = [&](Execution<Device> const& execution) {

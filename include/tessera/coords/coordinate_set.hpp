@@ -50,7 +50,8 @@ class CoordinateSet {
   [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
 
   /// Rows in use.
-  /// Stream: waits for everything enqueued so far if the number lies in the space alone, else never.
+  /// Stream: waits for everything enqueued so far on the frame's stream if the number lies in the space
+  /// alone, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
     if (!is_counted_in_space()) { return rows_.size(); }

@@ -112,6 +112,7 @@ class Execution<Device> {
   /// The same with streams beside it (SideStreams of its stream), on which coordinate sets and kernel maps
   /// are then made. They must outlive every coordinate set made with it.
   /// @throws invalid_argument  the sides are beside another stream
+  /// Stream: enqueues nothing. Determinism: results are the same bits.
   [[nodiscard]] Execution with_sides(SideStreams& sides) const
   {
     detail::expects(sides.layers() == stream_, "Execution::with_sides: sides of another stream");

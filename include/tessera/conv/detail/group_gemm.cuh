@@ -62,9 +62,9 @@ template <class Shape>
   return config;
 }
 
-/// Calls `body(shape)` with the shape for so many output channels and chunks. Times
-/// are microseconds of one 3x3x3 layer of half features at the levels of a LiDAR scan, weights packed, with a
-/// residual, on an H100; in brackets those of the warp kernel.
+/// Calls `body(shape)` with the shape for so many output channels and chunks. Times are microseconds of one
+/// 3x3x3 layer of half features at the levels of a LiDAR scan, weights packed, with a residual, on an H100,
+/// two blocks a tile; in brackets those of the warp kernel.
 template <class Scalar, class Body>
 [[nodiscard]] bool with_group_shape(int out_channels, int chunks, Body const& body)
 {

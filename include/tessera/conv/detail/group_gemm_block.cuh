@@ -21,6 +21,7 @@ struct GroupPart {
   int num_offsets;
 };
 
+/// Blocks decide by the rows in use, so a plan's as an eager call's; those past the last tile do nothing.
 template <class Shape>
 [[nodiscard]] __device__ GroupPart part_of_block(GroupGemmProblem<typename Shape::Scalar> const& problem)
 {

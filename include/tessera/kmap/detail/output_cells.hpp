@@ -136,7 +136,9 @@ struct WriteCells {
   }
 };
 
-/// Whether a bit for every key of `box` is less work than a table and a sort of up to `most` outputs.
+/// Whether a bit for every key of `box` is less work than a table and a sort of up to `most` outputs. The
+/// limits are of bytes gone through, about as many either way; the device's times between them were not
+/// taken. CenterPoint's levels (22 to 25 bits, 80,000 inputs) on an H100: 0.87 -> 0.77 ms a frame.
 template <int Dim>
 [[nodiscard]] bool fits_cells(CoordinateBox<Dim> const& box, std::int64_t most)
 {
@@ -145,7 +147,8 @@ template <int Dim>
   return bits <= most_bits && (std::int64_t{1} << bits) / 32 <= 4096 + 16 * most;
 }
 
-/// The outputs by `rule`, of a box that fits_cells(). See derive_outputs(). @param room  for rows, at most
+/// The outputs by `rule`, of a box that fits_cells(). See derive_outputs().
+/// @param room  for rows, of a set with a fixed capacity
 /// Stream: enqueues a fill, three kernels and a scan, waits once for the number of outputs unless the set has
 /// a fixed capacity.
 template <class Downsample, int Dim, class Space>
