@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/kmap/detail/cell_numbering.hpp>
 #include <tessera/kmap/detail/upsample.hpp>
 #include <tessera/kmap/policies.hpp>
 
@@ -63,13 +64,7 @@ template <int Dim, class Downsample>
       each *= ceil_div(region.size[i], step);
     }
   }
-  auto const candidates = num_in * each;
-  std::int64_t cells = out_box.batches;
-  for (int i = 0; i < Dim; ++i) {
-    if (cells > candidates / out_box.extent(i)) { return candidates; }  // their product may exceed 64 bits
-    cells *= out_box.extent(i);
-  }
-  return std::min(candidates, cells);
+  return num_cells(out_box, num_in * each);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/sort.hpp>
+#include <tessera/kmap/detail/cell_numbering.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 
 #include <algorithm>
@@ -13,31 +14,46 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// A bit for every key of a box: outputs set theirs, and the bits before one are the number of its row. So
+/// A bit for every cell of a box: outputs set theirs, and the bits before one are the number of its row. So
 /// rows come out unique and in lexicographic order, without a table and without a sort.
+///
+/// Of a large box nearly all bits are zeros. So a pass over them reads 16 bytes at once, and none where
+/// `before` says that there is nothing.
 struct OutputCells {
-  static constexpr int group = 8;  // words whose bits are counted together
+  struct alignas(16) Words {  // loaded together
+    std::uint32_t bits[4];
 
-  std::uint32_t* words;  // [num_groups, group]
+    [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const
+    {
+      return count_bits(bits[0]) + count_bits(bits[1]) + count_bits(bits[2]) + count_bits(bits[3]);
+    }
+  };
+  static constexpr int group = 8;  // Words whose bits are counted together: 128 bytes of the device's memory
+  static constexpr int cells_of_group = group * 128;
+
+  Words* words;          // [num_groups, group]
   std::int32_t* before;  // [num_groups + 1] bits of the groups before
   std::int64_t num_groups;
 
-  TESSERA_HOST_DEVICE void set(std::uint32_t key) const
+  TESSERA_HOST_DEVICE void set(std::uint32_t cell) const
   {
-    atomic_or(&words[key / 32], std::uint32_t{1} << (key % 32));
+    atomic_or(&words[cell / 128].bits[cell / 32 % 4], std::uint32_t{1} << (cell % 32));
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t num_words() const { return num_groups * group; }
-  /// Calls `body(row, key)` for the bits of a word.
+  /// Calls `body(row, cell)` for the bits of words[i].
   template <class Body>
-  TESSERA_HOST_DEVICE void for_each_in(std::int64_t word, Body const& body) const
+  TESSERA_HOST_DEVICE void for_each_in(std::int64_t i, Body const& body) const
   {
-    auto bits = words[word];
-    if (bits == 0) { return; }
-    auto row = before[word / group];
-    for (auto i = word / group * group; i < word; ++i) { row += count_bits(words[i]); }
-    for (; bits != 0; bits &= bits - 1) {
-      auto const place = static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1));
-      body(row++, static_cast<std::uint32_t>(word) * 32 + place);
+    auto row = before[i / group];
+    if (row == before[i / group + 1]) { return; }
+    auto const own = words[i];
+    if (own.count() == 0) { return; }
+    for (auto other = i / group * group; other < i; ++other) { row += words[other].count(); }
+    for (int j = 0; j < 4; ++j) {
+      auto const first = static_cast<std::uint32_t>(i) * 128 + static_cast<std::uint32_t>(j) * 32;
+      for (auto bits = own.bits[j]; bits != 0; bits &= bits - 1) {
+        body(row++, first + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
+      }
     }
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const { return before[num_groups]; }
@@ -49,7 +65,7 @@ struct MarkOutputs {
   CoordinateView<Dim> inputs;
   CoordinateBox<Dim> input_box;  // in it no candidate overflows
   OutputRule<Dim, Downsample> rule;
-  KeyPacking<Dim, std::uint32_t> packing;  // of the rule's box
+  CellNumbering<Dim> numbering;  // of the rule's box
   OutputCells cells;
   std::uint32_t* errors;  // [1] of the frame
 
@@ -66,31 +82,28 @@ struct MarkOutputs {
     auto const first = static_cast<int>(i - row * rule.num_groups()) * group;
     Coordinate<Dim> out;
     for (int j = first; j < first + group; ++j) {
-      if (rule.find(in, j, out)) { cells.set(packing.pack(out)); }
+      if (rule.find(in, j, out)) { cells.set(numbering.pack(out)); }
     }
   }
 };
 
-/// counts[g] = the bits of group g, and 0 behind the last.
+/// Adds the bits of words[i] to before[] of its own group. Few groups have any, and threads read side by
+/// side.
 struct CountCells {
-  OutputCells cells;
-  std::int32_t* counts;  // [num_groups + 1]
+  OutputCells cells;  // before[] are zeros
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t number) const
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    int count = 0;
-    for (int i = 0; i < OutputCells::group && number < cells.num_groups; ++i) {
-      count += count_bits(cells.words[number * OutputCells::group + i]);
-    }
-    counts[number] = count;
+    auto const count = cells.words[i].count();
+    if (count != 0) { atomic_add(&cells.before[i / OutputCells::group], count); }
   }
 };
 
-/// What the host learns of the outputs: their number, what went wrong, and, of worker w, the bounds of the
-/// words w, w + workers, ...
+/// What the host learns of the outputs: their number, what went wrong, and, of worker w, the bounds of
+/// words[w], words[w + workers], ...
 template <int Dim>
 struct DescribeCells {
-  KeyPacking<Dim, std::uint32_t> packing;
+  CellNumbering<Dim> numbering;
   OutputCells cells;
   std::int64_t workers;
   std::uint32_t const* errors;  // [1] of the frame
@@ -104,17 +117,17 @@ struct DescribeCells {
     }
     Statistics<Dim> part;
     for (auto i = worker; i < cells.num_words(); i += workers) {
-      cells.for_each_in(i, [&](std::int32_t, std::uint32_t key) { part.include(packing.unpack(key)); });
+      cells.for_each_in(i, [&](std::int32_t, std::uint32_t cell) { part.include(numbering.unpack(cell)); });
     }
     statistics->merge_atomically(part);
   }
 };
 
-/// The rows of a word, and one row that is not in use; item 0 also their number, where only the space knows
-/// it.
+/// The rows of words[i], and row i where it is not in use; item 0 also their number, where only the space
+/// knows it.
 template <int Dim>
 struct WriteCells {
-  KeyPacking<Dim, std::uint32_t> packing;
+  CellNumbering<Dim> numbering;
   OutputCells cells;
   Coordinate<Dim>* rows;  // [capacity]
   std::int64_t capacity;
@@ -130,21 +143,26 @@ struct WriteCells {
     }
     if (i >= total && i < capacity) { rows[i] = {}; }
     if (i >= cells.num_words()) { return; }
-    cells.for_each_in(i, [&](std::int32_t row, std::uint32_t key) {
-      if (row < capacity) { rows[row] = packing.unpack(key); }
+    cells.for_each_in(i, [&](std::int32_t row, std::uint32_t cell) {
+      if (row < capacity) { rows[row] = numbering.unpack(cell); }
     });
   }
 };
 
-/// Whether a bit for every key of `box` is less work than a table and a sort of up to `most` outputs. The
-/// limits are of bytes gone through, about as many either way; the device's times between them were not
-/// taken. CenterPoint's levels (22 to 25 bits, 80,000 inputs) on an H100: 0.87 -> 0.77 ms a frame.
+/// Whether a bit for every cell of `box` is less work than a table and a sort of up to `most` outputs.
+///
+/// The limit is an estimate for an H100, not yet timed on either side. Table and sort take about 0.2 ms for
+/// 94,000 inputs of up to 8 outputs: 0.27 ns an output, in which 2.5 TB/s move 660 bytes. For 1024 cells, 276
+/// bytes are moved: 128 of bits are filled and counted, 4 of before[] filled, counted, scanned and read.
+/// Twice as many cells an output would be about even, but would take up to 10 times the memory of a table.
+/// The first 2^17 cells cost less than a launch. Rows are numbered in 31 bits, and so are cells.
+/// CenterPoint's levels (80,000 inputs) on an H100, by cells instead of tables: 0.87 -> 0.77 ms a frame.
 template <int Dim>
 [[nodiscard]] bool fits_cells(CoordinateBox<Dim> const& box, std::int64_t most)
 {
-  constexpr int most_bits = 28;
-  int const bits = key_bits(box);
-  return bits <= most_bits && (std::int64_t{1} << bits) / 32 <= 4096 + 16 * most;
+  constexpr std::int64_t numbers = INT32_MAX;
+  auto const limit = std::min(numbers, (1 << 17) + 1024 * std::min(most, numbers));
+  return num_cells(box, limit + 1) <= limit;
 }
 
 /// The outputs by `rule`, of a box that fits_cells(). See derive_outputs().
@@ -158,17 +176,17 @@ template <class Downsample, int Dim, class Space>
                                                                CoordinateSetOptions<Dim> const& options,
                                                                Execution<Space> const& exec)
 {
-  auto const packing = make_packing<std::uint32_t>(rule.box);
-  constexpr int group_bits = 32 * OutputCells::group;
-  auto const num_groups = ((std::int64_t{1} << key_bits(rule.box)) + group_bits - 1) / group_bits;
-  Buffer<std::uint32_t, Space> words{num_groups * OutputCells::group, exec};
-  Buffer<std::int32_t, Space> before{num_groups + 1, exec};
-  OutputCells const cells{words.data(), before.data(), num_groups};
+  auto const numbering = make_numbering(rule.box);
+  auto const num_groups = (num_cells(rule.box, INT32_MAX) - 1) / OutputCells::cells_of_group + 1;
+  auto const num_words = num_groups * OutputCells::group;
+  Buffer<OutputCells::Words, Space> words{num_words + num_groups / 4 + 1, exec};  // and before[] behind them
+  OutputCells const cells{words.data(), reinterpret_cast<std::int32_t*>(words.data() + num_words),
+                          num_groups};
   fill_bytes(words, 0, exec);
   for_each(set.capacity() * rule.num_groups(),
-           MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, packing, cells, set.errors()}, exec);
-  for_each(num_groups + 1, CountCells{cells, before.data()}, exec);
-  Scan<Space>::exclusive(before.data(), before.data(), num_groups + 1, exec);
+           MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, numbering, cells, set.errors()}, exec);
+  for_each(num_words, CountCells{cells}, exec);
+  Scan<Space>::exclusive(cells.before, cells.before, num_groups + 1, exec);
   typename CoordinateSet<Dim, Space>::Rows rows;
   auto box = rule.box;
   if (set.fixed_capacity()) {
@@ -177,7 +195,7 @@ template <class Downsample, int Dim, class Space>
     Buffer<Statistics<Dim>, Space> statistics{1, exec};
     for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
     auto const workers = std::min(cells.num_words(), bounds_workers);
-    for_each(workers, DescribeCells<Dim>{packing, cells, workers, set.errors(), statistics.data()}, exec);
+    for_each(workers, DescribeCells<Dim>{numbering, cells, workers, set.errors(), statistics.data()}, exec);
     auto const found = download(statistics, exec)[0];
     report(found.errors);
     rows = {{found.count, exec}};
@@ -186,7 +204,7 @@ template <class Downsample, int Dim, class Space>
   }
   for_each(
       std::max(cells.num_words(), rows.rows.size()),
-      WriteCells<Dim>{packing, cells, rows.rows.data(), rows.rows.size(), rows.count.data(), set.errors()},
+      WriteCells<Dim>{numbering, cells, rows.rows.data(), rows.rows.size(), rows.count.data(), set.errors()},
       exec);
   return set.derive(std::move(rows), box, options, exec);
 }

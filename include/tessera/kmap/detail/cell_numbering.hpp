@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// The number of cells of `box`, or `most` where there are more: their product may exceed 64 bits.
+/// @pre  box is not empty
+template <int Dim>
+[[nodiscard]] std::int64_t num_cells(CoordinateBox<Dim> const& box, std::int64_t most)
+{
+  auto cells = std::min<std::int64_t>(box.batches, most);
+  for (int i = 0; i < Dim; ++i) {
+    if (cells > most / box.extent(i)) { return most; }
+    cells *= box.extent(i);
+  }
+  return cells;
+}
+
+/// Numbers the cells of a box from 0 without gaps: `number = ((batch * extent_0 + x - lower_0) * extent_1 + y
+/// - lower_1) * extent_2 + ...`. So numbers compare as coordinates do, lexicographically; KeyPacking's keys
+/// do too and are made without multiplying, but are up to 2^(Dim + 1) times as many.
+template <int Dim>
+struct CellNumbering {
+  IntArray<Dim> lower;
+  std::uint32_t extents[Dim];
+
+  /// @pre  the box contains `c`
+  [[nodiscard]] TESSERA_HOST_DEVICE std::uint32_t pack(Coordinate<Dim> const& c) const
+  {
+    auto number = static_cast<std::uint32_t>(c.batch);
+    for (int i = 0; i < Dim; ++i) {
+      number = number * extents[i] + static_cast<std::uint32_t>(c.position[i]) -
+               static_cast<std::uint32_t>(lower[i]);
+    }
+    return number;
+  }
+
+  [[nodiscard]] TESSERA_HOST_DEVICE Coordinate<Dim> unpack(std::uint32_t number) const
+  {
+    Coordinate<Dim> c;
+    for (int i = Dim - 1; i >= 0; --i) {
+      auto const rest = number / extents[i];  // in 32 bits, which a GPU divides several times as fast as 64
+      c.position[i] = static_cast<int>(number - rest * extents[i] + static_cast<std::uint32_t>(lower[i]));
+      number = rest;
+    }
+    c.batch = static_cast<int>(number);
+    return c;
+  }
+};
+
+/// @pre  num_cells() of `box` is below 2^32
+template <int Dim>
+[[nodiscard]] CellNumbering<Dim> make_numbering(CoordinateBox<Dim> const& box)
+{
+  CellNumbering<Dim> numbering{box.lower, {}};
+  for (int i = 0; i < Dim; ++i) { numbering.extents[i] = static_cast<std::uint32_t>(box.extent(i)); }
+  return numbering;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
