@@ -156,6 +156,35 @@ void check_both_sides(int batches, IntArray<Dim> const& extent_of_others, unsign
 
 }  // namespace
 
+TEST_CASE("output cells: a divisor's quotients are those of division for all numbers of 31 bits")
+{
+  std::mt19937 random{7};
+  auto const below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+  std::vector<std::uint32_t> values;
+  for (std::uint32_t value = 1; value < 300; ++value) { values.push_back(value); }
+  for (int bit = 9; bit < 31; ++bit) {
+    auto const power = std::uint32_t{1} << bit;
+    values.insert(values.end(), {power - 1, power, power + 1, power + below(power)});
+  }
+  values.push_back(INT_MAX);
+  for (auto const value : values) {
+    CAPTURE(value);
+    detail::Divisor const divisor{value};
+    std::vector<std::uint32_t> numbers{0, 1, INT_MAX - 1, INT_MAX};
+    for (int i = 0; i < 100; ++i) {  // quotients change at multiples
+      auto const multiple = below(INT_MAX / value + 1) * value;
+      numbers.push_back(multiple);
+      if (multiple > 0) { numbers.push_back(multiple - 1); }
+    }
+    numbers.push_back(INT_MAX / value * value);
+    numbers.push_back(INT_MAX / value * value - 1);
+    auto const wrong = std::find_if(numbers.begin(), numbers.end(), [&](std::uint32_t number) {
+      return divisor.divide(number) != number / value;
+    });
+    CHECK(wrong == numbers.end());
+  }
+}
+
 TEST_CASE("output cells: numbers have no gaps, follow lexicographic order and lead back to their cells")
 {
   check_every_cell<1>(2, -3, 7);

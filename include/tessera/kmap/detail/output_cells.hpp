@@ -46,14 +46,16 @@ struct OutputCells {
   {
     auto row = before[i / group];
     if (row == before[i / group + 1]) { return; }
-    auto const own = words[i];
-    if (own.count() == 0) { return; }
+    auto own = words[i];
+    auto left = own.count();
+    if (left == 0) { return; }
     for (auto other = i / group * group; other < i; ++other) { row += words[other].count(); }
-    for (int j = 0; j < 4; ++j) {
-      auto const first = static_cast<std::uint32_t>(i) * 128 + static_cast<std::uint32_t>(j) * 32;
-      for (auto bits = own.bits[j]; bits != 0; bits &= bits - 1) {
-        body(row++, first + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
-      }
+    auto first = static_cast<std::uint32_t>(i) * 128;
+    for (; left > 0; --left) {  // one loop, not one a word: a warp waits for the longest of each loop
+      for (; own.bits[0] == 0; first += 32) { own = {{own.bits[1], own.bits[2], own.bits[3], 0}}; }
+      auto const bits = own.bits[0];
+      body(row++, first + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
+      own.bits[0] = bits & (bits - 1);
     }
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const { return before[num_groups]; }
