@@ -146,7 +146,7 @@ TEST_CASE_TEMPLATE("derived sets: a voxel far away changes none of the others' o
         for (auto const& row : all) {
           if (row.position[0] < 1 << 14) { kept.push_back(row); }
         }
-        CHECK(detail::fits_cells(set->box(), set->num_rows()) == (rows.size() == near.size()));
+        CHECK(detail::fits_cells<Space>(set->box(), set->num_rows()) == (rows.size() == near.size()));
         return std::make_pair(kept, outputs->box());
       };
       auto const by_cells = outputs_of(near);

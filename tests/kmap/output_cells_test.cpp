@@ -128,11 +128,11 @@ void check_both_sides(int batches, IntArray<Dim> const& extent_of_others, unsign
   };
   int fits = extent_of_others[0] + 1;
   int too_far = 1 << 28;
-  REQUIRE(detail::fits_cells(outputs_at(fits), most));
-  REQUIRE(!detail::fits_cells(outputs_at(too_far), most));
+  REQUIRE(detail::fits_cells<Space>(outputs_at(fits), most));
+  REQUIRE(!detail::fits_cells<Space>(outputs_at(too_far), most));
   while (too_far - fits > 1) {
     int const middle = fits + (too_far - fits) / 2;
-    (detail::fits_cells(outputs_at(middle), most) ? fits : too_far) = middle;
+    (detail::fits_cells<Space>(outputs_at(middle), most) ? fits : too_far) = middle;
   }
   for (int const far : {fits, too_far}) {
     CAPTURE(far);
@@ -146,7 +146,7 @@ void check_both_sides(int batches, IntArray<Dim> const& extent_of_others, unsign
       if (is_fixed) {
         options.fixed_capacity = FixedCapacity{};
         auto const down = outputs_of(rows, options, exec);  // whose bounds are those that it was derived in
-        CHECK(detail::fits_cells(down->box(), most) == (far == fits));
+        CHECK(detail::fits_cells<Space>(down->box(), most) == (far == fits));
         CHECK(down->box().upper == box.upper);
       }
       check_outputs(rows, options, exec);
@@ -230,7 +230,8 @@ TEST_CASE("output cells: numbers reach the ends of the largest boxes, on either 
   }
 }
 
-TEST_CASE("output cells: as many fit as outputs may ask for, and never more than 31 bits number")
+TEST_CASE_TEMPLATE("output cells: as many fit as outputs may ask for, and never more than 31 bits number",
+                   Space, Host, Device)  // nothing runs there
 {
   auto const line = [](int lower, int upper) {
     CoordinateBox<1> box;
@@ -239,14 +240,15 @@ TEST_CASE("output cells: as many fit as outputs may ask for, and never more than
     box.upper = upper;
     return box;
   };
-  CHECK(detail::fits_cells(line(1, INT_MAX), INT64_MAX));
-  CHECK(!detail::fits_cells(line(0, INT_MAX), INT64_MAX));
-  CHECK(!detail::fits_cells(line(INT_MIN, INT_MAX), INT64_MAX));
-  CHECK(!detail::fits_cells(box_with<3>(1 << 30, 0, 1 << 30), INT64_MAX));  // 2^120 cells, which wrap to 0
+  CHECK(detail::fits_cells<Space>(line(1, INT_MAX), INT64_MAX));
+  CHECK(!detail::fits_cells<Space>(line(0, INT_MAX), INT64_MAX));
+  CHECK(!detail::fits_cells<Space>(line(INT_MIN, INT_MAX), INT64_MAX));
+  auto const wrapping = box_with<3>(1 << 30, 0, 1 << 30);  // 2^120 cells
+  CHECK(!detail::fits_cells<Space>(wrapping, INT64_MAX));
   for (std::int64_t const most : {0, 1, 1000}) {
-    auto const limit = static_cast<int>((1 << 17) + 1024 * most);
-    CHECK(detail::fits_cells(line(1, limit), most));
-    CHECK(!detail::fits_cells(line(0, limit), most));
+    auto const limit = static_cast<int>((1 << 17) + detail::cells_per_output<Space> * most);
+    CHECK(detail::fits_cells<Space>(line(1, limit), most));
+    CHECK(!detail::fits_cells<Space>(line(0, limit), most));
   }
   CHECK(detail::num_cells(box_with<3>(5, 0, {3, 7, 11}), 1155) == 1155);
   CHECK(detail::num_cells(box_with<3>(5, 0, {3, 7, 11}), 1154) == 1154);

@@ -68,7 +68,9 @@ template <class Downsample, int Dim, class Space>
   detail::expects(room <= INT_MAX, "convolution: up to ", room, " outputs are more than row indices hold");
 
   detail::OutputRule<Dim, Downsample> const rule{region, box, space_bounds, border};
-  if (detail::fits_cells(box, most)) { return detail::derive_by_cells(set, rule, room, options, exec); }
+  if (detail::fits_cells<Space>(box, most)) {
+    return detail::derive_by_cells(set, rule, room, options, exec);
+  }
   return detail::with_packing(box, [&](auto const& packing) {
     using Key = typename std::decay_t<decltype(packing)>::KeyType;
     using Rows = typename CoordinateSet<Dim, Space>::Rows;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 namespace tessera {
@@ -23,6 +24,10 @@ struct OutputCells {
   struct alignas(16) Words {  // loaded together
     std::uint32_t bits[4];
 
+    [[nodiscard]] TESSERA_HOST_DEVICE bool any() const
+    {
+      return (bits[0] | bits[1] | bits[2] | bits[3]) != 0;
+    }
     [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const
     {
       return count_bits(bits[0]) + count_bits(bits[1]) + count_bits(bits[2]) + count_bits(bits[3]);
@@ -47,11 +52,11 @@ struct OutputCells {
     auto row = before[i / group];
     if (row == before[i / group + 1]) { return; }
     auto own = words[i];
-    auto left = own.count();
-    if (left == 0) { return; }
+    if (!own.any()) { return; }
     for (auto other = i / group * group; other < i; ++other) { row += words[other].count(); }
     auto first = static_cast<std::uint32_t>(i) * 128;
-    for (; left > 0; --left) {  // one loop, not one a word: a warp waits for the longest of each loop
+    for (auto left = own.count(); left > 0;
+         --left) {  // one loop, not one a word: a warp waits for the longest of each loop
       for (; own.bits[0] == 0; first += 32) { own = {{own.bits[1], own.bits[2], own.bits[3], 0}}; }
       auto const bits = own.bits[0];
       body(row++, first + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
@@ -96,8 +101,8 @@ struct CountCells {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    auto const count = cells.words[i].count();
-    if (count != 0) { atomic_add(&cells.before[i / OutputCells::group], count); }
+    auto const own = cells.words[i];
+    if (own.any()) { atomic_add(&cells.before[i / OutputCells::group], own.count()); }
   }
 };
 
@@ -151,19 +156,27 @@ struct WriteCells {
   }
 };
 
-/// Whether a bit for every cell of `box` is less work than a table and a sort of up to `most` outputs.
+/// Cells that are as little work as entering and sorting an output that may be.
 ///
-/// The limit is an estimate for an H100, not yet timed on either side. Table and sort take about 0.2 ms for
-/// 94,000 inputs of up to 8 outputs: 0.27 ns an output, in which 2.5 TB/s move 660 bytes. For 1024 cells, 276
-/// bytes are moved: 128 of bits are filled and counted, 4 of before[] filled, counted, scanned and read.
-/// Twice as many cells an output would be about even, but would take up to 10 times the memory of a table.
-/// The first 2^17 cells cost less than a launch. Rows are numbered in 31 bits, and so are cells.
-/// CenterPoint's levels (80,000 inputs) on an H100, by cells instead of tables: 0.87 -> 0.77 ms a frame.
-template <int Dim>
+/// Host: table and cells took the same time at 258 (60,000 inputs on 1300 x 1350 x 65 cells), with half as
+/// many inputs a table 0.75 of it, with 94,000 1.3.
+///
+/// Device: an estimate for an H100, not yet timed on either side. Table and sort take about 0.2 ms for 94,000
+/// inputs of up to 8 outputs: 0.27 ns an output, in which 2.5 TB/s move 660 bytes. For 1024 cells, 276 bytes
+/// are moved: 128 of bits are filled and counted, 4 of before[] filled, counted, scanned and read. Twice as
+/// many cells would be about even, but would take up to 10 times the memory of a table. CenterPoint's levels
+/// (80,000 inputs) by cells instead of tables: 0.87 -> 0.77 ms a frame.
+template <class Space>
+inline constexpr std::int64_t cells_per_output = std::is_same_v<Space, Device> ? 1024 : 256;
+
+/// Whether a bit for every cell of `box` is less work than a table and a sort of up to `most` outputs. Rows
+/// are numbered in 31 bits, and so are cells.
+template <class Space, int Dim>
 [[nodiscard]] bool fits_cells(CoordinateBox<Dim> const& box, std::int64_t most)
 {
   constexpr std::int64_t numbers = INT32_MAX;
-  auto const limit = std::min(numbers, (1 << 17) + 1024 * std::min(most, numbers));
+  constexpr std::int64_t always = 1 << 17;  // 16 KB of bits are less work than a launch
+  auto const limit = std::min(numbers, always + cells_per_output<Space> * std::min(most, numbers));
   return num_cells(box, limit + 1) <= limit;
 }
 
