@@ -53,7 +53,7 @@ struct OutputCells {
     if (row == before[i / group + 1]) { return; }
     auto own = words[i];
     if (!own.any()) { return; }
-    for (auto other = i / group * group; other < i; ++other) { row += words[other].count(); }
+    for (auto back = static_cast<int>(i % group); back > 0; --back) { row += words[i - back].count(); }
     auto first = static_cast<std::uint32_t>(i) * 128;
     for (auto left = own.count(); left > 0;
          --left) {  // one loop, not one a word: a warp waits for the longest of each loop
