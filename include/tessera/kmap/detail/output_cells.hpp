@@ -55,8 +55,8 @@ struct OutputCells {
     if (!own.any()) { return; }
     for (auto back = static_cast<int>(i % group); back > 0; --back) { row += words[i - back].count(); }
     auto first = static_cast<std::uint32_t>(i) * 128;
-    for (auto left = own.count(); left > 0;
-         --left) {  // one loop, not one a word: a warp waits for the longest of each loop
+    // one loop, not one for each of the four: a warp waits for the longest of each loop
+    for (auto left = own.count(); left > 0; --left) {
       for (; own.bits[0] == 0; first += 32) { own = {{own.bits[1], own.bits[2], own.bits[3], 0}}; }
       auto const bits = own.bits[0];
       body(row++, first + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
