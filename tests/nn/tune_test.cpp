@@ -386,8 +386,9 @@ TEST_CASE("tune: the sum over groups and forms is the least of all assignments")
 
 TEST_CASE("tune: choices to try begin with the one there and come to different things")
 {
-  auto const tried = [](int volume, ConvChoice const& before, TuneOptions const& options = {}) {
-    return detail::choices_to_try(options, before, volume);
+  auto const on_host = [](ConvChoice const&) { return std::vector<detail::CarriedOut>{{}}; };
+  auto const tried = [&](int volume, ConvChoice const& before, TuneOptions const& options = {}) {
+    return detail::choices_to_try(options, before, volume, on_host);
   };
   CHECK(tried(27, {}).size() == 8);
   CHECK(tried(27, {}, TuneOptions().for_plan(false)).size() == 10);
