@@ -41,8 +41,8 @@ class ChooseCosts {
       for (std::size_t i = 0; i < form.size(); ++i) {
         if (cost(g, i) < cost(g, best[form[i]])) { best[form[i]] = i; }
       }
-      auto& later = later_.emplace_back(forms_.size() + 1, barred);
-      for (auto f = forms_.size(); f-- > 0;) { later[f] = std::min(later[f + 1], cost(g, best[f])); }
+      auto& below = below_.emplace_back(1, barred);
+      for (auto const choice : best) { below.push_back(std::min(below.back(), cost(g, choice))); }
     }
   }
 
@@ -50,7 +50,7 @@ class ChooseCosts {
   {
     chosen_.assign(groups_.size(), 0);
     least_ = total(chosen_);
-    search(0, 0, std::vector<std::size_t>(groups_.size(), none));
+    search(forms_.size(), 0, std::vector<std::size_t>(groups_.size(), none));
     return chosen_;
   }
 
@@ -63,29 +63,31 @@ class ChooseCosts {
     return groups_[group].seconds[choice] * (choice == 0 ? 1 : 1 + margin_);
   }
 
-  /// Takes or leaves the forms from number `f` on.
-  /// @param paid       seconds of those taken before
+  /// Takes or leaves the first `count` forms, the last of them first, so that at a tie fewer and earlier ones
+  /// are found.
+  /// @param paid       seconds of the others that were taken
   /// @param candidate  the best choice of each group in them
-  void search(std::size_t f, double paid, std::vector<std::size_t> const& candidate)
+  void search(std::size_t count, double paid, std::vector<std::size_t> const& candidate)
   {
     double bound = paid;
     for (std::size_t g = 0; g < groups_.size(); ++g) {
-      bound += std::min(cost(g, candidate[g]), later_[g][f]);
+      bound += std::min(cost(g, candidate[g]), below_[g][count]);
     }
     if (!(bound < least_)) { return; }
-    if (f == forms_.size()) {
+    if (count == 0) {
       least_ = bound;
       chosen_ = candidate;
       return;
     }
-    search(f + 1, paid, candidate);  // first, so that a form that gains nothing is left
+    auto const f = count - 1;
+    search(f, paid, candidate);
     auto with_form = candidate;
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       auto const now = cost(g, candidate[g]);
       auto const then = cost(g, best_[g][f]);
       if (then < now || (then == now && best_[g][f] < candidate[g])) { with_form[g] = best_[g][f]; }
     }
-    if (with_form != candidate) { search(f + 1, paid + forms_[f], with_form); }
+    if (with_form != candidate) { search(f, paid + forms_[f], with_form); }
   }
 
   [[nodiscard]] double total(std::vector<std::size_t> const& choices) const
@@ -104,7 +106,7 @@ class ChooseCosts {
   std::vector<double> forms_;
   double margin_;
   std::vector<std::vector<std::size_t>> best_;  // choice of a group in a form, or none
-  std::vector<std::vector<double>> later_;      // the group's least cost in that form and those after it
+  std::vector<std::vector<double>> below_;      // the group's least cost in so many of the first forms
   std::vector<std::size_t> chosen_;
   double least_ = 0;
 };
