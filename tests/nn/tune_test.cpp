@@ -384,6 +384,35 @@ TEST_CASE("tune: the sum over groups and forms is the least of all assignments")
   }
 }
 
+TEST_CASE("tune: dozens of forms of one map can be compared")
+{
+  constexpr std::size_t num_forms = 30;
+  for (std::uint32_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    std::mt19937 random{seed};
+    std::vector<double> forms;
+    for (std::size_t f = 0; f < num_forms; ++f) { forms.push_back(1 + static_cast<double>(random() % 9)); }
+    std::vector<detail::ChoiceCosts> groups(3);
+    for (auto& group : groups) {
+      for (std::size_t f = 0; f < num_forms; ++f) {
+        group.seconds.push_back(static_cast<double>(random() % 50));
+        group.form.push_back(f);
+      }
+    }
+    auto const cost = [&](std::vector<std::size_t> const& choices) {
+      double sum = 0;
+      for (auto const f : std::set<std::size_t>{choices.begin(), choices.end()}) { sum += forms[f]; }
+      for (std::size_t g = 0; g < groups.size(); ++g) { sum += groups[g].seconds[choices[g]]; }
+      return sum;
+    };
+    double least = detail::barred;
+    for (std::size_t a = 0; a < num_forms * num_forms * num_forms; ++a) {
+      least = std::min(least, cost({a % num_forms, a / num_forms % num_forms, a / num_forms / num_forms}));
+    }
+    CHECK(cost(detail::ChooseCosts{groups, forms, 0}.choose()) == least);
+  }
+}
+
 TEST_CASE("tune: choices to try begin with the one there and come to different things")
 {
   auto const on_host = [](ConvChoice const&) { return std::vector<detail::CarriedOut>{{}}; };
