@@ -90,9 +90,10 @@ int main()
   auto const thorough = ts::nn::TuneOptions()
                             .for_plan(false)  // eager calls: pair lists may be used
                             .splits({1, 2})   // numbers of splits to try
-                            .margin(0.05)     // what a change must gain, 5 %
-                            .repetitions(3)   // timings of which the median counts
-                            .quiet();         // or .progress(f), f being called with a TuneProgress
+                            .tiles({ts::TileChoice::automatic, ts::TileChoice::block})
+                            .margin(0.05)    // what a change must gain, 5 %
+                            .repetitions(3)  // timings of which the median counts
+                            .quiet();        // or .progress(f), f being called with a TuneProgress
   // [options]
 
   expect(tuning.not_run.empty(), "every layer runs");

@@ -9,12 +9,14 @@
 
 using namespace tessera;
 
-TEST_CASE("conv config: starts as implicit GEMM in mode 1, hashmap_on_the_fly, spconv, exact")
+TEST_CASE(
+    "conv config: starts as implicit GEMM in mode 1, automatic tiles, hashmap_on_the_fly, spconv, exact")
 {
   ConvConfig const config;
   CHECK(config.dataflow == Dataflow::implicit_gemm);
   CHECK(config.sort);
   CHECK(config.splits == 1);
+  CHECK(config.tiles == TileChoice::automatic);
   CHECK(config.kmap == KmapMode::hashmap_on_the_fly);
   CHECK(config.downsample == DownsampleMode::spconv);
   CHECK(config.math == MathMode::exact);

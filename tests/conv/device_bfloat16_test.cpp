@@ -62,3 +62,21 @@ TEST_CASE(
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::reads_two_matrices_as_one<device_cases::BFloat16>();
 }
+
+TEST_CASE("device convolution of bfloat16: equals its definition whatever tiles are asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition_in_all_tiles<device_cases::BFloat16>();
+}
+
+TEST_CASE("device convolution of bfloat16: tiles are those asked for, or the next that can be")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::takes_the_tiles_asked_for_or_the_next<device_cases::BFloat16>();
+}
+
+TEST_CASE("device convolution of bfloat16: input channels come from two matrices in the tiles asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_in_the_tiles_asked_for<device_cases::BFloat16>();
+}

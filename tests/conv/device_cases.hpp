@@ -19,6 +19,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <string>
@@ -454,6 +455,224 @@ void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
   }
 }
 
+/// A convolution whose operands lie on the device, in a residual block's epilogue, with any TileChoice.
+template <class Scalar>
+class TiledProblem {
+ public:
+  using Backend = ts::detail::ConvolutionBackend<ts::Device>;
+  using Map = ts::KernelMap<ts::Device>;
+
+  TiledProblem(Problem<Scalar> const& p, ts::MathMode math)
+      : shape_{p.shape},
+        features_{ts::upload(p.features, exec_)},
+        weight_{ts::upload(p.weight, exec_)},
+        bias_{ts::upload(p.bias, exec_)},
+        residual_{ts::upload(p.residual, exec_)},
+        map_{
+            std::make_unique<Map>(ts::upload(p.map, exec_), shape_.num_in, shape_.num_out, shape_.volume, -1)}
+  {
+    arguments_.features = features_.data();
+    arguments_.weight = weight_.data();
+    arguments_.bias = bias_.data();
+    arguments_.in_channels = shape_.in_channels;
+    arguments_.out_channels = shape_.out_channels;
+    arguments_.math = math;
+    arguments_.epilogue.residual = {residual_.data(), shape_.num_out, shape_.out_channels};
+    arguments_.epilogue.activation = ts::Activation::relu;
+  }
+
+  /// Lets every row read itself.
+  void let_map_be_identity()
+  {
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(shape_.num_out));
+    std::iota(rows.begin(), rows.end(), 0);
+    map_ = std::make_unique<Map>(ts::upload(rows, exec_), shape_.num_in, shape_.num_out, 1, 0);
+  }
+
+  [[nodiscard]] ts::detail::CarriedOut carried_out(ts::TileChoice tiles, int splits = 1)
+  {
+    arguments_.tiles = tiles;
+    return Backend::carried_out(arguments_, *map_, splits, exec_);
+  }
+
+  /// The output in memory that held NaNs before.
+  /// @param packs  whether the weight is laid out first
+  [[nodiscard]] std::vector<Scalar> run(ts::TileChoice tiles, bool sort, int splits, bool packs)
+  {
+    arguments_.tiles = tiles;
+    ts::detail::PackedWeight<Scalar, ts::Device> packed;
+    if (packs) { packed = Backend::pack(arguments_, shape_.volume, exec_); }
+    arguments_.packed = packed.view();
+    ts::Buffer<Scalar, ts::Device> output{shape_.num_out * shape_.out_channels, exec_};
+    ts::fill_bytes(output, 0xff, exec_);
+    arguments_.output = output.data();
+    Backend::implicit_gemm<ts::AutoTile>(arguments_, *map_, sort, splits, exec_);
+    auto result = ts::download(output, exec_);
+    arguments_.output = nullptr;
+    arguments_.packed = {};
+    return result;
+  }
+
+  /// Whether there is a tile map of so many rows a tile.
+  [[nodiscard]] bool has_tile_map(bool sort, int splits, int rows)
+  {
+    bool made = false;
+    auto const name = ts::detail::concat("tile map: sort ", sort, ", splits ", splits, ", rows ", rows);
+    static_cast<void>(map_->cache().template get_or_make<ts::TileMap<ts::Device>>(name, [&] {
+      made = true;
+      return std::make_shared<ts::TileMap<ts::Device>>();
+    }));
+    return !made;
+  }
+
+ private:
+  ts::Execution<ts::Device> exec_;
+  Shape shape_;
+  ts::Buffer<Scalar, ts::Device> features_;
+  ts::Buffer<Scalar, ts::Device> weight_;
+  ts::Buffer<Scalar, ts::Device> bias_;
+  ts::Buffer<Scalar, ts::Device> residual_;
+  std::unique_ptr<Map> map_;
+  ts::ConvolutionArguments<Scalar> arguments_;
+};
+
+inline constexpr ts::TileChoice all_tiles[] = {ts::TileChoice::automatic, ts::TileChoice::block,
+                                               ts::TileChoice::warp, ts::TileChoice::warpgroup,
+                                               ts::TileChoice::warpgroup_pair};
+
+/// Kernels of one voxel, of one too many for a block's lists, and channels that some kernels do not take.
+inline std::vector<Shape> shapes_for_tiles()
+{
+  if (test::few_cases()) { return {{90, 70, 27, 96, 96}, {64, 50, 1, 96, 128}, {40, 50, 8, 20, 81}}; }
+  return {{200, 230, 27, 96, 96}, {130, 150, 27, 64, 64}, {100, 120, 27, 4, 32},  {90, 130, 8, 20, 81},
+          {100, 170, 1, 96, 128}, {140, 130, 1, 96, 19},  {90, 120, 2, 32, 40},   {100, 130, 3, 64, 33},
+          {190, 230, 27, 72, 88}, {70, 90, 343, 32, 64},  {60, 50, 27, 128, 256}, {120, 90, 15, 192, 224}};
+}
+
+/// Whatever tiles are asked for: the definition, the same bits from a weight that was laid out for them, and
+/// from the tiles that are said to come to the same.
+template <class Scalar>
+void equals_the_definition_in_all_tiles(ts::MathMode math = ts::MathMode::exact)
+{
+  unsigned seed = 200;
+  for (auto const& full : shapes_for_tiles()) {
+    auto const shape = sized(full);
+    auto const p = random_problem<Scalar>(shape, ++seed);
+    CAPTURE(seed);
+    CAPTURE(shape.volume);
+    CAPTURE(shape.in_channels);
+    CAPTURE(shape.out_channels);
+    auto expected = by_definition(p, true, math);
+    for (std::size_t i = 0; i < expected.value.size(); ++i) {
+      double const x = expected.value[i] + wide(p.residual[i]);
+      expected.magnitude[i] += std::abs(wide(p.residual[i]));
+      expected.value[i] = std::max(x, 0.0);
+    }
+    TiledProblem<Scalar> problem{p, math};
+    for (int const splits : {1, 3}) {
+      CAPTURE(splits);
+      for (auto const tiles : all_tiles) {
+        CAPTURE(static_cast<int>(tiles));
+        auto const output = problem.run(tiles, true, splits, false);
+        check_close(output, expected, shape);
+        CHECK(same_bits(output, problem.run(tiles, false, splits, false)));
+        CHECK(same_bits(output, problem.run(tiles, true, splits, true)));
+        auto const used_splits =
+            ts::detail::ceil_div(shape.volume, ts::detail::ceil_div(shape.volume, splits));
+        auto const how = problem.carried_out(tiles, used_splits);
+        CHECK(how.tiles != ts::TileChoice::automatic);
+        CHECK(problem.carried_out(how.tiles, used_splits) == how);
+        CHECK(same_bits(output, problem.run(how.tiles, true, splits, false)));
+        CHECK(problem.has_tile_map(true, used_splits, how.tile_rows));
+      }
+    }
+  }
+}
+
+/// Tiles are those that were asked for, or the next that can be.
+template <class Scalar>
+void takes_the_tiles_asked_for_or_the_next(ts::MathMode math = ts::MathMode::exact)
+{
+  using Tiles = ts::TileChoice;
+  auto const problem = [&](Shape const& shape) {
+    return TiledProblem<Scalar>{random_problem<Scalar>(shape, 300), math};
+  };
+  auto usual = problem({100, 120, 27, 96, 96});
+  bool const groups = usual.carried_out(Tiles::warpgroup).tiles == Tiles::warpgroup;
+  bool const warps = usual.carried_out(Tiles::warp).tiles == Tiles::warp;
+  auto const without_groups = warps ? Tiles::warp : Tiles::block;
+  CHECK(usual.carried_out(Tiles::block).tiles == Tiles::block);
+  CHECK(usual.carried_out(Tiles::warpgroup).tiles == (groups ? Tiles::warpgroup : without_groups));
+  CHECK(usual.carried_out(Tiles::warpgroup_pair).tiles == (groups ? Tiles::warpgroup_pair : without_groups));
+  CHECK((sizeof(Scalar) == 2 || !warps));
+  CHECK((sizeof(Scalar) == 2 || math == ts::MathMode::tf32 || !groups));
+
+  auto odd = problem({100, 120, 27, 20, 33});  // nothing but tiles of blocks reads these
+  for (auto const tiles : all_tiles) { CHECK(odd.carried_out(tiles).tiles == Tiles::block); }
+
+  auto one_offset = problem({120, 120, 1, 96, 96});  // nothing to share
+  auto const alone = groups ? Tiles::warpgroup : without_groups;
+  CHECK(one_offset.carried_out(Tiles::warpgroup_pair).tiles == alone);
+  one_offset.let_map_be_identity();
+  CHECK((one_offset.carried_out(Tiles::warpgroup).tile_rows == 0) == groups);
+  CHECK(one_offset.carried_out(Tiles::block).tile_rows > 0);
+
+  auto two_offsets = problem({100, 120, 2, 96, 96});
+  CHECK(two_offsets.carried_out(Tiles::warpgroup_pair).tiles ==
+        (groups ? Tiles::warpgroup_pair : without_groups));
+  CHECK(two_offsets.carried_out(Tiles::warpgroup_pair, 2).tiles == alone);
+
+  auto many_offsets = problem({50, 40, 343, 32, 64});  // no block holds all of their lists
+  CHECK(many_offsets.carried_out(Tiles::warpgroup).tiles ==
+        (groups ? Tiles::warpgroup_pair : without_groups));
+}
+
+/// The input channels from two matrices are taken where the kernel asked for does, and give the bits that
+/// they give side by side.
+template <class Scalar>
+void reads_two_matrices_in_the_tiles_asked_for(ts::MathMode math = ts::MathMode::exact)
+{
+  ts::Execution<ts::Device> const exec;
+  using Backend = ts::detail::ConvolutionBackend<ts::Device>;
+  auto const shape = sized({200, 230, 27, 160, 104});
+  int const first = shape.in_channels / 2 / 32 * 32;
+  auto const p = random_problem<Scalar>(shape, 91);
+  std::vector<Scalar> parts[2];
+  for (std::size_t i = 0; i < p.features.size(); ++i) {
+    parts[static_cast<int>(i % static_cast<std::size_t>(shape.in_channels)) < first ? 0 : 1].push_back(
+        p.features[i]);
+  }
+  auto const whole = ts::upload(p.features, exec);
+  auto const head = ts::upload(parts[0], exec);
+  auto const tail = ts::upload(parts[1], exec);
+  auto const weight = ts::upload(p.weight, exec);
+  ts::KernelMap<ts::Device> map{ts::upload(p.map, exec), shape.num_in, shape.num_out, shape.volume, -1};
+  for (auto const tiles : all_tiles) {
+    CAPTURE(static_cast<int>(tiles));
+    ts::ConvolutionArguments<Scalar> arguments;
+    arguments.weight = weight.data();
+    arguments.in_channels = shape.in_channels;
+    arguments.out_channels = shape.out_channels;
+    arguments.math = math;
+    arguments.tiles = tiles;
+    arguments.features = whole.data();
+    auto const run = [&] {
+      ts::Buffer<Scalar, ts::Device> output{shape.num_out * shape.out_channels, exec};
+      ts::fill_bytes(output, 0xff, exec);
+      arguments.output = output.data();
+      Backend::implicit_gemm<ts::AutoTile>(arguments, map, true, 1, exec);
+      return ts::download(output, exec);
+    };
+    auto const expected = run();
+    auto const how = Backend::carried_out(arguments, map, 1, exec).tiles;
+    bool const groups = how == ts::TileChoice::warpgroup || how == ts::TileChoice::warpgroup_pair;
+    arguments.features = head.data();
+    arguments.more = {tail.data(), shape.num_in, shape.in_channels - first};
+    REQUIRE(Backend::takes_pair(arguments, shape.volume, exec) == groups);
+    if (groups) { CHECK(same_bits(run(), expected)); }
+  }
+}
+
 /// Moves input row i to `to[i]`.
 template <class Scalar>
 Problem<Scalar> with_inputs_moved(Problem<Scalar> const& p, std::vector<std::int32_t> const& to)
@@ -628,6 +847,15 @@ void applies_the_epilogue(tessera::MathMode = tessera::MathMode::exact)
 {}
 template <class Scalar>
 void reads_two_matrices_as_one(tessera::MathMode = tessera::MathMode::exact)
+{}
+template <class Scalar>
+void equals_the_definition_in_all_tiles(tessera::MathMode = tessera::MathMode::exact)
+{}
+template <class Scalar>
+void takes_the_tiles_asked_for_or_the_next(tessera::MathMode = tessera::MathMode::exact)
+{}
+template <class Scalar>
+void reads_two_matrices_in_the_tiles_asked_for(tessera::MathMode = tessera::MathMode::exact)
 {}
 
 #endif

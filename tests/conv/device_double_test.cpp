@@ -49,3 +49,21 @@ TEST_CASE("device convolution of double: residual and activation are applied bef
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::applies_the_epilogue<double>();
 }
+
+TEST_CASE("device convolution of double: equals its definition whatever tiles are asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition_in_all_tiles<double>();
+}
+
+TEST_CASE("device convolution of double: tiles are those asked for, or the next that can be")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::takes_the_tiles_asked_for_or_the_next<double>();
+}
+
+TEST_CASE("device convolution of double: input channels come from two matrices in the tiles asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_in_the_tiles_asked_for<double>();
+}

@@ -106,3 +106,39 @@ TEST_CASE(
   if (test::skipped<tessera::Device>()) { return; }
   device_cases::reads_two_matrices_as_one<float>(tessera::MathMode::tf32);
 }
+
+TEST_CASE("device convolution of float: equals its definition whatever tiles are asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition_in_all_tiles<float>();
+}
+
+TEST_CASE("device convolution of float: tiles are those asked for, or the next that can be")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::takes_the_tiles_asked_for_or_the_next<float>();
+}
+
+TEST_CASE("device convolution of float: input channels come from two matrices in the tiles asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_in_the_tiles_asked_for<float>();
+}
+
+TEST_CASE("device convolution of float by TF32: equals its definition whatever tiles are asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::equals_the_definition_in_all_tiles<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE("device convolution of float by TF32: tiles are those asked for, or the next that can be")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::takes_the_tiles_asked_for_or_the_next<float>(tessera::MathMode::tf32);
+}
+
+TEST_CASE("device convolution of float by TF32: input channels come from two matrices in the tiles asked for")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_two_matrices_in_the_tiles_asked_for<float>(tessera::MathMode::tf32);
+}

@@ -32,7 +32,7 @@ nn::TunedGroup group(ConvolutionKind kind, int channels)
   result.group.tensor_stride = {4, 4, 8};
   result.group.math = channels % 2 == 0 ? MathMode::tf32 : MathMode::exact;
   result.choice = {channels % 3 == 0 ? Dataflow::gather_scatter : Dataflow::implicit_gemm, channels % 2 == 0,
-                   3};
+                   3, static_cast<TileChoice>(channels % 5)};
   result.before = {Dataflow::fetch_on_demand, true, channels};
   result.seconds = 12.5e-6;
   result.seconds_before = 1.25;
@@ -78,6 +78,7 @@ void check_equal(nn::Tuning const& a, nn::Tuning const& b)
     CHECK(a.groups[i].choice.dataflow == b.groups[i].choice.dataflow);
     CHECK(a.groups[i].choice.sort == b.groups[i].choice.sort);
     CHECK(a.groups[i].choice.splits == b.groups[i].choice.splits);
+    CHECK(a.groups[i].choice.tiles == b.groups[i].choice.tiles);
     CHECK(a.groups[i].before.splits == b.groups[i].before.splits);
     CHECK(a.groups[i].before.dataflow == b.groups[i].before.dataflow);
     CHECK(a.groups[i].seconds == doctest::Approx(b.groups[i].seconds));
@@ -234,6 +235,12 @@ TEST_CASE("tuning file: what a value may not be is said with its place")
         "tuning 1, group 1: \"kernel_size\" is a list of something else than integers");
   CHECK(refused("\"splits\": 3", "\"splits\": -1") ==
         "tuning 1, group 1, choice: \"splits\" is -1; it must be 1 to 1048576");
+  CHECK(
+      refused("\"tiles\": \"warp\"", "\"tiles\": \"warps\"") ==
+      "tuning 1, group 2, choice: there is no tiles 'warps'; there are: [automatic, block, warp, warpgroup, "
+      "warpgroup_pair]");
+  CHECK(refused("\"tiles\": \"warp\"", "\"tiles\": true") ==
+        "tuning 1, group 2, choice needs \"tiles\", a text");
   CHECK(refused("\"choice\": {", "\"choice\": 7, \"more\": {") ==
         "tuning 1, group 1, choice needs \"dataflow\", a text");
   CHECK(refused("\"choice\": {", "\"more\": {") == "tuning 1, group 1 needs \"choice\", an object");
@@ -243,6 +250,30 @@ TEST_CASE("tuning file: what a value may not be is said with its place")
         "tuning 1, group 1: \"microseconds\" is -1; times are not negative");
   CHECK(refused("\"layers\": [\"", "\"layers\": [1, \"") ==
         "tuning 1, group 1: \"layers\" is a list of something else than texts");
+}
+
+TEST_CASE("tuning file: tiles are words, and automatic where a file does not have them")
+{
+  test::TempDir const folder;
+  auto const path = folder / "tuning.json";
+  io::save_tuning(path, tuning("host"));
+  auto text = text_of(path);
+  for (std::string const name : {"automatic", "block", "warp", "warpgroup", "warpgroup_pair"}) {
+    CAPTURE(name);
+    CHECK(test::has(text, "\"tiles\": \"" + name + "\"}"));
+  }
+  auto const expected = tuning("host");
+  for (auto at = text.find(", \"tiles\": "); at != std::string::npos; at = text.find(", \"tiles\": ", at)) {
+    text.erase(at, text.find('}', at) - at);
+  }
+  test::write_bytes(path, text);
+  auto const found = io::read_tunings(path);
+  REQUIRE(found.size() == 1);
+  REQUIRE(found[0].groups.size() == expected.groups.size());
+  for (std::size_t i = 0; i < expected.groups.size(); ++i) {
+    CHECK(found[0].groups[i].choice.tiles == TileChoice::automatic);
+    CHECK(found[0].groups[i].choice.splits == expected.groups[i].choice.splits);
+  }
 }
 
 TEST_CASE("tuning file: a file that is something else is not written over")

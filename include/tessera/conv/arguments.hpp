@@ -18,6 +18,21 @@ inline namespace v0 {
 /// mantissa). Chosen explicitly, never by the hardware found; other scalars ignore it.
 enum class MathMode : std::uint8_t { exact, tf32 };
 
+/// Which kernel of AutoTile carries out an implicit GEMM on the device; results differ by rounding at most.
+///
+/// | choice         | carried out by                                                                  |
+/// |----------------|---------------------------------------------------------------------------------|
+/// | automatic      | what is fastest as a rule, or a kernel of SpecializedKernels                    |
+/// | block          | blocks, a tile of conv/tuning.hpp each                                          |
+/// | warp           | warps, 16 rows each, over a weight in shared memory: 16-bit scalars, sm_90      |
+/// | warpgroup      | warpgroups, 64 rows each: 16-bit scalars and TF32, sm_90a; a block has its tile |
+/// | warpgroup_pair | the same, two blocks sharing the offsets of a tile, where there are two offsets |
+///
+/// Where the device or the operands do not allow it, the next one of `warpgroup`, `warp` and `block` that
+/// they do allow; `warpgroup` shares tiles where a block cannot hold a list of all offsets. Nothing else
+/// reads it: the host, the other dataflows and a Tile of a ConvPolicy do as they would.
+enum class TileChoice : std::uint8_t { automatic, block, warp, warpgroup, warpgroup_pair };
+
 /// What is done with a sum before it is stored: `relu` max(x, 0), `leaky_relu` x or slope * x below 0, `silu`
 /// x / (1 + exp(-x)). NaN stays NaN.
 enum class Activation : std::uint8_t { none, relu, leaky_relu, silu };
@@ -57,6 +72,7 @@ struct ConvolutionArguments {
   int in_channels = 0;
   int out_channels = 0;
   MathMode math = MathMode::exact;
+  TileChoice tiles = TileChoice::automatic;
   Epilogue<Scalar> epilogue;
   MatrixView<Scalar const> more;            // [num_in, ...] the last of the in_channels, or none
   detail::PackedWeightView<Scalar> packed;  // `weight` once more, or none

@@ -34,8 +34,9 @@ struct KernelList {};
 /// ```
 ///
 /// ImplicitGemm with AutoTile on the device runs the first kernel of the list whose channels and device fit,
-/// whatever the map, sort and splits; a Tile of the user's own and the other dataflows never do. `num_out` is
-/// at least 1 then, and every element of the output must be written; the order of sums is the kernel's own.
+/// whatever the map, sort and splits; a Tile of the user's own, a TileChoice other than automatic and the
+/// other dataflows never do. `num_out` is at least 1 then, and every element of the output must be written;
+/// the order of sums is the kernel's own.
 ///
 /// One rule: a program has one specialisation for a scalar, the same in every translation unit, before the
 /// first convolution of that scalar. Put it into one header that all of them include; anything else breaks

@@ -178,6 +178,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
     auto arguments =
         detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
+    arguments.tiles = config.tiles;
     arguments.features = a.features().data;
     arguments.in_channels = a.channels() + b.channels();
     arguments.more = b.features();
@@ -195,7 +196,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   void fuse(Execution<Space> const& exec) override
   {
     this->mark_fused();
-    pack(exec);
+    keep(pack(config(), exec));
   }
 
   bool activate_output(Epilogue<Scalar> const& epilogue) override
@@ -219,7 +220,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::for_each(kernel_.size(),
                      detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels}, exec);
     detail::for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
-    if (this->is_fused()) { pack(exec); }
+    if (this->is_fused()) { keep(pack(config(), exec)); }
     return true;
   }
 
@@ -233,6 +234,33 @@ class Conv final : public Module<Dim, Scalar, Space> {
     if (options_.conv_compat) { result.compat = *options_.conv_compat; }
     return result;
   }
+  /// A weight as a configuration's kernel reads it.
+  struct LaidOut {
+    ConvConfig config;
+    detail::PackedWeight<Scalar, Space> weight;
+  };
+  /// The weight as `config` wants it, for configure(); none where fuse() laid none out, or has laid it out
+  /// so. Stream: enqueues at most a kernel, does not wait.
+  [[nodiscard]] std::optional<LaidOut> lay_out(ConvConfig const& config, Execution<Space> const& exec) const
+  {
+    bool const fits =
+        laid_out_ && laid_out_->config.tiles == config.tiles && laid_out_->config.math == config.math;
+    if (!laid_out_ || fits) { return std::nullopt; }
+    return pack(config, exec);
+  }
+  /// Makes `config` the layer's own, with what lay_out() gave for it.
+  void configure(ConvConfig const& config, std::optional<LaidOut> laid_out)
+  {
+    options_.config(config);
+    if (laid_out) { keep(std::move(*laid_out)); }
+  }
+  /// Makes `config` the layer's own; options().config() does too, but leaves the weight of a fused layer as
+  /// it was laid out, so that other tiles have to lay it out at every call. Stream: enqueues at most a
+  /// kernel, does not wait. Where memory runs out, nothing changes.
+  void configure(ConvConfig const& config, Execution<Space> const& exec)
+  {
+    configure(config, lay_out(config, exec));
+  }
   /// Who is told of every call, or null; must live as long as it is set. Returns who was before.
   ConvObserver<Dim, Scalar, Space>* observe(ConvObserver<Dim, Scalar, Space>* observer) noexcept
   {
@@ -241,14 +269,19 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// Whoever asks may write, so what fuse() laid out is dropped.
   [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept
   {
-    packed_ = {};
+    laid_out_.reset();
     return kernel_;
   }
   [[nodiscard]] Parameter<Scalar, Space> const& kernel() const noexcept { return kernel_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
   [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
-  /// The weight as fuse() laid it out, or none.
-  [[nodiscard]] detail::PackedWeightView<Scalar> packed() const { return packed_.view(); }
+  /// The weight as fuse() or configure() laid it out, or none.
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed() const
+  {
+    return laid_out_ ? laid_out_->weight.view() : detail::PackedWeightView<Scalar>{};
+  }
+  /// Whether fuse() laid the weight out, and nobody may have written to it since.
+  [[nodiscard]] bool is_laid_out() const noexcept { return laid_out_.has_value(); }
 
  private:
   static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;
@@ -273,7 +306,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
       auto arguments = detail::make_arguments(kernel_.data(), bias, options_.out_channels, config.math);
       arguments.epilogue = epilogue;
       arguments.more = more;
-      arguments.packed = packed_.view();
+      arguments.packed = packed();
       return detail::convolution(x, arguments, options_.kind(), options_.geometry, config, exec);
     } else {
       return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
@@ -281,21 +314,25 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
   }
 
-  void pack(Execution<Space> const& exec)
+  [[nodiscard]] LaidOut pack(ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const
   {
+    LaidOut result{config, {}};
     if constexpr (has_epilogue) {
-      auto arguments = detail::make_arguments<Scalar>(std::as_const(kernel_).data(), nullptr,
-                                                      options_.out_channels, config().math);
+      auto arguments =
+          detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
+      arguments.tiles = config.tiles;
       arguments.in_channels = options_.in_channels;
-      packed_ = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
+      result.weight = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
     }
+    return result;
   }
+  void keep(LaidOut laid_out) { laid_out_.emplace(std::move(laid_out)); }
 
   ConvOptions<Dim> options_;
   Parameter<Scalar, Space> kernel_;
   Parameter<Scalar, Space> bias_;
-  Epilogue<Scalar> epilogue_;                   // an activation that fuse() put here
-  detail::PackedWeight<Scalar, Space> packed_;  // the kernel once more, of a fused layer
+  Epilogue<Scalar> epilogue_;        // an activation that fuse() put here
+  std::optional<LaidOut> laid_out_;  // the kernel once more, of a fused layer
   ConvObserver<Dim, Scalar, Space>* observer_ = nullptr;
 };
 

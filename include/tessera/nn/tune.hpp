@@ -15,10 +15,10 @@ namespace nn {
 /// Chooses how each convolution of `model` is carried out, by timing on samples, and sets it in the layers.
 ///
 /// Layers of one kind, channels, kernel size, stride, dilation and math on inputs of one tensor stride are a
-/// group and get one choice of dataflow, sort and splits; tiles are AutoTile's. A layer belongs to the group
-/// of its first call. A choice costs its layers' time and, once for each map, that of the form in which it
-/// reads the map (sorted order, split, pair list); groups whose layers read the same maps share the forms, so
-/// they are chosen together: the sum
+/// group and get one choice of dataflow, sort, splits and tiles. A layer belongs to the group of its first
+/// call; fused layers lay their weight out for the tiles. A choice costs its layers' time and, once for each
+/// map, that of the form in which it reads the map (sorted order, split, pair list); groups whose layers read
+/// the same maps share the forms, so they are chosen together: the sum
 ///
 ///     sum over groups (seconds of the layers) + sum over maps and forms in use (seconds of the form)
 ///
@@ -61,7 +61,7 @@ Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, Tu
   auto result = groups.choose(static_cast<int>(samples.size()));
   result.device = detail::TuneBackend<Space>::name(exec);
   result.compute_capability = detail::TuneBackend<Space>::compute_capability(exec);
-  groups.apply(result);
+  groups.apply(result, exec);
   return result;
 }
 
@@ -81,27 +81,30 @@ struct TuningReport {
 /// Sets the choices of a tuning in the layers of `model`, which are found by name and have to be of the group
 /// that the tuning says, its tensor stride aside.
 /// @throws invalid_argument  the tuning is of another device, scalar or version; nothing changes then
-/// Cost: no work is enqueued. Determinism: same tuning, same choices.
+/// Cost: laying out the weights of fused layers that get other tiles. Stream: enqueues a kernel for each,
+/// does not wait. Determinism: same tuning, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> const& exec)
 {
   detail::expect_tuning_fits<typename Model::Tensor::scalar>(tuning, exec);
   TuningReport report;
+  detail::ConvChanges<Model::Tensor::dim, typename Model::Tensor::scalar, Space> changes;
   for (auto const& conv : detail::convs_of(model)) {
     auto const* const found = detail::find_group(tuning, [&](auto const& tuned) {
       return tuned.group.same_layer(detail::group_of(*conv.layer)) &&
              detail::has_name(tuned.layers, conv.name);
     });
     (found != nullptr ? report.applied : report.unknown).push_back(conv.name);
-    if (found != nullptr) { conv.layer->options().config(found->choice.in(conv.layer->config())); }
+    if (found != nullptr) { changes.add(*conv.layer, found->choice, exec); }
   }
+  changes.make();
   return report;
 }
 
 /// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
 /// strides. So networks that share groups can share a tuning.
 /// @throws invalid_argument  as above, and what forward() says; nothing changes then
-/// Cost, stream: those of forward(). Determinism: same tuning and sample, same choices.
+/// Cost, stream: those of forward(), and as above. Determinism: same tuning and sample, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,
                           Execution<Space> const& exec)
@@ -111,12 +114,14 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Te
   auto const group_of_layer =
       detail::groups_of_layers(convs, detail::record_calls(model, convs, sample, exec));
   TuningReport report;
+  detail::ConvChanges<Model::Tensor::dim, typename Model::Tensor::scalar, Space> changes;
   for (std::size_t i = 0; i < convs.size(); ++i) {
     auto const* const found = detail::find_group(
         tuning, [&](auto const& tuned) { return group_of_layer[i] && tuned.group == *group_of_layer[i]; });
     (found != nullptr ? report.applied : report.unknown).push_back(convs[i].name);
-    if (found != nullptr) { convs[i].layer->options().config(found->choice.in(convs[i].layer->config())); }
+    if (found != nullptr) { changes.add(*convs[i].layer, found->choice, exec); }
   }
+  changes.make();
   return report;
 }
 

@@ -16,11 +16,12 @@ namespace nn {
 /// What tune() chooses of a ConvConfig: how a convolution is carried out, never what it computes.
 ///
 /// Sorted and unsorted give the same bits, as do one split and fetch-on-demand where the kernel is that of a
-/// Tile or the host's. Another number of splits, and gather-scatter, add up in another order.
+/// Tile or the host's. Another number of splits, other tiles, and gather-scatter, add up in another order.
 struct ConvChoice {
   Dataflow dataflow = Dataflow::implicit_gemm;
   bool sort = true;
   int splits = 1;
+  TileChoice tiles = TileChoice::automatic;
 
   /// `config` with this choice; kernel map, downsample rule, math and compat stay.
   [[nodiscard]] ConvConfig in(ConvConfig config) const
@@ -28,12 +29,13 @@ struct ConvChoice {
     config.dataflow = dataflow;
     config.sort = sort;
     config.splits = splits;
+    config.tiles = tiles;
     return config;
   }
   /// The choice that is in `config`.
   [[nodiscard]] static ConvChoice of(ConvConfig const& config)
   {
-    return {config.dataflow, config.sort, config.splits};
+    return {config.dataflow, config.sort, config.splits, config.tiles};
   }
   /// Whether a Plan can capture it: the other dataflows wait for the number of pairs.
   [[nodiscard]] bool fits_plan() const noexcept { return dataflow == Dataflow::implicit_gemm; }
@@ -41,7 +43,8 @@ struct ConvChoice {
   friend bool operator==(ConvChoice const& a, ConvChoice const& b)
   {
     bool const same = a.dataflow == b.dataflow;
-    return same && (a.dataflow != Dataflow::implicit_gemm || (a.sort == b.sort && a.splits == b.splits));
+    return same && (a.dataflow != Dataflow::implicit_gemm ||
+                    (a.sort == b.sort && a.splits == b.splits && a.tiles == b.tiles));
   }
   friend bool operator!=(ConvChoice const& a, ConvChoice const& b) { return !(a == b); }
 };
@@ -132,12 +135,24 @@ namespace detail {
   return math == MathMode::tf32 ? "tf32" : "exact";
 }
 
-/// `sorted, 3 splits` or the dataflow.
+[[nodiscard]] constexpr char const* name_of(TileChoice tiles) noexcept
+{
+  switch (tiles) {
+    case TileChoice::block: return "block";
+    case TileChoice::warp: return "warp";
+    case TileChoice::warpgroup: return "warpgroup";
+    case TileChoice::warpgroup_pair: return "warpgroup_pair";
+    default: return "automatic";
+  }
+}
+
+/// `sorted, 3 splits`, `sorted, 1 split, tiles warp` or the dataflow.
 [[nodiscard]] inline std::string text_of(nn::ConvChoice const& choice)
 {
   if (choice.dataflow != Dataflow::implicit_gemm) { return name_of(choice.dataflow); }
   return concat(choice.sort ? "sorted" : "unsorted", ", ", choice.splits,
-                choice.splits == 1 ? " split" : " splits");
+                choice.splits == 1 ? " split" : " splits",
+                choice.tiles == TileChoice::automatic ? "" : concat(", tiles ", name_of(choice.tiles)));
 }
 
 /// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`

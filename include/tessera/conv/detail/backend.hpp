@@ -21,6 +21,17 @@ struct PackedWeight {
   [[nodiscard]] PackedWeightView<Scalar> view() const { return {values.data(), layout}; }
 };
 
+/// How a space carries out an implicit GEMM with AutoTile.
+struct CarriedOut {
+  TileChoice tiles = TileChoice::automatic;  ///< what asks for just that, or `automatic` where nothing does
+  int tile_rows = 1;                         ///< of the tile map that is read, or 0: none is
+
+  friend bool operator==(CarriedOut const& a, CarriedOut const& b)
+  {
+    return a.tiles == b.tiles && a.tile_rows == b.tile_rows;
+  }
+};
+
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
 /// conv/detail/convolution_device.cuh. Each specialisation has
 ///   template <class TilePolicy, class Scalar> static void implicit_gemm(arguments, map, bool sort, int
@@ -29,6 +40,8 @@ struct PackedWeight {
 ///   template <class Scalar> static bool takes_pair(arguments, int volume, exec): whether implicit_gemm reads
 ///   `more`
 ///   template <class Scalar> static PackedWeight<Scalar, Space> pack(arguments, int volume, exec)
+///   template <class Scalar> static CarriedOut carried_out(arguments, map, int splits, exec): by
+///   implicit_gemm
 template <class Space>
 struct ConvolutionBackend {
   static_assert(std::is_void_v<Space>,

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/group_gemm.cuh>
 #include <tessera/conv/detail/implicit_gemm_kernel.cuh>
+#include <tessera/conv/detail/tile_choice.cuh>
 #include <tessera/conv/detail/warp_gemm.cuh>
 #include <tessera/conv/specialize.hpp>
 #include <tessera/conv/tuning.hpp>
@@ -177,7 +178,10 @@ struct ConvolutionBackend<Device> {
             arguments.epilogue.residual.data == nullptr && arguments.epilogue.activation == Activation::none;
         auto const capability = 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
                                 device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
-        if (plain && run_specialized_kernels(List{}, arguments, map, capability, exec)) { return; }
+        if (plain && arguments.tiles == TileChoice::automatic &&
+            run_specialized_kernels(List{}, arguments, map, capability, exec)) {
+          return;
+        }
       }
     }
     // Splits that own no offset would add zeros.
@@ -190,11 +194,13 @@ struct ConvolutionBackend<Device> {
     };
     bool done = false;
     if constexpr (std::is_same_v<TilePolicy, AutoTile> && has_packed_kernels<Scalar>) {
-      if (prefers_group_gemm(arguments, map.volume())) {
+      if (tries_group_gemm(arguments, map.volume())) {
         done = run_group_gemm(arguments, map, sort, used_splits, exec, make_sums);
       }
       if constexpr (sizeof(Scalar) == 2) {
-        if (!done) { done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums); }
+        if (!done && tries_warp_gemm(arguments)) {
+          done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums);
+        }
       }
     }
     expects(done || arguments.more.data == nullptr,
@@ -215,11 +221,38 @@ struct ConvolutionBackend<Device> {
   {
     if constexpr (has_packed_kernels<Scalar>) {
       return std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>> &&
-             prefers_group_gemm(arguments, volume) &&
+             tries_group_gemm(arguments, volume) &&
              with_group_gemm(arguments, volume, exec, [](auto, std::size_t) { return true; });
     } else {
       return false;
     }
+  }
+
+  /// How implicit_gemm() with AutoTile carries out the arguments, on a map of at least one output.
+  template <class Scalar>
+  [[nodiscard]] static CarriedOut carried_out(ConvolutionArguments<Scalar> const& arguments,
+                                              KernelMap<Device> const& map, int splits,
+                                              Execution<Device> const& exec)
+  {
+    auto const volume = ceil_div(map.volume(), splits);
+    CarriedOut result;
+    if constexpr (has_packed_kernels<Scalar>) {
+      bool done = tries_group_gemm(arguments, map.volume()) &&
+                  group_carries_out(arguments, map, volume, exec, result);
+      if constexpr (sizeof(Scalar) == 2) {
+        done = done || (tries_warp_gemm(arguments) && warp_carries_out(arguments, map, volume, exec, result));
+      }
+      static_cast<void>(done);
+    }
+    if (result.tiles == TileChoice::automatic) {
+      with_tile<AutoTile>(arguments, map.num_out(), exec, [&](auto tile, auto const&) {
+        result = {TileChoice::block, decltype(tile)::rows};
+      });
+    }
+    // It may be one of the program's own.
+    constexpr bool has_own = !std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>>;
+    if (has_own && arguments.tiles == TileChoice::automatic) { result.tiles = TileChoice::automatic; }
+    return result;
   }
 
   /// The weight as implicit_gemm() with AutoTile and without splits reads it, where it has an order of its
@@ -230,11 +263,12 @@ struct ConvolutionBackend<Device> {
   {
     PackedWeight<Scalar, Device> packed;
     if constexpr (has_packed_kernels<Scalar>) {
-      bool done = prefers_group_gemm(arguments, volume) &&
+      bool done = tries_group_gemm(arguments, volume) &&
                   with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
-                    auto const layout = configure_group<decltype(shape)>(volume, arguments.in_channels,
-                                                                         arguments.out_channels, limit)
-                                            .layout;
+                    auto const layout =
+                        configure_group<decltype(shape)>(volume, arguments.in_channels,
+                                                         arguments.out_channels, arguments.tiles, limit)
+                            .layout;
                     packed.values = Buffer<Scalar, Device>{layout.size(), exec};
                     packed.layout = layout.key();
                     pack_group_weight(arguments.weight, packed.values.data(), layout, exec);
@@ -243,7 +277,7 @@ struct ConvolutionBackend<Device> {
       if constexpr (sizeof(Scalar) == 2) {
         bool const fits =
             (arguments.in_channels % 8 == 0 || arguments.in_channels <= 8) && arguments.out_channels % 8 == 0;
-        done = done || !fits ||
+        done = done || !fits || !tries_warp_gemm(arguments) ||
                with_warp_shape<Scalar>(
                    warp_gemm_task(arguments, volume, 0, exec), [&](auto shape, WarpGemmConfig const& config) {
                      if (!has_warp_gemm<decltype(shape)>(exec)) { return false; }

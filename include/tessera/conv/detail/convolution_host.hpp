@@ -216,6 +216,12 @@ struct ConvolutionBackend<Host> {
   {
     return {};
   }
+  template <class Scalar>
+  [[nodiscard]] static CarriedOut carried_out(ConvolutionArguments<Scalar> const&, KernelMap<Host> const&,
+                                              int, Execution<Host> const&)
+  {
+    return {};
+  }
 
   /// `sort` and the tile change nothing here: absent neighbours are never multiplied.
   template <class TilePolicy, class Scalar>

@@ -34,7 +34,7 @@ struct GroupGemmConfig {
 
 /// The configuration of `Shape`, or one of more shared memory than a block may have.
 template <class Shape>
-[[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels,
+[[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels, TileChoice tiles,
                                               std::size_t shared_limit)
 {
   constexpr int long_kernel = 16;  // offsets from which two blocks may share a tile's
@@ -48,11 +48,13 @@ template <class Shape>
   layout.depth = Shape::depth;
   layout.chunk_channels = group_chunk_channels<typename Shape::Scalar>;
   constexpr std::size_t least_stages = 3;
-  config.few_tiles = volume >= long_kernel ? Shape::few_tiles : 0;
-  auto tile = Shape::tile_bytes(volume, config.few_tiles > 0);
+  config.few_tiles = volume >= long_kernel && tiles != TileChoice::warpgroup ? Shape::few_tiles : 0;
+  if (tiles == TileChoice::warpgroup_pair) { config.few_tiles = volume > 1 ? INT_MAX : 0; }
+  auto tile = config.few_tiles == INT_MAX ? Shape::shared_tile_bytes(volume)
+                                          : Shape::tile_bytes(volume, config.few_tiles > 0);
   constexpr std::size_t stage = Shape::stage_size + 2 * sizeof(SharedBarrier);
   auto const room = std::min(shared_limit, Shape::shared_bytes);
-  if (config.few_tiles > 0 && tile + least_stages * stage > room) {  // the lists of all offsets are too long
+  if (volume >= long_kernel && tile + least_stages * stage > room) {  // the lists of all offsets are too long
     config.few_tiles = INT_MAX;
     tile = Shape::shared_tile_bytes(volume);
   }
@@ -150,7 +152,8 @@ template <class Scalar, class Body>
       static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
   return with_group_shape<Scalar>(arguments.out_channels, arguments.in_channels / chunk, [&](auto shape) {
     using Shape = decltype(shape);
-    auto const config = configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, limit);
+    auto const config =
+        configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, arguments.tiles, limit);
     if (config.shared_bytes > limit || !has_group_gemm<Shape>(exec)) { return false; }
     return body(shape, limit);
   });
@@ -228,8 +231,8 @@ template <class Scalar, class MakeSums>
     problem.count = map.parts().out_count;
     float* const sums = to_sums ? make_sums(splits) : nullptr;
     auto const run = [&](int volume, std::int64_t first_weight) {
-      auto const config =
-          configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, limit);
+      auto const config = configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels,
+                                                 arguments.tiles, limit);
       Buffer<Scalar, Device> own;
       auto const given = splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed;
       problem.packed = packed_weight(given, config.layout, own, exec, [&](Scalar* to) {

@@ -170,6 +170,17 @@ template <class Scalar>
   return task;
 }
 
+/// Whether the warp kernel reads the operands as they are.
+template <class Scalar>
+[[nodiscard]] bool takes_warp_operands(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_out)
+{
+  bool const few = arguments.in_channels <= 8;
+  return (arguments.in_channels % 8 == 0 || few) && arguments.out_channels % 8 == 0 &&
+         arguments.more.data == nullptr && is_aligned(arguments.features) && is_aligned(arguments.output) &&
+         is_aligned(arguments.bias) && is_aligned(arguments.epilogue.residual.data) &&
+         num_out <= INT32_MAX - piece_rows;
+}
+
 /// Carries out a convolution of 16-bit scalars by the warp kernel, where the device and the operands allow
 /// it.
 /// @param make_sums  called with the number of splits when sums are stored: where they go, [splits, num_out,
@@ -181,13 +192,7 @@ template <class Scalar, class MakeSums>
                                  bool sort, int splits, Execution<Device> const& exec,
                                  MakeSums const& make_sums)
 {
-  bool const few = arguments.in_channels <= 8;
-  if ((arguments.in_channels % 8 != 0 && !few) || arguments.out_channels % 8 != 0 ||
-      arguments.more.data != nullptr || !is_aligned(arguments.features) || !is_aligned(arguments.output) ||
-      !is_aligned(arguments.bias) || !is_aligned(arguments.epilogue.residual.data) ||
-      map.num_out() > INT32_MAX - piece_rows) {
-    return false;
-  }
+  if (!takes_warp_operands(arguments, map.num_out())) { return false; }
   auto const task = warp_gemm_task(arguments, ceil_div(map.volume(), splits), map.num_out(), exec);
   return with_warp_shape<Scalar>(task, [&](auto shape, WarpGemmConfig const& whole) {
     using Shape = decltype(shape);

@@ -32,7 +32,8 @@ inline constexpr std::int64_t tuning_format = 1;
 [[nodiscard]] inline std::string json_choice(nn::ConvChoice const& choice)
 {
   return concat("{\"dataflow\": \"", name_of(choice.dataflow),
-                "\", \"sort\": ", choice.sort ? "true" : "false", ", \"splits\": ", choice.splits, '}');
+                "\", \"sort\": ", choice.sort ? "true" : "false", ", \"splits\": ", choice.splits,
+                ", \"tiles\": \"", name_of(choice.tiles), "\"}");
 }
 
 [[nodiscard]] inline std::string json_names(std::vector<std::string> const& names)
@@ -152,6 +153,11 @@ class TuningReader {
         *object, "dataflow", {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand});
     result.sort = inner.require<bool>(*object, "sort", "true or false");
     result.splits = inner.integer(*object, "splits", 1, 1 << 20);
+    if (object->find("tiles") != nullptr) {  // files of before there was a choice do not have it
+      result.tiles = inner.named(*object, "tiles",
+                                 {TileChoice::automatic, TileChoice::block, TileChoice::warp,
+                                  TileChoice::warpgroup, TileChoice::warpgroup_pair});
+    }
     return result;
   }
 

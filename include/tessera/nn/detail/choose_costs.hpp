@@ -4,8 +4,8 @@
 
 #include <tessera/core/error.hpp>
 
+#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -25,73 +25,90 @@ struct ChoiceCosts {
 /// `sum over groups of seconds[choice] + sum over the forms of the map in use of form_seconds[form]` is
 /// least. What is not there already, choices and forms, counts `1 + margin` times; at a tie things stay.
 ///
-/// Every set of forms is tried, and in it each group takes its best choice: exact, and there are few forms.
+/// Sets of forms are tried, and in each every group takes its best choice, but for sets that cannot be better
+/// whatever comes with them: exact.
 class ChooseCosts {
  public:
   ChooseCosts(std::vector<ChoiceCosts> const& groups, std::vector<double> const& form_seconds, double margin)
       : groups_{groups}, forms_{form_seconds}, margin_{margin}
   {
-    expects(forms_.size() <= 20, "tune: ", forms_.size(), " forms of one map; at most 20 can be compared");
     std::vector<bool> there(forms_.size(), false);
     for (auto const& group : groups_) { there[group.form[0]] = true; }
     for (std::size_t f = 0; f < forms_.size(); ++f) { forms_[f] *= there[f] ? 1 : 1 + margin_; }
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      auto const& form = groups_[g].form;
+      auto& best = best_.emplace_back(forms_.size(), none);
+      for (std::size_t i = 0; i < form.size(); ++i) {
+        if (cost(g, i) < cost(g, best[form[i]])) { best[form[i]] = i; }
+      }
+      auto& below = below_.emplace_back(1, barred);
+      for (auto const choice : best) { below.push_back(std::min(below.back(), cost(g, choice))); }
+    }
   }
 
-  [[nodiscard]] std::vector<std::size_t> choose() const
+  [[nodiscard]] std::vector<std::size_t> choose()
   {
-    std::vector<std::size_t> best(groups_.size(), 0);
-    double least = total(best);
-    std::vector<std::size_t> candidate(groups_.size(), 0);
-    for (std::uint32_t set = 1; set < std::uint32_t{1} << forms_.size(); ++set) {
-      bool possible = true;
-      for (std::size_t g = 0; g < groups_.size(); ++g) {
-        candidate[g] = best_within(g, set);
-        possible = possible && candidate[g] < groups_[g].seconds.size();
-      }
-      if (possible && total(candidate) < least) {
-        least = total(candidate);
-        best = candidate;
-      }
-    }
-    return best;
+    chosen_.assign(groups_.size(), 0);
+    least_ = total(chosen_);
+    search(forms_.size(), 0, std::vector<std::size_t>(groups_.size(), none));
+    return chosen_;
   }
 
  private:
+  static constexpr std::size_t none = ~std::size_t{0};
+
   [[nodiscard]] double cost(std::size_t group, std::size_t choice) const
   {
+    if (choice == none) { return barred; }
     return groups_[group].seconds[choice] * (choice == 0 ? 1 : 1 + margin_);
   }
 
-  /// The number of choices where none can do with these forms.
-  [[nodiscard]] std::size_t best_within(std::size_t group, std::uint32_t set) const
+  /// Takes or leaves the first `count` forms, the last of them first, so that at a tie fewer and earlier ones
+  /// are found.
+  /// @param paid       seconds of the others that were taken
+  /// @param candidate  the best choice of each group in them
+  void search(std::size_t count, double paid, std::vector<std::size_t> const& candidate)
   {
-    std::size_t best = groups_[group].seconds.size();
-    double least = barred;
-    for (std::size_t i = 0; i < groups_[group].seconds.size(); ++i) {
-      bool const within = (set >> groups_[group].form[i] & 1U) != 0;
-      if (within && cost(group, i) < least) {
-        least = cost(group, i);
-        best = i;
-      }
+    double bound = paid;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      bound += std::min(cost(g, candidate[g]), below_[g][count]);
     }
-    return best;
+    if (!(bound < least_)) { return; }
+    if (count == 0) {
+      least_ = bound;
+      chosen_ = candidate;
+      return;
+    }
+    auto const f = count - 1;
+    search(f, paid, candidate);
+    auto with_form = candidate;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      auto const now = cost(g, candidate[g]);
+      auto const then = cost(g, best_[g][f]);
+      if (then < now || (then == now && best_[g][f] < candidate[g])) { with_form[g] = best_[g][f]; }
+    }
+    if (with_form != candidate) { search(f, paid + forms_[f], with_form); }
   }
 
   [[nodiscard]] double total(std::vector<std::size_t> const& choices) const
   {
-    std::uint32_t used = 0;
+    std::vector<bool> used(forms_.size(), false);
     double sum = 0;
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       sum += cost(g, choices[g]);
-      used |= std::uint32_t{1} << groups_[g].form[choices[g]];
+      used[groups_[g].form[choices[g]]] = true;
     }
-    for (std::size_t f = 0; f < forms_.size(); ++f) { sum += (used >> f & 1U) != 0 ? forms_[f] : 0; }
+    for (std::size_t f = 0; f < forms_.size(); ++f) { sum += used[f] ? forms_[f] : 0; }
     return sum;
   }
 
   std::vector<ChoiceCosts> const& groups_;
   std::vector<double> forms_;
   double margin_;
+  std::vector<std::vector<std::size_t>> best_;  // choice of a group in a form, or none
+  std::vector<std::vector<double>> below_;      // the group's least cost in so many of the first forms
+  std::vector<std::size_t> chosen_;
+  double least_ = 0;
 };
 
 }  // namespace detail

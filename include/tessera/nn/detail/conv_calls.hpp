@@ -82,7 +82,8 @@ struct ConvCall {
   std::size_t layer = 0;  // number of the NamedConv
   Tensor x;               // the tensors whose features the arguments point at
   std::optional<Tensor> residual;
-  ConvolutionArguments<Scalar> arguments;  // all but the output
+  ConvolutionArguments<Scalar> arguments;  // all but the output and a weight that is laid out
+  bool lays_out = false;                   // a fused layer, which keeps its weight as its kernel reads it
   std::shared_ptr<KernelMap<Space>> map;
 
   [[nodiscard]] bool empty() const { return map->num_out() == 0; }
@@ -133,10 +134,10 @@ class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
           make_arguments<Scalar>(layer.kernel().data(), options.has_bias ? layer.bias().data() : nullptr,
                                  options.out_channels, config.math);
       arguments.epilogue = call.arguments.epilogue;
-      arguments.packed = layer.packed();
       arguments.features = call.x.features().data;
       arguments.in_channels = options.in_channels;
       call.arguments = arguments;
+      call.lays_out = layer.is_laid_out();
       call.map = kernel_map(config, *call.x.coordinates(), options.kind(), options.geometry, exec).map;
     }
     return std::exchange(calls_, {});
@@ -158,6 +159,34 @@ template <class Model, class Convs, class Tensor, class Space>
   static_cast<void>(model.forward(x, exec));
   return recorder.take(exec);
 }
+
+/// New choices for layers, with the weights of fused ones laid out for them beforehand: where memory runs
+/// out, no layer has changed.
+template <int Dim, class Scalar, class Space>
+class ConvChanges {
+ public:
+  using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
+
+  /// Stream: enqueues at most a kernel, does not wait.
+  void add(Layer& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
+  {
+    auto const config = choice.in(layer.config());
+    changes_.push_back({&layer, config, layer.lay_out(config, exec)});
+  }
+  void make()
+  {
+    for (auto& change : changes_) { change.layer->configure(change.config, std::move(change.laid_out)); }
+    changes_.clear();
+  }
+
+ private:
+  struct Change {
+    Layer* layer;
+    ConvConfig config;
+    std::optional<typename Layer::LaidOut> laid_out;
+  };
+  std::vector<Change> changes_;
+};
 
 [[nodiscard]] inline std::string library_version()
 {

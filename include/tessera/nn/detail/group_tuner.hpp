@@ -22,9 +22,13 @@ inline namespace v0 {
 namespace detail {
 
 /// The form of a map of `volume` offsets that a choice reads; choices that read one form give one name.
-[[nodiscard]] inline std::string form_of(nn::ConvChoice const& choice, int volume)
+/// @param tile_rows  of CarriedOut
+[[nodiscard]] inline std::string form_of(nn::ConvChoice const& choice, int volume, int tile_rows)
 {
-  return choice.fits_plan() ? text_of(effective_choice(choice, volume)) : "pairs";
+  if (!choice.fits_plan()) { return "pairs"; }
+  if (tile_rows == 0) { return "none"; }
+  auto const effective = effective_choice(choice, volume);
+  return concat("sort ", effective.sort, ", splits ", effective.splits, ", rows ", tile_rows);
 }
 
 /// A map like `map` of which nothing is derived yet. Stream: enqueues a copy.
@@ -40,14 +44,32 @@ template <class Space>
 struct GroupState {
   nn::TunedGroup result;
   int volume = 1;
-  std::vector<nn::ConvChoice> choices;  // the one there was first
+  std::vector<nn::ConvChoice> choices;  // the one there was first; the others once a call has outputs
+  std::vector<std::string> forms;       // of maps that each reads
   std::vector<double> seconds;          // of each, summed over the samples; `barred` once refused
+  bool is_listed = false;               // whether all choices are there
   std::size_t family = 0;               // groups with maps in common have one number
 };
 
 /// Seconds that the forms of maps cost, summed over the samples, by the group that was timed first and the
 /// form.
 using FormCosts = std::map<std::pair<std::size_t, std::string>, double>;
+
+/// How the calls that have outputs are carried out with a choice that is an implicit GEMM.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::vector<CarriedOut> carried_out(
+    std::vector<ConvCall<Dim, Scalar, Space> const*> const& calls, nn::ConvChoice const& choice,
+    Execution<Space> const& exec)
+{
+  std::vector<CarriedOut> result;
+  for (auto const* const call : calls) {
+    if (call->empty()) { continue; }
+    auto arguments = call->arguments;
+    arguments.tiles = choice.tiles;
+    result.push_back(ConvolutionBackend<Space>::carried_out(arguments, *call->map, choice.splits, exec));
+  }
+  return result;
+}
 
 /// Times the choices of the groups on the calls of one sample.
 template <int Dim, class Scalar, class Space>
@@ -75,13 +97,14 @@ class GroupTuner {
     double first = 0;
     for (std::size_t i = 0; i < group.choices.size(); ++i) {
       if (group.seconds[i] == barred) { continue; }
-      trial_.choice = group.choices[i];
+      begin_trial(group, i);
       auto const refuse = [&](std::string reason) {
         group.seconds[i] = barred;
         group.result.refused.push_back({group.choices[i], std::move(reason)});
       };
       try {
-        prepare(calls);
+        lay_out(calls);
+        copy_maps(calls);
         auto const fault = i == 0 ? keep_outputs(calls, reference) : compare_outputs(calls, reference);
         if (!fault.empty()) {
           refuse(fault);
@@ -100,15 +123,36 @@ class GroupTuner {
         refuse("there is not enough memory");
       }
     }
-    trial_.choice = group.choices[0];
-    prepare(calls);
+    begin_trial(group, 0);
+    lay_out(calls);
+    copy_maps(calls);
     for (auto const* const call : calls) { convolve(*call); }
     group.seconds[0] += std::min(first, time(calls));
   }
 
  private:
+  void begin_trial(GroupState const& group, std::size_t number)
+  {
+    trial_.choice = group.choices[number];
+    form_ = group.forms[number];
+  }
+
+  /// The weights of fused layers as they will be once the layers have the choice.
+  void lay_out(std::vector<Call const*> const& calls)
+  {
+    weights_.clear();
+    if (!trial_.choice.fits_plan() || trial_.choice.splits > 1) { return; }  // these read none
+    for (auto const* const call : calls) {
+      auto const* const weight = call->arguments.weight;
+      if (!call->lays_out || weights_.count(weight) != 0) { continue; }
+      auto arguments = call->arguments;
+      arguments.tiles = trial_.choice.tiles;
+      weights_[weight] = ConvolutionBackend<Space>::pack(arguments, call->map->volume(), exec_);
+    }
+  }
+
   /// Maps of our own: what the choices derive must neither be there before nor stay with the sample.
-  void prepare(std::vector<Call const*> const& calls)
+  void copy_maps(std::vector<Call const*> const& calls)
   {
     maps_.clear();
     for (auto const* const call : calls) {
@@ -121,6 +165,8 @@ class GroupTuner {
   {
     auto arguments = call.arguments;
     arguments.output = output;
+    auto const weight = weights_.find(arguments.weight);
+    if (weight != weights_.end()) { arguments.packed = weight->second.view(); }
     run_dataflow(trial_.choice.in({}), arguments, map, exec_);
   }
   void convolve(Call const& call)
@@ -168,8 +214,7 @@ class GroupTuner {
   void time_forms(std::vector<Call const*> const& calls, std::size_t number, FormCosts& forms)
   {
     for (auto const* const call : calls) {
-      auto const form = form_of(trial_.choice, call->map->volume());
-      if (call->empty() || !timed_.insert({call->map.get(), form}).second) { continue; }
+      if (call->empty() || !timed_.insert({call->map.get(), form_}).second) { continue; }
       trial_.step = nn::TuneStep::layer;
       auto const later = timer_(trial_, [&] { convolve(*call); });
       trial_.step = nn::TuneStep::first_use;
@@ -178,7 +223,7 @@ class GroupTuner {
         auto const map = fresh_copy(*call->map, exec_);
         first.push_back(timer_(trial_, [&] { convolve(*call, *map, output_.data()); }));
       }
-      forms[{number, form}] += std::max(0.0, median_of(std::move(first)) - later);
+      forms[{number, form_}] += std::max(0.0, median_of(std::move(first)) - later);
     }
   }
 
@@ -187,8 +232,10 @@ class GroupTuner {
   int sample_;
   Execution<Space> const& exec_;
   nn::TuneTrial trial_;
+  std::string form_;
   Buffer<Scalar, Space> output_;
   std::map<Map const*, std::unique_ptr<Map>> maps_;
+  std::map<Scalar const*, PackedWeight<Scalar, Space>> weights_;  // by what they are laid out from
   std::set<std::pair<Map const*, std::string>> timed_;  // a map lives as long as the calls, so as this
 };
 

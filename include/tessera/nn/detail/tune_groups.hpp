@@ -57,6 +57,7 @@ class TuneGroups {
     join_families(calls);
     GroupTuner<Tensor::dim, Scalar, Space> tuner{timer, options_.num_repetitions, sample, exec};
     for (std::size_t g = 0; g < groups_.size(); ++g) {
+      list_choices(groups_[g], calls_of[g], exec);
       auto const before = groups_[g].seconds;
       tuner.run(groups_[g], g, calls_of[g], forms_);
       if (options_.on_progress) { options_.on_progress(progress(sample, num_samples, g, before)); }
@@ -79,13 +80,15 @@ class TuneGroups {
     return result;
   }
 
-  void apply(nn::Tuning const& tuning) const
+  /// Sets the choices in the layers. Stream: enqueues a kernel for each weight that is laid out anew.
+  void apply(nn::Tuning const& tuning, Execution<Space> const& exec) const
   {
+    ConvChanges<Tensor::dim, Scalar, Space> changes;
     for (std::size_t i = 0; i < convs_.size(); ++i) {
       if (group_of_layer_[i] == none) { continue; }
-      auto& layer = *convs_[i].layer;
-      layer.options().config(tuning.groups[group_of_layer_[i]].choice.in(layer.config()));
+      changes.add(*convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
     }
+    changes.make();
   }
 
  private:
@@ -101,12 +104,29 @@ class TuneGroups {
       group.result.group = key;
       group.result.before = nn::ConvChoice::of(conv.layer->config());
       group.volume = call.map->volume();
-      group.choices = choices_to_try(options_, group.result.before, group.volume);
-      group.seconds.assign(group.choices.size(), 0.0);
+      group.choices = {group.result.before};
+      group.forms = {"none"};
+      group.seconds = {0.0};
       group.family = g;
     }
     groups_[g].result.layers.push_back(conv.name);
     group_of_layer_[call.layer] = g;
+  }
+
+  /// The group's choices, once it has calls that show what they come to.
+  void list_choices(GroupState& group, std::vector<typename Calls::value_type const*> const& calls,
+                    Execution<Space> const& exec) const
+  {
+    bool const shows = std::any_of(calls.begin(), calls.end(), [](auto* call) { return !call->empty(); });
+    if (group.is_listed || !shows) { return; }
+    auto const how = [&](nn::ConvChoice const& choice) { return carried_out(calls, choice, exec); };
+    group.is_listed = true;
+    group.choices = choices_to_try(options_, group.result.before, group.volume, how);
+    group.seconds.assign(group.choices.size(), 0.0);
+    group.forms.clear();
+    for (auto const& choice : group.choices) {
+      group.forms.push_back(form_of(choice, group.volume, how(choice).front().tile_rows));
+    }
   }
 
   /// Groups that read one map become one family, which is called by its first group.
@@ -152,8 +172,8 @@ class TuneGroups {
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       if (groups_[g].family != family) { continue; }
       members.push_back(&groups_[g]);
-      for (auto const& choice : groups_[g].choices) {
-        bool const is_new = number_of.emplace(form_of(choice, groups_[g].volume), form_seconds.size()).second;
+      for (auto const& form : groups_[g].forms) {
+        bool const is_new = number_of.emplace(form, form_seconds.size()).second;
         if (is_new) { form_seconds.push_back(0.0); }
       }
     }
@@ -167,7 +187,7 @@ class TuneGroups {
       for (std::size_t i = 0; i < group->choices.size(); ++i) {
         bool const allowed = !options_.only_for_plan || group->choices[i].fits_plan();
         of_group.seconds.push_back(allowed ? group->seconds[i] / num_samples : barred);
-        of_group.form.push_back(number_of.at(form_of(group->choices[i], group->volume)));
+        of_group.form.push_back(number_of.at(group->forms[i]));
       }
     }
     auto const chosen = ChooseCosts{costs, form_seconds, options_.least_gain}.choose();

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+// The choice of tiles: which are tried, what a layer keeps for them, and what they give on the device.
+
+#include "../models/random_networks.hpp"
+#include "../support/difference.hpp"
+#include "../support/memory.hpp"
+#include "../support/small.hpp"
+#include "tensors.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/nn/detail/tune_backend.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/nn/tune.hpp>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace tessera;
+using detail::CarriedOut;
+using nn::ConvChoice;
+using nn::TuneOptions;
+using nn::TuneStep;
+using nn::TuneTrial;
+
+namespace {
+
+constexpr auto gemm = Dataflow::implicit_gemm;
+
+TuneOptions options_of(nn::TuneTimer timer)
+{
+  return TuneOptions().quiet().repetitions(1).timer(std::move(timer));
+}
+
+}  // namespace
+
+TEST_CASE("tune: tiles are part of a choice that is an implicit GEMM")
+{
+  ConvChoice const pair{gemm, true, 1, TileChoice::warpgroup_pair};
+  CHECK(pair != ConvChoice{});
+  CHECK(pair.in({}).tiles == TileChoice::warpgroup_pair);
+  CHECK(ConvChoice::of(pair.in({})) == pair);
+  CHECK(ConvChoice{Dataflow::gather_scatter, true, 1, TileChoice::warp} ==
+        ConvChoice{Dataflow::gather_scatter});
+  CHECK(detail::text_of(pair) == "sorted, 1 split, tiles warpgroup_pair");
+  CHECK(detail::text_of(ConvChoice{}) == "sorted, 1 split");
+  CHECK(detail::effective_choice({gemm, true, 3, TileChoice::warp}, 1) ==
+        ConvChoice{gemm, false, 1, TileChoice::warp});
+}
+
+TEST_CASE("tune: tiles are tried sorted and unsorted in one split, where they come to something else")
+{
+  // A device where few rows of one split are shared, and that lacks the warp kernel if told so.
+  auto const tried = [](TuneOptions const& options, ConvChoice const& before = {}, bool has_warp = true) {
+    return detail::choices_to_try(options, before, 27, [&](ConvChoice const& choice) {
+      auto const own = choice.splits == 1 ? TileChoice::warpgroup_pair : TileChoice::warpgroup;
+      auto tiles = choice.tiles == TileChoice::automatic ? own : choice.tiles;
+      if (tiles == TileChoice::warp && !has_warp) { tiles = TileChoice::block; }
+      return std::vector<CarriedOut>{{tiles, tiles == TileChoice::block ? 64 : 16}};
+    });
+  };
+  auto const tiles_of = [](std::vector<ConvChoice> const& choices) {
+    std::vector<TileChoice> result;
+    for (auto const& choice : choices) {
+      if (choice.tiles != TileChoice::automatic) {
+        CHECK(choice.splits == 1);
+        result.push_back(choice.tiles);
+      }
+    }
+    return result;
+  };
+  using Tiles = std::vector<TileChoice>;
+  auto const block = TileChoice::block;
+  auto const warp = TileChoice::warp;
+  auto const alone = TileChoice::warpgroup;
+  auto const all = tried({});
+  CHECK(all.size() == 14);
+  CHECK(tiles_of(all) == Tiles{block, block, warp, warp, alone, alone});
+  CHECK(std::count(all.begin(), all.end(), ConvChoice{gemm, false, 1, block}) == 1);
+  CHECK(tiles_of(tried({}, {}, false)) == Tiles{block, block, alone, alone});
+  CHECK(tiles_of(tried(TuneOptions().tiles({TileChoice::automatic}))) == Tiles{});
+  CHECK(tried(TuneOptions().tiles({warp})).size() == 3);
+
+  // What is there takes the place of what comes to the same.
+  auto const shared = tried({}, {gemm, true, 1, TileChoice::warpgroup_pair});
+  CHECK(shared.size() == 14);
+  CHECK(std::count(shared.begin(), shared.end(), ConvChoice{}) == 0);
+}
+
+TEST_CASE("tune: the host has automatic tiles alone, whatever is asked for")
+{
+  Execution<Host> const exec;
+  nn::Sequential<3, float, Host> net;
+  auto& layer = net.add<nn::Conv<3, float, RuntimePolicy, Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  int trials = 0;
+  auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
+    work();
+    CHECK(trial.choice.tiles == TileChoice::automatic);
+    ++trials;
+    return trial.choice.sort ? 2.0 : 1.0;
+  };
+  std::vector<SparseTensor<3, float, Host>> const samples{random_networks::input<3>(12, 1, 4, exec)};
+  auto const tuning =
+      nn::tune(net, samples, options_of(timer).tiles({TileChoice::block, TileChoice::warp}), exec);
+  CHECK(trials > 2);
+  CHECK(tuning.groups[0].choice == ConvChoice{gemm, false, 1});
+  CHECK(layer.config().tiles == TileChoice::automatic);
+  CHECK(test::error_of([&] { nn::tune(net, samples, TuneOptions().quiet().tiles({}), exec); }) ==
+        "tune: no tiles to try; TileChoice::automatic at least");
+}
+
+TEST_CASE("tune: choices that read a map in other tiles pay for another form of it")
+{
+  std::set<std::string> forms;
+  for (auto const& choice : {ConvChoice{gemm, true, 1}, {gemm, false, 1}, {gemm, true, 2}}) {
+    for (int const rows : {16, 64}) { forms.insert(detail::form_of(choice, 27, rows)); }
+  }
+  forms.insert(detail::form_of({Dataflow::gather_scatter}, 27, 16));
+  CHECK(forms.size() == 7);
+  CHECK(detail::form_of({gemm, true, 1, TileChoice::warp}, 27, 16) ==
+        detail::form_of({gemm, true, 1, TileChoice::warpgroup}, 27, 16));
+  CHECK(detail::form_of({gemm, true, 1}, 1, 16) == detail::form_of({gemm, false, 3}, 1, 16));
+  CHECK(detail::form_of({gemm, true, 1}, 1, 0) == "none");  // every row reads itself
+}
+
+TEST_CASE_TEMPLATE("tune: a tuning's tiles are applied", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::Sequential<3, float, Space> net;
+  auto& layer = net.template add<nn::Conv<3, float, RuntimePolicy, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  std::vector<SparseTensor<3, float, Space>> const samples{random_networks::input<3>(12, 1, 4, exec)};
+  auto const timer = [](TuneTrial const&, std::function<void()> const& work) {
+    work();
+    return 1.0;
+  };
+  auto tuning = nn::tune(net, samples, options_of(timer), exec);
+  tuning.groups[0].choice.tiles = TileChoice::warp;
+  static_cast<void>(nn::apply_tuning(net, tuning, exec));
+  CHECK(layer.config().tiles == TileChoice::warp);
+  tuning.groups[0].choice.tiles = TileChoice::block;
+  static_cast<void>(nn::apply_tuning(net, tuning, samples[0], exec));
+  CHECK(layer.config().tiles == TileChoice::block);
+}
+
+TEST_CASE_TEMPLATE("conv layer: configure() keeps a weight laid out that fuse() laid out, and no other",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::Conv<3, float, RuntimePolicy, Space> layer{nn::ConvOptions<3>(32, 32, 3), exec};
+  auto const with = [](TileChoice tiles, MathMode math = MathMode::tf32) {
+    ConvConfig config;
+    config.tiles = tiles;
+    config.math = math;
+    return config;
+  };
+  layer.configure(with(TileChoice::warp), exec);
+  CHECK(layer.config().tiles == TileChoice::warp);
+  CHECK_FALSE(layer.is_laid_out());
+  CHECK_FALSE(layer.lay_out(with(TileChoice::block), exec));
+
+  layer.fuse(exec);
+  CHECK(layer.is_laid_out());
+  CHECK_FALSE(layer.lay_out(with(TileChoice::warp), exec));  // it is that
+  CHECK(layer.lay_out(with(TileChoice::block), exec));
+  CHECK(layer.lay_out(with(TileChoice::warp, MathMode::exact), exec));
+  layer.configure(with(TileChoice::block), exec);
+  CHECK(layer.is_laid_out());
+  CHECK(layer.config().tiles == TileChoice::block);
+  CHECK_FALSE(layer.lay_out(with(TileChoice::block), exec));
+
+  static_cast<void>(layer.kernel());  // may have been written to
+  CHECK_FALSE(layer.is_laid_out());
+  layer.configure(with(TileChoice::warp), exec);
+  CHECK_FALSE(layer.is_laid_out());
+}
+
+#ifdef __CUDACC__
+
+namespace {
+
+constexpr TileChoice all_tiles[] = {TileChoice::automatic, TileChoice::block, TileChoice::warp,
+                                    TileChoice::warpgroup, TileChoice::warpgroup_pair};
+
+template <class Scalar>
+struct TwoConvs : nn::Sequential<3, Scalar> {
+  using Layer = nn::Conv<3, Scalar>;
+  using Tensor = SparseTensor<3, Scalar>;
+
+  explicit TwoConvs(Execution<Device> const& exec)
+  {
+    ConvConfig config;
+    config.math = MathMode::tf32;  // of float
+    this->template add<Layer>(nn::ConvOptions<3>(32, 96, 3).bias(true).config(config), exec);
+    this->template add<Layer>(nn::ConvOptions<3>(96, 64, 1).bias(true).config(config), exec);
+  }
+  [[nodiscard]] Layer& layer(std::size_t i) { return dynamic_cast<Layer&>((*this)[i]); }
+};
+
+template <class Scalar>
+std::vector<SparseTensor<3, Scalar>> samples_of(Execution<Device> const& exec)
+{
+  return {random_networks::input<3, Scalar>(test::small_sets() ? 16 : 60, 2, 32, exec)};
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE(
+    "tune: a fused layer gives the bits of an unfused one in the same tiles, laid out for them", Scalar,
+    __half, __nv_bfloat16, float)
+{
+  if (test::skipped<Device>()) { return; }
+  Execution<Device> const exec{};
+  auto const samples = samples_of<Scalar>(exec);
+  for (auto const tiles : all_tiles) {
+    CAPTURE(detail::name_of(tiles));
+    TwoConvs<Scalar> plain{exec};
+    TwoConvs<Scalar> fused{exec};
+    nn::fuse(fused, exec);
+    auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
+      work();
+      return trial.choice.tiles == tiles && trial.choice.splits == 1 ? 1.0 : 2.0;
+    };
+    auto const tuning = nn::tune(fused, samples, options_of(timer), exec);
+    REQUIRE(tuning.groups.size() == 2);
+    for (std::size_t i = 0; i < 2; ++i) {
+      CAPTURE(i);
+      CHECK(tuning.groups[i].refused.empty());
+      auto config = plain.layer(i).config();
+      config.tiles = tiles;
+      plain.layer(i).options().config(config);
+      // Another name for what is carried out alike may stand in the layer, never another kernel.
+      TwoConvs<Scalar> fresh{exec};
+      fresh.layer(i).options().config(fused.layer(i).config());
+      fresh.layer(i).fuse(exec);
+      CHECK(fused.layer(i).packed().layout == fresh.layer(i).packed().layout);
+      CHECK(fused.layer(i).is_laid_out());
+    }
+    CHECK(test::same_bits(fused.forward(samples[0], exec).features_on_host(exec),
+                          plain.forward(samples[0], exec).features_on_host(exec)));
+  }
+}
+
+TEST_CASE_TEMPLATE("tune: fused layers are timed with weights that lie ready for the tiles", Scalar, __half,
+                   float)
+{
+  if (test::skipped<Device>()) { return; }
+  test::CountedMemory<Device> memory;
+  auto const exec = memory.execution(1);
+  auto const samples = samples_of<Scalar>(exec);
+  TwoConvs<Scalar> packed{exec};
+  nn::fuse(packed, exec);
+  bool const has_order = packed.layer(0).packed().values != nullptr;  // some kernel here has one of its own
+  for (bool const is_fused : {false, true}) {
+    CAPTURE(is_fused);
+    TwoConvs<Scalar> net{exec};
+    if (is_fused) { nn::fuse(net, exec); }
+    std::int64_t most = 0;
+    auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
+      work();
+      if (trial.step == TuneStep::layers && trial.choice.fits_plan() && trial.choice.splits == 1) {
+        auto const before = memory.allocations();
+        work();
+        most = std::max(most, memory.allocations() - before);
+      }
+      return 1.0;
+    };
+    static_cast<void>(nn::tune(net, samples, options_of(timer), exec));
+    CHECK((most > 0) == (!is_fused && has_order));
+  }
+}
+
+#endif
