@@ -172,6 +172,16 @@ template <class Scalar>
   }
 }
 
+/// Which offsets rank 0 has where two blocks share a tile: every other one from the commonest to the rarest,
+/// so that both have about as many of a tile's. Whole halves leave one to wait for the other: of a LiDAR
+/// scan's tiles of 128 rows the one with more has 1.14 to 1.27 times their mean, of these 1.06 to 1.22 times.
+[[nodiscard]] inline std::uint32_t rank_bits(OffsetOrder const& order, int volume)
+{
+  std::uint32_t bits = 0;
+  for (int place = 0; place < volume; place += 2) { bits |= std::uint32_t{1} << order.offset_at[place]; }
+  return bits;
+}
+
 /// Enqueues one split of a convolution.
 /// @param overlaps  see may_overlap()
 template <class Shape>
@@ -252,6 +262,9 @@ template <class Scalar, class MakeSums>
     problem.num_pieces = static_cast<int>(tiles->num_tiles);
     problem.map_length = length;
     problem.words = tiles->words;
+    if (splits == 1 && map.volume() <= OffsetOrder::most) {
+      problem.rank_bits = rank_bits(map.parts().offset_order, map.volume());
+    }
     for (int split = 0; split < splits; ++split) {
       if (sums != nullptr) { problem.sums = sums + split * map.num_out() * arguments.out_channels; }
       auto const first_piece = split * tiles->num_tiles;

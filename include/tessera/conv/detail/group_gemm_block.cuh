@@ -17,8 +17,6 @@ struct GroupPart {
   int first_piece;  // of its tile, or -1: nothing
   bool shares;      // the tile's offsets, with the other block of the cluster
   int rank;         // of the two
-  int first_offset;
-  int num_offsets;
 };
 
 /// Blocks decide by the rows in use, so a plan's as an eager call's; those past the last tile do nothing.
@@ -31,12 +29,9 @@ template <class Shape>
   int const num_tiles = (num_rows + places - 1) / places;
   int const block = static_cast<int>(blockIdx.x);
   if (!problem.shares(num_tiles, static_cast<int>(gridDim.y))) {
-    return {block < num_tiles ? block * Shape::pieces : -1, false, 0, 0, problem.volume};
+    return {block < num_tiles ? block * Shape::pieces : -1, false, 0};
   }
-  auto const rank = static_cast<int>(cluster_rank());
-  int const first = rank * problem.rank_volume;
-  return {block / 2 < num_tiles ? block / 2 * Shape::pieces : -1, true, rank, first,
-          min(problem.rank_volume, problem.volume - first)};
+  return {block / 2 < num_tiles ? block / 2 * Shape::pieces : -1, true, static_cast<int>(cluster_rank())};
 }
 
 /// The parts of a block's shared memory.
@@ -103,11 +98,10 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
 {
   int const lane = static_cast<int>(threadIdx.x) % 32;
   int const piece = shared.part.first_piece + lane;
-  int const begin = shared.part.first_offset;
-  int const end = begin + shared.part.num_offsets;
+  auto const own = !shared.part.shares ? ~0U : shared.part.rank == 0 ? problem.rank_bits : ~problem.rank_bits;
   bool const exists = lane < Shape::pieces && piece < problem.num_pieces;
   int count = 0;
-  for (int word = begin / 32; word * 32 < end; ++word) {
+  for (int word = 0; word * 32 < problem.volume; ++word) {
     std::uint32_t mask = exists ? 1 : 0;
     if (problem.masks != nullptr && exists) { mask = __ldg(&problem.masks[piece * problem.words + word]); }
     std::uint32_t pieces = 0;
@@ -116,7 +110,7 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
       pieces |= (__shfl_sync(0xffffffffU, mask, p) >> lane & 1U) << p;
     }
     int const offset = word * 32 + lane;
-    if (offset < begin || offset >= end) { pieces = 0; }
+    if (offset >= problem.volume || (own >> lane & 1U) == 0) { pieces = 0; }
     auto const present = __ballot_sync(0xffffffffU, pieces != 0);
     if (pieces != 0) {
       shared.list[count + __popc(present & ((1U << lane) - 1))] =

@@ -115,9 +115,10 @@ struct GroupGemmProblem {
   int num_pieces = 0;
   int map_length = 1;
   int words = 1;
-  int volume = 1;       // offsets of this launch
-  int rank_volume = 1;  // those of a block where two share a tile
-  int few_tiles = 0;    // up to these, times blocks of channels, two blocks share a tile
+  int volume = 1;                         // offsets of this launch
+  int rank_volume = 1;                    // those of a block where two share a tile, at most
+  std::uint32_t rank_bits = 0x55555555U;  // which of each 32 are rank 0's then
+  int few_tiles = 0;                      // up to these, times blocks of channels, two blocks share a tile
   int out_channels = 0;
   int first_chunks = 1;  // of the first source
   int used_chunks = 1;   // of both
@@ -128,7 +129,7 @@ struct GroupGemmProblem {
   /// Whether two blocks share a tile.
   [[nodiscard]] TESSERA_HOST_DEVICE bool shares(int num_tiles, int channel_blocks) const
   {
-    return num_tiles * channel_blocks <= few_tiles;
+    return std::int64_t{num_tiles} * channel_blocks <= few_tiles;
   }
 };
 

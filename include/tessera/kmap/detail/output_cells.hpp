@@ -17,50 +17,32 @@ namespace detail {
 
 /// A bit for every cell of a box: outputs set theirs, and the bits before one are the number of its row. So
 /// rows come out unique and in lexicographic order, without a table and without a sort.
-///
-/// Of a large box nearly all bits are zeros. So a pass over them reads 16 bytes at once, and none where
-/// `before` says that there is nothing.
 struct OutputCells {
-  struct alignas(16) Words {  // loaded together
-    std::uint32_t bits[4];
+  static constexpr int group = 8;  // words whose bits are counted together
+  static constexpr int cells_of_group = group * 32;
 
-    [[nodiscard]] TESSERA_HOST_DEVICE bool any() const
-    {
-      return (bits[0] | bits[1] | bits[2] | bits[3]) != 0;
-    }
-    [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const
-    {
-      return count_bits(bits[0]) + count_bits(bits[1]) + count_bits(bits[2]) + count_bits(bits[3]);
-    }
-  };
-  static constexpr int group = 8;  // Words whose bits are counted together: 128 bytes of the device's memory
-  static constexpr int cells_of_group = group * 128;
-
-  Words* words;          // [num_groups, group]
+  std::uint32_t* words;  // [num_groups, group]
   std::int32_t* before;  // [num_groups + 1] bits of the groups before
   std::int64_t num_groups;
 
   TESSERA_HOST_DEVICE void set(std::uint32_t cell) const
   {
-    atomic_or(&words[cell / 128].bits[cell / 32 % 4], std::uint32_t{1} << (cell % 32));
+    atomic_or(&words[cell / 32], std::uint32_t{1} << (cell % 32));
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t num_words() const { return num_groups * group; }
-  /// Calls `body(row, cell)` for the bits of words[i].
+  /// Calls `body(row, cell)` for the bits of a word. (A thread for more bits than that waits for the
+  /// fullest.)
   template <class Body>
-  TESSERA_HOST_DEVICE void for_each_in(std::int64_t i, Body const& body) const
+  TESSERA_HOST_DEVICE void for_each_in(std::int64_t word, Body const& body) const
   {
-    auto row = before[i / group];
-    if (row == before[i / group + 1]) { return; }
-    auto own = words[i];
-    if (!own.any()) { return; }
-    for (auto back = static_cast<int>(i % group); back > 0; --back) { row += words[i - back].count(); }
-    auto first = static_cast<std::uint32_t>(i) * 128;
-    // one loop, not one for each of the four: a warp waits for the longest of each loop
-    for (auto left = own.count(); left > 0; --left) {
-      for (; own.bits[0] == 0; first += 32) { own = {{own.bits[1], own.bits[2], own.bits[3], 0}}; }
-      auto const bits = own.bits[0];
-      body(row++, first + static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1)));
-      own.bits[0] = bits & (bits - 1);
+    auto row = before[word / group];
+    if (row == before[word / group + 1]) { return; }
+    auto bits = words[word];
+    if (bits == 0) { return; }
+    for (auto i = word / group * group; i < word; ++i) { row += count_bits(words[i]); }
+    for (; bits != 0; bits &= bits - 1) {
+      auto const place = static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1));
+      body(row++, static_cast<std::uint32_t>(word) * 32 + place);
     }
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const { return before[num_groups]; }
@@ -94,20 +76,22 @@ struct MarkOutputs {
   }
 };
 
-/// Adds the bits of words[i] to before[] of its own group. Few groups have any, and threads read side by
-/// side.
+/// before[g] = the bits of group g, and 0 behind the last.
 struct CountCells {
-  OutputCells cells;  // before[] are zeros
+  OutputCells cells;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  TESSERA_HOST_DEVICE void operator()(std::int64_t number) const
   {
-    auto const own = cells.words[i];
-    if (own.any()) { atomic_add(&cells.before[i / OutputCells::group], own.count()); }
+    int count = 0;
+    for (int i = 0; i < OutputCells::group && number < cells.num_groups; ++i) {
+      count += count_bits(cells.words[number * OutputCells::group + i]);
+    }
+    cells.before[number] = count;
   }
 };
 
 /// What the host learns of the outputs: their number, what went wrong, and, of worker w, the bounds of
-/// words[w], words[w + workers], ...
+/// the words w, w + workers, ...
 template <int Dim>
 struct DescribeCells {
   CellNumbering<Dim> numbering;
@@ -130,8 +114,8 @@ struct DescribeCells {
   }
 };
 
-/// The rows of words[i], and row i where it is not in use; item 0 also their number, where only the space
-/// knows it.
+/// The rows of word i, and row i where it is not in use; item 0 also their number, where only the space knows
+/// it.
 template <int Dim>
 struct WriteCells {
   CellNumbering<Dim> numbering;
@@ -156,18 +140,12 @@ struct WriteCells {
   }
 };
 
-/// Cells that are as little work as entering and sorting an output that may be.
-///
-/// Host: table and cells took the same time at 258 (60,000 inputs on 1300 x 1350 x 65 cells), with half as
-/// many inputs a table 0.75 of it, with 94,000 1.3.
-///
-/// Device: an estimate for an H100, not yet timed on either side. Table and sort take about 0.2 ms for 94,000
-/// inputs of up to 8 outputs: 0.27 ns an output, in which 2.5 TB/s move 660 bytes. For 1024 cells, 276 bytes
-/// are moved: 128 of bits are filled and counted, 4 of before[] filled, counted, scanned and read. Twice as
-/// many cells would be about even, but would take up to 10 times the memory of a table. CenterPoint's levels
-/// (80,000 inputs) by cells instead of tables: 0.87 -> 0.77 ms a frame.
+/// Cells that are no more work than entering and sorting an output that may be. Host: table and cells took
+/// the same time at 258 (60,000 inputs on 1300 x 1350 x 65 cells), with half as many inputs a table 0.75 of
+/// it, with 94,000 1.3. Device: of bytes gone through, about as many either way. CenterPoint's levels (80,000
+/// inputs) by cells instead of tables: 0.87 -> 0.77 ms a frame on an H100.
 template <class Space>
-inline constexpr std::int64_t cells_per_output = std::is_same_v<Space, Device> ? 1024 : 256;
+inline constexpr std::int64_t cells_per_output = std::is_same_v<Space, Device> ? 512 : 256;
 
 /// Whether a bit for every cell of `box` is less work than a table and a sort of up to `most` outputs. Rows
 /// are numbered in 31 bits, and so are cells.
@@ -193,14 +171,13 @@ template <class Downsample, int Dim, class Space>
 {
   auto const numbering = make_numbering(rule.box);
   auto const num_groups = (num_cells(rule.box, INT32_MAX) - 1) / OutputCells::cells_of_group + 1;
-  auto const num_words = num_groups * OutputCells::group;
-  Buffer<OutputCells::Words, Space> words{num_words + num_groups / 4 + 1, exec};  // and before[] behind them
-  OutputCells const cells{words.data(), reinterpret_cast<std::int32_t*>(words.data() + num_words),
-                          num_groups};
+  Buffer<std::uint32_t, Space> words{num_groups * OutputCells::group, exec};
+  Buffer<std::int32_t, Space> before{num_groups + 1, exec};
+  OutputCells const cells{words.data(), before.data(), num_groups};
   fill_bytes(words, 0, exec);
   for_each(set.capacity() * rule.num_groups(),
            MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, numbering, cells, set.errors()}, exec);
-  for_each(num_words, CountCells{cells}, exec);
+  for_each(num_groups + 1, CountCells{cells}, exec);
   Scan<Space>::exclusive(cells.before, cells.before, num_groups + 1, exec);
   typename CoordinateSet<Dim, Space>::Rows rows;
   auto box = rule.box;
