@@ -87,6 +87,15 @@ class NetworkBenchmark {
     plan.check();
   }
 
+  /// The same after nn::tune() on this scan: what defaults are measured against.
+  void tuned(Model& model, std::string const& variant)
+  {
+    if (!session_.wants(variant_of(variant))) { return; }
+    auto const& exec = session_.exec();
+    static_cast<void>(ts::nn::tune(model, {scan(exec)}, ts::nn::TuneOptions().quiet(), exec));
+    planned(model, variant);
+  }
+
  private:
   [[nodiscard]] Result variant_of(std::string const& variant) const
   {
@@ -115,7 +124,7 @@ class NetworkBenchmark {
   Work work_;
 };
 
-/// Runs one network eager, fused and planned. `make(exec)` gives a pointer to the model.
+/// Runs one network eager, fused, planned and tuned. `make(exec)` gives a pointer to the model.
 template <class Scalar, class Make>
 void measure_network(Session& session, std::string const& name, Voxels const& voxels, Network const& layers,
                      Make const& make)
@@ -125,7 +134,7 @@ void measure_network(Session& session, std::string const& name, Voxels const& vo
   Result result;
   result.name = name;
   result.workload = voxels.name;
-  for (char const* const variant : {"eager", "fused eager", "fused planned"}) {
+  for (char const* const variant : {"eager", "fused eager", "fused planned", "fused tuned planned"}) {
     result.variant = std::string{variant} + " " + session.options().precision;
     wanted = wanted || session.wants(result);
   }
@@ -138,6 +147,7 @@ void measure_network(Session& session, std::string const& name, Voxels const& vo
     ts::nn::fuse(*model, session.exec());
     benchmark.eager(*model, "fused eager");
     benchmark.planned(*model, "fused planned");
+    benchmark.tuned(*model, "fused tuned planned");
   }
   session.exec().wait();
 }
