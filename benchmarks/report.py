@@ -186,7 +186,7 @@ def network_rows(results):
 
 
 def network_results(results, row):
-    """Results of a network: unfused eager, fused eager, planned, planned back to back."""
+    """Results of a network: unfused eager, fused eager, planned, planned back to back, tuned and planned."""
     case, workload, precision = row
     return tuple(
         results.get(case, workload, f"{variant} {precision}", method)
@@ -195,6 +195,7 @@ def network_results(results, row):
             ("fused eager", "calls"),
             ("fused planned", "calls"),
             ("fused planned", "batched"),
+            ("fused tuned planned", "calls"),
         )
     )
 
@@ -202,13 +203,13 @@ def network_results(results, row):
 def networks_table(results, figures):
     rows, costs = [], []
     for row in network_rows(results):
-        eager, fused, planned, batched = network_results(results, row)
+        eager, fused, planned, batched, tuned = network_results(results, row)
         first = planned or fused or eager
         name = f"{row[0]} {row[2]}, {row[1]}"
         rows.append([
             name, integer(first, "rows"), milliseconds(eager), milliseconds(fused), milliseconds(planned),
-            milliseconds(planned, "p99_ms"), milliseconds(batched), milliseconds(first, "floor_ms"),
-            percent(planned), peer_cell(figures.spconv(row), planned or fused),
+            milliseconds(planned, "p99_ms"), milliseconds(batched), milliseconds(tuned),
+            milliseconds(first, "floor_ms"), percent(planned), peer_cell(figures.spconv(row), planned or fused),
             peer_cell(figures.best_other(row), planned or fused),
         ])
         busy = figures.busy.get(row, {})
@@ -221,7 +222,7 @@ def networks_table(results, figures):
         costs.append([name, integer(fused, "kernels"), integer(planned, "kernels"), integer(fused, "host_syncs"),
                       integer(planned, "host_syncs"), *megabytes, peaks, cell])
     text = table(["network", "voxels", "eager ms", "fused eager ms", "planned ms", "p99 ms", "planned, back to back ms",
-                  "floor ms", "of the floor", "spconv ms", "fastest other ms"], rows)
+                  "tuned, planned ms", "floor ms", "of the floor", "spconv ms", "fastest other ms"], rows)
     if rows:
         text += "\n" + table(["network", "kernels a frame: eager", "planned", "host syncs: eager", "planned",
                               "peak MB: eager", "planned", "peers: peak MB", "peers: GPU busy, kernels, host syncs a frame"], costs)
