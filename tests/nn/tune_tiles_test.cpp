@@ -12,6 +12,7 @@
 #ifdef __CUDACC__
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
+#include <tessera/plan/plan.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/tune.hpp>
@@ -251,6 +252,34 @@ TEST_CASE_TEMPLATE(
   }
 }
 
+TEST_CASE_TEMPLATE("tune: a plan made before gives the same bits after", Scalar, __half, float)
+{
+  if (test::skipped<Device>()) { return; }
+  Execution<Device> const exec{};
+  auto const x = samples_of<Scalar>(exec)[0];
+  TwoConvs<Scalar> net{exec};
+  nn::fuse(net, exec);
+  static_cast<void>(net.forward(x, exec));
+  Plan<TwoConvs<Scalar>> plan(net, PlanLimits().like(*x.coordinates(), 1.1).channels(x.channels()), exec);
+  auto const result = [&] {
+    auto const& y = plan.run(x, exec);
+    exec.wait();
+    plan.check();
+    return y.features_on_host(exec);
+  };
+  auto const before = result();
+  for (int round = 0; round < 2; ++round) {  // there and back
+    for (auto const tiles : all_tiles) {
+      auto config = net.layer(0).config();
+      config.tiles = tiles;
+      for (std::size_t i = 0; i < 2; ++i) { net.layer(i).configure(config, exec); }
+      Buffer<std::byte, Device> other{1 << 20, exec};  // would take what was given back
+      fill_bytes(other, 0xff, exec);
+      CHECK(test::same_bits(result(), before));
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("tune: fused layers are timed with weights that lie ready for the tiles", Scalar, __half,
                    float)
 {
@@ -261,14 +290,21 @@ TEST_CASE_TEMPLATE("tune: fused layers are timed with weights that lie ready for
   TwoConvs<Scalar> packed{exec};
   nn::fuse(packed, exec);
   bool const has_order = packed.layer(0).packed().values != nullptr;  // some kernel here has one of its own
-  for (bool const is_fused : {false, true}) {
+  for (int const variant : {0, 1, 2, 3}) {
+    bool const is_fused = variant % 2 != 0;
     CAPTURE(is_fused);
     TwoConvs<Scalar> net{exec};
+    for (std::size_t i = 0; variant >= 2 && i < 2;
+         ++i) {  // of one offset there is one split, whatever is said
+      net.layer(i).options().config(with_conv_mode(net.layer(i).config(), 2));
+    }
     if (is_fused) { nn::fuse(net, exec); }
     std::int64_t most = 0;
     auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
       work();
-      if (trial.step == TuneStep::layers && trial.choice.fits_plan() && trial.choice.splits == 1) {
+      int const volume = trial.group.kernel_size[0] == 1 ? 1 : 27;
+      if (trial.step == TuneStep::layers && trial.choice.fits_plan() &&
+          detail::effective_choice(trial.choice, volume).splits == 1) {
         auto const before = memory.allocations();
         work();
         most = std::max(most, memory.allocations() - before);

@@ -7,10 +7,12 @@
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -248,15 +250,17 @@ class Conv final : public Module<Dim, Scalar, Space> {
     if (!laid_out_ || fits) { return std::nullopt; }
     return pack(config, exec);
   }
-  /// Makes `config` the layer's own, with what lay_out() gave for it.
+  /// Makes `config` the layer's own, with what lay_out() gave for it. The weight as it was laid out before
+  /// stays, for plans that were made with it.
   void configure(ConvConfig const& config, std::optional<LaidOut> laid_out)
   {
+    if (laid_out && laid_out_) { change_layout(std::move(*laid_out)); }
     options_.config(config);
-    if (laid_out) { keep(std::move(*laid_out)); }
   }
   /// Makes `config` the layer's own; options().config() does too, but leaves the weight of a fused layer as
-  /// it was laid out, so that other tiles have to lay it out at every call. Stream: enqueues at most a
-  /// kernel, does not wait. Where memory runs out, nothing changes.
+  /// it was laid out, so that other tiles have to lay it out at every call. Laid out anew, it lies in memory
+  /// of `exec`, and calls on other streams must wait for it. Stream: enqueues at most a kernel, does not
+  /// wait. Where memory runs out, nothing changes.
   void configure(ConvConfig const& config, Execution<Space> const& exec)
   {
     configure(config, lay_out(config, exec));
@@ -270,6 +274,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept
   {
     laid_out_.reset();
+    former_.clear();
     return kernel_;
   }
   [[nodiscard]] Parameter<Scalar, Space> const& kernel() const noexcept { return kernel_; }
@@ -326,13 +331,28 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
     return result;
   }
-  void keep(LaidOut laid_out) { laid_out_.emplace(std::move(laid_out)); }
+  /// Makes `next` the weight in use, or one of before that has its layout.
+  void change_layout(LaidOut next)
+  {
+    auto const is_alike = [&](LaidOut const& other) { return other.weight.layout == next.weight.layout; };
+    if (!is_alike(*laid_out_)) {
+      auto const found = std::find_if(former_.begin(), former_.end(), is_alike);
+      std::swap(*laid_out_, found != former_.end() ? *found : former_.emplace_back(std::move(next)));
+    }
+    laid_out_->config = next.config;
+  }
+  void keep(LaidOut laid_out)
+  {
+    laid_out_.emplace(std::move(laid_out));
+    former_.clear();
+  }
 
   ConvOptions<Dim> options_;
   Parameter<Scalar, Space> kernel_;
   Parameter<Scalar, Space> bias_;
   Epilogue<Scalar> epilogue_;        // an activation that fuse() put here
   std::optional<LaidOut> laid_out_;  // the kernel once more, of a fused layer
+  std::vector<LaidOut> former_;      // the same in the layouts it had before, for earlier plans
   ConvObserver<Dim, Scalar, Space>* observer_ = nullptr;
 };
 

@@ -40,6 +40,8 @@ namespace nn {
 /// options that cannot be meant, and what forward() says. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
 /// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
+/// Weights of fused layers that get other tiles lie in memory of `exec` then; plans made before stay as they
+/// were.
 /// Stream: waits often. Determinism: the choice depends on the clock, results on the choice by rounding
 /// alone.
 /// Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
@@ -81,8 +83,9 @@ struct TuningReport {
 /// Sets the choices of a tuning in the layers of `model`, which are found by name and have to be of the group
 /// that the tuning says, its tensor stride aside.
 /// @throws invalid_argument  the tuning is of another device, scalar or version; nothing changes then
-/// Cost: laying out the weights of fused layers that get other tiles. Stream: enqueues a kernel for each,
-/// does not wait. Determinism: same tuning, same choices.
+/// Cost: laying out the weights of fused layers that get other tiles, in memory of `exec`; as they were laid
+/// out before they stay, for plans made before. Stream: enqueues a kernel for each and waits for them.
+/// Determinism: same tuning, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> const& exec)
 {
@@ -97,7 +100,7 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
     (found != nullptr ? report.applied : report.unknown).push_back(conv.name);
     if (found != nullptr) { changes.add(*conv.layer, found->choice, exec); }
   }
-  changes.make();
+  changes.make(exec);
   return report;
 }
 
@@ -121,7 +124,7 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Te
     (found != nullptr ? report.applied : report.unknown).push_back(convs[i].name);
     if (found != nullptr) { changes.add(*convs[i].layer, found->choice, exec); }
   }
-  changes.make();
+  changes.make(exec);
   return report;
 }
 

@@ -251,7 +251,7 @@ struct ConvolutionBackend<Device> {
     }
     // It may be one of the program's own.
     constexpr bool has_own = !std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>>;
-    if (has_own && arguments.tiles == TileChoice::automatic) { result.tiles = TileChoice::automatic; }
+    if (has_own && arguments.tiles == TileChoice::automatic) { result = {TileChoice::automatic, 0}; }
     return result;
   }
 

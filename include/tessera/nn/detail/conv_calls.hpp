@@ -6,6 +6,7 @@
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/tuning.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -173,8 +174,12 @@ class ConvChanges {
     auto const config = choice.in(layer.config());
     changes_.push_back({&layer, config, layer.lay_out(config, exec)});
   }
-  void make()
+  /// Stream: waits for weights that were laid out, so that layers may run on any stream then.
+  void make(Execution<Space> const& exec)
   {
+    bool const lays_out = std::any_of(changes_.begin(), changes_.end(),
+                                      [](auto& change) { return change.laid_out.has_value(); });
+    if (lays_out) { exec.wait(); }
     for (auto& change : changes_) { change.layer->configure(change.config, std::move(change.laid_out)); }
     changes_.clear();
   }

@@ -31,13 +31,18 @@ namespace detail {
   return concat("sort ", effective.sort, ", splits ", effective.splits, ", rows ", tile_rows);
 }
 
-/// A map like `map` of which nothing is derived yet. Stream: enqueues a copy.
+/// A map like `map` of which nothing is derived yet. Stream: enqueues copies.
 template <class Space>
 [[nodiscard]] std::unique_ptr<KernelMap<Space>> fresh_copy(KernelMap<Space> const& map,
                                                            Execution<Space> const& exec)
 {
+  KernelMapParts<Space> parts;
+  parts.offset_order = map.parts().offset_order;
+  auto const& keys = map.parts().mask_keys;
+  if (!keys.empty()) { parts.mask_keys = copy(keys.data(), keys.size(), exec); }
   return std::make_unique<KernelMap<Space>>(copy(map.out_in(exec), map.num_out() * map.volume(), exec),
-                                            map.num_in(), map.num_out(), map.volume(), map.centre());
+                                            map.num_in(), map.num_out(), map.volume(), map.centre(),
+                                            std::move(parts));
 }
 
 /// What is known of one group so far.
@@ -141,8 +146,9 @@ class GroupTuner {
   void lay_out(std::vector<Call const*> const& calls)
   {
     weights_.clear();
-    if (!trial_.choice.fits_plan() || trial_.choice.splits > 1) { return; }  // these read none
+    if (!trial_.choice.fits_plan()) { return; }  // these read none
     for (auto const* const call : calls) {
+      if (effective_choice(trial_.choice, call->map->volume()).splits > 1) { continue; }
       auto const* const weight = call->arguments.weight;
       if (!call->lays_out || weights_.count(weight) != 0) { continue; }
       auto arguments = call->arguments;

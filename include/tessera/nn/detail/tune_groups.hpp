@@ -70,6 +70,7 @@ class TuneGroups {
     nn::Tuning result;
     result.version = library_version();
     result.scalar = name_of(ScalarTraits<Scalar>::dtype);
+    for (auto& group : groups_) { allow_for_plan(group); }
     for (std::size_t family = 0; family < groups_.size(); ++family) {
       choose_family(family, num_samples, result);
     }
@@ -88,7 +89,7 @@ class TuneGroups {
       if (group_of_layer_[i] == none) { continue; }
       changes.add(*convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
     }
-    changes.make();
+    changes.make(exec);
   }
 
  private:
@@ -113,6 +114,15 @@ class TuneGroups {
     group_of_layer_[call.layer] = g;
   }
 
+  /// A group whose calls had no outputs has one choice; it gets another if a plan cannot capture that.
+  void allow_for_plan(GroupState& group) const
+  {
+    if (group.is_listed || !options_.only_for_plan || group.result.before.fits_plan()) { return; }
+    group.choices.push_back({});
+    group.forms.push_back("none");
+    group.seconds.push_back(0.0);
+  }
+
   /// The group's choices, once it has calls that show what they come to.
   void list_choices(GroupState& group, std::vector<typename Calls::value_type const*> const& calls,
                     Execution<Space> const& exec) const
@@ -125,7 +135,8 @@ class TuneGroups {
     group.seconds.assign(group.choices.size(), 0.0);
     group.forms.clear();
     for (auto const& choice : group.choices) {
-      group.forms.push_back(form_of(choice, group.volume, how(choice).front().tile_rows));
+      int const tile_rows = choice.fits_plan() ? how(choice).front().tile_rows : 0;
+      group.forms.push_back(form_of(choice, group.volume, tile_rows));
     }
   }
 
