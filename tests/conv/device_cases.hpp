@@ -16,6 +16,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -403,6 +404,18 @@ void applies_the_epilogue(ts::MathMode math = ts::MathMode::exact)
   }
 }
 
+/// Two matrices that have the first `first` channels and the others.
+template <class Scalar>
+[[nodiscard]] std::array<std::vector<Scalar>, 2> first_and_other_channels(std::vector<Scalar> const& features,
+                                                                          int channels, int first)
+{
+  std::array<std::vector<Scalar>, 2> parts;
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    parts[static_cast<int>(i % static_cast<std::size_t>(channels)) < first ? 0 : 1].push_back(features[i]);
+  }
+  return parts;
+}
+
 /// The input channels from two matrices, where that can be, give the bits that they give side by side.
 template <class Scalar>
 void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
@@ -418,11 +431,7 @@ void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
     int const first = one.second;
     auto const p = random_problem<Scalar>(shape, 91);
     CAPTURE(shape.out_channels);
-    std::vector<Scalar> parts[2];
-    for (std::size_t i = 0; i < p.features.size(); ++i) {
-      parts[static_cast<int>(i % static_cast<std::size_t>(shape.in_channels)) < first ? 0 : 1].push_back(
-          p.features[i]);
-    }
+    auto const parts = first_and_other_channels(p.features, shape.in_channels, first);
     auto const whole = ts::upload(p.features, exec);
     auto const head = ts::upload(parts[0], exec);
     auto const tail = ts::upload(parts[1], exec);
@@ -637,11 +646,7 @@ void reads_two_matrices_in_the_tiles_asked_for(ts::MathMode math = ts::MathMode:
   auto const shape = sized({200, 230, 27, 160, 104});
   int const first = shape.in_channels / 2 / 32 * 32;
   auto const p = random_problem<Scalar>(shape, 91);
-  std::vector<Scalar> parts[2];
-  for (std::size_t i = 0; i < p.features.size(); ++i) {
-    parts[static_cast<int>(i % static_cast<std::size_t>(shape.in_channels)) < first ? 0 : 1].push_back(
-        p.features[i]);
-  }
+  auto const parts = first_and_other_channels(p.features, shape.in_channels, first);
   auto const whole = ts::upload(p.features, exec);
   auto const head = ts::upload(parts[0], exec);
   auto const tail = ts::upload(parts[1], exec);

@@ -275,9 +275,7 @@ struct ConvolutionBackend<Device> {
                     return true;
                   });
       if constexpr (sizeof(Scalar) == 2) {
-        bool const fits =
-            (arguments.in_channels % 8 == 0 || arguments.in_channels <= 8) && arguments.out_channels % 8 == 0;
-        done = done || !fits || !tries_warp_gemm(arguments) ||
+        done = done || !takes_warp_operands(arguments, 0) || !tries_warp_gemm(arguments) ||
                with_warp_shape<Scalar>(
                    warp_gemm_task(arguments, volume, 0, exec), [&](auto shape, WarpGemmConfig const& config) {
                      if (!has_warp_gemm<decltype(shape)>(exec)) { return false; }
