@@ -46,33 +46,10 @@ struct HostTiles {
   std::vector<std::uint32_t> masks;
 };
 
-/// Entries of offsets that a tile has; others are not written, and must not be read.
-struct CopyWritten {
-  std::int32_t const* map;     // [tiles, length, rows]
-  std::uint32_t const* masks;  // [tiles, words]
-  std::int32_t* to;            // as map
-  int length;
-  int rows;
-  int words;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    auto const tile = i / (std::int64_t{length} * rows);
-    auto const offset = static_cast<int>(i / rows % length);
-    bool const written = (masks[tile * words + offset / 32] >> (offset % 32) & 1U) != 0;
-    to[i] = written ? map[i] : -1;
-  }
-};
-
 template <class Space>
 HostTiles download_tiles(ts::TileMap<Space> const& tiles, ts::Execution<Space> const& exec)
 {
-  ts::Buffer<std::int32_t, Space> map{tiles.map.size(), exec};
-  ts::detail::for_each(map.size(),
-                       CopyWritten{tiles.map.data(), tiles.masks.data(), map.data(), tiles.split_length,
-                                   tiles.tile_rows, tiles.words},
-                       exec);
-  return {ts::download(tiles.order, exec), ts::download(map, exec), ts::download(tiles.masks, exec)};
+  return {ts::download(tiles.order, exec), ts::download(tiles.map, exec), ts::download(tiles.masks, exec)};
 }
 
 /// The neighbours of a row in the split [begin, end), that of the rarest offset first: what rows are sorted

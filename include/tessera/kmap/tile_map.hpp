@@ -25,8 +25,7 @@ struct TileMap {
   std::int64_t num_tiles = 0;  ///< T = ceil(num_out / R), of each split
 
   Buffer<std::int32_t, Space> order;  ///< [splits, T, R] the output row at each place, or -1 past the last
-  /// [splits, T, L, R] the input row of that row and offset, or -1; of offsets that the tile's mask has.
-  /// Those of other offsets are not written.
+  /// [splits, T, L, R] the input row of that row and offset, or -1.
   Buffer<std::int32_t, Space> map;
   Buffer<std::uint32_t, Space> masks;  ///< [splits, T, words] which offsets any row of the tile has
 };
@@ -35,14 +34,12 @@ namespace detail {
 
 /// The entries of a kernel map from its tiles: of the row at each place, in each split, an item.
 struct JoinTiles {
-  std::int32_t const* order;   // [splits, num_tiles, tile_rows]
-  std::int32_t const* map;     // [splits, num_tiles, length, tile_rows]
-  std::uint32_t const* masks;  // [splits, num_tiles, words]
-  std::int32_t* out_in;        // [num_out, volume]
+  std::int32_t const* order;  // [splits, num_tiles, tile_rows]
+  std::int32_t const* map;    // [splits, num_tiles, length, tile_rows]
+  std::int32_t* out_in;       // [num_out, volume]
   std::int64_t num_tiles;
   SplitOffsets offsets;
   int tile_rows;
-  int words;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t place) const
   {
@@ -52,9 +49,8 @@ struct JoinTiles {
     auto const begin = offsets.begin(tile / num_tiles);
     auto const count = offsets.end(tile / num_tiles) - begin;
     for (int i = 0; i < count; ++i) {
-      bool const any = (masks[tile * words + i / 32] >> (i % 32) & 1U) != 0;
       out_in[std::int64_t{row} * offsets.volume + begin + i] =
-          any ? map[(tile * offsets.length + i) * tile_rows + place % tile_rows] : -1;
+          map[(tile * offsets.length + i) * tile_rows + place % tile_rows];
     }
   }
 };
@@ -70,12 +66,10 @@ void replace_by_tiles(KernelMap<Space>& map, std::shared_ptr<TileMap<Space>> con
     for_each(tiles->order.size(),
              JoinTiles{tiles->order.data(),
                        tiles->map.data(),
-                       tiles->masks.data(),
                        out_in.data(),
                        tiles->num_tiles,
                        {volume, tiles->split_length},
-                       tiles->tile_rows,
-                       tiles->words},
+                       tiles->tile_rows},
              exec);
     return out_in;
   });

@@ -46,9 +46,10 @@ struct GroupShared {
   SharedBarrier* read;      // [stages] every warp has done with it
   SharedBarrier* received;  // [pieces] the sums for a warp have arrived
   int* count;               // [1] entries of the list
+  SharedBarrier* mapped;    // [1] the rows of all offsets have arrived
   float* bias;              // [columns]
   std::int32_t* out_rows;   // [places] rows of the output, or -1
-  std::int32_t* rows;       // [count, places] rows of features, or -1
+  std::int32_t* rows;       // rows of features, or -1: [pieces, volume, piece_rows] or [count, places]
   std::uint32_t* list;      // [count] an offset that any piece has, and from bit 16 on which pieces have it
   float4* received_sums;    // [columns / 16, consumers] of the other block, where a tile is shared
 
@@ -66,17 +67,26 @@ struct GroupShared {
     full = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     read = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     received = reinterpret_cast<SharedBarrier*>(take(Shape::pieces * barrier));
-    count = reinterpret_cast<int*>(take(16));
+    count = reinterpret_cast<int*>(take(barrier));
+    mapped = reinterpret_cast<SharedBarrier*>(take(barrier));
     bias = reinterpret_cast<float*>(take(Shape::columns * 4));
     out_rows = reinterpret_cast<std::int32_t*>(take(places * 4));
     auto const entries = part.shares ? problem.rank_volume : problem.volume;
-    rows = reinterpret_cast<std::int32_t*>(take(entries * places * 4));
+    auto const row_entries = Shape::copies_all_rows(problem.volume) ? problem.volume : entries;
+    rows = reinterpret_cast<std::int32_t*>(take(row_entries * places * 4));
     list = reinterpret_cast<std::uint32_t*>(take((entries + 3) / 4 * 16));
     received_sums = reinterpret_cast<float4*>(shared);
   }
 
+  /// Whether the rows of all offsets are copied, before it is known which are needed; else those of the list.
+  [[nodiscard]] __device__ static bool has_all_rows(GroupGemmProblem<typename Shape::Scalar> const& problem)
+  {
+    return Shape::copies_all_rows(problem.volume) && problem.map != nullptr;
+  }
+
   __device__ void prepare_barriers(GroupGemmProblem<typename Shape::Scalar> const& problem) const
   {
+    prepare_barrier(*mapped, 1);
     for (int i = 0; i < problem.stages; ++i) {
       prepare_barrier(full[i], 1);
       prepare_barrier(read[i], Shape::pieces);
@@ -121,7 +131,27 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
   return count;
 }
 
-/// All threads of a block put together which rows it reads and writes.
+/// A warp begins to copy the rows of all offsets.
+template <class Shape>
+__device__ void begin_rows(GroupGemmProblem<typename Shape::Scalar> const& problem,
+                           GroupShared<Shape> const& shared)
+{
+  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const pieces = min(Shape::pieces, problem.num_pieces - shared.part.first_piece);
+  int const size = problem.volume * piece_rows;
+  auto const bytes = static_cast<std::uint32_t>(size) * 4U;
+  __syncwarp();  // the barrier is prepared
+  if (lane == 0) { arrive_expecting(*shared.mapped, static_cast<std::uint32_t>(pieces) * bytes); }
+  __syncwarp();
+  if (lane < pieces) {
+    auto const* const from =
+        problem.map + std::int64_t{shared.part.first_piece + lane} * problem.map_length * piece_rows;
+    begin_bulk_copy(shared.rows + lane * size, from, bytes, *shared.mapped);
+  }
+}
+
+/// All threads of a block put together which rows it reads and writes. The rows of all offsets are on their
+/// way then.
 template <class Shape>
 __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& problem,
                              GroupShared<Shape> const& shared)
@@ -130,6 +160,8 @@ __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& pro
   int const first_piece = shared.part.first_piece;
   int const thread = static_cast<int>(threadIdx.x);
   int const first = first_piece * piece_rows;
+  bool const has_all_rows = shared.has_all_rows(problem);
+  if (has_all_rows && thread >= Shape::threads - 32) { begin_rows(problem, shared); }
   if (thread < 32) {
     int const count = list_offsets<Shape>(problem, shared);
     if (thread == 0) { *shared.count = count; }
@@ -150,6 +182,7 @@ __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& pro
     }
   }
   __syncthreads();
+  if (has_all_rows) { return; }
   int const entries = *shared.count * places;
 #pragma unroll 4
   for (int i = thread; i < entries; i += Shape::threads) {

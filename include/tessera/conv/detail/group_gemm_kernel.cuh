@@ -66,6 +66,7 @@ class GroupWarp {
   {
     sums_.clear();
     to_load_ = next_own(0);
+    if (shared_.has_all_rows(problem_)) { wait(*shared_.mapped, 0); }
     wait_for_kernel_before();
     begin_load();
     (load<Chunk>(), ...);
@@ -109,9 +110,8 @@ class GroupWarp {
     }
     chunk_to_load_ = next_chunk_;
     if (next_chunk_ == 0) {
-      auto const* const rows =
-          shared_.rows + to_load_ * GroupShared<Shape>::places + warp_ * piece_rows + lane_ / 4;
-      std::int32_t const row[2] = {rows[0], rows[8]};
+      std::int32_t row[2];
+      find_rows(row);
       present_ = (row[0] >= 0 ? 1U : 0U) | (row[1] >= 0 ? 2U : 0U);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
@@ -123,6 +123,26 @@ class GroupWarp {
     if (next_chunk_ == problem_.chunks) {
       next_chunk_ = 0;
       to_load_ = next_own(to_load_ + 1);
+    }
+  }
+
+  /// The lane's rows of the entry to load.
+  __device__ void find_rows(std::int32_t (&row)[2]) const
+  {
+    int const lane_row = lane_ / 4;
+    if (shared_.has_all_rows(problem_)) {
+      auto const entry = shared_.list[to_load_];
+      auto const* const rows = shared_.rows +
+                               (warp_ * problem_.volume + static_cast<int>(entry & 0xffffU)) * piece_rows +
+                               lane_row;
+      bool const has = (entry >> (16 + warp_) & 1U) != 0;  // a piece past the last has nothing
+      row[0] = has ? rows[0] : -1;
+      row[1] = has ? rows[8] : -1;
+    } else {
+      auto const* const rows =
+          shared_.rows + to_load_ * GroupShared<Shape>::places + warp_ * piece_rows + lane_row;
+      row[0] = rows[0];
+      row[1] = rows[8];
     }
   }
 
@@ -295,9 +315,9 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
     return;
   }
   GroupShared<Shape> const shared{problem, part, memory};
-  if (threadIdx.x == Shape::threads - 1) { shared.prepare_barriers(problem); }
+  if (threadIdx.x == Shape::threads - 32) { shared.prepare_barriers(problem); }
   prepare_tile(problem, shared);
-  if (part.shares) { synchronize_cluster(); }  // the other block's barriers are prepared
+  if (part.shares) { arrive_in_cluster(); }
   if constexpr (Shape::has_producer) {
     if (threadIdx.x >= Shape::consumers) {
       give_registers<Shape::producer_registers>();

@@ -51,6 +51,7 @@ class GroupSums {
     fetch_residual(problem, rows[8 * pass], first_channel, residual[0]);
     if (held == 2 && !shares) { fetch_residual(problem, rows[8], first_channel, residual[held - 1]); }
     if (shares) {
+      wait_for_cluster();  // the other block's barriers are prepared
 #pragma unroll
       for (int i = 0; i < size; i += 4) {
         auto const given = [&](int k) { return rank == 0 ? sum(i + k, 1) : sum(i + k, 0); };
@@ -104,9 +105,24 @@ class GroupSums {
     auto const* const from = problem.residual + std::int64_t{row} * problem.out_channels + first;
 #pragma unroll
     for (int i = 0; i < blocks; ++i) {
-      if (first + i * 32 < problem.out_channels) {
-        residual[i] = *reinterpret_cast<Eight const*>(from + i * 32);
-      }
+      if (first + i * 32 < problem.out_channels) { load_once(residual[i], from + i * 32); }
+    }
+  }
+
+  // Residuals and outputs leave the cache first: rows of features are read again and again meanwhile (C256 on
+  // 94,444 rows 205 -> 191 us, on 21,428 rows 87 -> 79).
+  __device__ static void load_once(Eight& to, Scalar const* from)
+  {
+#pragma unroll
+    for (std::size_t i = 0; i < sizeof(Eight) / 16; ++i) {
+      reinterpret_cast<uint4*>(&to)[i] = __ldcs(reinterpret_cast<uint4 const*>(from) + i);
+    }
+  }
+  __device__ static void store_once(Scalar* to, Eight const& value)
+  {
+#pragma unroll
+    for (std::size_t i = 0; i < sizeof(Eight) / 16; ++i) {
+      __stcs(reinterpret_cast<uint4*>(to) + i, reinterpret_cast<uint4 const*>(&value)[i]);
     }
   }
 
@@ -146,7 +162,7 @@ class GroupSums {
           if (problem.residual != nullptr) { value += widen(residual[i].values[k]); }
           result.values[k] = narrow<Scalar>(activate(problem, value));
         }
-        *reinterpret_cast<Eight*>(problem.output + at + channel) = result;
+        store_once(problem.output + at + channel, result);
       }
     }
   }

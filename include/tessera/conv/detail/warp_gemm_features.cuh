@@ -204,13 +204,6 @@ class FeatureStream {
     step_.tile = taken_ == count_ ? batch_tile_ : batch_tile_ & ~1;
   }
 
-  /// Whether a piece has an offset that the tile or the pack has: only then are its entries written.
-  [[nodiscard]] __device__ bool has_offset(int piece, int offset) const
-  {
-    if constexpr (pack == 1 && row_steps == 1) { return true; }
-    return (__ldg(&problem_.masks[piece * problem_.words + offset / 32]) >> (offset % 32) & 1U) != 0;
-  }
-
   /// Begins to load the rows' numbers of the tile's next offsets, lane i % 4 those of the offset i % 4.
   __device__ void fetch_rows()
   {
@@ -233,7 +226,7 @@ class FeatureStream {
 #pragma unroll
       for (int i = 0; i < row_steps; ++i) {
         int const piece = tile_ * row_steps + i;
-        if (piece < problem_.num_pieces && has_offset(piece, offset)) {
+        if (piece < problem_.num_pieces) {
           auto const* const from =
               problem_.map + (std::int64_t{piece} * problem_.split_length + offset) * piece_rows + lane() / 4;
           next_rows_[2 * i] = __ldg(from);

@@ -127,13 +127,16 @@ __device__ void begin_product(float (&sums)[Columns / 2], std::uint32_t const (&
   return rank;
 }
 
-/// Waits for all threads of the cluster; orders no memory.
-__device__ inline void synchronize_cluster()
+/// Says that this thread got here; orders no memory.
+__device__ inline void arrive_in_cluster()
 {
-  asm volatile(
-      "barrier.cluster.arrive.relaxed.aligned;\n"
-      "barrier.cluster.wait.aligned;" ::
-          : "memory");
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+
+/// Waits until all threads of the cluster that have not ended did so.
+__device__ inline void wait_for_cluster()
+{
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
 }
 
 /// Begins to write 16 bytes into the shared memory of block `rank` of the cluster, at the place that `to` is

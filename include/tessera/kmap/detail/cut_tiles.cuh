@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(256)
 #pragma unroll
       for (int turn = 0; turn < turns; ++turn) {
         int const i = 2 * turn + half;
-        if ((bits >> i & 1U) != 0 && r < cut.tile_rows) {
+        if (word * 32 + i < cut.offsets.length && r < cut.tile_rows) {
           cut.map[(tile * cut.offsets.length + word * 32 + i) * cut.tile_rows + r] = entries[turn];
         }
       }

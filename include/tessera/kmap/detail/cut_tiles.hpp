@@ -46,13 +46,14 @@ struct CutTiles {
     auto* const rows = order + tile * tile_rows;
     for (int r = 0; r < tile_rows; ++r) { rows[r] = row_at(split, first + r); }
     for (int word = 0; word < words; ++word) { masks[tile * words + word] = 0; }
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < offsets.length; ++i) {
       auto* const to = map + (tile * offsets.length + i) * tile_rows;
       bool any = false;
-      for (int r = 0; r < tile_rows; ++r) { any = any || entry(rows[r], begin, count, i) >= 0; }
-      if (!any) { continue; }
-      masks[tile * words + i / 32] |= std::uint32_t{1} << (i % 32);
-      for (int r = 0; r < tile_rows; ++r) { to[r] = entry(rows[r], begin, count, i); }
+      for (int r = 0; r < tile_rows; ++r) {
+        to[r] = entry(rows[r], begin, count, i);
+        any = any || to[r] >= 0;
+      }
+      if (any) { masks[tile * words + i / 32] |= std::uint32_t{1} << (i % 32); }
     }
   }
 };
