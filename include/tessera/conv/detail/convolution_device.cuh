@@ -109,26 +109,6 @@ void with_tile(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_o
   with_math(std::integral_constant<MathMode, MathMode::exact>{});
 }
 
-/// What all launches of a convolution have in common.
-template <class Scalar>
-[[nodiscard]] ImplicitGemmProblem<Scalar> make_problem(ConvolutionArguments<Scalar> const& arguments,
-                                                       std::int64_t num_out)
-{
-  constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
-  ImplicitGemmProblem<Scalar> problem;
-  problem.features = arguments.features;
-  problem.weight = arguments.weight;
-  problem.bias = arguments.bias;
-  problem.output = arguments.output;
-  problem.epilogue = arguments.epilogue;
-  problem.num_out = num_out;
-  problem.in_channels = arguments.in_channels;
-  problem.out_channels = arguments.out_channels;
-  problem.aligned_features = arguments.in_channels % chunk == 0 && is_aligned(arguments.features);
-  problem.aligned_weight = arguments.out_channels % chunk == 0 && is_aligned(arguments.weight);
-  return problem;
-}
-
 /// Adds up offset after offset in a buffer of sums: calls `add(k, num_pairs, sums)` for every offset that has
 /// pairs, ascending, then writes the output.
 template <class Scalar, class Add>
