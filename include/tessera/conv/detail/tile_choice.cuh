@@ -3,13 +3,22 @@
 #pragma once
 
 #include <tessera/conv/detail/group_gemm.cuh>
+#include <tessera/conv/detail/implicit_gemm_kernel.cuh>
 #include <tessera/conv/detail/warp_gemm.cuh>
+#include <tessera/conv/tuning.hpp>
 
 #include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
+
+/// Whether there are kernels for the scalar that read the weight in an order of their own.
+template <class Scalar>
+inline constexpr bool has_packed_kernels = sizeof(Scalar) == 2 || std::is_same_v<Scalar, float>;
 
 /// Whether the arguments' TileChoice wants the warpgroups' kernel, if that can be.
 /// @param volume  offsets of all splits
@@ -64,6 +73,45 @@ template <class Scalar>
       task, [&](auto shape, WarpGemmConfig const&) { return has_warp_gemm<decltype(shape)>(exec); });
   if (runs) { how = {TileChoice::warp, piece_rows}; }
   return runs;
+}
+
+/// Calls `launch(tile, launcher)` with the tile (AutoTile chooses) and the function that enqueues a problem
+/// with it, for the arguments' scalar, way of multiplying and alignment.
+template <class TilePolicy, class Scalar, class Launch>
+void with_tile(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_out,
+               Execution<Device> const& exec, Launch const& launch)
+{
+  constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
+  bool const aligned = arguments.in_channels % chunk == 0 && arguments.out_channels % chunk == 0 &&
+                       is_aligned(arguments.features) && is_aligned(arguments.weight) &&
+                       is_aligned(arguments.output);
+  auto const with_math = [&](auto math) {
+    constexpr MathMode Math = decltype(math)::value;
+    auto const with_launcher = [&](auto tile, auto is_aligned) {
+      launch(tile, launch_implicit_gemm<Scalar, Math, decltype(tile), decltype(is_aligned)::value>);
+    };
+    if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
+      constexpr bool tensor_cores = sizeof(Scalar) == 2 || Math == MathMode::tf32;
+      auto const shared_bytes =
+          static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
+      TileProblem const problem{num_out, arguments.in_channels, arguments.out_channels,
+                                device_attribute(cudaDevAttrMultiProcessorCount, exec), aligned};
+      with_tuned_tile<TunedTiles<sizeof(Scalar), tensor_cores>>(
+          problem,
+          [&](auto tile) { return TileLayout<Scalar, decltype(tile)>::shared_bytes <= shared_bytes; },
+          with_launcher);
+    } else {
+      aligned ? with_launcher(TilePolicy{}, std::true_type{})
+              : with_launcher(TilePolicy{}, std::false_type{});
+    }
+  };
+  if constexpr (std::is_same_v<Scalar, float>) {
+    if (arguments.math == MathMode::tf32) {
+      with_math(std::integral_constant<MathMode, MathMode::tf32>{});
+      return;
+    }
+  }
+  with_math(std::integral_constant<MathMode, MathMode::exact>{});
 }
 
 }  // namespace detail
