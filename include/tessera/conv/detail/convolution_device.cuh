@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace tessera {
@@ -100,24 +101,24 @@ struct ConvolutionBackend<Device> {
                                               Execution<Device> const& exec)
   {
     auto const volume = ceil_div(map.volume(), splits);
-    CarriedOut result;
+    std::optional<CarriedOut> how;
     if constexpr (has_packed_kernels<Scalar>) {
-      bool done = tries_group_gemm(arguments, map.volume()) &&
-                  group_carries_out(arguments, map, volume, exec, result);
-      if constexpr (sizeof(Scalar) == 2) {
-        done = done || (tries_warp_gemm(arguments) && warp_carries_out(arguments, map, volume, exec, result));
+      if (tries_group_gemm(arguments, map.volume())) {
+        how = group_carries_out(arguments, map, volume, exec);
       }
-      static_cast<void>(done);
+      if constexpr (sizeof(Scalar) == 2) {
+        if (!how && tries_warp_gemm(arguments)) { how = warp_carries_out(arguments, map, volume, exec); }
+      }
     }
-    if (result.tiles == TileChoice::automatic) {
+    if (!how) {
       with_tile<AutoTile>(arguments, map.num_out(), exec, [&](auto tile, auto const&) {
-        result = {TileChoice::block, decltype(tile)::rows};
+        how = CarriedOut{TileChoice::block, decltype(tile)::rows};
       });
     }
     // It may be one of the program's own.
     constexpr bool has_own = !std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>>;
-    if (has_own && arguments.tiles == TileChoice::automatic) { result = {TileChoice::automatic, 0}; }
-    return result;
+    if (has_own && arguments.tiles == TileChoice::automatic) { return {TileChoice::automatic, 0}; }
+    return *how;
   }
 
   /// The weight as implicit_gemm() with AutoTile and without splits reads it, where it has an order of its

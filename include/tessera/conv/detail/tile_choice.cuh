@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 
 namespace tessera {
@@ -40,39 +41,42 @@ template <class Scalar>
   return sizeof(Scalar) == 2 && arguments.tiles != TileChoice::block;
 }
 
-/// Whether run_group_gemm() carries out a convolution of `volume` offsets in a split, and how.
+/// How run_group_gemm() carries out a convolution of `volume` offsets in a split, or nothing where it does
+/// not.
 template <class Scalar>
-[[nodiscard]] bool group_carries_out(ConvolutionArguments<Scalar> const& arguments,
-                                     KernelMap<Device> const& map, int volume, Execution<Device> const& exec,
-                                     CarriedOut& how)
+[[nodiscard]] std::optional<CarriedOut> group_carries_out(ConvolutionArguments<Scalar> const& arguments,
+                                                          KernelMap<Device> const& map, int volume,
+                                                          Execution<Device> const& exec)
 {
-  if (map.num_out() > INT_MAX - 1024) { return false; }
-  return with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
+  if (map.num_out() > INT_MAX - 1024) { return std::nullopt; }
+  std::optional<CarriedOut> how;
+  static_cast<void>(with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
     using Shape = decltype(shape);
     auto const config =
         configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, arguments.tiles, limit);
     GroupGemmProblem<Scalar> problem;
     problem.few_tiles = config.few_tiles;
     auto const tiles = ceil_div(static_cast<int>(map.num_out()), Shape::pieces * piece_rows);
-    how.tiles = problem.shares(tiles, config.layout.channel_blocks()) ? TileChoice::warpgroup_pair
-                                                                      : TileChoice::warpgroup;
-    how.tile_rows = map.is_identity() ? 0 : piece_rows;
+    bool const shares = problem.shares(tiles, config.layout.channel_blocks());
+    how = CarriedOut{shares ? TileChoice::warpgroup_pair : TileChoice::warpgroup,
+                     map.is_identity() ? 0 : piece_rows};
     return true;
-  });
+  }));
+  return how;
 }
 
 /// The same of run_warp_gemm().
 template <class Scalar>
-[[nodiscard]] bool warp_carries_out(ConvolutionArguments<Scalar> const& arguments,
-                                    KernelMap<Device> const& map, int volume, Execution<Device> const& exec,
-                                    CarriedOut& how)
+[[nodiscard]] std::optional<CarriedOut> warp_carries_out(ConvolutionArguments<Scalar> const& arguments,
+                                                         KernelMap<Device> const& map, int volume,
+                                                         Execution<Device> const& exec)
 {
-  if (!takes_warp_operands(arguments, map.num_out())) { return false; }
+  if (!takes_warp_operands(arguments, map.num_out())) { return std::nullopt; }
   auto const task = warp_gemm_task(arguments, volume, map.num_out(), exec);
   bool const runs = with_warp_shape<Scalar>(
       task, [&](auto shape, WarpGemmConfig const&) { return has_warp_gemm<decltype(shape)>(exec); });
-  if (runs) { how = {TileChoice::warp, piece_rows}; }
-  return runs;
+  if (!runs) { return std::nullopt; }
+  return CarriedOut{TileChoice::warp, piece_rows};
 }
 
 /// Calls `launch(tile, launcher)` with the tile (AutoTile chooses) and the function that enqueues a problem
