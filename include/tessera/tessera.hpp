@@ -44,6 +44,7 @@
 #include <tessera/nn/combine.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/conv_observer.hpp>
+#include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>

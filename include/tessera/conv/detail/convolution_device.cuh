@@ -2,162 +2,28 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/detail/backend.hpp>
 #include <tessera/conv/detail/group_gemm.cuh>
-#include <tessera/conv/detail/implicit_gemm_kernel.cuh>
+#include <tessera/conv/detail/implicit_gemm_problem.cuh>
+#include <tessera/conv/detail/offset_sums.cuh>
 #include <tessera/conv/detail/tile_choice.cuh>
 #include <tessera/conv/detail/warp_gemm.cuh>
 #include <tessera/conv/specialize.hpp>
-#include <tessera/conv/tuning.hpp>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
 #include <tessera/kmap/detail/cut_tiles.cuh>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// output = activation(sum over splits, ascending, + bias + residual), rounded once. `output` may be the sums
-/// of a single split.
-template <class Scalar>
-struct FinishSums {
-  accumulator_t<Scalar> const* sums;  // [splits, size]
-  Scalar const* bias;                 // [out_channels] or null
-  Scalar* output;                     // [size]
-  Epilogue<Scalar> epilogue;
-  std::int64_t size;
-  int splits;
-  int out_channels;
-
-  __device__ void operator()(std::int64_t i) const
-  {
-    accumulator_t<Scalar> sum{0};
-    for (int split = 0; split < splits; ++split) { sum += sums[split * size + i]; }
-    if (bias != nullptr) { sum += widen(bias[i % out_channels]); }
-    if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[i]); }
-    output[i] = narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
-  }
-};
-
-/// gathered[p] = features[in[p]], in units of one element or of 16 bytes.
-template <class Unit>
-struct GatherRows {
-  Unit const* features;    // [num_in, units]
-  std::int32_t const* in;  // [num_pairs]
-  Unit* gathered;          // [num_pairs, units]
-  std::int64_t units;
-
-  __device__ void operator()(std::int64_t i) const
-  {
-    auto const pair = i / units;
-    gathered[i] = features[in[pair] * units + (i - pair * units)];
-  }
-};
-
-/// sums[out[p]] += products[p]; an output occurs once among the pairs of an offset, so no two threads meet.
-template <class Sum>
-struct ScatterAdd {
-  Sum const* products;      // [num_pairs, channels]
-  std::int32_t const* out;  // [num_pairs]
-  Sum* sums;                // [num_out, channels]
-  std::int64_t channels;
-
-  __device__ void operator()(std::int64_t i) const
-  {
-    auto const pair = i / channels;
-    sums[out[pair] * channels + (i - pair * channels)] += products[i];
-  }
-};
-
-/// Calls `launch(tile, launcher)` with the tile (AutoTile chooses) and the function that enqueues a problem
-/// with it, for the arguments' scalar, way of multiplying and alignment.
-template <class TilePolicy, class Scalar, class Launch>
-void with_tile(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_out,
-               Execution<Device> const& exec, Launch const& launch)
-{
-  constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
-  bool const aligned = arguments.in_channels % chunk == 0 && arguments.out_channels % chunk == 0 &&
-                       is_aligned(arguments.features) && is_aligned(arguments.weight) &&
-                       is_aligned(arguments.output);
-  auto const with_math = [&](auto math) {
-    constexpr MathMode Math = decltype(math)::value;
-    auto const with_launcher = [&](auto tile, auto is_aligned) {
-      launch(tile, launch_implicit_gemm<Scalar, Math, decltype(tile), decltype(is_aligned)::value>);
-    };
-    if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
-      constexpr bool tensor_cores = sizeof(Scalar) == 2 || Math == MathMode::tf32;
-      auto const shared_bytes =
-          static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
-      TileProblem const problem{num_out, arguments.in_channels, arguments.out_channels,
-                                device_attribute(cudaDevAttrMultiProcessorCount, exec), aligned};
-      with_tuned_tile<TunedTiles<sizeof(Scalar), tensor_cores>>(
-          problem,
-          [&](auto tile) { return TileLayout<Scalar, decltype(tile)>::shared_bytes <= shared_bytes; },
-          with_launcher);
-    } else {
-      aligned ? with_launcher(TilePolicy{}, std::true_type{})
-              : with_launcher(TilePolicy{}, std::false_type{});
-    }
-  };
-  if constexpr (std::is_same_v<Scalar, float>) {
-    if (arguments.math == MathMode::tf32) {
-      with_math(std::integral_constant<MathMode, MathMode::tf32>{});
-      return;
-    }
-  }
-  with_math(std::integral_constant<MathMode, MathMode::exact>{});
-}
-
-/// What all launches of a convolution have in common.
-template <class Scalar>
-[[nodiscard]] ImplicitGemmProblem<Scalar> make_problem(ConvolutionArguments<Scalar> const& arguments,
-                                                       std::int64_t num_out)
-{
-  constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
-  ImplicitGemmProblem<Scalar> problem;
-  problem.features = arguments.features;
-  problem.weight = arguments.weight;
-  problem.bias = arguments.bias;
-  problem.output = arguments.output;
-  problem.epilogue = arguments.epilogue;
-  problem.num_out = num_out;
-  problem.in_channels = arguments.in_channels;
-  problem.out_channels = arguments.out_channels;
-  problem.aligned_features = arguments.in_channels % chunk == 0 && is_aligned(arguments.features);
-  problem.aligned_weight = arguments.out_channels % chunk == 0 && is_aligned(arguments.weight);
-  return problem;
-}
-
-/// Adds up offset after offset in a buffer of sums: calls `add(k, num_pairs, sums)` for every offset that has
-/// pairs, ascending, then writes the output.
-template <class Scalar, class Add>
-void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device> const& map,
-                   PairList<Device> const& pairs, Execution<Device> const& exec, Add const& add)
-{
-  using Sum = accumulator_t<Scalar>;
-  auto const size = map.num_out() * arguments.out_channels;
-  Buffer<Sum, Device> buffer;
-  Sum* sums = nullptr;
-  if constexpr (std::is_same_v<Scalar, Sum>) {
-    sums = arguments.output;
-  } else {
-    buffer = Buffer<Sum, Device>{size, exec};
-    sums = buffer.data();
-  }
-  Transfer<Device>::fill_bytes(sums, 0, static_cast<std::size_t>(size) * sizeof(Sum), exec);
-  for (int k = 0; k < map.volume(); ++k) {
-    if (pairs.num_pairs(k) > 0) { add(k, pairs.num_pairs(k), sums); }
-  }
-  for_each(size,
-           FinishSums<Scalar>{sums, arguments.bias, arguments.output, arguments.epilogue, size, 1,
-                              arguments.out_channels},
-           exec);
-}
-
-/// Whether there are kernels for the scalar that read the weight in an order of their own.
-template <class Scalar>
-inline constexpr bool has_packed_kernels = sizeof(Scalar) == 2 || std::is_same_v<Scalar, float>;
 
 /// The dataflows on the device; conv/policies.hpp says what they do.
 template <>
@@ -235,24 +101,24 @@ struct ConvolutionBackend<Device> {
                                               Execution<Device> const& exec)
   {
     auto const volume = ceil_div(map.volume(), splits);
-    CarriedOut result;
+    std::optional<CarriedOut> how;
     if constexpr (has_packed_kernels<Scalar>) {
-      bool done = tries_group_gemm(arguments, map.volume()) &&
-                  group_carries_out(arguments, map, volume, exec, result);
-      if constexpr (sizeof(Scalar) == 2) {
-        done = done || (tries_warp_gemm(arguments) && warp_carries_out(arguments, map, volume, exec, result));
+      if (tries_group_gemm(arguments, map.volume())) {
+        how = group_carries_out(arguments, map, volume, exec);
       }
-      static_cast<void>(done);
+      if constexpr (sizeof(Scalar) == 2) {
+        if (!how && tries_warp_gemm(arguments)) { how = warp_carries_out(arguments, map, volume, exec); }
+      }
     }
-    if (result.tiles == TileChoice::automatic) {
+    if (!how) {
       with_tile<AutoTile>(arguments, map.num_out(), exec, [&](auto tile, auto const&) {
-        result = {TileChoice::block, decltype(tile)::rows};
+        how = CarriedOut{TileChoice::block, decltype(tile)::rows};
       });
     }
     // It may be one of the program's own.
     constexpr bool has_own = !std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>>;
-    if (has_own && arguments.tiles == TileChoice::automatic) { result = {TileChoice::automatic, 0}; }
-    return result;
+    if (has_own && arguments.tiles == TileChoice::automatic) { return {TileChoice::automatic, 0}; }
+    return *how;
   }
 
   /// The weight as implicit_gemm() with AutoTile and without splits reads it, where it has an order of its
@@ -371,22 +237,6 @@ struct ConvolutionBackend<Device> {
       if (splits > 1) { problem.sums = make_sums(splits); }
       launch_problem(problem, exec);
     });
-  }
-
-  template <class Scalar>
-  static void gather(ImplicitGemmProblem<Scalar> const& problem, std::int32_t const* in, Scalar* gathered,
-                     Execution<Device> const& exec)
-  {
-    if (problem.aligned_features) {
-      auto const units = problem.in_channels / (16 / static_cast<int>(sizeof(Scalar)));
-      for_each(problem.num_out * units,
-               GatherRows<uint4>{reinterpret_cast<uint4 const*>(problem.features), in,
-                                 reinterpret_cast<uint4*>(gathered), units},
-               exec);
-    } else {
-      for_each(problem.num_out * problem.in_channels,
-               GatherRows<Scalar>{problem.features, in, gathered, problem.in_channels}, exec);
-    }
   }
 };
 

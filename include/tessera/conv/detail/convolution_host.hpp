@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/backend.hpp>
-#include <tessera/conv/detail/microkernel_host.hpp>
+#include <tessera/conv/detail/operands_host.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/kmap/pair_list.hpp>
@@ -13,119 +13,11 @@
 #include <atomic>
 #include <cstdint>
 #include <numeric>
-#include <type_traits>
 #include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// A convolution's operands in the type and layout that the host multiplies: weights as panels, features and
-/// sums as accumulators.
-template <class Scalar>
-class HostOperands {
- public:
-  using Sum = accumulator_t<Scalar>;
-
-  HostOperands(ConvolutionArguments<Scalar> const& arguments, KernelMap<Host> const& map,
-               Execution<Host> const& exec)
-      : arguments_{arguments}, num_panels_{ceil_div(arguments.out_channels, panel_channels<Sum>)}
-  {
-    pack_weight(map.volume(), exec);
-    if constexpr (!std::is_same_v<Scalar, Sum>) {
-      converted_ = Buffer<Sum, Host>{map.num_in() * arguments.in_channels, exec};
-      for_each(
-          converted_.size(),
-          [from = arguments.features, to = converted_.data()](std::int64_t i) {
-            to[i] = static_cast<Sum>(from[i]);
-          },
-          exec);
-    }
-  }
-
-  [[nodiscard]] Sum const* features() const
-  {
-    if constexpr (std::is_same_v<Scalar, Sum>) {
-      return arguments_.features;
-    } else {
-      return converted_.data();
-    }
-  }
-
-  /// Channels of a row of sums: the output's, rounded up to whole panels.
-  [[nodiscard]] std::int64_t width() const { return std::int64_t{num_panels_} * panel_channels<Sum>; }
-
-  /// `sums[out[p], :] += features[in[p], :] * weight[k]` for each of `count` pairs; an `out` may occur once.
-  void add_product(int k, Sum const* features, std::int32_t const* in, std::int32_t const* out,
-                   std::int64_t count, Sum* sums) const
-  {
-    PanelProduct<Sum> product;
-    product.features = features;
-    product.sums_stride = width();
-    product.in = in;
-    product.out = out;
-    product.count = count;
-    product.channels = arguments_.in_channels;
-    for (int panel = 0; panel < num_panels_; ++panel) {
-      product.panel = weight_.data() + (std::int64_t{k} * num_panels_ + panel) * panel_size();
-      product.sums = sums + std::int64_t{panel} * panel_channels<Sum>;
-      multiply_(product);
-    }
-  }
-
-  /// output[row, :] = activation(sums[row - begin, :] + bias + residual) for the rows [begin, end), rounded
-  /// once.
-  void store(Sum const* sums, std::int64_t begin, std::int64_t end) const
-  {
-    auto const* const residual = arguments_.epilogue.residual.data;
-    for (auto row = begin; row < end; ++row) {
-      auto const* const from = sums + (row - begin) * width();
-      auto* const to = arguments_.output + row * arguments_.out_channels;
-      for (int c = 0; c < arguments_.out_channels; ++c) {
-        auto sum = from[c];
-        if (arguments_.bias != nullptr) { sum += static_cast<Sum>(arguments_.bias[c]); }
-        if (residual != nullptr) { sum += static_cast<Sum>(residual[row * arguments_.out_channels + c]); }
-        to[c] = static_cast<Scalar>(
-            apply_activation(sum, arguments_.epilogue.activation, arguments_.epilogue.slope));
-      }
-    }
-  }
-
- private:
-  [[nodiscard]] std::int64_t panel_size() const
-  {
-    return std::int64_t{arguments_.in_channels} * panel_channels<Sum>;
-  }
-
-  /// weight [volume, in, out] as [volume, panels, in, panel_channels]: a panel lies together, so that it
-  /// stays in the first-level cache, and the channels the last one has too many are 0.
-  void pack_weight(int volume, Execution<Host> const& exec)
-  {
-    weight_ = Buffer<Sum, Host>{volume * num_panels_ * panel_size(), exec};
-    exec.parallel_for(std::int64_t{volume} * num_panels_, 8, [this](std::int64_t begin, std::int64_t end) {
-      for (auto i = begin; i < end; ++i) {
-        auto const first = static_cast<int>(i % num_panels_) * panel_channels<Sum>;
-        auto const used = std::min(arguments_.out_channels - first, panel_channels<Sum>);
-        auto const* from =
-            arguments_.weight + i / num_panels_ * arguments_.in_channels * arguments_.out_channels + first;
-        auto* to = weight_.data() + i * panel_size();
-        for (int c = 0; c < arguments_.in_channels; ++c) {
-          for (int j = 0; j < panel_channels<Sum>; ++j) {
-            to[j] = j < used ? static_cast<Sum>(from[j]) : Sum{0};
-          }
-          from += arguments_.out_channels;
-          to += panel_channels<Sum>;
-        }
-      }
-    });
-  }
-
-  ConvolutionArguments<Scalar> arguments_;
-  int num_panels_;
-  MultiplyPanel<Sum> multiply_ = multiply_panel<Sum>();
-  Buffer<Sum, Host> weight_;
-  Buffer<Sum, Host> converted_;
-};
 
 /// One thread's share of the implicit GEMM: blocks of output rows, each multiplied offset by offset, so that
 /// an offset's weight is fetched once for many rows.
