@@ -477,9 +477,9 @@ class TiledProblem {
         weight_{ts::upload(p.weight, exec_)},
         bias_{ts::upload(p.bias, exec_)},
         residual_{ts::upload(p.residual, exec_)},
-        map_{
-            std::make_unique<Map>(ts::upload(p.map, exec_), shape_.num_in, shape_.num_out, shape_.volume, -1)}
+        entries_{p.map}
   {
+    forget_tile_maps();
     arguments_.features = features_.data();
     arguments_.weight = weight_.data();
     arguments_.bias = bias_.data();
@@ -488,6 +488,13 @@ class TiledProblem {
     arguments_.math = math;
     arguments_.epilogue.residual = {residual_.data(), shape_.num_out, shape_.out_channels};
     arguments_.epilogue.activation = ts::Activation::relu;
+  }
+
+  /// Puts a map of the same entries into the place of the one that keeps its tile maps.
+  void forget_tile_maps()
+  {
+    map_ =
+        std::make_unique<Map>(ts::upload(entries_, exec_), shape_.num_in, shape_.num_out, shape_.volume, -1);
   }
 
   /// Lets every row read itself.
@@ -522,7 +529,7 @@ class TiledProblem {
     return result;
   }
 
-  /// Whether there is a tile map of so many rows a tile.
+  /// Whether there is a tile map of so many rows a tile; from then on there is, an empty one.
   [[nodiscard]] bool has_tile_map(bool sort, int splits, int rows)
   {
     bool made = false;
@@ -541,6 +548,7 @@ class TiledProblem {
   ts::Buffer<Scalar, ts::Device> weight_;
   ts::Buffer<Scalar, ts::Device> bias_;
   ts::Buffer<Scalar, ts::Device> residual_;
+  std::vector<std::int32_t> entries_;
   std::unique_ptr<Map> map_;
   ts::ConvolutionArguments<Scalar> arguments_;
 };
@@ -549,13 +557,16 @@ inline constexpr ts::TileChoice all_tiles[] = {ts::TileChoice::automatic, ts::Ti
                                                ts::TileChoice::warp, ts::TileChoice::warpgroup,
                                                ts::TileChoice::warpgroup_pair};
 
-/// Kernels of one voxel, of one too many for a block's lists, and channels that some kernels do not take.
+/// Kernels of one voxel, of one too many for a block's lists, of as many offsets as a block copies the rows
+/// of at once and more, and channels that some kernels do not take.
 inline std::vector<Shape> shapes_for_tiles()
 {
   if (test::few_cases()) { return {{90, 70, 27, 96, 96}, {64, 50, 1, 96, 128}, {40, 50, 8, 20, 81}}; }
-  return {{200, 230, 27, 96, 96}, {130, 150, 27, 64, 64}, {100, 120, 27, 4, 32},  {90, 130, 8, 20, 81},
-          {100, 170, 1, 96, 128}, {140, 130, 1, 96, 19},  {90, 120, 2, 32, 40},   {100, 130, 3, 64, 33},
-          {190, 230, 27, 72, 88}, {70, 90, 343, 32, 64},  {60, 50, 27, 128, 256}, {120, 90, 15, 192, 224}};
+  return {{200, 230, 27, 96, 96},  {130, 150, 27, 64, 64},  {100, 120, 27, 4, 32},   {90, 130, 8, 20, 81},
+          {100, 170, 1, 96, 128},  {140, 130, 1, 96, 19},   {90, 120, 2, 32, 40},    {100, 130, 3, 64, 33},
+          {190, 230, 27, 72, 88},  {70, 90, 343, 32, 64},   {60, 50, 27, 128, 256},  {120, 90, 15, 192, 224},
+          {200, 230, 31, 128, 96}, {150, 230, 32, 128, 96}, {150, 140, 33, 128, 96}, {90, 140, 31, 64, 256},
+          {90, 140, 32, 64, 256}};
 }
 
 /// Whatever tiles are asked for: the definition, the same bits from a weight that was laid out for them, and
@@ -592,7 +603,15 @@ void equals_the_definition_in_all_tiles(ts::MathMode math = ts::MathMode::exact)
         CHECK(how.tiles != ts::TileChoice::automatic);
         CHECK(problem.carried_out(how.tiles, used_splits) == how);
         CHECK(same_bits(output, problem.run(how.tiles, true, splits, false)));
-        CHECK(problem.has_tile_map(true, used_splits, how.tile_rows));
+        CHECK((how.tile_rows == 0 || how.tile_rows == 16 || how.tile_rows == 32 || how.tile_rows == 64 ||
+               how.tile_rows == 128));
+        problem.forget_tile_maps();
+        CHECK(same_bits(output, problem.run(tiles, true, splits, false)));
+        for (int const rows : {16, 32, 64, 128}) {
+          CAPTURE(rows);
+          CHECK(problem.has_tile_map(true, used_splits, rows) == (rows == how.tile_rows));
+        }
+        problem.forget_tile_maps();
       }
     }
   }
@@ -768,11 +787,17 @@ void is_the_bias_where_nothing_is_read(ts::MathMode math = ts::MathMode::exact)
       Options options;
       options.bias = bias;
       options.math = math;
-      auto p = random_problem<Scalar>({0, 100, 27, 16, 24}, 41);  // no inputs: features are null
-      auto const output = run(p, way, options);
-      for (std::size_t i = 0; i < output.size(); ++i) {
-        REQUIRE(wide(output[i]) == (bias ? wide(p.bias[i % 24]) : 0));
-        REQUIRE((bias || !std::signbit(wide(output[i]))));
+      // No inputs: features are null.
+      for (auto const& shape :
+           {Shape{0, 100, 27, 16, 24}, Shape{0, 300, 27, 32, 96}, Shape{0, 300, 27, 64, 256}}) {
+        auto p = random_problem<Scalar>(shape, 41);
+        auto const output = run(p, way, options);
+        REQUIRE(output.size() == static_cast<std::size_t>(shape.num_out * shape.out_channels));
+        for (std::size_t i = 0; i < output.size(); ++i) {
+          REQUIRE(wide(output[i]) ==
+                  (bias ? wide(p.bias[i % static_cast<std::size_t>(shape.out_channels)]) : 0));
+          REQUIRE((bias || !std::signbit(wide(output[i]))));
+        }
       }
       CHECK(run(random_problem<Scalar>({100, 0, 27, 16, 24}, 42), way, options).empty());
       CHECK(run(random_problem<Scalar>({0, 0, 27, 3, 5}, 43), way, options).empty());

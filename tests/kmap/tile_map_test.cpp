@@ -113,6 +113,12 @@ TEST_CASE_TEMPLATE("tile map: holds the kernel map, in its order and with exact 
             CAPTURE(splits);
             CAPTURE(sort);
             CAPTURE(rows);
+            {  // memory that is given to the tiles next: what they leave out is no row, and not -1
+              auto const entries =
+                  splits * ((num_out + rows - 1) / rows) * rows * ((volume + splits - 1) / splits);
+              ts::Buffer<std::int32_t, Space> other{entries, exec};
+              ts::fill_bytes(other, 0x7f, exec);
+            }
             auto const tiles = ts::tile_map(kernel_map, sort, splits, rows, exec);
             auto const host = download_tiles(*tiles, exec);
             int const length = (volume + splits - 1) / splits;
@@ -138,10 +144,7 @@ TEST_CASE_TEMPLATE("tile map: holds the kernel map, in its order and with exact 
                       exists ? map[static_cast<std::size_t>(std::int64_t{row} * volume + k)] : -1;
                   auto const tile = place / rows;
                   auto const at = ((z * num_tiles + tile) * length + i) * rows + place % rows;
-                  auto const mask =
-                      host.masks[static_cast<std::size_t>((z * num_tiles + tile) * tiles->words + i / 32)];
-                  bool const written = (mask >> (i % 32) & 1U) != 0;  // else nobody reads it
-                  if (written) { wrong += host.map[static_cast<std::size_t>(at)] != expected ? 1 : 0; }
+                  wrong += host.map[static_cast<std::size_t>(at)] != expected ? 1 : 0;
                   if (expected >= 0) {
                     masks[static_cast<std::size_t>(tile * tiles->words + i / 32)] |= std::uint32_t{1}
                                                                                      << (i % 32);

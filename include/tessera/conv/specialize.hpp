@@ -61,6 +61,14 @@ struct is_specialized_kernel<
 namespace detail {
 
 template <class Kernel, class Scalar>
+[[nodiscard]] bool fits_specialized_kernel(ConvolutionArguments<Scalar> const& arguments,
+                                           int compute_capability)
+{
+  return arguments.in_channels == Kernel::in_channels && arguments.out_channels == Kernel::out_channels &&
+         Kernel::supports(compute_capability);
+}
+
+template <class Kernel, class Scalar>
 bool run_specialized_kernel(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                             int compute_capability, Execution<Device> const& exec)
 {
@@ -69,13 +77,21 @@ bool run_specialized_kernel(ConvolutionArguments<Scalar> const& arguments, Kerne
       "SpecializedKernels: each kernel of the list must be an empty type with constants `in_channels` "
       "and `out_channels`, `supports(int compute_capability)` and `forward(arguments, map, exec)`");
   if constexpr (is_specialized_kernel<Kernel, Scalar>::value) {
-    if (arguments.in_channels == Kernel::in_channels && arguments.out_channels == Kernel::out_channels &&
-        Kernel::supports(compute_capability)) {
+    if (fits_specialized_kernel<Kernel>(arguments, compute_capability)) {
       Kernel::forward(arguments, map, exec);
       return true;
     }
   }
   return false;
+}
+
+/// Whether a kernel of the list fits.
+template <class Scalar, class... Kernels>
+[[nodiscard]] bool has_specialized_kernel(KernelList<Kernels...>,
+                                          ConvolutionArguments<Scalar> const& arguments,
+                                          int compute_capability)
+{
+  return (... || fits_specialized_kernel<Kernels>(arguments, compute_capability));
 }
 
 /// Runs the first kernel of the list that fits; false when there is none.

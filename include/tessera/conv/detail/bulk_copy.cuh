@@ -17,7 +17,8 @@ struct SharedBarrier {
 
 #if __CUDA_ARCH__ >= 900
 
-/// One thread prepares a barrier for `arrivals` a phase; fence_barriers() and a __syncthreads() follow.
+/// One thread prepares a barrier for `arrivals` a phase; fence_barriers() and a
+/// synchronisation with those who use it follow.
 __device__ inline void prepare_barrier(SharedBarrier& barrier, int arrivals)
 {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&barrier)), "r"(arrivals)

@@ -40,12 +40,8 @@ struct ConvolutionBackend<Device> {
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
       using List = typename SpecializedKernels<Scalar>::list;
       if constexpr (!std::is_same_v<List, KernelList<>>) {
-        bool const plain =
-            arguments.epilogue.residual.data == nullptr && arguments.epilogue.activation == Activation::none;
-        auto const capability = 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
-                                device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
-        if (plain && arguments.tiles == TileChoice::automatic &&
-            run_specialized_kernels(List{}, arguments, map, capability, exec)) {
+        if (takes_specialized_kernels(arguments) &&
+            run_specialized_kernels(List{}, arguments, map, compute_capability(exec), exec)) {
           return;
         }
       }
@@ -115,9 +111,13 @@ struct ConvolutionBackend<Device> {
         how = CarriedOut{TileChoice::block, decltype(tile)::rows};
       });
     }
-    // It may be one of the program's own.
-    constexpr bool has_own = !std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>>;
-    if (has_own && arguments.tiles == TileChoice::automatic) { return {TileChoice::automatic, 0}; }
+    using List = typename SpecializedKernels<Scalar>::list;
+    if constexpr (!std::is_same_v<List, KernelList<>>) {
+      if (takes_specialized_kernels(arguments) &&
+          has_specialized_kernel(List{}, arguments, compute_capability(exec))) {
+        return {TileChoice::automatic, 0};
+      }
+    }
     return *how;
   }
 
@@ -218,6 +218,20 @@ struct ConvolutionBackend<Device> {
   }
 
  private:
+  /// Whether SpecializedKernels are asked first: they know no epilogue but the bias.
+  template <class Scalar>
+  [[nodiscard]] static bool takes_specialized_kernels(ConvolutionArguments<Scalar> const& arguments)
+  {
+    return arguments.tiles == TileChoice::automatic && arguments.epilogue.residual.data == nullptr &&
+           arguments.epilogue.activation == Activation::none;
+  }
+  /// As 90 for 9.0.
+  [[nodiscard]] static int compute_capability(Execution<Device> const& exec)
+  {
+    return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
+           device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
+  }
+
   /// The implicit GEMM in tiles; sums of several splits go where `make_sums` says.
   template <class TilePolicy, class Scalar, class MakeSums>
   static void run_tiles(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, bool sort,

@@ -150,8 +150,8 @@ __device__ void begin_rows(GroupGemmProblem<typename Shape::Scalar> const& probl
   }
 }
 
-/// All threads of a block put together which rows it reads and writes. The rows of all offsets are on their
-/// way then.
+/// All threads of a block put together which rows it reads and writes. If it has the rows of all offsets,
+/// they are on their way then: see `mapped`.
 template <class Shape>
 __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& problem,
                              GroupShared<Shape> const& shared)

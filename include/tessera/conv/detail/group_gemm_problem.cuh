@@ -191,10 +191,11 @@ struct GroupShape {
   }
 
   /// Whether a block copies the rows of all offsets before it knows which it needs: C256 191 -> 186 us, C96
-  /// 41.2 -> 40.7, sphere256 883 -> 868; but C128 where two blocks share a tile 48.9 -> 53.1.
+  /// 41.2 -> 40.7, sphere256 883 -> 868; but C128 where two blocks share a tile 48.9 -> 53.1. Up to so many
+  /// there is room beside the stages and what two blocks exchange.
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr bool copies_all_rows(int volume)
   {
-    return Columns != 128 && volume <= 32;
+    return Columns != 128 && volume < 32;
   }
 
  private:
