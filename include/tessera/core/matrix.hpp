@@ -91,6 +91,10 @@ template <class T, class Space>
 [[nodiscard]] Matrix<T, Space> upload_matrix(std::vector<T> const& from, std::int64_t columns,
                                              Execution<Space> const& exec)
 {
+  detail::expects(
+      columns != 0, "upload_matrix: ", from.size(),
+      " elements in rows of 0 columns do not say how many rows there are; Matrix{rows, 0, exec} has none, "
+      "and ensure_features(cloud) gives a point cloud without features a channel of ones");
   detail::expects(columns >= 1 && static_cast<std::int64_t>(from.size()) % columns == 0,
                   "upload_matrix: ", from.size(), " elements do not make rows of ", columns);
   auto const rows = static_cast<std::int64_t>(from.size()) / columns;
