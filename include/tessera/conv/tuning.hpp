@@ -13,7 +13,7 @@ inline namespace v0 {
 
 /// What AutoTile's choice among tiles depends on. No choice changes a result: every tile gives the same bits.
 /// (16-bit scalars on sm_90 and newer, and TF32 on sm_90a, mostly take no tile, but a shape of
-/// conv/detail/group_gemm.cuh or warp_gemm.cuh.)
+/// conv/detail/warpgroup_gemm/run.cuh or warp_gemm.cuh.)
 struct TileProblem {
   std::int64_t num_out = 0;
   int in_channels = 0;

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <tessera/conv/detail/backend.hpp>
-#include <tessera/conv/detail/group_gemm.cuh>
-#include <tessera/conv/detail/implicit_gemm_problem.cuh>
-#include <tessera/conv/detail/offset_sums.cuh>
+#include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/conv/detail/gather_scatter/offset_sums.cuh>
 #include <tessera/conv/detail/tile_choice.cuh>
-#include <tessera/conv/detail/warp_gemm.cuh>
+#include <tessera/conv/detail/warp_gemm/run.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/specialize.hpp>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
@@ -56,8 +56,8 @@ struct ConvolutionBackend<Device> {
     };
     bool done = false;
     if constexpr (std::is_same_v<TilePolicy, AutoTile> && has_packed_kernels<Scalar>) {
-      if (tries_group_gemm(arguments, map.volume())) {
-        done = run_group_gemm(arguments, map, sort, used_splits, exec, make_sums);
+      if (tries_warpgroup_gemm(arguments, map.volume())) {
+        done = run_warpgroup_gemm(arguments, map, sort, used_splits, exec, make_sums);
       }
       if constexpr (sizeof(Scalar) == 2) {
         if (!done && tries_warp_gemm(arguments)) {
@@ -83,8 +83,8 @@ struct ConvolutionBackend<Device> {
   {
     if constexpr (has_packed_kernels<Scalar>) {
       return std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>> &&
-             tries_group_gemm(arguments, volume) &&
-             with_group_gemm(arguments, volume, exec, [](auto, std::size_t) { return true; });
+             tries_warpgroup_gemm(arguments, volume) &&
+             with_warpgroup_gemm(arguments, volume, exec, [](auto, std::size_t) { return true; });
     } else {
       return false;
     }
@@ -99,8 +99,8 @@ struct ConvolutionBackend<Device> {
     auto const volume = ceil_div(map.volume(), splits);
     std::optional<CarriedOut> how;
     if constexpr (has_packed_kernels<Scalar>) {
-      if (tries_group_gemm(arguments, map.volume())) {
-        how = group_carries_out(arguments, map, volume, exec);
+      if (tries_warpgroup_gemm(arguments, map.volume())) {
+        how = warpgroup_carries_out(arguments, map, volume, exec);
       }
       if constexpr (sizeof(Scalar) == 2) {
         if (!how && tries_warp_gemm(arguments)) { how = warp_carries_out(arguments, map, volume, exec); }
@@ -129,15 +129,15 @@ struct ConvolutionBackend<Device> {
   {
     PackedWeight<Scalar, Device> packed;
     if constexpr (has_packed_kernels<Scalar>) {
-      bool done = tries_group_gemm(arguments, volume) &&
-                  with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
+      bool done = tries_warpgroup_gemm(arguments, volume) &&
+                  with_warpgroup_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
                     auto const layout =
-                        configure_group<decltype(shape)>(volume, arguments.in_channels,
-                                                         arguments.out_channels, arguments.tiles, limit)
+                        configure_warpgroup<decltype(shape)>(volume, arguments.in_channels,
+                                                             arguments.out_channels, arguments.tiles, limit)
                             .layout;
                     packed.values = Buffer<Scalar, Device>{layout.size(), exec};
                     packed.layout = layout.key();
-                    pack_group_weight(arguments.weight, packed.values.data(), layout, exec);
+                    pack_warpgroup_weight(arguments.weight, packed.values.data(), layout, exec);
                     return true;
                   });
       if constexpr (sizeof(Scalar) == 2) {

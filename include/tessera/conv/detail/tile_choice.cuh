@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/group_gemm.cuh>
-#include <tessera/conv/detail/implicit_gemm_kernel.cuh>
-#include <tessera/conv/detail/warp_gemm.cuh>
+#include <tessera/conv/detail/block_gemm/kernel.cuh>
+#include <tessera/conv/detail/warp_gemm/run.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/tuning.hpp>
 
 #include <climits>
@@ -24,10 +24,10 @@ inline constexpr bool has_packed_kernels = sizeof(Scalar) == 2 || std::is_same_v
 /// Whether the arguments' TileChoice wants the warpgroups' kernel, if that can be.
 /// @param volume  offsets of all splits
 template <class Scalar>
-[[nodiscard]] bool tries_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume)
+[[nodiscard]] bool tries_warpgroup_gemm(ConvolutionArguments<Scalar> const& arguments, int volume)
 {
   switch (arguments.tiles) {
-    case TileChoice::automatic: return prefers_group_gemm(arguments, volume);
+    case TileChoice::automatic: return prefers_warpgroup_gemm(arguments, volume);
     case TileChoice::warpgroup:
     case TileChoice::warpgroup_pair: return sizeof(Scalar) == 2 || arguments.math == MathMode::tf32;
     default: return false;
@@ -41,20 +41,20 @@ template <class Scalar>
   return sizeof(Scalar) == 2 && arguments.tiles != TileChoice::block;
 }
 
-/// How run_group_gemm() carries out a convolution of `volume` offsets in a split, or nothing where it does
-/// not.
+/// How run_warpgroup_gemm() carries out a convolution of `volume` offsets in a split, or nothing where it
+/// does not.
 template <class Scalar>
-[[nodiscard]] std::optional<CarriedOut> group_carries_out(ConvolutionArguments<Scalar> const& arguments,
-                                                          KernelMap<Device> const& map, int volume,
-                                                          Execution<Device> const& exec)
+[[nodiscard]] std::optional<CarriedOut> warpgroup_carries_out(ConvolutionArguments<Scalar> const& arguments,
+                                                              KernelMap<Device> const& map, int volume,
+                                                              Execution<Device> const& exec)
 {
   if (map.num_out() > INT_MAX - 1024) { return std::nullopt; }
   std::optional<CarriedOut> how;
-  static_cast<void>(with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
+  static_cast<void>(with_warpgroup_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
     using Shape = decltype(shape);
-    auto const config =
-        configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, arguments.tiles, limit);
-    GroupGemmProblem<Scalar> problem;
+    auto const config = configure_warpgroup<Shape>(volume, arguments.in_channels, arguments.out_channels,
+                                                   arguments.tiles, limit);
+    WarpgroupGemmProblem<Scalar> problem;
     problem.few_tiles = config.few_tiles;
     auto const tiles = ceil_div(static_cast<int>(map.num_out()), Shape::pieces * piece_rows);
     bool const shares = problem.shares(tiles, config.layout.channel_blocks());
@@ -92,7 +92,7 @@ void with_tile(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_o
   auto const with_math = [&](auto math) {
     constexpr MathMode Math = decltype(math)::value;
     auto const with_launcher = [&](auto tile, auto is_aligned) {
-      launch(tile, launch_implicit_gemm<Scalar, Math, decltype(tile), decltype(is_aligned)::value>);
+      launch(tile, launch_block_gemm<Scalar, Math, decltype(tile), decltype(is_aligned)::value>);
     };
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
       constexpr bool tensor_cores = sizeof(Scalar) == 2 || Math == MathMode::tf32;

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/group_gemm_block.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/block.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -13,9 +13,9 @@ namespace detail {
 /// The sums of a lane: of two rows, the upper and the lower one of its warp's fragments, eight neighbouring
 /// columns out of each 32.
 template <class Shape>
-class GroupSums {
+class WarpgroupSums {
   using Scalar = typename Shape::Scalar;
-  using Problem = GroupGemmProblem<Scalar>;
+  using Problem = WarpgroupGemmProblem<Scalar>;
 
  public:
   static constexpr int columns = Shape::product / 2;
@@ -37,7 +37,7 @@ class GroupSums {
 
   /// Adds up with the other block of the cluster, and writes the output. Rank 0 finishes the upper rows of a
   /// fragment, rank 1 the lower ones; a sum is that of rank 0's offsets and rank 1's.
-  __device__ void finish(Problem const& problem, GroupShared<Shape> const& shared, int first_channel)
+  __device__ void finish(Problem const& problem, WarpgroupShared<Shape> const& shared, int first_channel)
   {
     constexpr int size = Shape::columns / 4;
     int const warp = static_cast<int>(threadIdx.x) / 32;

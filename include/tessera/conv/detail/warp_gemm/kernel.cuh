@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/warp_gemm_features.cuh>
-#include <tessera/conv/detail/warp_gemm_weight.cuh>
+#include <tessera/conv/detail/warp_gemm/features.cuh>
+#include <tessera/conv/detail/warp_gemm/weight.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <utility>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
-#include <tessera/conv/detail/device_instructions.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
 
 namespace tessera {
 inline namespace v0 {

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/implicit_gemm_loader.cuh>
-#include <tessera/conv/detail/implicit_gemm_problem.cuh>
-#include <tessera/conv/detail/tile_multiply.cuh>
+#include <tessera/conv/detail/block_gemm/loader.cuh>
+#include <tessera/conv/detail/block_gemm/multiply.cuh>
+#include <tessera/conv/detail/block_gemm/problem.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <climits>
@@ -17,8 +17,7 @@ namespace detail {
 /// Calls `body(where, sum 0, sum 1, channel, both)` for each pair of sums this thread holds of rows and
 /// channels that exist; `where` counts elements of [num_out, out_channels].
 template <class Layout, class Body>
-__device__ void for_each_sum(TileSums<Layout>& sums,
-                             ImplicitGemmProblem<typename Layout::Scalar> const& problem,
+__device__ void for_each_sum(TileSums<Layout>& sums, BlockGemmProblem<typename Layout::Scalar> const& problem,
                              BlockPlace<Layout> const& place, Body const& body)
 {
   using Sums = TileSums<Layout>;
@@ -58,7 +57,7 @@ __device__ void write_pair(T* to, T first, T second, bool both)
 /// @tparam Aligned  all rows begin at multiples of 16 bytes
 template <class Scalar, MathMode Math, class Tile, bool Aligned>
 __global__ void __launch_bounds__(TileLayout<Scalar, Tile>::threads)
-    implicit_gemm_kernel(__grid_constant__ ImplicitGemmProblem<Scalar> const problem)
+    block_gemm_kernel(__grid_constant__ BlockGemmProblem<Scalar> const problem)
 {
   using Layout = TileLayout<Scalar, Tile>;
   using Sum = accumulator_t<Scalar>;
@@ -123,7 +122,7 @@ __global__ void __launch_bounds__(TileLayout<Scalar, Tile>::threads)
 /// can be compiled apart with `extern template`.
 /// @throws invalid_argument  the tile needs more shared memory than the device has
 template <class Scalar, MathMode Math, class Tile, bool Aligned>
-void launch_implicit_gemm(ImplicitGemmProblem<Scalar> const& problem, Execution<Device> const& exec)
+void launch_block_gemm(BlockGemmProblem<Scalar> const& problem, Execution<Device> const& exec)
 {
   using Layout = TileLayout<Scalar, Tile>;
   if constexpr (Layout::shared_bytes > 48 * 1024) {
@@ -137,8 +136,8 @@ void launch_implicit_gemm(ImplicitGemmProblem<Scalar> const& problem, Execution<
   auto const blocks = problem.num_tiles * problem.splits * channel_tiles;
   expects(blocks <= INT_MAX, "convolution: ", problem.num_tiles, " tiles, ", problem.splits, " splits and ",
           channel_tiles, " blocks of channels are more than one launch can have");
-  launch(implicit_gemm_kernel<Scalar, Math, Tile, Aligned>, dim3(static_cast<unsigned>(blocks)),
-         Layout::threads, Layout::shared_bytes, exec, problem);
+  launch(block_gemm_kernel<Scalar, Math, Tile, Aligned>, dim3(static_cast<unsigned>(blocks)), Layout::threads,
+         Layout::shared_bytes, exec, problem);
 }
 
 }  // namespace detail

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/bulk_copy.cuh>
-#include <tessera/conv/detail/device_instructions.cuh>
+#include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
 
 #include <type_traits>
 

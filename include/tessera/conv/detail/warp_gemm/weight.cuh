@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/bulk_copy.cuh>
-#include <tessera/conv/detail/warp_gemm_problem.cuh>
+#include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/warp_gemm/problem.cuh>
 
 namespace tessera {
 inline namespace v0 {

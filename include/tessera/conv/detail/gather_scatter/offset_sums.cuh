@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
-#include <tessera/conv/detail/device_instructions.cuh>
-#include <tessera/conv/detail/implicit_gemm_problem.cuh>
+#include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/launch.cuh>
 #include <tessera/kmap/pair_list.hpp>
@@ -56,7 +56,7 @@ struct GatherRows {
 
 /// Gathers the features of a problem of as many outputs as there are pairs.
 template <class Scalar>
-void gather(ImplicitGemmProblem<Scalar> const& problem, std::int32_t const* in, Scalar* gathered,
+void gather(BlockGemmProblem<Scalar> const& problem, std::int32_t const* in, Scalar* gathered,
             Execution<Device> const& exec)
 {
   if (problem.aligned_features) {

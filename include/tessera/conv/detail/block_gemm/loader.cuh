@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/device_instructions.cuh>
-#include <tessera/conv/detail/implicit_gemm_problem.cuh>
+#include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
 
 #include <cstdint>
 
@@ -23,7 +23,7 @@ class StageLoader {
       (Layout::depth * weight_chunks + Layout::threads - 1) / Layout::threads;
 
  public:
-  __device__ StageLoader(ImplicitGemmProblem<Scalar> const& problem, BlockPlace<Layout> const& place)
+  __device__ StageLoader(BlockGemmProblem<Scalar> const& problem, BlockPlace<Layout> const& place)
       : problem_{problem}, place_{place}, bits_{problem.masks == nullptr ? 1U : mask(0)}
   {
     begin_offset();
@@ -117,7 +117,7 @@ class StageLoader {
     }
   }
 
-  ImplicitGemmProblem<Scalar> const& problem_;
+  BlockGemmProblem<Scalar> const& problem_;
   BlockPlace<Layout> const& place_;
   std::uint32_t bits_;  // of the current word, those of later offsets
   int word_ = 0;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/conv/detail/backend.hpp>
-#include <tessera/conv/detail/group_gemm_kernel.cuh>
 #include <tessera/conv/detail/kernel_presence.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
 #include <tessera/kmap/tile_map.hpp>
 
 #include <algorithm>
@@ -17,36 +17,36 @@ namespace detail {
 
 /// Whether this program holds code of the shape's kernel that the device runs: compiled for sm_90a.
 template <class Shape>
-[[nodiscard]] bool has_group_gemm(Execution<Device> const& exec)
+[[nodiscard]] bool has_warpgroup_gemm(Execution<Device> const& exec)
 {
-  return has_kernel<group_gemm_kernel<Shape>>(exec, [](cudaFuncAttributes const& attributes) {
+  return has_kernel<warpgroup_gemm_kernel<Shape>>(exec, [](cudaFuncAttributes const& attributes) {
     return attributes.ptxVersion >= 90 && attributes.sharedSizeBytes == 0;
   });
 }
 
 /// How a shape carries out a convolution.
-struct GroupGemmConfig {
-  GroupLayout layout;
-  int few_tiles = 0;  // see GroupGemmProblem
+struct WarpgroupGemmConfig {
+  WarpgroupLayout layout;
+  int few_tiles = 0;  // see WarpgroupGemmProblem
   int stages = 3;
   std::size_t shared_bytes = 0;
 };
 
 /// The configuration of `Shape`, or one of more shared memory than a block may have.
 template <class Shape>
-[[nodiscard]] GroupGemmConfig configure_group(int volume, int in_channels, int out_channels, TileChoice tiles,
-                                              std::size_t shared_limit)
+[[nodiscard]] WarpgroupGemmConfig configure_warpgroup(int volume, int in_channels, int out_channels,
+                                                      TileChoice tiles, std::size_t shared_limit)
 {
   constexpr int long_kernel = 16;  // offsets from which two blocks may share a tile's
   constexpr std::size_t most_stages = 8;
-  GroupGemmConfig config;
+  WarpgroupGemmConfig config;
   auto& layout = config.layout;
   layout.volume = volume;
   layout.in_channels = in_channels;
   layout.out_channels = out_channels;
   layout.columns = Shape::columns;
   layout.depth = Shape::depth;
-  layout.chunk_channels = group_chunk_channels<typename Shape::Scalar>;
+  layout.chunk_channels = warpgroup_chunk_channels<typename Shape::Scalar>;
   constexpr std::size_t least_stages = 3;
   config.few_tiles = volume >= long_kernel && tiles != TileChoice::warpgroup ? Shape::few_tiles : 0;
   if (tiles == TileChoice::warpgroup_pair) { config.few_tiles = volume > 1 ? INT_MAX : 0; }
@@ -68,33 +68,33 @@ template <class Shape>
 /// 3x3x3 layer of half features at the levels of a LiDAR scan, weights packed, with a residual, on an H100,
 /// two blocks a tile; in brackets those of the warp kernel.
 template <class Scalar, class Body>
-[[nodiscard]] bool with_group_shape(int out_channels, int chunks, Body const& body)
+[[nodiscard]] bool with_warpgroup_shape(int out_channels, int chunks, Body const& body)
 {
   // Chunks read ahead hide the memory's latency, so the last of an odd number are filled up with zeros.
   bool const in_fours = chunks % 4 == 0 || (chunks % 4 == 3 && chunks % 3 != 0);
   auto const with_depth = [&](auto columns) {
     constexpr int n = decltype(columns)::value;
-    if (in_fours) { return body(GroupShape<Scalar, n, n, 2, 4, 2>{}); }
-    if (chunks == 1) { return body(GroupShape<Scalar, n, n, 2, 1, 2>{}); }
-    return chunks % 3 != 0 && chunks % 2 == 0 ? body(GroupShape<Scalar, n, n, 2, 2, 2>{})
-                                              : body(GroupShape<Scalar, n, n, 2, 3, 2>{});
+    if (in_fours) { return body(WarpgroupShape<Scalar, n, n, 2, 4, 2>{}); }
+    if (chunks == 1) { return body(WarpgroupShape<Scalar, n, n, 2, 1, 2>{}); }
+    return chunks % 3 != 0 && chunks % 2 == 0 ? body(WarpgroupShape<Scalar, n, n, 2, 2, 2>{})
+                                              : body(WarpgroupShape<Scalar, n, n, 2, 3, 2>{});
   };
   if (out_channels <= 64) { return with_depth(std::integral_constant<int, 64>{}); }
   if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
     return with_depth(std::integral_constant<int, 96>{});  // 94,590 rows C 96: 58 (72); 68,867 rows: 51 (66)
   }
   if (out_channels <= 128) {
-    if (chunks == 1) { return body(GroupShape<Scalar, 128, 128, 3, 1, 1>{}); }
+    if (chunks == 1) { return body(WarpgroupShape<Scalar, 128, 128, 3, 1, 1>{}); }
     return chunks % 3 == 0 && chunks % 2 != 0
-               ? body(GroupShape<Scalar, 128, 128, 3, 3, 1>{})
-               : body(GroupShape<Scalar, 128, 128, 2, 2, 2>{});  // 41,983 rows C 128: 52 (74), as above 60;
-                                                                 // 21,458 rows: 32 (51)
+               ? body(WarpgroupShape<Scalar, 128, 128, 3, 3, 1>{})
+               : body(WarpgroupShape<Scalar, 128, 128, 2, 2, 2>{});  // 41,983 rows C 128: 52 (74), as above
+                                                                     // 60; 21,458 rows: 32 (51)
   }
   // deeper ones leave no registers for products that overlap; 21,458 rows C 256: 99 (143); 9,505 rows: 51
   // (94)
-  if (chunks == 1) { return body(GroupShape<Scalar, 256, 128, 2, 1, 1>{}); }
-  return in_fours ? body(GroupShape<Scalar, 256, 128, 2, 4, 1>{})
-                  : body(GroupShape<Scalar, 256, 128, 2, 3, 1>{});
+  if (chunks == 1) { return body(WarpgroupShape<Scalar, 256, 128, 2, 1, 1>{}); }
+  return in_fours ? body(WarpgroupShape<Scalar, 256, 128, 2, 4, 1>{})
+                  : body(WarpgroupShape<Scalar, 256, 128, 2, 3, 1>{});
 }
 
 /// A weight as `layout` says: `given`, if it is that already, else laid out into `own`.
@@ -110,11 +110,11 @@ template <class Scalar, class Layout, class Pack>
 }
 
 template <class Scalar>
-void pack_group_weight(Scalar const* weight, Scalar* packed, GroupLayout const& layout,
-                       Execution<Device> const& exec)
+void pack_warpgroup_weight(Scalar const* weight, Scalar* packed, WarpgroupLayout const& layout,
+                           Execution<Device> const& exec)
 {
   constexpr std::int64_t elements = 16 / static_cast<std::int64_t>(sizeof(Scalar));
-  for_each(layout.size() / elements, PackGroupWeight<Scalar>{weight, packed, layout}, exec);
+  for_each(layout.size() / elements, PackWarpgroupWeight<Scalar>{weight, packed, layout}, exec);
 }
 
 /// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and
@@ -138,10 +138,10 @@ template <class Scalar>
 /// Calls `body(shape, shared_limit)` if a convolution of `volume` offsets in a split can be carried out by
 /// warpgroups.
 template <class Scalar, class Body>
-[[nodiscard]] bool with_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume,
-                                   Execution<Device> const& exec, Body const& body)
+[[nodiscard]] bool with_warpgroup_gemm(ConvolutionArguments<Scalar> const& arguments, int volume,
+                                       Execution<Device> const& exec, Body const& body)
 {
-  constexpr int chunk = group_chunk_channels<Scalar>;
+  constexpr int chunk = warpgroup_chunk_channels<Scalar>;
   auto const first = arguments.in_channels - static_cast<int>(arguments.more.columns);
   bool const has_more = arguments.more.data != nullptr;
   if (arguments.in_channels % chunk != 0 || !is_aligned(arguments.features) || volume > UINT16_MAX ||
@@ -150,11 +150,11 @@ template <class Scalar, class Body>
   }
   auto const limit =
       static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
-  return with_group_shape<Scalar>(arguments.out_channels, arguments.in_channels / chunk, [&](auto shape) {
+  return with_warpgroup_shape<Scalar>(arguments.out_channels, arguments.in_channels / chunk, [&](auto shape) {
     using Shape = decltype(shape);
-    auto const config =
-        configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels, arguments.tiles, limit);
-    if (config.shared_bytes > limit || !has_group_gemm<Shape>(exec)) { return false; }
+    auto const config = configure_warpgroup<Shape>(volume, arguments.in_channels, arguments.out_channels,
+                                                   arguments.tiles, limit);
+    if (config.shared_bytes > limit || !has_warpgroup_gemm<Shape>(exec)) { return false; }
     return body(shape, limit);
   });
 }
@@ -162,7 +162,7 @@ template <class Scalar, class Body>
 /// Whether the warpgroups' kernel is the one for a convolution that it could carry out: it is not for few
 /// channels of 16 bits, where another keeps the whole weight in shared memory.
 template <class Scalar>
-[[nodiscard]] bool prefers_group_gemm(ConvolutionArguments<Scalar> const& arguments, int volume)
+[[nodiscard]] bool prefers_warpgroup_gemm(ConvolutionArguments<Scalar> const& arguments, int volume)
 {
   constexpr int few_channels = 64;  // up to these the warp kernel keeps the whole weight in shared memory
   if constexpr (sizeof(Scalar) == 4) {
@@ -185,8 +185,8 @@ template <class Scalar>
 /// Enqueues one split of a convolution.
 /// @param overlaps  see may_overlap()
 template <class Shape>
-void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGemmConfig const& config,
-                       bool overlaps, Execution<Device> const& exec)
+void launch_warpgroup_gemm(WarpgroupGemmProblem<typename Shape::Scalar> problem,
+                           WarpgroupGemmConfig const& config, bool overlaps, Execution<Device> const& exec)
 {
   auto const& layout = config.layout;
   problem.volume = layout.volume;
@@ -204,7 +204,7 @@ void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGe
   // Where only the device knows, the grid is enough for either way.
   bool const may_share = problem.count != nullptr || problem.shares(tiles, channel_blocks);
   auto const blocks = may_share ? std::max(2 * most_shared, (tiles + 1) / 2 * 2) : tiles;
-  launch({may_share ? 2 : 1, overlaps}, group_gemm_kernel<Shape>,
+  launch({may_share ? 2 : 1, overlaps}, warpgroup_gemm_kernel<Shape>,
          dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(channel_blocks)), Shape::threads,
          config.shared_bytes, exec, problem);
 }
@@ -216,66 +216,67 @@ void launch_group_gemm(GroupGemmProblem<typename Shape::Scalar> problem, GroupGe
 /// Stream: enqueues a kernel a split, one more where the weight is not packed, and the tile map's the first
 /// time. Does not wait.
 template <class Scalar, class MakeSums>
-[[nodiscard]] bool run_group_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
-                                  bool sort, int splits, Execution<Device> const& exec,
-                                  MakeSums const& make_sums)
+[[nodiscard]] bool run_warpgroup_gemm(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                                      bool sort, int splits, Execution<Device> const& exec,
+                                      MakeSums const& make_sums)
 {
   if (map.num_out() > INT_MAX - 1024) { return false; }
   bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
-  return with_group_gemm(arguments, ceil_div(map.volume(), splits), exec, [&](auto shape, std::size_t limit) {
-    using Shape = decltype(shape);
-    auto const more = static_cast<int>(arguments.more.columns);
-    GroupGemmProblem<Scalar> problem;
-    problem.features[0] = arguments.features;
-    problem.features[1] = arguments.more.data;
-    problem.in_channels[0] = arguments.in_channels - more;
-    problem.in_channels[1] = more;
-    problem.first_chunks = ceil_div(problem.in_channels[0], group_chunk_channels<Scalar>);
-    problem.bias = arguments.bias;
-    problem.output = arguments.output;
-    problem.residual = arguments.epilogue.residual.data;
-    problem.slope = slope_of(arguments.epilogue);
-    problem.whole_packs = arguments.out_channels % 8 == 0 && is_aligned(arguments.output) &&
-                          is_aligned(arguments.bias) && is_aligned(arguments.epilogue.residual.data);
-    problem.num_out = static_cast<int>(map.num_out());
-    problem.count = map.parts().out_count;
-    float* const sums = to_sums ? make_sums(splits) : nullptr;
-    auto const run = [&](int volume, std::int64_t first_weight) {
-      auto const config = configure_group<Shape>(volume, arguments.in_channels, arguments.out_channels,
-                                                 arguments.tiles, limit);
-      Buffer<Scalar, Device> own;
-      auto const given = splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed;
-      problem.packed = packed_weight(given, config.layout, own, exec, [&](Scalar* to) {
-        pack_group_weight(arguments.weight + first_weight, to, config.layout, exec);
+  return with_warpgroup_gemm(
+      arguments, ceil_div(map.volume(), splits), exec, [&](auto shape, std::size_t limit) {
+        using Shape = decltype(shape);
+        auto const more = static_cast<int>(arguments.more.columns);
+        WarpgroupGemmProblem<Scalar> problem;
+        problem.features[0] = arguments.features;
+        problem.features[1] = arguments.more.data;
+        problem.in_channels[0] = arguments.in_channels - more;
+        problem.in_channels[1] = more;
+        problem.first_chunks = ceil_div(problem.in_channels[0], warpgroup_chunk_channels<Scalar>);
+        problem.bias = arguments.bias;
+        problem.output = arguments.output;
+        problem.residual = arguments.epilogue.residual.data;
+        problem.slope = slope_of(arguments.epilogue);
+        problem.whole_packs = arguments.out_channels % 8 == 0 && is_aligned(arguments.output) &&
+                              is_aligned(arguments.bias) && is_aligned(arguments.epilogue.residual.data);
+        problem.num_out = static_cast<int>(map.num_out());
+        problem.count = map.parts().out_count;
+        float* const sums = to_sums ? make_sums(splits) : nullptr;
+        auto const run = [&](int volume, std::int64_t first_weight) {
+          auto const config = configure_warpgroup<Shape>(volume, arguments.in_channels,
+                                                         arguments.out_channels, arguments.tiles, limit);
+          Buffer<Scalar, Device> own;
+          auto const given = splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed;
+          problem.packed = packed_weight(given, config.layout, own, exec, [&](Scalar* to) {
+            pack_warpgroup_weight(arguments.weight + first_weight, to, config.layout, exec);
+          });
+          launch_warpgroup_gemm<Shape>(problem, config, may_overlap(map, !own.empty(), exec), exec);
+        };
+        if (map.is_identity()) {
+          problem.identity = map.out_in();
+          problem.num_pieces = ceil_div(problem.num_out, piece_rows);
+          problem.sums = sums;
+          run(1, 0);
+          return true;
+        }
+        auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
+        auto const length = tiles->split_length;
+        problem.num_pieces = static_cast<int>(tiles->num_tiles);
+        problem.map_length = length;
+        problem.words = tiles->words;
+        if (splits == 1 && map.volume() <= OffsetOrder::most) {
+          problem.rank_bits = rank_bits(map.parts().offset_order, map.volume());
+        }
+        for (int split = 0; split < splits; ++split) {
+          if (sums != nullptr) { problem.sums = sums + split * map.num_out() * arguments.out_channels; }
+          auto const first_piece = split * tiles->num_tiles;
+          problem.map = tiles->map.data() + first_piece * length * piece_rows;
+          problem.order = tiles->order.data() + first_piece * piece_rows;
+          problem.masks = tiles->masks.data() + first_piece * tiles->words;
+          run(std::min(length, map.volume() - split * length),
+              std::int64_t{split} * length * arguments.in_channels * arguments.out_channels);
+        }
+        return true;
       });
-      launch_group_gemm<Shape>(problem, config, may_overlap(map, !own.empty(), exec), exec);
-    };
-    if (map.is_identity()) {
-      problem.identity = map.out_in();
-      problem.num_pieces = ceil_div(problem.num_out, piece_rows);
-      problem.sums = sums;
-      run(1, 0);
-      return true;
-    }
-    auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
-    auto const length = tiles->split_length;
-    problem.num_pieces = static_cast<int>(tiles->num_tiles);
-    problem.map_length = length;
-    problem.words = tiles->words;
-    if (splits == 1 && map.volume() <= OffsetOrder::most) {
-      problem.rank_bits = rank_bits(map.parts().offset_order, map.volume());
-    }
-    for (int split = 0; split < splits; ++split) {
-      if (sums != nullptr) { problem.sums = sums + split * map.num_out() * arguments.out_channels; }
-      auto const first_piece = split * tiles->num_tiles;
-      problem.map = tiles->map.data() + first_piece * length * piece_rows;
-      problem.order = tiles->order.data() + first_piece * piece_rows;
-      problem.masks = tiles->masks.data() + first_piece * tiles->words;
-      run(std::min(length, map.volume() - split * length),
-          std::int64_t{split} * length * arguments.in_channels * arguments.out_channels);
-    }
-    return true;
-  });
 }
 
 }  // namespace detail

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
-#include <tessera/conv/detail/bulk_copy.cuh>
-#include <tessera/conv/detail/device_instructions.cuh>
-#include <tessera/conv/detail/warp_gemm_problem.cuh>
+#include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
+#include <tessera/conv/detail/warp_gemm/problem.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -13,15 +13,15 @@ namespace detail {
 
 /// Rows of the weight in a chunk: those of 64 bytes of a row of features.
 template <class Scalar>
-inline constexpr int group_chunk_channels = 64 / static_cast<int>(sizeof(Scalar));
+inline constexpr int warpgroup_chunk_channels = 64 / static_cast<int>(sizeof(Scalar));
 
-/// How a weight [volume, in_channels, out_channels] is laid out for the group kernel: as operands B of
+/// How a weight [volume, in_channels, out_channels] is laid out for the warpgroup kernel: as operands B of
 /// `wgmma`, [channel blocks, offsets, chunks, 2 steps, columns / 8, 2, 8 columns, 16 bytes].
 ///
 /// The depth of an offset is cut into chunks of 64 bytes, and a chunk into two steps.
 /// Channels are dealt out so that operand A is what a lane reads of a row of features in 16 bytes, and
 /// columns so that a lane's sums are eight neighbouring output channels.
-struct GroupLayout {
+struct WarpgroupLayout {
   int volume = 0;
   int in_channels = 0;
   int out_channels = 0;
@@ -46,20 +46,20 @@ struct GroupLayout {
   }
   [[nodiscard]] std::array<int, 8> key() const
   {
-    return {group_kernel, volume, in_channels, out_channels, chunk_channels, columns, depth, 0};
+    return {warpgroup_kernel, volume, in_channels, out_channels, chunk_channels, columns, depth, 0};
   }
-  static constexpr int group_kernel = 2;
+  static constexpr int warpgroup_kernel = 2;
 };
 
 /// Writes 16 bytes of the packed weight: item number i is those of one column in one half of a step.
 template <class Scalar>
-struct PackGroupWeight {
+struct PackWarpgroupWeight {
   static constexpr int elements = 16 / static_cast<int>(sizeof(Scalar));
   static constexpr int width = 4 / static_cast<int>(sizeof(Scalar));  // elements of a register
 
   Scalar const* weight;  // [volume, in_channels, out_channels]
   Scalar* packed;        // aligned to 16 bytes
-  GroupLayout layout;
+  WarpgroupLayout layout;
 
   __device__ void operator()(std::int64_t i) const
   {
@@ -95,12 +95,12 @@ struct PackGroupWeight {
   }
 };
 
-/// What one launch of the group kernel reads and writes.
+/// What one launch of the warpgroup kernel reads and writes.
 template <class Scalar>
-struct GroupGemmProblem {
+struct WarpgroupGemmProblem {
   Scalar const* features[2] = {nullptr, nullptr};  // [num_in, in_channels] of the two sources
   int in_channels[2] = {0, 0};
-  Scalar const* packed = nullptr;          // weight as GroupLayout says
+  Scalar const* packed = nullptr;          // weight as WarpgroupLayout says
   Scalar const* bias = nullptr;            // [out_channels] or null
   Scalar* output = nullptr;                // [num_out, out_channels], written unless there are sums
   Scalar const* residual = nullptr;        // [num_out, out_channels] or null
@@ -142,7 +142,7 @@ struct GroupGemmProblem {
   return 1;
 }
 
-/// How a block of the group kernel is made up.
+/// How a block of the warpgroup kernel is made up.
 /// @tparam Columns    output channels of a block
 /// @tparam Product    those of one product, a divisor
 /// @tparam Groups     warpgroups of a block, 64 rows each
@@ -150,7 +150,7 @@ struct GroupGemmProblem {
 /// @tparam MinBlocks  blocks of a multiprocessor: one, whose warpgroups take registers from a further one,
 ///                    which copies weights; or more, whose first warp copies as it goes
 template <class ScalarType, int Columns, int Product, int Groups, int Depth, int MinBlocks>
-struct GroupShape {
+struct WarpgroupShape {
   using Scalar = ScalarType;
   static constexpr int columns = Columns;
   static constexpr int product = Product;

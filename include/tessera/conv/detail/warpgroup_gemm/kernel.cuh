@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/group_gemm_sums.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/sums.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <utility>
@@ -31,13 +31,13 @@ __device__ inline void load_present(uint4& to, void const* from, std::uint32_t p
 /// It works on an item after the other: `depth` chunks of an offset that the group has. A chunk of an item is
 /// multiplied, then the same one of the next item is read into its registers.
 template <class Shape>
-class GroupWarp {
+class ConsumerWarp {
   using Scalar = typename Shape::Scalar;
-  using Problem = GroupGemmProblem<Scalar>;
+  using Problem = WarpgroupGemmProblem<Scalar>;
   static constexpr int depth = Shape::depth;
 
  public:
-  __device__ GroupWarp(Problem const& problem, GroupShared<Shape> const& shared)
+  __device__ ConsumerWarp(Problem const& problem, WarpgroupShared<Shape> const& shared)
       : problem_{problem},
         shared_{shared},
         lane_{static_cast<int>(threadIdx.x) % 32},
@@ -140,7 +140,7 @@ class GroupWarp {
       row[1] = has ? rows[8] : -1;
     } else {
       auto const* const rows =
-          shared_.rows + to_load_ * GroupShared<Shape>::places + warp_ * piece_rows + lane_row;
+          shared_.rows + to_load_ * WarpgroupShared<Shape>::places + warp_ * piece_rows + lane_row;
       row[0] = rows[0];
       row[1] = rows[8];
     }
@@ -264,7 +264,7 @@ class GroupWarp {
   }
 
   Problem const& problem_;
-  GroupShared<Shape> const& shared_;
+  WarpgroupShared<Shape> const& shared_;
   int lane_;
   int warp_;
   std::uint32_t group_bits_;  // of the list's entries
@@ -286,12 +286,12 @@ class GroupWarp {
   // Where weights lie.
   int stage_ = 0;
   std::uint32_t phase_ = 0;
-  int to_release_ = -1;          // a stage that products under way read
-  GroupWeights<Shape> weights_;  // without a producer
+  int to_release_ = -1;              // a stage that products under way read
+  WarpgroupWeights<Shape> weights_;  // without a producer
   // Indexed by constants alone, so that they are registers.
   uint4 chunks_[depth][2] = {};
   std::uint32_t operands_[Shape::operands][2][4];
-  GroupSums<Shape> sums_;
+  WarpgroupSums<Shape> sums_;
 };
 
 #endif
@@ -305,7 +305,7 @@ class GroupWarp {
 /// tells.
 template <class Shape>
 __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
-    group_gemm_kernel(__grid_constant__ GroupGemmProblem<typename Shape::Scalar> const problem)
+    warpgroup_gemm_kernel(__grid_constant__ WarpgroupGemmProblem<typename Shape::Scalar> const problem)
 {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(128) unsigned char memory[];
@@ -314,7 +314,7 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
     if (blockIdx.x == 0) { wait_for_kernel_before(); }  // or without rows this one could end before it
     return;
   }
-  GroupShared<Shape> const shared{problem, part, memory};
+  WarpgroupShared<Shape> const shared{problem, part, memory};
   if (threadIdx.x == Shape::threads - 32) { shared.prepare_barriers(problem); }
   prepare_tile(problem, shared);
   if (part.shares) { arrive_in_cluster(); }
@@ -322,17 +322,17 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
     if (threadIdx.x >= Shape::consumers) {
       give_registers<Shape::producer_registers>();
       if (threadIdx.x == Shape::consumers) {
-        GroupWeights<Shape> weights{problem, shared};
+        WarpgroupWeights<Shape> weights{problem, shared};
         while (weights.copy()) {}
       }
     } else {
       take_registers<Shape::consumer_registers>();
-      GroupWarp<Shape> rows{problem, shared};
+      ConsumerWarp<Shape> rows{problem, shared};
       rows.run();
       rows.finish(static_cast<int>(blockIdx.y) * Shape::columns);
     }
   } else {
-    GroupWarp<Shape> rows{problem, shared};
+    ConsumerWarp<Shape> rows{problem, shared};
     rows.run();
     rows.finish(static_cast<int>(blockIdx.y) * Shape::columns);
   }

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/device_instructions.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
 
 // Barriers in shared memory and copies that complete on them: instructions of sm_90, one function each.
 

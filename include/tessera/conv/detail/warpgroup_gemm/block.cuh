@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/bulk_copy.cuh>
-#include <tessera/conv/detail/group_gemm_problem.cuh>
-#include <tessera/conv/detail/warpgroup_instructions.cuh>
+#include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/mma/warpgroup_instructions.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/problem.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -13,7 +13,7 @@ namespace detail {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
 /// What a block does.
-struct GroupPart {
+struct WarpgroupPart {
   int first_piece;  // of its tile, or -1: nothing
   bool shares;      // the tile's offsets, with the other block of the cluster
   int rank;         // of the two
@@ -21,7 +21,8 @@ struct GroupPart {
 
 /// Blocks decide by the rows in use, so a plan's as an eager call's; those past the last tile do nothing.
 template <class Shape>
-[[nodiscard]] __device__ GroupPart part_of_block(GroupGemmProblem<typename Shape::Scalar> const& problem)
+[[nodiscard]] __device__ WarpgroupPart
+part_of_block(WarpgroupGemmProblem<typename Shape::Scalar> const& problem)
 {
   constexpr int places = Shape::pieces * piece_rows;
   int const num_rows =
@@ -36,10 +37,10 @@ template <class Shape>
 
 /// The parts of a block's shared memory.
 template <class Shape>
-struct GroupShared {
+struct WarpgroupShared {
   static constexpr int places = Shape::pieces * piece_rows;
 
-  GroupPart part;
+  WarpgroupPart part;
 
   unsigned char* weight;    // [stages, stage_chunks, chunk_bytes]
   SharedBarrier* full;      // [stages] a stage has arrived
@@ -53,8 +54,8 @@ struct GroupShared {
   std::uint32_t* list;      // [count] an offset that any piece has, and from bit 16 on which pieces have it
   float4* received_sums;    // [columns / 16, consumers] of the other block, where a tile is shared
 
-  __device__ GroupShared(GroupGemmProblem<typename Shape::Scalar> const& problem, GroupPart const& own_part,
-                         unsigned char* shared)
+  __device__ WarpgroupShared(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
+                             WarpgroupPart const& own_part, unsigned char* shared)
       : part{own_part}, weight{shared}
   {
     auto const take = [&](int bytes) {
@@ -79,12 +80,13 @@ struct GroupShared {
   }
 
   /// Whether the rows of all offsets are copied, before it is known which are needed; else those of the list.
-  [[nodiscard]] __device__ static bool has_all_rows(GroupGemmProblem<typename Shape::Scalar> const& problem)
+  [[nodiscard]] __device__ static bool has_all_rows(
+      WarpgroupGemmProblem<typename Shape::Scalar> const& problem)
   {
     return Shape::copies_all_rows(problem.volume) && problem.map != nullptr;
   }
 
-  __device__ void prepare_barriers(GroupGemmProblem<typename Shape::Scalar> const& problem) const
+  __device__ void prepare_barriers(WarpgroupGemmProblem<typename Shape::Scalar> const& problem) const
   {
     prepare_barrier(*mapped, 1);
     for (int i = 0; i < problem.stages; ++i) {
@@ -103,8 +105,8 @@ struct GroupShared {
 
 /// One warp lists the offsets of the block's that any row of a tile has.
 template <class Shape>
-__device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& problem,
-                            GroupShared<Shape> const& shared)
+__device__ int list_offsets(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
+                            WarpgroupShared<Shape> const& shared)
 {
   int const lane = static_cast<int>(threadIdx.x) % 32;
   int const piece = shared.part.first_piece + lane;
@@ -133,8 +135,8 @@ __device__ int list_offsets(GroupGemmProblem<typename Shape::Scalar> const& prob
 
 /// A warp begins to copy the rows of all offsets.
 template <class Shape>
-__device__ void begin_rows(GroupGemmProblem<typename Shape::Scalar> const& problem,
-                           GroupShared<Shape> const& shared)
+__device__ void begin_rows(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
+                           WarpgroupShared<Shape> const& shared)
 {
   int const lane = static_cast<int>(threadIdx.x) % 32;
   int const pieces = min(Shape::pieces, problem.num_pieces - shared.part.first_piece);
@@ -153,10 +155,10 @@ __device__ void begin_rows(GroupGemmProblem<typename Shape::Scalar> const& probl
 /// All threads of a block put together which rows it reads and writes. If it has the rows of all offsets,
 /// they are on their way then: see `mapped`.
 template <class Shape>
-__device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& problem,
-                             GroupShared<Shape> const& shared)
+__device__ void prepare_tile(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
+                             WarpgroupShared<Shape> const& shared)
 {
-  constexpr int places = GroupShared<Shape>::places;
+  constexpr int places = WarpgroupShared<Shape>::places;
   int const first_piece = shared.part.first_piece;
   int const thread = static_cast<int>(threadIdx.x);
   int const first = first_piece * piece_rows;
@@ -207,10 +209,10 @@ __device__ void prepare_tile(GroupGemmProblem<typename Shape::Scalar> const& pro
 
 /// Copies the weights of the listed offsets, stage after stage; used by one thread.
 template <class Shape>
-class GroupWeights {
+class WarpgroupWeights {
  public:
-  __device__ GroupWeights(GroupGemmProblem<typename Shape::Scalar> const& problem,
-                          GroupShared<Shape> const& shared)
+  __device__ WarpgroupWeights(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
+                              WarpgroupShared<Shape> const& shared)
       : problem_{problem}, shared_{shared}, count_{*shared.count}
   {}
 
@@ -241,8 +243,8 @@ class GroupWeights {
   }
 
  private:
-  GroupGemmProblem<typename Shape::Scalar> const& problem_;
-  GroupShared<Shape> const& shared_;
+  WarpgroupGemmProblem<typename Shape::Scalar> const& problem_;
+  WarpgroupShared<Shape> const& shared_;
   int count_;
   int entry_ = 0;
   int chunk_ = 0;

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
-#include <tessera/conv/detail/group_gemm.cuh>
 #include <tessera/conv/detail/kernel_presence.cuh>
-#include <tessera/conv/detail/packed_weight.cuh>
-#include <tessera/conv/detail/warp_gemm_kernel.cuh>
+#include <tessera/conv/detail/warp_gemm/kernel.cuh>
+#include <tessera/conv/detail/warp_gemm/pack.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/core/sort.cuh>
 #include <tessera/kmap/tile_map.hpp>
 

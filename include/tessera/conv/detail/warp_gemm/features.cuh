@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/warp_gemm_problem.cuh>
+#include <tessera/conv/detail/warp_gemm/problem.cuh>
 
 namespace tessera {
 inline namespace v0 {

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/device_instructions.cuh>
+#include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <array>

@@ -16,7 +16,7 @@ namespace detail {
 /// Through a tile map it is a whole convolution; without masks there is one offset, and `map` and `order` may
 /// be lists of the pairs of that offset, or null for rows that lie at their places already.
 template <class Scalar>
-struct ImplicitGemmProblem {
+struct BlockGemmProblem {
   Scalar const* features = nullptr;  // [num_in, in_channels]
   Scalar const* weight = nullptr;    // [splits * split_length, in_channels, out_channels]
   Scalar const* bias = nullptr;      // [out_channels] or null
@@ -41,11 +41,11 @@ struct ImplicitGemmProblem {
 
 /// What all launches of a convolution have in common.
 template <class Scalar>
-[[nodiscard]] ImplicitGemmProblem<Scalar> make_problem(ConvolutionArguments<Scalar> const& arguments,
-                                                       std::int64_t num_out)
+[[nodiscard]] BlockGemmProblem<Scalar> make_problem(ConvolutionArguments<Scalar> const& arguments,
+                                                    std::int64_t num_out)
 {
   constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));
-  ImplicitGemmProblem<Scalar> problem;
+  BlockGemmProblem<Scalar> problem;
   problem.features = arguments.features;
   problem.weight = arguments.weight;
   problem.bias = arguments.bias;
@@ -69,7 +69,7 @@ struct BlockPlace {
   int num_rows;
   int first_channel;
 
-  __device__ explicit BlockPlace(ImplicitGemmProblem<typename Layout::Scalar> const& problem)
+  __device__ explicit BlockPlace(BlockGemmProblem<typename Layout::Scalar> const& problem)
   {
     auto const channel_tiles =
         static_cast<unsigned>((problem.out_channels + Layout::channels - 1) / Layout::channels);
