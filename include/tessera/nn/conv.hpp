@@ -96,7 +96,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
     arguments.features = a.features().data;
     arguments.in_channels = a.channels() + b.channels();
     arguments.more = b.features();
-    return detail::ConvolutionBackend<Space>::takes_pair(arguments, options_.geometry.volume(), exec);
+    return detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec)
+        .reads_two_inputs;
   }
 
   [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
@@ -239,7 +240,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
           detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
       arguments.tiles = config.tiles;
       arguments.in_channels = options_.in_channels;
-      result.weight = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
+      auto const plan =
+          detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec);
+      result.weight = detail::ConvolutionBackend<Space>::pack(plan, std::as_const(kernel_).data(), exec);
     }
     return result;
   }

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/mma/instructions.cuh>
+#include <tessera/conv/tuning.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -22,8 +23,7 @@ constexpr int warp_channels(int rows, int channels, int warp_rows)
 
 /// How a tile is cut into warps and lies in shared memory; the same for every way to multiply.
 ///
-/// One stage holds features [rows, depth] and weights [depth, channels], each row followed by padding that
-/// puts the rows which a warp reads at once into different banks.
+/// TileSize says what a stage holds.
 template <class ScalarType, class Tile>
 struct TileLayout {
   using Scalar = ScalarType;
@@ -46,11 +46,12 @@ struct TileLayout {
   static constexpr int threads = 32 * row_warps * (channels / warp_channels);
 
   static constexpr int chunk = 16 / static_cast<int>(sizeof(Scalar));  // elements of one copy
-  static constexpr int feature_pitch = depth + chunk;
-  static constexpr int weight_pitch = channels + (sizeof(Scalar) == 4 ? 2 * chunk : chunk);
+  static constexpr TileSize size = size_of_tile<Tile>();
+  static constexpr int feature_pitch = size.feature_pitch(sizeof(Scalar));
+  static constexpr int weight_pitch = size.weight_pitch(sizeof(Scalar));
   static constexpr int weight_begin = rows * feature_pitch;
-  static constexpr int stage_size = weight_begin + depth * weight_pitch;
-  static constexpr std::size_t shared_bytes = std::size_t{stages} * stage_size * sizeof(Scalar);
+  static constexpr int stage_size = size.stage_size(sizeof(Scalar));
+  static constexpr std::size_t shared_bytes = size.shared_bytes(sizeof(Scalar));
   static_assert(
       shared_bytes <= 227 * 1024,
       "convolution: the stages of this tile need more than 227 KB of shared memory; make it smaller");

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
-#include <tessera/conv/detail/kernel_presence.cuh>
+#include <tessera/conv/detail/kernel_availability.cuh>
 
 #include <cstdint>
 

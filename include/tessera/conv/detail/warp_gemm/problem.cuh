@@ -3,13 +3,11 @@
 #pragma once
 
 #include <tessera/conv/detail/mma/instructions.cuh>
+#include <tessera/conv/detail/warp_gemm/shapes.hpp>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// Rows of the pieces in which the warp kernel reads a tile map: those of one `mma.m16n8k16`.
-inline constexpr int piece_rows = 16;
 
 /// What one launch of the warp kernel reads and writes.
 template <class Scalar>
@@ -36,35 +34,27 @@ struct WarpGemmProblem {
   int stages = 1;
 };
 
-/// How a block of the warp kernel is made up.
-/// @tparam RowSteps      pieces of 16 rows that a warp works on at once
-/// @tparam Channels      output channels of a warp
-/// @tparam RowWarps, ChannelWarps  warps of a block
-/// @tparam StepChunks    chunks that a step multiplies, a divisor of those of an offset and of a stage
-/// @tparam Depth         steps whose features are held in registers
-/// @tparam Resident      the block's whole weight lies in shared memory; each warp has tiles of its own
-template <class ScalarType, int RowSteps, int Channels, int RowWarps, int ChannelWarps, int StepChunks,
-          int Depth, bool Resident, int MinBlocks, int Pack>
-struct WarpShape {
+/// A shape for a scalar, and what follows from it.
+template <class ScalarType, int Index>
+struct WarpTile {
   using Scalar = ScalarType;
-  static constexpr int row_steps = RowSteps;
-  static constexpr int channels = Channels;
-  static constexpr int row_tiles = 2 * RowSteps;  // of 8 rows
-  static constexpr int channel_tiles = Channels / 16;
-  static constexpr int row_warps = RowWarps;
-  static constexpr int channel_warps = ChannelWarps;
-  static constexpr int step_chunks = StepChunks;
-  static constexpr int depth = Depth;
-  static constexpr bool resident = Resident;
-  static constexpr int min_blocks = MinBlocks;
-  static constexpr int pack = Pack;
-  static constexpr int consumers = RowWarps * ChannelWarps;
+  static constexpr WarpShape shape = warp_shapes[Index];
+  static constexpr int row_steps = shape.row_steps;
+  static constexpr int channels = shape.channels;
+  static constexpr int row_tiles = 2 * row_steps;  // of 8 rows
+  static constexpr int channel_tiles = channels / 16;
+  static constexpr int row_warps = shape.row_warps;
+  static constexpr int channel_warps = shape.channel_warps;
+  static constexpr int step_chunks = shape.step_chunks;
+  static constexpr int depth = shape.depth;
+  static constexpr bool resident = shape.resident;
+  static constexpr int min_blocks = shape.min_blocks;
+  static constexpr int pack = shape.pack;
+  static constexpr int consumers = row_warps * channel_warps;
   static constexpr int threads = 32 * consumers;
-  static constexpr int block_channels = Channels * ChannelWarps;
-  static constexpr int dealt = channel_tiles % 4 == 0 ? 4 : channel_tiles % 2 == 0 ? 2 : 1;
-  static constexpr int chunk_size = block_channels * 32;  // elements of a chunk of weights
-  static constexpr std::size_t shared_bytes =
-      228 * 1024 / MinBlocks - 1024;  // at most, for MinBlocks on sm_90
+  static constexpr int block_channels = shape.block_channels();
+  static constexpr int dealt = shape.dealt();
+  static constexpr int chunk_size = shape.chunk_size();  // elements of a chunk of weights
 };
 
 /// What a warp multiplies at once: Shape::step_chunks chunks of one offset's channels.

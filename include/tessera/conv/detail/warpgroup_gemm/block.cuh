@@ -64,6 +64,7 @@ struct WarpgroupShared {
       return begin;
     };
     constexpr int barrier = sizeof(SharedBarrier);
+    static_assert(barrier == static_cast<int>(barrier_bytes), "select() counts what a block takes");
     take(problem.stages * Shape::stage_size);
     full = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     read = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
