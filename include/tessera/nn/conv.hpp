@@ -31,6 +31,10 @@ namespace nn {
 /// time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space> {
+  static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
+                "Conv<Dim, Scalar, Space, Policy>: Policy must be RuntimePolicy, a ConvPolicy or a type with "
+                "its members");
+
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;
 
@@ -131,9 +135,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
     bool const is_new = !options_.has_bias;
     if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
-    detail::for_each(kernel_.size(),
-                     detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels}, exec);
-    detail::for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    for_each(kernel_.size(), detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels},
+             exec);
+    for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
     if (this->is_fused()) { keep(pack(config(), exec)); }
     return true;
   }

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/arguments.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/space.hpp>
 
 #include <array>
 #include <type_traits>
@@ -33,19 +34,20 @@ struct CarriedOut {
 };
 
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
-/// conv/detail/convolution_device.cuh. Each specialisation has
-///   template <class TilePolicy, class Scalar> static void implicit_gemm(arguments, map, bool sort, int
-///   splits, exec); template <class Scalar> static void gather_scatter(arguments, map, exec); template <class
-///   Scalar> static void fetch_on_demand(arguments, map, exec);
-///   template <class Scalar> static bool takes_pair(arguments, int volume, exec): whether implicit_gemm reads
-///   `more`
-///   template <class Scalar> static PackedWeight<Scalar, Space> pack(arguments, int volume, exec)
-///   template <class Scalar> static CarriedOut carried_out(arguments, map, int splits, exec): by
-///   implicit_gemm
+/// conv/detail/convolution_device.cuh. Each specialisation has, as static members and with Scalar deduced:
+///
+///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
+///   void gather_scatter(arguments, map, exec)
+///   void fetch_on_demand(arguments, map, exec)
+///   bool takes_pair(arguments, int volume, exec)        whether implicit_gemm() reads `more`
+///   PackedWeight<Scalar, Space> pack(arguments, int volume, exec)
+///   CarriedOut carried_out(arguments, map, int splits, exec)        by implicit_gemm()
 template <class Space>
 struct ConvolutionBackend {
-  static_assert(std::is_void_v<Space>,
-                "convolution: include <tessera/tessera.cuh> and compile with nvcc to run on the device");
+  static_assert(!std::is_same_v<Space, Host>,
+                "convolution on the host: include <tessera/conv/convolution.hpp>");
+  static_assert(!std::is_same_v<Space, Device>,
+                "convolution on the device: include <tessera/conv/convolution.cuh> and compile with nvcc");
 };
 
 }  // namespace detail
