@@ -10,6 +10,7 @@
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/matrix.hpp>
+#include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/core/version.hpp>
 //
@@ -35,7 +36,6 @@
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_host.hpp>
 //
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>

@@ -224,15 +224,15 @@ template <int Dim, class Scalar, class Space>
   Buffer<std::int32_t, Space> lowest;
   if (options.grid_origin != GridOrigin::fixed) {
     lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
-    detail::for_each(lowest.size(), detail::FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
-    detail::for_each(workers, detail::FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
+    for_each(lowest.size(), detail::FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
+    for_each(workers, detail::FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
   }
   Buffer<detail::PointStatistics<Dim>, Space> statistics{1, exec};
   Buffer<Coordinate<Dim>, Space> voxels{rows.count, exec};
-  detail::for_each(1, detail::StoreValue<detail::PointStatistics<Dim>>{statistics.data(), {}}, exec);
-  detail::for_each(
-      workers,
-      detail::LocatePoints<Dim>{rows, rule, workers, lowest.data(), voxels.data(), statistics.data()}, exec);
+  for_each(1, detail::StoreValue<detail::PointStatistics<Dim>>{statistics.data(), {}}, exec);
+  for_each(workers,
+           detail::LocatePoints<Dim>{rows, rule, workers, lowest.data(), voxels.data(), statistics.data()},
+           exec);
 
   CoordinateSetOptions<Dim> set_options;
   CoordinateBox<Dim> box;

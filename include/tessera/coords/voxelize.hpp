@@ -236,8 +236,8 @@ template <class Space>
   detail::expects(points.columns >= 3, "dynamic_voxelize: points have ", points.columns,
                   " columns; the first 3 are x, y, z");
   Matrix<float, Space> positions{points.rows, 3, exec};
-  detail::for_each(positions.size(),
-                   detail::TakePositions{points.data, points.columns, reversed, positions.data()}, exec);
+  for_each(positions.size(), detail::TakePositions{points.data, points.columns, reversed, positions.data()},
+           exec);
   auto size = options.voxel_size;
   auto lower = options.range_lower;
   if (reversed) {

@@ -146,10 +146,10 @@ class SparseUNet final : public nn::ModuleBase {
                                          Execution<Space> const& exec)
   {
     Matrix<Scalar, Space> sum{merged.capacity(), merged.channels(), exec};
-    detail::for_each(sum.size(),
-                     detail::AddChannelGroups<Scalar>{pair.features().data, merged.features().data,
-                                                      sum.data(), pair.channels() / merged.channels()},
-                     exec);
+    for_each(sum.size(),
+             detail::AddChannelGroups<Scalar>{pair.features().data, merged.features().data, sum.data(),
+                                              pair.channels() / merged.channels()},
+             exec);
     return merged.with_features(std::move(sum));
   }
 

@@ -29,8 +29,12 @@ namespace nn {
 ///
 /// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile
 /// time
-template <int Dim, class Scalar, class Policy = RuntimePolicy, class Space = Device>
+template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space> {
+  static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
+                "Conv<Dim, Scalar, Space, Policy>: Policy must be RuntimePolicy, a ConvPolicy or a type with "
+                "its members");
+
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;
 
@@ -132,9 +136,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
     bool const is_new = !options_.has_bias;
     if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
-    detail::for_each(kernel_.size(),
-                     detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels}, exec);
-    detail::for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    for_each(kernel_.size(), detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels},
+             exec);
+    for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
     if (this->is_fused()) { keep(pack(config(), exec)); }
     return true;
   }

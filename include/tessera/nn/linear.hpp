@@ -86,9 +86,8 @@ template <int Dim, class Scalar, class Space>
   detail::expects(in_channels >= 1 && out_channels >= 1, "linear: ", in_channels, " -> ", out_channels,
                   " channels; both must be at least 1");
   Buffer<Scalar, Space> transposed{in_channels * out_channels, exec};
-  detail::for_each(transposed.size(),
-                   detail::TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
-                   exec);
+  for_each(transposed.size(),
+           detail::TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels}, exec);
   return detail::multiply_rows(x, std::as_const(transposed).data(), bias, out_channels, math, {}, exec);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/nn/combine.hpp>
+#include <tessera/nn/detail/layer_arguments.hpp>
 #include <tessera/nn/parameter.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -85,7 +86,7 @@ class ModuleBase {
 
 /// A module from one sparse tensor to one.
 template <int Dim, class Scalar, class Space = Device>
-class Module : public ModuleBase {
+class Module : public ModuleBase, private detail::LayerArguments<Dim, Scalar, Space> {
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 

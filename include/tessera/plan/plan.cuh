@@ -98,7 +98,7 @@ class Plan {
       input_ = {limits_, channels_, false, own};
       output_ = std::make_unique<Output>(model.forward(input_.tensor, own));
       sides_.join();
-      detail::for_each(1, detail::PublishStatus{input_.tensor.coordinates()->errors(), status_.get()}, own);
+      for_each(1, detail::PublishStatus{input_.tensor.coordinates()->errors(), status_.get()}, own);
     });
     own.wait();
   }
@@ -144,11 +144,11 @@ class Plan {
     auto const width = dim + 1;
     auto const items =
         std::max<std::int64_t>(1, std::min(rows.capacity, limits_.voxels()) * std::max(width, channels_));
-    detail::for_each(items,
-                     detail::IngestRows<Scalar>{
-                         coordinates, features, rows, reinterpret_cast<std::int32_t*>(input_.coordinates),
-                         input_.features, input_.count, limits_.voxels(), width, channels_},
-                     exec);
+    for_each(items,
+             detail::IngestRows<Scalar>{coordinates, features, rows,
+                                        reinterpret_cast<std::int32_t*>(input_.coordinates), input_.features,
+                                        input_.count, limits_.voxels(), width, channels_},
+             exec);
     graph_.launch(stream);
     if (ordered) {
       detail::cuda_check(cudaEventRecord(arena_->last_run(), stream));

@@ -5,6 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/kernel_plan.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/space.hpp>
 
 #include <type_traits>
 
@@ -22,19 +23,19 @@ struct PackedWeight {
 };
 
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
-/// conv/detail/convolution_device.cuh. Each specialisation has the static functions
+/// conv/detail/convolution_device.cuh. Each specialisation has, as static members and with Scalar deduced:
 ///
-/// | function                                                   | what it does |
-/// |------------------------------------------------------------|------------------------------------------------|
-/// | `implicit_gemm<TilePolicy>(arguments, map, sort, splits, exec)` | runs an ImplicitGemm | |
-/// `gather_scatter(arguments, map, exec)`                     | runs GatherScatter | |
-/// `fetch_on_demand(arguments, map, exec)`                    | runs FetchOnDemand | | `plan(arguments,
-/// MapSummary, splits, exec)`                | the KernelPlan of implicit_gemm with AutoTile  | |
-/// `pack(KernelPlan, weight, exec)`                           | the weight as that plan reads it |
+///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
+///   void gather_scatter(arguments, map, exec)
+///   void fetch_on_demand(arguments, map, exec)
+///   KernelPlan plan(arguments, MapSummary, int splits, exec)        of implicit_gemm() with AutoTile
+///   PackedWeight<Scalar, Space> pack(KernelPlan, Scalar const* weight, exec)
 template <class Space>
 struct ConvolutionBackend {
-  static_assert(std::is_void_v<Space>,
-                "convolution: include <tessera/tessera.cuh> and compile with nvcc to run on the device");
+  static_assert(!std::is_same_v<Space, Host>,
+                "convolution on the host: include <tessera/conv/convolution.hpp>");
+  static_assert(!std::is_same_v<Space, Device>,
+                "convolution on the device: include <tessera/conv/convolution.cuh> and compile with nvcc");
 };
 
 }  // namespace detail
