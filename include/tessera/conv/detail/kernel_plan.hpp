@@ -41,8 +41,8 @@ struct KernelPlan {
   int shape = 0;                              ///< place in the kernel's list of shapes or tiles
   bool aligned = false;                       ///< block: all rows begin at multiples of 16 bytes
   bool reads_two_inputs = false;
-  PackedLayout packed{};  ///< the weight it reads where there is one split, or plain
-  PipelineSize pipeline;  ///< of a split of full length
+  PackedLayout packed{};    ///< the weight it reads where there is one split, or plain
+  PipelineSize pipeline{};  ///< of a split of full length
 
   /// Whether two plans do the same on maps of one form, whatever the channels.
   [[nodiscard]] friend bool operator==(KernelPlan const& a, KernelPlan const& b)
