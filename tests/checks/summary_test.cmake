@@ -2,9 +2,9 @@
 #
 # What tests/support/summary.awk makes of what ctest prints.
 
+include(${CMAKE_CURRENT_LIST_DIR}/../support/skip.cmake)
 if(NOT AWK)
-  message("skipped: awk is not installed")
-  return()
+  skip("awk is not installed")
 endif()
 
 function(expect line status)
