@@ -1,5 +1,5 @@
 # For the test.cmake of a program: starts with an empty folder SCRATCH, takes the recorded data from TESSERA_TEST_DATA
-# if that is set, and has run(), expect() and skip().
+# if that is set, and has run(), expect(), skip() and need().
 
 include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/skip.cmake)
 
