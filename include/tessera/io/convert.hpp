@@ -5,6 +5,7 @@
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/checkpoint_converter.hpp>
+#include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
@@ -58,13 +59,20 @@ namespace io {
   return convert_checkpoint(find_state_dict(file), file.path(), again);
 }
 
-/// The same of the file `path`: a PyTorch checkpoint, or safetensors if its name ends so.
-/// @throws invalid_argument  also: the file cannot be read
+/// Reads any checkpoint: what torch.save() wrote in each of its forms (.pth, .pt, .ckpt), safetensors, or a
+/// file that was converted before; which of them it is, its content says, not its name.
+///
+/// This is how a program reads weights: `load(net, convert_checkpoint(path), exec)`.
+/// @throws invalid_argument  also: the file cannot be read, or is none of these
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(std::string const& path,
                                                             ConvertOptions const& options = {})
 {
-  if (detail::ends_with(path, ".safetensors")) { return convert_checkpoint(Safetensors{path}, options); }
-  return convert_checkpoint(read_torch_checkpoint(path), options);
+  auto bytes = detail::read_file(detail::FileContext{"convert_checkpoint", path});
+  bool const named = detail::ends_with(path, ".safetensors") && !detail::begins_as_torch(bytes);
+  if (named || detail::begins_as_safetensors(bytes)) {
+    return convert_checkpoint(Safetensors{std::move(bytes), path}, options);
+  }
+  return convert_checkpoint(TorchCheckpoint{std::move(bytes), path}, options);
 }
 
 /// Writes a converted checkpoint to the safetensors file `path`.

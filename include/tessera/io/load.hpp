@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/checkpoint.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/weight_layout.hpp>
@@ -92,6 +93,15 @@ LoadReport load(nn::ModuleBase& module, std::string const& path, Layout const& l
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
   return load(module, Safetensors{path}, layout, exec, options);
+}
+
+/// The same from a checkpoint that convert_checkpoint() read, whose layout is known:
+/// `io::load(net, io::convert_checkpoint("centerpoint.pth"), exec)`.
+template <class Space>
+LoadReport load(nn::ModuleBase& module, ConvertedCheckpoint const& checkpoint, Execution<Space> const& exec,
+                LoadOptions const& options = {})
+{
+  return load(module, checkpoint.tensors, Tessera{}, exec, options);
 }
 
 /// Writes all parameters and buffers of `module` to the safetensors file `path`, under their names, in their
