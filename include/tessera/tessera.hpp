@@ -17,6 +17,7 @@
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
+#include <tessera/coords/combine_sets.hpp>
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxel_options.hpp>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/coords/detail/locate_points.hpp>
+#include <tessera/core/hash.hpp>
 #include <tessera/core/matrix.hpp>
 
 #include <algorithm>
@@ -55,11 +56,15 @@ struct VoxelRows {
   std::int32_t* count = nullptr;         // [1] rows in use
 };
 
-/// Where a cell starts to look for its slot of `mask` + 1: neighbouring cells are consecutive numbers, which
-/// multiplying by 2^64 over the golden ratio spreads evenly (Knuth, The Art of Computer Programming 3, 6.4).
-[[nodiscard]] TESSERA_HOST_DEVICE inline std::int64_t first_slot(std::int64_t cell, std::int64_t mask)
+/// Where a cell starts to look for its slot of `mask` + 1; see MurmurHash.
+template <class Key>
+[[nodiscard]] TESSERA_HOST_DEVICE std::int64_t first_slot(Key cell, std::int64_t mask, HashSeed const& seed)
 {
-  return static_cast<std::int64_t>((static_cast<std::uint64_t>(cell) * 0x9e3779b97f4a7c15ULL) >> 32) & mask;
+  if constexpr (sizeof(Key) == sizeof(std::uint32_t)) {
+    return std::int64_t{MurmurHash{}(static_cast<std::uint32_t>(cell), seed)} & mask;
+  } else {
+    return static_cast<std::int64_t>(MurmurHash{}(static_cast<std::uint64_t>(cell), seed)) & mask;
+  }
 }
 
 /// Slots for the cells of up to `num_points` points: a power of two, at most half of it used.
@@ -107,12 +112,13 @@ class HardVoxelizer<Host> {
       }
     });
     auto const mask = num_cell_slots(points.rows) - 1;
+    auto const seed = hash_seed();
     std::vector<std::int64_t> cell_of(static_cast<std::size_t>(mask + 1), -1);
     std::vector<std::int32_t> voxel_of(static_cast<std::size_t>(mask + 1), -1);
     for (std::int64_t i = 0; i < points.rows; ++i) {
       auto const cell = cells[static_cast<std::size_t>(i)];
       if (cell < 0) { continue; }
-      auto at = first_slot(cell, mask);
+      auto at = first_slot(cell, mask, seed);
       while (cell_of[static_cast<std::size_t>(at)] != cell && cell_of[static_cast<std::size_t>(at)] >= 0) {
         at = (at + 1) & mask;
       }

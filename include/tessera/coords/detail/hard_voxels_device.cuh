@@ -24,11 +24,12 @@ struct CellTable {
   std::uint32_t* lists;  // [mask + 1, max_points]
   std::int64_t mask;
   int max_points;
+  HashSeed seed;
 
   /// The slot of `key`, which is entered if it is new.
   [[nodiscard]] __device__ std::int64_t claim(Key key) const
   {
-    for (auto slot = first_slot(static_cast<std::int64_t>(key), mask);; slot = (slot + 1) & mask) {
+    for (auto slot = first_slot(key, mask, seed);; slot = (slot + 1) & mask) {
       Key seen = *static_cast<Key volatile*>(keys + slot);
       if (seen == empty) { seen = atomic_compare_exchange(keys + slot, Key{empty}, key); }
       if (seen == empty || seen == key) { return slot; }
@@ -201,7 +202,8 @@ class HardVoxelizer<Device> {
   [[nodiscard]] CellTable<Key> table()
   {
     auto* const keys = reinterpret_cast<Key*>(table_.data());
-    return {keys, reinterpret_cast<std::uint32_t*>(keys + num_slots_), num_slots_ - 1, rule_.max_points};
+    return {keys, reinterpret_cast<std::uint32_t*>(keys + num_slots_), num_slots_ - 1, rule_.max_points,
+            seed_};
   }
   template <class Key>
   void find(Execution<Device> const& exec)
@@ -223,6 +225,7 @@ class HardVoxelizer<Device> {
   MatrixView<float const> points_;
   HardVoxelRule rule_;
   std::int64_t num_slots_;
+  HashSeed seed_ = hash_seed();
   std::int64_t num_blocks_;
   bool wide_;                               // cells need 64 bits
   Buffer<std::int32_t, Device> slot_of_;    // [num_points]
