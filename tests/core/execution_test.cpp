@@ -370,6 +370,27 @@ TEST_CASE_TEMPLATE("Scan: sums[i] is the sum of the values before i, in place to
 }
 
 #ifdef __CUDACC__
+TEST_CASE("Scan: more than 2^31 items are all scanned, or refused <Device>")
+{
+  if (test::skipped<Device>() || test::skipped_as_large()) { return; }
+  Execution<Device> const exec{};
+  auto const count = (std::int64_t{1} << 31) + 1000;
+  Buffer<std::uint8_t, Device> ones{count, exec};
+  fill_bytes(ones, 1, exec);
+  if (!detail::ScanCountsIn64Bits<std::uint8_t>::value) {
+    CHECK_THROWS_AS(detail::Scan<Device>::exclusive(ones.data(), ones.data(), count, exec), invalid_argument);
+    return;
+  }
+  detail::Scan<Device>::exclusive(ones.data(), ones.data(), count, exec);
+  for (std::int64_t const first : {std::int64_t{0}, count / 2, (std::int64_t{1} << 31) - 300, count - 600}) {
+    CAPTURE(first);
+    auto const sums = download(ones.data() + first, 600, exec);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      REQUIRE(sums[i] == static_cast<std::uint8_t>(first + static_cast<std::int64_t>(i)));
+    }
+  }
+}
+
 TEST_CASE("Execution<Device>: without a device the error is a cuda_error and says so")
 {
   if (test::absence_of<Device>().empty()) { return test::skip("there is a CUDA device"); }
