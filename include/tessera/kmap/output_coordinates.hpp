@@ -41,6 +41,7 @@ template <class Downsample, int Dim, class Space>
     detail::AtBorder border, CoordinateSetOptions<Dim> options, Execution<Space> const& exec)
 {
   options.fixed_capacity = set.fixed_capacity();
+  options.only_entry = set.only_entry();
   auto box = detail::reachable_box<Dim, Downsample>(region, set.box());
   if (border == detail::AtBorder::drop) {
     if (auto const rule = detail::parent_rule<Downsample>(region)) {
