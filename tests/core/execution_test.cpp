@@ -197,6 +197,24 @@ TEST_CASE("Execution<Host>: has the threads that the system gives, and works wit
 #endif
 }
 
+TEST_CASE_TEMPLATE("Matrix: an upload of no columns has no rows, and elements need columns", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const none = upload_matrix(std::vector<float>{}, 0, exec);
+  CHECK(none.rows() == 0);
+  CHECK(none.columns() == 0);
+  CHECK(upload_matrix(std::vector<float>{}, 3, exec).columns() == 3);
+  CHECK(Matrix<float, Space>{7, 0, exec}.rows() == 7);
+  CHECK_THROWS_WITH_AS((void)upload_matrix(std::vector<float>(5), 0, exec),
+                       "upload_matrix: 5 elements in rows of 0 columns; say how many columns the rows have",
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS((void)upload_matrix(std::vector<float>(5), 2, exec),
+                       "upload_matrix: 5 elements do not make rows of 2", invalid_argument);
+  CHECK_THROWS_AS((void)upload_matrix(std::vector<float>(5), -5, exec), invalid_argument);
+}
+
 TEST_CASE_TEMPLATE("Matrix: moving empties the source", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/detail/batch_entries.hpp>
 #include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/core/strided_view.hpp>
 

@@ -221,7 +221,7 @@ template <int Dim, class Scalar, class Space>
 /// tensor stride is 1; it has a spatial range only if a grid was given.
 /// @throws invalid_argument  sizes, range or grid not positive; a voxel index beyond 2^30 (unless a grid
 /// leaves it out); keys of more than 63 bits; a point of no cloud; shapes that do not fit together; more
-/// batch entries than 65,536 and four for each point
+/// batch entries than 131,072 and four for each point
 ///
 /// Cost: one sort of the points by voxel, some passes over them.
 /// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels; with a grid only once.
