@@ -18,8 +18,10 @@
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
+#include <tessera/coords/combine_sets.hpp>
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/coords/vote_labels.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
 //
