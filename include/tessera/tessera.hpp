@@ -55,6 +55,8 @@
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/registry.hpp>
+#include <tessera/nn/row_module.hpp>
+#include <tessera/nn/sequential.hpp>
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
