@@ -69,7 +69,8 @@ std::vector<Voxel> voxels_by_definition(Cloud const& cloud, QuantizeOptions<3> c
   std::map<int, std::array<float, 3>> lowest;
   for (std::size_t i = 0; i < cloud.size(); ++i) {
     if (!kept(i)) { continue; }
-    std::array<float, 3> const p{cloud.positions[3 * i], cloud.positions[3 * i + 1], cloud.positions[3 * i + 2]};
+    std::array<float, 3> const p{cloud.positions[3 * i], cloud.positions[3 * i + 1],
+                                 cloud.positions[3 * i + 2]};
     auto& own = lowest.emplace(cloud.batch[i], p).first->second;
     for (std::size_t axis = 0; axis < 3; ++axis) { own[axis] = std::min(own[axis], p[axis]); }
   }
@@ -89,7 +90,8 @@ std::vector<Voxel> voxels_by_definition(Cloud const& cloud, QuantizeOptions<3> c
           break;
       }
       if (options.grid_extent) {
-        bool const inside = voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid_extent)[static_cast<int>(axis)];
+        bool const inside =
+            voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid_extent)[static_cast<int>(axis)];
         if (!inside) { voxel[0] = -1; }
       }
     }
@@ -138,7 +140,8 @@ TEST_CASE_TEMPLATE("quantize: in fixed room voxels, features and inverse are tho
   Execution<Space> const exec{};
   QuantizeOptions<3> const plain{0.5F};
   std::vector<QuantizeOptions<3>> ways{plain};
-  ways.push_back(QuantizeOptions<3>({0.5F, 0.25F, 2.0F}).origin({0.1F, -3, 7}).rounding(Rounding::nearest_even));
+  ways.push_back(
+      QuantizeOptions<3>({0.5F, 0.25F, 2.0F}).origin({0.1F, -3, 7}).rounding(Rounding::nearest_even));
   ways.push_back(QuantizeOptions<3>(0.7F).origin(GridOrigin::lowest_point));
   ways.push_back(QuantizeOptions<3>(0.7F).origin(GridOrigin::lowest_voxel).range({-4, -5, -6}, {6, 5, 4}));
   ways.push_back(QuantizeOptions<3>(0.5F).grid({9, 12, 30}).origin({-2, -2, -2}));
@@ -254,7 +257,9 @@ TEST_CASE_TEMPLATE("quantize: voxels past the room are reported, and left out wi
     CHECK(found.coordinates->num_rows() == voxels);
     auto const inverse = download(found.inverse, exec);
     auto const features = download(found.features.data(), 2 * voxels, exec);
-    for (int i = 0; i < 40; ++i) { CHECK(inverse[static_cast<std::size_t>(i)] == (i / 2 < voxels ? i / 2 : -1)); }
+    for (int i = 0; i < 40; ++i) {
+      CHECK(inverse[static_cast<std::size_t>(i)] == (i / 2 < voxels ? i / 2 : -1));
+    }
     for (std::int64_t v = 0; v < voxels; ++v) {
       CHECK(features[static_cast<std::size_t>(2 * v)] == 2 * static_cast<float>(v) + 0.5F);
     }
@@ -266,7 +271,8 @@ TEST_CASE_TEMPLATE("quantize: voxels outside the box and points of no cloud are 
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  auto const outside = "coordinates: a row lies outside the declared spatial range or has a negative batch entry";
+  auto const outside =
+      "coordinates: a row lies outside the declared spatial range or has a negative batch entry";
   for (int const fault : {0, 1, 2, 3}) {
     CAPTURE(fault);
     Cloud cloud;
@@ -326,7 +332,9 @@ TEST_CASE("quantize: a box from a range holds every voxel, and without range or 
     REQUIRE(box.has_value());
     auto const matrix = upload_matrix(positions, 3, exec);
     auto const voxels = sparse_quantize(PointsView<float>{matrix.view()}, options, exec);
-    for (std::int64_t i = 0; i < voxels.num_voxels(); ++i) { CHECK(box->contains(voxels.coordinates->data()[i])); }
+    for (std::int64_t i = 0; i < voxels.num_voxels(); ++i) {
+      CHECK(box->contains(voxels.coordinates->data()[i]));
+    }
   }
 }
 

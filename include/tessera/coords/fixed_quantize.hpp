@@ -138,12 +138,12 @@ template <int Dim, class Scalar, class Space>
                                       result.inverse.data(), count.data(), result.num_dropped.data()},
         exec);
   });
-  detail::for_each(result.features.size(),
-                   detail::ReduceFeaturesInUse<Scalar>{{points.features.data, order.data(), begin.data(),
-                                                        channels, options.voxel_features,
-                                                        result.features.data()},
-                                                       {room.max_voxels, count.data()}},
-                   exec);
+  detail::for_each(
+      result.features.size(),
+      detail::ReduceFeaturesInUse<Scalar>{{points.features.data, order.data(), begin.data(), channels,
+                                           options.voxel_features, result.features.data()},
+                                          {room.max_voxels, count.data()}},
+      exec);
   result.coordinates =
       CoordinateSet<Dim, Space>::make({std::move(voxels), std::move(count)}, box, set_options, exec);
   detail::for_each(1, detail::PassOnErrors{errors.data(), result.coordinates->errors()}, exec);

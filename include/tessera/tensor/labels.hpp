@@ -41,7 +41,7 @@ struct FindLargest {
 
 /// to[i] = from[index[i]], or `none` where there is no such row.
 template <class T>
-struct GatherRows {
+struct GatherValues {
   T const* from;  // [num_rows]
   std::int64_t num_rows;
   std::int32_t const* index;  // [count]
@@ -87,7 +87,7 @@ template <class T, class Space>
 {
   Buffer<T, Space> result{index.size(), exec};
   detail::for_each(index.size(),
-                   detail::GatherRows<T>{from.data(), from.size(), index.data(), none, result.data()}, exec);
+                   detail::GatherValues<T>{from.data(), from.size(), index.data(), none, result.data()}, exec);
   return result;
 }
 

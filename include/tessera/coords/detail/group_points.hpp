@@ -62,8 +62,8 @@ struct CountVoxels {
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const { statistics->voxels.count = *total; }
 };
 
-/// The voxels' rows, where the sorted points of each begin, and the map from points to voxels. Voxels past the
-/// room there is are left out with their points.
+/// The voxels' rows, where the sorted points of each begin, and the map from points to voxels. Voxels past
+/// the room there is are left out with their points.
 template <int Dim, class Key>
 struct WriteVoxels {
   KeyPacking<Dim, Key> packing;
