@@ -251,7 +251,7 @@ template <class Scalar, class MakeSums>
       launch_group_gemm<Shape>(problem, config, may_overlap(map, !own.empty(), exec), exec);
     };
     if (map.is_identity()) {
-      problem.identity = map.out_in();
+      problem.identity = map.pinned_out_in(exec);
       problem.num_pieces = ceil_div(problem.num_out, piece_rows);
       problem.sums = sums;
       run(1, 0);
