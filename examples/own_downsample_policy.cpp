@@ -74,7 +74,7 @@ struct OnLattice {
 
 // [use]
 using CausalPolicy = ts::ConvPolicy<ts::ConvMode<1>, CausalInTime, OnLattice>;
-using CausalConv = ts::nn::Conv<3, float, CausalPolicy, ts::Host>;
+using CausalConv = ts::nn::Conv<3, float, ts::Host, CausalPolicy>;
 // [use]
 
 namespace {

@@ -21,7 +21,7 @@ namespace ts = tessera;
 namespace {
 
 using Tensor = ts::SparseTensor<3, float, ts::Host>;
-using Conv = ts::nn::Conv<3, float, ts::RuntimePolicy, ts::Host>;
+using Conv = ts::nn::Conv<3, float, ts::Host>;
 using Cell = std::array<int, 3>;
 
 int failures = 0;

@@ -159,7 +159,7 @@ TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no tab
   Execution<Space> const exec{};
   auto const in = test::random_tensor<float>(500, 12, {0, 2}, 1);
   auto const x = test::upload_tensor<float>(in, exec);
-  nn::Conv<3, float, RuntimePolicy, Space> layer{nn::ConvOptions<3>(12, 7, 1).bias(true), exec};
+  nn::Conv<3, float, Space> layer{nn::ConvOptions<3>(12, 7, 1).bias(true), exec};
   CHECK(layer.kernel().shape() == std::vector<std::int64_t>{12, 7});
   auto const kernel = values_of(layer.kernel(), exec);  // [in, out]
   std::vector<double> weight;
@@ -288,7 +288,7 @@ TEST_CASE("convolution layer: options that its weight does not have are refused,
 {
   Execution<Host> const exec;
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(40, 4, {0, 1}, 1), exec);
-  nn::Conv<3, float, RuntimePolicy, Host> conv{nn::ConvOptions<3>(4, 4, 3), exec};
+  nn::Conv<3, float, Host> conv{nn::ConvOptions<3>(4, 4, 3), exec};
   auto const before = conv(x, exec).features_on_host(exec);
   conv.options().geometry.kernel_size = 5;
   CHECK(test::error_of([&] { (void)conv(x, exec); }) ==
@@ -308,7 +308,7 @@ TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(4000, 4, {0, 1}, 1), exec);
   nn::Sequential<3, float, Space> net;
   net.template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
-  net.template add<nn::Conv<3, float, RuntimePolicy, Space>>(nn::ConvOptions<3>(8, 5, 3), exec);
+  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(8, 5, 3), exec);
   auto& last = net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
   nn::calibrate(net, x, exec);
   CHECK_FALSE(net.is_training());

@@ -109,7 +109,7 @@ TEST_CASE_TEMPLATE("fuse: every activation goes into its convolution, in every d
     ConvConfig config;
     config.dataflow = dataflow;
     auto const options = nn::ConvOptions<3>(5, 12, 3).config(config).seed(8);
-    using Conv = nn::Conv<3, float, RuntimePolicy, Space>;
+    using Conv = nn::Conv<3, float, Space>;
     using Norm = nn::BatchNorm<3, float, Space>;
     for (int const kind : {0, 1, 2}) {
       CAPTURE(kind);
@@ -184,8 +184,7 @@ TEST_CASE_TEMPLATE("forward_cat: gives the bits of forward of the tensors side b
       auto const b = a.with_features(upload_matrix(values, 16, exec));
       nn::SparseResBlock<3, float, Space> block{nn::ConvOptions<3>(48, 72, 3).config(config).seed(4), exec};
       nn::Sequential<3, float, Space> net;
-      net.template add<nn::Conv<3, float, RuntimePolicy, Space>>(nn::ConvOptions<3>(48, 24, 3).config(config),
-                                                                 exec);
+      net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(48, 24, 3).config(config), exec);
       net.template add<nn::ReLU<3, float, Space>>();
       if (fused) {
         nn::fuse(block, exec);
@@ -209,7 +208,7 @@ TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is us
   ConvConfig config;
   config.math = MathMode::tf32;
   auto const x = random_tensor(16, exec);
-  nn::Conv<3, float, RuntimePolicy, Space> conv{nn::ConvOptions<3>(16, 24, 3).config(config), exec};
+  nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(16, 24, 3).config(config), exec};
   nn::Linear<3, float, Space> linear{LinearOptions{16, 12}.math(MathMode::tf32), exec};
   nn::fuse(conv, exec);
   nn::fuse(linear, exec);

@@ -47,7 +47,7 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
     CHECK(y.coordinates() == z.coordinates());
     CHECK(test::same_bits(y.features_on_host(exec), z.features_on_host(exec)));
   };
-  using Conv = nn::Conv<3, float, RuntimePolicy, Space>;
+  using Conv = nn::Conv<3, float, Space>;
   nn::LayerConfig const keyed = nn::LayerConfig{}.set("indice_key", "a").set("seed", 3);
   auto const named = [&](char const* type) { return nn::LayerConfig{keyed}.type(type); };
 

@@ -100,7 +100,7 @@ template <int Dim, class Scalar, class Space>
 struct Layer {
   std::vector<double> weight;
   std::vector<double> bias;
-  nn::Conv<Dim, Scalar, RuntimePolicy, Space> conv;
+  nn::Conv<Dim, Scalar, Space> conv;
 
   Layer(nn::ConvOptions<Dim> const& options, Sample<Dim>& sample, Execution<Space> const& exec)
       : conv{options, exec}

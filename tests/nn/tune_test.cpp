@@ -35,7 +35,7 @@ using nn::TuneTrial;
 namespace {
 
 template <class Space>
-using Conv = nn::Conv<3, float, RuntimePolicy, Space>;
+using Conv = nn::Conv<3, float, Space>;
 template <class Space>
 using Net = nn::Sequential<3, float, Space>;
 template <class Space>
@@ -548,7 +548,7 @@ TEST_CASE("tune: a layer that runs at two strides is of the group of its first c
       return fixed(shared(down(shared(x, exec), exec), exec), exec);
     }
     Conv<Host> shared, down, idle;
-    nn::Conv<3, float, ConvPolicy<>, Host> fixed;
+    nn::Conv<3, float, Host, ConvPolicy<>> fixed;
   };
   Twice net{exec};
   int calls = 0;

@@ -97,7 +97,7 @@ TEST_CASE("tune: the host has automatic tiles alone, whatever is asked for")
 {
   Execution<Host> const exec;
   nn::Sequential<3, float, Host> net;
-  auto& layer = net.add<nn::Conv<3, float, RuntimePolicy, Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
   int trials = 0;
   auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
     work();
@@ -134,7 +134,7 @@ TEST_CASE_TEMPLATE("tune: a tuning's tiles are applied", Space, TESSERA_TEST_SPA
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   nn::Sequential<3, float, Space> net;
-  auto& layer = net.template add<nn::Conv<3, float, RuntimePolicy, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
   std::vector<SparseTensor<3, float, Space>> const samples{random_networks::input<3>(12, 1, 4, exec)};
   auto const timer = [](TuneTrial const&, std::function<void()> const& work) {
     work();
@@ -154,7 +154,7 @@ TEST_CASE_TEMPLATE("conv layer: configure() keeps a weight laid out that fuse() 
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  nn::Conv<3, float, RuntimePolicy, Space> layer{nn::ConvOptions<3>(32, 32, 3), exec};
+  nn::Conv<3, float, Space> layer{nn::ConvOptions<3>(32, 32, 3), exec};
   auto const with = [](TileChoice tiles, MathMode math = MathMode::tf32) {
     ConvConfig config;
     config.tiles = tiles;

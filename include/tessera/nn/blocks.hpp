@@ -21,7 +21,7 @@ class SparseConvBlock final : public Sequential<Dim, Scalar, Space> {
  public:
   SparseConvBlock(ConvOptions<Dim> const& options, Execution<Space> const& exec)
   {
-    this->template add<Conv<Dim, Scalar, RuntimePolicy, Space>>(options, exec);
+    this->template add<Conv<Dim, Scalar, Space>>(options, exec);
     this->template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
     this->template add<ReLU<Dim, Scalar, Space>>();
   }
@@ -47,7 +47,7 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
   explicit SparseResBlock(ConvOptions<Dim> const& options, Execution<Space> const& exec,
                           ResidualNames const& names = {})
   {
-    using Convolution = Conv<Dim, Scalar, RuntimePolicy, Space>;
+    using Convolution = Conv<Dim, Scalar, Space>;
     auto second = options;
     second.in_channels = options.out_channels;
     second.stride(1).seed(options.initial_seed + 2);

@@ -29,7 +29,7 @@ namespace nn {
 ///
 /// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile
 /// time
-template <int Dim, class Scalar, class Policy = RuntimePolicy, class Space = Device>
+template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space> {
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;

@@ -110,7 +110,7 @@ class ToBevConvolution final : public Module<3, Scalar, Space> {
 
  private:
   ToBevOptions options_;
-  Conv<3, Scalar, RuntimePolicy, Space> conv_;
+  Conv<3, Scalar, Space> conv_;
 };
 
 /// ToBevConvolution as a dense map [batches, out_channels, H, W]; the bias is added where there are voxels.
@@ -140,7 +140,7 @@ class ToDenseBevConvolution final : public ModuleBase {
 
  private:
   ToBevOptions options_;
-  Conv<3, Scalar, RuntimePolicy, Space> conv_;
+  Conv<3, Scalar, Space> conv_;
 };
 
 /// The mean over the voxels of each column, as a sparse tensor of one height.

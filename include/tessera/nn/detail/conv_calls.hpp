@@ -22,7 +22,7 @@ namespace detail {
 /// A convolution that is configured at run time, by its name in the model.
 template <int Dim, class Scalar, class Space>
 struct NamedConv {
-  using Layer = nn::Conv<Dim, Scalar, RuntimePolicy, Space>;
+  using Layer = nn::Conv<Dim, Scalar, Space>;
   std::string name;
   Layer* layer;
 };

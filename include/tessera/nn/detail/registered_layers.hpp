@@ -54,7 +54,7 @@ template <template <int> class Options, int Dim, class Scalar, class Space>
                        config.require<IntArray<Dim>>("kernel_size")};
   apply_config<Dim>(options, config);
   options.output_padding(config.get<IntArray<Dim>>("output_padding", 0));
-  return std::make_unique<nn::Conv<Dim, Scalar, RuntimePolicy, Space>>(options, exec);
+  return std::make_unique<nn::Conv<Dim, Scalar, Space>>(options, exec);
 }
 
 template <int Dim, class Scalar, class Space>
@@ -67,7 +67,7 @@ template <int Dim, class Scalar, class Space>
                                config.require<IntArray<Dim>>("kernel_size")};
   apply_config<Dim>(options, config);
   options.transposed(config.get("transposed", false)).generative(config.get("generative", false));
-  return std::make_unique<nn::Conv<Dim, Scalar, RuntimePolicy, Space>>(options, exec);
+  return std::make_unique<nn::Conv<Dim, Scalar, Space>>(options, exec);
 }
 
 template <class Pool, int Dim>
