@@ -84,7 +84,6 @@
 #include <tessera/io/convert.hpp>
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
-#include <tessera/io/image.hpp>
 #include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>
