@@ -30,11 +30,11 @@ struct FindVoxelOfPoint {
 
 /// The row of each point's voxel among those that hard_voxelize() made of the cloud with the same options.
 ///
-/// | name    | shape                  | memory | holds                                                        |
+/// | name    | shape                  | memory | holds |
 /// |---------|------------------------|--------|--------------------------------------------------------------|
-/// | points  | [num_points, channels] | Space  | as hard_voxelize() had them                                  |
-/// | voxels  | [num_voxels, 4]        | Space  | the set it made                                              |
-/// | returns | [num_points]           | Space  | -1 for points outside the grid and of voxels beyond the cap  |
+/// | points  | [num_points, channels] | Space  | as hard_voxelize() had them | | voxels  | [num_voxels, 4] |
+/// Space  | the set it made                                              | | returns | [num_points] | Space
+/// | -1 for points outside the grid and of voxels beyond the cap  |
 ///
 /// A point past the first `max_points` of its voxel has that voxel's row too.
 /// @throws invalid_argument  as hard_voxelize()
@@ -50,7 +50,7 @@ template <class Space>
   Buffer<std::int32_t, Space> inverse{points.rows, exec};
   coordinate_table(voxels, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
-    detail::for_each(points.rows, detail::FindVoxelOfPoint<Key>{points, rule, table, inverse.data()}, exec);
+    for_each(points.rows, detail::FindVoxelOfPoint<Key>{points, rule, table, inverse.data()}, exec);
   });
   return inverse;
 }

@@ -43,20 +43,13 @@ namespace io {
   return convert_checkpoint(find_state_dict(checkpoint, options.dict_key), checkpoint.path(), options);
 }
 
-/// The same of a safetensors file.
+/// The same of a safetensors file. A file that says its layout, as save() and save_checkpoint() write them,
+/// is read in that; one that was converted before keeps its names unless a prefix is given.
+/// @throws invalid_argument  also: the options name another layout than the file says
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(Safetensors const& file,
                                                             ConvertOptions const& options = {})
 {
-  auto const own = file.metadata().find("tessera.layout");
-  if (own == file.metadata().end() || own->second != "tessera" || options.weight_layout) {
-    return convert_checkpoint(find_state_dict(file), file.path(), options);
-  }
-  auto again = ConvertOptions(options).layout(WeightLayout::tessera);
-  for (auto const& name : file.names()) {
-    auto const size = detail::converted_kernel_size(name, file.metadata());
-    if (!size.empty()) { again.kernel_sizes.emplace(name, size); }
-  }
-  return convert_checkpoint(find_state_dict(file), file.path(), again);
+  return convert_checkpoint(find_state_dict(file), file.path(), options);
 }
 
 /// Reads any checkpoint: what torch.save() wrote in each of its forms (.pth, .pt, .ckpt), safetensors, or a

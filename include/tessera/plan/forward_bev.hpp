@@ -28,7 +28,11 @@ class ForwardBev {
     return model_->template forward_bev<Element>(x, exec, layout_);
   }
   /// The model's options, from which a plan takes the number of channels.
-  [[nodiscard]] decltype(auto) options() const { return model_->options(); }
+  template <class M = Model>
+  [[nodiscard]] auto options() const -> decltype(std::declval<M const&>().options())
+  {
+    return static_cast<M const*>(model_)->options();
+  }
 
  private:
   Model* model_;

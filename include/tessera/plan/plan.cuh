@@ -34,18 +34,18 @@ inline namespace v0 {
 ///
 /// A run copies the scan into the plan's memory and launches the graph on the caller's stream. Nothing is
 /// allocated and nothing waits; numbers of rows stay on the device. try_run() and status() throw nothing
-/// either, so they may be called from a TensorRT plugin's `enqueue`. Parameters are read where the model keeps
-/// them: the model must outlive the plan, and a plan must be made anew after its parameters changed (layers
-/// keep packed copies).
+/// either, so they may be called from a TensorRT plugin's `enqueue`. Parameters are read where the model
+/// keeps them: the model must outlive the plan, and a plan must be made anew after its parameters changed
+/// (layers keep packed copies).
 ///
 /// A scan of more voxels than planned is refused before anything is enqueued, or, where only the device knows
 /// their number, reported by check() and status(), as are a derived set of more voxels than planned,
 /// duplicates, and coordinates outside the bounds. Nothing is then written past a buffer, and the next run is
 /// as good as ever; the output of the run in question is not to be used.
 ///
-/// Several plans may run on several streams at once, from several threads; runs of one plan, and of plans that
-/// share an arena, follow one another. A run that is captured into a graph of the caller's is the caller's to
-/// keep apart from others of the arena, and to wait for.
+/// Several plans may run on several streams at once, from several threads; runs of one plan, and of plans
+/// that share an arena, follow one another. A run that is captured into a graph of the caller's is the
+/// caller's to keep apart from others of the arena, and to wait for.
 ///
 /// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output.
 ///                For the dense map of a model's `forward_bev()`: `Plan plan{forward_bev(model), ...}`
@@ -94,7 +94,7 @@ class Plan {
       output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
       sides_.join();
       input_->label(*output_, own);
-      detail::for_each(1, record_->note(input_->tensor.coordinates()->errors()), own);
+      for_each(1, record_->note(input_->tensor.coordinates()->errors()), own);
     });
     own.wait();
   }
@@ -312,9 +312,7 @@ class Plan {
   static void expect(RunStatus const& status)
   {
     if (status.ok()) { return; }
-    if (status.error == RunError::cuda_failure) {
-      detail::cuda_check(static_cast<cudaError_t>(status.cuda));
-    }
+    if (status.error == RunError::cuda_failure) { detail::cuda_check(static_cast<cudaError_t>(status.cuda)); }
     detail::expects(false, status.sentence());
   }
   [[nodiscard]] RunStatus on_device(Execution<Device> const& exec) const noexcept
@@ -331,7 +329,9 @@ class Plan {
       return {RunError::wrong_stride, max_element(set.tensor_stride()), 1};
     }
     auto const& range = set.spatial_range();
-    if (range && !(range == input_->tensor.coordinates()->spatial_range())) { return {RunError::wrong_range}; }
+    if (range && !(range == input_->tensor.coordinates()->spatial_range())) {
+      return {RunError::wrong_range};
+    }
     return {};
   }
   [[nodiscard]] RunStatus accepts(MatrixView<std::int32_t const> const& coordinates,
@@ -401,18 +401,17 @@ class Plan {
 };
 
 template <class Model>
-Plan(Model&, PlanLimits const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)->Plan<Model>;
+Plan(Model&, PlanLimits const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)
+    -> Plan<Model>;
 template <class Model, class Options>
 Plan(Model&, PointLimits<Options> const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)
-    ->Plan<Model, Options>;
+    -> Plan<Model, Options>;
 template <class Model, class Element>
 Plan(ForwardBev<Model, Element>&&, PlanLimits const&, Execution<Device> const&,
-     std::shared_ptr<PlanArena> = nullptr)
-    ->Plan<ForwardBev<Model, Element>>;
+     std::shared_ptr<PlanArena> = nullptr) -> Plan<ForwardBev<Model, Element>>;
 template <class Model, class Element, class Options>
 Plan(ForwardBev<Model, Element>&&, PointLimits<Options> const&, Execution<Device> const&,
-     std::shared_ptr<PlanArena> = nullptr)
-    ->Plan<ForwardBev<Model, Element>, Options>;
+     std::shared_ptr<PlanArena> = nullptr) -> Plan<ForwardBev<Model, Element>, Options>;
 
 }  // namespace v0
 }  // namespace tessera

@@ -74,13 +74,13 @@ struct RunStatus {
 
 /// What is known about the runs of a plan without waiting: Plan::status().
 struct PlanReport {
-  bool finished = true;            ///< whether every run has finished that Plan::run() enqueued
-  std::uint64_t runs = 0;          ///< finished ones, those that a graph of the caller's launched too
-  bool over_capacity = false;      ///< more voxels or points than planned, of the input or of a derived set
-  bool duplicates = false;         ///< two voxels with the same coordinate
-  bool out_of_bounds = false;      ///< voxels outside the grid or box of the limits
-  bool negative_count = false;     ///< a number of rows below 0
-  int cuda = 0;                    ///< a `cudaError_t` that the device is in, or 0
+  bool finished = true;         ///< whether every run has finished that Plan::run() enqueued
+  std::uint64_t runs = 0;       ///< finished ones, those that a graph of the caller's launched too
+  bool over_capacity = false;   ///< more voxels or points than planned, of the input or of a derived set
+  bool duplicates = false;      ///< two voxels with the same coordinate
+  bool out_of_bounds = false;   ///< voxels outside the grid or box of the limits
+  bool negative_count = false;  ///< a number of rows below 0
+  int cuda = 0;                 ///< a `cudaError_t` that the device is in, or 0
 
   /// Whether no finished run since the last Plan::check() or Plan::acknowledge() met with any of these.
   [[nodiscard]] bool ok() const noexcept

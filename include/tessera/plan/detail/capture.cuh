@@ -74,35 +74,33 @@ class CapturedGraph {
     cudaGraphNode_t const* before = nullptr;
     std::size_t num_before = 0;
     cudaGraphNode_t node = nullptr;
-    return in_order([&] { return cudaStreamIsCapturing(stream, &capturing); },
-                    [&] {
-                      if (capturing == cudaStreamCaptureStatusNone) {
-                        return cudaGraphLaunch(executable_, stream);
-                      }
-                      return in_order(
+    return in_order(
+        [&] { return cudaStreamIsCapturing(stream, &capturing); },
+        [&] {
+          if (capturing == cudaStreamCaptureStatusNone) { return cudaGraphLaunch(executable_, stream); }
+          return in_order(
 #if CUDART_VERSION >= 13000
-                          [&] {
-                            return cudaStreamGetCaptureInfo(stream, &capturing, nullptr, &outer, &before,
-                                                            nullptr, &num_before);
-                          },
-                          [&] { return cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_); },
-                          [&] {
-                            return cudaStreamUpdateCaptureDependencies(stream, &node, nullptr, 1,
-                                                                       cudaStreamSetCaptureDependencies);
-                          }
+              [&] {
+                return cudaStreamGetCaptureInfo(stream, &capturing, nullptr, &outer, &before, nullptr,
+                                                &num_before);
+              },
+              [&] { return cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_); },
+              [&] {
+                return cudaStreamUpdateCaptureDependencies(stream, &node, nullptr, 1,
+                                                           cudaStreamSetCaptureDependencies);
+              }
 #else
-                          [&] {
-                            return cudaStreamGetCaptureInfo_v2(stream, &capturing, nullptr, &outer, &before,
-                                                               &num_before);
-                          },
-                          [&] { return cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_); },
-                          [&] {
-                            return cudaStreamUpdateCaptureDependencies(stream, &node, 1,
-                                                                       cudaStreamSetCaptureDependencies);
-                          }
+              [&] {
+                return cudaStreamGetCaptureInfo_v2(stream, &capturing, nullptr, &outer, &before, &num_before);
+              },
+              [&] { return cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_); },
+              [&] {
+                return cudaStreamUpdateCaptureDependencies(stream, &node, 1,
+                                                           cudaStreamSetCaptureDependencies);
+              }
 #endif
-                      );
-                    });
+          );
+        });
   }
   [[nodiscard]] std::size_t num_nodes() const noexcept
   {

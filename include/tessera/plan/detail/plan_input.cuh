@@ -99,15 +99,10 @@ struct VoxelInput {
   /// Enqueues the copy of a scan.
   [[nodiscard]] cudaError_t ingest(Scan const& scan, cudaStream_t stream) const noexcept
   {
-    IngestRows<Scalar> const body{scan.coordinates,
-                                  scan.features,
-                                  scan.rows,
-                                  reinterpret_cast<std::int32_t*>(coordinates),
-                                  features,
-                                  count,
-                                  tensor.capacity(),
-                                  Dim + 1,
-                                  tensor.channels()};
+    IngestRows<Scalar> const body{
+        scan.coordinates, scan.features, scan.rows,         reinterpret_cast<std::int32_t*>(coordinates),
+        features,         count,         tensor.capacity(), Dim + 1,
+        tensor.channels()};
     return try_for_each(body.count_items(), body, stream);
   }
   /// Rows that the output for a scan of `rows` may have.

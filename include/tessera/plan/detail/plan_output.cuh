@@ -16,11 +16,11 @@ inline namespace v0 {
 /// What a run of a plan that takes points put out, in the plan's memory and on the device.
 template <class Output>
 struct PlannedPoints {
-  Output const* output = nullptr;          ///< of the network: logits of the voxels, or a map
-  std::int32_t const* labels = nullptr;    ///< [PlanLimits::points()] class, -1 for points in no voxel; null
-                                           ///< where the output is not a tensor on the input's voxels
-  std::int32_t const* inverse = nullptr;   ///< [PlanLimits::points()] row of the point's voxel, or -1; null
-                                           ///< for hard voxels where labels are
+  Output const* output = nullptr;         ///< of the network: logits of the voxels, or a map
+  std::int32_t const* labels = nullptr;   ///< [PlanLimits::points()] class, -1 for points in no voxel; null
+                                          ///< where the output is not a tensor on the input's voxels
+  std::int32_t const* inverse = nullptr;  ///< [PlanLimits::points()] row of the point's voxel, or -1; null
+                                          ///< for hard voxels where labels are
 };
 
 namespace detail {
@@ -104,7 +104,9 @@ template <int Dim, class Scalar, class Input>
         return copy_rows(output.coordinates()->data(), to.coordinates.data, used, sizeof(Coordinate<Dim>),
                          stream);
       },
-      [&] { return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreCount{used, to.num_rows}, stream); },
+      [&] {
+        return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreCount{used, to.num_rows}, stream);
+      },
       [&] { return input.copy_labels(to, rows, stream); });
 }
 

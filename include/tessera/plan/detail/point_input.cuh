@@ -89,10 +89,10 @@ struct IsTensor<Dim, SparseTensor<Dim, Scalar, Device>> : std::true_type {};
 /// @tparam Options  QuantizeOptions<Dim> or VoxelizeOptions
 template <int Dim, class Scalar, class Options>
 struct PointInput {
-  static_assert(std::is_same_v<Options, QuantizeOptions<Dim>> ||
-                    (Dim == 3 && std::is_same_v<Options, VoxelizeOptions>),
-                "Plan: voxelize() takes QuantizeOptions of as many dimensions as the network has, or, in three "
-                "dimensions, VoxelizeOptions");
+  static_assert(
+      std::is_same_v<Options, QuantizeOptions<Dim>> || (Dim == 3 && std::is_same_v<Options, VoxelizeOptions>),
+      "Plan: voxelize() takes QuantizeOptions of as many dimensions as the network has, or, in three "
+      "dimensions, VoxelizeOptions");
 
   Matrix<float, Device> points;               // [max_points, columns]
   Buffer<std::int32_t, Device> num_points;    // [1]
@@ -112,7 +112,8 @@ struct PointInput {
     points = {limits.points(), columns, exec};
     num_points = {1, exec};
     if (empty) {
-      Transfer<Device>::fill_bytes(points.data(), 0xff, static_cast<std::size_t>(points.size()) * sizeof(float),
+      Transfer<Device>::fill_bytes(points.data(), 0xff,
+                                   static_cast<std::size_t>(points.size()) * sizeof(float),
                                    exec);  // all NaN
       fill_bytes(num_points, 0, exec);
     }
@@ -138,10 +139,12 @@ struct PointInput {
     rows.capacity = std::min(rows.capacity, points.rows());
     cudaPointerAttributes source{};
     bool is_on_host = false;
-    auto const bytes =
-        static_cast<std::size_t>(rows.capacity * points.columns()) * sizeof(float);
+    auto const bytes = static_cast<std::size_t>(rows.capacity * points.columns()) * sizeof(float);
     return in_order(
-        [&] { return bytes > 0 ? cudaPointerGetAttributes(&source, scan.points) : cudaSuccess; },
+        [&] {
+          RelaxedCapture const relaxed;
+          return bytes > 0 ? cudaPointerGetAttributes(&source, scan.points) : cudaSuccess;
+        },
         [&] {
           is_on_host =
               bytes > 0 && source.type != cudaMemoryTypeDevice && source.type != cudaMemoryTypeManaged;
@@ -150,8 +153,12 @@ struct PointInput {
                      : cudaSuccess;
         },
         [&] {
-          IngestPoints const body{is_on_host ? points.data() : scan.points, rows,          points.data(),
-                                  num_points.data(),                        points.rows(), points.columns()};
+          IngestPoints const body{is_on_host ? points.data() : scan.points,
+                                  rows,
+                                  points.data(),
+                                  num_points.data(),
+                                  points.rows(),
+                                  points.columns()};
           return try_for_each(points.size(), body, stream);
         });
   }
@@ -191,8 +198,8 @@ struct PointInput {
   {
     if (to.labels.data == nullptr) { return cudaSuccess; }
     return try_for_each(std::min(rows.capacity, points.rows()),
-                        GatherRows<std::int32_t>{voxel_labels.data(), voxel_labels.size(), inverse.data(), -1,
-                                                 to.labels.data},
+                        GatherValues<std::int32_t>{voxel_labels.data(), voxel_labels.size(), inverse.data(),
+                                                   -1, to.labels.data},
                         stream);
   }
 
@@ -207,9 +214,10 @@ struct PointInput {
     } else {
       Matrix<float, Device> positions{points.rows(), Dim, exec};
       Matrix<float, Device> features{points.rows(), channels_, exec};
-      for_each(points.size(),
-               SplitPoints{points.data(), points.columns(), Dim, channels_, positions.data(), features.data()},
-               exec);
+      for_each(
+          points.size(),
+          SplitPoints{points.data(), points.columns(), Dim, channels_, positions.data(), features.data()},
+          exec);
       VoxelRoom<Dim> const room{limits.voxels(), limits.box<Dim>(), limits.set_options<Dim>()};
       auto voxels =
           sparse_quantize(PointsView<float>{positions.view(), features.view()}, options_, room, exec);
