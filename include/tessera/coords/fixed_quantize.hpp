@@ -105,8 +105,8 @@ template <int Dim, class Scalar, class Space>
   if (options.grid_origin != GridOrigin::fixed) {
     lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
     auto const workers = std::min(n, detail::bounds_workers);
-    detail::for_each(lowest.size(), detail::FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
-    detail::for_each(workers, detail::FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
+    for_each(lowest.size(), detail::FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
+    for_each(workers, detail::FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
   }
   Buffer<std::uint32_t, Space> errors{1, exec};
   fill_bytes(errors, 0, exec);
@@ -129,24 +129,23 @@ template <int Dim, class Scalar, class Space>
     detail::Sort<Space>::run(detail::SortByVoxel<Dim, Key>{rows, rule, lowest.data(), packing, none,
                                                            errors.data(), keys.data(), order.data()},
                              n, bits + 1, exec);
-    detail::for_each(n + 1, detail::MarkVoxels<Key>{keys.data(), none, n, place.data()}, exec);
+    for_each(n + 1, detail::MarkVoxels<Key>{keys.data(), none, n, place.data()}, exec);
     detail::Scan<Space>::exclusive(place.data(), place.data(), n + 1, exec);
-    detail::for_each(
+    for_each(
         n + 1,
         detail::WriteVoxels<Dim, Key>{packing, keys.data(), none, order.data(), place.data(), n,
                                       room.max_voxels, voxels.data(), begin.data(), result.first_point.data(),
                                       result.inverse.data(), count.data(), result.num_dropped.data()},
         exec);
   });
-  detail::for_each(
-      result.features.size(),
-      detail::ReduceFeaturesInUse<Scalar>{{points.features.data, order.data(), begin.data(), channels,
-                                           options.voxel_features, result.features.data()},
-                                          {room.max_voxels, count.data()}},
-      exec);
+  for_each(result.features.size(),
+           detail::ReduceFeaturesInUse<Scalar>{{points.features.data, order.data(), begin.data(), channels,
+                                                options.voxel_features, result.features.data()},
+                                               {room.max_voxels, count.data()}},
+           exec);
   result.coordinates =
       CoordinateSet<Dim, Space>::make({std::move(voxels), std::move(count)}, box, set_options, exec);
-  detail::for_each(1, detail::PassOnErrors{errors.data(), result.coordinates->errors()}, exec);
+  for_each(1, detail::PassOnErrors{errors.data(), result.coordinates->errors()}, exec);
   return result;
 }
 

@@ -50,7 +50,7 @@ template <class Space>
   Buffer<std::int32_t, Space> inverse{points.rows, exec};
   coordinate_table(voxels, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
-    detail::for_each(points.rows, detail::FindVoxelOfPoint<Key>{points, rule, table, inverse.data()}, exec);
+    for_each(points.rows, detail::FindVoxelOfPoint<Key>{points, rule, table, inverse.data()}, exec);
   });
   return inverse;
 }

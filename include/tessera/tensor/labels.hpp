@@ -73,7 +73,7 @@ template <class Element, class Space>
   detail::expects(x.columns <= INT_MAX, "argmax: ", x.columns, " columns");
   Buffer<std::int32_t, Space> result{x.rows, exec};
   using Body = detail::FindLargest<std::remove_const_t<Element>>;
-  detail::for_each(x.rows, Body{x.data, static_cast<std::int32_t>(x.columns), result.data()}, exec);
+  for_each(x.rows, Body{x.data, static_cast<std::int32_t>(x.columns), result.data()}, exec);
   return result;
 }
 
@@ -86,8 +86,8 @@ template <class T, class Space>
                                       T none, Execution<Space> const& exec)
 {
   Buffer<T, Space> result{index.size(), exec};
-  detail::for_each(index.size(),
-                   detail::GatherValues<T>{from.data(), from.size(), index.data(), none, result.data()}, exec);
+  for_each(index.size(), detail::GatherValues<T>{from.data(), from.size(), index.data(), none, result.data()},
+           exec);
   return result;
 }
 

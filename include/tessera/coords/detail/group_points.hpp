@@ -112,27 +112,27 @@ struct WriteVoxels {
 /// Element i of the voxels' features, row-major.
 template <class Scalar>
 struct ReduceFeatures {
-  Scalar const* features;     // [num_points, channels]
-  std::int32_t const* order;  // [num_points]
-  std::int32_t const* begin;  // [num_voxels + 1]
-  std::int64_t channels;
+  JoinedColumns<Scalar> features;  // [num_points, channels]
+  std::int32_t const* order;       // [num_points]
+  std::int32_t const* begin;       // [num_voxels + 1]
   VoxelFeatures kind;
   Scalar* voxel_features;  // [num_voxels, channels]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
+    auto const channels = features.columns();
     auto const voxel = i / channels;
-    auto const channel = i - voxel * channels;
+    auto const column = features.column(i - voxel * channels);
     auto const first = begin[voxel];
     if (kind == VoxelFeatures::first) {
-      voxel_features[i] = features[order[first] * channels + channel];
+      voxel_features[i] = column[order[first]];
       return;
     }
     using Sum = accumulator_t<Scalar>;
     auto const end = begin[voxel + 1];
-    auto sum = static_cast<Sum>(features[order[first] * channels + channel]);
+    auto sum = static_cast<Sum>(column[order[first]]);
     for (auto at = first + 1; at < end; ++at) {
-      auto const value = static_cast<Sum>(features[order[at] * channels + channel]);
+      auto const value = static_cast<Sum>(column[order[at]]);
       bool const larger = value > sum || std::isnan(value);
       sum = kind != VoxelFeatures::maximum ? sum + value : larger ? value : sum;
     }

@@ -198,8 +198,8 @@ struct PointInput {
   {
     if (to.labels.data == nullptr) { return cudaSuccess; }
     return try_for_each(std::min(rows.capacity, points.rows()),
-                        GatherValues<std::int32_t>{voxel_labels.data(), voxel_labels.size(), inverse.data(), -1,
-                                                 to.labels.data},
+                        GatherValues<std::int32_t>{voxel_labels.data(), voxel_labels.size(), inverse.data(),
+                                                   -1, to.labels.data},
                         stream);
   }
 
