@@ -5,9 +5,8 @@
 
 #include <doctest/doctest.h>
 
-#include <string>
-
 #include <climits>
+#include <string>
 
 using namespace tessera;
 

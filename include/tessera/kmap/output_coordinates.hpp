@@ -102,7 +102,8 @@ template <class Downsample, int Dim, class Space>
     }
     auto const workers = std::min<std::int64_t>(room, detail::bounds_workers);
     detail::for_each(workers,
-                     detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), room, workers, statistics.data()}, exec);
+                     detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), room, workers, statistics.data()},
+                     exec);
     auto const found = download(statistics, exec)[0];
     detail::report(found.errors);
     auto tight = found.box();
