@@ -86,8 +86,8 @@ Probes probes_of(std::vector<Key> const& keys)
   auto const there = upload(keys, exec);
   detail::HashTable<Key, Space> table{there.size(), exec};
   Buffer<std::int32_t, Space> probes{there.size(), exec};
-  detail::for_each(there.size(), InsertKeys<Key>{table.ref(), there.data()}, exec);
-  detail::for_each(there.size(), CountProbes<Key>{table.ref(), there.data(), probes.data()}, exec);
+  for_each(there.size(), InsertKeys<Key>{table.ref(), there.data()}, exec);
+  for_each(there.size(), CountProbes<Key>{table.ref(), there.data(), probes.data()}, exec);
   auto const counts = download(probes, exec);
   std::int64_t sum = 0;
   for (auto const count : counts) { sum += count; }
@@ -276,10 +276,10 @@ TEST_CASE_TEMPLATE("hash table: a key too many is refused after some hundred pro
   detail::HashTable<std::uint64_t, Space> table{room, exec};
   auto const ref = table.ref();
   auto const slots = static_cast<std::int64_t>(ref.mask) + 1;
-  detail::for_each(2 * slots, detail::FillValue<unsigned long long>{ref.slots, 5}, exec);  // full of one key
+  for_each(2 * slots, detail::FillValue<unsigned long long>{ref.slots, 5}, exec);  // full of one key
   Buffer<std::int32_t, Space> entered{200000, exec};
-  detail::for_each(entered.size(), TryInsert{ref, entered.data()},
-                   exec);  // 2.6e10 probes if all slots were visited
+  for_each(entered.size(), TryInsert{ref, entered.data()},
+           exec);  // 2.6e10 probes if all slots were visited
   auto const found = download(entered, exec);
   CHECK(std::all_of(found.begin(), found.end(), [](std::int32_t what) {
     return what == static_cast<std::int32_t>(detail::Entered::never);

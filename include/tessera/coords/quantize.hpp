@@ -150,8 +150,9 @@ template <int Dim, class Scalar, class Space>
     result.first_point = Buffer<std::int32_t, Space>{num_voxels, exec};
     result.inverse = Buffer<std::int32_t, Space>{n, exec};
     for_each(n + 1,
-             WriteVoxels<Dim, Key>{packing, keys.data(), none, order.data(), place.data(), n, rows.data(),
-                                   begin.data(), result.first_point.data(), result.inverse.data()},
+             WriteVoxels<Dim, Key>{packing, keys.data(), none, order.data(), place.data(), n, num_voxels,
+                                   rows.data(), begin.data(), result.first_point.data(),
+                                   result.inverse.data(), nullptr, nullptr},
              exec);
     result.features = Matrix<Scalar, Space>{num_voxels, features.columns(), exec};
     for_each(result.features.size(),

@@ -122,10 +122,10 @@ template <int Dim, class Scalar, class Space>
   Buffer<std::uint64_t, Space> votes{n, exec};
   {
     Buffer<std::uint64_t, Space> unsorted{n, exec};
-    detail::for_each(n,
-                     detail::CastVotes{voxels.inverse.data(), labels, num_voxels, ignored.has_value(),
-                                       ignored.value_or(0), unsorted.data()},
-                     exec);
+    for_each(n,
+             detail::CastVotes{voxels.inverse.data(), labels, num_voxels, ignored.has_value(),
+                               ignored.value_or(0), unsorted.data()},
+             exec);
     int const bits = 32 + detail::bits_for(std::int64_t{num_voxels} + 1);
     detail::Sort<Space>::keys(unsorted.data(), votes.data(), n, bits, exec);
   }
@@ -133,13 +133,12 @@ template <int Dim, class Scalar, class Space>
   Buffer<std::int32_t, Space> begin{n + 1, exec};
   Buffer<unsigned long long, Space> best{num_voxels, exec};
   fill_bytes(best, 0, exec);
-  detail::for_each(n + 1, detail::MarkBallots{votes.data(), n, place.data()}, exec);
+  for_each(n + 1, detail::MarkBallots{votes.data(), n, place.data()}, exec);
   detail::Scan<Space>::exclusive(place.data(), place.data(), n + 1, exec);
-  detail::for_each(n + 1, detail::BeginBallots{place.data(), n, begin.data()}, exec);
-  detail::for_each(n, detail::CountBallots{votes.data(), place.data(), begin.data(), num_voxels, best.data()},
-                   exec);
+  for_each(n + 1, detail::BeginBallots{place.data(), n, begin.data()}, exec);
+  for_each(n, detail::CountBallots{votes.data(), place.data(), begin.data(), num_voxels, best.data()}, exec);
   Buffer<std::int32_t, Space> result{num_voxels, exec};
-  detail::for_each(num_voxels, detail::TakeLabels{best.data(), ignored.value_or(0), result.data()}, exec);
+  for_each(num_voxels, detail::TakeLabels{best.data(), ignored.value_or(0), result.data()}, exec);
   return result;
 }
 

@@ -196,16 +196,14 @@ template <class Space>
   detail::PointsByCloud<Space> by_cloud;
   detail::HardPoints hard_points{columns, rows_of_points.count, points.offsets,
                                  is_batch ? rows_of_points.num_batches : 1};
-  if (looks_at_faults) {
-    detail::for_each(1, detail::StoreValue<detail::PointFaults>{faults.data(), {}}, exec);
-  }
+  if (looks_at_faults) { for_each(1, detail::StoreValue<detail::PointFaults>{faults.data(), {}}, exec); }
   if (points.batch != nullptr) {
     by_cloud = detail::group_by_cloud(rows_of_points, columns, faults.data(), exec);
     StridedView<float const> const rows{by_cloud.rows};
     hard_points.columns = {rows.columns_from(0, 3), rows.columns_from(3, rows.columns - 3)};
     hard_points.offsets = by_cloud.offsets.data();
   } else if (points.offsets != nullptr) {
-    detail::for_each(
+    for_each(
         rows_of_points.num_batches + 1,
         detail::CheckOffsets{points.offsets, rows_of_points.num_batches, rows_of_points.count, faults.data()},
         exec);
@@ -232,7 +230,7 @@ template <class Space>
   auto const set_options = detail::voxel_set_options(options, rows_of_points);
   result.coordinates = CoordinateSet<3, Space>::make({std::move(rows), std::move(count)}, set_options, exec);
   if (is_batch && fixed) {
-    detail::for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
+    for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
     if constexpr (std::is_same_v<Space, Host>) { result.coordinates->check(exec); }
   }
   return result;

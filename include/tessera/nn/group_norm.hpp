@@ -64,7 +64,7 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
     detail::check_norm(options, "GroupNorm");
     detail::expects(groups >= 1 && options.channels % groups == 0, "GroupNorm: ", groups,
                     " groups do not divide ", options.channels, " channels");
-    if (!options.is_affine) { return; }
+    if (!options.affine()) { return; }
     weight_ = Parameter<Sum, Space>{{options.channels}, exec};
     bias_ = Parameter<Sum, Space>{{options.channels}, exec};
     detail::fill_constant(weight_, 1, exec);
@@ -82,7 +82,7 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.channels, "GroupNorm: the tensor has ", x.channels(),
                     " channels but ", options_.channels, " were expected");
-    return group_norm(x, groups_, weight_.data(), bias_.data(), options_.epsilon, exec);
+    return group_norm(x, groups_, weight_.data(), bias_.data(), options_.eps(), exec);
   }
 
   [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }

@@ -85,10 +85,13 @@ template <int Dim, class Scalar, class Space>
 
 namespace nn {
 
-/// global_average_pool() as a module; without a `compat` of its own, that of the calling thread's
+/// global_average_pool() as a module, from a sparse tensor to a matrix with a row per batch entry, which
+/// Linear and the other layers of a head take; without a `compat` of its own, that of the calling thread's
 /// configuration.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalAveragePool final : public ModuleBase {
+  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
@@ -107,9 +110,11 @@ class GlobalAveragePool final : public ModuleBase {
   std::optional<Compat> compat_;
 };
 
-/// global_max_pool() as a module.
+/// global_max_pool() as a module, from a sparse tensor to a matrix with a row per batch entry.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalMaxPool final : public ModuleBase {
+  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 

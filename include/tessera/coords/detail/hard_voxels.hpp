@@ -109,7 +109,7 @@ template <class Key>
 template <class Space>
 class HardVoxelizer {
   static_assert(std::is_void_v<Space>,
-                "hard_voxelize: include <tessera/tessera.cuh> and compile with nvcc to run on the device");
+                "hard_voxelize on the device: include <tessera/coords/voxelize.cuh> and compile with nvcc");
 };
 
 /// The definition, point after point.

@@ -166,8 +166,25 @@ struct FindLowest {
       }
       current = b;
     }
-    for (int axis = 0; axis < Dim && current >= 0; ++axis) {
-      atomic_minimum(&lowest[std::int64_t{current} * Dim + axis], part[axis]);
+    merge(current, part);
+  }
+
+ private:
+  TESSERA_HOST_DEVICE void merge(int cloud, std::int32_t (&part)[Dim]) const
+  {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    auto const together = threads_together();  // one address takes one minimum at a time: one a warp
+    int const common = __reduce_max_sync(together, cloud);
+    if (__all_sync(together, cloud < 0 || cloud == common)) {
+      for (int axis = 0; axis < Dim; ++axis) {
+        part[axis] = __reduce_min_sync(together, cloud < 0 ? INT_MAX : part[axis]);
+      }
+      bool const is_first = static_cast<int>(threadIdx.x % 32) == __ffs(static_cast<int>(together)) - 1;
+      cloud = is_first ? common : -1;
+    }
+#endif
+    for (int axis = 0; axis < Dim && cloud >= 0; ++axis) {
+      atomic_minimum(&lowest[std::int64_t{cloud} * Dim + axis], part[axis]);
     }
   }
 };

@@ -149,7 +149,7 @@ template <int Dim, class Space>
   auto const volume = region.volume();
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
   parts.offset_order = order_offsets(region, centre);
-  parts.gives_way = out.fixed_capacity().has_value();
+  parts.is_releasable = out.fixed_capacity().has_value();
   bool const few = volume <= OffsetOrder::most;
   if (few) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   in_table.visit([&](auto const& table) {
