@@ -12,7 +12,7 @@ inline namespace v0 {
 namespace detail {
 
 /// The task of sorting points by voxel, then by index (Sort::run()); points without one come last. Voxels
-/// outside the box, and points of no cloud, are noted and left out.
+/// outside the box and points of no cloud are noted and left out.
 template <int Dim, class Key>
 struct SortByVoxel {
   using KeyType = Key;
@@ -28,18 +28,19 @@ struct SortByVoxel {
 
   [[nodiscard]] TESSERA_HOST_DEVICE Key key(std::int64_t i) const
   {
-    float const* const p = points.positions + i * Dim;
     Coordinate<Dim> voxel;
     voxel.batch = points.batch_of(i);
-    bool fits = points.is_batch(voxel.batch);
-    if (fits) {
-      if (!rule.keeps(p)) { return none; }
-      auto const* const base = lowest != nullptr ? lowest + std::int64_t{voxel.batch} * Dim : nullptr;
-      auto const fate = rule.locate(p, base, voxel.position);
-      if (fate == PointFate::dropped) { return none; }
-      fits = fate == PointFate::kept && packing.contains(voxel);
+    if (!points.has_cloud(voxel.batch)) {
+      atomic_or(errors, std::uint32_t{DataError::stray_point});
+      return none;
     }
-    if (!fits) {
+    float p[Dim];
+    load_position(points, i, p);
+    if (!rule.keeps(p)) { return none; }
+    auto const* const base = lowest != nullptr ? lowest + std::int64_t{voxel.batch} * Dim : nullptr;
+    auto const fate = rule.locate(p, base, voxel.position);
+    if (fate == PointFate::dropped) { return none; }
+    if (fate != PointFate::kept || !packing.contains(voxel)) {
       atomic_or(errors, std::uint32_t{DataError::out_of_range});
       return none;
     }
@@ -60,7 +61,7 @@ struct ReduceFeaturesInUse {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    if (i / reduce.channels < rows.size()) {
+    if (i / reduce.features.columns() < rows.size()) {
       reduce(i);
     } else {
       reduce.voxel_features[i] = Scalar(0.0F);
