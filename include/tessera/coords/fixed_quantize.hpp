@@ -90,7 +90,7 @@ template <int Dim, class Scalar, class Space>
   auto const rule = detail::voxel_rule(options);
   auto const rows = detail::point_rows<Dim>(points, "sparse_quantize: ");
   auto set_options = room.set;
-  set_options.only_entry = detail::only_entry(rows);
+  if (!set_options.only_entry) { set_options.only_entry = detail::only_entry(rows); }
   auto box = room.box;
   if (options.grid_extent) {
     set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, *options.grid_extent};
@@ -102,12 +102,12 @@ template <int Dim, class Scalar, class Space>
                   " batch entries");
 
   auto const n = rows.count;
-  detail::JoinedColumns<Scalar> const columns{{}, points.features};
+  detail::JoinedColumns<Scalar> const features{{}, points.features};
   Buffer<detail::PointFaults, Space> faults{rows.offsets != nullptr ? 1 : 0, exec};
-  if (!faults.empty()) {
+  if (rows.offsets != nullptr) {
     for_each(1, detail::StoreValue<detail::PointFaults>{faults.data(), {}}, exec);
-    for_each(rows.num_batches + 1, detail::CheckOffsets{rows.offsets, rows.num_batches, n, faults.data()},
-             exec);
+    for_each(rows.num_batches + 1,
+             detail::CheckOffsets{rows.offsets, rows.num_batches, rows.count, faults.data()}, exec);
   }
   Buffer<std::int32_t, Space> lowest;
   if (options.grid_origin != GridOrigin::fixed) {
@@ -122,7 +122,7 @@ template <int Dim, class Scalar, class Space>
   FixedQuantizedPoints<Dim, Scalar, Space> result;
   Buffer<Coordinate<Dim>, Space> voxels{room.max_voxels, exec};
   Buffer<std::int32_t, Space> count{1, exec};
-  result.features = Matrix<Scalar, Space>{room.max_voxels, columns.columns(), exec};
+  result.features = Matrix<Scalar, Space>{room.max_voxels, features.columns(), exec};
   result.first_point = Buffer<std::int32_t, Space>{room.max_voxels, exec};
   result.inverse = Buffer<std::int32_t, Space>{n, exec};
   result.num_dropped = Buffer<std::int32_t, Space>{1, exec};
@@ -148,13 +148,13 @@ template <int Dim, class Scalar, class Space>
   });
   for_each(result.features.size(),
            detail::ReduceFeaturesInUse<Scalar>{
-               {columns, order.data(), begin.data(), options.voxel_features, result.features.data()},
+               {features, order.data(), begin.data(), options.voxel_features, result.features.data()},
                {room.max_voxels, count.data()}},
            exec);
   result.coordinates =
       CoordinateSet<Dim, Space>::make({std::move(voxels), std::move(count)}, box, set_options, exec);
   for_each(1, detail::PassOnErrors{errors.data(), result.coordinates->errors()}, exec);
-  if (!faults.empty()) {
+  if (rows.offsets != nullptr) {
     for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
   }
   return result;

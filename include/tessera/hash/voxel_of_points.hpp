@@ -30,11 +30,11 @@ struct FindVoxelOfPoint {
 
 /// The row of each point's voxel among those that hard_voxelize() made of one cloud with the same options.
 ///
-/// | name    | shape                  | memory | holds |
-/// |---------|------------------------|--------|--------------------------------------------------------------|
-/// | points  | [num_points, channels] | Space  | as hard_voxelize() had them | | voxels  | [num_voxels, 4] |
-/// Space  | the set it made                                              | | returns | [num_points] | Space
-/// | -1 for points outside the grid and of voxels beyond the cap  |
+/// | name    | shape                  | memory | holds                                                     |
+/// |---------|------------------------|--------|-----------------------------------------------------------|
+/// | points  | [num_points, channels] | Space  | one cloud, as hard_voxelize() had it                      |
+/// | voxels  |                        | Space  | the set it made                                           |
+/// | returns | [num_points]           | Space  | -1 outside the grid and for voxels beyond the cap         |
 ///
 /// A point past the first `max_points` of its voxel has that voxel's row too.
 /// @throws invalid_argument  as hard_voxelize()

@@ -12,7 +12,7 @@ inline namespace v0 {
 namespace detail {
 
 /// The task of sorting points by voxel, then by index (Sort::run()); points without one come last. Voxels
-/// outside the box and points of no cloud are noted and left out.
+/// outside the box, and points of no cloud, are noted and left out.
 template <int Dim, class Key>
 struct SortByVoxel {
   using KeyType = Key;
@@ -28,19 +28,19 @@ struct SortByVoxel {
 
   [[nodiscard]] TESSERA_HOST_DEVICE Key key(std::int64_t i) const
   {
-    Coordinate<Dim> voxel;
-    voxel.batch = points.batch_of(i);
-    if (!points.has_cloud(voxel.batch)) {
-      atomic_or(errors, std::uint32_t{DataError::stray_point});
-      return none;
-    }
     float p[Dim];
     load_position(points, i, p);
-    if (!rule.keeps(p)) { return none; }
-    auto const* const base = lowest != nullptr ? lowest + std::int64_t{voxel.batch} * Dim : nullptr;
-    auto const fate = rule.locate(p, base, voxel.position);
-    if (fate == PointFate::dropped) { return none; }
-    if (fate != PointFate::kept || !packing.contains(voxel)) {
+    Coordinate<Dim> voxel;
+    voxel.batch = points.batch_of(i);
+    bool fits = points.has_cloud(voxel.batch);
+    if (fits) {
+      if (!rule.keeps(p)) { return none; }
+      auto const* const base = lowest != nullptr ? lowest + std::int64_t{voxel.batch} * Dim : nullptr;
+      auto const fate = rule.locate(p, base, voxel.position);
+      if (fate == PointFate::dropped) { return none; }
+      fits = fate == PointFate::kept && packing.contains(voxel);
+    }
+    if (!fits) {
       atomic_or(errors, std::uint32_t{DataError::out_of_range});
       return none;
     }
