@@ -261,7 +261,7 @@ class Target {
   [[nodiscard]] bool holds(Expected const& expected, bool with_labels)
   {
     *differing_.data() = 0;
-    ts::detail::for_each(
+    ts::for_each(
         expected.logits.size(),
         CountDifferences{reinterpret_cast<std::uint16_t const*>(logits_.data()),
                          reinterpret_cast<std::uint16_t const*>(expected.logits.data()), differing_.data()},
@@ -394,11 +394,10 @@ class VoxelRunner {
       ts::Coordinate<3> outside;
       outside.position = box_.upper;
       outside.position[1] += 1;
-      ts::detail::for_each(1, ts::detail::StoreValue<ts::Coordinate<3>>{changed.data() + rows / 2, outside},
-                           exec_);
+      ts::for_each(1, ts::detail::StoreValue<ts::Coordinate<3>>{changed.data() + rows / 2, outside}, exec_);
     }
     auto const told = static_cast<std::int32_t>(kind == 2 ? most_ + 1 : rows);
-    ts::detail::for_each(1, ts::detail::StoreValue<std::int32_t>{count_.data(), told}, exec_);
+    ts::for_each(1, ts::detail::StoreValue<std::int32_t>{count_.data(), told}, exec_);
     auto const status = enqueue(changed.data(), scan.features.data(), {rows, count_.data()});
     exec_.wait();
     auto const report = plan_.status();
