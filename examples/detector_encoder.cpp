@@ -4,7 +4,6 @@
 // The sparse encoder of a detector from its checkpoint: points to voxels to the bird's-eye view. No detector
 // is at hand here, so the checkpoint is one written as mmdetection3d would, in spconv 2's layout.
 
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/io/convert.hpp>
 #include <tessera/io/load.hpp>

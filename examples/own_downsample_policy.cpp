@@ -6,7 +6,6 @@
 // that were measured.
 
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/conv.hpp>
 
 #include <array>
@@ -74,7 +73,7 @@ struct OnLattice {
 
 // [use]
 using CausalPolicy = ts::ConvPolicy<ts::ConvMode<1>, CausalInTime, OnLattice>;
-using CausalConv = ts::nn::Conv<3, float, CausalPolicy, ts::Host>;
+using CausalConv = ts::nn::Conv<3, float, ts::Host, CausalPolicy>;
 // [use]
 
 namespace {

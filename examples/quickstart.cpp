@@ -71,7 +71,7 @@ int main()
   // [voxels]
 
   // [layers]
-  using Conv = ts::nn::Conv<3, float, ts::RuntimePolicy, ts::Host>;
+  using Conv = ts::nn::Conv<3, float, ts::Host>;
   Conv conv(ts::nn::ConvOptions<3>(scan.channels, 16, 3).bias(true), exec);  // in, out channels, kernel size
   Conv down(ts::nn::ConvOptions<3>(16, 32, 2).stride(2), exec);
   Conv up(ts::nn::ConvOptions<3>(32, 16, 2).stride(2).transposed(), exec);

@@ -4,7 +4,6 @@
 // Conv mode, kernel map and downsample rule chosen at run time: for a thread, for a scope, for one layer.
 
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/conv.hpp>
 
 #include <algorithm>
@@ -21,7 +20,7 @@ namespace ts = tessera;
 namespace {
 
 using Tensor = ts::SparseTensor<3, float, ts::Host>;
-using Conv = ts::nn::Conv<3, float, ts::RuntimePolicy, ts::Host>;
+using Conv = ts::nn::Conv<3, float, ts::Host>;
 using Cell = std::array<int, 3>;
 
 int failures = 0;

@@ -90,7 +90,7 @@ int main()
   auto const thorough = ts::nn::TuneOptions()
                             .for_plan(false)  // eager calls: pair lists may be used
                             .splits({1, 2})   // numbers of splits to try
-                            .tiles({ts::TileChoice::automatic, ts::TileChoice::block})
+                            .tiles({ts::GemmKernel::automatic, ts::GemmKernel::block})
                             .margin(0.05)    // what a change must gain, 5 %
                             .repetitions(3)  // timings of which the median counts
                             .quiet();        // or .progress(f), f being called with a TuneProgress
@@ -102,7 +102,7 @@ int main()
   expect(agree(untuned, again, samples[1], exec), "so does one tuned from the file");
 
   ts::nn::Sequential<3, float, ts::Host> small;
-  small.add<ts::nn::Conv<3, float, ts::RuntimePolicy, ts::Host>>(ts::nn::ConvOptions<3>(1, 8, 3), exec);
+  small.add<ts::nn::Conv<3, float, ts::Host>>(ts::nn::ConvOptions<3>(1, 8, 3), exec);
   ts::nn::Tuning const of_small = ts::nn::tune(small, samples, thorough, exec);
   expect(of_small.groups.size() == 1 && of_small.seconds <= of_small.seconds_before, "options act");
 

@@ -13,7 +13,8 @@ template class tessera::nn::Conv<3, float>;
 template class tessera::nn::Conv<3, double>;
 template class tessera::nn::Conv<3, __nv_bfloat16>;
 template class tessera::nn::Conv<
-    2, float, tessera::ConvPolicy<tessera::ConvMode<2>, tessera::Hashmap, tessera::MinkowskiDownsample>>;
+    2, float, Device,
+    tessera::ConvPolicy<tessera::ConvMode<2>, tessera::Hashmap, tessera::MinkowskiDownsample>>;
 template class tessera::models::MinkUNet<3, __half>;
 template class tessera::nn::MaxPool<3, __half>;
 template class tessera::nn::AveragePool<4, double>;

@@ -470,18 +470,11 @@ TEST_CASE("state_dict: a small file does not become a large one by sharing memor
 
 TEST_CASE("torch checkpoint: every recorded checkpoint is read")
 {
-  auto const folder = test::data_file("golden/spconv");
-  if (!folder) { return; }
-  int files = 0;
-  for (auto const& item : std::filesystem::directory_iterator{*folder}) {
-    if (item.path().extension() != ".pth") { continue; }
-    auto const path = item.path().string();
+  for (auto const& path : test::data_files("golden/spconv", ".pth")) {
     CAPTURE(path);
-    ++files;
     auto const file = io::read_torch_checkpoint(path);
     auto const state = io::find_state_dict(file);
     CHECK(state.tensors.size() > 10);
     CHECK(file.root().find("meta").has_value());
   }
-  CHECK(files > 0);
 }

@@ -31,8 +31,8 @@ template <class Space>
 Tensor<Space> conv_norm(Tensor<Space> const& x, nn::ConvOptions<3> const& options,
                         Execution<Space> const& exec)
 {
-  nn::Conv<3, float, RuntimePolicy, Space> conv{options, exec};
-  nn::BatchNorm<3, float, Space> norm{NormOptions(options.out_channels).eps(1e-3).momentum(0.01), exec};
+  nn::Conv<3, float, Space> conv{options, exec};
+  nn::BatchNorm<3, float, Space> norm{nn::NormOptions(options.out_channels).eps(1e-3).momentum(0.01), exec};
   norm.train();
   return norm.forward(conv.forward(x, exec), exec);
 }

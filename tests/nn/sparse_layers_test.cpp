@@ -100,7 +100,7 @@ template <int Dim, class Scalar, class Space>
 struct Layer {
   std::vector<double> weight;
   std::vector<double> bias;
-  nn::Conv<Dim, Scalar, RuntimePolicy, Space> conv;
+  nn::Conv<Dim, Scalar, Space> conv;
 
   Layer(nn::ConvOptions<Dim> const& options, Sample<Dim>& sample, Execution<Space> const& exec)
       : conv{options, exec}
@@ -187,7 +187,7 @@ void check_pools(std::uint32_t seed)
   for (auto& value : sample.features) { value = test::wide(test::from_double<Scalar>(value)); }
   auto const x = sample.template tensor<Scalar>(exec);
   auto const dense = sample.dense();
-  PoolOptions<Dim> options{g.kernel_size};
+  nn::PoolOptions<Dim> options{g.kernel_size};
   options.stride(g.stride).padding(g.padding).dilation(g.dilation);
   auto const check = [&](auto&& pool, test::DenseGrid<Dim> const& expected) {
     auto const y = pool(x, exec);

@@ -68,7 +68,7 @@ class UNet {
   UNet(int in_channels, std::array<int, 2 * levels + 1> const& channels, UNetNames const& names,
        LayerFactory<Dim>& layers, Execution<Space> const& exec, AddChild const& add_child)
   {
-    using Conv = nn::Conv<Dim, Scalar, RuntimePolicy, Space>;
+    using Conv = nn::Conv<Dim, Scalar, Space>;
     using Norm = nn::BatchNorm<Dim, Scalar, Space>;
     using Relu = nn::ReLU<Dim, Scalar, Space>;
     for (int i = 0; i < 2; ++i) {
