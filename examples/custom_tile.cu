@@ -7,8 +7,7 @@
 // does as well, as below. Every tile gives the same bits; what the library would choose for half on this
 // device may add a row's products in another order, which shows in the last bit at most.
 
-#include <tessera/conv/detail/convolution_device.cuh>
-#include <tessera/conv/policies.hpp>
+#include <tessera/conv/convolution.cuh>
 
 #include <cmath>
 #include <cstdio>

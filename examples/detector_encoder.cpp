@@ -4,7 +4,6 @@
 // The sparse encoder of a detector from its checkpoint: points to voxels to the bird's-eye view. No detector
 // is at hand here, so the checkpoint is one written as mmdetection3d would, in spconv 2's layout.
 
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/io/convert.hpp>
 #include <tessera/io/load.hpp>
@@ -64,7 +63,7 @@ int main()
   // [load]
   ts::models::SparseEncoder<float, ts::Host> encoder{options, exec};  // ts::models::centerpoint_0_075()
   auto const checkpoint = ts::io::convert_checkpoint(path);           // a .pth as well
-  ts::io::load(encoder, checkpoint.tensors, ts::io::Tessera{}, exec);
+  ts::io::load(encoder, checkpoint, exec);
   // [load]
 
   // [encode]

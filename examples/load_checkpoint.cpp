@@ -4,7 +4,6 @@
 // A checkpoint of TorchSparse in a network of Tessera. No PyTorch is at hand here, so the checkpoint is one
 // that io::save() wrote in TorchSparse's layout.
 
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/models/minkunet.hpp>
 

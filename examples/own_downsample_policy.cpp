@@ -6,7 +6,6 @@
 // that were measured.
 
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/conv.hpp>
 
 #include <array>

@@ -4,7 +4,6 @@
 // Conv mode, kernel map and downsample rule chosen at run time: for a thread, for a scope, for one layer.
 
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/conv.hpp>
 
 #include <algorithm>

@@ -6,8 +6,7 @@
 // The first layer of a LiDAR network has 4 input channels: its rows are 8 bytes, too short for tensor cores
 // to be worth the way through shared memory. Below, a thread makes 8 of the 32 output channels of one row.
 
-#include <tessera/conv/detail/convolution_device.cuh>
-#include <tessera/conv/policies.hpp>
+#include <tessera/conv/convolution.cuh>
 
 #include <cmath>
 #include <cstdio>
@@ -56,8 +55,8 @@ struct FirstLayer {
                       ts::Execution<ts::Device> const& exec)
   {
     ++launches;
-    ts::detail::launch(first_layer_kernel, ts::detail::grid_for(map.num_out() * 4, 128), 128, 0, exec,
-                       arguments, map.out_in(exec), map.num_out(), map.volume());
+    ts::launch(first_layer_kernel, ts::grid_for(map.num_out() * 4, 128), 128, 0, exec, arguments,
+               map.out_in(exec), map.num_out(), map.volume());
   }
 };
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <set>
 #include <string>
 #include <string_view>
@@ -183,7 +184,7 @@ void run(Options const& options)
     bool const known = std::any_of(converted.report.begin(), converted.report.end(), [&](auto const& line) {
       return line.from == name && !line.layout.empty();
     });
-    ts::detail::expects(known, "--strided: there is no kernel '", name, "'");
+    if (!known) { throw ts::invalid_argument{"--strided: there is no kernel '" + name + "'"}; }
   }
   // [save]
   ts::io::save_checkpoint(converted, options.output);
@@ -192,9 +193,9 @@ void run(Options const& options)
   if (options.report.empty()) {
     std::fputs(text.c_str(), stdout);
   } else {
-    ts::detail::AtomicFile file{ts::detail::FileContext{"convert_checkpoint", options.report}};
-    file.write(text);
-    file.commit();
+    std::ofstream file{options.report, std::ios::binary};
+    file << text << std::flush;
+    if (!file) { throw ts::invalid_argument{"convert_checkpoint: " + options.report + " cannot be written"}; }
   }
   int kernels = 0;
   int warnings = 0;

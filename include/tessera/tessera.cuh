@@ -7,15 +7,14 @@
 #include <tessera/core/execution.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/core/scalar.cuh>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
 //
-#include <tessera/coords/detail/hard_voxels_device.cuh>
+#include <tessera/coords/coordinate_set.cuh>
+#include <tessera/coords/voxelize.cuh>
 //
-#include <tessera/kmap/detail/cut_tiles.cuh>
+#include <tessera/kmap/build.cuh>
 //
-#include <tessera/conv/detail/convolution_device.cuh>
-#include <tessera/nn/detail/tune_backend.cuh>
+#include <tessera/conv/convolution.cuh>
+#include <tessera/nn/tune.cuh>
 //
 #include <tessera/plan/plan.cuh>
 //

@@ -1,6 +1,6 @@
 # cmake -DSOURCE=<file> -DCOMMAND=<compiler and options> -P compile_fail.cmake
 #
-# SOURCE must be refused, with an error that matches the regular expression of its line `// expect: <regex>`. As a
+# SOURCE must be refused, with a first error that matches the regular expression of its line `// expect: <regex>`. As a
 # control the same file must compile with -DTESSERA_ACCEPTED, which takes the fault out of it.
 
 file(STRINGS ${SOURCE} expected REGEX "^// expect: " LIMIT_COUNT 1)
@@ -14,9 +14,9 @@ execute_process(COMMAND ${COMMAND} ${SOURCE} RESULT_VARIABLE status OUTPUT_VARIA
 if(status EQUAL 0)
   message(FATAL_ERROR "compiles, but should be refused with: ${expected}")
 endif()
-string(REGEX MATCHALL "[^\n]*error[^\n]*" errors "${answer}")  # not the lines of source that a compiler quotes
-if(NOT "${errors}" MATCHES "${expected}")
-  message(FATAL_ERROR "is refused, but not with: ${expected}\n${answer}")
+string(REGEX MATCH "[^\n]*error[^\n]*" error "${answer}")  # not the lines of source that a compiler quotes
+if(NOT "${error}" MATCHES "${expected}")
+  message(FATAL_ERROR "is refused, but not first with: ${expected}\n${answer}")
 endif()
 
 execute_process(COMMAND ${COMMAND} -DTESSERA_ACCEPTED ${SOURCE}

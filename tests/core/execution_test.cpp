@@ -197,6 +197,24 @@ TEST_CASE("Execution<Host>: has the threads that the system gives, and works wit
 #endif
 }
 
+TEST_CASE_TEMPLATE("Matrix: an upload of no columns has no rows, and elements need columns", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const none = upload_matrix(std::vector<float>{}, 0, exec);
+  CHECK(none.rows() == 0);
+  CHECK(none.columns() == 0);
+  CHECK(upload_matrix(std::vector<float>{}, 3, exec).columns() == 3);
+  CHECK(Matrix<float, Space>{7, 0, exec}.rows() == 7);
+  CHECK_THROWS_WITH_AS((void)upload_matrix(std::vector<float>(5), 0, exec),
+                       "upload_matrix: 5 elements in rows of 0 columns; say how many columns the rows have",
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS((void)upload_matrix(std::vector<float>(5), 2, exec),
+                       "upload_matrix: 5 elements do not make rows of 2", invalid_argument);
+  CHECK_THROWS_AS((void)upload_matrix(std::vector<float>(5), -5, exec), invalid_argument);
+}
+
 TEST_CASE_TEMPLATE("Matrix: moving empties the source", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
@@ -370,6 +388,27 @@ TEST_CASE_TEMPLATE("Scan: sums[i] is the sum of the values before i, in place to
 }
 
 #ifdef __CUDACC__
+TEST_CASE("Scan: more than 2^31 items are all scanned, or refused <Device>")
+{
+  if (test::skipped<Device>() || test::skipped_as_large()) { return; }
+  Execution<Device> const exec{};
+  auto const count = (std::int64_t{1} << 31) + 1000;
+  Buffer<std::uint8_t, Device> ones{count, exec};
+  fill_bytes(ones, 1, exec);
+  if (!detail::ScanCountsIn64Bits<std::uint8_t>::value) {
+    CHECK_THROWS_AS(detail::Scan<Device>::exclusive(ones.data(), ones.data(), count, exec), invalid_argument);
+    return;
+  }
+  detail::Scan<Device>::exclusive(ones.data(), ones.data(), count, exec);
+  for (std::int64_t const first : {std::int64_t{0}, count / 2, (std::int64_t{1} << 31) - 300, count - 600}) {
+    CAPTURE(first);
+    auto const sums = download(ones.data() + first, 600, exec);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      REQUIRE(sums[i] == static_cast<std::uint8_t>(first + static_cast<std::int64_t>(i)));
+    }
+  }
+}
+
 TEST_CASE("Execution<Device>: without a device the error is a cuda_error and says so")
 {
   if (test::absence_of<Device>().empty()) { return test::skip("there is a CUDA device"); }

@@ -29,7 +29,7 @@ std::vector<std::int32_t> find_all(CoordinateTable<Dim, Space>& table,
   Buffer<std::int32_t, Space> rows{on_space.size(), exec};
   table.visit([&](auto const& ref) {
     using Key = typename decltype(ref.packing)::KeyType;
-    detail::for_each(on_space.size(), FindEach<Dim, Key>{ref, on_space.data(), rows.data()}, exec);
+    for_each(on_space.size(), FindEach<Dim, Key>{ref, on_space.data(), rows.data()}, exec);
   });
   return download(rows, exec);
 }

@@ -415,7 +415,7 @@ TEST_CASE("tune: dozens of forms of one map can be compared")
 
 TEST_CASE("tune: choices to try begin with the one there and come to different things")
 {
-  auto const on_host = [](ConvChoice const&) { return std::vector<detail::CarriedOut>{{}}; };
+  auto const on_host = [](ConvChoice const&) { return std::vector<detail::KernelPlan>{{}}; };
   auto const tried = [&](int volume, ConvChoice const& before, TuneOptions const& options = {}) {
     return detail::choices_to_try(options, before, volume, on_host);
   };

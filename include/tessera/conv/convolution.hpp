@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/config.hpp>
+#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/kmap/build.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -102,6 +103,8 @@ template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
                                                            MathMode math, Compat compat,
                                                            Execution<Space> const& exec)
 {
+  static_assert(is_conv_policy<Policy>::value,
+                "convolution: Policy must be a ConvPolicy or a type with its members");
   return detail::convolution(
       x, detail::make_arguments(weight, bias, out_channels, math), exec,
       [&] {

@@ -146,6 +146,15 @@ struct ConvPolicy {
   using downsample = Downsample;
 };
 
+/// Whether P can be the policy of a convolution: a ConvPolicy, or a type with `dataflow`, `kmap` and
+/// `downsample`.
+template <class P, class = void>
+struct is_conv_policy : std::false_type {};
+template <class P>
+struct is_conv_policy<P, std::void_t<typename P::dataflow, typename P::kmap, typename P::downsample>>
+    : std::conjunction<is_dataflow_policy<typename P::dataflow>, is_kmap_policy<typename P::kmap>,
+                       is_downsample_policy<typename P::downsample>> {};
+
 /// Chosen at run time: by the layer's ConvConfig where it has one, else by the calling thread's
 /// (conv/config.hpp).
 struct RuntimePolicy {};

@@ -170,8 +170,8 @@ template <int Dim, class Space>
   Buffer<std::int32_t, Space> match{num_rows, exec};
   detail::with_joined_rows(*a, *b, detail::JoinKind::both, statistics.data(), exec, [&](auto const& joined) {
     using Joined = std::decay_t<decltype(joined)>;
-    detail::for_each(a->capacity() + b->capacity(),
-                     detail::WriteMatches<Joined>{joined, match.data(), num_rows}, exec);
+    for_each(a->capacity() + b->capacity(), detail::WriteMatches<Joined>{joined, match.data(), num_rows},
+             exec);
   });
   auto const found = download(statistics, exec)[0];
   detail::report(found.errors);

@@ -66,6 +66,8 @@ class CoordinateSet {
   {
     return options_.spatial_range;
   }
+  /// The batch entry that all rows are in, of a set that is one scan; of a batch nothing.
+  [[nodiscard]] std::optional<int> const& only_entry() const noexcept { return options_.only_entry; }
   /// Room for derived sets, where nothing may wait for their numbers of rows.
   [[nodiscard]] std::optional<FixedCapacity> const& fixed_capacity() const noexcept
   {
@@ -205,9 +207,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
   auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
-  if (set.is_counted_in_space()) {
-    detail::for_each(1, detail::CheckCapacity{set.row_count(), set.errors()}, exec);
-  }
+  if (set.is_counted_in_space()) { for_each(1, detail::CheckCapacity{set.row_count(), set.errors()}, exec); }
   detail::follow_on_sides(exec);
   return set.shared();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/execution.cuh>
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
@@ -27,35 +28,49 @@ template <class Kernel>
   return lock;
 }
 
-/// Enqueues `kernel` with the arguments on the execution's stream and checks the launch; an empty grid
-/// enqueues nothing. Shared memory beyond 48 KB is asked for.
+}  // namespace detail
+
+/// Enqueues `kernel<<<grid, block, shared_bytes, exec.stream()>>>(arguments...)` on the execution's device
+/// and checks the launch. The arguments are converted to the kernel's parameters.
+///
+/// | name         | holds                                                                             |
+/// |--------------|-----------------------------------------------------------------------------------|
+/// | kernel       | a `__global__` function                                                           |
+/// | grid         | blocks along each axis; where one is 0, nothing is enqueued: zero rows need no if |
+/// | block        | threads of a block                                                                |
+/// | shared_bytes | dynamic shared memory of a block; more than 48 KB is asked for                    |
+///
+/// @throws cuda_error  the device refuses the launch; what the kernel does wrong shows at a later wait
+/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
             Execution<Device> const& exec, Arguments const&... arguments)
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
-  DeviceGuard const guard{exec.device()};
-  auto const limit = allow_shared(kernel, shared_bytes);
+  detail::DeviceGuard const guard{exec.device()};
+  auto const limit = detail::allow_shared(kernel, shared_bytes);
   kernel<<<grid, static_cast<unsigned>(block), shared_bytes, exec.stream()>>>(arguments...);
-  cuda_check(cudaGetLastError());
+  detail::cuda_check(cudaGetLastError());
 }
 
 /// What a launch may ask for besides.
 struct LaunchOptions {
-  int cluster = 1;  // blocks of a cluster, along x
-  /// Whether blocks may begin while the kernel before still runs: until wait_for_kernel_before() they read
-  /// nothing that it or the one before it writes, and write nothing.
-  bool overlaps = false;
+  int cluster = 1;        ///< blocks of a cluster, along x; more than 1 needs compute capability 9.0
+  bool overlaps = false;  ///< whether its blocks may begin while the kernel before still runs (programmatic
+                          ///< dependent launch): until `griddepcontrol.wait` they must read nothing that it
+                          ///< or the one before it writes, and write nothing
 };
 
 /// The same with options.
+/// @throws cuda_error  the device refuses the launch
+/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 grid, int block,
             std::size_t shared_bytes, Execution<Device> const& exec, Arguments const&... arguments)
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
-  DeviceGuard const guard{exec.device()};
-  auto const limit = allow_shared(kernel, shared_bytes);
+  detail::DeviceGuard const guard{exec.device()};
+  auto const limit = detail::allow_shared(kernel, shared_bytes);
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim.x = static_cast<unsigned>(options.cluster);
@@ -70,14 +85,18 @@ void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 gr
   config.stream = exec.stream();
   config.attrs = attributes;
   config.numAttrs = options.overlaps ? 2 : 1;
-  cuda_check(cudaLaunchKernelEx(&config, kernel, arguments...));
+  detail::cuda_check(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
-/// Blocks of `per_block` that cover `count`, at most `most`: kernels stride over the rest.
+/// Blocks of `per_block` items that cover `count`: `min(ceil(count / per_block), most)` along x. A kernel
+/// that may be launched with fewer than it needs strides over the rest.
 [[nodiscard]] inline dim3 grid_for(std::int64_t count, int per_block, std::int64_t most = 1 << 20)
 {
-  return dim3(static_cast<unsigned>(std::min<std::int64_t>((count + per_block - 1) / per_block, most)));
+  auto const blocks = detail::ceil_div(count, static_cast<long long>(per_block));
+  return dim3(static_cast<unsigned>(std::min<std::int64_t>(blocks, most)));
 }
+
+namespace detail {
 
 /// Waits until the kernel before has finished and what it wrote is there, in a kernel that was launched to
 /// overlap with it; from here on the kernel after may begin.
@@ -125,7 +144,7 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-/// Enqueues what core/parallel.hpp says of it. Stream: enqueues one kernel, none for count 0; does not wait.
+/// As core/parallel.hpp says. Stream: enqueues one kernel, none for count 0; does not wait.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int>>
 void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec)
 {
@@ -136,15 +155,13 @@ void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<
          log_lanes, body);
 }
 
-/// Enqueues `body(i)` for i in [0, count). `Body` is a struct with a `__device__ operator()(int64) const`: a
-/// lambda would ask every user to compile with `--extended-lambda`.
-/// Stream: enqueues one kernel, none for count 0; does not wait.
+}  // namespace detail
+
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int>>
 void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec)
 {
-  launch(for_each_kernel<Body>, grid_for(count, 256), 256, 0, exec, count, body);
+  launch(detail::for_each_kernel<Body>, grid_for(count, 256), 256, 0, exec, count, body);
 }
 
-}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

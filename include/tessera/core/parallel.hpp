@@ -10,17 +10,27 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-/// On the device; core/launch.cuh has the body. Declared here so that headers of both spaces find it
-/// whichever is included first, and with a deduced space, because a host-only build cannot complete
-/// Execution<Device> to see that it does not fit.
+/// Runs `body(i)` for i in [0, count), in any order and in parallel: on the execution's threads, or one GPU
+/// thread each in a grid-stride loop.
+///
+/// `Body` is a struct with a `TESSERA_HOST_DEVICE void operator()(std::int64_t) const`, so that a step is one
+/// source for both spaces; on the host a lambda is as good, on the device it would ask every user to compile
+/// with `--extended-lambda`. It is copied to the device, and what its pointers refer to must be in the space.
+///
+/// | name  | shape | memory | holds                                             |
+/// |-------|-------|--------|---------------------------------------------------|
+/// | count |       | host   | how many; 0 or less: none                         |
+/// | body  |       | host   | what is done; bodies of different i may not race  |
+///
+/// @throws cuda_error  the launch failed; what a body throws on the host, the first of them
+/// Cost: `count` calls. Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs
+/// core/launch.cuh. Determinism: that of `body`.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec);
+// Declared here so that headers of both spaces find it whichever is included first, and with a deduced space,
+// because a host-only build cannot complete Execution<Device> to see that it does not fit.
 
-/// Runs `body(i)` for i in [0, count) on the execution's threads.
-///
-/// A step written as a functor over this is one source for both spaces.
+/// The same on the host.
 template <class Body>
 void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
 {
@@ -28,6 +38,8 @@ void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
     for (auto i = begin; i < end; ++i) { body(i); }
   });
 }
+
+namespace detail {
 
 /// The same on the device for items whose `lanes` parts are looked at side by side; see the form below.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>

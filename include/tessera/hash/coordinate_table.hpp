@@ -62,8 +62,8 @@ class CoordinateTable {
     detail::with_packing(set.box(), [&](auto const& packing) {
       using Key = typename std::decay_t<decltype(packing)>::KeyType;
       detail::HashTable<Key, Space> table{set.capacity(), exec};
-      detail::for_each(set.capacity(),
-                       detail::InsertRows<Dim, Key>{set.view(), {packing, table.ref()}, set.errors()}, exec);
+      for_each(set.capacity(), detail::InsertRows<Dim, Key>{set.view(), {packing, table.ref()}, set.errors()},
+               exec);
       table_ = std::make_unique<Variant>(Entry<Key>{packing, std::move(table)});
     });
   }

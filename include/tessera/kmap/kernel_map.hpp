@@ -34,9 +34,9 @@ struct KernelMapParts {
   Buffer<std::uint32_t, Space> mask_keys = {};
   /// [num_in] or none, of maps under which an input feeds one output: `out * volume + k`, or -1.
   Buffer<std::int32_t, Space> pair_of_input = {};
-  /// Whether a tile map may take the place of the map itself, which is made again from it where somebody
-  /// asks: where memory is planned, in a frame of fixed capacity, which one thread enqueues.
-  bool gives_way = false;
+  /// Whether a tile map may take the place of the map itself, which is rebuilt from it when somebody asks:
+  /// where memory is planned, in a frame of fixed capacity.
+  bool is_releasable = false;
   /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
   std::int32_t const* out_count = nullptr;
   std::int32_t const* in_count = nullptr;
@@ -67,23 +67,24 @@ class KernelMap {
         parts_{std::move(parts)}
   {}
 
-  /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Good for as long as the
-  /// map; in a frame of fixed capacity until tile_map() is called, then ask again. Stream: may enqueue a
-  /// kernel there.
+  /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Valid as long as the map;
+  /// in a frame of fixed capacity until tile_map() is called, then ask again. Ask before a parallel loop and
+  /// not inside it: every call takes the map's lock. Stream: may enqueue a kernel there.
   [[nodiscard]] std::int32_t const* out_in() const
   {
-    if (make_again_) {
-      out_in_ = make_again_();
-      make_again_ = nullptr;
+    std::lock_guard lock{mutex_};
+    if (rebuild_) {
+      out_in_ = rebuild_();
+      rebuild_ = nullptr;
     }
     return out_in_.data();
   }
-  /// The same for work on `exec`, also where the map is made beside it; good for as long as the map. What
+  /// The same for work on `exec`, also where the map is made on a side stream; valid as long as the map. What
   /// kernels of yours should ask for.
   [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec) const
   {
     std::lock_guard lock{mutex_};
-    is_kept_ = true;
+    is_pinned_ = true;
     return detail::on_side(parts_.side, exec, [&](Execution<Space> const&) { return out_in(); });
   }
   /// Rows of the sets, their capacity: in use or not.
@@ -98,12 +99,20 @@ class KernelMap {
   /// @{
   [[nodiscard]] KernelMapParts<Space> const& parts() const noexcept { return parts_; }
 
-  /// Whether a tile map may take the map's place now.
-  [[nodiscard]] bool gives_way() const noexcept { return parts_.gives_way && !is_kept_; }
-  /// Gives the map's memory back; `make_again()` returns what out_in() had.
-  void give_way(std::function<Buffer<std::int32_t, Space>()> make_again)
+  /// out_in() for work on the stream that the map was asked for on, which has waited for it already; valid as
+  /// long as the map. Waits for a side stream only where the map has to be rebuilt there.
+  [[nodiscard]] std::int32_t const* pinned_out_in(Execution<Space> const& exec) const
   {
-    make_again_ = std::move(make_again);
+    std::lock_guard lock{mutex_};
+    is_pinned_ = true;
+    return rebuild_ ? out_in(exec) : out_in_.data();
+  }
+  /// Whether a tile map may take the map's place now. @pre  the caller holds mutex()
+  [[nodiscard]] bool is_releasable() const noexcept { return parts_.is_releasable && !is_pinned_; }
+  /// Gives the map's memory back; `rebuild()` returns what out_in() had. @pre  the caller holds mutex()
+  void release(std::function<Buffer<std::int32_t, Space>()> rebuild)
+  {
+    rebuild_ = std::move(rebuild);
     out_in_ = {};
   }
   [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }
@@ -112,14 +121,14 @@ class KernelMap {
 
  private:
   mutable Buffer<std::int32_t, Space> out_in_;
-  mutable std::function<Buffer<std::int32_t, Space>()> make_again_;  // or nothing: it is there
+  mutable std::function<Buffer<std::int32_t, Space>()> rebuild_;  // of a map that was released, else empty
   std::int64_t num_in_;
   std::int64_t num_out_;
   int volume_;
   int centre_;
   KernelMapParts<Space> parts_;
   detail::ObjectCache cache_;
-  mutable bool is_kept_ = false;  // somebody reads the map itself
+  mutable bool is_pinned_ = false;  // somebody has a pointer that must stay valid
   mutable std::recursive_mutex mutex_;
 };
 
@@ -167,7 +176,7 @@ template <class Space>
   Buffer<std::int32_t, Space> transposed{map.num_in() * map.volume(), exec};
   KernelMapParts<Space> parts;
   auto const& pairs = map.parts().pair_of_input;
-  parts.gives_way = map.parts().gives_way;
+  parts.is_releasable = map.parts().is_releasable;
   parts.side = map.parts().side;
   parts.out_count = map.parts().in_count;
   parts.in_count = map.parts().out_count;

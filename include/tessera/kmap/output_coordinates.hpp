@@ -41,6 +41,7 @@ template <class Downsample, int Dim, class Space>
     detail::AtBorder border, CoordinateSetOptions<Dim> options, Execution<Space> const& exec)
 {
   options.fixed_capacity = set.fixed_capacity();
+  options.only_entry = set.only_entry();
   auto box = detail::reachable_box<Dim, Downsample>(region, set.box());
   if (border == detail::AtBorder::drop) {
     if (auto const rule = detail::parent_rule<Downsample>(region)) {
@@ -77,31 +78,30 @@ template <class Downsample, int Dim, class Space>
     detail::HashTable<Key, Space> seen{room, exec};
     Buffer<Key, Space> keys{room, exec};
     Buffer<detail::Statistics<Dim>, Space> statistics{1, exec};
-    detail::for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
+    for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
     if (set.fixed_capacity()) { fill_bytes(keys, 0xff, exec); }  // the largest key: sorted behind all others
     using Collect = detail::CollectOutputs<Dim, Key, Downsample>;
-    detail::for_each(set.capacity() * rule.num_groups(),
-                     Collect{set.view(), set.box(), rule, packing, seen.ref(), keys.data(), room,
-                             statistics.data(), set.errors()},
-                     exec);
+    for_each(set.capacity() * rule.num_groups(),
+             Collect{set.view(), set.box(), rule, packing, seen.ref(), keys.data(), room, statistics.data(),
+                     set.errors()},
+             exec);
     auto const finish = [&](Rows&& rows, CoordinateBox<Dim> const& bounds_of_rows) {
       auto const capacity = rows.rows.size();
       Buffer<Key, Space> sorted{capacity, exec};
       detail::Sort<Space>::keys(keys.data(), sorted.data(), capacity, detail::key_bits(box), exec);
       RowCount const num_rows{capacity, rows.count.data()};
-      detail::for_each(
-          capacity, detail::UnpackKeys<Dim, Key>{packing, sorted.data(), rows.rows.data(), num_rows}, exec);
+      for_each(capacity, detail::UnpackKeys<Dim, Key>{packing, sorted.data(), rows.rows.data(), num_rows},
+               exec);
       return set.derive(std::move(rows), bounds_of_rows, options, exec);
     };
     if (set.fixed_capacity()) {
       Rows rows{{room, exec}, {1, exec}};
-      detail::for_each(1, detail::FinishCount<Dim>{statistics.data(), rows.count.data(), set.errors(), room},
-                       exec);
+      for_each(1, detail::FinishCount<Dim>{statistics.data(), rows.count.data(), set.errors(), room}, exec);
       return finish(std::move(rows), box);
     }
     auto const workers = std::min<std::int64_t>(room, detail::bounds_workers);
-    detail::for_each(workers,
-                     detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);
+    for_each(workers, detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), room, workers, statistics.data()},
+             exec);
     auto const found = download(statistics, exec)[0];
     detail::report(found.errors);
     auto tight = found.box();

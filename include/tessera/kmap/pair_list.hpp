@@ -98,17 +98,17 @@ template <class Space>
     }
     auto const cells = num_out * volume;
     Buffer<std::int64_t, Space> place{cells + 1, exec};
-    detail::for_each(cells + 1, detail::MarkPairs{map.out_in(exec), place.data(), num_out, volume}, exec);
+    for_each(cells + 1, detail::MarkPairs{map.out_in(exec), place.data(), num_out, volume}, exec);
     detail::Scan<Space>::exclusive(place.data(), place.data(), cells + 1, exec);
     lists->begin = Buffer<std::int64_t, Space>{volume + 1, exec};
-    detail::for_each(volume + 1, detail::CollectBegins{place.data(), lists->begin.data(), num_out}, exec);
+    for_each(volume + 1, detail::CollectBegins{place.data(), lists->begin.data(), num_out}, exec);
     lists->host_begin = download(lists->begin, exec);
     lists->in = Buffer<std::int32_t, Space>{lists->num_pairs(), exec};
     lists->out = Buffer<std::int32_t, Space>{lists->num_pairs(), exec};
-    detail::for_each(cells,
-                     detail::WritePairs{map.out_in(exec), place.data(), lists->in.data(), lists->out.data(),
-                                        num_out, volume},
-                     exec);
+    for_each(cells,
+             detail::WritePairs{map.out_in(exec), place.data(), lists->in.data(), lists->out.data(), num_out,
+                                volume},
+             exec);
     return lists;
   });
 }

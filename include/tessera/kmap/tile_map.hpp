@@ -55,13 +55,13 @@ struct JoinTiles {
   }
 };
 
-/// Lets `tiles` take the map's place, if the map gives way.
+/// Lets `tiles` take the map's place, if the map may be released.
 template <class Space>
 void replace_by_tiles(KernelMap<Space>& map, std::shared_ptr<TileMap<Space>> const& tiles,
                       Execution<Space> const& exec)
 {
-  if (!map.gives_way()) { return; }
-  map.give_way([tiles, volume = map.volume(), num_out = map.num_out(), exec] {
+  if (!map.is_releasable()) { return; }
+  map.release([tiles, volume = map.volume(), num_out = map.num_out(), exec] {
     Buffer<std::int32_t, Space> out_in{num_out * volume, exec};
     for_each(tiles->order.size(),
              JoinTiles{tiles->order.data(),

@@ -76,7 +76,7 @@ namespace models {
 /// Source: Shi et al., From Points to Parts, TPAMI 2020; mmdetection3d's SparseUNet.
 template <class Scalar, class Space = Device>
 class SparseUNet final : public nn::ModuleBase {
-  static_assert(detail::ModuleArguments<3, Scalar, Space>::are_valid);
+  static_assert(detail::LayerArguments<3, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<3, Scalar, Space>;
@@ -148,10 +148,10 @@ class SparseUNet final : public nn::ModuleBase {
                                          Execution<Space> const& exec)
   {
     Matrix<Scalar, Space> sum{merged.capacity(), merged.channels(), exec};
-    detail::for_each(sum.size(),
-                     detail::AddChannelGroups<Scalar>{pair.features().data, merged.features().data,
-                                                      sum.data(), pair.channels() / merged.channels()},
-                     exec);
+    for_each(sum.size(),
+             detail::AddChannelGroups<Scalar>{pair.features().data, merged.features().data, sum.data(),
+                                              pair.channels() / merged.channels()},
+             exec);
     return merged.with_features(std::move(sum));
   }
 

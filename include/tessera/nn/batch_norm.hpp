@@ -179,7 +179,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     if (in_layer_before_) { return true; }
     Buffer<Sum, Space> scale{options_.channels, exec};
     Buffer<Sum, Space> shift{options_.channels, exec};
-    detail::for_each(
+    for_each(
         options_.channels,
         detail::NormAsAffine<Sum>{running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
                                   static_cast<Sum>(options_.eps()), scale.data(), shift.data()},
@@ -214,12 +214,11 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     detail::expects(rows > 1, "BatchNorm: training needs more than 1 row to have a variance");
     auto const batch =
         detail::row_statistics<Dim, Scalar>(x, {rows}, nullptr, nullptr, 1, options_.channels, exec);
-    detail::for_each(
-        options_.channels,
-        detail::UpdateRunning<Sum>{batch.mean.data(), batch.variance.data(), running_mean_.data(),
-                                   running_var_.data(), static_cast<Sum>(options_.momentum()),
-                                   static_cast<Sum>(rows) / static_cast<Sum>(rows - 1)},
-        exec);
+    for_each(options_.channels,
+             detail::UpdateRunning<Sum>{batch.mean.data(), batch.variance.data(), running_mean_.data(),
+                                        running_var_.data(), static_cast<Sum>(options_.momentum()),
+                                        static_cast<Sum>(rows) / static_cast<Sum>(rows - 1)},
+             exec);
     return detail::normalize_channels<Dim>(x, batch.mean.data(), batch.variance.data(), weight_.data(),
                                            bias_.data(), options_.eps(), exec);
   }

@@ -31,6 +31,10 @@ namespace nn {
 /// time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space> {
+  static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
+                "Conv<Dim, Scalar, Space, Policy>: Policy must be RuntimePolicy, a ConvPolicy or a type with "
+                "its members");
+
  public:
   using typename Module<Dim, Scalar, Space>::Tensor;
 
@@ -95,7 +99,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
     arguments.features = a.features().data;
     arguments.in_channels = a.channels() + b.channels();
     arguments.more = b.features();
-    return detail::ConvolutionBackend<Space>::takes_pair(arguments, options_.geometry.volume(), exec);
+    return detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec)
+        .reads_two_inputs;
   }
 
   [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
@@ -130,9 +135,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
     bool const is_new = !options_.bias();
     if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
-    detail::for_each(kernel_.size(),
-                     detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels}, exec);
-    detail::for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    for_each(kernel_.size(), detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels},
+             exec);
+    for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
     if (this->is_fused()) { keep(pack(config(), exec)); }
     return true;
   }
@@ -238,7 +243,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
           detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
       arguments.tiles = config.tiles;
       arguments.in_channels = options_.in_channels;
-      result.weight = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
+      auto const plan =
+          detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec);
+      result.weight = detail::ConvolutionBackend<Space>::pack(plan, std::as_const(kernel_).data(), exec);
     }
     return result;
   }

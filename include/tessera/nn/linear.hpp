@@ -200,7 +200,8 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
     auto arguments = detail::make_arguments<Scalar>(std::as_const(weight_).data(), nullptr,
                                                     options_.out_channels, options_.math());
     arguments.in_channels = options_.in_channels;
-    packed_ = detail::ConvolutionBackend<Space>::pack(arguments, 1, exec);
+    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
+    packed_ = detail::ConvolutionBackend<Space>::pack(plan, arguments.weight, exec);
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }

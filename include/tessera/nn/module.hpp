@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/nn/combine.hpp>
+#include <tessera/nn/detail/layer_arguments.hpp>
 #include <tessera/nn/parameter.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -15,17 +16,6 @@
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// What every module asks of its template arguments: `static_assert(ModuleArguments<...>::are_valid)`.
-template <int Dim, class Scalar, class Space>
-struct ModuleArguments {
-  static_assert(Dim >= 1 && Dim <= 6, "nn: Dim, the first template argument, must be 1 to 6");
-  static_assert(ScalarTraits<Scalar>::is_feature,
-                "nn: Scalar, the second template argument, must be float, double, __half or __nv_bfloat16 "
-                "(include core/scalar.cuh for the last two)");
-  static_assert(is_space<Space>::value, "nn: Space, the third template argument, must be Host or Device");
-  static constexpr bool are_valid = true;
-};
 
 /// The name of something called `name` in what is called `prefix`; either may be empty.
 [[nodiscard]] inline std::string join_names(std::string const& prefix, std::string const& name)
@@ -146,9 +136,7 @@ void ModuleBase::fuse_below(Execution<Space> const& exec)
 
 /// A module from one sparse tensor to one.
 template <int Dim, class Scalar, class Space = Device>
-class Module : public ModuleBase, public Fusable<Space> {
-  static_assert(detail::ModuleArguments<Dim, Scalar, Space>::are_valid);
-
+class Module : public ModuleBase, public Fusable<Space>, private detail::LayerArguments<Dim, Scalar, Space> {
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 

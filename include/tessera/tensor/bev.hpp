@@ -110,7 +110,7 @@ template <class Out = void, class Scalar, class Space>
                               {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
   DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.dense_layout, exec};
   map.set_zero(exec);
-  detail::for_each(
+  for_each(
       x.features().size(),
       detail::CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
                                          options.channel_order, map.indexing(), map.data(), set.errors()},

@@ -33,7 +33,7 @@ template <class To, class From, class Space>
 {
   Matrix<To, Space> to{from.rows, from.columns, exec};
   using Body = detail::CastElements<To, std::remove_const_t<From>>;
-  detail::for_each(to.size(), Body{from.data, to.data()}, exec);
+  for_each(to.size(), Body{from.data, to.data()}, exec);
   return to;
 }
 

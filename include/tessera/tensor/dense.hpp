@@ -118,10 +118,10 @@ template <int Dim, class Scalar, class Space>
   detail::check_inside(set, range, "dense", exec);
   DenseTensor<Dim, Scalar, Space> result{range, x.channels(), options.layout, exec};
   result.set_zero(exec);
-  detail::for_each(x.features().size(),
-                   detail::CopyCells<Dim, Scalar, true>{set.view(), result.indexing(), x.features().data,
-                                                        result.data(), set.errors()},
-                   exec);
+  for_each(x.features().size(),
+           detail::CopyCells<Dim, Scalar, true>{set.view(), result.indexing(), x.features().data,
+                                                result.data(), set.errors()},
+           exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return result;
 }
@@ -147,14 +147,13 @@ template <int Dim, class Scalar, class Space>
 {
   auto const cells = detail::count_cells(x.range(), x.channels(), "sparse");
   Buffer<std::int64_t, Space> place{cells + 1, exec};
-  detail::for_each(cells + 1, detail::MarkCells<Dim, Scalar>{x.indexing(), x.data(), cells, place.data()},
-                   exec);
+  for_each(cells + 1, detail::MarkCells<Dim, Scalar>{x.indexing(), x.data(), cells, place.data()}, exec);
   detail::Scan<Space>::exclusive(place.data(), place.data(), cells + 1, exec);
   auto const num_rows = download(place.data() + cells, 1, exec)[0];
   detail::expects(num_rows <= INT_MAX, "sparse: ", num_rows, " voxels are more than row indices hold");
   Buffer<Coordinate<Dim>, Space> rows{num_rows, exec};
   Matrix<Scalar, Space> features{num_rows, x.channels(), exec};
-  detail::for_each(
+  for_each(
       cells,
       detail::CollectCells<Dim, Scalar>{x.indexing(), x.data(), place.data(), rows.data(), features.data()},
       exec);
@@ -185,10 +184,10 @@ template <int Dim, class Scalar, class Space>
   auto& set = *x.coordinates();
   detail::check_inside(set, from.range(), "gather_from_dense", exec);
   Matrix<Scalar, Space> features{x.capacity(), from.channels(), exec};
-  detail::for_each(features.size(),
-                   detail::CopyCells<Dim, Scalar, false>{set.view(), from.indexing(), features.data(),
-                                                         from.data(), set.errors()},
-                   exec);
+  for_each(features.size(),
+           detail::CopyCells<Dim, Scalar, false>{set.view(), from.indexing(), features.data(), from.data(),
+                                                 set.errors()},
+           exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return x.with_features(std::move(features));
 }

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
+#include <tessera/conv/detail/kernel_plan.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/space.hpp>
 
-#include <array>
 #include <type_traits>
 
 namespace tessera {
@@ -16,36 +17,25 @@ namespace detail {
 template <class Scalar, class Space>
 struct PackedWeight {
   Buffer<Scalar, Space> values;
-  std::array<int, 8> layout{};
+  PackedLayout layout{};
 
   [[nodiscard]] PackedWeightView<Scalar> view() const { return {values.data(), layout}; }
 };
 
-/// How a space carries out an implicit GEMM with AutoTile.
-struct CarriedOut {
-  TileChoice tiles = TileChoice::automatic;  ///< what asks for just that, or `automatic` where nothing does
-  int tile_rows = 1;                         ///< of the tile map that is read, or 0: none is
-
-  friend bool operator==(CarriedOut const& a, CarriedOut const& b)
-  {
-    return a.tiles == b.tiles && a.tile_rows == b.tile_rows;
-  }
-};
-
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
-/// conv/detail/convolution_device.cuh. Each specialisation has
-///   template <class TilePolicy, class Scalar> static void implicit_gemm(arguments, map, bool sort, int
-///   splits, exec); template <class Scalar> static void gather_scatter(arguments, map, exec); template <class
-///   Scalar> static void fetch_on_demand(arguments, map, exec);
-///   template <class Scalar> static bool takes_pair(arguments, int volume, exec): whether implicit_gemm reads
-///   `more`
-///   template <class Scalar> static PackedWeight<Scalar, Space> pack(arguments, int volume, exec)
-///   template <class Scalar> static CarriedOut carried_out(arguments, map, int splits, exec): by
-///   implicit_gemm
+/// conv/detail/convolution_device.cuh. Each specialisation has, as static members and with Scalar deduced:
+///
+///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
+///   void gather_scatter(arguments, map, exec)
+///   void fetch_on_demand(arguments, map, exec)
+///   KernelPlan plan(arguments, MapSummary, int splits, exec)        of implicit_gemm() with AutoTile
+///   PackedWeight<Scalar, Space> pack(KernelPlan, Scalar const* weight, exec)
 template <class Space>
 struct ConvolutionBackend {
-  static_assert(std::is_void_v<Space>,
-                "convolution: include <tessera/tessera.cuh> and compile with nvcc to run on the device");
+  static_assert(!std::is_same_v<Space, Host>,
+                "convolution on the host: include <tessera/conv/convolution.hpp>");
+  static_assert(!std::is_same_v<Space, Device>,
+                "convolution on the device: include <tessera/conv/convolution.cuh> and compile with nvcc");
 };
 
 }  // namespace detail

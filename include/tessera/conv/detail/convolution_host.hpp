@@ -26,10 +26,11 @@ class HostBlocks {
  public:
   using Sum = accumulator_t<Scalar>;
 
-  HostBlocks(HostOperands<Scalar> const& operands, KernelMap<Host> const& map, std::int64_t rows_per_block,
-             int splits, Execution<Host> const& exec)
+  HostBlocks(HostOperands<Scalar> const& operands, std::int32_t const* out_in, int volume,
+             std::int64_t rows_per_block, int splits, Execution<Host> const& exec)
       : operands_{operands},
-        map_{map},
+        out_in_{out_in},
+        volume_{volume},
         rows_per_block_{rows_per_block},
         splits_{splits},
         in_{chunk * list_stride(), exec},
@@ -42,10 +43,10 @@ class HostBlocks {
   void run(std::int64_t begin, std::int64_t end)
   {
     auto const count = (end - begin) * operands_.width();
-    auto const per_split = ceil_div(map_.volume(), splits_);
-    for (int first = 0; first < map_.volume(); first += per_split) {
+    auto const per_split = ceil_div(volume_, splits_);
+    for (int first = 0; first < volume_; first += per_split) {
       std::fill_n(sums_.data(), count, Sum{0});
-      auto const last = std::min(first + per_split, map_.volume());
+      auto const last = std::min(first + per_split, volume_);
       for (int k = first; k < last; k += chunk) { add_offsets(begin, end, k, std::min(k + chunk, last)); }
       if (splits_ > 1 && first == 0) {
         total_.swap(sums_);
@@ -67,7 +68,7 @@ class HostBlocks {
   {
     std::array<std::int64_t, chunk> count{};
     for (auto row = begin; row < end; ++row) {
-      auto const* const from = map_.out_in() + row * map_.volume();
+      auto const* const from = out_in_ + row * volume_;
       for (int k = first; k < last; ++k) {  // without branches, which nobody could foresee
         auto& n = count[static_cast<std::size_t>(k - first)];
         auto const place = (k - first) * list_stride() + n;
@@ -84,7 +85,8 @@ class HostBlocks {
   }
 
   HostOperands<Scalar> const& operands_;
-  KernelMap<Host> const& map_;
+  std::int32_t const* out_in_;  // [num_out, volume]
+  int volume_;
   std::int64_t rows_per_block_;
   int splits_;
   Buffer<std::int32_t, Host> in_;   // [chunk, list_stride] the pairs' input rows
@@ -98,19 +100,14 @@ class HostBlocks {
 template <>
 struct ConvolutionBackend<Host> {
   template <class Scalar>
-  [[nodiscard]] static bool takes_pair(ConvolutionArguments<Scalar> const&, int, Execution<Host> const&)
-  {
-    return false;
-  }
-  template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Host> pack(ConvolutionArguments<Scalar> const&, int,
-                                                       Execution<Host> const&)
+  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const&, MapSummary const&, int,
+                                       Execution<Host> const&)
   {
     return {};
   }
   template <class Scalar>
-  [[nodiscard]] static CarriedOut carried_out(ConvolutionArguments<Scalar> const&, KernelMap<Host> const&,
-                                              int, Execution<Host> const&)
+  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, Scalar const*,
+                                                       Execution<Host> const&)
   {
     return {};
   }
@@ -123,9 +120,11 @@ struct ConvolutionBackend<Host> {
     expects(splits >= 1, "implicit_gemm: splits is ", splits, "; it must be at least 1");
     HostOperands<Scalar> const operands{arguments, map, exec};
     auto const rows = rows_per_block(map.num_out(), operands.width(), exec);
+    auto const* const out_in =
+        map.out_in(exec);  // here, since a released map is rebuilt by a loop of its own
     std::atomic<std::int64_t> next{0};
     exec.parallel_for(exec.num_threads(), 1, [&](std::int64_t, std::int64_t) {
-      HostBlocks<Scalar> blocks{operands, map, rows, splits, exec};
+      HostBlocks<Scalar> blocks{operands, out_in, map.volume(), rows, splits, exec};
       for (auto begin = next.fetch_add(rows); begin < map.num_out(); begin = next.fetch_add(rows)) {
         blocks.run(begin, std::min(begin + rows, map.num_out()));
       }

@@ -235,6 +235,7 @@ template <int Dim, class Space>
   CoordinateSetOptions<Dim> options;
   options.tensor_stride = a.tensor_stride();
   options.fixed_capacity = a.fixed_capacity() ? a.fixed_capacity() : b.fixed_capacity();
+  if (a.only_entry() == b.only_entry()) { options.only_entry = a.only_entry(); }
   if (a.spatial_range() && b.spatial_range()) {
     auto range = *a.spatial_range();
     range.batches = std::max(range.batches, b.spatial_range()->batches);

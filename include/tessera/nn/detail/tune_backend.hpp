@@ -23,7 +23,7 @@ namespace detail {
 template <class Space>
 struct TuneBackend {
   static_assert(std::is_void_v<Space>,
-                "tune: include <tessera/tessera.cuh> and compile with nvcc to tune for the device");
+                "tune on the device: include <tessera/nn/tune.cuh> and compile with nvcc");
 };
 
 template <>

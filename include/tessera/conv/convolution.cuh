@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+// Convolutions on the device: this and what conv/convolution.hpp and the layers of nn/conv.hpp need of it.
+
+#include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/kmap/build.cuh>
