@@ -148,10 +148,10 @@ void expect_same_voxels(SparseTensor<Dim, A, Space> const& a, SparseTensor<Dim, 
 {
   expect_coordinates(a, who);
   expect_coordinates(b, who);
-  expects(a.coordinates() == b.coordinates(), who, ": the tensors have different coordinate sets, of ",
-          a.capacity(), " rows at tensor stride ", list(a.tensor_stride()), " and of ", b.capacity(), " at ",
-          list(b.tensor_stride()), "; two sets may hold the same voxels in other rows, so ", instead,
-          " is what matches them by coordinate");
+  expects(a.coordinates() == b.coordinates(), who, ": the tensors are on different coordinate sets (",
+          a.capacity(), " rows at tensor stride ", list(a.tensor_stride()), " and ", b.capacity(), " at ",
+          list(b.tensor_stride()), "), whose rows need not agree even if they hold the same voxels; ",
+          instead, " matches voxels by coordinate");
 }
 
 }  // namespace detail
