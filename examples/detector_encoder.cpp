@@ -63,7 +63,7 @@ int main()
   // [load]
   ts::models::SparseEncoder<float, ts::Host> encoder{options, exec};  // ts::models::centerpoint_0_075()
   auto const checkpoint = ts::io::convert_checkpoint(path);           // a .pth as well
-  ts::io::load(encoder, checkpoint.tensors, ts::io::Tessera{}, exec);
+  ts::io::load(encoder, checkpoint, exec);
   // [load]
 
   // [encode]

@@ -35,6 +35,17 @@ else
 fi
 cmake --build "$build" --parallel "$jobs" -- -k 0 || stop "the build failed"
 
+# What is not there, so that tests of it may be skipped: see tests/may_skip.txt.
+missing=""
+data=${TESSERA_TEST_DATA:-../shared}
+for folder in golden golden/spconv data; do
+  [ -d "$data/$folder" ] || missing+=" $folder"
+done
+{ have nvidia-smi && nvidia-smi -L 2>/dev/null | grep -q GPU; } || missing+=" gpu"
+grep -q '^CMAKE_CUDA_COMPILER:[A-Z]*=/' "$build/CMakeCache.txt" || missing+=" nvcc"
+[ -z "${TESSERA_TEST_SMALL:-}" ] || missing+=" small"
+
 # CTest knows binaries; the cases in them are counted from the line that each unit.* binary ends with.
 log=$build/tests.log
-ctest --test-dir "$build" --parallel "$(nproc)" --verbose "$@" 2>&1 | tee "$log" | awk -f tests/support/summary.awk
+ctest --test-dir "$build" --parallel "$(nproc)" --verbose "$@" 2>&1 | tee "$log" |
+  awk -v allowed=tests/may_skip.txt -v missing="$missing" -f tests/support/summary.awk

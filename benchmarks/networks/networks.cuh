@@ -165,7 +165,7 @@ template <class Scalar>
       network->template add<ts::nn::Conv<3, Scalar>>(options, exec);
     }
     if (k + 2 < channels.size()) {
-      network->template add<ts::nn::MaxPool<3, Scalar>>(ts::PoolOptions<3>(2).config(config));
+      network->template add<ts::nn::MaxPool<3, Scalar>>(ts::nn::PoolOptions<3>(2).config(config));
     }
   }
   return network;

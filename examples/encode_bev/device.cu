@@ -6,22 +6,21 @@
 
 namespace encode_bev {
 
-using program::check;
-
 std::string absence_of_device()
 {
   return program::absence_of_gpu();
+}
+
+std::string device_name()
+{
+  return program::gpu_name();
 }
 
 Encoding encode_on_device(Task const& task, Precision precision)
 {
   program::Stream const stream;
   tessera::Execution const exec{stream.get()};
-  auto result = precision == Precision::fp16 ? encode_in_half(task, exec) : encode_in_float(task, exec);
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, exec.device()));
-  result.device = properties.name;
-  return result;
+  return precision == Precision::fp16 ? encode_in_half(task, exec) : encode_in_float(task, exec);
 }
 
 }  // namespace encode_bev

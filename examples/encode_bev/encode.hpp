@@ -2,7 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/layer_progress.hpp"
 #include "../support/stopwatch.hpp"
+#include "../support/transfer.hpp"
 #include "encoding.hpp"
 
 #ifdef __CUDACC__
@@ -12,6 +14,12 @@
 #endif
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,58 +29,212 @@ namespace ts = tessera;
 using program::median;
 using program::Stopwatch;
 
+/// A sparse encoder, or Part-A2's U-Net, which has one and a decoder: from voxels to the sparse output.
+template <class Scalar, class Space>
+class Encoder final : public ts::nn::Module<3, Scalar, Space> {
+ public:
+  using typename ts::nn::Module<3, Scalar, Space>::Tensor;
+
+  Encoder(NetworkShape const& shape, ts::Execution<Space> const& exec) : shape_{shape}
+  {
+    if (shape.part_a2) {
+      unet_.emplace(ts::models::SparseUNetOptions{shape.encoder}.decoder(shape.decoder), exec);
+      this->register_child("net", *unet_);
+    } else {
+      encoder_.emplace(shape.encoder, exec);
+      this->register_child("net", *encoder_);
+    }
+  }
+
+  [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
+  {
+    return encoder_ ? encoder_->forward(x, exec) : unet_->forward(x, exec).encoded;
+  }
+  /// What Part-A2's decoder makes of the voxels, on them.
+  [[nodiscard]] Tensor decode(Tensor const& x, ts::Execution<Space> const& exec)
+  {
+    return unet_->forward(x, exec).decoded;
+  }
+  /// The dense map, float whatever the network's type.
+  template <class Out = float>
+  [[nodiscard]] auto forward_bev(Tensor const& x, ts::Execution<Space> const& exec, ts::DenseLayout layout)
+  {
+    return bev(forward(x, exec), exec, layout);
+  }
+  [[nodiscard]] auto bev(Tensor const& sparse, ts::Execution<Space> const& exec, ts::DenseLayout layout)
+  {
+    return ts::bev<float>(sparse, ts::BevOptions().axis(shape_.encoder.height_axis).layout(layout), exec);
+  }
+
+  void load(Weights const& weights, ts::Execution<Space> const& exec)
+  {
+    auto& net = shape_.part_a2 ? static_cast<ts::nn::ModuleBase&>(*unet_)
+                               : static_cast<ts::nn::ModuleBase&>(*encoder_);
+    ts::io::load(net, weights.checkpoint.converted, exec);
+  }
+
+  /// The options, from which a plan takes the number of channels.
+  [[nodiscard]] ts::models::SparseEncoderOptions const& options() const noexcept { return shape_.encoder; }
+
+ private:
+  NetworkShape shape_;
+  std::optional<ts::models::SparseEncoder<Scalar, Space>> encoder_;
+  std::optional<ts::models::SparseUNet<Scalar, Space>> unet_;
+};
+
+/// The points in host memory, and the way from there to the map.
+template <class Space, class Scalar>
+class BevEncoder {
+ public:
+  using Tensor = ts::SparseTensor<3, Scalar, Space>;
+  static constexpr int num_stages = 4;
+  static constexpr std::array<char const*, num_stages> stage_names{"upload", "voxelize", "encode", "bev"};
+
+  BevEncoder(Task const& task, ts::Execution<Space> const& exec)
+      : task_{&task},
+        exec_{&exec},
+        points_{program::staged<Space>(task.points)},
+        layout_{task.options->channels_last ? ts::DenseLayout::channels_last
+                                            : ts::DenseLayout::channels_first}
+  {}
+
+  [[nodiscard]] program::Staging<float, Space> const& points() const { return points_; }
+  [[nodiscard]] ts::DenseLayout layout() const { return layout_; }
+
+  [[nodiscard]] ts::Matrix<float, Space> upload() const
+  {
+    ts::Matrix<float, Space> points{task_->num_points(), task_->network.encoder.in_channels, *exec_};
+    points_.upload(points.data(), *exec_);
+    return points;
+  }
+  [[nodiscard]] Tensor voxelize(ts::Matrix<float, Space> const& points) const
+  {
+    auto voxels = ts::hard_voxelize<Space>(points.view(), task_->voxels, *exec_);
+    return {voxels.coordinates, ts::cast<Scalar>(voxels.mean.view(), *exec_)};
+  }
+
+  struct Pass {
+    std::array<double, num_stages> milliseconds{};
+    Tensor voxels;
+    Tensor sparse;
+    std::optional<ts::DenseTensor<2, float, Space>> map;
+  };
+
+  /// One pass, layer by layer.
+  [[nodiscard]] Pass run(Encoder<Scalar, Space>& net) const
+  {
+    auto& progress = *task_->progress;
+    Pass pass;
+    Stopwatch<Space> watch{*exec_};
+    progress.begin(stage_names[0]);
+    auto const points = upload();
+    pass.milliseconds[0] = watch.lap();
+    progress.begin(stage_names[1]);
+    pass.voxels = voxelize(points);
+    pass.milliseconds[1] = watch.lap();
+    {
+      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[2], net};
+      pass.sparse = net.forward(pass.voxels, *exec_);
+    }
+    pass.milliseconds[2] = watch.lap();
+    progress.begin(stage_names[3]);
+    pass.map.emplace(net.bev(pass.sparse, *exec_, layout_));
+    pass.milliseconds[3] = watch.lap();
+    progress.end();
+    return pass;
+  }
+
+ private:
+  Task const* task_;
+  ts::Execution<Space> const* exec_;
+  program::Staging<float, Space> points_;
+  ts::DenseLayout layout_;
+};
+
+}  // namespace encode_bev
+
+#ifdef __CUDACC__
+#include "planned.cuh"
+#endif
+
+namespace encode_bev {
+
+/// What a pass came to, for the report and the files.
+template <class Scalar, class Space, class Pass>
+void describe(Pass const& pass, Encoder<Scalar, Space>& net, Task const& task, Encoding& result,
+              ts::Execution<Space> const& exec)
+{
+  result.num_voxels = pass.voxels.num_rows();
+  result.num_sites = pass.sparse.num_rows();
+  result.shape = pass.map->shape();
+  result.map = ts::download(pass.map->data(), pass.map->size(), exec);
+  if (task.options->voxel_features.empty()) { return; }
+  auto const decoded = net.decode(pass.voxels, exec);
+  result.coordinates = decoded.coordinates_on_host(exec);
+  result.voxel_channels = static_cast<int>(decoded.channels());
+  auto const values = decoded.features_on_host(exec);
+  result.voxel_features.resize(values.size());
+  std::transform(values.begin(), values.end(), result.voxel_features.begin(),
+                 [](Scalar value) { return static_cast<float>(value); });
+}
+
+/// Why the task is not one CUDA graph; empty if it is.
+template <class Space>
+[[nodiscard]] std::string absence_of_plan(Task const& task)
+{
+  if constexpr (std::is_same_v<Space, ts::Host>) { return "the CPU has no CUDA graphs"; }
+  if (task.num_points() == 0) { return "there are no points"; }
+  return "";
+}
+
 /// Everything between reading and writing.
 template <class Space, class Scalar>
 [[nodiscard]] Encoding encode(Task const& task, ts::Execution<Space> const& exec)
 {
-  ts::models::SparseEncoder<Scalar, Space> net{task.network, exec};
-  Encoding result;
+  auto& progress = *task.progress;
+  progress.begin("load");
+  Encoder<Scalar, Space> net{task.network, exec};
+  if (task.weights != nullptr) { net.load(*task.weights, exec); }
+  std::int64_t num_parameters = 0;
   for (auto const& parameter : net.parameters()) {
-    if (parameter.role != ts::nn::ParameterRole::buffer) { result.num_parameters += parameter.size; }
+    if (parameter.role != ts::nn::ParameterRole::buffer) { num_parameters += parameter.size; }
   }
+  progress.end();
+  task.network_made(num_parameters);
 
-  auto const voxelize = [&](ts::Matrix<float, Space> const& points) {
-    auto voxels = ts::hard_voxelize<Space>(points.view(), task.voxels, exec);
-    ts::SparseTensor<3, Scalar, Space> x{voxels.coordinates, ts::cast<Scalar>(voxels.mean.view(), exec)};
-    return x;
-  };
-  if (task.checkpoint != nullptr) {
-    ts::io::load(net, *task.checkpoint, ts::io::Tessera{}, exec);
-  } else {
+  BevEncoder<Space, Scalar> const encoder{task, exec};
+  if (task.weights == nullptr) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
-    auto const x = voxelize(ts::upload_matrix(task.points, task.network.in_channels, exec));
+    auto const x = encoder.voxelize(encoder.upload());
+    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", net};
     if (x.num_rows() > 1) { ts::nn::calibrate(net, x, exec); }
   }
+  ts::nn::fuse(net, exec);
 
-  constexpr int num_stages = 4;
-  char const* const names[num_stages] = {"upload", "voxelize", "encode", "bev"};
-  auto const layout =
-      task.options->channels_last ? ts::DenseLayout::channels_last : ts::DenseLayout::channels_first;
-  auto const bev_options = ts::BevOptions().axis(task.network.height_axis).layout(layout);
-  std::vector<double> milliseconds[num_stages];
-  int const warm_up = task.repeat > 1 ? 1 : 0;
-  for (int run = -warm_up; run < task.repeat; ++run) {
-    Stopwatch<Space> watch{exec};
-    auto const points = ts::upload_matrix(task.points, task.network.in_channels, exec);
-    double const uploaded = watch.lap();
-    auto const x = voxelize(points);
-    double const voxelized = watch.lap();
-    auto const y = net(x, exec);
-    double const encoded = watch.lap();
-    auto const map = ts::bev<float>(y, bev_options, exec);
-    double const viewed = watch.lap();
-    if (run >= 0) {
-      double const laps[num_stages] = {uploaded, voxelized, encoded, viewed};
-      for (int stage = 0; stage < num_stages; ++stage) { milliseconds[stage].push_back(laps[stage]); }
+  Encoding result;
+  result.no_plan = absence_of_plan<Space>(task);
+  bool const planned = result.no_plan.empty();
+  bool const timed = !planned || task.options->stages;
+  int const runs = timed ? task.repeat : 1;
+  int const warm_up = runs > 1 ? 1 : 0;
+  std::array<std::vector<double>, 4> milliseconds;
+  for (int run = -warm_up; run < runs; ++run) {
+    auto const pass = encoder.run(net);
+    for (std::size_t stage = 0; run >= 0 && stage < milliseconds.size(); ++stage) {
+      milliseconds[stage].push_back(pass.milliseconds[stage]);
     }
-    if (run + 1 < task.repeat) { continue; }
-    result.num_voxels = x.num_rows();
-    result.num_encoded = y.num_rows();
-    result.shape = map.shape();
-    result.map = ts::download(map.data(), map.size(), exec);
+    if (run + 1 < runs) { continue; }
+    describe(pass, net, task, result, exec);
+#ifdef __CUDACC__
+    if constexpr (std::is_same_v<Space, ts::Device>) {
+      if (planned) {
+        result.planned = run_planned(task, net, *pass.voxels.coordinates(), encoder, result.map, exec);
+      }
+    }
+#endif
   }
-  for (int stage = 0; stage < num_stages; ++stage) {
-    result.stages.push_back({names[stage], median(milliseconds[stage])});
+  for (std::size_t stage = 0; timed && stage < milliseconds.size(); ++stage) {
+    result.stages.push_back({encoder.stage_names[stage], median(milliseconds[stage])});
   }
   return result;
 }

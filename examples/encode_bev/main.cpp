@@ -4,25 +4,32 @@
 // From LiDAR points to the bird's-eye view of a 3D detector; `encode_bev --help` says how it is used.
 //
 //   options.hpp            the command line
+//   network.hpp            which network a checkpoint holds
 //   encode.hpp             points -> voxels -> sparse encoder -> dense map, for either space
 //   host.cpp, device*.cu   that for the CPU, and for the GPU in each precision
+//   left_out.hpp           what grid and caps leave out
 //   picture.hpp            what the map looks like
 
+#include "../support/picture_file.hpp"
+#include "../support/points.hpp"
 #include "../support/program.hpp"
 #include "encoding.hpp"
+#include "left_out.hpp"
+#include "network.hpp"
 #include "picture.hpp"
 
 #include <tessera/coords/voxel_options.hpp>
-#include <tessera/io/convert.hpp>
-#include <tessera/io/image.hpp>
 #include <tessera/io/npy.hpp>
+#include <tessera/io/safetensors.hpp>
 #include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace encode_bev {
@@ -30,7 +37,9 @@ namespace {
 
 namespace ts = tessera;
 using program::Clock;
+using program::counted;
 using program::Failure;
+using program::print_note;
 using program::with_commas;
 
 /// The points of a frame of the built-in scene, as the scanner of frame `seen_from` would place them.
@@ -68,85 +77,47 @@ std::vector<ts::PointCloud> read_sweeps(Options const& options)
   return sweeps;
 }
 
-/// The number of channels out that a kernel in the checkpoint has; `absent` where there is none.
-int channels_of(ts::Safetensors const& file, std::string const& name, std::size_t from_last, int absent,
-                std::string const& path)
+/// The largest intensity that the network was trained with.
+double highest_intensity(std::string const& network)
 {
-  constexpr std::int64_t most = 4096;
-  if (!file.contains(name) || file.shape(name).size() < 2) { return absent; }
-  auto const& shape = file.shape(name);
-  auto const extent = shape[shape.size() - from_last];
-  if (extent >= 1 && extent <= most) { return static_cast<int>(extent); }
-  throw Failure{path + ": '" + name + "' is for " + std::to_string(extent) + " channels; 1 to " +
-                std::to_string(most) + " are possible"};
+  bool const fractions = network == "second_kitti" || network == "second_waymo" || network == part_a2_name;
+  return fractions ? 1 : 255;
 }
 
-/// `options` with the names and channels that the checkpoint's kernels have.
-ts::models::SparseEncoderOptions with_channels(ts::models::SparseEncoderOptions options,
-                                               ts::Safetensors const& file, std::string const& path)
+/// The channel of that name; -1 where there is none.
+int channel_named(ts::PointCloud const& cloud, char const* name)
 {
-  using ts::models::EncoderNames;
-  auto const out_of = [&](std::string const& name, int absent) {
-    return channels_of(file, name, 1, absent, path);
-  };
-  if (!file.contains("conv_input.0.weight")) {
-    throw Failure{path + " is no checkpoint of such an encoder: it has no 'conv_input.0.weight'"};
-  }
-  bool const blocks = options.block_type == ts::models::EncoderBlock::basicblock;
-  bool const det3d = file.contains("extra_conv.0.weight");
-  options.names(det3d                               ? EncoderNames::det3d
-                : file.contains("conv2.0.0.weight") ? EncoderNames::openpcdet
-                                                    : EncoderNames::mmdet3d);
-  options.biased_blocks(file.contains("conv1.0.conv1.bias") ||
-                        file.contains("encoder_layers.encoder_layer1.0.conv1.bias"));
-  options.in_channels = channels_of(file, "conv_input.0.weight", 2, options.in_channels, path);
-  options.base_channels = out_of("conv_input.0.weight", options.base_channels);
-  options.output_channels =
-      out_of(det3d ? "extra_conv.0.weight" : "conv_out.0.weight", options.output_channels);
-  int channels = options.base_channels;
-  for (std::size_t i = 0; i < options.encoder_channels.size(); ++i) {
-    auto& stage = options.encoder_channels[i];
-    for (std::size_t j = 0; j < stage.size(); ++j) {
-      auto const next = std::to_string(i + 2);
-      auto const name = det3d ? "conv" + next
-                        : options.part_names == EncoderNames::mmdet3d
-                            ? "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j)
-                        : blocks ? "conv" + next + ".0"
-                                 : "conv" + std::to_string(i + 1) + "." + std::to_string(j);
-      bool const block = blocks && (j + 1 < stage.size() || i + 1 == options.encoder_channels.size());
-      stage[j] = block ? channels : out_of(name + ".0.weight", stage[j]);  // blocks keep their channels
-      channels = stage[j];
-    }
-  }
-  return options;
+  auto const& names = cloud.feature_names;
+  auto const found = std::find(names.begin(), names.end(), name);
+  return found == names.end() ? -1 : static_cast<int>(found - names.begin());
 }
 
 /// x, y, z, intensity, and as fifth channel the age of the sweep; Waymo's is the elongation of the pulse.
 std::vector<float> network_input(std::vector<ts::PointCloud> const& sweeps, Options const& options,
-                                 int in_channels)
+                                 std::string const& network, int in_channels, double intensity_scale)
 {
   if (in_channels < 3 || in_channels > 5) {
     throw Failure{"the network takes " + std::to_string(in_channels) +
                   " channels; those known are x, y, z, intensity and the age of a sweep"};
   }
-  bool const ages = options.network != "second_waymo";
+  bool const ages = network != "second_waymo";
   std::vector<float> input;
   for (std::size_t k = 0; k < sweeps.size(); ++k) {
     auto const& cloud = sweeps[k];
     auto const age = static_cast<float>(options.sweep_interval * static_cast<double>(k));
     auto const channels = static_cast<std::size_t>(cloud.channels);
-    auto const& names = cloud.feature_names;
-    auto const named = std::find(names.begin(), names.end(), "intensity");
-    auto const intensity = named == names.end() ? 0 : static_cast<std::size_t>(named - names.begin());
+    int const intensity = program::intensity_channel(cloud);
+    int const elongation = channel_named(cloud, "elongation");
+    auto const value = [&](std::size_t i, int channel) {
+      return channel < 0 ? 0.0F : cloud.features[channels * i + static_cast<std::size_t>(channel)];
+    };
     for (std::size_t i = 0; i < static_cast<std::size_t>(cloud.size()); ++i) {
       auto const position = cloud.positions.begin() + static_cast<std::ptrdiff_t>(3 * i);
       input.insert(input.end(), position, position + 3);
       if (in_channels >= 4) {
-        input.push_back(channels > intensity ? cloud.features[channels * i + intensity] : 0.0F);
+        input.push_back(static_cast<float>(intensity_scale * double{value(i, intensity)}));
       }
-      if (in_channels == 5) {
-        input.push_back(ages ? age : channels > 1 ? cloud.features[channels * i + 1] : 0.0F);
-      }
+      if (in_channels == 5) { input.push_back(ages ? age : value(i, elongation)); }
     }
   }
   return input;
@@ -155,12 +126,13 @@ std::vector<float> network_input(std::vector<ts::PointCloud> const& sweeps, Opti
 /// Names of the files to write; the folder exists afterwards.
 struct OutputNames {
   std::string npy;
-  std::string png;
+  std::string picture;
 };
-OutputNames output_names(std::string const& output)
+OutputNames output_names(Options const& options)
 {
-  auto const prefix = program::output_prefix(output, "bev");
-  return {prefix + ".npy", prefix + ".png"};
+  auto const prefix = program::output_prefix(options.output, "bev");
+  program::expect_folder_of(options.voxel_features, "--voxel-features");
+  return {prefix + ".npy", prefix + program::picture_extension()};
 }
 
 /// Why there is no GPU; empty if there is one.
@@ -173,10 +145,29 @@ std::string absence()
 #endif
 }
 
-/// The voxels that the network was trained with; det3d's are those of NVIDIA's samples.
-ts::VoxelizeOptions voxels_of(Options const& options)
+std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
 {
-  auto voxels = ts::voxel_options(options.network == "det3d_centerpoint" ? "nvidia_0_075" : options.network);
+#ifdef __CUDACC__
+  if (on_device) { return device_name(); }
+#endif
+  return host_name(options);
+}
+
+Encoding encode_on(program::Machine<Precision> const& machine, Task const& task)
+{
+#ifdef __CUDACC__
+  if (machine.on_device) { return encode_on_device(task, machine.precision); }
+#endif
+  static_cast<void>(machine);
+  return encode_on_host(task);
+}
+
+/// The voxels that the network was trained with; det3d's are those of NVIDIA's samples, Part-A2's SECOND's.
+ts::VoxelizeOptions voxels_of(Options const& options, std::string const& network)
+{
+  auto voxels = ts::voxel_options(network == "det3d_centerpoint" ? "nvidia_0_075"
+                                  : network == part_a2_name      ? "second_kitti"
+                                                                 : network);
   if (options.max_voxels) { voxels.voxels(*options.max_voxels); }
   return voxels;
 }
@@ -188,87 +179,233 @@ std::string shown(std::vector<std::int64_t> const& shape)
   return text;
 }
 
-void print(Task const& task, Encoding const& result, std::string const& weights, std::string const& source,
-           program::Machine<Precision> const& machine, std::int64_t num_points, double read, double written)
+void print_points(Options const& options, std::vector<ts::PointCloud> const& sweeps)
 {
-  auto const& options = *task.options;
-  std::printf("points    %s: %s\n", source.c_str(), with_commas(num_points).c_str());
-  std::printf("network   %s, %d channels in, %d out, %s parameters\n", options.network.c_str(),
-              task.network.in_channels, task.network.output_channels,
-              with_commas(result.num_parameters).c_str());
-  std::printf("weights   %s\n", weights.c_str());
-  std::printf("device    %s, %s\n", result.device.c_str(), name_of(machine.precision));
-  std::printf("voxels    %s of %g x %g x %g m, %s encoded\n", with_commas(result.num_voxels).c_str(),
-              task.voxels.voxel_size[0], task.voxels.voxel_size[1], task.voxels.voxel_size[2],
-              with_commas(result.num_encoded).c_str());
+  auto source = options.scans.empty() ? "built-in scene " + std::to_string(options.scene) + ", frame " +
+                                            std::to_string(options.frame)
+                                      : options.scans[0];
+  if (sweeps.size() > 1) { source += " and " + std::to_string(sweeps.size() - 1) + " more"; }
+  std::int64_t num_points = 0;
+  for (auto const& sweep : sweeps) { num_points += sweep.size(); }
+  std::printf("points    %s: %s\n", source.c_str(), counted(num_points, "point", "points").c_str());
+  std::fflush(stdout);
+}
+
+void print_weights(Options const& options, NetworkShape const& network, Weights const* weights)
+{
+  if (weights == nullptr) {
+    std::printf("weights   random, seed %llu: the map means nothing\n",
+                static_cast<unsigned long long>(options.seed));
+    return;
+  }
+  auto const& prefix = weights->checkpoint.prefix;
+  std::printf("weights   %s%s\n", options.checkpoint.c_str(),
+              prefix.empty() ? "" : (", names behind '" + prefix + "'").c_str());
+  if (!options.network && weights->fitting.size() > 1) {
+    print_note("the checkpoint fits " + joined(weights->fitting) + ", which differ in voxels and grid; " +
+               network.name + " is taken, --network says otherwise");
+  }
+  if (options.network &&
+      std::find(weights->fitting.begin(), weights->fitting.end(), network.name) == weights->fitting.end()) {
+    print_note("the checkpoint fits " + joined(weights->fitting, " or ") +
+               " better, by its names and channels");
+  }
+  int const warnings = program::num_warnings(weights->checkpoint);
+  if (warnings > 0) {
+    print_note(counted(warnings, "tensor deserves", "tensors deserve") +
+               " a look, which convert_checkpoint prints; --spconv-major may matter");
+  }
+}
+
+/// What does not go into the network as it is in the files.
+void print_notes_on_points(Task const& task, std::vector<ts::PointCloud> const& sweeps,
+                           double intensity_scale)
+{
+  auto const& name = task.network.name;
+  int const in_channels = task.network.encoder.in_channels;
+  std::vector<std::string> told;
+  for (auto const& sweep : sweeps) {
+    auto notes = in_channels >= 4
+                     ? program::notes_on_intensity(sweep, intensity_scale, highest_intensity(name))
+                     : std::vector<std::string>{};
+    if (in_channels == 5 && name == "second_waymo" && channel_named(sweep, "elongation") < 0 &&
+        !sweep.empty()) {
+      notes.emplace_back("the points have no channel 'elongation'; the network gets 0 instead");
+    }
+    for (auto const& note : notes) {
+      if (std::find(told.begin(), told.end(), note) == told.end()) {
+        print_note(note);
+        told.push_back(note);
+      }
+    }
+  }
+}
+
+void print_voxels(Task const& task, Encoding const& result, LeftOut const& lost)
+{
+  auto const& voxels = task.voxels;
+  std::printf("voxels    %s of %g x %g x %g m\n", with_commas(result.num_voxels).c_str(),
+              voxels.voxel_size[0], voxels.voxel_size[1], voxels.voxel_size[2]);
+  if (lost.outside > 0) {
+    std::printf("          %s outside of the grid, %g to %g, %g to %g, %g to %g m\n",
+                counted(lost.outside, "point is", "points are").c_str(), voxels.range_lower[0],
+                voxels.range_upper[0], voxels.range_lower[1], voxels.range_upper[1], voxels.range_lower[2],
+                voxels.range_upper[2]);
+  }
+  if (lost.beyond_a_voxel > 0) {
+    std::printf("          %s left out: a voxel keeps its first %d\n",
+                counted(lost.beyond_a_voxel, "point is", "points are").c_str(), voxels.max_points);
+  }
+  if (lost.voxels > 0) {
+    print_note("there may be " + with_commas(voxels.max_voxels) +
+               " voxels: " + counted(lost.voxels, "more is", "more are") + " left out, with " +
+               counted(lost.points_of_voxels, "point", "points") + "; --max-voxels raises the cap");
+  }
+  std::printf("output    %s, the voxels that have features after the last layer\n",
+              counted(result.num_sites, "site", "sites").c_str());
   std::printf("map       %s (%s), rows along %s\n", shown(result.shape).c_str(),
-              options.channels_last ? "batch, row, column, channel" : "batch, channel, row, column",
-              task.network.height_axis == 0 ? "y" : "x");
-  program::print_times(task.repeat, read, result.stages, written);
+              task.options->channels_last ? "batch, row, column, channel" : "batch, channel, row, column",
+              task.network.encoder.height_axis == 0 ? "y" : "x");
+}
+
+void print_times(Task const& task, Encoding const& result, bool on_device, double read, double written)
+{
+  std::printf("\nmilliseconds, %s\n",
+              task.repeat == 1 ? "one run" : ("median of " + std::to_string(task.repeat) + " runs").c_str());
+  auto const line = [](char const* name, double milliseconds, char const* what) {
+    std::printf("  %-10s %10.2f%s\n", name, milliseconds, what);
+  };
+  line("read", read, "");
+  if (result.planned) {
+    char what[200];
+    std::snprintf(
+        what, sizeof(what),
+        "  from points to the map in host memory: one CUDA graph of %zu kernels and fills, %.1f MB, made in "
+        "%.0f ms; then %.2f to copy the map",
+        result.planned->num_nodes, static_cast<double>(result.planned->bytes) / 1e6, result.planned->making,
+        result.planned->download);
+    line("encode", result.planned->milliseconds, what);
+  }
+  for (auto const& stage : result.stages) {
+    line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
+  }
+  line("write", written, "");
+  if (on_device && !result.planned) { print_note("layer by layer, for " + result.no_plan); }
+}
+
+/// Where the map's cells are, which are squares.
+MapFrame frame_of(Task const& task, int width)
+{
+  auto const& voxels = task.voxels;
+  bool const columns_are_x = task.network.encoder.height_axis == 0;
+  std::size_t const column = columns_are_x ? 0 : 1;
+  std::size_t const row = 1 - column;
+  MapFrame frame;
+  frame.metres = double{voxels.range_upper[column] - voxels.range_lower[column]} / std::max(1, width);
+  frame.lower_column = double{voxels.range_lower[column]};
+  frame.lower_row = double{voxels.range_lower[row]};
+  frame.column_axis = columns_are_x ? "x" : "y";
+  frame.row_axis = columns_are_x ? "y" : "x";
+  return frame;
+}
+
+void write_results(Task const& task, Encoding const& result, std::vector<float> const& norm,
+                   OutputNames const& names)
+{
+  ts::write_npy(names.npy, ts::raw_tensor(result.map, result.shape));
+  std::size_t const first = task.options->channels_last ? 1 : 2;
+  auto const height = static_cast<int>(result.shape[first]);
+  auto const width = static_cast<int>(result.shape[first + 1]);
+  program::write_picture(names.picture, draw_norm(norm, height, width, frame_of(task, width)));
+  if (task.options->voxel_features.empty()) { return; }
+  std::vector<std::int32_t> rows;
+  for (auto const& c : result.coordinates) {
+    rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
+  }
+  auto const num_rows = static_cast<std::int64_t>(result.coordinates.size());
+  ts::write_safetensors(
+      task.options->voxel_features,
+      {{"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
+       {"features", ts::raw_tensor(result.voxel_features, {num_rows, result.voxel_channels})}});
 }
 
 void run(Options const& options)
 {
   auto const machine = program::choose_machine(options.device, options.precision, absence);
-  auto const names = output_names(options.output);
+  auto const names = output_names(options);
+  program::Progress progress;
 
   Clock const reading;
+  progress.begin("read");
   auto const sweeps = read_sweeps(options);
+  progress.end();
   double const read = reading.milliseconds();
-  std::int64_t num_points = 0;
-  for (auto const& sweep : sweeps) { num_points += sweep.size(); }
+  print_points(options, sweeps);
 
-  auto network = ts::models::sparse_encoder_options(options.network);
-  std::optional<ts::Safetensors> checkpoint;
-  std::string weights = "random, seed " + std::to_string(options.seed) + ": the map means nothing";
+  std::optional<Weights> weights;
+  auto network = network_named(options.network.value_or(default_network));
   if (options.checkpoint.empty()) {
-    network.width(options.width).seed(options.seed);
+    network.encoder.width(options.width).seed(options.seed);
+    scale_decoder(network, options.width);
   } else {
-    ts::io::ConvertOptions how;
-    how.spconv_major(options.spconv_major);
-    if (options.prefix) { how.prefix(*options.prefix); }
-    auto converted = ts::io::convert_checkpoint(options.checkpoint, how);
-    weights =
-        options.checkpoint + (converted.prefix.empty() ? "" : ", names behind '" + converted.prefix + "'");
-    checkpoint.emplace(std::move(converted.tensors));
-    network = with_channels(network, *checkpoint, options.checkpoint);
+    progress.begin("checkpoint");
+    weights.emplace(read_weights(options));
+    progress.end();
+    network = weights->shape;
+  }
+  if (!options.voxel_features.empty() && !network.part_a2) {
+    throw Failure{std::string{"--voxel-features: only "} + part_a2_name + " makes features of voxels, not " +
+                  network.name};
   }
   if (machine.precision == Precision::tf32) {
     ts::ConvConfig config;
     config.math = ts::MathMode::tf32;
-    network.config(config);
+    network.encoder.config(config);
   }
-  Task task{network_input(sweeps, options, network.in_channels),
-            voxels_of(options),
+  bool const simulated = options.scans.empty();
+  double const intensity_scale =
+      options.intensity_scale.value_or(simulated ? highest_intensity(network.name) : 1);
+  Task task{network_input(sweeps, options, network.name, network.encoder.in_channels, intensity_scale),
+            voxels_of(options, network.name),
             network,
-            checkpoint ? &*checkpoint : nullptr,
+            weights ? &*weights : nullptr,
             &options,
-            options.repeat.value_or(machine.on_device ? 10 : 1)};
+            options.repeat.value_or(machine.on_device ? 10 : 1),
+            &progress,
+            {}};
+  task.network_made = [&](std::int64_t num_parameters) {
+    std::printf("network   %s, %d channels in, %d out, %s parameters\n", network.name.c_str(),
+                network.encoder.in_channels, network.encoder.output_channels,
+                with_commas(num_parameters).c_str());
+    std::fflush(stdout);
+  };
+  print_weights(options, network, task.weights);
+  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
+              name_of(machine.precision));
+  print_notes_on_points(task, sweeps, intensity_scale);
+  std::fflush(stdout);
 
-#ifdef __CUDACC__
-  auto const result = machine.on_device ? encode_on_device(task, machine.precision) : encode_on_host(task);
-#else
-  auto const result = encode_on_host(task);
-#endif
+  auto const result = encode_on(machine, task);
+
+  progress.begin("count");
+  auto const lost =
+      left_out(task.points, network.encoder.in_channels, task.voxels, ts::Execution<ts::Host>{});
+  progress.end();
+  print_voxels(task, result, lost);
+  std::fflush(stdout);
 
   Clock const writing;
-  ts::write_npy(names.npy, ts::raw_tensor(result.map, result.shape));
+  progress.begin("write");
   auto const norm = channel_norm(result.map, result.shape, options.channels_last);
-  std::size_t const first = options.channels_last ? 1 : 2;
-  auto const picture =
-      draw_norm(norm, static_cast<int>(result.shape[first]), static_cast<int>(result.shape[first + 1]));
-  ts::write_png(names.png, picture.width, picture.height, picture.rgb);
-  double const written = writing.milliseconds();
-
-  auto source = options.scans.empty() ? "built-in scene " + std::to_string(options.scene) + ", frame " +
-                                            std::to_string(options.frame)
-                                      : options.scans[0];
-  if (sweeps.size() > 1) { source += " and " + std::to_string(sweeps.size() - 1) + " more"; }
-  print(task, result, weights, source, machine, num_points, read, written);
+  write_results(task, result, norm, names);
+  progress.end();
+  print_times(task, result, machine.on_device, read, writing.milliseconds());
   auto const filled = std::count_if(norm.begin(), norm.end(), [](float value) { return value > 0; });
-  std::printf("\n%.1f %% of the cells are not empty\nwritten: %s, %s\n",
+  std::printf("\n%.1f %% of the map's cells are not empty\nwritten: %s, %s%s\n",
               100.0 * static_cast<double>(filled) / static_cast<double>(norm.size()), names.npy.c_str(),
-              names.png.c_str());
+              names.picture.c_str(),
+              options.voxel_features.empty() ? "" : (", " + options.voxel_features).c_str());
+  program::print_picture_note();
 }
 
 }  // namespace

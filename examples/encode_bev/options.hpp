@@ -22,6 +22,24 @@ using program::DeviceChoice;
 using program::parse_number;
 using program::UsageError;
 
+/// Part-A2's U-Net, whose encoder is SECOND's.
+inline constexpr char const* part_a2_name = "parta2_kitti";
+
+/// Without a checkpoint, or where one fits several.
+inline constexpr char const* default_network = "centerpoint_0_075";
+
+/// What --network may be.
+[[nodiscard]] inline std::vector<std::string> network_names()
+{
+  auto const encoders = tessera::models::sparse_encoder_names();
+  std::vector<std::string> names(encoders.begin(), encoders.end());
+  names.emplace_back(part_a2_name);
+  return names;
+}
+
+/// What a network is asked to have at most, by a checkpoint.
+inline constexpr int most_channels = 4096;
+
 enum class Precision : std::uint8_t { fp32, tf32, fp16 };
 
 [[nodiscard]] inline char const* name_of(Precision precision)
@@ -39,9 +57,10 @@ struct Options {
   std::int64_t frame = 0;
   int sweeps = 1;  // of the built-in scene
   double sweep_interval = 0.05;
+  std::optional<double> intensity_scale;  // not given: 1, for the built-in scene the network's range
 
-  std::string network = "centerpoint_0_075";
-  std::string checkpoint;  // empty: random weights
+  std::optional<std::string> network;  // not given: the checkpoint's, else centerpoint_0_075
+  std::string checkpoint;              // empty: random weights
   std::optional<std::string> prefix;
   int spconv_major = 0;
   std::uint64_t seed = 1;
@@ -52,9 +71,11 @@ struct Options {
   std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
   int threads = 0;                     // 0: all
   std::optional<int> repeat;           // not given: 10 on the GPU, 1 on the CPU
+  bool stages = false;                 // time each stage by itself, without a plan
 
   bool channels_last = false;
-  std::string output;  // a folder, or what file names begin with
+  std::string voxel_features;  // a file, or none
+  std::string output;          // a folder, or what file names begin with
 };
 
 /// The command line as options; `help_text` is filled for `--help`.
@@ -88,16 +109,22 @@ struct Options {
            [&](std::string const& text) {
              options.sweep_interval = parse_number<double>("--sweep-interval", text, 0, 100);
            });
+  line.add(
+      "--intensity-scale", "FACTOR",
+      "multiplies intensities (default: 1); KITTI's and Waymo's networks take 0 to 1, nuScenes' 0 to 255",
+      [&](std::string const& text) {
+        options.intensity_scale = parse_number<double>("--intensity-scale", text, 1e-6, 1e6);
+      });
   line.add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
                   "what SCAN is (default: detect, by content and name)",
                   [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
 
   line.group("The network");
-  auto const known = tessera::models::sparse_encoder_names();
-  std::vector<std::string> const networks(known.begin(), known.end());
+  auto const networks = network_names();
   std::string all;
   for (auto const& name : networks) { all += (all.empty() ? "" : ", ") + name; }
-  line.add("--network", "NAME", "one of " + all + " (default: centerpoint_0_075)",
+  line.add("--network", "NAME",
+           "one of " + all + " (default: the one that the checkpoint fits, without it centerpoint_0_075)",
            [&options, networks, all](std::string const& text) {
              if (std::find(networks.begin(), networks.end(), text) == networks.end()) {
                throw UsageError{"--network: '" + text + "' is none of " + all};
@@ -143,6 +170,11 @@ struct Options {
            "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
            "1 times the first run",
            [&](std::string const& text) { options.repeat = parse_number("--repeat", text, 1, 100000); });
+  line.add(
+      "--stages", "",
+      "on the GPU: also times each stage by itself, layer by layer; without it the whole way from points "
+      "to the map is one CUDA graph, which has no stages",
+      [&](std::string const&) { options.stages = true; });
 
   line.group("Results");
   line.add_choice("--layout", {"nchw", "nhwc"}, "order of the map's axes (default: nchw)",
@@ -155,6 +187,14 @@ struct Options {
         if (text.empty()) { throw UsageError{"--output needs a value"}; }
         options.output = text;
       });
+  line.add(
+      "--voxel-features", "FILE",
+      "of parta2_kitti: also writes 'coordinates' and 'features' of all voxels, which its decoder makes, as "
+      "safetensors",
+      [&](std::string const& text) {
+        if (text.empty()) { throw UsageError{"--voxel-features needs a value"}; }
+        options.voxel_features = text;
+      });
   line.add("--help", "", "this text", [&](std::string const&) { options.help = true; });
 
   options.scans = line.parse(arguments);
@@ -165,17 +205,19 @@ struct Options {
         "Writes\n"
         "the bird's-eye view that the detector's 2D network takes (numpy, float32) and a picture of the norm "
         "of\n"
-        "its channels (PNG). Prints milliseconds per stage.\n\n"
+        "its channels (PNG). Prints how long that takes, and what was left out.\n\n"
         "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PLY or numpy (.npy). Of several the first is "
         "the\n"
         "newest, and all are in its frame; without one a built-in scene is used.\n" +
         line.help() +
         "\nExamples:\n"
         "  encode_bev\n"
-        "  encode_bev 000000.bin --network second_kitti --checkpoint second.pth --output results/\n"
+        "  encode_bev 000000.bin --checkpoint second.pth --output results/\n"
         "  encode_bev s0.pcd.bin s1.pcd.bin s2.pcd.bin --checkpoint centerpoint.pth --device cuda\n"
         "  encode_bev --sweeps 10 --network bevfusion --width 0.5 --device cpu\n\n"
-        "Exit status: 0 all went well, 1 something failed (a file, the GPU, memory), 2 wrong options.\n";
+        "Progress goes to stderr, where anything takes over a second. Exit status: 0 all went well, 1\n"
+        "something failed (a file, the GPU, memory), 2 wrong options; Ctrl-C ends the program as a signal "
+        "does.\n";
     return options;
   }
   for (auto const& scan : options.scans) {

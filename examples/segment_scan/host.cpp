@@ -4,15 +4,24 @@
 #include "segment.hpp"
 
 namespace segment_scan {
+namespace {
+
+ts::Execution<ts::Host> execution(Options const& options)
+{
+  return options.threads > 0 ? ts::Execution<ts::Host>{options.threads} : ts::Execution<ts::Host>{};
+}
+
+}  // namespace
+
+std::string host_name(Options const& options)
+{
+  int const threads = execution(options).num_threads();
+  return "CPU, " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+}
 
 Segmentation segment_on_host(Task const& task)
 {
-  int const threads = task.options->threads;
-  auto const exec = threads > 0 ? ts::Execution<ts::Host>{threads} : ts::Execution<ts::Host>{};
-  auto result = segment<ts::Host, float>(task, exec);
-  result.device =
-      "CPU, " + std::to_string(exec.num_threads()) + (exec.num_threads() == 1 ? " thread" : " threads");
-  return result;
+  return segment<ts::Host, float>(task, execution(*task.options));
 }
 
 }  // namespace segment_scan

@@ -4,25 +4,29 @@
 // Labels every point of a LiDAR scan with a MinkUNet; `segment_scan --help` says how it is used.
 //
 //   options.hpp                the command line
+//   network.hpp                which network a checkpoint holds
 //   segment.hpp                points -> voxels -> kernel maps -> network -> labels, for either space
 //   host.cpp, device*.cu       that for the CPU, and for the GPU in each precision
+//   truth.hpp                  labels against what the points really are
 //   palette.hpp, picture.hpp   what the results look like
 
+#include "../support/picture_file.hpp"
+#include "../support/points.hpp"
 #include "../support/program.hpp"
+#include "network.hpp"
 #include "options.hpp"
 #include "palette.hpp"
 #include "picture.hpp"
 #include "segmentation.hpp"
+#include "truth.hpp"
 
-#include <tessera/core/version.hpp>
-#include <tessera/io/image.hpp>
+#include <tessera/coords/voxel_options.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,7 +36,9 @@ namespace {
 
 namespace ts = tessera;
 using program::Clock;
+using program::counted;
 using program::Failure;
+using program::print_note;
 using program::with_commas;
 
 ts::PointCloud read_scan(Options const& options)
@@ -43,87 +49,8 @@ ts::PointCloud read_scan(Options const& options)
   return ts::simulate_lidar(lidar, options.frame);
 }
 
-/// The channel that holds the intensity: by name, else the first.
-std::size_t intensity_channel(ts::PointCloud const& cloud)
-{
-  auto const& names = cloud.feature_names;
-  auto const found = std::find(names.begin(), names.end(), "intensity");
-  return found == names.end() ? 0 : static_cast<std::size_t>(found - names.begin());
-}
-
-/// A number from a shape in a checkpoint, which may claim anything for the price of a few bytes.
-int extent_from(Options const& options, std::string const& name, std::int64_t extent, char const* what)
-{
-  if (extent >= 1 && extent <= most_channels) { return static_cast<int>(extent); }
-  throw Failure{options.checkpoint + ": '" + options.prefix + name + "' is for " + std::to_string(extent) +
-                " " + what + "; 1 to " + std::to_string(most_channels) + " are possible"};
-}
-
-/// Throws unless the checkpoint has about as many values as a network of that width, before there is one.
-void expect_values(ts::Safetensors const& file, Options const& options, NetworkShape const& shape)
-{
-  double values = 0;
-  for (auto const& name : file.names()) { values += static_cast<double>(file.tensor(name).size()); }
-  double const needed = 21.7e6 * shape.width * shape.width;  // of width 1: 21.7 million
-  if (2 * values >= needed) { return; }
-  char text[120];
-  std::snprintf(text, sizeof(text), ": %.0f values are not those of a network of width %g, about %.0f",
-                values, shape.width, needed);
-  throw Failure{options.checkpoint + text};
-}
-
-/// Width and channels that the kernels in the checkpoint have.
-NetworkShape shape_of(ts::Safetensors const& file, Options const& options)
-{
-  auto const find = [&](std::string const& name,
-                        std::size_t rank) -> std::optional<std::vector<std::int64_t>> {
-    auto const full = options.prefix + name;
-    if (!file.contains(full) || file.shape(full).size() != rank) { return std::nullopt; }
-    return file.shape(full);
-  };
-  NetworkShape shape;
-  std::string const first = "stem.0.kernel";
-  auto const stem = find(first, 3);
-  if (!stem) {
-    std::string hint;
-    for (auto const& name : file.names()) {
-      bool const ends = name.size() > first.size() && name.substr(name.size() - first.size()) == first;
-      if (ends && hint.empty()) { hint = "; try --prefix " + name.substr(0, name.size() - first.size()); }
-    }
-    throw Failure{options.checkpoint + " is no MinkUNet checkpoint: it has no kernel '" + options.prefix +
-                  first + "'" + hint};
-  }
-  shape.in_channels = extent_from(options, first, (*stem)[1], "channels");
-  std::string const last = "classifier.0.weight";
-  auto const classifier = find(last, 2);
-  shape.num_classes = classifier ? extent_from(options, last, (*classifier)[0], "classes") : 19;
-  shape.num_classes = options.classes.value_or(shape.num_classes);
-  if (options.width) {
-    shape.width = *options.width;
-    return shape;
-  }
-  // Channels are base * width, cut to whole numbers; the first width in hundredths that gives the file's.
-  struct Known {
-    int base;
-    std::optional<std::vector<std::int64_t>> kernel;
-  };
-  Known const known[] = {{32, stem},
-                         {64, find("stage2.1.net.0.kernel", 3)},
-                         {128, find("stage3.1.net.0.kernel", 3)},
-                         {256, find("stage4.1.net.0.kernel", 3)},
-                         {96, find("up4.1.0.net.0.kernel", 3)}};
-  for (int hundredths = 4; hundredths <= 1600; ++hundredths) {
-    shape.width = hundredths / 100.0;
-    bool const fits = std::all_of(std::begin(known), std::end(known), [&](Known const& k) {
-      return !k.kernel || static_cast<std::int64_t>(shape.width * k.base) == (*k.kernel)[2];
-    });
-    if (fits) { return shape; }
-  }
-  throw Failure{options.checkpoint + ": its channels are those of no width in hundredths; give --width"};
-}
-
-/// x, y, z and as many features as the network takes.
-std::vector<float> network_input(ts::PointCloud const& cloud, int in_channels)
+/// x, y, z and as many features as the network takes; intensities scaled.
+std::vector<float> network_input(ts::PointCloud const& cloud, int in_channels, double intensity_scale)
 {
   int const extra = in_channels - 3;
   if (extra < 0 || extra > cloud.channels) {
@@ -132,59 +59,127 @@ std::vector<float> network_input(ts::PointCloud const& cloud, int in_channels)
                   " more"};
   }
   auto const channels = static_cast<std::size_t>(cloud.channels);
-  auto const first = extra == 1 ? intensity_channel(cloud) : 0;
+  auto const intensity = static_cast<std::size_t>(std::max(0, program::intensity_channel(cloud)));
+  auto const first = extra == 1 ? intensity : 0;
   std::vector<float> input;
   input.reserve(static_cast<std::size_t>(cloud.size()) * static_cast<std::size_t>(in_channels));
   for (std::size_t i = 0; i < static_cast<std::size_t>(cloud.size()); ++i) {
     for (std::size_t k = 0; k < 3; ++k) { input.push_back(cloud.positions[3 * i + k]); }
-    for (std::size_t k = 0; k < static_cast<std::size_t>(extra); ++k) {
-      input.push_back(cloud.features[channels * i + first + k]);
+    for (std::size_t k = first; k < first + static_cast<std::size_t>(extra); ++k) {
+      double const scale = k == intensity ? intensity_scale : 1;
+      input.push_back(static_cast<float>(scale * double{cloud.features[channels * i + k]}));
     }
   }
   return input;
 }
 
+/// How the network was trained to make voxels, unless the options say otherwise.
+ts::QuantizeOptions<3> voxels_of(Options const& options, NetworkShape const& shape)
+{
+  auto voxels = shape.backbone ? ts::minkunet_voxel_options()
+                               : ts::QuantizeOptions<3>(0.05F).origin(ts::GridOrigin::lowest_voxel);
+  voxels.voxel_size.fill(static_cast<float>(options.voxel_size));
+  if (options.rounding) { voxels.rounding(*options.rounding); }
+  return voxels;
+}
+
 /// Names of the files to write; the folder exists afterwards.
 struct OutputNames {
   std::string ply;
-  std::string png;
+  std::string picture;
 };
-OutputNames output_names(std::string const& output, std::string const& logits)
+OutputNames output_names(Options const& options)
 {
-  namespace fs = std::filesystem;
-  auto const prefix = program::output_prefix(output, "segmentation");
-  auto const beside = fs::path{logits}.parent_path();
-  std::error_code error;
-  if (!beside.empty() && !fs::is_directory(beside, error)) {
-    throw Failure{"--logits: there is no folder " + beside.string()};
+  auto const prefix = program::output_prefix(options.output, "segmentation");
+  program::expect_folder_of(options.logits, "--logits");
+  return {prefix + ".ply", prefix + program::picture_extension()};
+}
+
+Color color_of(std::vector<ClassStyle> const& styles, std::int32_t label)
+{
+  bool const known = label >= 0 && static_cast<std::size_t>(label) < styles.size();
+  return known ? styles[static_cast<std::size_t>(label)].color : no_class;
+}
+
+std::vector<Color> colors_of(std::vector<ClassStyle> const& styles, std::vector<std::int32_t> const& labels)
+{
+  std::vector<Color> colors;
+  colors.reserve(labels.size());
+  for (auto const label : labels) { colors.push_back(color_of(styles, label)); }
+  return colors;
+}
+
+/// How many points have each class; the last number is of those that have none.
+std::vector<std::int64_t> points_of_classes(std::vector<std::int32_t> const& labels, std::size_t num_classes)
+{
+  std::vector<std::int64_t> points(num_classes + 1);
+  for (auto const label : labels) {
+    bool const known = label >= 0 && static_cast<std::size_t>(label) < num_classes;
+    ++points[known ? static_cast<std::size_t>(label) : num_classes];
   }
-  return {prefix + ".ply", prefix + ".png"};
+  return points;
+}
+
+double percent(std::int64_t part, std::size_t whole)
+{
+  return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+/// The classes that have points, the commonest first; `suffix` follows their names.
+void append_legend(std::vector<LegendEntry>& legend, std::vector<ClassStyle> const& styles,
+                   std::vector<std::int32_t> const& labels, char const* suffix)
+{
+  auto const points = points_of_classes(labels, styles.size());
+  auto const first = static_cast<std::ptrdiff_t>(legend.size());
+  for (std::size_t i = 0; i < styles.size(); ++i) {
+    if (points[i] > 0) {
+      legend.push_back({styles[i].name + suffix, styles[i].color, percent(points[i], labels.size())});
+    }
+  }
+  std::stable_sort(legend.begin() + first, legend.end(),
+                   [](auto const& a, auto const& b) { return a.share > b.share; });
+  if (points.back() > 0) {
+    legend.push_back({std::string{"no class"} + suffix, no_class, percent(points.back(), labels.size())});
+  }
+}
+
+Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyle> const& styles,
+             std::optional<Truth> const& truth)
+{
+  std::vector<Panel> panels;
+  std::vector<LegendEntry> legend;
+  bool const own_legend = truth && !truth->same_classes;
+  if (truth) { panels.push_back({"truth", colors_of(truth->styles, *truth->labels)}); }
+  bool const means_nothing = task.weights == nullptr || !task.shape.has_head;
+  panels.push_back(
+      {means_nothing ? "MinkUNet, random weights" : "MinkUNet", colors_of(styles, result.labels)});
+  if (own_legend) { append_legend(legend, truth->styles, *truth->labels, " (truth)"); }
+  append_legend(legend, styles, result.labels, "");
+  return draw_from_above(*task.cloud, panels, legend);
 }
 
 void write_results(Task const& task, Segmentation const& result, std::vector<ClassStyle> const& styles,
-                   OutputNames const& names)
+                   std::optional<Truth> const& truth, OutputNames const& names)
 {
   auto const& cloud = *task.cloud;
-  std::vector<Color> colors;
   std::vector<std::uint8_t> flat;
-  for (auto const label : result.labels) {
-    colors.push_back(label < 0 ? no_class : styles[static_cast<std::size_t>(label)].color);
-    flat.insert(flat.end(), colors.back().begin(), colors.back().end());
+  for (auto const& color : colors_of(styles, result.labels)) {
+    flat.insert(flat.end(), color.begin(), color.end());
   }
   ts::PointCloud labelled;
   labelled.positions = cloud.positions;
   labelled.labels = result.labels;
-  if (cloud.channels > 0) {
+  int const intensity = program::intensity_channel(cloud);
+  if (intensity >= 0) {
     labelled.channels = 1;
     labelled.feature_names = {"intensity"};
     auto const channels = static_cast<std::size_t>(cloud.channels);
-    for (auto at = intensity_channel(cloud); at < cloud.features.size(); at += channels) {
+    for (auto at = static_cast<std::size_t>(intensity); at < cloud.features.size(); at += channels) {
       labelled.features.push_back(cloud.features[at]);
     }
   }
   ts::write_ply(names.ply, labelled, {ts::PlyFormat::binary_little_endian, flat});
-  auto const picture = draw_from_above(cloud, colors);
-  ts::write_png(names.png, picture.width, picture.height, picture.rgb);
+  program::write_picture(names.picture, draw(task, result, styles, truth));
 
   if (!task.options->logits.empty()) {
     std::vector<std::int32_t> rows;
@@ -198,26 +193,58 @@ void write_results(Task const& task, Segmentation const& result, std::vector<Cla
   }
 }
 
-void print_classes(Segmentation const& result, std::vector<ClassStyle> const& styles)
+/// Classes that have points, the commonest first, beside their share of the truth and IoU if that is known.
+void print_classes(Segmentation const& result, std::vector<ClassStyle> const& styles,
+                   std::optional<Truth> const& truth)
 {
-  std::vector<std::int64_t> points(styles.size());
-  std::int64_t none = 0;
-  for (auto const label : result.labels) { ++(label < 0 ? none : points[static_cast<std::size_t>(label)]); }
+  auto const points = points_of_classes(result.labels, styles.size());
+  bool const compared = truth && truth->same_classes;
+  auto const real = truth ? points_of_classes(*truth->labels, truth->styles.size()) : points;
+  auto const agreement = truth ? compare(*truth, result.labels) : Agreement{};
+  auto const iou_of = [&](std::size_t i) {
+    char text[32] = "-";
+    if (agreement.iou[i]) { std::snprintf(text, sizeof(text), "%.1f %%", 100 * *agreement.iou[i]); }
+    return std::string{text};
+  };
   std::vector<std::size_t> order;
+  std::string absent;
   for (std::size_t i = 0; i < styles.size(); ++i) {
-    if (points[i] > 0) { order.push_back(i); }
+    if (points[i] > 0 || (compared && real[i] > 0)) {
+      order.push_back(i);
+    } else {
+      absent += (absent.empty() ? "" : ", ") + styles[i].name;
+    }
   }
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return points[a] > points[b]; });
-  auto const line = [&](char const* name, std::int64_t count) {
-    std::printf("  %-14s %10s  %5.1f %%\n", name, with_commas(count).c_str(),
-                100.0 * static_cast<double>(count) / static_cast<double>(result.labels.size()));
+  std::printf("\n%-16s %10s %8s%s\n", "class", "points", "share", compared ? "    truth      IoU" : "");
+  auto const line = [&](std::string const& name, std::int64_t count) {
+    std::printf("  %-14s %10s %6.1f %%", name.c_str(), with_commas(count).c_str(),
+                percent(count, result.labels.size()));
   };
-  std::printf("\npoints of each class\n");
-  for (auto const i : order) { line(styles[i].name.c_str(), points[i]); }
-  if (none > 0) { line("(none)", none); }
-  if (order.size() < styles.size()) {
-    std::printf("  %zu of %zu classes have no point\n", styles.size() - order.size(), styles.size());
+  for (auto const i : order) {
+    line(styles[i].name, points[i]);
+    if (compared) { std::printf(" %6.1f %% %8s", percent(real[i], result.labels.size()), iou_of(i).c_str()); }
+    std::printf("\n");
   }
+  if (points.back() > 0) {
+    line("(none)", points.back());
+    std::printf("\n");
+  }
+  if (!absent.empty() && !result.labels.empty()) {
+    auto const number = styles.size() - order.size();
+    std::printf("  no point is %s%s\n", number > 1 ? "one of " : "", absent.c_str());
+  }
+  if (!truth) { return; }
+  if (!truth->same_classes) {
+    std::printf("\n%-16s %10s %8s      IoU\n", "true class", "points", "share");
+    for (std::size_t i = 0; i < truth->styles.size(); ++i) {
+      line(truth->styles[i].name, real[i]);
+      std::printf(" %8s\n", iou_of(i).c_str());
+    }
+  }
+  std::printf("\nmean IoU  %.1f %% of %s; %.1f %% of the points have the right one\n",
+              100 * agreement.mean_iou, counted(agreement.num_classes, "class", "classes").c_str(),
+              100 * agreement.right);
 }
 
 /// Why there is no GPU; empty if there is one.
@@ -230,71 +257,174 @@ std::string absence()
 #endif
 }
 
-void run(Options const& options)
+std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
 {
-  auto const machine = program::choose_machine(options.device, options.precision, absence);
-  auto const names = output_names(options.output, options.logits);
-
-  Clock const reading;
-  auto const cloud = read_scan(options);
-  double const read = reading.milliseconds();
-
-  std::optional<ts::Safetensors> checkpoint;
-  Task task;
-  task.cloud = &cloud;
-  task.options = &options;
-  task.repeat = options.repeat.value_or(machine.on_device ? 10 : 1);
-  if (options.checkpoint.empty()) {
-    task.shape = {cloud.channels > 0 ? 4 : 3, options.classes.value_or(19), options.width.value_or(1)};
-  } else {
-    checkpoint.emplace(options.checkpoint);
-    task.checkpoint = &*checkpoint;
-    task.shape = shape_of(*checkpoint, options);
-    expect_values(*checkpoint, options, task.shape);
-  }
-  task.features = network_input(cloud, task.shape.in_channels);
-
 #ifdef __CUDACC__
-  auto const result = machine.on_device ? segment_on_device(task, machine.precision) : segment_on_host(task);
-#else
-  auto const result = segment_on_host(task);
+  if (on_device) { return device_name(); }
 #endif
+  return host_name(options);
+}
 
-  auto const styles = class_styles(task.shape.num_classes);
-  Clock const writing;
-  write_results(task, result, styles, names);
-  double const written = writing.milliseconds();
+Segmentation segment_on(program::Machine<Precision> const& machine, Task const& task)
+{
+#ifdef __CUDACC__
+  if (machine.on_device) { return segment_on_device(task, machine.precision); }
+#endif
+  static_cast<void>(machine);
+  return segment_on_host(task);
+}
 
-  auto const& config = options.config;
-  constexpr char const* dataflows[] = {"implicit_gemm", "gather_scatter", "fetch_on_demand"};
+void print_scan(Options const& options, ts::PointCloud const& cloud)
+{
   auto const scan = options.scan.empty() ? "built-in scene " + std::to_string(options.scene) + ", frame " +
                                                std::to_string(options.frame)
                                          : options.scan;
-  auto const weights = options.checkpoint.empty()
-                           ? "random, seed " + std::to_string(options.seed) + ": the labels mean nothing"
-                           : options.checkpoint;
+  std::printf("scan      %s: %s\n", scan.c_str(), counted(cloud.size(), "point", "points").c_str());
+  std::fflush(stdout);
+}
+
+void print_weights(Options const& options, Weights const* weights)
+{
+  if (weights == nullptr) {
+    std::printf("weights   random, seed %llu: the labels mean nothing\n",
+                static_cast<unsigned long long>(options.seed));
+    return;
+  }
+  auto const& prefix = weights->network.prefix;
+  std::printf("weights   %s, %s%s\n", options.checkpoint.c_str(),
+              program::known_network(weights->network.kind).name,
+              prefix.empty() ? "" : (", names behind '" + prefix + "'").c_str());
+  if (!weights->shape.has_head) {
+    print_note(
+        "the checkpoint has no classifier (decode_head.conv_seg); a random one makes labels that mean "
+        "nothing");
+  }
+  int const warnings = program::num_warnings(weights->network);
+  if (warnings > 0) {
+    print_note(counted(warnings, "tensor deserves", "tensors deserve") +
+               " a look, which convert_checkpoint prints; --spconv-major may matter");
+  }
+}
+
+void print_how(Options const& options, program::Machine<Precision> const& machine)
+{
+  auto const& config = options.config;
+  constexpr char const* dataflows[] = {"implicit_gemm", "gather_scatter", "fetch_on_demand"};
   auto const mode = !config.sort ? 0 : config.splits == 1 ? 1 : 2;
-  std::printf("scan      %s: %s %s\n", scan.c_str(), with_commas(cloud.size()).c_str(),
-              cloud.size() == 1 ? "point" : "points");
-  std::printf("network   MinkUNet, width %g, %d channels in, %d classes, %s parameters\n", task.shape.width,
-              task.shape.in_channels, task.shape.num_classes, with_commas(result.num_parameters).c_str());
-  std::printf("weights   %s\n", weights.c_str());
-  std::printf("device    %s, %s\n", result.device.c_str(), name_of(machine.precision));
+  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
+              name_of(machine.precision));
   std::printf("options   %s%s, %s, downsample %s, compat %s\n", dataflows[static_cast<int>(config.dataflow)],
               config.dataflow == ts::Dataflow::implicit_gemm ? (" mode " + std::to_string(mode)).c_str() : "",
               config.kmap == ts::KmapMode::hashmap ? ts::Hashmap::name : ts::HashmapOnTheFly::name,
               config.downsample == ts::DownsampleMode::spconv ? "spconv" : "minkowski",
               config.compat == ts::Compat::none ? "none" : "torchsparse");
+}
+
+void print_network(NetworkShape const& shape, std::int64_t num_parameters)
+{
+  char width[32] = "";
+  if (!shape.backbone) { std::snprintf(width, sizeof(width), ", width %g", shape.width); }
+  std::printf("network   MinkUNet%s, %d channels in, %d classes, %s parameters\n", width, shape.in_channels,
+              shape.num_classes, with_commas(num_parameters).c_str());
+  std::fflush(stdout);
+}
+
+void print_times(Task const& task, Segmentation const& result, bool on_device, double read, double written)
+{
+  std::printf("\nmilliseconds, %s\n",
+              task.repeat == 1 ? "one run" : ("median of " + std::to_string(task.repeat) + " runs").c_str());
+  auto const line = [](char const* name, double milliseconds, char const* what) {
+    std::printf("  %-10s %10.2f%s\n", name, milliseconds, what);
+  };
+  line("read", read, "");
+  if (result.planned) {
+    char what[160];
+    std::snprintf(what, sizeof(what),
+                  "  from points to labels in host memory: one CUDA graph of %zu kernels and fills, %.1f MB, "
+                  "made in %.0f ms",
+                  result.planned->num_nodes, static_cast<double>(result.planned->bytes) / 1e6,
+                  result.planned->making);
+    line("segment", result.planned->milliseconds, what);
+  }
+  for (auto const& stage : result.stages) {
+    line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
+  }
+  line("write", written, "");
+  if (on_device && !result.planned) { print_note("layer by layer, for " + result.no_plan); }
+}
+
+void run(Options options)
+{
+  auto const machine = program::choose_machine(options.device, options.precision, absence);
+  auto const names = output_names(options);
+  program::Progress progress;
+
+  Clock const reading;
+  progress.begin("read");
+  auto const cloud = read_scan(options);
+  progress.end();
+  double const read = reading.milliseconds();
+  print_scan(options, cloud);
+
+  Task task;
+  task.cloud = &cloud;
+  task.options = &options;
+  task.repeat = options.repeat.value_or(machine.on_device ? 10 : 1);
+  task.progress = &progress;
+  std::optional<Weights> weights;
+  bool const simulated = options.scan.empty();
+  if (options.checkpoint.empty()) {
+    task.shape.in_channels = cloud.channels > 0 ? 4 : 3;
+    task.shape.num_classes = options.classes.value_or(simulated ? ts::num_scene_classes : 19);
+    task.shape.width = options.width.value_or(1);
+  } else {
+    progress.begin("checkpoint");
+    weights.emplace(read_weights(options));
+    progress.end();
+    task.weights = &*weights;
+    task.shape = weights->shape;
+  }
+  bool const torchsparse = weights && weights->network.kind != program::NetworkKind::mmdet3d_spconv;
+  options.config.compat = options.compat.value_or(torchsparse ? ts::Compat::torchsparse : ts::Compat::none);
+  if (task.shape.backbone) { task.shape.backbone->config(options.config).seed(options.seed); }
+  task.features = network_input(cloud, task.shape.in_channels, options.intensity_scale);
+  task.voxels = voxels_of(options, task.shape);
+  task.network_made = [&](std::int64_t num_parameters) { print_network(task.shape, num_parameters); };
+  print_weights(options, task.weights);
+  print_how(options, machine);
+  if (task.shape.in_channels == 4) {
+    for (auto const& note : program::notes_on_intensity(cloud, options.intensity_scale, 1)) {
+      print_note(note);
+    }
+  }
+  bool const scene_classes = simulated && task.shape.num_classes == ts::num_scene_classes;
+  auto const styles = scene_classes ? scene_styles() : class_styles(task.shape.num_classes);
+  auto const truth =
+      simulated ? truth_of_scene(cloud.labels, task.shape.num_classes) : truth_of_file(cloud.labels, styles);
+  if (cloud.has_labels() && !truth) {
+    print_note("the labels of the scan are not compared: they are no numbers of the network's " +
+               counted(task.shape.num_classes, "class", "classes"));
+  }
+  std::fflush(stdout);
+
+  auto const result = segment_on(machine, task);
 
   std::printf("\nvoxels, %g m at the finest level\n", options.voxel_size);
   for (std::size_t i = 0; i < result.levels.size(); ++i) {
     std::printf("  level %zu, stride %2d %12s\n", i, result.levels[i].stride,
                 with_commas(result.levels[i].voxels).c_str());
   }
-  program::print_times(task.repeat, read, result.stages, written);
-  print_classes(result, styles);
-  std::printf("\nwritten: %s, %s%s\n", names.ply.c_str(), names.png.c_str(),
+  print_classes(result, styles, truth);
+  std::fflush(stdout);
+
+  Clock const writing;
+  progress.begin("write");
+  write_results(task, result, styles, truth, names);
+  progress.end();
+  print_times(task, result, machine.on_device, read, writing.milliseconds());
+  std::printf("\nwritten: %s, %s%s\n", names.ply.c_str(), names.picture.c_str(),
               options.logits.empty() ? "" : (", " + options.logits).c_str());
+  program::print_picture_note();
 }
 
 }  // namespace

@@ -39,20 +39,24 @@ struct Options {
   tessera::PointFormat format = tessera::PointFormat::detect;
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
+  double intensity_scale = 1;
   double voxel_size = 0.05;
-  tessera::Rounding rounding = tessera::Rounding::floor;
+  std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
 
-  std::string checkpoint;  // empty: random weights
-  std::string prefix;
+  std::string checkpoint;             // empty: random weights
+  std::optional<std::string> prefix;  // not given: searched for
+  int spconv_major = 0;
   std::uint64_t seed = 1;
   std::optional<double> width;  // not given: the checkpoint's, else 1
-  std::optional<int> classes;   // not given: the checkpoint's, else 19
+  std::optional<int> classes;   // not given: the checkpoint's, else the built-in scene's 5, else 19
 
   DeviceChoice device = DeviceChoice::automatic;
   std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
   tessera::ConvConfig config;
-  int threads = 0;            // 0: all
-  std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
+  std::optional<tessera::Compat> compat;  // not given: what the network was trained with
+  int threads = 0;                        // 0: all
+  std::optional<int> repeat;              // not given: 10 on the GPU, 1 on the CPU
+  bool stages = false;                    // time each stage by itself, without a plan
 
   std::string output;  // a folder, or what file names begin with
   std::string logits;  // a file, or none
@@ -67,7 +71,6 @@ struct Options {
   CommandLine line;
   std::optional<int> conv_mode;
   std::optional<Dataflow> dataflow;
-  std::optional<tessera::Compat> compat;
   bool scene_given = false;
 
   auto const add_text = [&](std::string const& name, std::string const& value, std::string const& help,
@@ -91,24 +94,38 @@ struct Options {
   line.add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
                   "what SCAN is (default: detect, by content and name)",
                   [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
+  line.add("--intensity-scale", "FACTOR",
+           "multiplies intensities (default: 1); SemanticKITTI's networks take 0 to 1, so a scan of nuScenes "
+           "needs 0.00392",
+           [&](std::string const& text) {
+             options.intensity_scale = parse_number<double>("--intensity-scale", text, 1e-6, 1e6);
+           });
   line.add("--voxel-size", "METRES", "edge of a voxel (default: 0.05)", [&](std::string const& text) {
     options.voxel_size = parse_number<double>("--voxel-size", text, 0.001, 1000);
   });
   line.add_choice(
       "--rounding", {"floor", "nearest"},
-      "position to voxel (default: floor); SPVNAS trains with nearest. The lowest voxel is 0 either way",
+      "position to voxel (default: floor, for mmdetection3d's networks nearest); SPVNAS trains with nearest. "
+      "The lowest voxel is 0 either way",
       [&](std::size_t i) { options.rounding = static_cast<tessera::Rounding>(i); });
 
   line.group("The network, a MinkUNet");
-  add_text("--checkpoint", "FILE",
-           "weights as safetensors, with TorchSparse's names and layout; without it they are random, and the "
-           "labels mean nothing",
-           options.checkpoint);
-  add_text("--prefix", "TEXT", "what the checkpoint's names begin with, e.g. 'model.'", options.prefix);
+  add_text(
+      "--checkpoint", "FILE",
+      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's MinkUNet, "
+      "also one that convert_checkpoint has written; names, layout and channels are told from it. Without "
+      "it they are random, and the labels mean nothing",
+      options.checkpoint);
+  line.add("--prefix", "TEXT", "what the network's names begin with (default: looked for, e.g. 'model.')",
+           [&](std::string const& text) { options.prefix = text; });
+  line.add(
+      "--spconv-major", "1|2", "the spconv of the checkpoint, where it cannot be told",
+      [&](std::string const& text) { options.spconv_major = parse_number("--spconv-major", text, 1, 2); });
   line.add("--width", "FACTOR", "width of the network (default: the checkpoint's, else 1)",
            [&](std::string const& text) { options.width = parse_number<double>("--width", text, 0.04, 16); });
   line.add(
-      "--classes", "N", "number of classes (default: the checkpoint's, else 19)",
+      "--classes", "N",
+      "number of classes (default: the checkpoint's; with random weights 5 for the built-in scene, else 19)",
       [&](std::string const& text) { options.classes = parse_number("--classes", text, 1, most_channels); });
   line.add("--seed", "N", "of random weights (default: 1)", [&](std::string const& text) {
     options.seed = parse_number<std::uint64_t>("--seed", text, 0, UINT64_MAX);
@@ -137,14 +154,19 @@ struct Options {
   line.add_choice(
       "--compat", {"none", "torchsparse"},
       "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
-      "trained with (default with --checkpoint); none: keep every voxel (default without)",
-      [&](std::size_t i) { compat = static_cast<tessera::Compat>(i); });
+      "trained with (default with such a checkpoint); none: keep every voxel (default otherwise)",
+      [&](std::size_t i) { options.compat = static_cast<tessera::Compat>(i); });
   line.add("--threads", "N", "threads on the CPU (default: all)",
            [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
   line.add("--repeat", "N",
            "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
            "1 times the first run",
            [&](std::string const& text) { options.repeat = parse_number("--repeat", text, 1, 100000); });
+  line.add(
+      "--stages", "",
+      "on the GPU: also times each stage by itself, layer by layer; without it the whole way from points "
+      "to labels is one CUDA graph, which has no stages",
+      [&](std::string const&) { options.stages = true; });
 
   line.group("Results");
   add_text("--output", "FOLDER|PREFIX",
@@ -160,19 +182,23 @@ struct Options {
     help_text =
         "usage: segment_scan [SCAN] [options]\n\n"
         "Labels every point of a LiDAR scan with a sparse 3D network. Prints voxels per level, milliseconds\n"
-        "per stage and how many points each class got; writes the points coloured by class (PLY) and a\n"
-        "picture from above (PNG).\n\n"
+        "and how many points each class got; writes the points coloured by class (PLY) and a picture from\n"
+        "above (PNG). Where true labels are known, as in the built-in scene, the picture shows them too, "
+        "and\n"
+        "the mean IoU is printed.\n\n"
         "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PLY or numpy (.npy); without it a built-in "
         "scene\n"
         "is used.\n" +
         line.help() +
         "\nExamples:\n"
         "  segment_scan\n"
-        "  segment_scan 000000.bin --checkpoint minkunet.safetensors --output results/\n"
+        "  segment_scan 000000.bin --checkpoint minkunet.pt --output results/\n"
         "  segment_scan --scene 7 --device cpu --width 0.5 --voxel-size 0.1\n"
         "  segment_scan 000000.bin --device cuda --precision fp16 --conv-mode 2 --repeat 100\n"
         "  segment_scan sweep.pcd.bin --kmap hashmap --downsample minkowski\n\n"
-        "Exit status: 0 all went well, 1 something failed (a file, the GPU, memory), 2 wrong options.\n";
+        "Progress goes to stderr, where anything takes over a second. Exit status: 0 all went well, 1\n"
+        "something failed (a file, the GPU, memory), 2 wrong options; Ctrl-C ends the program as a signal "
+        "does.\n";
     return options;
   }
   if (positional.size() > 1) {
@@ -188,13 +214,12 @@ struct Options {
   if (conv_mode && dataflow.value_or(Dataflow::implicit_gemm) != Dataflow::implicit_gemm) {
     throw UsageError{"--conv-mode belongs to --dataflow implicit_gemm"};
   }
-  if (!options.prefix.empty() && options.checkpoint.empty()) {
-    throw UsageError{"--prefix belongs to --checkpoint"};
+  if (options.checkpoint.empty() && (options.prefix || options.spconv_major != 0)) {
+    throw UsageError{std::string{options.prefix ? "--prefix" : "--spconv-major"} +
+                     " belongs to --checkpoint"};
   }
   options.config = tessera::with_conv_mode(options.config, conv_mode.value_or(1));
   options.config.dataflow = dataflow.value_or(Dataflow::implicit_gemm);
-  options.config.compat =
-      compat.value_or(options.checkpoint.empty() ? tessera::Compat::none : tessera::Compat::torchsparse);
   if (options.precision == Precision::tf32) { options.config.math = tessera::MathMode::tf32; }
   return options;
 }

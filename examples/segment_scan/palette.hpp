@@ -2,7 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <array>
+#include "../support/picture.hpp"
+
+#include <tessera/points/lidar_simulator.hpp>
+
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -10,7 +13,7 @@
 
 namespace segment_scan {
 
-using Color = std::array<std::uint8_t, 3>;  // red, green, blue
+using program::Color;
 
 struct ClassStyle {
   std::string name;
@@ -43,7 +46,19 @@ struct ClassStyle {
   return styles;
 }
 
-/// Of points that lie in no voxel.
+/// Those of the built-in scene.
+[[nodiscard]] inline std::vector<ClassStyle> scene_styles()
+{
+  constexpr Color colors[tessera::num_scene_classes] = {
+      {112, 112, 124}, {100, 150, 245}, {255, 200, 0}, {255, 90, 60}, {0, 175, 0}};
+  std::vector<ClassStyle> styles;
+  for (int i = 0; i < tessera::num_scene_classes; ++i) {
+    styles.push_back({name_of(static_cast<tessera::SceneClass>(i)), colors[i]});
+  }
+  return styles;
+}
+
+/// Of points that are in no voxel, and of those whose class is not known.
 inline constexpr Color no_class{90, 90, 90};
 
 }  // namespace segment_scan

@@ -2,7 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/layer_progress.hpp"
 #include "../support/stopwatch.hpp"
+#include "../support/transfer.hpp"
 #include "segmentation.hpp"
 
 #ifdef __CUDACC__
@@ -11,9 +13,14 @@
 #include <tessera/tessera.hpp>
 #endif
 #include <tessera/conv/tuning.hpp>
+#include <tessera/tensor/labels.hpp>
 
 #include <algorithm>
-#include <limits>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,6 +29,61 @@ namespace segment_scan {
 namespace ts = tessera;
 using program::median;
 using program::Stopwatch;
+
+/// mmdetection3d's backbone and its head.
+template <class Scalar, class Space>
+class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
+ public:
+  using typename ts::nn::Module<3, Scalar, Space>::Tensor;
+
+  HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
+                 ts::Execution<Space> const& exec)
+      : backbone_{options, exec},
+        head_{ts::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
+              exec}
+  {
+    this->register_child("backbone", backbone_);
+    this->register_child("conv_seg", head_);
+  }
+
+  [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
+  {
+    return head_.forward(backbone_.forward(x, exec), exec);
+  }
+
+  void load(Weights const& weights, ts::Execution<Space> const& exec)
+  {
+    ts::io::load(backbone_, weights.network.converted, exec);
+    if (weights.shape.has_head) {
+      ts::io::load(head_, weights.head->converted, exec, ts::io::LoadOptions().prefix("conv_seg."));
+    }
+  }
+
+ private:
+  ts::models::MinkUNetBackbone<Scalar, Space> backbone_;
+  ts::nn::Linear<3, Scalar, Space> head_;
+};
+
+/// The network of the task, with its weights if there are any.
+template <class Scalar, class Space>
+[[nodiscard]] std::unique_ptr<ts::nn::Module<3, Scalar, Space>> make_network(Task const& task,
+                                                                             ts::Execution<Space> const& exec)
+{
+  auto const& shape = task.shape;
+  if (shape.backbone) {
+    auto net = std::make_unique<HeadedBackbone<Scalar, Space>>(*shape.backbone, shape.num_classes, exec);
+    net->load(*task.weights, exec);
+    return net;
+  }
+  auto net = std::make_unique<ts::models::MinkUNet<3, Scalar, Space>>(
+      ts::models::MinkUNetOptions(shape.in_channels, shape.num_classes)
+          .width(shape.width)
+          .config(task.options->config)
+          .seed(task.options->seed),
+      exec);
+  if (task.weights != nullptr) { ts::io::load(*net, task.weights->network.converted, exec); }
+  return net;
+}
 
 /// Calls `body` with the kernel-map and downsample policies that `config` names.
 template <class Body>
@@ -52,11 +114,10 @@ void prepare_map(ts::KernelMap<Space>& map, ts::ConvConfig const& config, ts::Ex
 
 /// Makes the coordinates of all levels of a MinkUNet and all its kernel maps, which the coordinate set keeps
 /// and the network finds there; it would make them itself. Here they are made first so that they can be
-/// timed. Returns the coordinate sets, the finest first.
+/// timed.
 template <class Space>
-[[nodiscard]] std::vector<ts::CoordinateSetPointer<3, Space>> prepare_maps(
-    ts::CoordinateSetPointer<3, Space> const& voxels, ts::ConvConfig const& config,
-    ts::Execution<Space> const& exec)
+void prepare_maps(ts::CoordinateSetPointer<3, Space> const& voxels, ts::ConvConfig const& config,
+                  ts::Execution<Space> const& exec)
 {
   ts::ConvolutionGeometry<3> block;  // the residual blocks' 3x3x3
   block.kernel_size = 3;
@@ -85,110 +146,207 @@ template <class Space>
       map(levels[level], ts::ConvolutionKind::transposed, halve);
     }
   });
-  return levels;
 }
 
-/// The class of the largest logit of each row; -1 where all are NaN.
-template <class Scalar>
-[[nodiscard]] std::vector<std::int32_t> largest_of_rows(std::vector<Scalar> const& logits, int classes)
+/// Why the task is not one CUDA graph; empty if it is.
+template <class Space>
+[[nodiscard]] std::string absence_of_plan(Task const& task)
 {
-  std::vector<std::int32_t> result(logits.size() / static_cast<std::size_t>(classes), -1);
-  for (std::size_t row = 0; row < result.size(); ++row) {
-    auto best = -std::numeric_limits<float>::infinity();
-    for (std::int32_t c = 0; c < classes; ++c) {
-      auto const index = row * static_cast<std::size_t>(classes) + static_cast<std::size_t>(c);
-      auto const value = static_cast<float>(logits[index]);
-      if (value > best) {
-        best = value;
-        result[row] = c;
-      }
+  if constexpr (std::is_same_v<Space, ts::Host>) { return "the CPU has no CUDA graphs"; }
+  if (task.options->config.dataflow != ts::Dataflow::implicit_gemm) {
+    return "this dataflow waits for the host";
+  }
+  if (task.shape.has_range()) { return "spconv's networks end at each scan's largest voxel"; }
+  if (task.cloud->empty()) { return "there are no points"; }
+  return "";
+}
+
+/// The scan in host memory, and the way from there to labels in host memory, layer by layer.
+template <class Space, class Scalar>
+class Segmenter {
+ public:
+  using Tensor = ts::SparseTensor<3, Scalar, Space>;
+  using Quantized = ts::QuantizedPoints<3, Scalar, Space>;
+  static constexpr int num_stages = 4;
+  static constexpr std::array<char const*, num_stages> stage_names{"voxelize", "maps", "network", "label"};
+
+  Segmenter(Task const& task, ts::Execution<Space> const& exec)
+      : task_{&task},
+        exec_{&exec},
+        positions_{program::staged<Space>(task.cloud->positions)},
+        features_{program::staged<Space>(task.features)},
+        labels_{static_cast<std::size_t>(task.cloud->size())}
+  {}
+
+  [[nodiscard]] program::Staging<float, Space> const& positions() const { return positions_; }
+  [[nodiscard]] program::Staging<float, Space> const& features() const { return features_; }
+  [[nodiscard]] program::Staging<std::int32_t, Space>& labels() { return labels_; }
+
+  /// Voxels with the features of their first points, in the network's type.
+  [[nodiscard]] Quantized voxelize() const
+  {
+    auto const& exec = *exec_;
+    auto const num_points = task_->cloud->size();
+    ts::Matrix<float, Space> positions{num_points, 3, exec};
+    ts::Matrix<float, Space> features{num_points, task_->shape.in_channels, exec};
+    positions_.upload(positions.data(), exec);
+    features_.upload(features.data(), exec);
+    if constexpr (std::is_same_v<Scalar, float>) {
+      return with_range(ts::sparse_quantize(ts::PointsView<float>{positions, features}, task_->voxels, exec));
+    } else {
+      auto const converted = ts::cast<Scalar>(features.view(), exec);
+      return with_range(
+          ts::sparse_quantize(ts::PointsView<Scalar>{positions, converted}, task_->voxels, exec));
     }
   }
-  return result;
+
+  /// The class of each point, in labels(): that of the largest logit of its voxel. Waits.
+  void label(Tensor const& logits, Quantized const& voxels)
+  {
+    auto const& exec = *exec_;
+    auto const labels = ts::gather(ts::argmax(logits.features(), exec), voxels.inverse, -1, exec);
+    labels_.download(labels.data(), exec);
+    exec.wait();
+  }
+
+  struct Pass {
+    std::array<double, num_stages> milliseconds{};
+    Tensor voxels;
+    Tensor logits;
+  };
+
+  /// One pass, layer by layer.
+  template <class Network>
+  [[nodiscard]] Pass run(Network& net)
+  {
+    auto const& exec = *exec_;
+    auto& progress = *task_->progress;
+    Pass pass;
+    Stopwatch<Space> watch{exec};
+    progress.begin(stage_names[0]);
+    auto voxels = voxelize();
+    pass.voxels = {voxels.coordinates, std::move(voxels.features)};
+    pass.milliseconds[0] = watch.lap();
+    if (!task_->shape.backbone) {
+      progress.begin(stage_names[1]);
+      prepare_maps<Space>(voxels.coordinates, task_->options->config, exec);
+      pass.milliseconds[1] = watch.lap();
+    }
+    {
+      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[2], net};
+      pass.logits = net.forward(pass.voxels, exec);
+    }
+    pass.milliseconds[2] = watch.lap();
+    progress.begin(stage_names[3]);
+    label(pass.logits, voxels);
+    pass.milliseconds[3] = watch.lap();
+    progress.end();
+    return pass;
+  }
+
+ private:
+  /// The voxels with the spatial range that spconv's networks were trained in: up to the largest voxel.
+  [[nodiscard]] Quantized with_range(Quantized voxels) const
+  {
+    if (!task_->shape.has_range()) { return voxels; }
+    ts::CoordinateSetOptions<3> options;
+    ts::SpatialRange<3> range{1, ts::IntArray<3>(1)};
+    for (int axis = 0; axis < 3; ++axis) {
+      range.extent[axis] = std::max(1, voxels.coordinates->box().upper[axis] + 1);
+    }
+    options.spatial_range = range;
+    auto rows = ts::copy(voxels.coordinates->data(), voxels.coordinates->num_rows(), *exec_);
+    voxels.coordinates = ts::CoordinateSet<3, Space>::make({std::move(rows)}, options, *exec_);
+    return voxels;
+  }
+
+  Task const* task_;
+  ts::Execution<Space> const* exec_;
+  program::Staging<float, Space> positions_;
+  program::Staging<float, Space> features_;
+  program::Staging<std::int32_t, Space> labels_;
+};
+
+}  // namespace segment_scan
+
+#ifdef __CUDACC__
+#include "planned.cuh"
+#endif
+
+namespace segment_scan {
+
+/// Levels, and what --logits asks for, of a pass.
+template <class Pass, class Space>
+void describe(Pass const& pass, Options const& options, Segmentation& result,
+              ts::Execution<Space> const& exec)
+{
+  pass.voxels.coordinates()->for_each_in_frame([&](auto const& level) {
+    result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
+  });
+  if (options.logits.empty()) { return; }
+  auto const values = pass.logits.features_on_host(exec);
+  result.coordinates = pass.logits.coordinates_on_host(exec);
+  result.logits.resize(values.size());
+  std::transform(values.begin(), values.end(), result.logits.begin(),
+                 [](auto value) { return static_cast<float>(value); });
 }
 
 /// Everything between reading and writing.
 template <class Space, class Scalar>
 [[nodiscard]] Segmentation segment(Task const& task, ts::Execution<Space> const& exec)
 {
-  auto const& options = *task.options;
-  auto const& config = options.config;
-  ts::models::MinkUNet<3, Scalar, Space> net(
-      ts::models::MinkUNetOptions(task.shape.in_channels, task.shape.num_classes)
-          .width(task.shape.width)
-          .config(config)
-          .seed(options.seed),
-      exec);
-  Segmentation result;
-  for (auto const& parameter : net.parameters()) {
-    if (parameter.role != ts::nn::ParameterRole::buffer) { result.num_parameters += parameter.size; }
+  auto& progress = *task.progress;
+  progress.begin("load");
+  auto const net = make_network<Scalar, Space>(task, exec);
+  std::int64_t num_parameters = 0;
+  for (auto const& parameter : net->parameters()) {
+    if (parameter.role != ts::nn::ParameterRole::buffer) { num_parameters += parameter.size; }
   }
+  progress.end();
+  task.network_made(num_parameters);
 
-  auto const voxelize = [&] {
-    std::vector<Scalar> measured(task.features.size());
-    std::transform(task.features.begin(), task.features.end(), measured.begin(),
-                   [](float value) { return static_cast<Scalar>(value); });
-    auto const positions = ts::upload_matrix(task.cloud->positions, 3, exec);
-    auto const features = ts::upload_matrix(measured, task.shape.in_channels, exec);
-    auto const rule = ts::QuantizeOptions<3>(static_cast<float>(options.voxel_size))
-                          .origin(ts::GridOrigin::lowest_voxel)
-                          .rounding(options.rounding);
-    return ts::sparse_quantize(ts::PointsView<Scalar>{positions, features}, rule, exec);
-  };
-
-  if (task.checkpoint != nullptr) {
-    ts::io::load(net, *task.checkpoint, ts::io::TorchSparse{}, exec,
-                 ts::io::LoadOptions().prefix(options.prefix));
-  } else {
+  Segmenter<Space, Scalar> segmenter{task, exec};
+  if (task.weights == nullptr) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
-    auto voxels = voxelize();
-    auto const levels = prepare_maps<Space>(voxels.coordinates, config, exec);
-    bool const enough =
-        std::all_of(levels.begin(), levels.end(), [](auto const& l) { return l->num_rows() > 1; });
-    if (enough) {
-      ts::nn::calibrate(
-          net, ts::SparseTensor<3, Scalar, Space>{voxels.coordinates, std::move(voxels.features)}, exec);
-    }
+    auto voxels = segmenter.voxelize();
+    ts::SparseTensor<3, Scalar, Space> const x{voxels.coordinates, std::move(voxels.features)};
+    prepare_maps<Space>(x.coordinates(), task.options->config, exec);
+    bool enough = true;
+    x.coordinates()->for_each_in_frame([&](auto const& level) { enough = enough && level.num_rows() > 1; });
+    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", *net};
+    if (enough) { ts::nn::calibrate(*net, x, exec); }
   }
+  ts::nn::fuse(*net, exec);
 
-  int const warm_up = task.repeat > 1 ? 1 : 0;
-  std::vector<double> milliseconds[4];
-  for (int run = -warm_up; run < task.repeat; ++run) {
-    Stopwatch<Space> watch{exec};
-    auto voxels = voxelize();
-    double const voxelized = watch.lap();
-    auto const levels = prepare_maps<Space>(voxels.coordinates, config, exec);
-    double const mapped = watch.lap();
-    auto const logits =
-        net(ts::SparseTensor<3, Scalar, Space>{voxels.coordinates, std::move(voxels.features)}, exec);
-    double const computed = watch.lap();
-    auto const values = logits.features_on_host(exec);
-    auto const inverse = ts::download(voxels.inverse, exec);
-    auto const classes = largest_of_rows(values, task.shape.num_classes);
-    result.labels.resize(inverse.size());
-    std::transform(inverse.begin(), inverse.end(), result.labels.begin(),
-                   [&](std::int32_t row) { return row < 0 ? -1 : classes[static_cast<std::size_t>(row)]; });
-    double const labelled = watch.lap();
-
-    if (run >= 0) {
-      double const laps[] = {voxelized, mapped, computed, labelled};
-      for (int stage = 0; stage < 4; ++stage) { milliseconds[stage].push_back(laps[stage]); }
+  Segmentation result;
+  result.no_plan = absence_of_plan<Space>(task);
+  bool const planned = result.no_plan.empty();
+  bool const timed = !planned || task.options->stages;
+  int const runs = timed ? task.repeat : 1;
+  int const warm_up = runs > 1 ? 1 : 0;
+  std::array<std::vector<double>, 4> milliseconds;
+  for (int run = -warm_up; run < runs; ++run) {
+    auto const pass = segmenter.run(*net);
+    for (std::size_t stage = 0; run >= 0 && stage < milliseconds.size(); ++stage) {
+      milliseconds[stage].push_back(pass.milliseconds[stage]);
     }
-    if (run + 1 < task.repeat) { continue; }
-    for (auto const& level : levels) {
-      result.levels.push_back({level->tensor_stride()[0], level->num_rows()});
+    if (run + 1 < runs) { continue; }
+    describe(pass, *task.options, result, exec);
+#ifdef __CUDACC__
+    if constexpr (std::is_same_v<Space, ts::Device>) {
+      if (planned && pass.voxels.num_rows() > 0) {
+        result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
+      } else if (planned) {
+        result.no_plan = "no point is in a voxel";
+      }
     }
-    if (!options.logits.empty()) {
-      result.coordinates = logits.coordinates_on_host(exec);
-      result.logits.resize(values.size());
-      std::transform(values.begin(), values.end(), result.logits.begin(),
-                     [](Scalar value) { return static_cast<float>(value); });
-    }
+#endif
   }
-  char const* const names[] = {"voxelize", "maps", "network", "label"};
-  for (int stage = 0; stage < 4; ++stage) {
-    result.stages.push_back({names[stage], median(milliseconds[stage])});
+  for (std::size_t stage = 0; (timed || !result.planned) && stage < milliseconds.size(); ++stage) {
+    if (stage == 1 && task.shape.backbone) { continue; }  // its maps are made in its layers
+    result.stages.push_back({segmenter.stage_names[stage], median(milliseconds[stage])});
   }
+  result.labels.assign(segmenter.labels().data(), segmenter.labels().data() + segmenter.labels().size());
   return result;
 }
 

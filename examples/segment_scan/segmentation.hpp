@@ -2,33 +2,41 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/progress.hpp"
+#include "network.hpp"
 #include "options.hpp"
 
 #include <tessera/coords/coordinate.hpp>
-#include <tessera/io/safetensors.hpp>
+#include <tessera/coords/quantize.hpp>
 #include <tessera/points/point_cloud.hpp>
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace segment_scan {
 
-/// The network to build; from a checkpoint or from the options.
-struct NetworkShape {
-  int in_channels = 4;  // x, y, z, then features of the points
-  int num_classes = 19;
-  double width = 1;
-};
-
 /// What to run.
 struct Task {
   tessera::PointCloud const* cloud = nullptr;
-  std::vector<float> features;                       // [num_points, in_channels]
-  tessera::Safetensors const* checkpoint = nullptr;  // none: random weights
+  std::vector<float> features;       // [num_points, in_channels], x, y, z first
+  Weights const* weights = nullptr;  // none: random
   NetworkShape shape;
+  tessera::QuantizeOptions<3> voxels{0.05F};
   Options const* options = nullptr;
   int repeat = 1;
+  program::Progress* progress = nullptr;
+  std::function<void(std::int64_t)> network_made;  // called with its number of parameters
+};
+
+/// The whole way from points in host memory to labels in host memory, as one CUDA graph.
+struct PlannedTimes {
+  double milliseconds = 0;  // median
+  double making = 0;
+  std::size_t bytes = 0;
+  std::size_t num_nodes = 0;
 };
 
 /// What came out.
@@ -37,19 +45,21 @@ struct Segmentation {
     int stride = 1;
     std::int64_t voxels = 0;
   };
-  std::string device;
   std::vector<Level> levels;
-  std::vector<program::Stage> stages;
-  std::int64_t num_parameters = 0;
+  std::optional<PlannedTimes> planned;
+  std::string no_plan;                              // why there is none
+  std::vector<program::Stage> stages;               // layer by layer; none where there is only the plan
   std::vector<std::int32_t> labels;                 // [num_points], -1 for a point in no voxel
   std::vector<tessera::Coordinate<3>> coordinates;  // of the voxels, with logits
   std::vector<float> logits;                        // [num_voxels, num_classes], if asked for
 };
 
+[[nodiscard]] std::string host_name(Options const& options);
 [[nodiscard]] Segmentation segment_on_host(Task const& task);
 
 // Only in builds with CUDA.
 [[nodiscard]] std::string absence_of_device();  // why there is no GPU; empty if there is one
+[[nodiscard]] std::string device_name();
 [[nodiscard]] Segmentation segment_on_device(Task const& task, Precision precision);
 
 }  // namespace segment_scan

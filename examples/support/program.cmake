@@ -1,5 +1,7 @@
 # For the test.cmake of a program: starts with an empty folder SCRATCH, takes the recorded data from TESSERA_TEST_DATA
-# if that is set, and has run() and expect().
+# if that is set, and has run(), expect(), skip() and need().
+
+include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/skip.cmake)
 
 file(REMOVE_RECURSE ${SCRATCH})
 file(MAKE_DIRECTORY ${SCRATCH})

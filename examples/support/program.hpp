@@ -5,6 +5,7 @@
 // What the programs among the examples share: how they measure, write numbers and fail.
 
 #include "command_line.hpp"
+#include "interrupt.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -54,16 +55,6 @@ struct Stage {
   double milliseconds = 0;
 };
 
-/// The table of all stages, those of `repeat` runs between reading and writing.
-inline void print_times(int repeat, double read, std::vector<Stage> const& stages, double written)
-{
-  auto const runs = repeat == 1 ? "one run" : "median of " + std::to_string(repeat) + " runs";
-  std::printf("\nmilliseconds, %s\n", runs.c_str());
-  std::printf("  %-10s %10.2f\n", "read", read);
-  for (auto const& stage : stages) { std::printf("  %-10s %10.2f\n", stage.name, stage.milliseconds); }
-  std::printf("  %-10s %10.2f\n", "write", written);
-}
-
 /// What names of files to write begin with: `output` itself, or `name` in it if it is a folder or ends as
 /// one. The folder exists afterwards.
 /// @throws Failure  there is no such folder
@@ -84,6 +75,16 @@ inline void print_times(int repeat, double read, std::vector<Stage> const& stage
   return prefix.string();
 }
 
+/// @throws Failure  the folder that the file is to be in does not exist; `option` begins the sentence
+inline void expect_folder_of(std::string const& file, char const* option)
+{
+  auto const folder = std::filesystem::path{file}.parent_path();
+  std::error_code error;
+  if (!folder.empty() && !std::filesystem::is_directory(folder, error)) {
+    throw Failure{std::string{option} + ": there is no folder " + folder.string()};
+  }
+}
+
 /// `<name>: <text>` in one line, whatever is in `text`.
 inline int complain(char const* name, std::string text, int status)
 {
@@ -93,7 +94,8 @@ inline int complain(char const* name, std::string text, int status)
 }
 
 /// What main() does: `parse(arguments, help)` gives options with a member `help`; the help is printed, or the
-/// options run. Returns the exit status: 2 for a command line that cannot be meant, 1 for any other failure.
+/// options run. Returns the exit status: 2 for a command line that is not valid, 1 for any other failure;
+/// after Ctrl-C what was begun is undone, and the program ends as the signal would have ended it.
 template <class Parse, class Run>
 [[nodiscard]] int run_program(char const* name, int argc, char** argv, Parse const& parse, Run const& run)
 {
@@ -103,10 +105,16 @@ template <class Parse, class Run>
     if (options.help) {
       std::fputs(help.c_str(), stdout);
     } else {
+      catch_interrupts();
       run(options);
     }
     if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
     return 0;
+  } catch (Interrupted const& interrupted) {
+    complain(name, interrupted.what(), 1);
+    std::fflush(nullptr);
+    end_by_signal(interrupted.signal());
+    return 1;
   } catch (UsageError const& error) {
     return complain(name, error.what(), 2);
   } catch (std::bad_alloc const&) {

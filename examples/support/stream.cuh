@@ -40,4 +40,14 @@ class Stream {
   return std::string{"there is no GPU that can be used: "} + cudaGetErrorString(status);
 }
 
+/// The name of the GPU that is used.
+[[nodiscard]] inline std::string gpu_name()
+{
+  int device = 0;
+  check(cudaGetDevice(&device));
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device));
+  return properties.name;
+}
+
 }  // namespace program

@@ -18,12 +18,16 @@
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
+#include <tessera/coords/combine_sets.hpp>
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/coords/vote_labels.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
 //
 #include <tessera/hash/coordinate_table.hpp>
+#include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
@@ -33,6 +37,7 @@
 #include <tessera/tensor/cast.hpp>
 #include <tessera/tensor/collate.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/labels.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
@@ -53,6 +58,8 @@
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/registry.hpp>
+#include <tessera/nn/row_module.hpp>
+#include <tessera/nn/sequential.hpp>
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
@@ -69,12 +76,14 @@
 #include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/models/sparse_unet.hpp>
 //
+#include <tessera/plan/destination.hpp>
+#include <tessera/plan/forward_bev.hpp>
 #include <tessera/plan/limits.hpp>
+#include <tessera/plan/status.hpp>
 //
 #include <tessera/io/convert.hpp>
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
-#include <tessera/io/image.hpp>
 #include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>

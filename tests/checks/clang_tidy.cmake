@@ -1,8 +1,8 @@
 # cmake -DROOT=<source tree> -DCLANG_TIDY=<program> -DSOURCE=<file that includes every .hpp> -P clang_tidy.cmake
 
+include(${CMAKE_CURRENT_LIST_DIR}/../support/skip.cmake)
 if(NOT CLANG_TIDY)
-  message("skipped: clang-tidy is not installed")
-  return()
+  skip("clang-tidy is not installed")
 endif()
 execute_process(COMMAND ${CLANG_TIDY} --quiet --config-file=${ROOT}/.clang-tidy --header-filter=${ROOT}/include/.*
                         ${SOURCE} -- -std=c++17 -I${ROOT}/include

@@ -2,14 +2,13 @@
 #
 # Every file is as clang-format 14 writes it; other versions write some lines differently, so they do not decide.
 
+include(${CMAKE_CURRENT_LIST_DIR}/../support/skip.cmake)
 if(NOT CLANG_FORMAT)
-  message("skipped: clang-format 14 is not installed")
-  return()
+  skip("clang-format 14 is not installed")
 endif()
 execute_process(COMMAND ${CLANG_FORMAT} --version OUTPUT_VARIABLE version)
 if(NOT version MATCHES "version 14\\.")
-  message("skipped: formatting is decided by clang-format 14, this is ${version}")
-  return()
+  skip("formatting is decided by clang-format 14, this is ${version}")
 endif()
 
 file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/include/*.?pp ${ROOT}/include/*.cu*

@@ -2,9 +2,9 @@
 #
 # benchmarks/report.py on the results in tests/benchmarks/report/: the tables, a page rewritten, and what is refused.
 
+include(${CMAKE_CURRENT_LIST_DIR}/../support/skip.cmake)
 if(NOT PYTHON)
-  message("skipped: there is no python3")
-  return()
+  skip("there is no python3")
 endif()
 set(folder ${ROOT}/tests/benchmarks/report)
 set(files ${folder}/networks.json ${folder}/others.json ${folder}/spconv.json)

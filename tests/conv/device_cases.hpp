@@ -452,19 +452,20 @@ void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
     };
     arguments.features = whole.data();
     auto const expected = run();
-    auto const packed = Backend::pack(arguments, shape.volume, exec);
+    auto const plan = [&] { return Backend::plan(arguments, {0, shape.volume}, 1, exec); };
+    auto const packed = Backend::pack(plan(), arguments.weight, exec);
     arguments.packed = packed.view();
     CHECK(same_bits(run(), expected));
     arguments.features = head.data();
     arguments.more = {tail.data(), shape.num_in, shape.in_channels - first};
-    if (!Backend::takes_pair(arguments, shape.volume, exec)) { continue; }
+    if (!plan().reads_two_inputs) { continue; }
     CHECK(same_bits(run(), expected));
     arguments.packed = {};
     CHECK(same_bits(run(), expected));
   }
 }
 
-/// A convolution whose operands lie on the device, in a residual block's epilogue, with any TileChoice.
+/// A convolution whose operands lie on the device, in a residual block's epilogue, with any GemmKernel.
 template <class Scalar>
 class TiledProblem {
  public:
@@ -505,19 +506,22 @@ class TiledProblem {
     map_ = std::make_unique<Map>(ts::upload(rows, exec_), shape_.num_in, shape_.num_out, 1, 0);
   }
 
-  [[nodiscard]] ts::detail::CarriedOut carried_out(ts::TileChoice tiles, int splits = 1)
+  [[nodiscard]] ts::detail::KernelPlan plan(ts::GemmKernel kernel, int splits = 1)
   {
-    arguments_.tiles = tiles;
-    return Backend::carried_out(arguments_, *map_, splits, exec_);
+    arguments_.tiles = kernel;
+    return Backend::plan(arguments_, ts::detail::summary_of(*map_), splits, exec_);
   }
 
   /// The output in memory that held NaNs before.
   /// @param packs  whether the weight is laid out first
-  [[nodiscard]] std::vector<Scalar> run(ts::TileChoice tiles, bool sort, int splits, bool packs)
+  [[nodiscard]] std::vector<Scalar> run(ts::GemmKernel tiles, bool sort, int splits, bool packs)
   {
     arguments_.tiles = tiles;
     ts::detail::PackedWeight<Scalar, ts::Device> packed;
-    if (packs) { packed = Backend::pack(arguments_, shape_.volume, exec_); }
+    if (packs) {
+      packed =
+          Backend::pack(Backend::plan(arguments_, {0, shape_.volume}, 1, exec_), arguments_.weight, exec_);
+    }
     arguments_.packed = packed.view();
     ts::Buffer<Scalar, ts::Device> output{shape_.num_out * shape_.out_channels, exec_};
     ts::fill_bytes(output, 0xff, exec_);
@@ -553,9 +557,9 @@ class TiledProblem {
   ts::ConvolutionArguments<Scalar> arguments_;
 };
 
-inline constexpr ts::TileChoice all_tiles[] = {ts::TileChoice::automatic, ts::TileChoice::block,
-                                               ts::TileChoice::warp, ts::TileChoice::warpgroup,
-                                               ts::TileChoice::warpgroup_pair};
+inline constexpr ts::GemmKernel all_tiles[] = {ts::GemmKernel::automatic, ts::GemmKernel::block,
+                                               ts::GemmKernel::warp, ts::GemmKernel::warpgroup,
+                                               ts::GemmKernel::warpgroup_pair};
 
 /// Kernels of one voxel, of one too many for a block's lists, of as many offsets as a block copies the rows
 /// of at once and more, and channels that some kernels do not take.
@@ -599,10 +603,10 @@ void equals_the_definition_in_all_tiles(ts::MathMode math = ts::MathMode::exact)
         CHECK(same_bits(output, problem.run(tiles, true, splits, true)));
         auto const used_splits =
             ts::detail::ceil_div(shape.volume, ts::detail::ceil_div(shape.volume, splits));
-        auto const how = problem.carried_out(tiles, used_splits);
-        CHECK(how.tiles != ts::TileChoice::automatic);
-        CHECK(problem.carried_out(how.tiles, used_splits) == how);
-        CHECK(same_bits(output, problem.run(how.tiles, true, splits, false)));
+        auto const how = problem.plan(tiles, used_splits);
+        CHECK(how.kernel != ts::GemmKernel::automatic);
+        CHECK(problem.plan(how.kernel, used_splits) == how);
+        CHECK(same_bits(output, problem.run(how.kernel, true, splits, false)));
         CHECK((how.tile_rows == 0 || how.tile_rows == 16 || how.tile_rows == 32 || how.tile_rows == 64 ||
                how.tile_rows == 128));
         problem.forget_tile_maps();
@@ -621,38 +625,36 @@ void equals_the_definition_in_all_tiles(ts::MathMode math = ts::MathMode::exact)
 template <class Scalar>
 void takes_the_tiles_asked_for_or_the_next(ts::MathMode math = ts::MathMode::exact)
 {
-  using Tiles = ts::TileChoice;
+  using Tiles = ts::GemmKernel;
   auto const problem = [&](Shape const& shape) {
     return TiledProblem<Scalar>{random_problem<Scalar>(shape, 300), math};
   };
   auto usual = problem({100, 120, 27, 96, 96});
-  bool const groups = usual.carried_out(Tiles::warpgroup).tiles == Tiles::warpgroup;
-  bool const warps = usual.carried_out(Tiles::warp).tiles == Tiles::warp;
+  bool const groups = usual.plan(Tiles::warpgroup).kernel == Tiles::warpgroup;
+  bool const warps = usual.plan(Tiles::warp).kernel == Tiles::warp;
   auto const without_groups = warps ? Tiles::warp : Tiles::block;
-  CHECK(usual.carried_out(Tiles::block).tiles == Tiles::block);
-  CHECK(usual.carried_out(Tiles::warpgroup).tiles == (groups ? Tiles::warpgroup : without_groups));
-  CHECK(usual.carried_out(Tiles::warpgroup_pair).tiles == (groups ? Tiles::warpgroup_pair : without_groups));
+  CHECK(usual.plan(Tiles::block).kernel == Tiles::block);
+  CHECK(usual.plan(Tiles::warpgroup).kernel == (groups ? Tiles::warpgroup : without_groups));
+  CHECK(usual.plan(Tiles::warpgroup_pair).kernel == (groups ? Tiles::warpgroup_pair : without_groups));
   CHECK((sizeof(Scalar) == 2 || !warps));
   CHECK((sizeof(Scalar) == 2 || math == ts::MathMode::tf32 || !groups));
 
   auto odd = problem({100, 120, 27, 20, 33});  // nothing but tiles of blocks reads these
-  for (auto const tiles : all_tiles) { CHECK(odd.carried_out(tiles).tiles == Tiles::block); }
+  for (auto const tiles : all_tiles) { CHECK(odd.plan(tiles).kernel == Tiles::block); }
 
   auto one_offset = problem({120, 120, 1, 96, 96});  // nothing to share
   auto const alone = groups ? Tiles::warpgroup : without_groups;
-  CHECK(one_offset.carried_out(Tiles::warpgroup_pair).tiles == alone);
+  CHECK(one_offset.plan(Tiles::warpgroup_pair).kernel == alone);
   one_offset.let_map_be_identity();
-  CHECK((one_offset.carried_out(Tiles::warpgroup).tile_rows == 0) == groups);
-  CHECK(one_offset.carried_out(Tiles::block).tile_rows > 0);
+  CHECK((one_offset.plan(Tiles::warpgroup).tile_rows == 0) == groups);
+  CHECK(one_offset.plan(Tiles::block).tile_rows > 0);
 
   auto two_offsets = problem({100, 120, 2, 96, 96});
-  CHECK(two_offsets.carried_out(Tiles::warpgroup_pair).tiles ==
-        (groups ? Tiles::warpgroup_pair : without_groups));
-  CHECK(two_offsets.carried_out(Tiles::warpgroup_pair, 2).tiles == alone);
+  CHECK(two_offsets.plan(Tiles::warpgroup_pair).kernel == (groups ? Tiles::warpgroup_pair : without_groups));
+  CHECK(two_offsets.plan(Tiles::warpgroup_pair, 2).kernel == alone);
 
   auto many_offsets = problem({50, 40, 343, 32, 64});  // no block holds all of their lists
-  CHECK(many_offsets.carried_out(Tiles::warpgroup).tiles ==
-        (groups ? Tiles::warpgroup_pair : without_groups));
+  CHECK(many_offsets.plan(Tiles::warpgroup).kernel == (groups ? Tiles::warpgroup_pair : without_groups));
 }
 
 /// The input channels from two matrices are taken where the kernel asked for does, and give the bits that
@@ -688,11 +690,12 @@ void reads_two_matrices_in_the_tiles_asked_for(ts::MathMode math = ts::MathMode:
       return ts::download(output, exec);
     };
     auto const expected = run();
-    auto const how = Backend::carried_out(arguments, map, 1, exec).tiles;
-    bool const groups = how == ts::TileChoice::warpgroup || how == ts::TileChoice::warpgroup_pair;
+    auto const plan = [&] { return Backend::plan(arguments, ts::detail::summary_of(map), 1, exec); };
+    auto const kernel = plan().kernel;
+    bool const groups = kernel == ts::GemmKernel::warpgroup || kernel == ts::GemmKernel::warpgroup_pair;
     arguments.features = head.data();
     arguments.more = {tail.data(), shape.num_in, shape.in_channels - first};
-    REQUIRE(Backend::takes_pair(arguments, shape.volume, exec) == groups);
+    REQUIRE(plan().reads_two_inputs == groups);
     if (groups) { CHECK(same_bits(run(), expected)); }
   }
 }

@@ -89,3 +89,43 @@ TEST_CASE_TEMPLATE("collate: a row outside its own range does not slip into anot
   CHECK(test::has(collate_error<Space>({good, farthest}), "outside the declared spatial range"));
   CHECK(collate_error<Space>({good, good}).empty());
 }
+
+TEST_CASE_TEMPLATE("collate: sets that are one scan keep their entry unless another set claims it", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const scan = [](int entry) {
+    CoordinateSetOptions<2> options;
+    options.only_entry = entry;
+    return make<Space>({{entry, {entry, 1}}, {entry, {entry, 2}}}, options);
+  };
+  auto const entries = [&](std::vector<Set<Space>> const& sets) {
+    auto const all = collate_coordinates<2, Space>(sets, exec);
+    all->check(exec);
+    std::vector<int> result{all->num_batches()};
+    for (auto const& row : download(all->data(), all->num_rows(), exec)) { result.push_back(row.batch); }
+    return result;
+  };
+  using Entries = std::vector<int>;  // their number, then that of each row
+  CHECK(entries({scan(0), scan(1), scan(2)}) == Entries{3, 0, 0, 1, 1, 2, 2});
+  CHECK(entries({scan(3), scan(1)}) == Entries{4, 3, 3, 1, 1});
+  CHECK(entries({scan(3), scan(3)}) == Entries{2, 0, 0, 1, 1});
+  CHECK(entries({scan(2), scan(0), scan(2)}) == Entries{3, 0, 0, 1, 1, 2, 2});
+  auto const batch = make<Space>({{0, {0, 0}}, {1, {0, 0}}});
+  CHECK(entries({batch, scan(2)}) == Entries{3, 0, 1, 2, 2});
+  CHECK(entries({scan(2), batch}) == Entries{3, 2, 2, 0, 1});
+  CHECK(entries({batch, scan(1)}) == Entries{3, 0, 1, 2, 2});
+  CHECK(entries({batch, scan(5), batch}) == Entries{5, 0, 1, 2, 2, 3, 4});
+  CHECK(entries({make<Space>({}), scan(1)}) == Entries{2, 1, 1});
+  CHECK(entries({make<Space>({}), scan(0)}) == Entries{2, 1, 1});
+
+  CoordinateSetOptions<2> wrong;
+  wrong.only_entry = 1;
+  CHECK(test::has(collate_error<Space>({make<Space>({{0, {1, 1}}, {1, {1, 2}}}, wrong), batch}),
+                  "has a negative batch entry"));
+  wrong.spatial_range = SpatialRange<2>{1, {9, 9}};
+  CHECK(test::error_of([&] { make<Space>({}, wrong); }) == "coordinates: the only batch entry 1 of only 1");
+  wrong.only_entry = -1;
+  CHECK(test::error_of([&] { make<Space>({}, wrong); }) == "coordinates: the only batch entry -1");
+}

@@ -7,6 +7,8 @@
 
 #include <string>
 
+#include <climits>
+
 using namespace tessera;
 
 TEST_CASE("IntArray: one number stands for every axis, a list for one each")
@@ -33,6 +35,12 @@ TEST_CASE("IntArray: product, smallest and largest entry")
   CHECK(product(IntArray<3>{2, 3, 7}) == 42);
   CHECK(product(IntArray<1>(5)) == 5);
   CHECK(product(IntArray<4>{2, 0, 9, 9}) == 0);
+  CHECK(product(IntArray<3>{1 << 30, 2, 1}) == INT_MAX);  // a kernel that is refused later, with its numbers
+  CHECK(product(IntArray<6>(INT_MAX)) == INT_MAX);
+  CHECK(product(IntArray<6>(INT_MIN)) == INT_MAX);
+  CHECK(product(IntArray<3>(INT_MIN)) == -INT_MAX);
+  CHECK(product(IntArray<4>{INT_MAX, INT_MAX, 0, 9}) == 0);
+  CHECK(product(IntArray<2>{INT_MAX, 1}) == INT_MAX);
   CHECK(min_element(IntArray<3>{2, -3, 7}) == -3);
   CHECK(max_element(IntArray<3>{2, 9, 7}) == 9);
 }
@@ -51,4 +59,7 @@ TEST_CASE("floor_div and ceil_div: round down and up for negative numbers too")
       CHECK((ceil - 1) * b < a);
     }
   }
+  CHECK(detail::ceil_div(INT_MIN, 1) == INT_MIN);
+  CHECK(detail::ceil_div(INT_MAX, 2) == 1 << 30);
+  CHECK(detail::floor_div(INT_MIN, 7) == -306783379);
 }

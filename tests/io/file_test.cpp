@@ -8,10 +8,15 @@
 #include <doctest/doctest.h>
 
 #ifdef __unix__
+#include <csignal>
+#include <pthread.h>
 #include <sys/stat.h>
 #endif
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <initializer_list>
 #include <string>
 #include <thread>
 
@@ -84,6 +89,46 @@ TEST_CASE("file: a device is refused, a pipe is read to its end within the limit
   }
 }
 
+TEST_CASE("file: a signal that comes in while a pipe is read or written loses nothing")
+{
+  struct sigaction action {};
+  struct sigaction old {};
+  action.sa_handler = [](int) {};
+  REQUIRE(::sigaction(SIGUSR1, &action, &old) == 0);  // without SA_RESTART: calls are interrupted
+  test::TempDir const dir;
+  auto const pipe = dir / "pipe";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  std::string text(1'000'000, 'x');
+  for (std::size_t i = 0; i < text.size(); ++i) { text[i] = static_cast<char>(i % 251); }
+
+  detail::Bytes bytes;
+  std::atomic<int> running{2};
+  auto const thread_of = [&](auto body) {
+    return std::thread{[&running, body] {
+      body();
+      --running;
+    }};
+  };
+  auto reader = thread_of([&] { bytes = detail::read_file(detail::FileContext{"reader", pipe}); });
+  std::this_thread::sleep_for(std::chrono::milliseconds{20});  // it waits for somebody who writes
+  for (int i = 0; i < 5; ++i) {
+    ::pthread_kill(reader.native_handle(), SIGUSR1);
+    std::this_thread::sleep_for(std::chrono::milliseconds{2});
+  }
+  auto writer = thread_of([&] { write(pipe, text); });
+  for (int i = 0; i < 2000 && running > 0; ++i) {
+    if (running == 2) {
+      ::pthread_kill(reader.native_handle(), SIGUSR1);
+      ::pthread_kill(writer.native_handle(), SIGUSR1);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds{50});
+  }
+  writer.join();
+  reader.join();
+  ::sigaction(SIGUSR1, &old, nullptr);
+  CHECK(std::string{bytes.begin(), bytes.end()} == text);
+}
+
 TEST_CASE("file: a device is written to, not replaced")
 {
   write("/dev/null", "lost");
@@ -139,4 +184,78 @@ TEST_CASE("file: text from a file is quoted printable and short")
   CHECK(detail::in_quotes("a b") == "'a b'");
   CHECK(detail::in_quotes("\n\x1b[31m\x7f") == "'\\x0a\\x1b[31m\\x7f'");
   CHECK(detail::in_quotes(std::string(1000, 'x')) == "'" + std::string(96, 'x') + "'...");
+  CHECK(detail::in_quotes(std::string(96, 'x')) == "'" + std::string(96, 'x') + "'");
+  for (std::size_t const before : {93, 94, 95, 96}) {  // a character of three bytes is not cut
+    CHECK(detail::in_quotes(std::string(before, 'x') + "\u20ac") ==
+          "'" + std::string(before, 'x') + (before == 93 ? "\u20ac'" : "'..."));
+  }
+  CHECK(detail::in_quotes(std::string(97, '\xe2')).size() == 2 + 4 * 96 + 3);
+}
+
+TEST_CASE("file: letters stay as they are, what commands a terminal or turns the direction does not")
+{
+  for (std::string const text : {"plain", "\u00e9\u00df", "\u4e2d\u6587", "\U0001f600", "\u200b", "\ufeff",
+                                 "\u00a0", "\u2027", "\u2065", "\u206a", "\ud7ff", "\ue000", "\U0010ffff"}) {
+    CHECK(detail::printable(text) == text);
+  }
+  CHECK(detail::printable(std::string_view{"\0", 1}) == "\\x00");
+  CHECK(detail::printable("\u0080\u009b\u009f") == "\\u0080\\u009b\\u009f");
+  CHECK(detail::printable("\u2028\u2029") == "\\u2028\\u2029");
+  CHECK(detail::printable("a\u202aa\u202ba\u202ca\u202da\u202e") ==
+        "a\\u202aa\\u202ba\\u202ca\\u202da\\u202e");
+  CHECK(detail::printable("\u2066\u2067\u2068\u2069") == "\\u2066\\u2067\\u2068\\u2069");
+  CHECK(detail::printable("\u061c\u200e\u200f") == "\\u061c\\u200e\\u200f");
+}
+
+TEST_CASE("file: bytes that are not UTF-8 are shown by their values")
+{
+  auto const shown = [](std::initializer_list<unsigned char> bytes) {
+    return detail::printable(std::string{bytes.begin(), bytes.end()});
+  };
+  CHECK(shown({0x80}) == "\\x80");
+  CHECK(shown({0x9b, 'A'}) == "\\x9bA");  // CSI as terminals of eight bits have it
+  CHECK(shown({0xc3}) == "\\xc3");        // ends within the character
+  CHECK(shown({0xe2, 0x80}) == "\\xe2\\x80");
+  CHECK(shown({0xf0, 0x9f, 0x98}) == "\\xf0\\x9f\\x98");
+  CHECK(shown({0xc1, 0x9b}) == "\\xc1\\x9b");             // too long a form of '['
+  CHECK(shown({0xe0, 0x82, 0x9b}) == "\\xe0\\x82\\x9b");  // and of U+009B
+  CHECK(shown({0xf0, 0x82, 0x80, 0xae}) == "\\xf0\\x82\\x80\\xae");
+  CHECK(shown({0xed, 0xa0, 0x80}) == "\\xed\\xa0\\x80");  // half of a pair of UTF-16
+  CHECK(shown({0xf4, 0x90, 0x80, 0x80}) == "\\xf4\\x90\\x80\\x80");
+  CHECK(shown({0xf5, 0x80, 0x80, 0x80}) == "\\xf5\\x80\\x80\\x80");
+  CHECK(shown({0xff, 0xfe}) == "\\xff\\xfe");
+  CHECK(shown({0xc3, 0xa9, 0xc3}) == "\u00e9\\xc3");
+}
+
+TEST_CASE("file: a path breaks no sentence")
+{
+  test::TempDir const dir;
+  auto const name = std::string{"a\nb\x1b[2J\u202ec\xff"};
+  auto const shown = std::string{"a\\x0ab\\x1b[2J\\u202ec\\xff"};
+  CHECK(read_error(dir / name) ==
+        "reader: " + (dir / shown) + ": cannot be opened: No such file or directory");
+  auto const error = test::error_of([&] { write(dir / ("absent/" + name), "text"); });
+  CHECK(error == "writer: " + (dir / ("absent/" + shown)) + ": cannot be opened: No such file or directory");
+}
+
+TEST_CASE("file: the beginning can be looked at before memory is taken for the rest")
+{
+  test::TempDir const dir;
+  test::write_bytes(dir / "sparse", std::string{"magic"});
+  std::filesystem::resize_file(dir / "sparse", std::uintmax_t{1} << 35);
+  detail::FileContext const file{"reader", dir / "sparse"};
+  detail::InputFile const input{file};
+  CHECK(input.size() == std::uintmax_t{1} << 35);
+  CHECK(input.beginning().size() == 1 << 17);
+  CHECK(input.beginning()[0] == 'm');
+  std::string text(300'000, 'x');
+  for (std::size_t i = 0; i < text.size(); ++i) { text[i] = static_cast<char>(i % 251); }
+  for (std::size_t const size : {0, 1, 131'071, 131'072, 131'073, 262'144, 300'000}) {
+    CAPTURE(size);
+    test::write_bytes(dir / "file", text.substr(0, size));
+    detail::FileContext const small{"reader", dir / "file"};
+    CHECK(detail::InputFile{small}.size() == size);
+    auto const bytes = detail::InputFile{small}.all();
+    CHECK(std::string{bytes.begin(), bytes.end()} == text.substr(0, size));
+  }
 }

@@ -415,12 +415,23 @@ TEST_CASE("state_dict: it is found under the names that projects use, or what is
     return sentence.substr(std::min(sentence.size(), std::string{"find_state_dict: f: "}.size()));
   };
   CHECK(found(state).empty());
-  for (std::string const name : {"state_dict", "model_state", "model", "network"}) {
+  for (std::string const name :
+       {"state_dict", "model_state", "model_state_dict", "model", "network", "net", "module"}) {
     CHECK(found("}" + text(name) + state + "s") == name);
   }
+  auto const two =
+      read("}" + text("ema") + state + "s" + text("state_dict") + state + "s" + text("optimizer") + "}s",
+           {floats({1})});
+  CHECK(io::find_state_dict(two).where == "state_dict");
+  CHECK(io::find_state_dict(two).beside == std::vector<std::string>{"ema"});
   CHECK(found("}" + text("model") + "}" + text("state_dict") + state + "ss") == "model.state_dict");
   CHECK(found("}" + text("ema") + state + "s", "ema") == "ema");
-  CHECK(fault("}" + text("ema") + state + "s") == "holds no state_dict: its root has 'ema'");
+  CHECK(fault("}" + text("ema") + state + "s") ==
+        "holds no state_dict: its root has 'ema'; there are tensors in 'ema': give its name if it is that "
+        "(ConvertOptions::key, --key)");
+  CHECK(found("}" + text("copies") + "}" + text("ema") + state + "ss", "copies.ema") == "copies.ema");
+  CHECK(fault("}" + text("copies") + "}" + text("ema") + state + "ss", "copies.mean") ==
+        "holds no dictionary 'mean' but 'ema'");
   CHECK(fault("}" + text("ema") + state + "s", "teacher") == "holds no dictionary 'teacher' but 'ema'");
   CHECK(fault("}" + text("model") + global("net", "Detector") + ")\x81s") ==
         "holds an object of the class 'Detector' under 'model'; save its state_dict() instead");

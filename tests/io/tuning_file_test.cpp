@@ -32,7 +32,7 @@ nn::TunedGroup group(ConvolutionKind kind, int channels)
   result.group.tensor_stride = {4, 4, 8};
   result.group.math = channels % 2 == 0 ? MathMode::tf32 : MathMode::exact;
   result.choice = {channels % 3 == 0 ? Dataflow::gather_scatter : Dataflow::implicit_gemm, channels % 2 == 0,
-                   3, static_cast<TileChoice>(channels % 5)};
+                   3, static_cast<GemmKernel>(channels % 5)};
   result.before = {Dataflow::fetch_on_demand, true, channels};
   result.seconds = 12.5e-6;
   result.seconds_before = 1.25;
@@ -271,7 +271,7 @@ TEST_CASE("tuning file: tiles are words, and automatic where a file does not hav
   REQUIRE(found.size() == 1);
   REQUIRE(found[0].groups.size() == expected.groups.size());
   for (std::size_t i = 0; i < expected.groups.size(); ++i) {
-    CHECK(found[0].groups[i].choice.tiles == TileChoice::automatic);
+    CHECK(found[0].groups[i].choice.tiles == GemmKernel::automatic);
     CHECK(found[0].groups[i].choice.splits == expected.groups[i].choice.splits);
   }
 }

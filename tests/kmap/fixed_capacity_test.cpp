@@ -4,6 +4,7 @@
 #include "../support/device.hpp"
 #include "../support/memory.hpp"
 #include "../support/oracle.hpp"
+#include "../support/small.hpp"
 
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/tile_map.hpp>
@@ -216,6 +217,72 @@ TEST_CASE_TEMPLATE("fixed capacity: more outputs than there is room for are repo
       kernel_map(*down.coordinates, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec);
   auto const entries = download(map.map->out_in(), map.map->num_out() * map.map->volume(), exec);
   CHECK(std::all_of(entries.begin(), entries.end(), [](std::int32_t in) { return in < 100; }));
+}
+
+TEST_CASE_TEMPLATE("fixed capacity: one output too many is reported, by tables and by parents, near and far",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  for (int const kernel : {2, 3}) {          // kernels of the stride's size tile the inputs: parents
+    for (int const spread : {1, 1000000}) {  // so far apart that cells would be more work than a table
+      CAPTURE(kernel);
+      CAPTURE(spread);
+      Rows rows;
+      for (int i = 0; i < 500; ++i) { rows.push_back({0, {i * spread, (i * 7 % 501) * spread, i % 3}}); }
+      auto const geometry = geometry_of(kernel, 2, kernel / 3);
+      auto const strided = [&](CoordinateSet<3, Space>& set) {
+        return kernel_map(set, ConvolutionKind::strided, geometry, compat::none, exec).coordinates;
+      };
+      auto const exact = rows_of(*strided(*make_coordinate_set(rows, CoordinateSetOptions<3>{}, exec)), exec);
+      auto const most = static_cast<std::int64_t>(exact.size());
+      for (auto const room : {most, most - 1, most / 3, std::int64_t{1}}) {
+        CAPTURE(room);
+        CoordinateSetOptions<3> options;
+        options.fixed_capacity = FixedCapacity{100000, {{2, room}}};
+        auto const set = make_coordinate_set(rows, options, exec);
+        if (room == most) {
+          auto const down = strided(*set);
+          CHECK(rows_of(*down, exec) == exact);
+          set->check(exec);
+          continue;
+        }
+        CHECK_THROWS_WITH_AS(
+            [&] {
+              auto const down = strided(*set);  // on the device nobody has waited yet
+              CHECK(down->capacity() == room);
+              CHECK(down->num_rows() == room);
+              set->check(exec);
+            }(),
+            "coordinates: more rows than the capacity given", invalid_argument);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("fixed capacity: far too many outputs end soon, however small the room", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  Rows rows;
+  int const count = test::small_sets() ? 500 : 100000;
+  for (int i = 0; i < count; ++i) { rows.push_back({0, {i * 50, (i * 7 % 100003) * 70, i % 300}}); }
+  for (auto const kind : {ConvolutionKind::strided, ConvolutionKind::generative}) {
+    for (std::int64_t const room : {1, 20, 1000}) {
+      CAPTURE(room);
+      CoordinateSetOptions<3> options;
+      options.tensor_stride = 2;
+      options.fixed_capacity = FixedCapacity{room};
+      auto const set = make_coordinate_set(rows, options, exec);
+      CHECK_THROWS_WITH_AS(
+          [&] {
+            static_cast<void>(kernel_map(*set, kind, geometry_of(3, 2, 1), compat::none, exec));
+            set->check(exec);
+          }(),
+          "coordinates: more rows than the capacity given", invalid_argument);
+    }
+  }
 }
 
 TEST_CASE_TEMPLATE("fixed capacity: exactly as many outputs as there is room for are no error", Space,

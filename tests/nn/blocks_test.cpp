@@ -13,6 +13,8 @@
 #include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/linear.hpp>
+#include <tessera/nn/pooling.hpp>
+#include <tessera/nn/sequential.hpp>
 
 #include <utility>
 
@@ -96,7 +98,7 @@ TEST_CASE_TEMPLATE("linear: every row times the weight, plus bias, as a layer an
         CAPTURE(out);
         CAPTURE(bias);
         auto const x = test::random_tensor<float>(rows, in, {0, 1}, 1);
-        nn::Linear<3, float, Space> layer{LinearOptions(in, out).bias(bias).seed(5), exec};
+        nn::Linear<3, float, Space> layer{nn::LinearOptions(in, out).bias(bias).seed(5), exec};
         auto const y = layer(test::upload_tensor<float>(x, exec), exec);
         REQUIRE(y.channels() == out);
         REQUIRE(layer.weight().shape() == std::vector<std::int64_t>{in, out});
@@ -109,6 +111,16 @@ TEST_CASE_TEMPLATE("linear: every row times the weight, plus bias, as a layer an
         auto const same = linear(test::upload_tensor<float>(x, exec), as_pytorch.data(),
                                  std::as_const(layer.bias()).data(), out, MathMode::exact, exec);
         CHECK(test::same_bits(same.features_on_host(exec), y.features_on_host(exec)));
+
+        auto const matrix = upload_matrix(test::rounded<float>(x.features), in, exec);
+        auto const of_rows = layer(matrix, exec);
+        REQUIRE(of_rows.rows() == static_cast<std::int64_t>(rows));
+        REQUIRE(of_rows.columns() == out);
+        CHECK(test::same_bits(download(of_rows.data(), of_rows.size(), exec), y.features_on_host(exec)));
+        auto const by_function =
+            linear(matrix, as_pytorch.data(), std::as_const(layer.bias()).data(), out, MathMode::exact, exec);
+        CHECK(test::same_bits(download(by_function.data(), by_function.size(), exec),
+                              y.features_on_host(exec)));
       }
     }
   }
@@ -120,7 +132,7 @@ TEST_CASE_TEMPLATE("linear: the layer makes no copy of its weight, and uses the 
   if (test::skipped<Space>()) { return; }
   test::CountedMemory<Space> memory;
   auto const exec = memory.execution(1);
-  nn::Linear<3, float, Space> layer{LinearOptions(8, 4).bias(false), exec};
+  nn::Linear<3, float, Space> layer{nn::LinearOptions(8, 4).bias(false), exec};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(50, 8, {0}, 1), exec);
   auto const allocations_of = [&](auto const& action) {
     static_cast<void>(action());  // makes the map
@@ -142,14 +154,112 @@ TEST_CASE_TEMPLATE("linear: wrong channels are refused with their numbers", Spac
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  nn::Linear<3, float, Space> layer{LinearOptions(4, 2), exec};
+  nn::Linear<3, float, Space> layer{nn::LinearOptions(4, 2), exec};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(5, 3, {0}, 1), exec);
   CHECK(test::has(test::error_of([&] { (void)layer(x, exec); }), "3 channels but 4 -> 2"));
-  CHECK(test::has(test::error_of([&] { nn::Linear<3, float, Space>(LinearOptions(0, 2), exec); }), "0 -> 2"));
+  CHECK(test::has(test::error_of([&] { nn::Linear<3, float, Space>(nn::LinearOptions(0, 2), exec); }),
+                  "0 -> 2"));
+  Matrix<float, Space> const matrix{5, 3, exec};
+  CHECK(test::error_of([&] { (void)layer(matrix, exec); }) ==
+        "Linear: the matrix has 3 channels but 4 -> 2 were expected");
   std::vector<float> const none;
   CHECK(
       test::has(test::error_of([&] { (void)linear(x, none.data(), none.data(), -1, MathMode::exact, exec); }),
                 "linear: 3 -> -1 channels"));
+}
+
+TEST_CASE_TEMPLATE("sequential of named layers: convolution, pooling and linear, as the definition says",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  using Conv = nn::Conv<3, float, Space>;
+  using Average = nn::GlobalAveragePool<3, float, Space>;
+  using Linear = nn::Linear<3, float, Space>;
+  auto const in = test::random_tensor<float>(300, 4, {0, 2}, 1);
+  auto const x = test::upload_tensor<float>(in, exec, 4);  // entries 1 and 3 have no voxel
+  nn::Sequential net{std::make_unique<Conv>(nn::ConvOptions<3>(4, 6, 3).weight_name("weight"), exec),
+                     std::make_unique<Average>(), std::make_unique<Linear>(nn::LinearOptions(6, 3), exec)};
+  CHECK(names_of(net) == std::vector<std::string>{"0.weight", "2.weight", "2.bias"});
+  CHECK(net.size() == 3);
+
+  auto const conv = net.template get<0>()(x, exec).features_on_host(exec);
+  std::vector<double> means(std::size_t{4} * 6, 0.0);
+  double counts[4] = {};
+  for (auto const& c : in.coordinates) { ++counts[c.batch]; }
+  for (std::size_t row = 0; row < in.rows(); ++row) {
+    auto const entry = static_cast<std::size_t>(in.coordinates[row].batch);
+    for (std::size_t c = 0; c < 6; ++c) { means[entry * 6 + c] += double{conv[row * 6 + c]} / counts[entry]; }
+  }
+  auto& last = net.template get<2>();
+  auto const weight = values_of(last.weight(), exec);  // [6, 3]
+  auto const bias = values_of(last.bias(), exec);
+  std::vector<double> expected;
+  for (std::size_t b = 0; b < 4; ++b) {
+    for (std::size_t o = 0; o < 3; ++o) {
+      double sum = bias[o];
+      for (std::size_t c = 0; c < 6; ++c) { sum += means[b * 6 + c] * weight[c * 3 + o]; }
+      expected.push_back(sum);
+    }
+  }
+  Matrix<float, Space> const logits = net(x, exec);
+  REQUIRE(logits.rows() == 4);
+  REQUIRE(logits.columns() == 3);
+  test::check_close(download(logits.data(), logits.size(), exec), expected, 1e-5);
+
+  // by hand: the modules one by one
+  auto const same = last(net.template get<1>()(net.template get<0>()(x, exec), exec), exec);
+  CHECK(test::same_bits(download(same.data(), same.size(), exec),
+                        download(logits.data(), logits.size(), exec)));
+
+  // no voxels at all
+  auto const empty = test::upload_tensor<float>(test::random_tensor<float>(0, 4, {0}, 1), exec, 2);
+  auto const of_none = net(empty, exec);
+  REQUIRE(of_none.rows() == 2);
+  for (std::size_t o = 0; o < 3; ++o) {
+    CHECK(download(of_none.data(), of_none.size(), exec)[3 + o] == static_cast<float>(bias[o]));
+  }
+  CHECK(test::has(test::error_of([&] {
+                    nn::Sequential{std::make_unique<Average>(), std::unique_ptr<Linear>{}};
+                  }),
+                  "Sequential: layer 1 is null"));
+}
+
+TEST_CASE_TEMPLATE(
+    "row modules: batch normalisation and dropout of a matrix are those of a tensor's features", Space,
+    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const in = test::random_tensor<float>(200, 5, {0, 1}, 1);
+  auto const x = test::upload_tensor<float>(in, exec);
+  auto const matrix = upload_matrix(test::rounded<float>(in.features), 5, exec);
+  auto const expect_same = [&](auto& of_tensor, auto& of_matrix) {
+    auto const y = of_tensor(x, exec).features_on_host(exec);
+    auto const rows = of_matrix(matrix, exec);
+    CHECK(test::same_bits(download(rows.data(), rows.size(), exec), y));
+  };
+  nn::BatchNorm<3, float, Space> norm{5, exec};
+  nn::BatchNorm<3, float, Space> other{5, exec};
+  nn::Dropout<3, float, Space> drop{0.4, 3};
+  nn::Dropout<3, float, Space> drop_too{0.4, 3};
+  for (bool const training : {true, false}) {  // the running statistics of the first are the second's
+    CAPTURE(training);
+    norm.train(training);
+    other.train(training);
+    drop.train(training);
+    drop_too.train(training);
+    expect_same(norm, other);
+    expect_same(drop, drop_too);
+  }
+  CHECK(test::error_of([&] {
+          (void)norm(Matrix<float, Space>{2, 4, exec}, exec);
+        }) == "BatchNorm: the matrix has 4 channels but 5 were expected");
+  norm.train();
+  CHECK(test::has(test::error_of([&] {
+                    (void)norm(Matrix<float, Space>{1, 5, exec}, exec);
+                  }),
+                  "more than 1 row"));
 }
 
 TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no table, in every dataflow", Space,
@@ -273,6 +383,28 @@ TEST_CASE_TEMPLATE("module tree: train and eval reach every child", Space, TESSE
   CHECK_FALSE(dropout.is_training());
 }
 
+TEST_CASE("module tree: two children of one name are refused, an empty name adds nothing")
+{
+  struct Pair : nn::Module<3, float, Host> {
+    explicit Pair(std::string const& name, Execution<Host> const& exec) : first{2, exec}, second{2, exec}
+    {
+      register_child("", first);
+      register_child(name, second);
+    }
+    Tensor forward(Tensor const& x, Execution<Host> const& exec) override
+    {
+      return second(first(x, exec), exec);
+    }
+    nn::BatchNorm<3, float, Host> first, second;
+  };
+  Execution<Host> const exec;
+  Pair const pair{"b", exec};
+  CHECK(names_of(pair) == std::vector<std::string>{"weight", "bias", "running_mean", "running_var",
+                                                   "b.weight", "b.bias", "b.running_mean", "b.running_var"});
+  CHECK(pair.parameters("net.")[0].name == "net.weight");
+  CHECK(test::error_of([&] { Pair{"", exec}; }) == "register_child: there is a child \"\" already");
+}
+
 TEST_CASE("sequential: two modules of one name are refused")
 {
   using Relu = nn::ReLU<3, float, Host>;
@@ -312,7 +444,7 @@ TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards
   auto& last = net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
   nn::calibrate(net, x, exec);
   CHECK_FALSE(net.is_training());
-  CHECK(last.options().newest == 0.1);
+  CHECK(last.options().momentum() == 0.1);
   auto const y = net(x, exec).features_on_host(exec);
   for (std::size_t c = 0; c < 5; ++c) {
     auto const [mean, variance] = moments(y, 5, c);
@@ -321,6 +453,6 @@ TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards
   }
   auto const wrong = test::upload_tensor<float>(test::random_tensor<float>(10, 3, {0}, 1), exec);
   CHECK_FALSE(test::error_of([&] { nn::calibrate(net, wrong, exec); }).empty());
-  CHECK(last.options().newest == 0.1);
+  CHECK(last.options().momentum() == 0.1);
   CHECK_FALSE(net.is_training());
 }

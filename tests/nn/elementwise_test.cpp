@@ -23,7 +23,7 @@ std::vector<double> each(std::vector<double> values, Definition const& definitio
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("activations: relu, leaky relu and silu follow their definitions", Space,
+TEST_CASE_TEMPLATE("activations: each follows its definition, of tensors and of matrices", Space,
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
@@ -39,13 +39,21 @@ TEST_CASE_TEMPLATE("activations: relu, leaky relu and silu follow their definiti
         auto const check = [&](auto&& module, auto const& definition) {
           SparseTensor<3, Scalar, Space> const y = module(x, exec);
           CHECK(y.coordinates() == x.coordinates());
-          test::check_close(y.features_on_host(exec), each(in.features, definition),
-                            test::rounding<Scalar>());
+          auto const expected = each(in.features, definition);
+          test::check_close(y.features_on_host(exec), expected, test::rounding<Scalar>());
+          Matrix<Scalar, Space> const z = module(x.features(), exec);
+          CHECK(z.rows() == x.features().rows);
+          CHECK(z.columns() == channels);
+          CHECK(test::same_bits(download(z.data(), z.size(), exec), y.features_on_host(exec)));
         };
         check(nn::ReLU<3, Scalar, Space>{}, [](double v) { return std::max(v, 0.0); });
         check(nn::LeakyReLU<3, Scalar, Space>{}, [](double v) { return v > 0 ? v : 0.01 * v; });
         check(nn::LeakyReLU<3, Scalar, Space>{0.2}, [](double v) { return v > 0 ? v : 0.2 * v; });
         check(nn::SiLU<3, Scalar, Space>{}, [](double v) { return v / (1 + std::exp(-v)); });
+        check(nn::Sigmoid<3, Scalar, Space>{}, [](double v) { return 1 / (1 + std::exp(-v)); });
+        check(nn::Tanh<3, Scalar, Space>{}, [](double v) { return std::tanh(v); });
+        check(nn::GELU<3, Scalar, Space>{},
+              [](double v) { return v / 2 * (1 + std::erf(v / std::sqrt(2))); });
         check(nn::Identity<3, Scalar, Space>{}, [](double v) { return v; });
       });
     }
@@ -66,6 +74,65 @@ TEST_CASE_TEMPLATE("activations: NaN stays NaN and infinity has its limit", Spac
   CHECK(y[2] == 0);
   CHECK(std::isnan(leaky_relu(x, 0.1, exec).features_on_host(exec)[0]));
   CHECK(std::isnan(silu(x, exec).features_on_host(exec)[0]));
+  CHECK(std::isnan(gelu(x, exec).features_on_host(exec)[0]));
+  auto const s = sigmoid(x, exec).features_on_host(exec);
+  CHECK(std::isnan(s[0]));
+  CHECK(s[1] == 1);
+  CHECK(s[2] == 0);
+  auto const t = tanh(x, exec).features_on_host(exec);
+  CHECK(std::isnan(t[0]));
+  CHECK(t[1] == 1);
+  CHECK(t[2] == -1);
+}
+
+TEST_CASE_TEMPLATE("activations: small results keep their digits where x is far below 0", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto in = test::random_tensor<float>(4, 1, {0}, 1);
+  in.features = {-4, -8, -12, -30};
+  auto const x = test::upload_tensor<float>(in, exec);
+  auto const g = gelu(x, exec).features_on_host(exec);
+  auto const s = sigmoid(x, exec).features_on_host(exec);
+  for (std::size_t i = 0; i < 3; ++i) {  // the last underflows as a gelu
+    double const v = in.features[i];
+    CHECK(double{g[i]} == doctest::Approx(v / 2 * std::erfc(-v / std::sqrt(2.0))).epsilon(1e-4));
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(double{s[i]} ==
+          doctest::Approx(std::exp(in.features[i]) / (1 + std::exp(in.features[i]))).epsilon(1e-4).scale(0));
+  }
+}
+
+TEST_CASE_TEMPLATE("multiply: products of two tensors on one coordinate set, NaN where one is", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::for_each_scalar([&](auto scalar) {
+    using Scalar = decltype(scalar);
+    for (int const channels : {5, 16}) {
+      auto const a = test::random_tensor<Scalar>(123, channels, {0, 1}, 1);
+      auto b = test::random_tensor<Scalar>(123, channels, {0, 1}, 2);
+      auto expected = a.features;
+      for (std::size_t i = 0; i < expected.size(); ++i) { expected[i] *= b.features[i]; }
+      auto const x = test::upload_tensor<Scalar>(a, exec);
+      auto const with = [&] {
+        return x.with_features(upload_matrix(test::rounded<Scalar>(b.features), channels, exec));
+      };
+      test::check_close(multiply(x, with(), exec).features_on_host(exec), expected, test::rounding<Scalar>());
+      b.features[7] = std::numeric_limits<double>::quiet_NaN();
+      CHECK(std::isnan(test::wide(multiply(x, with(), exec).features_on_host(exec)[7])));
+    }
+  });
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(9, 4, {0}, 1), exec);
+  CHECK(test::has(test::error_of([&] {
+                    (void)multiply(x, cat({x, x}, exec), exec);
+                  }),
+                  "multiply: 4 and 8 channels"));
+  auto const none = test::upload_tensor<float>(test::random_tensor<float>(0, 4, {0}, 1), exec);
+  CHECK(multiply(none, none, exec).num_rows() == 0);
 }
 
 TEST_CASE_TEMPLATE("add: sums of two tensors on one coordinate set", Space, TESSERA_TEST_SPACES)

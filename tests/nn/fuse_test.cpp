@@ -11,7 +11,10 @@
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/linear.hpp>
+#include <tessera/nn/pooling.hpp>
+#include <tessera/nn/sequential.hpp>
 #include <tessera/nn/sparse_blocks.hpp>
+#include <tessera/nn/to_bev.hpp>
 
 #include <random>
 #include <vector>
@@ -68,6 +71,36 @@ void expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, E
   CHECK(module.forward(x, exec).features_on_host(exec) == after);
 }
 
+/// The activations that convolutions were called with.
+template <class Space>
+struct SeenActivations final : nn::ConvObserver<3, float, Space> {
+  using Tensor = SparseTensor<3, float, Space>;
+  using Conv = nn::Conv<3, float, Space>;
+
+  explicit SeenActivations(nn::ModuleBase const& module) { observe(module); }
+  ~SeenActivations() override
+  {
+    for (auto* const layer : layers) { layer->observe(nullptr); }
+  }
+  void called(nn::ModuleBase const&, Tensor const&, Tensor const*, Epilogue<float> const& epilogue) override
+  {
+    activations.push_back(epilogue.activation);
+  }
+  void observe(nn::ModuleBase const& module)
+  {
+    for (auto const& [name, child] : module.children()) {
+      if (auto* const layer = dynamic_cast<Conv*>(child)) {
+        layer->observe(this);
+        layers.push_back(layer);
+      }
+      observe(*child);
+    }
+  }
+
+  std::vector<Conv*> layers;
+  std::vector<Activation> activations;
+};
+
 template <class Space>
 void clear(nn::Parameter<float, Space>& parameter, Execution<Space> const& exec)
 {
@@ -98,6 +131,108 @@ TEST_CASE_TEMPLATE("fuse: blocks put out what they did, but for rounding", Space
   nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(6, 2).seed(6), exec,
                                                    std::move(shortcut)};
   expect_same_when_fused<Space>(bottleneck, 6, exec);
+}
+
+TEST_CASE_TEMPLATE("fuse: no activation of a block is left for a pass of its own, but the last", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = random_tensor(8, exec);
+  auto const none = Activation::none;
+  auto const relu = Activation::relu;
+  auto const seen = [&](nn::Module<3, float, Space>& block) {
+    SeenActivations<Space> const activations{block};
+    static_cast<void>(block.forward(x, exec));
+    return activations.activations;
+  };
+  nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(8, 2), exec};
+  CHECK(seen(bottleneck) == std::vector{none, none, none});
+  nn::fuse(bottleneck, exec);
+  CHECK(seen(bottleneck) == std::vector{relu, relu, relu});  // the last one after the sum
+  nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(8, 8), exec};
+  nn::fuse(basic, exec);
+  CHECK(seen(basic) == std::vector{relu, relu});
+  // one that no convolution takes along stays where it was
+  for (auto const* name : {"Sigmoid", "GELU"}) {
+    CAPTURE(name);
+    auto const options = nn::SparseBlockOptions<3>(8, 2).activation(nn::LayerConfig{name});
+    nn::SparseBottleneck<3, float, Space> other{options, exec};
+    expect_same_when_fused<Space>(other, 8, exec);
+    CHECK(seen(other) == std::vector{none, none, none});
+  }
+}
+
+TEST_CASE_TEMPLATE("fuse: reaches the convolution of a bird's-eye view, whose names stay", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const options = nn::ToBevOptions(4, 6, 3).axis(2).seed(3);
+  nn::Sequential<3, float, Space> net;
+  net.template add<nn::ToBevConvolution<float, Space>>(options, exec);
+  net.template add<nn::BatchNorm<3, float, Space>>(6, exec);
+  net.template add<nn::ReLU<3, float, Space>>();
+  CHECK(net.parameters()[0].name == "0.kernel");
+  CHECK(net.parameters()[1].name == "1.weight");
+  expect_same_when_fused<Space>(net, 4, exec);
+  {
+    SeenActivations<Space> const activations{net};
+    REQUIRE(activations.layers.size() == 1);
+    CHECK(activations.layers[0]->is_laid_out());
+    static_cast<void>(net.forward(random_tensor(4, exec), exec));
+    CHECK(activations.activations == std::vector{Activation::relu});
+  }
+  nn::ToDenseBevConvolution<float, Space> dense{options, exec};
+  nn::fuse(dense, exec);
+  CHECK(dense.is_fused());
+  CHECK(SeenActivations<Space>{dense}.layers.at(0)->is_laid_out());
+}
+
+TEST_CASE_TEMPLATE("fuse: a sequential of named layers joins what follows one another, up to the pooling",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  using Conv = nn::Conv<3, float, Space>;
+  using Norm = nn::BatchNorm<3, float, Space>;
+  using Relu = nn::ReLU<3, float, Space>;
+  using Linear = nn::Linear<3, float, Space>;
+  auto const make = [&] {
+    return nn::Sequential{std::make_unique<Conv>(nn::ConvOptions<3>(5, 12, 3).seed(3), exec),
+                          std::make_unique<Norm>(12, exec),
+                          std::make_unique<Relu>(),
+                          std::make_unique<nn::GlobalMaxPool<3, float, Space>>(),
+                          std::make_unique<Linear>(nn::LinearOptions(12, 6).seed(1), exec),
+                          std::make_unique<Norm>(6, exec),
+                          std::make_unique<Relu>(),
+                          std::make_unique<nn::Identity<3, float, Space>>()};
+  };
+  struct Outer : nn::ModuleBase {  // whose only way to its child is the tree
+    explicit Outer(nn::ModuleBase& child) { register_child("net", child); }
+  };
+  for (bool const nested : {false, true}) {
+    CAPTURE(nested);
+    auto net = make();
+    Outer outer{net};
+    randomize_norms(net, exec);
+    auto const x = random_tensor(5, exec);
+    auto const logits = [&] {
+      auto const y = net(x, exec);
+      return download(y.data(), y.size(), exec);
+    };
+    auto const before = logits();
+    nn::fuse(nested ? static_cast<nn::ModuleBase&>(outer) : net, exec);
+    CHECK(net.is_fused());
+    auto const after = logits();
+    CHECK(before != after);
+    CHECK(test::largest_difference(after, before) < 1e-5);
+    SeenActivations<Space> const activations{net};
+    static_cast<void>(logits());
+    CHECK(activations.activations == std::vector{Activation::relu});
+    nn::fuse(net, exec);
+    CHECK(logits() == after);
+  }
 }
 
 TEST_CASE_TEMPLATE("fuse: every activation goes into its convolution, in every dataflow", Space,
@@ -209,7 +344,7 @@ TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is us
   config.math = MathMode::tf32;
   auto const x = random_tensor(16, exec);
   nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(16, 24, 3).config(config), exec};
-  nn::Linear<3, float, Space> linear{LinearOptions{16, 12}.math(MathMode::tf32), exec};
+  nn::Linear<3, float, Space> linear{nn::LinearOptions{16, 12}.math(MathMode::tf32), exec};
   nn::fuse(conv, exec);
   nn::fuse(linear, exec);
   clear(conv.kernel(), exec);

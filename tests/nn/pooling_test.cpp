@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/files.hpp"
 #include "tensors.hpp"
 
+#include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/pooling.hpp>
 
+#include <climits>
 #include <limits>
 
 using namespace tessera;
@@ -96,6 +99,34 @@ TEST_CASE_TEMPLATE("global pooling: many batch entries", Space, TESSERA_TEST_SPA
   }
   for (std::size_t i = 0; i < sums.size(); ++i) { sums[i] /= std::max(1.0, counts[i / 64]); }
   test::check_close(found, sums, 1e-5);
+}
+
+TEST_CASE_TEMPLATE("global pooling: a far batch entry is refused, by group norm too, before memory is taken",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const error = [&](int far, int rows) {
+    std::vector<Coordinate<3>> coordinates;
+    for (int i = 0; i < rows; ++i) { coordinates.push_back({i == 0 ? far : 0, {i, 0, 0}}); }
+    std::vector<float> const ones(static_cast<std::size_t>(2 * rows), 1);
+    SparseTensor<3, float, Space> const x{make_coordinate_set(coordinates, {}, exec),
+                                          upload_matrix(ones, 2, exec)};
+    auto const average = test::error_of([&] { static_cast<void>(global_average_pool(x, exec)); });
+    auto const largest = test::error_of([&] { static_cast<void>(global_max_pool(x, exec)); });
+    auto const norm = test::error_of(
+        [&] { static_cast<void>(group_norm<3, float, Space>(x, 1, nullptr, nullptr, 1e-5, exec)); });
+    CHECK(average.substr(0, average.find(": ")) == (average.empty() ? "" : "global_average_pool"));
+    CHECK(largest.substr(0, largest.find(": ")) == (average.empty() ? "" : "global_max_pool"));
+    CHECK(norm.substr(0, norm.find(": ")) == (average.empty() ? "" : "group_norm"));
+    return average;
+  };
+  CHECK(error(131071, 1).empty());
+  CHECK(test::has(error(131072, 1), "batch entries up to 131072 for 1 rows"));
+  CHECK(test::has(error(30000000, 3), "batch entries up to 30000000 for 3 rows; entries up to 131071"));
+  CHECK(test::has(error(INT_MAX - 1, 1), "batch entries up to 2147483646"));
+  CHECK(error(159999, 40000).empty());  // as many as the rows make likely
+  CHECK(test::has(error(160000, 40000), "entries up to 159999"));
 }
 
 TEST_CASE_TEMPLATE("global pooling: NaN comes through", Space, TESSERA_TEST_SPACES)

@@ -10,6 +10,7 @@
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/layer_registry.hpp>
+#include <tessera/nn/sequential.hpp>
 
 #include <string>
 
@@ -61,14 +62,14 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
   same(nn::build_conv_layer<3, float, Space>(named("TorchSparseConv3d"), 4, 6, 2, 2, 0, exec),
        Conv{nn::ConvOptions<3>(4, 6, 2).stride(2).seed(3), exec});
   same(build(nn::LayerConfig("SparseMaxPool3d").set("kernel_size", 2).set("indice_key", "a"), exec),
-       nn::MaxPool<3, float, Space>{PoolOptions<3>(2)});
+       nn::MaxPool<3, float, Space>{nn::PoolOptions<3>(2)});
   same(build(nn::LayerConfig("SparseAvgPool3d").set("kernel_size", 3).set("stride", 2).set("padding", 1),
              exec),
-       nn::AveragePool<3, float, Space>{PoolOptions<3>(3).stride(2).padding(1)});
+       nn::AveragePool<3, float, Space>{nn::PoolOptions<3>(3).stride(2).padding(1)});
   for (auto const* name : {"BN1d", "TorchSparseBatchNorm", "TorchSparseBN"}) {
     auto const config = nn::LayerConfig{name}.set("eps", 1e-3).set("momentum", 0.01);
     same(nn::build_norm_layer<3, float, Space>(config, 4, exec),
-         nn::BatchNorm<3, float, Space>{NormOptions(4).eps(1e-3).momentum(0.01), exec});
+         nn::BatchNorm<3, float, Space>{nn::NormOptions(4).eps(1e-3).momentum(0.01), exec});
   }
   for (auto const* name : {"relu", "ReLU", "TorchSparseReLU"}) {
     same(nn::build_activation_layer<3, float, Space>(name, exec), nn::ReLU<3, float, Space>{});
@@ -76,6 +77,9 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
   for (auto const* name : {"swish", "Swish", "SiLU"}) {
     same(nn::build_activation_layer<3, float, Space>(name, exec), nn::SiLU<3, float, Space>{});
   }
+  same(nn::build_activation_layer<3, float, Space>("Sigmoid", exec), nn::Sigmoid<3, float, Space>{});
+  same(nn::build_activation_layer<3, float, Space>("Tanh", exec), nn::Tanh<3, float, Space>{});
+  same(nn::build_activation_layer<3, float, Space>("GELU", exec), nn::GELU<3, float, Space>{});
   for (auto const* name : {"LeakyReLU", "TorchSparseLeakyReLU"}) {
     same(build(nn::LayerConfig(name).set("negative_slope", 0.2), exec), nn::LeakyReLU<3, float, Space>{0.2});
   }

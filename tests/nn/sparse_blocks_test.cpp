@@ -32,7 +32,7 @@ Tensor<Space> conv_norm(Tensor<Space> const& x, nn::ConvOptions<3> const& option
                         Execution<Space> const& exec)
 {
   nn::Conv<3, float, Space> conv{options, exec};
-  nn::BatchNorm<3, float, Space> norm{NormOptions(options.out_channels).eps(1e-3).momentum(0.01), exec};
+  nn::BatchNorm<3, float, Space> norm{nn::NormOptions(options.out_channels).eps(1e-3).momentum(0.01), exec};
   norm.train();
   return norm.forward(conv.forward(x, exec), exec);
 }

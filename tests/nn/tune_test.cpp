@@ -208,8 +208,8 @@ TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can
           tuning, [&](auto const& tuned) { return detail::has_name(tuned.layers, conv.name); });
       REQUIRE(group != nullptr);
       CHECK(group->group.same_layer(detail::group_of(*layer)));
-      REQUIRE(layer->options().conv_config);
-      CHECK(ConvChoice::of(*layer->options().conv_config) == group->choice);
+      REQUIRE(layer->options().config());
+      CHECK(ConvChoice::of(*layer->options().config()) == group->choice);
       CHECK(group->choice.fits_plan());
       CHECK(group->refused.empty());
       CHECK(conv.layer->observe(nullptr) == nullptr);
@@ -415,7 +415,7 @@ TEST_CASE("tune: dozens of forms of one map can be compared")
 
 TEST_CASE("tune: choices to try begin with the one there and come to different things")
 {
-  auto const on_host = [](ConvChoice const&) { return std::vector<detail::CarriedOut>{{}}; };
+  auto const on_host = [](ConvChoice const&) { return std::vector<detail::KernelPlan>{{}}; };
   auto const tried = [&](int volume, ConvChoice const& before, TuneOptions const& options = {}) {
     return detail::choices_to_try(options, before, volume, on_host);
   };
@@ -564,8 +564,8 @@ TEST_CASE("tune: a layer that runs at two strides is of the group of its first c
   CHECK(tuning.not_run == std::vector<std::string>{"idle"});
   CHECK(calls == 9);  // eight choices, the first one twice; both calls of the layer in each
   CHECK(net.shared.config().splits == 2);
-  CHECK_FALSE(net.idle.options().conv_config);
-  CHECK_FALSE(net.fixed.options().conv_config);
+  CHECK_FALSE(net.idle.options().config());
+  CHECK_FALSE(net.fixed.options().config());
 }
 
 TEST_CASE_TEMPLATE("tune: a sample of no rows changes nothing", Space, TESSERA_TEST_SPACES)
@@ -585,7 +585,7 @@ TEST_CASE_TEMPLATE("tune: a sample of no rows changes nothing", Space, TESSERA_T
   REQUIRE(tuning.groups.size() == 1);
   CHECK(tuning.groups[0].choice == ConvChoice{});
   CHECK(tuning.groups[0].seconds == 0);
-  CHECK(layer.options().conv_config);
+  CHECK(layer.options().config());
 
   samples.push_back(samples_of(4, exec)[0]);  // and does not stand in the way of others
   auto const clock = clock_of([](TuneTrial const& t) { return t.choice == gemm(true, 2) ? 1 : 2; });
@@ -599,7 +599,7 @@ TEST_CASE("tune: what cannot be meant is refused and changes nothing")
   auto& layer = net.add<Conv<Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
   auto const refused = [&](Samples<Host> const& samples, TuneOptions options) {
     auto const error = test::error_of([&] { nn::tune(net, samples, options.quiet(), exec); });
-    CHECK_FALSE(layer.options().conv_config);
+    CHECK_FALSE(layer.options().config());
     CHECK(layer.observe(nullptr) == nullptr);
     return error;
   };
@@ -640,7 +640,7 @@ TEST_CASE_TEMPLATE(
   int refused = 0;
   for (int n = 0;; ++n) {
     CAPTURE(n);
-    layer.options().conv_config.reset();
+    layer.options().config(std::nullopt);
     auto const before = memory.allocations();
     memory.fail_at(n);
     try {
@@ -649,10 +649,10 @@ TEST_CASE_TEMPLATE(
       REQUIRE(tuning.groups[0].refused.size() == 1);
       CHECK(tuning.groups[0].refused[0].reason == "there is not enough memory");
       CHECK(tuning.groups[0].choice != tuning.groups[0].refused[0].choice);
-      CHECK(layer.options().conv_config);
+      CHECK(layer.options().config());
       ++refused;
     } catch (test::OutOfMemory<Space> const&) {
-      CHECK_FALSE(layer.options().conv_config);
+      CHECK_FALSE(layer.options().config());
       ++thrown;
     }
     CHECK(layer.observe(nullptr) == nullptr);

@@ -23,7 +23,7 @@
 #include <vector>
 
 using namespace tessera;
-using detail::CarriedOut;
+using detail::KernelPlan;
 using nn::ConvChoice;
 using nn::TuneOptions;
 using nn::TuneStep;
@@ -42,16 +42,16 @@ TuneOptions options_of(nn::TuneTimer timer)
 
 TEST_CASE("tune: tiles are part of a choice that is an implicit GEMM")
 {
-  ConvChoice const pair{gemm, true, 1, TileChoice::warpgroup_pair};
+  ConvChoice const pair{gemm, true, 1, GemmKernel::warpgroup_pair};
   CHECK(pair != ConvChoice{});
-  CHECK(pair.in({}).tiles == TileChoice::warpgroup_pair);
+  CHECK(pair.in({}).tiles == GemmKernel::warpgroup_pair);
   CHECK(ConvChoice::of(pair.in({})) == pair);
-  CHECK(ConvChoice{Dataflow::gather_scatter, true, 1, TileChoice::warp} ==
+  CHECK(ConvChoice{Dataflow::gather_scatter, true, 1, GemmKernel::warp} ==
         ConvChoice{Dataflow::gather_scatter});
   CHECK(detail::text_of(pair) == "sorted, 1 split, tiles warpgroup_pair");
   CHECK(detail::text_of(ConvChoice{}) == "sorted, 1 split");
-  CHECK(detail::effective_choice({gemm, true, 3, TileChoice::warp}, 1) ==
-        ConvChoice{gemm, false, 1, TileChoice::warp});
+  CHECK(detail::effective_choice({gemm, true, 3, GemmKernel::warp}, 1) ==
+        ConvChoice{gemm, false, 1, GemmKernel::warp});
 }
 
 TEST_CASE("tune: tiles are tried sorted and unsorted in one split, where they come to something else")
@@ -59,36 +59,36 @@ TEST_CASE("tune: tiles are tried sorted and unsorted in one split, where they co
   // A device where few rows of one split are shared, and that lacks the warp kernel if told so.
   auto const tried = [](TuneOptions const& options, ConvChoice const& before = {}, bool has_warp = true) {
     return detail::choices_to_try(options, before, 27, [&](ConvChoice const& choice) {
-      auto const own = choice.splits == 1 ? TileChoice::warpgroup_pair : TileChoice::warpgroup;
-      auto tiles = choice.tiles == TileChoice::automatic ? own : choice.tiles;
-      if (tiles == TileChoice::warp && !has_warp) { tiles = TileChoice::block; }
-      return std::vector<CarriedOut>{{tiles, tiles == TileChoice::block ? 64 : 16}};
+      auto const own = choice.splits == 1 ? GemmKernel::warpgroup_pair : GemmKernel::warpgroup;
+      auto tiles = choice.tiles == GemmKernel::automatic ? own : choice.tiles;
+      if (tiles == GemmKernel::warp && !has_warp) { tiles = GemmKernel::block; }
+      return std::vector<KernelPlan>{{tiles, tiles == GemmKernel::block ? 64 : 16}};
     });
   };
   auto const tiles_of = [](std::vector<ConvChoice> const& choices) {
-    std::vector<TileChoice> result;
+    std::vector<GemmKernel> result;
     for (auto const& choice : choices) {
-      if (choice.tiles != TileChoice::automatic) {
+      if (choice.tiles != GemmKernel::automatic) {
         CHECK(choice.splits == 1);
         result.push_back(choice.tiles);
       }
     }
     return result;
   };
-  using Tiles = std::vector<TileChoice>;
-  auto const block = TileChoice::block;
-  auto const warp = TileChoice::warp;
-  auto const alone = TileChoice::warpgroup;
+  using Tiles = std::vector<GemmKernel>;
+  auto const block = GemmKernel::block;
+  auto const warp = GemmKernel::warp;
+  auto const alone = GemmKernel::warpgroup;
   auto const all = tried({});
   CHECK(all.size() == 14);
   CHECK(tiles_of(all) == Tiles{block, block, warp, warp, alone, alone});
   CHECK(std::count(all.begin(), all.end(), ConvChoice{gemm, false, 1, block}) == 1);
   CHECK(tiles_of(tried({}, {}, false)) == Tiles{block, block, alone, alone});
-  CHECK(tiles_of(tried(TuneOptions().tiles({TileChoice::automatic}))) == Tiles{});
+  CHECK(tiles_of(tried(TuneOptions().tiles({GemmKernel::automatic}))) == Tiles{});
   CHECK(tried(TuneOptions().tiles({warp})).size() == 3);
 
   // What is there takes the place of what comes to the same.
-  auto const shared = tried({}, {gemm, true, 1, TileChoice::warpgroup_pair});
+  auto const shared = tried({}, {gemm, true, 1, GemmKernel::warpgroup_pair});
   CHECK(shared.size() == 14);
   CHECK(std::count(shared.begin(), shared.end(), ConvChoice{}) == 0);
 }
@@ -101,18 +101,18 @@ TEST_CASE("tune: the host has automatic tiles alone, whatever is asked for")
   int trials = 0;
   auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
     work();
-    CHECK(trial.choice.tiles == TileChoice::automatic);
+    CHECK(trial.choice.tiles == GemmKernel::automatic);
     ++trials;
     return trial.choice.sort ? 2.0 : 1.0;
   };
   std::vector<SparseTensor<3, float, Host>> const samples{random_networks::input<3>(12, 1, 4, exec)};
   auto const tuning =
-      nn::tune(net, samples, options_of(timer).tiles({TileChoice::block, TileChoice::warp}), exec);
+      nn::tune(net, samples, options_of(timer).tiles({GemmKernel::block, GemmKernel::warp}), exec);
   CHECK(trials > 2);
   CHECK(tuning.groups[0].choice == ConvChoice{gemm, false, 1});
-  CHECK(layer.config().tiles == TileChoice::automatic);
+  CHECK(layer.config().tiles == GemmKernel::automatic);
   CHECK(test::error_of([&] { nn::tune(net, samples, TuneOptions().quiet().tiles({}), exec); }) ==
-        "tune: no tiles to try; TileChoice::automatic at least");
+        "tune: no tiles to try; GemmKernel::automatic at least");
 }
 
 TEST_CASE("tune: choices that read a map in other tiles pay for another form of it")
@@ -123,8 +123,8 @@ TEST_CASE("tune: choices that read a map in other tiles pay for another form of 
   }
   forms.insert(detail::form_of({Dataflow::gather_scatter}, 27, 16));
   CHECK(forms.size() == 7);
-  CHECK(detail::form_of({gemm, true, 1, TileChoice::warp}, 27, 16) ==
-        detail::form_of({gemm, true, 1, TileChoice::warpgroup}, 27, 16));
+  CHECK(detail::form_of({gemm, true, 1, GemmKernel::warp}, 27, 16) ==
+        detail::form_of({gemm, true, 1, GemmKernel::warpgroup}, 27, 16));
   CHECK(detail::form_of({gemm, true, 1}, 1, 16) == detail::form_of({gemm, false, 3}, 1, 16));
   CHECK(detail::form_of({gemm, true, 1}, 1, 0) == "none");  // every row reads itself
 }
@@ -141,12 +141,12 @@ TEST_CASE_TEMPLATE("tune: a tuning's tiles are applied", Space, TESSERA_TEST_SPA
     return 1.0;
   };
   auto tuning = nn::tune(net, samples, options_of(timer), exec);
-  tuning.groups[0].choice.tiles = TileChoice::warp;
+  tuning.groups[0].choice.tiles = GemmKernel::warp;
   static_cast<void>(nn::apply_tuning(net, tuning, exec));
-  CHECK(layer.config().tiles == TileChoice::warp);
-  tuning.groups[0].choice.tiles = TileChoice::block;
+  CHECK(layer.config().tiles == GemmKernel::warp);
+  tuning.groups[0].choice.tiles = GemmKernel::block;
   static_cast<void>(nn::apply_tuning(net, tuning, samples[0], exec));
-  CHECK(layer.config().tiles == TileChoice::block);
+  CHECK(layer.config().tiles == GemmKernel::block);
 }
 
 TEST_CASE_TEMPLATE("conv layer: configure() keeps a weight laid out that fuse() laid out, and no other",
@@ -155,30 +155,30 @@ TEST_CASE_TEMPLATE("conv layer: configure() keeps a weight laid out that fuse() 
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   nn::Conv<3, float, Space> layer{nn::ConvOptions<3>(32, 32, 3), exec};
-  auto const with = [](TileChoice tiles, MathMode math = MathMode::tf32) {
+  auto const with = [](GemmKernel tiles, MathMode math = MathMode::tf32) {
     ConvConfig config;
     config.tiles = tiles;
     config.math = math;
     return config;
   };
-  layer.configure(with(TileChoice::warp), exec);
-  CHECK(layer.config().tiles == TileChoice::warp);
+  layer.configure(with(GemmKernel::warp), exec);
+  CHECK(layer.config().tiles == GemmKernel::warp);
   CHECK_FALSE(layer.is_laid_out());
-  CHECK_FALSE(layer.lay_out(with(TileChoice::block), exec));
+  CHECK_FALSE(layer.lay_out(with(GemmKernel::block), exec));
 
   layer.fuse(exec);
   CHECK(layer.is_laid_out());
-  CHECK_FALSE(layer.lay_out(with(TileChoice::warp), exec));  // it is that
-  CHECK(layer.lay_out(with(TileChoice::block), exec));
-  CHECK(layer.lay_out(with(TileChoice::warp, MathMode::exact), exec));
-  layer.configure(with(TileChoice::block), exec);
+  CHECK_FALSE(layer.lay_out(with(GemmKernel::warp), exec));  // it is that
+  CHECK(layer.lay_out(with(GemmKernel::block), exec));
+  CHECK(layer.lay_out(with(GemmKernel::warp, MathMode::exact), exec));
+  layer.configure(with(GemmKernel::block), exec);
   CHECK(layer.is_laid_out());
-  CHECK(layer.config().tiles == TileChoice::block);
-  CHECK_FALSE(layer.lay_out(with(TileChoice::block), exec));
+  CHECK(layer.config().tiles == GemmKernel::block);
+  CHECK_FALSE(layer.lay_out(with(GemmKernel::block), exec));
 
   static_cast<void>(layer.kernel());  // may have been written to
   CHECK_FALSE(layer.is_laid_out());
-  layer.configure(with(TileChoice::warp), exec);
+  layer.configure(with(GemmKernel::warp), exec);
   CHECK_FALSE(layer.is_laid_out());
 }
 
@@ -186,8 +186,8 @@ TEST_CASE_TEMPLATE("conv layer: configure() keeps a weight laid out that fuse() 
 
 namespace {
 
-constexpr TileChoice all_tiles[] = {TileChoice::automatic, TileChoice::block, TileChoice::warp,
-                                    TileChoice::warpgroup, TileChoice::warpgroup_pair};
+constexpr GemmKernel all_tiles[] = {GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
+                                    GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
 
 template <class Scalar>
 struct TwoConvs : nn::Sequential<3, Scalar> {

@@ -25,18 +25,6 @@ namespace {
 
 using Encoder = models::SparseEncoder<__half, Device>;
 
-/// The encoder and the map it ends in, for one graph.
-struct ToMap {
-  using Tensor = Encoder::Tensor;
-
-  Encoder* encoder;
-
-  [[nodiscard]] DenseTensor<2, __half, Device> forward(Tensor const& x, Execution<Device> const& exec)
-  {
-    return encoder->forward_bev(x, exec);
-  }
-};
-
 /// Points on a wavy ground: x, y, z, and two features.
 std::vector<float> random_points(unsigned seed, int count)
 {
@@ -62,13 +50,14 @@ TEST_CASE_TEMPLATE("Plan: CenterPoint's encoder and its map, from points whose v
   IntArray<3> const shape{41, 64, 64};
   constexpr int most = 6000;
   Encoder encoder{models::centerpoint(shape).width(0.25), exec};
-  ToMap model{&encoder};
   auto const limits =
-      PlanLimits().max_voxels(most).max_derived_voxels(2 * most).channels(5).grid(SpatialRange<3>{1, shape});
-  Plan plan{model, limits, exec};
+      PlanLimits().max_voxels(most).max_derived_voxels(2 * most).grid(SpatialRange<3>{1, shape});
+  Plan plan{forward_bev(encoder), limits, exec};
   auto const grid = VoxelizeOptions({0.1F, 0.1F, 0.1F}, {0, 0, 0}, {6.4F, 6.4F, 4}).voxels(most).shape(shape);
   auto counted_in_space = grid;
   counted_in_space.capacity(FixedCapacity{});
+  Plan from_points{forward_bev(encoder),
+                   PlanLimits().max_points(9000).max_derived_voxels(2 * most).voxelize(grid), exec};
   for (unsigned const seed : {1U, 2U, 3U}) {
     CAPTURE(seed);
     auto const points = upload_matrix(random_points(seed, seed == 2 ? 9000 : 4000), 5, exec);
@@ -82,6 +71,10 @@ TEST_CASE_TEMPLATE("Plan: CenterPoint's encoder and its map, from points whose v
     CHECK(
         same_bits(download(map.data(), map.size(), exec), download(expected.data(), expected.size(), exec)));
     plan.check();
+    auto const& own = *from_points.run(points, exec).output;
+    CHECK(
+        same_bits(download(own.data(), own.size(), exec), download(expected.data(), expected.size(), exec)));
+    from_points.check();
   }
 }
 #endif

@@ -10,8 +10,10 @@
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/plan/plan.cuh>
+#include <tessera/tensor/cast.hpp>
 
 #include <memory>
+#include <random>
 #include <vector>
 
 using namespace tessera;
@@ -57,6 +59,43 @@ TEST_CASE_TEMPLATE("Plan: gives the bits of forward(), scan after scan, in every
         plan.check();
       }
     }
+  }
+}
+
+TEST_CASE_TEMPLATE(
+    "Plan: from points to labels, the bits of quantizing, cast(), forward(), argmax() and gather()", Space,
+    Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  Net net{small_net(), exec};
+  auto const options = QuantizeOptions<3>(0.4F)
+                           .origin(GridOrigin::lowest_voxel)
+                           .range({-30, -30, -5}, {30, 30, 5})
+                           .features(VoxelFeatures::mean);
+  Plan plan{net, PlanLimits().max_points(6000).max_voxels(5000).voxelize(options), exec};
+  std::mt19937 random{7};
+  std::uniform_real_distribution<float> uniform{-1, 1};
+  for (int const count : {6000, 100, 0, 3000}) {
+    CAPTURE(count);
+    std::vector<float> points;
+    std::vector<float> positions;
+    for (int i = 0; i < count; ++i) {
+      float const p[] = {9 * uniform(random), 9 * uniform(random), 2 * uniform(random), uniform(random)};
+      points.insert(points.end(), p, p + 4);
+      positions.insert(positions.end(), p, p + 3);
+    }
+    Matrix<float, Device> const on_device{upload(points, exec), count, 4};
+    Matrix<float, Device> const positions_alone{upload(positions, exec), count, 3};
+    auto const voxels =
+        sparse_quantize(PointsView<float>{positions_alone.view(), on_device.view()}, options, exec);
+    auto const logits = net.forward({voxels.coordinates, cast<__half>(voxels.features.view(), exec)}, exec);
+    auto const labels = gather(argmax(logits.features(), exec), voxels.inverse, -1, exec);
+    auto const out = plan.run(on_device, exec);
+    CHECK(same_bits(out.output->features_on_host(exec), logits.features_on_host(exec)));
+    CHECK(download(out.labels, count, exec) == download(labels, exec));
+    plan.check();
   }
 }
 

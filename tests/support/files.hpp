@@ -45,11 +45,8 @@ class TempDir {
   std::filesystem::path path_;
 };
 
-/// Path of a file in tests/fixtures.
-inline std::string fixture(std::string const& name)
-{
-  return (std::filesystem::path{__FILE__}.parent_path().parent_path() / "fixtures" / name).string();
-}
+/// Path of a copy of the file `name` of tests/fixtures, which is part of the program.
+std::string fixture(std::string const& name);
 
 inline std::vector<std::uint8_t> read_bytes(std::string const& path)
 {

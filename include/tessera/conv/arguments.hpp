@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/problem.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
@@ -13,29 +14,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// How float products are made: exactly, or by tensor cores from operands rounded to TF32 (10 bits of
-/// mantissa). Chosen explicitly, never by the hardware found; other scalars ignore it.
-enum class MathMode : std::uint8_t { exact, tf32 };
-
-/// Which kernel of AutoTile carries out an implicit GEMM on the device; results differ by rounding at most.
-///
-/// | choice         | carried out by                                                                  |
-/// |----------------|---------------------------------------------------------------------------------|
-/// | automatic      | what is fastest as a rule, or a kernel of SpecializedKernels                    |
-/// | block          | blocks, a tile of conv/tuning.hpp each                                          |
-/// | warp           | warps, 16 rows each, over a weight in shared memory: 16-bit scalars, sm_90      |
-/// | warpgroup      | warpgroups, 64 rows each: 16-bit scalars and TF32, sm_90a; a block has its tile |
-/// | warpgroup_pair | the same, two blocks sharing the offsets of a tile, where there are two offsets |
-///
-/// Where the device or the operands do not allow it, the next one of `warpgroup`, `warp` and `block` that
-/// they do allow; `warpgroup` shares tiles where a block cannot hold a list of all offsets. Nothing else
-/// reads it: the host, the other dataflows and a Tile of a ConvPolicy do as they would.
-enum class TileChoice : std::uint8_t { automatic, block, warp, warpgroup, warpgroup_pair };
-
-/// What is done with a sum before it is stored: `relu` max(x, 0), `leaky_relu` x or slope * x below 0, `silu`
-/// x / (1 + exp(-x)). NaN stays NaN.
-enum class Activation : std::uint8_t { none, relu, leaky_relu, silu };
 
 /// What a convolution does with its sums before it rounds and stores them:
 /// `output = activation(sum + bias + residual)`. A batch norm that follows is folded into weight and bias.
@@ -62,7 +40,7 @@ struct PackedWeightView {
 /// `output[o, :] = sum + bias`, where sum runs over k ascending with `in = map.out_in(o, k) >= 0`, and for
 /// each k over the channels c ascending, of `features[in, c] * weight[k, c, :]`. It is kept in
 /// accumulator_t<Scalar> and rounded to Scalar once, after bias and epilogue. The last channels may come from
-/// a second matrix, where ConvolutionBackend::takes_pair() says so.
+/// a second matrix, where KernelPlan::reads_two_inputs says so.
 template <class Scalar>
 struct ConvolutionArguments {
   Scalar const* features = nullptr;  // [num_in, in_channels], without those of `more`
@@ -72,7 +50,7 @@ struct ConvolutionArguments {
   int in_channels = 0;
   int out_channels = 0;
   MathMode math = MathMode::exact;
-  TileChoice tiles = TileChoice::automatic;
+  GemmKernel tiles = GemmKernel::automatic;
   Epilogue<Scalar> epilogue;
   MatrixView<Scalar const> more;            // [num_in, ...] the last of the in_channels, or none
   detail::PackedWeightView<Scalar> packed;  // `weight` once more, or none
@@ -85,14 +63,47 @@ template <class Sum>
 {
   using std::exp;
   switch (activation) {
-    case Activation::relu: return x <= Sum{0} ? Sum{0} : x;
+    case Activation::relu: return positive_or_nan(x);
     case Activation::leaky_relu: return x <= Sum{0} ? static_cast<Sum>(slope) * x : x;
     case Activation::silu: return x / (Sum{1} + exp(-x));
     default: return x;
   }
 }
 
-/// Throws unless the arguments can be meant.
+/// Whether a pointer is a multiple of 16 bytes; null is.
+[[nodiscard]] inline bool is_aligned(void const* pointer)
+{
+  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
+
+/// The arguments in numbers.
+template <class Scalar>
+[[nodiscard]] ConvProblem problem_of(ConvolutionArguments<Scalar> const& a, int splits)
+{
+  ConvProblem problem;
+  problem.scalar = ScalarTraits<Scalar>::dtype;
+  problem.math = a.math;
+  problem.kernel = a.tiles;
+  problem.in_channels = a.in_channels;
+  problem.second_channels = a.more.data != nullptr ? static_cast<int>(a.more.columns) : 0;
+  problem.out_channels = a.out_channels;
+  problem.splits = splits;
+  problem.has_residual = a.epilogue.residual.data != nullptr;
+  problem.activation = a.epilogue.activation;
+  problem.aligned_inputs = is_aligned(a.features) && is_aligned(a.more.data);
+  problem.aligned_weight = is_aligned(a.weight);
+  problem.aligned_output = is_aligned(a.output);
+  problem.aligned_epilogue = is_aligned(a.bias) && is_aligned(a.epilogue.residual.data);
+  return problem;
+}
+
+template <class Space>
+[[nodiscard]] MapSummary summary_of(KernelMap<Space> const& map)
+{
+  return {map.num_out(), map.volume(), map.is_identity()};
+}
+
+/// Throws unless the arguments are valid.
 template <class Scalar>
 void check_arguments(ConvolutionArguments<Scalar> const& a, char const* who)
 {

@@ -18,7 +18,7 @@ struct ConvConfig {
   Dataflow dataflow = Dataflow::implicit_gemm;
   bool sort = true;                          ///< implicit GEMM: rows sorted by neighbour mask
   int splits = 1;                            ///< implicit GEMM: parts of the offsets
-  TileChoice tiles = TileChoice::automatic;  ///< implicit GEMM on the device: its kernel
+  GemmKernel tiles = GemmKernel::automatic;  ///< implicit GEMM on the device: its kernel
   KmapMode kmap = KmapMode::hashmap_on_the_fly;
   DownsampleMode downsample = DownsampleMode::spconv;
   MathMode math = MathMode::exact;

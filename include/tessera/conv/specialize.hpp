@@ -34,7 +34,7 @@ struct KernelList {};
 /// ```
 ///
 /// ImplicitGemm with AutoTile on the device runs the first kernel of the list whose channels and device fit,
-/// whatever the map, sort and splits; a Tile of the user's own, a TileChoice other than automatic and the
+/// whatever the map, sort and splits; a Tile of the user's own, a GemmKernel other than automatic and the
 /// other dataflows never do. `num_out` is at least 1 then, and every element of the output must be written;
 /// the order of sums is the kernel's own.
 ///
@@ -64,6 +64,10 @@ template <class Kernel, class Scalar>
 [[nodiscard]] bool fits_specialized_kernel(ConvolutionArguments<Scalar> const& arguments,
                                            int compute_capability)
 {
+  static_assert(
+      is_specialized_kernel<Kernel, Scalar>::value,
+      "SpecializedKernels: each kernel of the list must be an empty type with constants `in_channels` "
+      "and `out_channels`, `supports(int compute_capability)` and `forward(arguments, map, exec)`");
   return arguments.in_channels == Kernel::in_channels && arguments.out_channels == Kernel::out_channels &&
          Kernel::supports(compute_capability);
 }
@@ -72,32 +76,26 @@ template <class Kernel, class Scalar>
 bool run_specialized_kernel(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                             int compute_capability, Execution<Device> const& exec)
 {
-  static_assert(
-      is_specialized_kernel<Kernel, Scalar>::value,
-      "SpecializedKernels: each kernel of the list must be an empty type with constants `in_channels` "
-      "and `out_channels`, `supports(int compute_capability)` and `forward(arguments, map, exec)`");
-  if constexpr (is_specialized_kernel<Kernel, Scalar>::value) {
-    if (fits_specialized_kernel<Kernel>(arguments, compute_capability)) {
-      Kernel::forward(arguments, map, exec);
-      return true;
-    }
-  }
-  return false;
+  if (!fits_specialized_kernel<Kernel>(arguments, compute_capability)) { return false; }
+  Kernel::forward(arguments, map, exec);
+  return true;
 }
 
 /// Whether a kernel of the list fits.
 template <class Scalar, class... Kernels>
 [[nodiscard]] bool has_specialized_kernel(KernelList<Kernels...>,
-                                          ConvolutionArguments<Scalar> const& arguments,
-                                          int compute_capability)
+                                          [[maybe_unused]] ConvolutionArguments<Scalar> const& arguments,
+                                          [[maybe_unused]] int compute_capability)
 {
   return (... || fits_specialized_kernel<Kernels>(arguments, compute_capability));
 }
 
 /// Runs the first kernel of the list that fits; false when there is none.
 template <class Scalar, class... Kernels>
-bool run_specialized_kernels(KernelList<Kernels...>, ConvolutionArguments<Scalar> const& arguments,
-                             KernelMap<Device>& map, int compute_capability, Execution<Device> const& exec)
+bool run_specialized_kernels(KernelList<Kernels...>,
+                             [[maybe_unused]] ConvolutionArguments<Scalar> const& arguments,
+                             [[maybe_unused]] KernelMap<Device>& map, [[maybe_unused]] int compute_capability,
+                             [[maybe_unused]] Execution<Device> const& exec)
 {
   return (... || run_specialized_kernel<Kernels>(arguments, map, compute_capability, exec));
 }

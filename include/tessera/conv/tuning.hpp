@@ -3,7 +3,9 @@
 #pragma once
 
 #include <tessera/conv/policies.hpp>
+#include <tessera/core/int_array.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -13,7 +15,7 @@ inline namespace v0 {
 
 /// What AutoTile's choice among tiles depends on. No choice changes a result: every tile gives the same bits.
 /// (16-bit scalars on sm_90 and newer, and TF32 on sm_90a, mostly take no tile, but a shape of
-/// conv/detail/group_gemm.cuh or warp_gemm.cuh.)
+/// conv/detail/warpgroup_gemm/shapes.hpp or warp_gemm/shapes.hpp.)
 struct TileProblem {
   std::int64_t num_out = 0;
   int in_channels = 0;
@@ -82,44 +84,120 @@ struct TunedTiles<8, false> {
   using ragged = narrow;
 };
 
-/// Calls `body(tile, aligned)` with the tile for the problem, an object of an empty type, and std::true_type
-/// where the problem is aligned. `fits(tile)` says whether a block of the device has enough shared memory for
-/// a tile, which it has for every narrow, shallow and ragged one.
-template <class Tiles, class Fits, class Body>
-void with_tuned_tile(TileProblem const& problem, Fits const& fits, Body const& body)
-{
-  auto const blocks_of_channels = [&](int channels) {
-    return (problem.out_channels + channels - 1) / channels;
-  };
-  auto const aligned = [&](auto tile) {
-    if (fits(tile)) {
-      body(tile, std::true_type{});
-    } else if (fits(typename Tiles::medium{})) {
-      body(typename Tiles::medium{}, std::true_type{});
-    } else {
-      body(typename Tiles::narrow{}, std::true_type{});
-    }
-  };
-  if (!problem.aligned) {
-    if (problem.in_channels <= Tiles::shallow::depth) {
-      return body(typename Tiles::shallow{}, std::false_type{});
-    }
-    if (problem.out_channels <= Tiles::narrow::channels) {
-      return body(typename Tiles::narrow{}, std::false_type{});
-    }
-    return body(typename Tiles::ragged{}, std::false_type{});
+/// The tiles of TunedTiles by name.
+enum class TunedTile : std::uint8_t { narrow, medium, broad, wide, coarse, shallow, ragged };
+
+namespace detail {
+
+/// The constants of a tile.
+struct TileSize {
+  int rows;
+  int channels;
+  int depth;
+  int stages;
+
+  /// Shared memory of a block: stages of features [rows, depth] and weights [depth, channels], each row
+  /// followed by padding that puts the rows which a warp reads at once into different banks.
+  [[nodiscard]] constexpr std::size_t shared_bytes(int scalar_bytes) const
+  {
+    return static_cast<std::size_t>(stages) * static_cast<std::size_t>(stage_size(scalar_bytes)) *
+           static_cast<std::size_t>(scalar_bytes);
   }
-  if (problem.out_channels <= Tiles::narrow::channels) { return aligned(typename Tiles::narrow{}); }
-  // A wide tile reads each row of features once for 128 output channels. The coarse levels of a scan have
-  // fewer tiles than the device has places for blocks; there more blocks count for more.
-  auto const tiles = (problem.num_out + Tiles::wide::rows - 1) / Tiles::wide::rows;
-  bool const few = tiles * blocks_of_channels(Tiles::wide::channels) < 2 * problem.multiprocessors;
-  if (few && problem.in_channels > Tiles::medium::depth) { return aligned(typename Tiles::coarse{}); }
-  if (few || problem.out_channels <= Tiles::medium::channels) { return aligned(typename Tiles::medium{}); }
-  bool const broad = blocks_of_channels(Tiles::broad::channels) * Tiles::broad::channels <
-                     blocks_of_channels(Tiles::wide::channels) * Tiles::wide::channels;
-  return broad ? aligned(typename Tiles::broad{}) : aligned(typename Tiles::wide{});
+  /// Elements of a stage.
+  [[nodiscard]] constexpr int stage_size(int scalar_bytes) const
+  {
+    return rows * feature_pitch(scalar_bytes) + depth * weight_pitch(scalar_bytes);
+  }
+  [[nodiscard]] constexpr int feature_pitch(int scalar_bytes) const { return depth + 16 / scalar_bytes; }
+  [[nodiscard]] constexpr int weight_pitch(int scalar_bytes) const
+  {
+    return channels + (scalar_bytes == 4 ? 2 : 1) * (16 / scalar_bytes);
+  }
+};
+
+template <class T>
+[[nodiscard]] constexpr TileSize size_of_tile()
+{
+  return {T::rows, T::channels, T::depth, T::stages};
 }
 
+/// The sizes of TunedTiles, in the order of TunedTile.
+using TileSizes = std::array<TileSize, 7>;
+template <class Tiles>
+[[nodiscard]] constexpr TileSizes tile_sizes()
+{
+  return {size_of_tile<typename Tiles::narrow>(), size_of_tile<typename Tiles::medium>(),
+          size_of_tile<typename Tiles::broad>(),  size_of_tile<typename Tiles::wide>(),
+          size_of_tile<typename Tiles::coarse>(), size_of_tile<typename Tiles::shallow>(),
+          size_of_tile<typename Tiles::ragged>()};
+}
+
+/// The tiles for a scalar and its way of multiplying.
+[[nodiscard]] constexpr TileSizes tuned_tile_sizes(DType scalar, MathMode math)
+{
+  switch (scalar) {
+    case DType::float64: return tile_sizes<TunedTiles<8, false>>();
+    case DType::float32:
+      return math == MathMode::tf32 ? tile_sizes<TunedTiles<4, true>>() : tile_sizes<TunedTiles<4, false>>();
+    default: return tile_sizes<TunedTiles<2, true>>();
+  }
+}
+
+/// Calls `body(tile, aligned)` with an object of the tile's empty type and std::true_type where all rows
+/// begin at multiples of 16 bytes. Each kernel is compiled for the tiles that select_tile() chooses for it.
+template <class Tiles, class Body>
+void with_tuned_tile(TunedTile tile, bool aligned, Body const& body)
+{
+  if (!aligned) {
+    switch (tile) {
+      case TunedTile::shallow: return body(typename Tiles::shallow{}, std::false_type{});
+      case TunedTile::narrow: return body(typename Tiles::narrow{}, std::false_type{});
+      default: return body(typename Tiles::ragged{}, std::false_type{});
+    }
+  }
+  switch (tile) {
+    case TunedTile::narrow: return body(typename Tiles::narrow{}, std::true_type{});
+    case TunedTile::broad: return body(typename Tiles::broad{}, std::true_type{});
+    case TunedTile::wide: return body(typename Tiles::wide{}, std::true_type{});
+    case TunedTile::coarse: return body(typename Tiles::coarse{}, std::true_type{});
+    default: return body(typename Tiles::medium{}, std::true_type{});
+  }
+}
+
+/// The tile for a problem. Every narrow, shallow and ragged one fits a block of every device.
+/// @param shared_bytes  of a block, at most
+[[nodiscard]] inline TunedTile select_tile(TileProblem const& problem, TileSizes const& tiles,
+                                           int scalar_bytes, std::size_t shared_bytes)
+{
+  auto const at = [&](TunedTile tile) { return tiles[static_cast<std::size_t>(tile)]; };
+  auto const blocks_of_channels = [&](TunedTile tile) {
+    return ceil_div(problem.out_channels, at(tile).channels);
+  };
+  auto const fitting = [&](TunedTile tile) {
+    for (auto const choice : {tile, TunedTile::medium}) {
+      if (at(choice).shared_bytes(scalar_bytes) <= shared_bytes) { return choice; }
+    }
+    return TunedTile::narrow;
+  };
+  bool const is_narrow = problem.out_channels <= at(TunedTile::narrow).channels;
+  if (!problem.aligned) {
+    if (problem.in_channels <= at(TunedTile::shallow).depth) { return TunedTile::shallow; }
+    return is_narrow ? TunedTile::narrow : TunedTile::ragged;
+  }
+  if (is_narrow) { return fitting(TunedTile::narrow); }
+  // A wide tile reads each row of features once for 128 output channels. The coarse levels of a scan have
+  // fewer tiles than the device has places for blocks; there more blocks count for more.
+  auto const wide = at(TunedTile::wide);
+  auto const row_tiles = (problem.num_out + wide.rows - 1) / wide.rows;
+  bool const few = row_tiles * blocks_of_channels(TunedTile::wide) < 2 * problem.multiprocessors;
+  auto const medium = at(TunedTile::medium);
+  if (few && problem.in_channels > medium.depth) { return fitting(TunedTile::coarse); }
+  if (few || problem.out_channels <= medium.channels) { return fitting(TunedTile::medium); }
+  bool const broad = blocks_of_channels(TunedTile::broad) * at(TunedTile::broad).channels <
+                     blocks_of_channels(TunedTile::wide) * wide.channels;
+  return fitting(broad ? TunedTile::broad : TunedTile::wide);
+}
+
+}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -66,6 +66,8 @@ class CoordinateSet {
   {
     return options_.spatial_range;
   }
+  /// The batch entry that all rows are in, of a set that is one scan; of a batch nothing.
+  [[nodiscard]] std::optional<int> const& only_entry() const noexcept { return options_.only_entry; }
   /// Room for derived sets, where nothing may wait for their numbers of rows.
   [[nodiscard]] std::optional<FixedCapacity> const& fixed_capacity() const noexcept
   {

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/detail/group_points.hpp>
+#include <tessera/coords/points_view.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/sort.hpp>
 
@@ -14,19 +15,10 @@
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
-
-/// Points of one or several clouds in one space, not owned.
-template <class Scalar>
-struct PointsView {
-  MatrixView<float const> positions;    ///< [num_points, Dim]
-  MatrixView<Scalar const> features{};  ///< [num_points, channels]; left out: no channels
-  std::int32_t const* batch = nullptr;  ///< [num_points] the cloud of each point; null: all in batch_entry
-  int batch_entry = 0;
-  int num_batches = 0;  ///< number of clouds; 0 means batch_entry + 1, and is not enough with `batch`
-};
 
 /// How sparse_quantize() makes voxels: `QuantizeOptions<3>(0.05F).origin(GridOrigin::lowest_point)`.
 template <int Dim>
@@ -104,39 +96,20 @@ template <int Dim>
   return rule;
 }
 
-/// `points` with their shapes checked.
-template <int Dim, class Scalar>
-[[nodiscard]] PointRows point_rows(PointsView<Scalar> const& points)
-{
-  char const* const who = "sparse_quantize: ";
-  auto const rows = points.positions.rows;
-  expects(points.positions.columns == Dim, who, "positions have ", points.positions.columns, " columns, not ",
-          Dim);
-  expects(rows >= 0 && rows < INT_MAX, who, rows, " points are more than the ", INT_MAX - 1,
-          " that indices hold");
-  expects(points.features.rows == rows || points.features.columns == 0, who, rows, " points but ",
-          points.features.rows, " rows of features");
-  int const batches =
-      points.num_batches == 0 && points.batch == nullptr ? points.batch_entry + 1 : points.num_batches;
-  expects(points.batch_entry >= 0 && points.batch_entry < INT_MAX, who, "batch entry ", points.batch_entry);
-  expects(batches >= 1, who, batches, " clouds; with a batch index for each point num_batches must be given");
-  expects(points.batch != nullptr || points.batch_entry < batches, who, "batch entry ", points.batch_entry,
-          " of only ", batches, " clouds");
-  return {points.positions.data, points.batch, rows, points.batch_entry, batches};
-}
-
 /// Throws what LocatePoints found that cannot be meant.
 template <int Dim, class Space>
-void report(PointStatistics<Dim> const& found, PointRows const& points, Execution<Space> const& exec)
+void report(PointStatistics<Dim> const& found, PointRows const& points, char const* who,
+            Execution<Space> const& exec)
 {
-  if (found.first_stray < INT_MAX) {
-    auto const batch = download(points.batch + found.first_stray, 1, exec)[0];
-    expects(false, "sparse_quantize: point ", found.first_stray, " belongs to cloud ", batch, " of ",
-            points.num_batches);
-  }
+  report(found.faults, points, who, exec);
   if (found.first_too_far < INT_MAX) {
-    auto const p = download(points.positions + std::int64_t{found.first_too_far} * Dim, Dim, exec);
-    expects(false, "sparse_quantize: the voxel of point ", found.first_too_far, " at ", list(p),
+    auto const& all = points.positions;
+    std::vector<float> p;
+    for (int axis = 0; axis < Dim; ++axis) {
+      auto const* const at = all.data + found.first_too_far * all.row_stride + axis * all.column_stride;
+      p.push_back(download(at, 1, exec)[0]);
+    }
+    expects(false, who, "the voxel of point ", found.first_too_far, " at ", list(p),
             " is beyond 2^30; choose larger voxels, or a range that leaves it out");
   }
 }
@@ -144,9 +117,9 @@ void report(PointStatistics<Dim> const& found, PointRows const& points, Executio
 /// The voxels in `box` of located points.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] QuantizedPoints<Dim, Scalar, Space> group_points(
-    PointRows const& points, MatrixView<Scalar const> features, VoxelFeatures kind,
+    PointRows const& points, JoinedColumns<Scalar> const& features, VoxelFeatures kind,
     Buffer<Coordinate<Dim>, Space> const& voxels, CoordinateBox<Dim> const& box,
-    CoordinateSetOptions<Dim> const& set_options, PointStatistics<Dim>* statistics,
+    CoordinateSetOptions<Dim> const& set_options, PointStatistics<Dim>* statistics, char const* who,
     Execution<Space> const& exec)
 {
   return with_packing(box, [&](auto const& packing) {
@@ -167,7 +140,7 @@ template <int Dim, class Scalar, class Space>
     Scan<Space>::exclusive(place.data(), place.data(), n + 1, exec);
     for_each(1, CountVoxels<Dim>{place.data() + n, statistics}, exec);
     auto const found = download(statistics, 1, exec)[0];
-    report(found, points, exec);
+    report(found, points, who, exec);
 
     std::int64_t const num_voxels = found.voxels.count;
     QuantizedPoints<Dim, Scalar, Space> result;
@@ -177,17 +150,59 @@ template <int Dim, class Scalar, class Space>
     result.first_point = Buffer<std::int32_t, Space>{num_voxels, exec};
     result.inverse = Buffer<std::int32_t, Space>{n, exec};
     for_each(n + 1,
-             WriteVoxels<Dim, Key>{packing, keys.data(), none, order.data(), place.data(), n, rows.data(),
-                                   begin.data(), result.first_point.data(), result.inverse.data()},
+             WriteVoxels<Dim, Key>{packing, keys.data(), none, order.data(), place.data(), n, num_voxels,
+                                   rows.data(), begin.data(), result.first_point.data(),
+                                   result.inverse.data(), nullptr, nullptr},
              exec);
-    result.features = Matrix<Scalar, Space>{num_voxels, features.columns, exec};
+    result.features = Matrix<Scalar, Space>{num_voxels, features.columns(), exec};
     for_each(result.features.size(),
-             ReduceFeatures<Scalar>{features.data, order.data(), begin.data(), features.columns, kind,
-                                    result.features.data()},
+             ReduceFeatures<Scalar>{features, order.data(), begin.data(), kind, result.features.data()},
              exec);
-    result.coordinates = CoordinateSet<Dim, Space>::make({std::move(rows)}, box, set_options, exec);
+    auto const set_box = set_options.spatial_range ? box_of(*set_options.spatial_range) : box;
+    result.coordinates = CoordinateSet<Dim, Space>::make({std::move(rows)}, set_box, set_options, exec);
     return result;
   });
+}
+
+/// Voxels of points whose features are given as columns. See sparse_quantize().
+/// @param shape  of the result's spatial range, where it is not the options' grid
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] QuantizedPoints<Dim, Scalar, Space> quantize_points(
+    PointRows const& rows, JoinedColumns<Scalar> const& features, QuantizeOptions<Dim> const& options,
+    std::optional<IntArray<Dim>> const& shape, char const* who, Execution<Space> const& exec)
+{
+  auto const rule = voxel_rule(options);
+  auto const workers = std::min<std::int64_t>(rows.count, 4096);
+  Buffer<PointStatistics<Dim>, Space> statistics{1, exec};
+  for_each(1, StoreValue<PointStatistics<Dim>>{statistics.data(), {}}, exec);
+  if (rows.offsets != nullptr) {
+    for_each(rows.num_batches + 1,
+             CheckOffsets{rows.offsets, rows.num_batches, rows.count, &statistics.data()->faults}, exec);
+  }
+  Buffer<std::int32_t, Space> lowest;
+  if (options.grid_origin != GridOrigin::fixed) {
+    lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
+    for_each(lowest.size(), FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
+    for_each(workers, FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
+  }
+  Buffer<Coordinate<Dim>, Space> voxels{rows.count, exec};
+  for_each(workers, LocatePoints<Dim>{rows, rule, workers, lowest.data(), voxels.data(), statistics.data()},
+           exec);
+
+  CoordinateSetOptions<Dim> set_options;
+  set_options.only_entry = only_entry(rows);
+  CoordinateBox<Dim> box;
+  if (options.grid_extent) {
+    box = box_of(SpatialRange<Dim>{rows.num_batches, *options.grid_extent});
+    set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, shape.value_or(*options.grid_extent)};
+  } else {
+    auto const found = download(statistics, exec)[0];
+    report(found, rows, who, exec);
+    box = found.voxels.box();
+    box.batches = rows.num_batches;
+  }
+  return group_points<Dim, Scalar>(rows, features, options.voxel_features, voxels, box, set_options,
+                                   statistics.data(), who, exec);
 }
 
 }  // namespace detail
@@ -200,12 +215,14 @@ template <int Dim, class Scalar, class Space>
 /// | points.features  | [num_points, channels]  | Space  | any values; NaN flows through                |
 /// | returns          | [num_voxels, ...]       | Space  | unique voxels, lexicographic (batch, x, ...) |
 ///
-/// Points that are not finite, outside the range or outside the grid are left out: their inverse is -1, and
-/// they are counted. Whether voxel 0 is at a fixed place or depends on the cloud, how positions are rounded
-/// and what the features are is up to the options. The set's tensor stride is 1; it has a spatial range only
-/// if a grid was given.
+/// The points of a batch are voxelized in one call, each cloud by itself (PointsView): the voxels are those
+/// of clouds quantized one by one and collated. Points that are not finite, outside the range or outside the
+/// grid are left out: their inverse is -1, and they are counted. Whether voxel 0 is at a fixed place or
+/// depends on the cloud, how positions are rounded and what the features are is up to the options. The set's
+/// tensor stride is 1; it has a spatial range only if a grid was given.
 /// @throws invalid_argument  sizes, range or grid not positive; a voxel index beyond 2^30 (unless a grid
-/// leaves it out); keys of more than 63 bits; a point of no cloud; shapes that do not fit together
+/// leaves it out); keys of more than 63 bits; a point of no cloud; shapes that do not fit together; more
+/// batch entries than 131,072 and four for each point
 ///
 /// Cost: one sort of the points by voxel, some passes over them.
 /// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels; with a grid only once.
@@ -217,36 +234,9 @@ template <int Dim, class Scalar, class Space>
                                                                   QuantizeOptions<Dim> const& options,
                                                                   Execution<Space> const& exec)
 {
-  auto const rule = detail::voxel_rule(options);
-  auto const rows = detail::point_rows<Dim>(points);
-  auto const workers = std::min<std::int64_t>(rows.count, 4096);
-
-  Buffer<std::int32_t, Space> lowest;
-  if (options.grid_origin != GridOrigin::fixed) {
-    lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
-    for_each(lowest.size(), detail::FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
-    for_each(workers, detail::FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
-  }
-  Buffer<detail::PointStatistics<Dim>, Space> statistics{1, exec};
-  Buffer<Coordinate<Dim>, Space> voxels{rows.count, exec};
-  for_each(1, detail::StoreValue<detail::PointStatistics<Dim>>{statistics.data(), {}}, exec);
-  for_each(workers,
-           detail::LocatePoints<Dim>{rows, rule, workers, lowest.data(), voxels.data(), statistics.data()},
-           exec);
-
-  CoordinateSetOptions<Dim> set_options;
-  CoordinateBox<Dim> box;
-  if (options.grid_extent) {
-    set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, *options.grid_extent};
-    box = box_of(*set_options.spatial_range);
-  } else {
-    auto const found = download(statistics, exec)[0];
-    detail::report(found, rows, exec);
-    box = found.voxels.box();
-    box.batches = rows.num_batches;
-  }
-  return detail::group_points<Dim, Scalar>(rows, points.features, options.voxel_features, voxels, box,
-                                           set_options, statistics.data(), exec);
+  char const* const who = "sparse_quantize: ";
+  return detail::quantize_points<Dim, Scalar>(detail::point_rows<Dim>(points, who), {{}, points.features},
+                                              options, std::nullopt, who, exec);
 }
 
 }  // namespace v0

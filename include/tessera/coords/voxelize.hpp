@@ -3,14 +3,18 @@
 #pragma once
 
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/detail/group_by_cloud.hpp>
 #include <tessera/coords/detail/hard_voxels.hpp>
+#include <tessera/coords/points_view.hpp>
 #include <tessera/coords/quantize.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace tessera {
@@ -80,9 +84,9 @@ struct VoxelOutputs {
   bool points = false;  ///< the kept points themselves
 };
 
-/// Voxels in the order in which the cloud first enters them; `capacity` rows are the voxels, unless the
-/// options ask for a fixed capacity: then means after the last voxel are zero, and the rest there is not
-/// written.
+/// Voxels in the order in which a cloud first enters them, cloud after cloud; `capacity` rows are the voxels,
+/// unless the options ask for a fixed capacity: then means after the last voxel are zero, and the rest there
+/// is not written.
 template <class Space>
 struct HardVoxels {
   CoordinateSetPointer<3, Space> coordinates;
@@ -115,145 +119,175 @@ namespace detail {
   return rule;
 }
 
-[[nodiscard]] inline HardVoxelRule hard_voxel_rule(MatrixView<float const> points,
-                                                   VoxelizeOptions const& options, int batch_entry)
+[[nodiscard]] inline HardVoxelRule hard_voxel_rule(PointRows const& points, std::int64_t columns,
+                                                   VoxelizeOptions const& options, char const* who)
 {
-  char const* const who = "hard_voxelize: ";
-  expects(points.columns >= 3, who, "points have ", points.columns, " columns; the first 3 are x, y, z");
-  expects(points.rows >= 0 && points.rows < 1 << 30, who, points.rows, " points are more than 2^30");
+  expects(points.count < 1 << 30, who, points.count, " points are more than 2^30");
   expects(options.max_points >= 1 && options.max_voxels >= 1, who, options.max_points, " points a voxel and ",
           options.max_voxels, " voxels at most; both must be at least 1 (dynamic_voxelize has no such caps)");
-  expects(options.max_points * points.columns <= 1 << 20, who, options.max_points, " points a voxel of ",
-          points.columns, " columns are more than 2^20 numbers");
-  expects(batch_entry >= 0, who, "batch entry ", batch_entry);
+  expects(columns <= (1 << 20) / options.max_points, who, options.max_points, " points a voxel of ", columns,
+          " columns are more than 2^20 numbers");
   auto const shape = grid_shape(options);
-  expects(shape[0] <= std::numeric_limits<std::int64_t>::max() / shape[1] / shape[2], who, "a grid of ",
-          list(shape), " has more than 2^63 voxels");
-  return {grid_rule(options), options.max_points, options.max_voxels, batch_entry,
+  int const scans = points.is_batch() ? points.num_batches : 1;
+  expects(shape[0] <= std::numeric_limits<std::int64_t>::max() / shape[1] / shape[2] / scans, who,
+          "a grid of ", list(shape), " has more than 2^63 voxels", scans > 1 ? " in all scans" : "");
+  return {grid_rule(options), options.max_points, options.max_voxels, points.is_batch() ? 0 : points.entry,
           options.axis_order == AxisOrder::zyx};
 }
 
 [[nodiscard]] inline CoordinateSetOptions<3> voxel_set_options(VoxelizeOptions const& options,
-                                                               int batch_entry)
+                                                               PointRows const& points)
 {
   CoordinateSetOptions<3> result;
   result.spatial_range =
-      SpatialRange<3>{batch_entry + 1, options.spatial_shape.value_or(grid_shape(options))};
+      SpatialRange<3>{points.num_batches, options.spatial_shape.value_or(grid_shape(options))};
   result.fixed_capacity = options.fixed_capacity;
+  result.only_entry = only_entry(points);
   return result;
+}
+
+/// Rows that voxels may have at all.
+[[nodiscard]] inline std::int64_t most_voxels(PointRows const& points, VoxelizeOptions const& options)
+{
+  auto const scans = points.is_batch() ? std::int64_t{points.num_batches} : 1;
+  return std::min(points.count, scans * options.max_voxels);
 }
 
 }  // namespace detail
 
-/// Makes voxels of one cloud as mmcv's deterministic rules have it: `cell = floor((p - lower) / size)` in
-/// single precision.
+/// Makes voxels of one cloud, or of each cloud of a batch, as mmcv's deterministic rules have it: `cell =
+/// floor((p - lower) / size)` in single precision.
 ///
-/// | name        | shape                  | memory | holds                                              |
-/// |-------------|------------------------|--------|----------------------------------------------------|
-/// | points      | [num_points, channels] | Space  | x, y, z, then any features; any values             |
-/// | batch_entry |                        | host   | batch entry of all voxels                          |
-/// | returns     | [num_voxels, ...]      | Space  | voxels in the order of their first points          |
+/// | name             | shape                  | memory | holds                                         |
+/// |------------------|------------------------|--------|-----------------------------------------------|
+/// | points.positions | [num_points, 3]        | Space  | x, y, z; any values                           |
+/// | points.features  | [num_points, channels] | Space  | any values                                    |
+/// | returns          | [num_voxels, ...]      | Space  | cloud after cloud, voxels by their first point |
 ///
-/// Points outside the grid or not finite are left out. Voxels are numbered in the order in which the cloud
-/// first enters them; those after the first `max_voxels` are left out with their points. A voxel keeps its
-/// first `max_points` points, in the cloud's order, and `mean` is over those (mmdetection3d's HardSimpleVFE).
-/// The set has the options' shape, or their grid, as its spatial range. With a fixed capacity there are rows
-/// for `min(num_points, max_voxels)` voxels, and how many are used stays in the space.
+/// Points outside the grid or not finite are left out. Voxels are numbered in the order in which a cloud
+/// first enters them; those after the first `max_voxels` of a cloud are left out with their points. A voxel
+/// keeps its first `max_points` points, in the cloud's order, and `mean` is over those, x, y, z first
+/// (mmdetection3d's HardSimpleVFE). The clouds of a batch give what they would give one by one, collated;
+/// their points may come in any order (PointsView::batch). The set has the options' shape, or their grid, as
+/// its spatial range. With a fixed capacity there are rows for `min(num_points, clouds * max_voxels)` voxels,
+/// and how many are used stays in the space.
 /// @throws invalid_argument  sizes, range or caps that are not positive, a grid of more than 2^63 voxels,
-///                           fewer than 3 columns
+///                           positions that have not 3 columns, a point of no cloud (with a fixed capacity
+///                           reported where the host next waits)
 ///
 /// Cost: on the device one fill and three kernels, 4 * max_points + 4 bytes of workspace for each of two to
-///       four times as many slots as there are points; on the host one pass over the points.
-/// Stream: enqueues on `exec`; waits once, for the number of voxels, and with a fixed capacity not at all.
+///       four times as many slots as there are points, and of a batch seven kernels more, with the cloud of
+///       each point a sort and a copy too; on the host one pass over the points.
+/// Stream: enqueues on `exec`; waits once, for the number of voxels (of a batch twice, for faults too), and
+/// with a fixed capacity not at all.
 /// Determinism: same input, same bits, on Host and Device.
 /// Source: mmcv's Voxelization(deterministic=True).
 template <class Space>
-[[nodiscard]] HardVoxels<Space> hard_voxelize(MatrixView<float const> points, VoxelizeOptions const& options,
-                                              Execution<Space> const& exec, int batch_entry = 0,
-                                              VoxelOutputs const& outputs = {})
+[[nodiscard]] HardVoxels<Space> hard_voxelize(PointsView<float> const& points, VoxelizeOptions const& options,
+                                              Execution<Space> const& exec, VoxelOutputs const& outputs = {})
 {
-  auto const rule = detail::hard_voxel_rule(points, options, batch_entry);
-  detail::HardVoxelizer<Space> voxelizer{points, rule, exec};
+  char const* const who = "hard_voxelize: ";
+  auto const rows_of_points = detail::point_rows<3>(points, who);
+  detail::JoinedColumns<float> columns{points.positions, points.features};
+  auto const rule = detail::hard_voxel_rule(rows_of_points, columns.columns(), options, who);
+  bool const is_batch = rows_of_points.is_batch();
+  bool const looks_at_faults = is_batch || std::is_same_v<Space, Host>;
+  Buffer<detail::PointFaults, Space> faults{looks_at_faults ? 1 : 0, exec};
+  detail::PointsByCloud<Space> by_cloud;
+  detail::HardPoints hard_points{columns, rows_of_points.count, points.offsets,
+                                 is_batch ? rows_of_points.num_batches : 1};
+  if (looks_at_faults) { for_each(1, detail::StoreValue<detail::PointFaults>{faults.data(), {}}, exec); }
+  if (points.batch != nullptr) {
+    by_cloud = detail::group_by_cloud(rows_of_points, columns, faults.data(), exec);
+    StridedView<float const> const rows{by_cloud.rows};
+    hard_points.columns = {rows.columns_from(0, 3), rows.columns_from(3, rows.columns - 3)};
+    hard_points.offsets = by_cloud.offsets.data();
+  } else if (points.offsets != nullptr) {
+    for_each(
+        rows_of_points.num_batches + 1,
+        detail::CheckOffsets{points.offsets, rows_of_points.num_batches, rows_of_points.count, faults.data()},
+        exec);
+  }
+  detail::HardVoxelizer<Space> voxelizer{hard_points, rule, faults.data(), exec};
   bool const fixed = options.fixed_capacity.has_value();
+  if (is_batch && !fixed) { detail::report(download(faults, exec)[0], rows_of_points, who, exec); }
   auto const capacity =
-      fixed ? std::min<std::int64_t>(points.rows, options.max_voxels) : voxelizer.download_num_voxels(exec);
+      fixed ? detail::most_voxels(rows_of_points, options) : voxelizer.download_num_voxels(exec);
   HardVoxels<Space> result;
   Buffer<Coordinate<3>, Space> rows{capacity, exec};
   Buffer<std::int32_t, Space> count{fixed ? 1 : 0, exec};
   result.num_points = Buffer<std::int32_t, Space>{capacity, exec};
   if (outputs.mean) {
-    Buffer<float, Space> mean{capacity * points.columns, exec};
+    Buffer<float, Space> mean{capacity * columns.columns(), exec};
     if (fixed) { fill_bytes(mean, 0, exec); }  // layers read all rows, though nothing comes of these
-    result.mean = Matrix<float, Space>{std::move(mean), capacity, points.columns};
+    result.mean = Matrix<float, Space>{std::move(mean), capacity, columns.columns()};
   }
   if (outputs.points) {
-    result.points = Matrix<float, Space>{capacity * options.max_points, points.columns, exec};
+    result.points = Matrix<float, Space>{capacity * options.max_points, columns.columns(), exec};
   }
   voxelizer.write(
       {rows.data(), result.num_points.data(), result.mean.data(), result.points.data(), count.data()}, exec);
-  auto const set_options = detail::voxel_set_options(options, batch_entry);
+  auto const set_options = detail::voxel_set_options(options, rows_of_points);
   result.coordinates = CoordinateSet<3, Space>::make({std::move(rows), std::move(count)}, set_options, exec);
+  if (is_batch && fixed) {
+    for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
+    if constexpr (std::is_same_v<Space, Host>) { result.coordinates->check(exec); }
+  }
   return result;
 }
 
-namespace detail {
+/// The same of one cloud whose rows begin with x, y, z, its voxels in batch entry `batch_entry`.
+/// @throws invalid_argument  also fewer than 3 columns
+template <class Space>
+[[nodiscard]] HardVoxels<Space> hard_voxelize(StridedView<float const> points, VoxelizeOptions const& options,
+                                              Execution<Space> const& exec, int batch_entry = 0,
+                                              VoxelOutputs const& outputs = {})
+{
+  auto view = detail::points_of_rows(points, batch_entry, "hard_voxelize: ");
+  return hard_voxelize(view, options, exec, outputs);
+}
 
-/// positions[i] = the first three columns of point i, in the axis order asked for.
-struct TakePositions {
-  float const* points;  // [num_points, columns]
-  std::int64_t columns;
-  bool reversed;
-  float* positions;  // [num_points, 3]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t e) const
-  {
-    auto const axis = static_cast<int>(e % 3);
-    positions[e] = points[e / 3 * columns + (reversed ? 2 - axis : axis)];
-  }
-};
-
-}  // namespace detail
-
-/// Makes voxels of all points of one cloud and reduces their features: mmcv's dynamic voxelization and
-/// scatter.
+/// Makes voxels of all points of one cloud, or of each cloud of a batch, and reduces their features: mmcv's
+/// dynamic voxelization and scatter.
 ///
 /// The same grid as hard_voxelize() without its caps. Voxels are in lexicographic order of their coordinates;
 /// `inverse` has each point's voxel, -1 for points outside the grid; `features` is mean, sum, maximum or
-/// first of the points' rows, all their columns.
+/// first of the points' x, y, z and features.
 /// @throws invalid_argument  as hard_voxelize() and sparse_quantize()
 ///
 /// Cost: that of sparse_quantize(), a sort. Stream: enqueues on `exec`; waits once, for the number of voxels.
 /// Determinism: same input, same bits, on Host and Device; sums by ascending index of the point.
 template <class Space>
-[[nodiscard]] QuantizedPoints<3, float, Space> dynamic_voxelize(MatrixView<float const> points,
+[[nodiscard]] QuantizedPoints<3, float, Space> dynamic_voxelize(PointsView<float> const& points,
+                                                                VoxelizeOptions const& options,
+                                                                VoxelFeatures features,
+                                                                Execution<Space> const& exec)
+{
+  char const* const who = "dynamic_voxelize: ";
+  auto const shape = grid_shape(options);
+  auto rows = detail::point_rows<3>(points, who);
+  auto size = options.voxel_size;
+  auto lower = options.range_lower;
+  if (options.axis_order == AxisOrder::zyx) {
+    rows.positions = rows.positions.reversed_columns();
+    std::swap(size[0], size[2]);
+    std::swap(lower[0], lower[2]);
+  }
+  auto const grid = QuantizeOptions<3>(size).origin(lower).grid(shape).features(features);
+  return detail::quantize_points<3, float>(rows, {points.positions, points.features}, grid,
+                                           options.spatial_shape, who, exec);
+}
+
+/// The same of one cloud whose rows begin with x, y, z.
+template <class Space>
+[[nodiscard]] QuantizedPoints<3, float, Space> dynamic_voxelize(StridedView<float const> points,
                                                                 VoxelizeOptions const& options,
                                                                 VoxelFeatures features,
                                                                 Execution<Space> const& exec,
                                                                 int batch_entry = 0)
 {
-  auto const shape = grid_shape(options);
-  bool const reversed = options.axis_order == AxisOrder::zyx;
-  detail::expects(points.columns >= 3, "dynamic_voxelize: points have ", points.columns,
-                  " columns; the first 3 are x, y, z");
-  Matrix<float, Space> positions{points.rows, 3, exec};
-  for_each(positions.size(), detail::TakePositions{points.data, points.columns, reversed, positions.data()},
-           exec);
-  auto size = options.voxel_size;
-  auto lower = options.range_lower;
-  if (reversed) {
-    std::swap(size[0], size[2]);
-    std::swap(lower[0], lower[2]);
-  }
-  PointsView<float> view{positions.view(), points};
-  view.batch_entry = batch_entry;
-  auto result =
-      sparse_quantize(view, QuantizeOptions<3>(size).origin(lower).grid(shape).features(features), exec);
-  if (options.spatial_shape) {
-    auto const set_options = detail::voxel_set_options(options, batch_entry);
-    auto rows = copy(result.coordinates->data(), result.coordinates->num_rows(), exec);
-    result.coordinates = CoordinateSet<3, Space>::make({std::move(rows)}, set_options, exec);
-  }
-  return result;
+  auto view = detail::points_of_rows(points, batch_entry, "dynamic_voxelize: ");
+  return dynamic_voxelize(view, options, features, exec);
 }
 
 }  // namespace v0

@@ -2,9 +2,12 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <sstream>
+#include <charconv>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
@@ -30,28 +33,54 @@ class cuda_error : public std::runtime_error {
 
 namespace detail {
 
-/// The parts, written one after the other.
+/// Appends `part` as text: a number in decimal digits, a floating-point number with up to 6 significant
+/// digits (as printf's %g), a bool as 0 or 1, an address in hexadecimal digits.
+///
+/// No stream is used: a stream writes numbers as the global locale says, and cuts the text where memory runs
+/// out. This writes the same bytes in every locale, and throws std::bad_alloc.
+template <class T>
+void append(std::string& text, T const& part)
+{
+  if constexpr (std::is_same_v<T, char> || std::is_convertible_v<T const&, std::string_view>) {
+    text += part;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    text += part ? '1' : '0';
+  } else {
+    char digits[32];
+    std::to_chars_result written{};
+    if constexpr (std::is_floating_point_v<T>) {
+      written = std::to_chars(digits, digits + sizeof(digits), part, std::chars_format::general, 6);
+    } else if constexpr (std::is_pointer_v<T>) {
+      text += "0x";
+      written = std::to_chars(digits, digits + sizeof(digits), reinterpret_cast<std::uintptr_t>(part), 16);
+    } else {
+      written = std::to_chars(digits, digits + sizeof(digits), part);
+    }
+    text.append(digits, written.ptr);
+  }
+}
+
+/// The parts, written one after the other; see append().
 template <class... Parts>
 [[nodiscard]] std::string concat(Parts const&... parts)
 {
-  std::ostringstream text;
-  (text << ... << parts);
-  return text.str();
+  std::string text;
+  (append(text, parts), ...);
+  return text;
 }
 
 /// `[a, b, c]`, for the sizes in error sentences.
 template <class Range>
 [[nodiscard]] std::string list(Range const& values)
 {
-  std::ostringstream text;
+  std::string text;
   char const* separator = "[";
   for (auto const& value : values) {
-    text << separator << value;
+    text += separator;
+    append(text, value);
     separator = ", ";
   }
-  if (*separator == '[') { text << '['; }
-  text << ']';
-  return text.str();
+  return text.empty() ? "[]" : text + ']';
 }
 
 /// Throws invalid_argument with the parts as its sentence unless `held`; the sentence is only put

@@ -84,13 +84,17 @@ template <int N>
   return most;
 }
 
-/// The entries multiplied.
+/// The entries multiplied; where that does not fit, the largest or the smallest int.
 template <int N>
 [[nodiscard]] TESSERA_HOST_DEVICE constexpr int product(IntArray<N> const& array)
 {
-  int result = 1;
-  for (int i = 0; i < N; ++i) { result *= array[i]; }
-  return result;
+  constexpr long long most = 0x7fffffff;
+  long long result = 1;
+  for (int i = 0; i < N; ++i) {
+    result *= array[i];
+    result = result > most ? most : result < -most ? -most : result;
+  }
+  return static_cast<int>(result);
 }
 
 namespace detail {
@@ -123,7 +127,8 @@ namespace detail {
 /// ceil(a / b) for b > 0, also for negative a.
 [[nodiscard]] TESSERA_HOST_DEVICE constexpr int ceil_div(int a, int b)
 {
-  return -floor_div(-a, b);
+  int const quotient = divide(a, b);
+  return quotient * b < a ? quotient + 1 : quotient;
 }
 
 /// ceil(a / b) for counts.

@@ -85,16 +85,20 @@ class Matrix {
   Buffer<T, Space> buffer_;
 };
 
-/// A matrix in `Space` with the elements of a host vector, row-major.
+/// A matrix in `Space` with the elements of a host vector, row-major. No elements in no columns are a matrix
+/// of 0 x 0, such as the features of points that have none.
+/// @throws invalid_argument  the elements do not fill rows of so many columns
 /// Stream: enqueues one copy; waits only as long as it reads `from`.
 template <class T, class Space>
 [[nodiscard]] Matrix<T, Space> upload_matrix(std::vector<T> const& from, std::int64_t columns,
                                              Execution<Space> const& exec)
 {
-  detail::expects(columns >= 1 && static_cast<std::int64_t>(from.size()) % columns == 0,
-                  "upload_matrix: ", from.size(), " elements do not make rows of ", columns);
-  auto const rows = static_cast<std::int64_t>(from.size()) / columns;
-  return Matrix<T, Space>{upload(from, exec), rows, columns};
+  auto const size = static_cast<std::int64_t>(from.size());
+  detail::expects(columns >= 1 || (columns == 0 && size == 0), "upload_matrix: ", size,
+                  " elements in rows of ", columns, " columns; say how many columns the rows have");
+  detail::expects(columns == 0 || size % columns == 0, "upload_matrix: ", size,
+                  " elements do not make rows of ", columns);
+  return Matrix<T, Space>{upload(from, exec), columns == 0 ? 0 : size / columns, columns};
 }
 
 }  // namespace v0

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/hash.hpp>
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/parallel.hpp>
 
@@ -10,25 +11,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// Where a key starts probing: the finaliser of MurmurHash3 (Appleby, public domain), which flips every
-/// output bit with half of the input bits; of 64 bits the halves are joined first, as 64-bit multiplications
-/// cost a GPU four times as much. A policy: any empty type with such an operator() may stand in for it.
-struct MurmurHash {
-  [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t operator()(std::uint64_t key) const
-  {
-    auto const high = static_cast<std::uint32_t>(key >> 32);
-    return (*this)(static_cast<std::uint32_t>(key) ^ high * 0x9e3779b1U);
-  }
-  [[nodiscard]] TESSERA_HOST_DEVICE std::uint32_t operator()(std::uint32_t key) const
-  {
-    key ^= key >> 16;
-    key *= 0x85ebca6bU;
-    key ^= key >> 13;
-    key *= 0xc2b2ae35U;
-    return key ^ (key >> 16);
-  }
-};
 
 namespace detail {
 
@@ -49,8 +31,14 @@ struct TwoWords {
 #endif
 }
 
-/// What became of a key: entered by this call, there already, or no slot was free.
+/// What became of a key: entered by this call, there already, or the table is over half full.
 enum class Entered : std::uint8_t { now, before, never };
+
+/// How many slots in a row are full in no table that is at most half full. At that load a run of n slots is
+/// full with a probability of about exp(-0.19 n) (Poisson arrivals, Chernoff bound), and the seed keeps
+/// anybody from choosing the keys: below 1e-30 for all runs of 2^32 slots. So a table that may be given too
+/// many keys is known to be too full after a few hundred probes, however large it is.
+inline constexpr std::uint64_t longest_run = 512;
 
 /// Handle of a table in kernels: open addressing, linear probing, a power-of-two number of slots of which at
 /// most half are used, so a probe always meets an empty slot. Row -1 means absent.
@@ -70,6 +58,7 @@ struct HashTableRef<std::uint64_t, Hash> {
 
   unsigned long long* slots;  // [2 * num_slots]: key, row
   std::uint64_t mask;         // num_slots - 1
+  HashSeed seed;
 
   /// Stores `key` with the smallest of the rows given for it. Returns whether the key was there already.
   TESSERA_HOST_DEVICE bool insert(std::uint64_t key, std::int32_t row) const
@@ -84,11 +73,13 @@ struct HashTableRef<std::uint64_t, Hash> {
     }
   }
 
-  /// Enters `key` with row 0 or finds it there; for tables that may fill up, so it gives up after all slots.
+  /// Enters `key` with row 0 or finds it there; for tables that may be given too many keys: gives up where
+  /// the table must be over half full.
   TESSERA_HOST_DEVICE Entered try_insert(std::uint64_t key) const
   {
     auto slot = begin(key);
-    for (std::uint64_t probes = 0; probes <= mask; ++probes, slot = (slot + 1) & mask) {
+    for (std::uint64_t probes = 0; probes <= mask && probes < longest_run;
+         ++probes, slot = (slot + 1) & mask) {
       auto const seen =
           atomic_compare_exchange(&slots[2 * slot], empty, static_cast<unsigned long long>(key));
       if (seen == empty) { return Entered::now; }
@@ -108,10 +99,10 @@ struct HashTableRef<std::uint64_t, Hash> {
     }
   }
 
- private:
+  /// The slot where `key` begins probing.
   [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t begin(std::uint64_t key) const
   {
-    return Hash{}(key)*bucket & mask;
+    return Hash{}(key, seed) * bucket & mask;
   }
 };
 
@@ -123,6 +114,7 @@ struct HashTableRef<std::uint32_t, Hash> {
 
   unsigned long long* slots;  // [num_slots]: key in the high half, row in the low half
   std::uint64_t mask;
+  HashSeed seed;
 
   TESSERA_HOST_DEVICE bool insert(std::uint32_t key, std::int32_t row) const
   {
@@ -140,7 +132,8 @@ struct HashTableRef<std::uint32_t, Hash> {
   TESSERA_HOST_DEVICE Entered try_insert(std::uint32_t key) const
   {
     auto slot = begin(key);
-    for (std::uint64_t probes = 0; probes <= mask; ++probes, slot = (slot + 1) & mask) {
+    for (std::uint64_t probes = 0; probes <= mask && probes < longest_run;
+         ++probes, slot = (slot + 1) & mask) {
       auto const seen =
           atomic_compare_exchange(&slots[slot], empty, static_cast<unsigned long long>(key) << 32);
       if (seen == empty) { return Entered::now; }
@@ -166,10 +159,10 @@ struct HashTableRef<std::uint32_t, Hash> {
     }
   }
 
- private:
+  /// The slot where `key` begins probing.
   [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t begin(std::uint32_t key) const
   {
-    return std::uint64_t{Hash{}(key)} * bucket & mask;
+    return std::uint64_t{Hash{}(key, seed)} * bucket & mask;
   }
 };
 
@@ -188,10 +181,14 @@ class HashTable {
     fill_bytes(slots_, 0xff, exec);
   }
 
-  [[nodiscard]] Ref ref() noexcept { return {slots_.data(), static_cast<std::uint64_t>(num_slots_ - 1)}; }
+  [[nodiscard]] Ref ref() noexcept
+  {
+    return {slots_.data(), static_cast<std::uint64_t>(num_slots_ - 1), seed_};
+  }
 
  private:
   std::int64_t num_slots_;
+  HashSeed seed_ = hash_seed();  // of all keys of this table
   Buffer<unsigned long long, Space> slots_;
 };
 

@@ -5,6 +5,7 @@
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/checkpoint_converter.hpp>
+#include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
@@ -42,29 +43,29 @@ namespace io {
   return convert_checkpoint(find_state_dict(checkpoint, options.dict_key), checkpoint.path(), options);
 }
 
-/// The same of a safetensors file.
+/// The same of a safetensors file. A file that says its layout, as save() and save_checkpoint() write them,
+/// is read in that; one that was converted before keeps its names unless a prefix is given.
+/// @throws invalid_argument  also: the options name another layout than the file says
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(Safetensors const& file,
                                                             ConvertOptions const& options = {})
 {
-  auto const own = file.metadata().find("tessera.layout");
-  if (own == file.metadata().end() || own->second != "tessera" || options.weight_layout) {
-    return convert_checkpoint(find_state_dict(file), file.path(), options);
-  }
-  auto again = ConvertOptions(options).layout(WeightLayout::tessera);
-  for (auto const& name : file.names()) {
-    auto const size = detail::converted_kernel_size(name, file.metadata());
-    if (!size.empty()) { again.kernel_sizes.emplace(name, size); }
-  }
-  return convert_checkpoint(find_state_dict(file), file.path(), again);
+  return convert_checkpoint(find_state_dict(file), file.path(), options);
 }
 
-/// The same of the file `path`: a PyTorch checkpoint, or safetensors if its name ends so.
-/// @throws invalid_argument  also: the file cannot be read
+/// Reads any checkpoint: what torch.save() wrote in each of its forms (.pth, .pt, .ckpt), safetensors, or a
+/// file that was converted before; which of them it is, its content says, not its name.
+///
+/// This is how a program reads weights: `load(net, convert_checkpoint(path), exec)`.
+/// @throws invalid_argument  also: the file cannot be read, or is none of these
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(std::string const& path,
                                                             ConvertOptions const& options = {})
 {
-  if (detail::ends_with(path, ".safetensors")) { return convert_checkpoint(Safetensors{path}, options); }
-  return convert_checkpoint(read_torch_checkpoint(path), options);
+  auto bytes = detail::read_file(detail::FileContext{"convert_checkpoint", path});
+  bool const named = detail::ends_with(path, ".safetensors") && !detail::begins_as_torch(bytes);
+  if (named || detail::begins_as_safetensors(bytes)) {
+    return convert_checkpoint(Safetensors{std::move(bytes), path}, options);
+  }
+  return convert_checkpoint(TorchCheckpoint{std::move(bytes), path}, options);
 }
 
 /// Writes a converted checkpoint to the safetensors file `path`.

@@ -6,6 +6,7 @@
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/safetensors.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -30,7 +31,8 @@ struct ConvertedCheckpoint {
   Safetensors tensors;  ///< for load(net, tensors, Tessera{}, exec); save_checkpoint() writes it
   std::vector<ConvertedTensor> report;  ///< every tensor of the state_dict, in the order of the file
   std::string where;                    ///< the state_dict's place in the file
-  std::string prefix;                   ///< what names lost
+  std::string prefix;                   ///< what names lost, wrappers of training included
+  std::vector<std::string> beside;      ///< what else the file has that could have been meant
 
   /// The report as text, a line a tensor; lines that deserve a look begin with '!'. Control characters in
   /// names are shown as `\x1b`.
@@ -38,17 +40,21 @@ struct ConvertedCheckpoint {
   {
     std::string result = detail::concat("state_dict: ", where.empty() ? "the file itself" : where,
                                         "; prefix: ", prefix.empty() ? "none" : prefix);
+    for (std::size_t i = 0; i < beside.size(); ++i) {
+      result += (i == 0 ? "; beside it: " : ", ") + beside[i];
+    }
+    result = detail::printable(result);
     for (auto const& entry : report) {
       std::string line = entry.warning ? "! " : "  ";
       if (entry.to.empty()) {
-        line += detail::concat(entry.from, " ", detail::list(entry.from_shape), " left out");
+        line += detail::concat(entry.from, " ", detail::shown_shape(entry.from_shape), " left out");
       } else if (entry.from.empty()) {
-        line += detail::concat(entry.to, " ", detail::list(entry.to_shape), " made");
+        line += detail::concat(entry.to, " ", detail::shown_shape(entry.to_shape), " made");
       } else if (entry.layout.empty()) {
-        line += detail::concat(entry.to, " ", detail::list(entry.to_shape));
+        line += detail::concat(entry.to, " ", detail::shown_shape(entry.to_shape));
       } else {
-        line += detail::concat(entry.to, " ", entry.layout, " ", detail::list(entry.from_shape), " -> ",
-                               detail::list(entry.to_shape));
+        line += detail::concat(entry.to, " ", entry.layout, " ", detail::shown_shape(entry.from_shape),
+                               " -> ", detail::shown_shape(entry.to_shape));
       }
       result += '\n' + detail::printable(line + ": " + entry.reason);
     }

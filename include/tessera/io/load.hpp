@@ -2,12 +2,18 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/checkpoint.hpp>
+#include <tessera/io/detail/parameter_names.hpp>
+#include <tessera/io/detail/stored_layout.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/module.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -32,20 +38,25 @@ struct LoadOptions {
 struct LoadReport {
   std::vector<std::string> loaded;  ///< in the order of the module's parameters
   std::vector<std::string> unused;  ///< of the prefix, but without a parameter; not `num_batches_tracked`
+  std::string layout;  ///< that the file was read in, e.g. "torchsparse"; empty for one of your own
 };
 
 /// Copies the tensors of a checkpoint into the parameters and buffers of `module` that have their names.
 ///
-/// Kernels are brought from `Layout`'s order into Tessera's. Values of float16, bfloat16, float32 and float64
-/// become the parameter's type, rounded to nearest. Everything is checked first: when this throws, nothing in
+/// Kernels are brought from the file's layout into Tessera's: from the one that the file says it has
+/// (`tessera.layout` in its metadata, which convert_checkpoint() and save() write), or else from `Layout`.
+/// Offsets that could not be put in order without their kernel size when the file was converted are put in
+/// order by the module's. Values of float16, bfloat16, float32 and float64 become the parameter's type,
+/// rounded to nearest. Names may have the wrappers of training before them (`module.`, `model.`, ...) if no
+/// prefix is given and only one such prefix fits. Everything is checked first: when this throws, nothing in
 /// the module has changed.
 ///
-/// @param module  any module or network whose parameters lie in `Space`
-/// @throws invalid_argument  a parameter has no tensor (the missing ones are named), one of another shape
-/// (both shapes are named), one that was converted from another kernel size, or one of integers; with
-/// `strict`, a tensor has no parameter
-/// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as long as they read host
-/// memory. Determinism: same file, same bits.
+/// @param module  any module or network whose parameters are in `Space`
+/// @throws invalid_argument  a parameter has no tensor (the missing ones are named, and what the file has
+/// instead), one of another shape (both shapes are named), one that was converted from another kernel size,
+/// or one of integers; the file says that its layout is another than a `Layout` of your own; with `strict`, a
+/// tensor has no parameter Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
+/// long as they read host memory. Determinism: same file, same bits.
 template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
@@ -53,19 +64,33 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
   detail::expects(!module.is_fused(), "load: the module is fused for inference; load first, then fuse");
   auto const parameters = module.parameters();
   detail::expect_space<Space>(parameters, "load");
+  detail::StoredLayout const stored{file, layout};
+  detail::ParameterNames const names{file, parameters};
+  auto prefix = options.name_prefix;
   LoadReport report;
-  std::vector<std::string> missing;
-  std::set<std::string> used;
-  for (auto const& parameter : parameters) {
-    auto const name = options.name_prefix + parameter.name;
-    auto& list = file.contains(name) ? report.loaded : missing;
-    list.push_back(name);
-    used.insert(name);
+  report.layout = stored.text();
+  report.loaded = names.names_under(prefix);
+  auto const is_missing = [](std::string const& name) { return name.empty(); };
+  auto missing = std::count_if(report.loaded.begin(), report.loaded.end(), is_missing);
+  if (missing > 0 && prefix.empty()) {
+    auto const wrappers = names.wrappers();
+    if (!wrappers.empty()) {
+      prefix = wrappers;
+      report.loaded = names.names_under(prefix);
+      missing = 0;
+    }
   }
-  detail::expects(missing.empty(), "load: ", file.path(), " lacks ", missing.size(), " of the module's ",
-                  parameters.size(), " tensors: ", detail::first_few(missing));
+  if (missing > 0) {
+    std::vector<std::string> lacking;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      if (is_missing(report.loaded[i])) { lacking.push_back(prefix + parameters[i].name); }
+    }
+    detail::expects(false, "load: ", file.path(), " lacks ", missing, " of the module's ", parameters.size(),
+                    " tensors: ", detail::first_few(lacking), names.explain(lacking));
+  }
+  std::set<std::string> const used(report.loaded.begin(), report.loaded.end());
   for (auto const& name : file.names()) {
-    bool const ours = name.rfind(options.name_prefix, 0) == 0;
+    bool const ours = name.rfind(prefix, 0) == 0;
     bool const counter = detail::ends_with(name, "num_batches_tracked");  // PyTorch's; nothing depends on it
     if (ours && !counter && used.count(name) == 0) { report.unused.push_back(name); }
   }
@@ -74,9 +99,9 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
                   " tensors that the module has no parameter for: ", detail::first_few(report.unused));
   std::vector<std::vector<std::uint8_t>> values;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
+    auto const& name = report.loaded[i];
     values.push_back(
-        detail::values_for(parameters[i], report.loaded[i], file.tensor(report.loaded[i]), layout));
-    detail::expect_kernel_size(parameters[i], report.loaded[i], file.metadata());
+        detail::values_for(parameters[i], name, file.tensor(name), stored.place(parameters[i], name)));
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     detail::Transfer<Space>::from_host(parameters[i].data, values[i].data(), values[i].size(), exec);
@@ -84,7 +109,27 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
   return report;
 }
 
-/// The same from the safetensors file `path`: `io::load(net, "minkunet.safetensors", io::TorchSparse{},
+/// How many parameters and buffers of `module` the file has, by name and number of values: all of them for
+/// the network that it is of, so that a program can name the network that fits best.
+///
+/// Cost: one look-up a parameter. Stream: enqueues nothing, does not wait. Determinism: same file, same
+/// number.
+[[nodiscard]] inline std::size_t num_matching(nn::ModuleBase const& module, Safetensors const& file,
+                                              LoadOptions const& options = {})
+{
+  auto const parameters = module.parameters();
+  auto const names = detail::ParameterNames{file, parameters}.names_under(options.name_prefix);
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (names[i].empty()) { continue; }
+    std::size_t size = 0;
+    bool const counted = detail::count_bytes(file.shape(names[i]), 1, size);
+    count += counted && static_cast<std::int64_t>(size) == parameters[i].size ? 1 : 0;
+  }
+  return count;
+}
+
+/// load() from the safetensors file `path`: `io::load(net, "minkunet.safetensors", io::TorchSparse{},
 /// exec)`.
 /// @throws invalid_argument  also: the file cannot be read
 template <class Layout, class Space>
@@ -94,13 +139,23 @@ LoadReport load(nn::ModuleBase& module, std::string const& path, Layout const& l
   return load(module, Safetensors{path}, layout, exec, options);
 }
 
+/// load() from a checkpoint that convert_checkpoint() read, whose layout is known:
+/// `io::load(net, io::convert_checkpoint("centerpoint.pth"), exec)`.
+template <class Space>
+LoadReport load(nn::ModuleBase& module, ConvertedCheckpoint const& checkpoint, Execution<Space> const& exec,
+                LoadOptions const& options = {})
+{
+  return load(module, checkpoint.tensors, Tessera{}, exec, options);
+}
+
 /// Writes all parameters and buffers of `module` to the safetensors file `path`, under their names, in their
-/// type, kernels in `Layout`'s order: load() with the same layout brings back the same bits.
+/// type, kernels in `Layout`'s order: load() brings back the same bits. The file's metadata say its layout,
+/// unless it is one of your own.
 /// @throws invalid_argument  the file cannot be written
 /// Cost: one copy of every parameter. Stream: waits for the work enqueued on `exec`. Determinism: same
 /// parameters, same bytes.
 template <class Layout, class Space>
-void save(nn::ModuleBase const& module, std::string const& path, Layout const& layout,
+void save(nn::ModuleBase const& module, std::string const& path, Layout const& /*layout*/,
           Execution<Space> const& exec)
 {
   detail::expects(!module.is_fused(),
@@ -110,12 +165,16 @@ void save(nn::ModuleBase const& module, std::string const& path, Layout const& l
   std::vector<std::vector<std::uint8_t>> values;
   std::vector<NamedTensor> tensors;
   for (auto const& parameter : parameters) {
-    values.push_back(detail::bytes_of(parameter, layout, exec));
-    tensors.push_back({parameter.name,
-                       {parameter.dtype, detail::file_shape(parameter, layout), values.back().data(),
-                        values.back().size()}});
+    auto place = detail::placement(parameter, &Layout::place);
+    values.push_back(detail::bytes_of(parameter, place, exec));
+    tensors.push_back(
+        {parameter.name,
+         {parameter.dtype, std::move(place.shape), values.back().data(), values.back().size()}});
   }
-  write_safetensors(path, tensors);
+  std::map<std::string, std::string> metadata;
+  std::string const text{detail::layout_text<Layout>()};
+  if (!text.empty()) { metadata[detail::layout_key] = text; }
+  write_safetensors(path, tensors, metadata);
 }
 
 }  // namespace io

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -52,6 +53,16 @@ namespace detail {
   }
   bytes = empty ? 0 : static_cast<std::size_t>(product);
   return true;
+}
+
+/// A shape from a file as it may stand in an error sentence, however long it is: `[2, 3, ...]`.
+[[nodiscard]] inline std::string shown_shape(std::vector<std::int64_t> const& shape)
+{
+  constexpr std::ptrdiff_t most = 12;
+  if (static_cast<std::ptrdiff_t>(shape.size()) <= most) { return list(shape); }
+  auto text = list(std::vector<std::int64_t>(shape.begin(), shape.begin() + most));
+  text.pop_back();
+  return concat(text, ", ...] of ", shape.size(), " dimensions");
 }
 
 /// The DType of a C++ type. Half types are known where core/scalar.cuh is included.
@@ -118,7 +129,7 @@ template <class T>
   std::size_t bytes = 0;
   bool const fits = detail::count_bytes(shape, sizeof(T), bytes);
   detail::expects(fits && bytes == values.size() * sizeof(T), "raw_tensor: ", values.size(),
-                  " values do not fill the shape ", detail::list(shape));
+                  " values do not fill the shape ", detail::shown_shape(shape));
   return {detail::dtype_of<T>(), std::move(shape), reinterpret_cast<std::uint8_t const*>(values.data()),
           bytes};
 }

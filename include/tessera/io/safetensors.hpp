@@ -142,8 +142,8 @@ struct SafetensorsPlan {
     std::size_t bytes = 0;
     bool const fits = count_bytes(tensor.shape, size_of(tensor.dtype), bytes);
     file.expects(fits && bytes == tensor.num_bytes && (bytes == 0 || tensor.bytes != nullptr), "tensor ",
-                 in_quotes(name), " of shape ", list(tensor.shape), " and type ", name_of(tensor.dtype),
-                 " comes with ", tensor.num_bytes, " bytes");
+                 in_quotes(name), " of shape ", shown_shape(tensor.shape), " and type ",
+                 name_of(tensor.dtype), " comes with ", tensor.num_bytes, " bytes");
     begin[i] = plan.data_bytes;
     plan.data_bytes += bytes;
   }

@@ -4,15 +4,20 @@
 
 #include <tessera/core/error.hpp>
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/kernel_mark.hpp>
+#include <tessera/io/detail/layout_text.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
+#include <tessera/io/weight_layout.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,8 +31,18 @@ namespace io {
 struct StateDict {
   std::vector<NamedTensor> tensors;              ///< in the order of the file
   std::map<std::string, std::int64_t> versions;  ///< PyTorch's `_version` of modules, where the file has it
-  std::vector<std::string> others;               ///< names of entries that are no tensors
+  std::vector<std::string> others;               ///< names of entries that are no tensors, each once
   std::string where;                             ///< e.g. "state_dict", empty for the file's root
+  std::vector<std::string> beside;               ///< what else could have been meant, e.g. "state_dict_ema"
+
+  /// @name What a file of Tessera's says of itself
+  /// @{
+  std::optional<WeightLayout> layout;
+  bool is_as_shaped = false;  ///< kernels of one voxel mean what their shape says: KrscUnder<Compat::none>
+  bool is_converted = false;  ///< it comes from convert_checkpoint()
+  std::string lost;           ///< what its names lost then
+  std::map<std::string, std::string> kernel_marks;  ///< what is known of kernels [volume, in, out], by name
+  /// @}
 };
 
 }  // namespace io
@@ -56,18 +71,53 @@ namespace detail {
   return false;
 }
 
-/// Where checkpoints hold their state_dict, in the order it is looked for.
-inline constexpr std::string_view state_dict_names[] = {"state_dict", "model_state", "model", "network"};
-
-/// The first of these members that is a dict of tensors, or has one in turn within `depth`; else none. A
-/// step or an accuracy may be a tensor beside it.
-[[nodiscard]] inline std::string_view state_dict_member(io::TorchValue const& value, int depth)
-{
-  for (auto const name : state_dict_names) {
-    auto const member = depth > 0 ? value.find(name) : std::nullopt;
-    if (member && (holds_tensors(*member) || !state_dict_member(*member, depth - 1).empty())) { return name; }
+/// Names that were met: one that a pickle spells once and uses often is compared by its place in the file, so
+/// that looking at all names takes time in the bytes of the file.
+class SeenNames {
+ public:
+  /// Whether `name` was not met before.
+  bool insert(std::string_view name)
+  {
+    if (!places_.insert({reinterpret_cast<std::uintptr_t>(name.data()), name.size()}).second) {
+      return false;
+    }
+    return names_.insert(name).second;
   }
-  return {};
+
+ private:
+  std::set<std::pair<std::uintptr_t, std::size_t>> places_;
+  std::set<std::string_view> names_;
+};
+
+/// Where checkpoints hold their state_dict, in the order it is looked for.
+inline constexpr std::string_view state_dict_names[] = {
+    "state_dict", "model_state", "model_state_dict", "model", "network", "net", "module"};
+inline constexpr std::size_t num_state_dict_names = std::size(state_dict_names);
+
+/// The members of those names, in that order; the last one of a name counts, as in Python.
+using StateDictMembers = std::array<std::optional<io::TorchValue>, num_state_dict_names>;
+[[nodiscard]] inline StateDictMembers state_dict_members(io::TorchValue const& value)
+{
+  StateDictMembers result;
+  for (std::size_t i = 0; value.kind() == ValueKind::dict && i < value.size(); ++i) {
+    auto const [key, entry] = value.member(i);
+    if (key.kind() != ValueKind::text) { continue; }
+    auto const* const at = std::find(std::begin(state_dict_names), std::end(state_dict_names), key.text());
+    if (at != std::end(state_dict_names)) { result[static_cast<std::size_t>(at - state_dict_names)] = entry; }
+  }
+  return result;
+}
+
+/// Which of these members is a dict of tensors, or has one in turn within `depth`; their number if none. A
+/// step or an accuracy may be a tensor beside it.
+[[nodiscard]] inline std::size_t first_with_tensors(StateDictMembers const& members, int depth)
+{
+  for (std::size_t i = 0; depth > 0 && i < members.size(); ++i) {
+    if (!members[i]) { continue; }
+    if (holds_tensors(*members[i])) { return i; }
+    if (first_with_tensors(state_dict_members(*members[i]), depth - 1) < members.size()) { return i; }
+  }
+  return members.size();
 }
 
 /// The `_version` numbers beside a state_dict: `_metadata` is {module: {"version": number}}.
@@ -77,14 +127,32 @@ inline constexpr std::string_view state_dict_names[] = {"state_dict", "model_sta
   auto const attributes = dict.attributes();
   auto const metadata = attributes ? attributes->find("_metadata") : std::nullopt;
   if (!metadata || metadata->kind() != ValueKind::dict) { return versions; }
-  for (std::size_t i = 0; i < metadata->size(); ++i) {
+  std::map<std::uint32_t, std::optional<io::TorchValue>> known;  // modules may share one dictionary
+  SeenNames seen;
+  for (std::size_t i = metadata->size(); i-- > 0;) {  // the last one of a name counts
     auto const [module, facts] = metadata->member(i);
-    auto const version = facts.find("version");
-    if (module.kind() == ValueKind::text && version && version->kind() == ValueKind::integer) {
+    if (module.kind() != ValueKind::text || !seen.insert(module.text())) { continue; }
+    auto const [at, is_new] = known.try_emplace(facts.number());
+    if (is_new) { at->second = facts.find("version"); }
+    auto const& version = at->second;
+    if (version && version->kind() == ValueKind::integer) {
       versions[std::string{module.text()}] = version->integer();
     }
   }
   return versions;
+}
+
+/// Names of the members of `dict`, other than `taken`, that are dicts of tensors.
+inline void note_others(io::TorchValue const& dict, std::string const& where, std::string_view taken,
+                        std::vector<std::string>& names)
+{
+  constexpr std::size_t most = 8;
+  constexpr std::size_t longest = 64;
+  for (std::size_t i = 0; i < dict.size() && names.size() < most; ++i) {
+    auto const [key, value] = dict.member(i);
+    bool const other = key.kind() == ValueKind::text && key.text() != taken && key.text().size() <= longest;
+    if (other && holds_tensors(value)) { names.push_back(where + std::string{key.text()}); }
+  }
 }
 
 }  // namespace detail
@@ -93,40 +161,50 @@ namespace io {
 
 /// Finds the state_dict of a checkpoint.
 ///
-/// It is what lies under `state_dict`, `model_state`, `model` or `network`, in this order, one in another if
-/// need be, if that holds tensors, else the root; or exactly under `key`, if one is given.
+/// It is what is under `state_dict`, `model_state`, `model_state_dict`, `model`, `network`, `net` or
+/// `module`, in this order, one in another if need be, if that holds tensors, else the root; or exactly under
+/// `key`, if one is given.
 /// @throws invalid_argument  there is none; a name appears twice in it; its tensors share memory so often
-/// that they are more than eight times the file and 64 MiB
+/// that they are more than eight times the file and 1 MiB
 ///
 /// Cost: a pass over the names; tensors are not copied.
-/// Source: `state_dict` is what mmdetection3d, det3d and BEVFusion write, `model_state` OpenPCDet,
-/// `model` SPVNAS.
+/// Source: `state_dict` is what mmdetection3d, det3d, BEVFusion and Lightning write, `model_state` OpenPCDet,
+/// `model` SPVNAS, `module` DeepSpeed.
 [[nodiscard]] inline StateDict find_state_dict(TorchCheckpoint const& checkpoint, std::string const& key = {})
 {
   detail::FileContext const file{"find_state_dict", checkpoint.path()};
   StateDict result;
   auto value = checkpoint.root();
-  auto const enter = [&](std::string_view name) {
-    auto const member = value.find(name);
+  auto const enter = [&](std::string_view name, std::optional<TorchValue> const& member) {
     if (!member) { return false; }
     if (member->kind() == ValueKind::opaque) {
       file.fail("holds an object of the class ", detail::in_quotes(member->text()), " under ",
                 detail::in_quotes(name), "; save its state_dict() instead");
     }
     if (member->kind() != ValueKind::dict) { return false; }
+    detail::note_others(value, result.where.empty() ? "" : result.where + ".", name, result.beside);
     value = *member;
     result.where += (result.where.empty() ? "" : ".") + std::string{name};
     return true;
   };
-  if (!key.empty() && !enter(key)) {
-    file.fail("holds no dictionary ", detail::in_quotes(key), " but ", detail::shown_keys(value));
+  std::string_view rest{key};  // "model.ema" is the member ema of the member model, unless one has that name
+  while (!rest.empty() && !enter(rest, value.find(rest))) {
+    auto const dot = rest.find('.');
+    if (dot != std::string_view::npos && enter(rest.substr(0, dot), value.find(rest.substr(0, dot)))) {
+      rest.remove_prefix(dot + 1);
+      continue;
+    }
+    file.fail("holds no dictionary ", detail::in_quotes(rest), " but ", detail::shown_keys(value));
   }
+  auto const& names = detail::state_dict_names;
   for (int depth = 0; key.empty() && depth < 4; ++depth) {
-    auto const name = detail::state_dict_member(value, 2);
-    if (!name.empty() && enter(name)) { continue; }
+    auto const members = detail::state_dict_members(value);
+    auto const best = detail::first_with_tensors(members, 2);
+    if (best < members.size() && enter(names[best], members[best])) { continue; }
     if (detail::holds_tensors(value)) { break; }
-    auto const& names = detail::state_dict_names;
-    if (std::find_if(std::begin(names), std::end(names), enter) == std::end(names)) { break; }
+    std::size_t entered = 0;
+    while (entered < members.size() && !enter(names[entered], members[entered])) { ++entered; }
+    if (entered == members.size()) { break; }
   }
   if (!detail::holds_tensors(value)) {
     auto const shown = value.kind() == ValueKind::dict ? detail::shown_keys(value) : "no dictionary";
@@ -134,21 +212,27 @@ namespace io {
       file.fail("holds an object of the class ", detail::in_quotes(value.text()),
                 "; save its state_dict() instead");
     }
+    std::vector<std::string> candidates;
+    detail::note_others(value, result.where.empty() ? "" : result.where + ".", "", candidates);
     file.fail("holds no state_dict: ", result.where.empty() ? "its root" : detail::in_quotes(result.where),
-              " has ", shown.empty() ? "nothing" : shown);
+              " has ", shown.empty() ? "nothing" : shown,
+              candidates.empty() ? ""
+                                 : "; there are tensors in " + detail::in_quotes(candidates.front()) +
+                                       ": give its name if it is that (ConvertOptions::key, --key)");
   }
 
   // Who converts the tensors copies each of them, however many are views of one storage.
-  std::uint64_t left = 8 * std::uint64_t{checkpoint.num_bytes()} + (std::uint64_t{1} << 26);
-  std::map<std::string_view, int> seen;
+  std::uint64_t left = 8 * std::uint64_t{checkpoint.num_bytes()} + (std::uint64_t{1} << 20);
+  detail::SeenNames seen;
+  detail::SeenNames seen_others;
   for (std::size_t i = 0; i < value.size(); ++i) {
     auto const [name, entry] = value.member(i);
     if (name.kind() != ValueKind::text) { continue; }
     if (entry.kind() != ValueKind::tensor) {
-      result.others.emplace_back(name.text());
+      if (seen_others.insert(name.text())) { result.others.emplace_back(name.text()); }
       continue;
     }
-    if (++seen[name.text()] > 1) { file.fail("holds two tensors ", detail::in_quotes(name.text())); }
+    if (!seen.insert(name.text())) { file.fail("holds two tensors ", detail::in_quotes(name.text())); }
     std::uint64_t const bytes = entry.tensor().num_bytes;
     if (bytes > left) {
       file.fail("holds ", value.size(),
@@ -165,12 +249,32 @@ namespace io {
 /// A checkpoint that is gone after the call has no tensors to refer to: give it a name.
 StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const& key = {}) = delete;
 
-/// The tensors of a safetensors file, which is a state_dict as it is.
-/// @throws invalid_argument  a tensor is of a type that DType lacks
+/// The tensors of a safetensors file, which is a state_dict as it is, and what it says of itself if it is one
+/// of Tessera's.
+/// @throws invalid_argument  a tensor is of a type that DType lacks; it says that its layout is one that is
+/// not known
 [[nodiscard]] inline StateDict find_state_dict(Safetensors const& file)
 {
   StateDict result;
   for (auto const& name : file.names()) { result.tensors.emplace_back(name, file.tensor(name)); }
+  auto const& metadata = file.metadata();
+  auto const text = [&](char const* key) {
+    auto const found = metadata.find(key);
+    return found == metadata.end() ? std::string_view{} : std::string_view{found->second};
+  };
+  auto const layout = text(detail::layout_key);
+  if (layout.empty()) { return result; }
+  result.is_as_shaped = layout == detail::layout_text<KrscUnder<Compat::none>>();
+  result.layout = result.is_as_shaped ? WeightLayout::krsc : detail::layout_of_text(layout);
+  detail::expects(result.layout.has_value(), "find_state_dict: ", file.path(), ": says that its layout is ",
+                  detail::in_quotes(layout), ", which is not known");
+  if (*result.layout != WeightLayout::tessera) { return result; }
+  result.is_converted = metadata.count(detail::prefix_key) != 0;
+  result.lost = text(detail::prefix_key);
+  auto const marks = detail::kernel_mark_key("");
+  for (auto at = metadata.lower_bound(marks); at != metadata.end() && at->first.rfind(marks, 0) == 0; ++at) {
+    result.kernel_marks.emplace(at->first.substr(marks.size()), at->second);
+  }
   return result;
 }
 

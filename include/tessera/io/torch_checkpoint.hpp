@@ -30,6 +30,9 @@ class TorchValue {
 
   [[nodiscard]] ValueKind kind() const noexcept { return node().kind; }
 
+  /// Its place among the values of the checkpoint: the same value has the same, wherever it is met.
+  [[nodiscard]] std::uint32_t number() const noexcept { return index_; }
+
   /// Entries of a list or tuple, members of a dict; 0 for everything else.
   [[nodiscard]] std::size_t size() const noexcept
   {

@@ -7,6 +7,7 @@
 #include <tessera/kmap/detail/outputs.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -140,7 +141,8 @@ template <class Kmap, int Dim, class Space>
   for (auto* finer = set.origin(); finer != nullptr; finer = finer->origin()) {
     bool reaches = true;
     for (int i = 0; i < Dim; ++i) {
-      reaches = reaches && finer->tensor_stride()[i] * g.stride[i] == set.tensor_stride()[i];
+      auto const scaled = std::int64_t{finer->tensor_stride()[i]} * g.stride[i];
+      reaches = reaches && scaled == set.tensor_stride()[i];
     }
     if (!reaches) { continue; }
     auto map = finer->cache().template find<KernelMap<Space>>(undo_name(g, &set));

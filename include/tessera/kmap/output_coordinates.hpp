@@ -41,6 +41,7 @@ template <class Downsample, int Dim, class Space>
     detail::AtBorder border, CoordinateSetOptions<Dim> options, Execution<Space> const& exec)
 {
   options.fixed_capacity = set.fixed_capacity();
+  options.only_entry = set.only_entry();
   auto box = detail::reachable_box<Dim, Downsample>(region, set.box());
   if (border == detail::AtBorder::drop) {
     if (auto const rule = detail::parent_rule<Downsample>(region)) {
@@ -99,7 +100,8 @@ template <class Downsample, int Dim, class Space>
       return finish(std::move(rows), box);
     }
     auto const workers = std::min<std::int64_t>(room, detail::bounds_workers);
-    for_each(workers, detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), workers, statistics.data()}, exec);
+    for_each(workers, detail::BoundsOfKeys<Dim, Key>{packing, keys.data(), room, workers, statistics.data()},
+             exec);
     auto const found = download(statistics, exec)[0];
     detail::report(found.errors);
     auto tight = found.box();

@@ -4,6 +4,7 @@
 
 #include <tessera/models/detail/unet.hpp>
 #include <tessera/nn/linear.hpp>
+#include <tessera/nn/sequential.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -70,7 +71,7 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
   {
     auto const math = options.conv_config ? options.conv_config->math : MathMode::exact;
     classifier_.template add<nn::Linear<Dim, Scalar, Space>>(
-        LinearOptions{channels(options).back(), options.num_classes}.math(math).seed(layers.next_seed()),
+        nn::LinearOptions{channels(options).back(), options.num_classes}.math(math).seed(layers.next_seed()),
         exec);
     this->register_child("classifier", classifier_);
   }

@@ -2,92 +2,108 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/nn/detail/activation_functions.hpp>
 #include <tessera/nn/detail/elementwise.hpp>
-#include <tessera/nn/module.hpp>
-
-#include <cmath>
+#include <tessera/nn/row_module.hpp>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// `slope * x` below 0, x from there on; NaN stays NaN.
-template <class Sum>
-struct LeakyReluFunction {
-  Sum slope;
-
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    return x[0] <= Sum{0} ? slope * x[0] : x[0];
-  }
-};
-
-template <class Sum>
-struct ReluFunction {
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    return x[0] <= Sum{0} ? Sum{0} : x[0];
-  }
-};
-
-template <class Sum>
-struct SiluFunction {
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    using std::exp;
-    return x[0] / (Sum{1} + exp(-x[0]));
-  }
-};
-
 template <int Dim, class Scalar, class Space, class Function>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> activate(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        Function const& function, char const* who,
+                                                        Function const& function,
                                                         Execution<Space> const& exec)
 {
-  expect_coordinates(x, who);
+  expect_coordinates(x, Function::name);
   return x.with_features(map_elements<Scalar>(function, exec, x.features()));
 }
 
 }  // namespace detail
 
 /// `max(x, 0)` of every feature; NaN stays NaN.
+/// @throws invalid_argument  the tensor has no coordinates
 /// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
 /// same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> relu(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)
 {
-  return detail::activate(x, detail::ReluFunction<accumulator_t<Scalar>>{}, "relu", exec);
+  return detail::activate(x, detail::ReluFunction<accumulator_t<Scalar>>{}, exec);
 }
 
-/// `x` where it is positive, else `slope * x`. Cost, stream, determinism: as relu().
+/// `x` where it is positive, else `slope * x`. Errors, cost, stream, determinism: as relu().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> leaky_relu(SparseTensor<Dim, Scalar, Space> const& x,
                                                           double slope, Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
-  return detail::activate(x, detail::LeakyReluFunction<Sum>{static_cast<Sum>(slope)}, "leaky_relu", exec);
+  return detail::activate(x, detail::LeakyReluFunction<Sum>{static_cast<Sum>(slope)}, exec);
 }
 
-/// `x / (1 + exp(-x))`. Cost, stream, determinism: as relu(), but host and device round exp() differently.
+/// `x / (1 + exp(-x))`. Errors, cost, stream, determinism: as relu(), but host and device round exp()
+/// differently.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> silu(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)
 {
-  return detail::activate(x, detail::SiluFunction<accumulator_t<Scalar>>{}, "silu", exec);
+  return detail::activate(x, detail::SiluFunction<accumulator_t<Scalar>>{}, exec);
+}
+
+/// `1 / (1 + exp(-x))`. Errors, cost, stream, determinism: as silu().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> sigmoid(SparseTensor<Dim, Scalar, Space> const& x,
+                                                       Execution<Space> const& exec)
+{
+  return detail::activate(x, detail::SigmoidFunction<accumulator_t<Scalar>>{}, exec);
+}
+
+/// The hyperbolic tangent. Errors, cost, stream, determinism: as silu().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> tanh(SparseTensor<Dim, Scalar, Space> const& x,
+                                                    Execution<Space> const& exec)
+{
+  return detail::activate(x, detail::TanhFunction<accumulator_t<Scalar>>{}, exec);
+}
+
+/// `x / 2 * (1 + erf(x / sqrt(2)))`, PyTorch's GELU without approximation. Errors, cost, stream, determinism:
+/// as silu().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> gelu(SparseTensor<Dim, Scalar, Space> const& x,
+                                                    Execution<Space> const& exec)
+{
+  return detail::activate(x, detail::GeluFunction<accumulator_t<Scalar>>{}, exec);
 }
 
 namespace nn {
 
-/// An activation as a module, of which fuse() makes a part of the layer before.
-template <int Dim, class Scalar, class Space = Device>
-class ActivationModule : public Module<Dim, Scalar, Space> {
+/// An activation as a module, of features or of the rows of a matrix. fuse() makes it a part of the layer
+/// before, where that is a convolution and `Function` is one that it can take along.
+template <int Dim, class Scalar, class Space, template <class> class Function>
+class ActivationModule : public RowModule<Dim, Scalar, Space> {
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
+  using typename RowModule<Dim, Scalar, Space>::Tensor;
+  using Element = Function<accumulator_t<Scalar>>;
 
+  explicit ActivationModule(Element const& function) : function_{function} {}
+
+  /// Cost, stream, determinism: as relu(). @throws invalid_argument  the tensor has no coordinates
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) final
   {
-    return in_layer_before_ ? x : activate(x, exec);
+    return in_layer_before_ ? x : detail::activate(x, function_, exec);
+  }
+  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+                                              Execution<Space> const& exec) final
+  {
+    return in_layer_before_ ? detail::copy_rows(x, exec) : detail::map_elements<Scalar>(function_, exec, x);
+  }
+  [[nodiscard]] Epilogue<Scalar> as_epilogue() const final
+  {
+    if constexpr (Element::activation == Activation::leaky_relu) {
+      return {{}, Element::activation, static_cast<float>(function_.slope)};
+    } else {
+      return {{}, Element::activation};
+    }
   }
   bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const&) final
   {
@@ -95,72 +111,70 @@ class ActivationModule : public Module<Dim, Scalar, Space> {
     return in_layer_before_;
   }
 
- protected:
-  [[nodiscard]] virtual Tensor activate(Tensor const& x, Execution<Space> const& exec) const = 0;
-
  private:
+  Element function_;
   bool in_layer_before_ = false;
 };
 
 /// relu() as a module.
 template <int Dim, class Scalar, class Space = Device>
-class ReLU final : public ActivationModule<Dim, Scalar, Space> {
+class ReLU final : public ActivationModule<Dim, Scalar, Space, detail::ReluFunction> {
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
-
-  [[nodiscard]] Epilogue<Scalar> as_epilogue() const override { return {{}, Activation::relu}; }
-
- private:
-  [[nodiscard]] Tensor activate(Tensor const& x, Execution<Space> const& exec) const override
-  {
-    return relu(x, exec);
-  }
+  ReLU() : ActivationModule<Dim, Scalar, Space, detail::ReluFunction>{{}} {}
 };
 
 /// leaky_relu() as a module.
 template <int Dim, class Scalar, class Space = Device>
-class LeakyReLU final : public ActivationModule<Dim, Scalar, Space> {
+class LeakyReLU final : public ActivationModule<Dim, Scalar, Space, detail::LeakyReluFunction> {
+  using Sum = accumulator_t<Scalar>;
+
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
-
-  explicit LeakyReLU(double slope = 0.01) : slope_{slope} {}
-
-  [[nodiscard]] Epilogue<Scalar> as_epilogue() const override
-  {
-    return {{}, Activation::leaky_relu, static_cast<float>(slope_)};
-  }
-
- private:
-  [[nodiscard]] Tensor activate(Tensor const& x, Execution<Space> const& exec) const override
-  {
-    return leaky_relu(x, slope_, exec);
-  }
-
-  double slope_;
+  explicit LeakyReLU(double slope = 0.01)
+      : ActivationModule<Dim, Scalar, Space, detail::LeakyReluFunction>{{static_cast<Sum>(slope)}}
+  {}
 };
 
 /// silu() as a module.
 template <int Dim, class Scalar, class Space = Device>
-class SiLU final : public ActivationModule<Dim, Scalar, Space> {
+class SiLU final : public ActivationModule<Dim, Scalar, Space, detail::SiluFunction> {
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
+  SiLU() : ActivationModule<Dim, Scalar, Space, detail::SiluFunction>{{}} {}
+};
 
-  [[nodiscard]] Epilogue<Scalar> as_epilogue() const override { return {{}, Activation::silu}; }
+/// sigmoid() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class Sigmoid final : public ActivationModule<Dim, Scalar, Space, detail::SigmoidFunction> {
+ public:
+  Sigmoid() : ActivationModule<Dim, Scalar, Space, detail::SigmoidFunction>{{}} {}
+};
 
- private:
-  [[nodiscard]] Tensor activate(Tensor const& x, Execution<Space> const& exec) const override
-  {
-    return silu(x, exec);
-  }
+/// tanh() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class Tanh final : public ActivationModule<Dim, Scalar, Space, detail::TanhFunction> {
+ public:
+  Tanh() : ActivationModule<Dim, Scalar, Space, detail::TanhFunction>{{}} {}
+};
+
+/// gelu() as a module.
+template <int Dim, class Scalar, class Space = Device>
+class GELU final : public ActivationModule<Dim, Scalar, Space, detail::GeluFunction> {
+ public:
+  GELU() : ActivationModule<Dim, Scalar, Space, detail::GeluFunction>{{}} {}
 };
 
 /// Its input.
 template <int Dim, class Scalar, class Space = Device>
-class Identity final : public Module<Dim, Scalar, Space> {
+class Identity final : public RowModule<Dim, Scalar, Space> {
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
+  using typename RowModule<Dim, Scalar, Space>::Tensor;
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const&) override { return x; }
+  /// A copy. Stream: enqueues it, does not wait.
+  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+                                              Execution<Space> const& exec) override
+  {
+    return detail::copy_rows(x, exec);
+  }
 };
 
 }  // namespace nn

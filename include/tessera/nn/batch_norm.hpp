@@ -4,33 +4,43 @@
 
 #include <tessera/nn/detail/normalize.hpp>
 #include <tessera/nn/initialize.hpp>
-#include <tessera/nn/module.hpp>
+#include <tessera/nn/row_module.hpp>
 
 namespace tessera {
 inline namespace v0 {
+
+namespace nn {
 
 /// Options of a normalisation: `NormOptions(64).eps(1e-3)`.
 struct NormOptions {
   explicit NormOptions(int num_channels) : channels{num_channels} {}
 
-  NormOptions& eps(double value) { return epsilon = value, *this; }
+  /// Added to the variance.
+  NormOptions& eps(double value) { return eps_ = value, *this; }
+  [[nodiscard]] double eps() const noexcept { return eps_; }
   /// Weight of the newest batch in running statistics.
-  NormOptions& momentum(double value) { return newest = value, *this; }
+  NormOptions& momentum(double value) { return momentum_ = value, *this; }
+  [[nodiscard]] double momentum() const noexcept { return momentum_; }
   /// Whether there are a weight and a bias to train.
-  NormOptions& affine(bool value) { return is_affine = value, *this; }
+  NormOptions& affine(bool value) { return affine_ = value, *this; }
+  [[nodiscard]] bool affine() const noexcept { return affine_; }
 
   int channels;
-  double epsilon = 1e-5;
-  double newest = 0.1;
-  bool is_affine = true;
+
+ private:
+  double eps_ = 1e-5;
+  double momentum_ = 0.1;
+  bool affine_ = true;
 };
+
+}  // namespace nn
 
 namespace detail {
 
-inline void check_norm(NormOptions const& options, char const* who)
+inline void check_norm(nn::NormOptions const& options, char const* who)
 {
   expects(options.channels >= 1, who, ": ", options.channels, " channels; at least 1");
-  expects(options.epsilon >= 0, who, ": epsilon ", options.epsilon, " is negative");
+  expects(options.eps() >= 0, who, ": epsilon ", options.eps(), " is negative");
 }
 
 /// running = (1 - momentum) running + momentum * statistic, the variance made unbiased.
@@ -69,6 +79,26 @@ struct NormAsAffine {
   }
 };
 
+/// batch_norm() of the rows of a matrix.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> normalize_channels(MatrixView<Scalar const> const& x,
+                                                       accumulator_t<Scalar> const* mean,
+                                                       accumulator_t<Scalar> const* variance,
+                                                       accumulator_t<Scalar> const* weight,
+                                                       accumulator_t<Scalar> const* bias, double eps,
+                                                       Execution<Space> const& exec)
+{
+  using Sum = accumulator_t<Scalar>;
+  Normalization<Dim, Sum> by;
+  by.mean = mean;
+  by.variance = variance;
+  by.weight = weight;
+  by.bias = bias;
+  by.epsilon = static_cast<Sum>(eps);
+  by.groups = static_cast<int>(x.columns);
+  return normalize<Dim, Scalar>(x, by, exec);
+}
+
 }  // namespace detail
 
 /// `y[i, c] = (x[i, c] - mean[c]) / sqrt(variance[c] + eps) * weight[c] + bias[c]`, computed in float (double
@@ -88,16 +118,9 @@ template <int Dim, class Scalar, class Space>
                                                           accumulator_t<Scalar> const* bias, double eps,
                                                           Execution<Space> const& exec)
 {
-  using Sum = accumulator_t<Scalar>;
   detail::expect_coordinates(x, "batch_norm");
-  detail::Normalization<Dim, Sum> by;
-  by.mean = mean;
-  by.variance = variance;
-  by.weight = weight;
-  by.bias = bias;
-  by.epsilon = static_cast<Sum>(eps);
-  by.groups = x.channels();
-  return x.with_features(detail::normalize<Dim, Scalar>(x.features(), by, exec));
+  return x.with_features(
+      detail::normalize_channels<Dim>(x.features(), mean, variance, weight, bias, eps, exec));
 }
 
 namespace nn {
@@ -108,9 +131,9 @@ namespace nn {
 /// Parameters: `weight`, `bias` [channels], buffers `running_mean`, `running_var` [channels]; float for every
 /// scalar but double. They start as 1, 0, 0, 1.
 template <int Dim, class Scalar, class Space = Device>
-class BatchNorm final : public Module<Dim, Scalar, Space> {
+class BatchNorm final : public RowModule<Dim, Scalar, Space> {
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
+  using typename RowModule<Dim, Scalar, Space>::Tensor;
   using Sum = accumulator_t<Scalar>;
 
   /// @throws invalid_argument  channels below 1, a negative epsilon
@@ -124,7 +147,7 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
       this->register_parameter(name, role, parameter, ScalarTraits<Sum>::dtype);
       return parameter;
     };
-    if (options.is_affine) {
+    if (options.affine()) {
       weight_ = make("weight", ParameterRole::weight, 1);
       bias_ = make("bias", ParameterRole::bias, 0);
     }
@@ -138,26 +161,17 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
   /// @throws invalid_argument  x has other channels; one row alone in training, which has no variance
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    detail::expects(x.channels() == options_.channels, "BatchNorm: the tensor has ", x.channels(),
-                    " channels but ", options_.channels, " were expected");
-    detail::expects(options_.channels == running_mean_.size(), "BatchNorm: ", options_.channels,
-                    " channels; they stay the ", running_mean_.size(), " the layer was made with");
+    expect_channels(x.channels(), "tensor");
     if (in_layer_before_) { return x; }
     auto const rows = this->is_training() ? x.num_rows() : 0;
-    if (rows == 0) {
-      return batch_norm(x, running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
-                        options_.epsilon, exec);
-    }
-    detail::expects(rows > 1, "BatchNorm: training needs more than 1 row to have a variance");
-    auto const batch = detail::row_statistics<Dim, Scalar>(x.features(), {rows}, nullptr, nullptr, 1,
-                                                           options_.channels, exec);
-    for_each(options_.channels,
-             detail::UpdateRunning<Sum>{batch.mean.data(), batch.variance.data(), running_mean_.data(),
-                                        running_var_.data(), static_cast<Sum>(options_.newest),
-                                        static_cast<Sum>(rows) / static_cast<Sum>(rows - 1)},
-             exec);
-    return batch_norm(x, batch.mean.data(), batch.variance.data(), weight_.data(), bias_.data(),
-                      options_.epsilon, exec);
+    return x.with_features(normalize(x.features(), rows, exec));
+  }
+  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+                                              Execution<Space> const& exec) override
+  {
+    expect_channels(x.columns, "matrix");
+    if (in_layer_before_) { return detail::copy_rows(x, exec); }
+    return normalize(x, this->is_training() ? x.rows : 0, exec);
   }
 
   bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
@@ -168,7 +182,7 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
     for_each(
         options_.channels,
         detail::NormAsAffine<Sum>{running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
-                                  static_cast<Sum>(options_.epsilon), scale.data(), shift.data()},
+                                  static_cast<Sum>(options_.eps()), scale.data(), shift.data()},
         exec);
     return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
   }
@@ -181,6 +195,34 @@ class BatchNorm final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Parameter<Sum, Space>& running_var() noexcept { return running_var_; }
 
  private:
+  void expect_channels(std::int64_t channels, char const* what) const
+  {
+    detail::expects(channels == options_.channels, "BatchNorm: the ", what, " has ", channels,
+                    " channels but ", options_.channels, " were expected");
+    detail::expects(options_.channels == running_mean_.size(), "BatchNorm: ", options_.channels,
+                    " channels; they stay the ", running_mean_.size(), " the layer was made with");
+  }
+
+  /// @param rows  to take the statistics from, or 0: the running ones hold
+  [[nodiscard]] Matrix<Scalar, Space> normalize(MatrixView<Scalar const> const& x, std::int64_t rows,
+                                                Execution<Space> const& exec)
+  {
+    if (rows == 0) {
+      return detail::normalize_channels<Dim>(x, running_mean_.data(), running_var_.data(), weight_.data(),
+                                             bias_.data(), options_.eps(), exec);
+    }
+    detail::expects(rows > 1, "BatchNorm: training needs more than 1 row to have a variance");
+    auto const batch =
+        detail::row_statistics<Dim, Scalar>(x, {rows}, nullptr, nullptr, 1, options_.channels, exec);
+    for_each(options_.channels,
+             detail::UpdateRunning<Sum>{batch.mean.data(), batch.variance.data(), running_mean_.data(),
+                                        running_var_.data(), static_cast<Sum>(options_.momentum()),
+                                        static_cast<Sum>(rows) / static_cast<Sum>(rows - 1)},
+             exec);
+    return detail::normalize_channels<Dim>(x, batch.mean.data(), batch.variance.data(), weight_.data(),
+                                           bias_.data(), options_.eps(), exec);
+  }
+
   NormOptions options_;
   Parameter<Sum, Space> weight_;
   Parameter<Sum, Space> bias_;

@@ -6,6 +6,7 @@
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/combine.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/sequential.hpp>
 
 #include <memory>
 #include <string>
@@ -50,7 +51,7 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
     using Convolution = Conv<Dim, Scalar, Space>;
     auto second = options;
     second.in_channels = options.out_channels;
-    second.stride(1).seed(options.initial_seed + 2);
+    second.stride(1).seed(options.seed() + 2);
     main_.template add<Convolution>(options, exec);
     main_.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
     main_.template add<ReLU<Dim, Scalar, Space>>();
@@ -61,7 +62,7 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
     auto one_voxel = options;
     one_voxel.geometry = {};
     one_voxel.geometry.kernel_size = 1;
-    one_voxel.stride(options.geometry.stride).seed(options.initial_seed + 4);
+    one_voxel.stride(options.stride()).seed(options.seed() + 4);
     shortcut_.template add<Convolution>(one_voxel, exec);
     shortcut_.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
     this->register_child(names.shortcut, shortcut_);

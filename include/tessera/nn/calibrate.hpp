@@ -39,8 +39,8 @@ void calibrate(Model& model, SparseTensor<Dim, Scalar, Space> const& x, Executio
     {
       detail::collect_batch_norms(of, norms);
       for (auto* const norm : norms) {
-        old.push_back(norm->options().newest);
-        norm->options().newest = 1;
+        old.push_back(norm->options().momentum());
+        norm->options().momentum(1);
       }
       of.train();
     }
@@ -48,7 +48,7 @@ void calibrate(Model& model, SparseTensor<Dim, Scalar, Space> const& x, Executio
     Momenta& operator=(Momenta const&) = delete;
     ~Momenta()
     {
-      for (std::size_t i = 0; i < norms.size(); ++i) { norms[i]->options().newest = old[i]; }
+      for (std::size_t i = 0; i < norms.size(); ++i) { norms[i]->options().momentum(old[i]); }
       model.eval();
     }
 

@@ -34,6 +34,11 @@ struct AddFunction {
   TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const { return x[0] + x[1]; }
 };
 
+template <class Sum>
+struct MultiplyFunction {
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const { return x[0] * x[1]; }
+};
+
 /// activation(a + b), so that a residual block makes one pass.
 template <class Sum>
 struct AddActivateFunction {
@@ -54,7 +59,7 @@ template <int Dim, class Scalar, class Space, class Function>
 {
   expect_same_voxels(a, b, who);
   expects(a.channels() == b.channels(), who, ": ", a.channels(), " and ", b.channels(),
-          " channels cannot be added");
+          " channels; both must have as many");
   return a.with_features(map_elements<Scalar>(function, exec, a.features(), b.features()));
 }
 
@@ -96,6 +101,16 @@ template <int Dim, class Scalar, class Space>
                                                    Execution<Space> const& exec)
 {
   return detail::map_both(a, b, detail::AddFunction<accumulator_t<Scalar>>{}, "add", exec);
+}
+
+/// The elementwise product of two tensors on one coordinate set: `y[i, c] = a[i, c] * b[i, c]`.
+/// Errors, cost, stream, determinism: as add().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply(SparseTensor<Dim, Scalar, Space> const& a,
+                                                        SparseTensor<Dim, Scalar, Space> const& b,
+                                                        Execution<Space> const& exec)
+{
+  return detail::map_both(a, b, detail::MultiplyFunction<accumulator_t<Scalar>>{}, "multiply", exec);
 }
 
 /// Tensors on one coordinate set side by side, the first one's channels first: `cat({up, skip}, exec)`.

@@ -50,15 +50,14 @@ class Conv final : public Module<Dim, Scalar, Space> {
     bool const pointwise = volume == 1 && all_equal(options_.geometry.stride, 1);
     std::vector<std::int64_t> shape{options.in_channels, options.out_channels};
     if (!pointwise) { shape.insert(shape.begin(), volume); }
-    auto const channels = options.is_transposed ? options.out_channels : options.in_channels;
+    auto const channels = options.is_transposed() ? options.out_channels : options.in_channels;
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
-    kernel_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.initial_seed, exec);
+    kernel_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.seed(), exec);
     std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
-    this->register_parameter(options.name_of_weight, ParameterRole::kernel, kernel_,
+    this->register_parameter(options.weight_name(), ParameterRole::kernel, kernel_,
                              ScalarTraits<Scalar>::dtype, size);
-    if (options.has_bias) {
-      bias_ =
-          detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.initial_seed + 1, exec);
+    if (options.bias()) {
+      bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
       this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
     }
   }
@@ -100,7 +99,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
     arguments.features = a.features().data;
     arguments.in_channels = a.channels() + b.channels();
     arguments.more = b.features();
-    return detail::ConvolutionBackend<Space>::takes_pair(arguments, options_.geometry.volume(), exec);
+    return detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec)
+        .reads_two_inputs;
   }
 
   [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
@@ -132,7 +132,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     Execution<Space> const& exec) override
   {
     if (epilogue_.activation != Activation::none) { return false; }
-    bool const is_new = !options_.has_bias;
+    bool const is_new = !options_.bias();
     if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
     for_each(kernel_.size(), detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels},
@@ -148,8 +148,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// The run-time choices that forward() makes on this thread: the layer's own, or the thread's.
   [[nodiscard]] ConvConfig config() const
   {
-    auto result = options_.conv_config ? *options_.conv_config : thread_conv_config();
-    if (options_.conv_compat) { result.compat = *options_.conv_compat; }
+    auto result = options_.config() ? *options_.config() : thread_conv_config();
+    if (options_.compat()) { result.compat = *options_.compat(); }
     return result;
   }
   /// A weight as a configuration's kernel reads it.
@@ -221,7 +221,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
     detail::expects(kernel_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
                     kernel_.size(), " values; channels and kernel size stay those the layer was made with");
-    auto const* const bias = options_.has_bias ? bias_.data() : nullptr;
+    auto const* const bias = options_.bias() ? bias_.data() : nullptr;
     auto const config = this->config();
     if constexpr (has_epilogue) {
       auto arguments = detail::make_arguments(kernel_.data(), bias, options_.out_channels, config.math);
@@ -243,7 +243,9 @@ class Conv final : public Module<Dim, Scalar, Space> {
           detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
       arguments.tiles = config.tiles;
       arguments.in_channels = options_.in_channels;
-      result.weight = detail::ConvolutionBackend<Space>::pack(arguments, options_.geometry.volume(), exec);
+      auto const plan =
+          detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec);
+      result.weight = detail::ConvolutionBackend<Space>::pack(plan, std::as_const(kernel_).data(), exec);
     }
     return result;
   }

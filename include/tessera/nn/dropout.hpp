@@ -4,7 +4,7 @@
 
 #include <tessera/nn/detail/elementwise.hpp>
 #include <tessera/nn/initialize.hpp>
-#include <tessera/nn/module.hpp>
+#include <tessera/nn/row_module.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -24,6 +24,19 @@ struct DropoutFunction {
   }
 };
 
+template <class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> drop_elements(MatrixView<Scalar const> const& x, double probability,
+                                                  std::uint64_t seed, Execution<Space> const& exec)
+{
+  using Sum = accumulator_t<Scalar>;
+  expects(probability >= 0 && probability <= 1, "dropout: probability ", probability, " is not in [0, 1]");
+  DropoutFunction<Sum> function{};
+  function.seed = next_random(seed);
+  function.threshold = static_cast<std::uint64_t>(probability * 0x1.0p53);
+  function.scale = static_cast<Sum>(probability < 1 ? 1 / (1 - probability) : 0);
+  return map_elements<Scalar>(function, exec, x);
+}
+
 }  // namespace detail
 
 /// Sets every feature to 0 with the given probability and divides the others by `1 - probability`.
@@ -37,24 +50,17 @@ template <int Dim, class Scalar, class Space>
                                                        double probability, std::uint64_t seed,
                                                        Execution<Space> const& exec)
 {
-  using Sum = accumulator_t<Scalar>;
-  detail::expects(probability >= 0 && probability <= 1, "dropout: probability ", probability,
-                  " is not in [0, 1]");
   detail::expect_coordinates(x, "dropout");
-  detail::DropoutFunction<Sum> function{};
-  function.seed = detail::next_random(seed);
-  function.threshold = static_cast<std::uint64_t>(probability * 0x1.0p53);
-  function.scale = static_cast<Sum>(probability < 1 ? 1 / (1 - probability) : 0);
-  return x.with_features(detail::map_elements<Scalar>(function, exec, x.features()));
+  return x.with_features(detail::drop_elements(x.features(), probability, seed, exec));
 }
 
 namespace nn {
 
 /// dropout() in training, with other elements at every call; its input in evaluation.
 template <int Dim, class Scalar, class Space = Device>
-class Dropout final : public Module<Dim, Scalar, Space> {
+class Dropout final : public RowModule<Dim, Scalar, Space> {
  public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
+  using typename RowModule<Dim, Scalar, Space>::Tensor;
 
   /// @throws invalid_argument  a probability outside [0, 1]
   explicit Dropout(double probability = 0.5, std::uint64_t seed = 0) : probability_{probability}, state_{seed}
@@ -69,6 +75,12 @@ class Dropout final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     return this->is_training() ? dropout(x, probability_, detail::next_random(state_), exec) : x;
+  }
+  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+                                              Execution<Space> const& exec) override
+  {
+    if (!this->is_training()) { return detail::copy_rows(x, exec); }
+    return detail::drop_elements(x, probability_, detail::next_random(state_), exec);
   }
 
  private:

@@ -14,7 +14,9 @@ inline namespace v0 {
 /// |--------------|------------|--------|--------------------------|
 /// | weight, bias | [channels] | Space  | float (double), or null  |
 ///
-/// @throws invalid_argument  groups below 1 or no divisor of the channels
+/// @throws invalid_argument  groups below 1 or no divisor of the channels; more than 131,072 batch entries
+/// and
+///                           four for each row of the tensor
 /// Cost: three passes over the features, and a count of the rows of each entry once a coordinate set.
 /// Stream: enqueues on `exec`, does not wait. Determinism: the same bits on every run; they depend on the
 /// order of the rows. Source: PyTorch's group_norm on each batch entry's points.
@@ -30,7 +32,7 @@ template <int Dim, class Scalar, class Space>
                   x.channels(), " channels");
   if (x.capacity() == 0) { return x; }
   auto& set = *x.coordinates();
-  auto const counts = detail::rows_of_entries(set, exec);
+  auto const counts = detail::rows_of_entries(set, "group_norm: ", exec);
   auto const statistics = detail::row_statistics<Dim, Scalar>(
       x.features(), set.row_count(), set.data(), counts->data(), set.num_batches(), groups, exec);
   detail::Normalization<Dim, Sum> by;
@@ -62,7 +64,7 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
     detail::check_norm(options, "GroupNorm");
     detail::expects(groups >= 1 && options.channels % groups == 0, "GroupNorm: ", groups,
                     " groups do not divide ", options.channels, " channels");
-    if (!options.is_affine) { return; }
+    if (!options.affine()) { return; }
     weight_ = Parameter<Sum, Space>{{options.channels}, exec};
     bias_ = Parameter<Sum, Space>{{options.channels}, exec};
     detail::fill_constant(weight_, 1, exec);
@@ -80,7 +82,7 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.channels, "GroupNorm: the tensor has ", x.channels(),
                     " channels but ", options_.channels, " were expected");
-    return group_norm(x, groups_, weight_.data(), bias_.data(), options_.epsilon, exec);
+    return group_norm(x, groups_, weight_.data(), bias_.data(), options_.eps(), exec);
   }
 
   [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }

@@ -30,6 +30,7 @@ namespace nn {
 /// | ReLU, TorchSparseReLU        | ReLU                                           |
 /// | LeakyReLU, TorchSparseLeakyReLU | LeakyReLU                                   |
 /// | SiLU, Swish                  | SiLU                                           |
+/// | Sigmoid, Tanh, GELU          | Sigmoid, Tanh, GELU                            |
 /// | Identity                     | Identity                                       |
 ///
 /// `indice_key` and `algo` are accepted and have no effect. Add layers of your own with add().

@@ -15,6 +15,16 @@
 
 namespace tessera {
 inline namespace v0 {
+namespace detail {
+
+/// The name of something called `name` in what is called `prefix`; either may be empty.
+[[nodiscard]] inline std::string join_names(std::string const& prefix, std::string const& name)
+{
+  return prefix.empty() || name.empty() ? prefix + name : prefix + '.' + name;
+}
+
+}  // namespace detail
+
 namespace nn {
 
 /// What every layer and network has: named parameters, named children, and whether it trains. A network is a
@@ -29,7 +39,8 @@ class ModuleBase {
   ModuleBase& operator=(ModuleBase const&) = delete;
   virtual ~ModuleBase() = default;
 
-  /// Every parameter and buffer of this module and those below it, in order of registration, names prefixed.
+  /// Every parameter and buffer of this module and those below it, in order of registration, own ones first.
+  /// @param prefix  put before every name
   [[nodiscard]] std::vector<ParameterView> parameters(std::string const& prefix = {}) const
   {
     std::vector<ParameterView> result;
@@ -38,7 +49,8 @@ class ModuleBase {
       result.back().name = prefix + own.name;
     }
     for (auto const& [name, child] : children_) {
-      for (auto& view : child->parameters(prefix + name + ".")) { result.push_back(std::move(view)); }
+      auto const below = name.empty() ? prefix : prefix + name + '.';
+      for (auto& view : child->parameters(below)) { result.push_back(std::move(view)); }
     }
     return result;
   }
@@ -63,7 +75,15 @@ class ModuleBase {
     return children_;
   }
 
+  /// Joins layers as nn::fuse() says: those of this module where it knows their order, and those of its
+  /// children. Use nn::fuse().
+  template <class Space>
+  void fuse_below(Execution<Space> const& exec);
+
  protected:
+  /// To be called in the constructor of a layer that has parameters: `name` as a checkpoint has it, without
+  /// those of the modules around it. `parameter` must stay where it is; later changes are the checkpoint's.
+  /// @param kernel_size  of a ParameterRole::kernel, one number per axis
   template <class T, class Space>
   void register_parameter(std::string name, ParameterRole role, Parameter<T, Space>& parameter, DType dtype,
                           std::vector<int> kernel_size = {})
@@ -71,8 +91,16 @@ class ModuleBase {
     parameters_.push_back({std::move(name), role, dtype, parameter.shape(), std::move(kernel_size),
                            parameter.data(), parameter.size(), std::is_same_v<Space, Device>});
   }
+  /// To be called in the constructor of a module that has others as members, for each of them in the order
+  /// of a checkpoint: names of its parameters become `name.weight`, ..., and train(), fuse(), tune(),
+  /// calibrate() and io::load() reach it. Members are declared before they are registered.
+  /// @param name  may have dots; empty: parameters of `child` are called as if they were this module's own
+  /// @throws invalid_argument  another child has that name
   void register_child(std::string name, ModuleBase& child)
   {
+    for (auto const& [taken, other] : children_) {
+      detail::expects(taken != name, "register_child: there is a child \"", name, "\" already");
+    }
     children_.emplace_back(std::move(name), &child);
   }
   void mark_fused() noexcept { fused_ = true; }
@@ -84,9 +112,31 @@ class ModuleBase {
   bool fused_ = false;
 };
 
+/// A module that knows the order of its layers, and so can join them.
+template <class Space>
+class Fusable {
+ public:
+  virtual ~Fusable() = default;
+  /// Joins the layers of this module and of those below it. Use nn::fuse().
+  virtual void fuse(Execution<Space> const& exec) = 0;
+};
+
+template <class Space>
+void ModuleBase::fuse_below(Execution<Space> const& exec)
+{
+  mark_fused();
+  for (auto const& [name, child] : children_) {
+    if (auto* const layer = dynamic_cast<Fusable<Space>*>(child); layer != nullptr) {
+      layer->fuse(exec);
+    } else {
+      child->fuse_below(exec);
+    }
+  }
+}
+
 /// A module from one sparse tensor to one.
 template <int Dim, class Scalar, class Space = Device>
-class Module : public ModuleBase, private detail::LayerArguments<Dim, Scalar, Space> {
+class Module : public ModuleBase, public Fusable<Space>, private detail::LayerArguments<Dim, Scalar, Space> {
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
@@ -136,7 +186,7 @@ class Module : public ModuleBase, private detail::LayerArguments<Dim, Scalar, Sp
   /// @{
 
   /// Joins the layers of this module, where it has several. The default joins those of its children.
-  virtual void fuse(Execution<Space> const& exec) { fuse_children(*this, exec); }
+  void fuse(Execution<Space> const& exec) override { this->fuse_below(exec); }
 
   /// From now on puts out `scale[c] * y[i, c] + shift[c]`; false where the module cannot. `scale` and `shift`
   /// [channels] lie in `Space`.
@@ -153,20 +203,6 @@ class Module : public ModuleBase, private detail::LayerArguments<Dim, Scalar, Sp
   /// false where it cannot.
   virtual bool fuse_into(Module& /*before*/, Execution<Space> const& /*exec*/) { return false; }
   /// @}
-
- protected:
-  /// fuse() of everything below `parent`, also below modules of other kinds.
-  void fuse_children(ModuleBase& parent, Execution<Space> const& exec)
-  {
-    this->mark_fused();
-    for (auto const& [name, child] : parent.children()) {
-      if (auto* const layer = dynamic_cast<Module*>(child); layer != nullptr) {
-        layer->fuse(exec);
-      } else {
-        fuse_children(*child, exec);
-      }
-    }
-  }
 };
 
 /// Rewrites a module in evaluation for faster inference: batch normalisation goes into the convolution before
@@ -176,117 +212,31 @@ class Module : public ModuleBase, private detail::LayerArguments<Dim, Scalar, Sp
 ///
 /// Outputs stay the same up to the rounding of the new weights. Load a checkpoint before: a fused module can
 /// neither be loaded nor trained. Names and shapes of parameters stay; fusing twice changes nothing.
-/// @throws invalid_argument  the module is in training
+///
+/// Norms and activations are folded where one module knows their order: in a Sequential and the blocks. A
+/// network of one's own that calls its members one by one has each member fused by itself.
+/// @throws invalid_argument  the module is in training, or in another space than `exec`
 /// Cost: two passes over the weights, and their memory once more. Stream: enqueues a few kernels a layer,
 /// does not wait. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
 /// 2018, and every inference engine).
-template <int Dim, class Scalar, class Space>
-void fuse(Module<Dim, Scalar, Space>& network, Execution<Space> const& exec)
+template <class Space>
+void fuse(ModuleBase& network, Execution<Space> const& exec)
 {
   detail::expects(!network.is_training(), "fuse: the module is in training; call eval()");
-  network.fuse(exec);
+  for (auto const& parameter : network.parameters()) {
+    detail::expects(parameter.on_device == std::is_same_v<Space, Device>, "fuse: the module is on the ",
+                    parameter.on_device ? "device" : "host", ", the execution is not");
+  }
+  if (auto* const whole = dynamic_cast<Fusable<Space>*>(&network); whole != nullptr) {
+    whole->fuse(exec);
+  } else {
+    network.fuse_below(exec);
+  }
 }
 
 /// A module whose type only its maker knows: what a Registry builds.
 template <int Dim, class Scalar, class Space = Device>
 using ModulePointer = std::unique_ptr<Module<Dim, Scalar, Space>>;
-
-/// Modules one after the other, named "0", "1", ... as PyTorch names them (or as told).
-template <int Dim, class Scalar, class Space = Device>
-class Sequential : public Module<Dim, Scalar, Space> {
- public:
-  using typename Module<Dim, Scalar, Space>::Tensor;
-
-  /// Appends a module made in place: `sequential.template add<Conv<3, float>>(options, exec)`.
-  template <class Layer, class... Arguments>
-  Layer& add(Arguments&&... arguments)
-  {
-    auto layer = std::make_unique<Layer>(std::forward<Arguments>(arguments)...);
-    Layer& result = *layer;
-    append(std::move(layer));
-    return result;
-  }
-
-  /// Appends a module that is there already, of whatever type; named by its number, or as told.
-  /// @throws invalid_argument  there is none, its name is taken, or the modules have been fused
-  void append(std::unique_ptr<Module<Dim, Scalar, Space>> layer, std::string name = {})
-  {
-    detail::expects(layer != nullptr, "Sequential: there is no module to append");
-    detail::expects(!this->is_fused(), "Sequential: fused for inference; append before that");
-    if (name.empty()) { name = std::to_string(layers_.size()); }
-    for (auto const& [taken, child] : this->children()) {
-      detail::expects(taken != name, "Sequential: there is a module \"", name, "\" already");
-    }
-    this->register_child(std::move(name), *layer);
-    layers_.push_back(std::move(layer));
-  }
-
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
-  {
-    Tensor y = x;
-    for (auto const& layer : layers_) { y = layer->forward(y, exec); }
-    return y;
-  }
-
-  [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
-                                   Execution<Space> const& exec) override
-  {
-    if (layers_.empty()) { return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec); }
-    return add_from(0, x, residual, epilogue, exec);
-  }
-
-  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
-  {
-    return !layers_.empty() && layers_.front()->takes_pair(a, b, exec);
-  }
-
-  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
-  {
-    Tensor y = layers_.front()->forward_pair(a, b, exec);
-    for (std::size_t i = 1; i < layers_.size(); ++i) { y = layers_[i]->forward(y, exec); }
-    return y;
-  }
-
-  /// `forward_add(cat({a, b}), residual, epilogue)`, without the copy where the first layer can.
-  /// @throws invalid_argument  the tensors stand on different voxels, and what forward_add() says
-  /// Cost, stream, determinism: as forward_cat() and forward_add().
-  [[nodiscard]] Tensor forward_pair_add(Tensor const& a, Tensor const& b, Tensor const& residual,
-                                        Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
-  {
-    if (last_layer() == 0 || !takes_pair(a, b, exec)) {
-      return forward_add(cat({a, b}, exec), residual, epilogue, exec);
-    }
-    return add_from(1, layers_.front()->forward_pair(a, b, exec), residual, epilogue, exec);
-  }
-
-  void fuse(Execution<Space> const& exec) override
-  {
-    std::size_t target = 0;  // the last layer that still does something
-    for (std::size_t i = 1; i < layers_.size(); ++i) {
-      if (!layers_[i]->fuse_into(*layers_[target], exec)) { target = i; }
-    }
-    if (!layers_.empty()) { num_fused_at_end_ = layers_.size() - 1 - target; }
-    this->fuse_children(*this, exec);
-  }
-  [[nodiscard]] std::size_t size() const noexcept { return layers_.size(); }
-  [[nodiscard]] Module<Dim, Scalar, Space>& operator[](std::size_t i) { return *layers_.at(i); }
-
- private:
-  /// The last layer that still does something. @pre  there are layers
-  [[nodiscard]] std::size_t last_layer() const noexcept { return layers_.size() - 1 - num_fused_at_end_; }
-
-  /// forward_add() from layer `first` on.
-  [[nodiscard]] Tensor add_from(std::size_t first, Tensor const& x, Tensor const& residual,
-                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
-  {
-    Tensor y = x;
-    for (std::size_t i = first; i < last_layer(); ++i) { y = layers_[i]->forward(y, exec); }
-    return layers_[last_layer()]->forward_add(y, residual, epilogue, exec);
-  }
-
-  std::vector<std::unique_ptr<Module<Dim, Scalar, Space>>> layers_;
-  std::size_t num_fused_at_end_ = 0;  // layers that those before them do the work of
-};
 
 }  // namespace nn
 }  // namespace v0

@@ -38,8 +38,8 @@ template <int Dim, class Scalar, class Space, class Term>
 {
   expect_coordinates(x, average ? "global_average_pool" : "global_max_pool");
   auto& set = *x.coordinates();
+  auto const counts = rows_of_entries(set, average ? "global_average_pool: " : "global_max_pool: ", exec);
   Matrix<Scalar, Space> pooled{set.num_batches(), channels, exec};
-  auto const counts = rows_of_entries(set, exec);
   auto const values = reduce_rows(term, set.data(), set.row_count(), set.num_batches(), channels, exec);
   for_each(pooled.size(),
            FinishPooling<Scalar>{values.data(), counts->data(), pooled.data(), channels, average}, exec);
@@ -54,6 +54,8 @@ template <int Dim, class Scalar, class Space, class Term>
 /// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
 /// to the highest that has a voxel. Cost: one pass over the features. Stream: enqueues on `exec`, does not
 /// wait. Determinism: the same bits on every run; they depend on the order of the rows.
+/// @throws invalid_argument  more than 131,072 entries and four for each row of the tensor: a far batch entry
+///                           would cost memory for all before it
 /// @param compat  compat::spconv gives the mean of channel 0 alone, [num_batches, 1]
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
@@ -83,10 +85,13 @@ template <int Dim, class Scalar, class Space>
 
 namespace nn {
 
-/// global_average_pool() as a module; without a `compat` of its own, that of the calling thread's
+/// global_average_pool() as a module, from a sparse tensor to a matrix with a row per batch entry, which
+/// Linear and the other layers of a head take; without a `compat` of its own, that of the calling thread's
 /// configuration.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalAveragePool final : public ModuleBase {
+  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
@@ -105,9 +110,11 @@ class GlobalAveragePool final : public ModuleBase {
   std::optional<Compat> compat_;
 };
 
-/// global_max_pool() as a module.
+/// global_max_pool() as a module, from a sparse tensor to a matrix with a row per batch entry.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalMaxPool final : public ModuleBase {
+  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 

@@ -4,6 +4,7 @@
 
 #include <tessera/nn/combine.hpp>
 #include <tessera/nn/layer_registry.hpp>
+#include <tessera/nn/sequential.hpp>
 
 #include <memory>
 #include <string>
@@ -34,6 +35,18 @@ template <int Dim, class Scalar, class Space>
   return epilogue.activation == Activation::none ? act.forward(y, exec) : y;
 }
 
+/// Makes norm and activation behind a convolution inside a block parts of it, for nn::fuse(). The activation
+/// is the whole block's, so that it cannot keep whether it was taken along.
+/// @param act_is_fused  what this returned before: whether the convolution puts out activated values
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] bool fuse_inner(nn::Module<Dim, Scalar, Space>& conv, nn::Module<Dim, Scalar, Space>& norm,
+                              nn::Module<Dim, Scalar, Space>& act, bool act_is_fused,
+                              Execution<Space> const& exec)
+{
+  bool const norm_is_fused = norm.fuse_into(conv, exec);
+  return act_is_fused || (norm_is_fused && conv.activate_output(act.as_epilogue()));
+}
+
 }  // namespace detail
 
 namespace nn {
@@ -48,39 +61,54 @@ namespace nn {
 template <int Dim>
 struct ConvModuleOptions {
   ConvModuleOptions(int in, int out, IntArray<Dim> size)
-      : in_channels{in}, out_channels{out}, kernel_size{size}, conv{"SubMConv" + std::to_string(Dim) + "d"}
+      : in_channels{in},
+        out_channels{out},
+        kernel_size{size},
+        conv_config_{"SubMConv" + std::to_string(Dim) + "d"}
   {
-    conv.set("bias", false);
+    conv_config_.set("bias", false);
   }
 
-  ConvModuleOptions& stride(IntArray<Dim> value) { return step = value, *this; }
-  ConvModuleOptions& padding(IntArray<Dim> value) { return border = value, *this; }
+  ConvModuleOptions& stride(IntArray<Dim> value) { return stride_ = value, *this; }
+  [[nodiscard]] IntArray<Dim> const& stride() const noexcept { return stride_; }
+  ConvModuleOptions& padding(IntArray<Dim> value) { return padding_ = value, *this; }
+  [[nodiscard]] IntArray<Dim> const& padding() const noexcept { return padding_; }
   /// The convolution's type; an inverse one takes no stride and padding.
-  ConvModuleOptions& type(std::string name) { return conv.type(std::move(name)), *this; }
+  ConvModuleOptions& type(std::string name) { return conv_config_.type(std::move(name)), *this; }
+  [[nodiscard]] std::string const& type() const noexcept { return conv_config_.type(); }
   /// Seed of the convolution's initial values.
-  ConvModuleOptions& seed(std::uint64_t value) { return conv.set("seed", value), *this; }
+  ConvModuleOptions& seed(std::uint64_t value) { return conv_config_.set("seed", value), *this; }
   /// Run-time choices of the convolution; without them those of the calling thread.
-  ConvModuleOptions& config(ConvConfig const& value) { return conv.conv_config = value, *this; }
+  ConvModuleOptions& config(std::optional<ConvConfig> const& value)
+  {
+    return conv_config_.conv_config = value, *this;
+  }
   /// The convolution's whole configuration, without a bias unless it says so.
   ConvModuleOptions& conv_config(LayerConfig const& value)
   {
     bool const bias = value.get("bias", false);
-    return conv = value, conv.set("bias", bias), *this;
+    return conv_config_ = value, conv_config_.set("bias", bias), *this;
   }
-  ConvModuleOptions& norm_config(LayerConfig const& value) { return norm = value, *this; }
-  ConvModuleOptions& activation(LayerConfig const& value) { return act = value, *this; }
+  [[nodiscard]] LayerConfig const& conv_config() const noexcept { return conv_config_; }
+  ConvModuleOptions& norm_config(LayerConfig const& value) { return norm_config_ = value, *this; }
+  [[nodiscard]] LayerConfig const& norm_config() const noexcept { return norm_config_; }
+  ConvModuleOptions& activation(LayerConfig const& value) { return activation_ = value, *this; }
+  [[nodiscard]] LayerConfig const& activation() const noexcept { return activation_; }
   /// "conv", "norm" and "act" in any order; any may be left out.
-  ConvModuleOptions& order(std::vector<std::string> value) { return parts = std::move(value), *this; }
+  ConvModuleOptions& order(std::vector<std::string> value) { return order_ = std::move(value), *this; }
+  [[nodiscard]] std::vector<std::string> const& order() const noexcept { return order_; }
 
   int in_channels;
   int out_channels;
   IntArray<Dim> kernel_size;
-  IntArray<Dim> step = IntArray<Dim>(1);
-  IntArray<Dim> border = IntArray<Dim>(0);
-  LayerConfig conv;
-  LayerConfig norm = sparse_norm_config();
-  LayerConfig act{"relu"};
-  std::vector<std::string> parts{"conv", "norm", "act"};
+
+ private:
+  IntArray<Dim> stride_ = IntArray<Dim>(1);
+  IntArray<Dim> padding_ = IntArray<Dim>(0);
+  LayerConfig conv_config_;
+  LayerConfig norm_config_ = sparse_norm_config();
+  LayerConfig activation_{"relu"};
+  std::vector<std::string> order_{"conv", "norm", "act"};
 };
 
 /// Convolution without bias, normalisation and activation one after the other, named "0", "1", "2".
@@ -96,17 +124,18 @@ template <int Dim, class Scalar, class Space>
 {
   auto result = std::make_unique<Sequential<Dim, Scalar, Space>>();
   int channels = options.in_channels;
-  for (auto const& part : options.parts) {
+  for (auto const& part : options.order()) {
     if (part == "conv") {
-      result->append(build_conv_layer<Dim, Scalar>(options.conv, options.in_channels, options.out_channels,
-                                                   options.kernel_size, options.step, options.border, exec));
+      result->append(build_conv_layer<Dim, Scalar>(options.conv_config(), options.in_channels,
+                                                   options.out_channels, options.kernel_size,
+                                                   options.stride(), options.padding(), exec));
       channels = options.out_channels;
     } else if (part == "norm") {
-      result->append(build_norm_layer<Dim, Scalar>(options.norm, channels, exec));
+      result->append(build_norm_layer<Dim, Scalar>(options.norm_config(), channels, exec));
     } else {
       detail::expects(part == "act", "make_sparse_convmodule: there is no part \"", part,
                       "\"; there are: [conv, norm, act]");
-      result->append(build_activation_layer<Dim, Scalar>(options.act, exec));
+      result->append(build_activation_layer<Dim, Scalar>(options.activation(), exec));
     }
   }
   return result;
@@ -115,35 +144,44 @@ template <int Dim, class Scalar, class Space>
 /// Options of the residual blocks: `SparseBlockOptions<3>(16, 16).activation("swish")`.
 template <int Dim>
 struct SparseBlockOptions {
-  /// @param planes_of_block  channels of the block; a bottleneck puts out four times as many
-  SparseBlockOptions(int in, int planes_of_block)
-      : in_channels{in}, planes{planes_of_block}, conv{"SubMConv" + std::to_string(Dim) + "d"}
+  /// @param channels  of the block; a bottleneck puts out four times as many
+  SparseBlockOptions(int in, int channels)
+      : in_channels{in}, planes{channels}, conv_config_{"SubMConv" + std::to_string(Dim) + "d"}
   {
-    conv.set("bias", false);
+    conv_config_.set("bias", false);
   }
 
-  SparseBlockOptions& stride(IntArray<Dim> value) { return step = value, *this; }
+  SparseBlockOptions& stride(IntArray<Dim> value) { return stride_ = value, *this; }
+  [[nodiscard]] IntArray<Dim> const& stride() const noexcept { return stride_; }
   /// Of the convolutions; det3d's blocks have one.
-  SparseBlockOptions& bias(bool value) { return conv.set("bias", value), *this; }
+  SparseBlockOptions& bias(bool value) { return conv_config_.set("bias", value), *this; }
   /// Seed of the first convolution's initial values; the second's is 2 larger, the third's 4.
-  SparseBlockOptions& seed(std::uint64_t value) { return conv.set("seed", value), *this; }
+  SparseBlockOptions& seed(std::uint64_t value) { return conv_config_.set("seed", value), *this; }
   /// Run-time choices of the convolutions; without them those of the calling thread.
-  SparseBlockOptions& config(ConvConfig const& value) { return conv.conv_config = value, *this; }
+  SparseBlockOptions& config(std::optional<ConvConfig> const& value)
+  {
+    return conv_config_.conv_config = value, *this;
+  }
   /// The convolutions' whole configuration, without a bias unless it says so.
   SparseBlockOptions& conv_config(LayerConfig const& value)
   {
     bool const bias = value.get("bias", false);
-    return conv = value, conv.set("bias", bias), *this;
+    return conv_config_ = value, conv_config_.set("bias", bias), *this;
   }
-  SparseBlockOptions& norm_config(LayerConfig const& value) { return norm = value, *this; }
-  SparseBlockOptions& activation(LayerConfig const& value) { return act = value, *this; }
+  [[nodiscard]] LayerConfig const& conv_config() const noexcept { return conv_config_; }
+  SparseBlockOptions& norm_config(LayerConfig const& value) { return norm_config_ = value, *this; }
+  [[nodiscard]] LayerConfig const& norm_config() const noexcept { return norm_config_; }
+  SparseBlockOptions& activation(LayerConfig const& value) { return activation_ = value, *this; }
+  [[nodiscard]] LayerConfig const& activation() const noexcept { return activation_; }
 
   int in_channels;
   int planes;
-  IntArray<Dim> step = IntArray<Dim>(1);
-  LayerConfig conv;
-  LayerConfig norm = sparse_norm_config();
-  LayerConfig act{"relu"};
+
+ private:
+  IntArray<Dim> stride_ = IntArray<Dim>(1);
+  LayerConfig conv_config_;
+  LayerConfig norm_config_ = sparse_norm_config();
+  LayerConfig activation_{"relu"};
 };
 
 /// `act(bn2(conv2(act(bn1(conv1(x))))) + shortcut)`, the shortcut being x or `downsample(x)`.
@@ -164,14 +202,14 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
       : downsample_{std::move(downsample)}
   {
     auto const conv = [&](std::uint64_t number, int in, IntArray<Dim> const& stride) {
-      return build_conv_layer<Dim, Scalar, Space>(detail::nth_conv(options.conv, number), in, options.planes,
-                                                  3, stride, 1, exec);
+      return build_conv_layer<Dim, Scalar, Space>(detail::nth_conv(options.conv_config(), number), in,
+                                                  options.planes, 3, stride, 1, exec);
     };
-    conv1_ = conv(0, options.in_channels, options.step);
-    bn1_ = build_norm_layer<Dim, Scalar>(options.norm, options.planes, exec);
+    conv1_ = conv(0, options.in_channels, options.stride());
+    bn1_ = build_norm_layer<Dim, Scalar>(options.norm_config(), options.planes, exec);
     conv2_ = conv(1, options.planes, 1);
-    bn2_ = build_norm_layer<Dim, Scalar>(options.norm, options.planes, exec);
-    act_ = build_activation_layer<Dim, Scalar>(options.act, exec);
+    bn2_ = build_norm_layer<Dim, Scalar>(options.norm_config(), options.planes, exec);
+    act_ = build_activation_layer<Dim, Scalar>(options.activation(), exec);
     this->register_child("conv1", *conv1_);
     this->register_child("bn1", *bn1_);
     this->register_child("conv2", *conv2_);
@@ -189,10 +227,9 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
 
   void fuse(Execution<Space> const& exec) override
   {
-    bool const bn1_is_fused = bn1_->fuse_into(*conv1_, exec);
-    act1_is_fused_ = act1_is_fused_ || (bn1_is_fused && conv1_->activate_output(act_->as_epilogue()));
+    act1_is_fused_ = detail::fuse_inner(*conv1_, *bn1_, *act_, act1_is_fused_, exec);
     bn2_is_fused_ = bn2_->fuse_into(*conv2_, exec);
-    this->fuse_children(*this, exec);
+    this->fuse_below(exec);
   }
 
  private:
@@ -222,14 +259,14 @@ class SparseBottleneck final : public Module<Dim, Scalar, Space> {
       int const size = i == 1 ? 3 : 1;
       int const out = i == 2 ? expansion * options.planes : options.planes;
       conv_[i] =
-          build_conv_layer<Dim, Scalar, Space>(detail::nth_conv(options.conv, i), in, out, size,
-                                               i == 1 ? options.step : IntArray<Dim>(1), size / 2, exec);
-      bn_[i] = build_norm_layer<Dim, Scalar>(options.norm, out, exec);
+          build_conv_layer<Dim, Scalar, Space>(detail::nth_conv(options.conv_config(), i), in, out, size,
+                                               i == 1 ? options.stride() : IntArray<Dim>(1), size / 2, exec);
+      bn_[i] = build_norm_layer<Dim, Scalar>(options.norm_config(), out, exec);
       this->register_child("conv" + std::to_string(i + 1), *conv_[i]);
       this->register_child("bn" + std::to_string(i + 1), *bn_[i]);
       in = out;
     }
-    act_ = build_activation_layer<Dim, Scalar>(options.act, exec);
+    act_ = build_activation_layer<Dim, Scalar>(options.activation(), exec);
     if (downsample_) { this->register_child("downsample", *downsample_); }
   }
 
@@ -237,7 +274,8 @@ class SparseBottleneck final : public Module<Dim, Scalar, Space> {
   {
     Tensor y = x;
     for (int i = 0; i < 2; ++i) {
-      y = act_->forward(bn_[i]->forward(conv_[i]->forward(y, exec), exec), exec);
+      y = bn_[i]->forward(conv_[i]->forward(y, exec), exec);
+      if (!act_is_fused_[i]) { y = act_->forward(y, exec); }
     }
     return detail::end_block(y, downsample_ ? downsample_->forward(x, exec) : x, *conv_[2], *bn_[2],
                              bn3_is_fused_, *act_, exec);
@@ -245,12 +283,16 @@ class SparseBottleneck final : public Module<Dim, Scalar, Space> {
 
   void fuse(Execution<Space> const& exec) override
   {
-    for (int i = 0; i < 3; ++i) { bn3_is_fused_ = bn_[i]->fuse_into(*conv_[i], exec); }
-    this->fuse_children(*this, exec);
+    for (int i = 0; i < 2; ++i) {
+      act_is_fused_[i] = detail::fuse_inner(*conv_[i], *bn_[i], *act_, act_is_fused_[i], exec);
+    }
+    bn3_is_fused_ = bn_[2]->fuse_into(*conv_[2], exec);
+    this->fuse_below(exec);
   }
 
  private:
   Pointer conv_[3], bn_[3], act_, downsample_;
+  bool act_is_fused_[2] = {};
   bool bn3_is_fused_ = false;
 };
 

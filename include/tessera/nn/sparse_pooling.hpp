@@ -14,6 +14,8 @@
 namespace tessera {
 inline namespace v0 {
 
+namespace nn {
+
 /// Options of pooling over a kernel: `PoolOptions<3>(3).stride(2).padding(1)`.
 template <int Dim>
 struct PoolOptions {
@@ -22,21 +24,30 @@ struct PoolOptions {
   /// axis have no effect.
   explicit PoolOptions(IntArray<Dim> size) : kernel_size{size} {}
 
-  PoolOptions& stride(IntArray<Dim> value) { return step = value, *this; }
-  PoolOptions& padding(IntArray<Dim> value) { return border = value, *this; }
-  PoolOptions& dilation(IntArray<Dim> value) { return spread = value, *this; }
+  PoolOptions& stride(IntArray<Dim> value) { return stride_ = value, *this; }
+  [[nodiscard]] IntArray<Dim> stride() const { return stride_.value_or(kernel_size); }
+  PoolOptions& padding(IntArray<Dim> value) { return padding_ = value, *this; }
+  [[nodiscard]] IntArray<Dim> const& padding() const noexcept { return padding_; }
+  PoolOptions& dilation(IntArray<Dim> value) { return dilation_ = value, *this; }
+  [[nodiscard]] IntArray<Dim> const& dilation() const noexcept { return dilation_; }
   /// Whose rules hold; without it those of the configuration.
-  PoolOptions& compat(Compat value) { return pool_compat = value, *this; }
+  PoolOptions& compat(std::optional<Compat> value) { return compat_ = value, *this; }
+  [[nodiscard]] std::optional<Compat> const& compat() const noexcept { return compat_; }
   /// Where kernels sit and which outputs there are; without it the configuration of the calling thread.
-  PoolOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  PoolOptions& config(std::optional<ConvConfig> const& value) { return config_ = value, *this; }
+  [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
 
   IntArray<Dim> kernel_size;
-  std::optional<IntArray<Dim>> step;
-  IntArray<Dim> border = IntArray<Dim>(0);
-  IntArray<Dim> spread = IntArray<Dim>(1);
-  std::optional<Compat> pool_compat;
-  std::optional<ConvConfig> conv_config;
+
+ private:
+  std::optional<IntArray<Dim>> stride_;
+  IntArray<Dim> padding_ = IntArray<Dim>(0);
+  IntArray<Dim> dilation_ = IntArray<Dim>(1);
+  std::optional<Compat> compat_;
+  std::optional<ConvConfig> config_;
 };
+
+}  // namespace nn
 
 namespace detail {
 
@@ -107,11 +118,10 @@ struct PoolWindows {
 
 /// The geometry that `options` mean on `set`.
 template <int Dim, class Space>
-[[nodiscard]] ConvolutionGeometry<Dim> pool_geometry(PoolOptions<Dim> const& options,
+[[nodiscard]] ConvolutionGeometry<Dim> pool_geometry(nn::PoolOptions<Dim> const& options,
                                                      CoordinateSet<Dim, Space> const& set, char const* who)
 {
-  ConvolutionGeometry<Dim> g{options.kernel_size, options.step.value_or(options.kernel_size), options.border,
-                             options.spread};
+  ConvolutionGeometry<Dim> g{options.kernel_size, options.stride(), options.padding(), options.dilation()};
   for (int i = 0; i < Dim; ++i) {
     if (g.kernel_size[i] != -1) { continue; }
     expects(set.spatial_range().has_value(), who, ": a kernel of -1 on axis ", i,
@@ -126,12 +136,12 @@ template <int Dim, class Space>
 /// Pools by the rule that `make_rule(whether spconv's hold)` gives.
 template <int Dim, class Scalar, class Space, class MakeRule>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    PoolOptions<Dim> const& options, char const* who,
+                                                    nn::PoolOptions<Dim> const& options, char const* who,
                                                     Execution<Space> const& exec, MakeRule const& make_rule)
 {
   expect_coordinates(x, who);
-  auto config = options.conv_config ? *options.conv_config : thread_conv_config();
-  if (options.pool_compat) { config.compat = *options.pool_compat; }
+  auto config = options.config() ? *options.config() : thread_conv_config();
+  if (options.compat()) { config.compat = *options.compat(); }
   bool const spconv = is_spconv(config.compat);
   auto const geometry = pool_geometry(options, *x.coordinates(), who);
   // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
@@ -164,7 +174,7 @@ template <int Dim, class Scalar, class Space, class MakeRule>
 /// kernel_map() does. Determinism: the same bits on every run and for every order of the input rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> max_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        PoolOptions<Dim> const& options,
+                                                        nn::PoolOptions<Dim> const& options,
                                                         Execution<Space> const& exec)
 {
   using Rule = detail::LargestInWindow<Scalar>;
@@ -177,7 +187,7 @@ template <int Dim, class Scalar, class Space>
 /// double). Outputs, errors, cost, stream, determinism: as max_pool().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> average_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                            PoolOptions<Dim> const& options,
+                                                            nn::PoolOptions<Dim> const& options,
                                                             Execution<Space> const& exec)
 {
   return detail::pool(x, options, "average_pool", exec,

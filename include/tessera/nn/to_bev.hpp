@@ -20,18 +20,24 @@ struct ToBevOptions {
   /// @param num_heights  cells of the height axis
   ToBevOptions(int in, int out, int num_heights) : in_channels{in}, out_channels{out}, heights{num_heights} {}
 
-  ToBevOptions& axis(int value) { return height_axis = value, *this; }
-  ToBevOptions& bias(bool value) { return has_bias = value, *this; }
-  ToBevOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
-  ToBevOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+  ToBevOptions& axis(int value) { return axis_ = value, *this; }
+  [[nodiscard]] int axis() const noexcept { return axis_; }
+  ToBevOptions& bias(bool value) { return bias_ = value, *this; }
+  [[nodiscard]] bool bias() const noexcept { return bias_; }
+  ToBevOptions& config(std::optional<ConvConfig> const& value) { return config_ = value, *this; }
+  [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
+  ToBevOptions& seed(std::uint64_t value) { return seed_ = value, *this; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
   int in_channels;
   int out_channels;
   int heights;
-  int height_axis = 2;
-  bool has_bias = false;
-  std::optional<ConvConfig> conv_config;
-  std::uint64_t initial_seed = 0;
+
+ private:
+  int axis_ = 2;
+  bool bias_ = false;
+  std::optional<ConvConfig> config_;
+  std::uint64_t seed_ = 0;
 };
 
 }  // namespace nn
@@ -68,11 +74,10 @@ void expect_heights(SparseTensor<3, Scalar, Space> const& x, int axis, int heigh
 /// A kernel for each height, summed over the column: a convolution whose stride is its size.
 [[nodiscard]] inline nn::ConvOptions<3> bev_conv(nn::ToBevOptions const& options, char const* who)
 {
-  auto const column = bev_column(options.height_axis, options.heights, who);
+  auto const column = bev_column(options.axis(), options.heights, who);
   nn::ConvOptions<3> conv{options.in_channels, options.out_channels, column};
-  conv.stride(column).kind(ConvolutionKind::strided).bias(options.has_bias).seed(options.initial_seed);
-  conv.conv_config = options.conv_config;
-  return conv;
+  conv.stride(column).kind(ConvolutionKind::strided).bias(options.bias()).seed(options.seed());
+  return conv.config(options.config());
 }
 
 }  // namespace detail
@@ -94,19 +99,21 @@ class ToBevConvolution final : public Module<3, Scalar, Space> {
   ToBevConvolution(ToBevOptions const& options, Execution<Space> const& exec)
       : options_{options}, conv_{detail::bev_conv(options, "ToBevConvolution"), exec}
   {
-    auto const column = detail::bev_column(options.height_axis, options.heights, "ToBev");
-    this->register_parameter("kernel", ParameterRole::kernel, conv_.kernel(), ScalarTraits<Scalar>::dtype,
-                             {column.begin(), column.end()});
-    if (options.has_bias) {
-      this->register_parameter("bias", ParameterRole::bias, conv_.bias(), ScalarTraits<Scalar>::dtype);
-    }
+    this->register_child("", conv_);
   }
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    detail::expect_heights(x, options_.height_axis, options_.heights, "ToBevConvolution");
+    detail::expect_heights(x, options_.axis(), options_.heights, "ToBevConvolution");
     return conv_.forward(x, exec);
   }
+
+  bool scale_output(accumulator_t<Scalar> const* scale, accumulator_t<Scalar> const* shift,
+                    Execution<Space> const& exec) override
+  {
+    return conv_.scale_output(scale, shift, exec);
+  }
+  bool activate_output(Epilogue<Scalar> const& epilogue) override { return conv_.activate_output(epilogue); }
 
  private:
   ToBevOptions options_;
@@ -116,26 +123,24 @@ class ToBevConvolution final : public Module<3, Scalar, Space> {
 /// ToBevConvolution as a dense map [batches, out_channels, H, W]; the bias is added where there are voxels.
 template <class Scalar, class Space = Device>
 class ToDenseBevConvolution final : public ModuleBase {
+  static_assert(detail::LayerArguments<3, Scalar, Space>::are_valid);
+
  public:
+  using Tensor = SparseTensor<3, Scalar, Space>;
+
   ToDenseBevConvolution(ToBevOptions const& options, Execution<Space> const& exec)
       : options_{options}, conv_{detail::bev_conv(options, "ToDenseBevConvolution"), exec}
   {
-    auto const column = detail::bev_column(options.height_axis, options.heights, "ToBev");
-    this->register_parameter("kernel", ParameterRole::kernel, conv_.kernel(), ScalarTraits<Scalar>::dtype,
-                             {column.begin(), column.end()});
-    if (options.has_bias) {
-      this->register_parameter("bias", ParameterRole::bias, conv_.bias(), ScalarTraits<Scalar>::dtype);
-    }
+    this->register_child("", conv_);
   }
 
   /// @throws invalid_argument  x has no spatial range or other heights, and what Conv says
   ///
   /// Cost, stream, determinism: those of a strided convolution and bev().
-  [[nodiscard]] DenseTensor<2, Scalar, Space> forward(SparseTensor<3, Scalar, Space> const& x,
-                                                      Execution<Space> const& exec)
+  [[nodiscard]] DenseTensor<2, Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec)
   {
-    detail::expect_heights(x, options_.height_axis, options_.heights, "ToDenseBevConvolution");
-    return bev(conv_.forward(x, exec), BevOptions().axis(options_.height_axis), exec);
+    detail::expect_heights(x, options_.axis(), options_.heights, "ToDenseBevConvolution");
+    return bev(conv_.forward(x, exec), BevOptions().axis(options_.axis()), exec);
   }
 
  private:
@@ -174,13 +179,16 @@ class ToBevReduction final : public Module<3, Scalar, Space> {
 /// stream, determinism: those of bev().
 template <class Scalar, class Space = Device>
 class ToBevHeightCompression final : public ModuleBase {
+  static_assert(detail::LayerArguments<3, Scalar, Space>::are_valid);
+
  public:
+  using Tensor = SparseTensor<3, Scalar, Space>;
+
   explicit ToBevHeightCompression(int height_axis = 2)
       : bev_{BevOptions().axis(height_axis).channels(BevChannels::height_major)}
   {}
 
-  [[nodiscard]] DenseTensor<2, Scalar, Space> forward(SparseTensor<3, Scalar, Space> const& x,
-                                                      Execution<Space> const& exec)
+  [[nodiscard]] DenseTensor<2, Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec)
   {
     return bev(x, bev_, exec);
   }

@@ -65,7 +65,7 @@ struct TuneOptions {
   TuneOptions& splits(std::vector<int> value) { return tried_splits = std::move(value), *this; }
   /// Tiles to try: `automatic` in every number of splits, others in one, sorted and unsorted, where they come
   /// to something else. Default all; the host has `automatic` alone.
-  TuneOptions& tiles(std::vector<TileChoice> value) { return tried_tiles = std::move(value), *this; }
+  TuneOptions& tiles(std::vector<GemmKernel> value) { return tried_tiles = std::move(value), *this; }
   /// What another choice must be faster by, as a fraction, to replace what was there.
   TuneOptions& margin(double value) { return least_gain = value, *this; }
   /// Timings of which the median counts.
@@ -82,8 +82,8 @@ struct TuneOptions {
 
   bool only_for_plan = true;
   std::vector<int> tried_splits{1, 2, 3, 4};
-  std::vector<TileChoice> tried_tiles{TileChoice::automatic, TileChoice::block, TileChoice::warp,
-                                      TileChoice::warpgroup, TileChoice::warpgroup_pair};
+  std::vector<GemmKernel> tried_tiles{GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
+                                      GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
   double least_gain = 0.02;  // two runs of one kernel differ by about so much
   int num_repetitions = 7;
   std::function<void(TuneProgress const&)> on_progress = print_progress;
@@ -103,7 +103,7 @@ inline void check_options(nn::TuneOptions const& options)
   for (int const number : splits) {
     expects(number >= 1 && number <= 1024, "tune: ", number, " splits; 1 to 1024 may be tried");
   }
-  expects(!options.tried_tiles.empty(), "tune: no tiles to try; TileChoice::automatic at least");
+  expects(!options.tried_tiles.empty(), "tune: no tiles to try; GemmKernel::automatic at least");
   expects(options.least_gain >= 0 && options.least_gain <= 1, "tune: a margin of ", options.least_gain,
           "; it is a fraction from 0 to 1");
   expects(options.num_repetitions >= 1, "tune: ", options.num_repetitions, " repetitions; at least 1");
@@ -120,16 +120,16 @@ inline void check_options(nn::TuneOptions const& options)
 
 /// The choices to try for a kernel of `volume` offsets: the one there is first, and none that comes to the
 /// same as another.
-/// @param carried_out  what the tiles of a choice come to: a list of CarriedOut
-template <class CarriedOutBy>
+/// @param plans  the KernelPlans of a choice
+template <class Plans>
 [[nodiscard]] std::vector<nn::ConvChoice> choices_to_try(nn::TuneOptions const& options,
                                                          nn::ConvChoice const& before, int volume,
-                                                         CarriedOutBy const& carried_out)
+                                                         Plans const& plans)
 {
   std::vector<nn::ConvChoice> result{before};
   auto const same = [&](nn::ConvChoice a, nn::ConvChoice b) {
-    if (a.fits_plan() && b.fits_plan() && !(carried_out(a) == carried_out(b))) { return false; }
-    a.tiles = b.tiles = TileChoice::automatic;
+    if (a.fits_plan() && b.fits_plan() && !(plans(a) == plans(b))) { return false; }
+    a.tiles = b.tiles = GemmKernel::automatic;
     return effective_choice(a, volume) == effective_choice(b, volume);
   };
   auto const add = [&](nn::ConvChoice const& choice) {
@@ -139,9 +139,10 @@ template <class CarriedOutBy>
   };
   for (auto tiles : options.tried_tiles) {
     // A space that has no choice calls it so, whatever it was asked for.
-    auto const how = carried_out({Dataflow::implicit_gemm, true, 1, tiles});
-    bool const automatic = tiles == TileChoice::automatic || how.front().tiles == TileChoice::automatic;
-    if (automatic) { tiles = TileChoice::automatic; }
+    auto const kernel = plans({Dataflow::implicit_gemm, true, 1, tiles}).front().kernel;
+    bool const automatic = tiles == GemmKernel::automatic || kernel == GemmKernel::automatic ||
+                           kernel == GemmKernel::specialized;
+    if (automatic) { tiles = GemmKernel::automatic; }
     for (int const splits : automatic ? options.tried_splits : std::vector<int>{1}) {
       add({Dataflow::implicit_gemm, true, splits, tiles});
       add({Dataflow::implicit_gemm, false, splits, tiles});

@@ -21,7 +21,7 @@ struct ConvChoice {
   Dataflow dataflow = Dataflow::implicit_gemm;
   bool sort = true;
   int splits = 1;
-  TileChoice tiles = TileChoice::automatic;
+  GemmKernel tiles = GemmKernel::automatic;
 
   /// `config` with this choice; kernel map, downsample rule, math and compat stay.
   [[nodiscard]] ConvConfig in(ConvConfig config) const
@@ -135,13 +135,13 @@ namespace detail {
   return math == MathMode::tf32 ? "tf32" : "exact";
 }
 
-[[nodiscard]] constexpr char const* name_of(TileChoice tiles) noexcept
+[[nodiscard]] constexpr char const* name_of(GemmKernel tiles) noexcept
 {
   switch (tiles) {
-    case TileChoice::block: return "block";
-    case TileChoice::warp: return "warp";
-    case TileChoice::warpgroup: return "warpgroup";
-    case TileChoice::warpgroup_pair: return "warpgroup_pair";
+    case GemmKernel::block: return "block";
+    case GemmKernel::warp: return "warp";
+    case GemmKernel::warpgroup: return "warpgroup";
+    case GemmKernel::warpgroup_pair: return "warpgroup_pair";
     default: return "automatic";
   }
 }
@@ -152,7 +152,7 @@ namespace detail {
   if (choice.dataflow != Dataflow::implicit_gemm) { return name_of(choice.dataflow); }
   return concat(choice.sort ? "sorted" : "unsorted", ", ", choice.splits,
                 choice.splits == 1 ? " split" : " splits",
-                choice.tiles == TileChoice::automatic ? "" : concat(", tiles ", name_of(choice.tiles)));
+                choice.tiles == GemmKernel::automatic ? "" : concat(", tiles ", name_of(choice.tiles)));
 }
 
 /// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`

@@ -17,8 +17,9 @@ inline namespace v0 {
 
 /// Memory for the intermediates of one plan, or of several that do not run at the same time.
 ///
-/// Runs of plans that share an arena follow one another, on whatever streams they are; what a plan put out is
-/// gone when another one runs.
+/// Runs of plans that share an arena follow one another, on whatever streams they are and whichever threads
+/// call them; what a plan put out is gone when another one runs. So where several threads run plans of one
+/// arena, each run writes into memory of its caller's (PlanDestination), which one call does as a whole.
 class PlanArena {
  public:
   /// @param bytes  of the largest of the plans: Plan::bytes(), or Plan::measure() before there is one
@@ -42,10 +43,13 @@ class PlanArena {
   [[nodiscard]] std::size_t bytes() const noexcept { return memory_.bytes(); }
   /// Recorded after each run; a run waits for it.
   [[nodiscard]] cudaEvent_t last_run() const noexcept { return last_run_; }
+  /// Held while a run is enqueued, from its wait for the last one to its own record.
+  [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
 
  private:
   Buffer<std::byte, Device> memory_;
   cudaEvent_t last_run_ = nullptr;
+  std::mutex mutex_;
 };
 
 namespace detail {

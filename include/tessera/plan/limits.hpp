@@ -3,7 +3,10 @@
 #pragma once
 
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/fixed_quantize.hpp>
+#include <tessera/coords/voxelize.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <utility>
@@ -12,11 +15,30 @@
 namespace tessera {
 inline namespace v0 {
 
+template <class Voxelization>
+class PointLimits;
+
 /// What a Plan is made for: `PlanLimits().max_voxels(120'000).grid(1, {1440, 1440, 40})`.
 class PlanLimits {
  public:
   /// Voxels of an input, at most; must be given.
   PlanLimits& max_voxels(std::int64_t rows) { return max_voxels_ = rows, *this; }
+
+  /// Points of a scan, at most, of a plan that makes the voxels itself; then max_voxels() is as much without
+  /// being told.
+  PlanLimits& max_points(std::int64_t count) { return max_points_ = count, *this; }
+
+  /// Numbers of a point: its position, then whatever else. The network's features are the last channels() of
+  /// them; without it a point has as many columns as channels.
+  PlanLimits& point_columns(int count) { return point_columns_ = count, *this; }
+
+  /// The plan takes points and makes voxels of them, as sparse_quantize() of these QuantizeOptions or
+  /// hard_voxelize() of these VoxelizeOptions does: to be said last.
+  template <class Options>
+  [[nodiscard]] PointLimits<Options> voxelize(Options const& options) const
+  {
+    return {*this, options};
+  }
 
   /// Channels of an input; without it those that the model's options name.
   PlanLimits& channels(int count) { return channels_ = count, *this; }
@@ -117,11 +139,16 @@ class PlanLimits {
     return options;
   }
   [[nodiscard]] std::int64_t voxels() const noexcept { return max_voxels_; }
+  [[nodiscard]] std::int64_t points() const noexcept { return max_points_; }
+  [[nodiscard]] int columns() const noexcept { return point_columns_; }
+  [[nodiscard]] bool is_bounded() const noexcept { return !lower_.empty(); }
   [[nodiscard]] int channels() const noexcept { return channels_; }
   /// @}
 
  private:
   std::int64_t max_voxels_ = 0;
+  std::int64_t max_points_ = 0;
+  int point_columns_ = 0;
   int channels_ = 0;
   FixedCapacity derived_;
   int batches_ = 1;
@@ -130,5 +157,62 @@ class PlanLimits {
   bool is_range_ = false;
 };
 
+/// Limits of a plan that takes points: PlanLimits::voxelize().
+template <class Voxelization>
+class PointLimits : public PlanLimits {
+ public:
+  PointLimits(PlanLimits const& limits, Voxelization const& options)
+      : PlanLimits{limits}, voxelization_{options}
+  {}
+  [[nodiscard]] Voxelization const& voxelization() const noexcept { return voxelization_; }
+
+ private:
+  Voxelization voxelization_;
+};
+
+namespace detail {
+
+/// `limits` with everything said that follows from what they say.
+[[nodiscard]] inline PlanLimits const& resolved(PlanLimits const& limits)
+{
+  return limits;
+}
+
+template <int Dim>
+[[nodiscard]] PointLimits<QuantizeOptions<Dim>> resolved(PointLimits<QuantizeOptions<Dim>> limits)
+{
+  expects(limits.points() >= 1, "Plan: limits of ", limits.points(),
+          " points; PlanLimits::max_points() must be at least 1");
+  if (limits.voxels() == 0) { limits.max_voxels(limits.points()); }
+  auto const& options = limits.voxelization();
+  auto const box = voxel_box(options);
+  if (options.grid_extent) {
+    SpatialRange<Dim> const grid{1, *options.grid_extent};
+    expects(!limits.is_bounded() || limits.template set_options<Dim>().spatial_range == grid,
+            "Plan: PlanLimits::grid() or box() is not the grid of the QuantizeOptions, ", list(grid.extent));
+    limits.grid(grid);
+  } else if (!limits.is_bounded() && box) {
+    limits.box(*box);
+  }
+  return limits;
+}
+
+[[nodiscard]] inline PointLimits<VoxelizeOptions> resolved(PointLimits<VoxelizeOptions> limits)
+{
+  expects(limits.points() >= 1, "Plan: limits of ", limits.points(),
+          " points; PlanLimits::max_points() must be at least 1");
+  auto const& options = limits.voxelization();
+  auto const most = std::min<std::int64_t>(limits.points(), options.max_voxels);
+  expects(limits.voxels() == 0 || limits.voxels() >= most, "Plan: limits of ", limits.voxels(),
+          " voxels where ", limits.points(), " points and the VoxelizeOptions may make ", most);
+  limits.max_voxels(most);
+  auto const range = voxel_set_options(options, 0).spatial_range;
+  expects(!limits.is_bounded() || limits.template set_options<3>().spatial_range == range,
+          "Plan: PlanLimits::grid() or box() is not the grid of the VoxelizeOptions, ", list(range->extent));
+  limits.grid(*range);
+  return limits;
+}
+
+}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -4,60 +4,54 @@
 
 #include <tessera/core/launch.cuh>
 #include <tessera/plan/arena.cuh>
+#include <tessera/plan/destination.hpp>
 #include <tessera/plan/detail/capture.cuh>
 #include <tessera/plan/detail/plan_input.cuh>
+#include <tessera/plan/detail/plan_output.cuh>
+#include <tessera/plan/detail/plan_record.cuh>
+#include <tessera/plan/detail/point_input.cuh>
+#include <tessera/plan/forward_bev.hpp>
 #include <tessera/plan/limits.hpp>
+#include <tessera/plan/status.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <numeric>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-/// What went wrong in the runs of a plan, in memory that host and device see.
-struct PlanStatus {
-  std::uint32_t seen;  // bits of DataError since the host last asked
-};
-
-struct PublishStatus {
-  std::uint32_t const* errors;  // [1]
-  PlanStatus* status;           // [1]
-
-  __device__ void operator()(std::int64_t) const
-  {
-    if (*errors != 0) { status->seen |= *errors; }
-  }
-};
-
-}  // namespace detail
 
 /// A whole network as one CUDA graph: coordinate sets, kernel maps and layers in fixed memory, for any scan
-/// within the limits.
+/// within the limits; with PlanLimits::voxelize() the voxels of points too, and their labels.
 ///
 /// The graph makes coordinate sets and kernel maps beside the layers (SideStreams), and kernels of
 /// convolutions begin before those ahead of them have ended.
 ///
 /// A run copies the scan into the plan's memory and launches the graph on the caller's stream. Nothing is
-/// allocated and nothing waits; numbers of rows stay on the device. So a run may be called from a TensorRT
-/// plugin's `enqueue`. Parameters are read where the model keeps them: the model must outlive the plan, and
-/// a plan must be made anew after its parameters changed (layers keep packed copies).
+/// allocated and nothing waits; numbers of rows stay on the device. try_run() and status() throw nothing
+/// either, so they may be called from a TensorRT plugin's `enqueue`. Parameters are read where the model
+/// keeps them: the model must outlive the plan, and a plan must be made anew after its parameters changed
+/// (layers keep packed copies).
 ///
 /// A scan of more voxels than planned is refused before anything is enqueued, or, where only the device knows
-/// their number, reported by check(), as are a derived set of more voxels than planned, duplicates, and
-/// coordinates outside the bounds. Nothing is then written past a buffer, and the next run is as good as
-/// ever; the output of the run in question is not to be used.
+/// their number, reported by check() and status(), as are a derived set of more voxels than planned,
+/// duplicates, and coordinates outside the bounds. Nothing is then written past a buffer, and the next run is
+/// as good as ever; the output of the run in question is not to be used.
 ///
-/// Several plans may run on several streams at once; runs of one plan follow one another.
+/// Several plans may run on several streams at once, from several threads; runs of one plan, and of plans
+/// that share an arena, follow one another. A run that is captured into a graph of the caller's is the
+/// caller's to keep apart from others of the arena, and to wait for.
 ///
-/// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output
+/// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output.
+///                For the dense map of a model's `forward_bev()`: `Plan plan{forward_bev(model), ...}`
+/// @tparam Voxelization  void, or the options of PlanLimits::voxelize(): QuantizeOptions or VoxelizeOptions
 /// Source: CUDA graphs (CUDA Programming Guide); the idea of planning a network once is TensorRT's.
-template <class Model>
+template <class Model, class Voxelization = void>
 class Plan {
  public:
   using Tensor = typename Model::Tensor;
@@ -65,17 +59,21 @@ class Plan {
   using Output = std::decay_t<decltype(std::declval<Model&>().forward(
       std::declval<Tensor const&>(), std::declval<Execution<Device> const&>()))>;
   static constexpr int dim = Tensor::dim;
+  static constexpr bool takes_points = !std::is_void_v<Voxelization>;
+  using Limits = typename detail::LimitsOf<Voxelization>::type;
+  using Destination = typename detail::DestinationOf<Output>::type;
 
   /// @param limits  what runs may ask for; PlanLimits::channels() where the model does not tell
   /// @param arena   memory shared with other plans, of bytes() or more; without it the plan has its own
-  /// @throws invalid_argument  limits that cannot be meant; forward() waits for the host; an arena too small
+  /// @throws invalid_argument  limits that are not valid; forward() waits for the host; an arena too small
   /// Cost: two forward passes on no voxels, and a capture. Stream: enqueues on `exec` and waits.
-  Plan(Model& model, PlanLimits const& limits, Execution<Device> const& exec,
+  Plan(Model& model, Limits const& limits, Execution<Device> const& exec,
        std::shared_ptr<PlanArena> arena = nullptr)
-      : limits_{limits},
+      : limits_{detail::resolved(limits)},
         channels_{limits.channels() > 0 ? limits.channels() : detail::ChannelsOf<Model>::get(model)},
         device_{exec.device()},
         stream_{detail::made_on<detail::OwnedStream>(device_)},
+        done_{detail::made_on<detail::OwnedEvent>(device_)},
         sides_{detail::made_on<SideStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
@@ -84,10 +82,7 @@ class Plan {
     arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
     detail::expects(arena_->bytes() >= bytes_, "Plan: the arena has ", arena_->bytes(), " bytes but ", bytes_,
                     " are needed");
-    void* status = nullptr;
-    detail::cuda_check(cudaHostAlloc(&status, sizeof(detail::PlanStatus), cudaHostAllocMapped));
-    status_.reset(static_cast<detail::PlanStatus*>(status));
-    status_->seen = 0;
+    record_.emplace(exec);
     exec.wait();  // the arena's memory is there, on every stream
 
     memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, sides_);
@@ -95,105 +90,176 @@ class Plan {
     graph_.capture(stream_.get(), [&] {
       sides_.follow();
       sides_.let_kernels_overlap();
-      input_ = {limits_, channels_, false, own};
-      output_ = std::make_unique<Output>(model.forward(input_.tensor, own));
+      input_.emplace(limits_, channels_, false, own);
+      output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
       sides_.join();
-      for_each(1, detail::PublishStatus{input_.tensor.coordinates()->errors(), status_.get()}, own);
+      input_->label(*output_, own);
+      for_each(1, record_->note(input_->tensor.coordinates()->errors()), own);
     });
     own.wait();
   }
+  /// The same of a view of a model, such as forward_bev() makes, which may end with this call.
+  template <class View = Model, class = std::enable_if_t<View::is_model_view>>
+  Plan(View&& model, Limits const& limits, Execution<Device> const& exec,
+       std::shared_ptr<PlanArena> arena = nullptr)
+      : Plan{static_cast<Model&>(model), limits, exec, std::move(arena)}
+  {}
   Plan(Plan const&) = delete;
   Plan& operator=(Plan const&) = delete;
   /// Waits for the last run.
   ~Plan() { static_cast<void>(cudaStreamSynchronize(stream_.get())); }
 
   /// Bytes of an arena for such a plan.
-  [[nodiscard]] static std::size_t measure(Model& model, PlanLimits const& limits, int channels,
+  [[nodiscard]] static std::size_t measure(Model& model, Limits const& limits, int channels,
                                            Execution<Device> const& exec)
   {
-    auto const parts = measure_parts(model, limits, channels, exec);
+    auto const parts = measure_parts(model, detail::resolved(limits), channels, exec);
     return std::accumulate(parts.begin(), parts.end(), std::size_t{0});
   }
 
   /// Runs the network on a scan in device memory.
   ///
-  /// | name        | shape                | memory | holds                                                  |
-  /// |-------------|----------------------|--------|--------------------------------------------------------|
-  /// | coordinates | [rows, 1 + Dim]      | Device | (batch, x, y, ...) int32, rows unique, inside the bounds
-  /// | | features    | [rows, channels]     | Device | |
+  /// | name        | shape                | memory | holds                                           |
+  /// |-------------|----------------------|--------|-------------------------------------------------|
+  /// | coordinates | [rows, 1 + Dim]      | Device | (batch, x, y, ...) int32, rows unique           |
+  /// | features    | [rows, channels]     | Device | any values                                      |
   ///
   /// @param rows  how many, or on the device how many of so many
+  /// @param to    memory of the caller's that the output is written to as well
   /// @returns the output, in the plan's memory, good until the next run; CoordinateSet::num_rows() of it
   /// waits
-  /// @throws invalid_argument  more rows than planned
-  /// Stream: enqueues one kernel and one graph on `exec`'s stream, does not wait, allocates nothing.
+  /// @throws invalid_argument  more rows than planned; a destination that may be too small; cuda_error
+  /// Stream: enqueues one kernel and one graph on `exec`'s stream, and for a destination one kernel each for
+  /// features, coordinates, number and labels (for a dense map a copy); does not wait, allocates nothing.
   /// Determinism: the same bits as forward() on the same scan.
+  Output const& run(std::int32_t const* coordinates, Scalar const* features, RowCount const& rows,
+                    Destination const& to, Execution<Device> const& exec)
+  {
+    expect(on_device(exec));
+    expect(enqueue(scan_of(coordinates, features, rows), to, exec.stream()));
+    return *output_;
+  }
   Output const& run(std::int32_t const* coordinates, Scalar const* features, RowCount const& rows,
                     Execution<Device> const& exec)
   {
-    detail::expects(exec.device() == device_, "Plan: made on device ", device_, " but run on ",
-                    exec.device());
-    detail::expects(rows.count != nullptr || rows.capacity <= limits_.voxels(), "Plan: ", rows.capacity,
-                    " voxels are more than the ", limits_.voxels(), " it was made for");
-    detail::DeviceGuard const guard{device_};
-    auto const stream = exec.stream();
-    auto capturing = cudaStreamCaptureStatusNone;  // then whoever launches that graph keeps runs apart
-    detail::cuda_check(cudaStreamIsCapturing(stream, &capturing));
-    bool const ordered = capturing == cudaStreamCaptureStatusNone;
-    if (ordered) { detail::cuda_check(cudaStreamWaitEvent(stream, arena_->last_run(), 0)); }
-    auto const width = dim + 1;
-    auto const items =
-        std::max<std::int64_t>(1, std::min(rows.capacity, limits_.voxels()) * std::max(width, channels_));
-    for_each(items,
-             detail::IngestRows<Scalar>{coordinates, features, rows,
-                                        reinterpret_cast<std::int32_t*>(input_.coordinates), input_.features,
-                                        input_.count, limits_.voxels(), width, channels_},
-             exec);
-    graph_.launch(stream);
-    if (ordered) {
-      detail::cuda_check(cudaEventRecord(arena_->last_run(), stream));
-      detail::cuda_check(cudaStreamWaitEvent(stream_.get(), arena_->last_run(), 0));
-    }
-    return *output_;
+    return run(coordinates, features, rows, Destination{}, exec);
   }
-
   /// The same of a tensor.
   /// @throws invalid_argument  also: other channels, a tensor stride above 1, another spatial range
-  Output const& run(Tensor const& x, Execution<Device> const& exec)
+  Output const& run(Tensor const& x, Destination const& to, Execution<Device> const& exec)
   {
-    detail::expects(x.coordinates() != nullptr, "Plan: the tensor has no coordinates");
-    detail::expects(x.channels() == channels_, "Plan: the tensor has ", x.channels(), " channels but ",
-                    channels_, " were planned");
-    detail::expects(all_equal(x.tensor_stride(), 1), "Plan: the tensor's stride ",
-                    detail::list(x.tensor_stride()), " must be 1");
-    auto const& range = x.coordinates()->spatial_range();
-    detail::expects(!range || range == input_.tensor.coordinates()->spatial_range(),
-                    "Plan: the tensor has another spatial range than PlanLimits::grid()");
-    return run(reinterpret_cast<std::int32_t const*>(x.coordinates()->data()), x.features().data,
-               x.coordinates()->row_count(), exec);
+    expect(accepts(x));
+    return run(rows_of(x), x.features().data, x.coordinates()->row_count(), to, exec);
   }
-
+  Output const& run(Tensor const& x, Execution<Device> const& exec) { return run(x, Destination{}, exec); }
   /// The same of two matrices.
   Output const& run(MatrixView<std::int32_t const> const& coordinates,
                     MatrixView<Scalar const> const& features, Execution<Device> const& exec)
   {
-    detail::expects(
-        coordinates.columns == dim + 1 && features.columns == channels_ && coordinates.rows == features.rows,
-        "Plan: coordinates ", coordinates.rows, " x ", coordinates.columns, " and features ", features.rows,
-        " x ", features.columns, " where n x ", dim + 1, " and n x ", channels_, " were planned");
+    expect(accepts(coordinates, features));
     return run(coordinates.data, features.data, RowCount{coordinates.rows, nullptr}, exec);
+  }
+
+  /// run() that throws nothing and allocates nothing: what is wrong is in the status, and nothing is enqueued
+  /// then (RunError::cuda_failure excepted). It takes a stream of the plan's device, for an Execution may
+  /// throw when it is made.
+  [[nodiscard]] RunStatus try_run(std::int32_t const* coordinates, Scalar const* features,
+                                  RowCount const& rows, Destination const& to, StreamHandle stream) noexcept
+  {
+    return enqueue(scan_of(coordinates, features, rows), to, stream);
+  }
+  [[nodiscard]] RunStatus try_run(std::int32_t const* coordinates, Scalar const* features,
+                                  RowCount const& rows, StreamHandle stream) noexcept
+  {
+    return enqueue(scan_of(coordinates, features, rows), {}, stream);
+  }
+  [[nodiscard]] RunStatus try_run(Tensor const& x, Destination const& to, StreamHandle stream) noexcept
+  {
+    auto const status = accepts(x);
+    return status.ok() ? try_run(rows_of(x), x.features().data, x.coordinates()->row_count(), to, stream)
+                       : status;
+  }
+  [[nodiscard]] RunStatus try_run(Tensor const& x, StreamHandle stream) noexcept
+  {
+    return try_run(x, Destination{}, stream);
+  }
+
+  /// Runs a plan that takes points: voxels, network, and the class of each point.
+  ///
+  /// | name   | shape                 | memory           | holds                                           |
+  /// |--------|-----------------------|------------------|-------------------------------------------------|
+  /// | points | [num_points, columns] | Device or host   | position, then any features; any values         |
+  ///
+  /// Points in pinned host memory are copied in the stream, so they must stay until the run has finished;
+  /// those in pageable memory are staged first, which takes the host some time.
+  /// @param rows  how many, or on the device how many of so many
+  /// @returns what the plan's memory holds until the next run
+  /// @throws invalid_argument  more points than planned, other columns; a destination that may be too small
+  /// Stream: as above, and the copy of points that are on the host.
+  /// Determinism: the voxels and bits of sparse_quantize() or hard_voxelize(), cast() and forward().
+  PlannedPoints<Output> run(float const* points, RowCount const& rows, Destination const& to,
+                            Execution<Device> const& exec)
+  {
+    expect(on_device(exec));
+    expect(enqueue(scan_of(points, rows), to, exec.stream()));
+    return points_output();
+  }
+  PlannedPoints<Output> run(MatrixView<float const> const& points, Destination const& to,
+                            Execution<Device> const& exec)
+  {
+    expect(accepts(points));
+    return run(points.data, RowCount{points.rows, nullptr}, to, exec);
+  }
+  PlannedPoints<Output> run(MatrixView<float const> const& points, Execution<Device> const& exec)
+  {
+    return run(points, Destination{}, exec);
+  }
+  /// The same without exceptions; see above.
+  [[nodiscard]] RunStatus try_run(float const* points, RowCount const& rows, Destination const& to,
+                                  StreamHandle stream) noexcept
+  {
+    return enqueue(scan_of(points, rows), to, stream);
+  }
+  [[nodiscard]] RunStatus try_run(MatrixView<float const> const& points, Destination const& to,
+                                  StreamHandle stream) noexcept
+  {
+    auto const status = accepts(points);
+    return status.ok() ? try_run(points.data, RowCount{points.rows, nullptr}, to, stream) : status;
   }
 
   /// What the last run put out.
   [[nodiscard]] Output const& output() const noexcept { return *output_; }
+  /// The same of a plan that takes points.
+  [[nodiscard]] PlannedPoints<Output> points_output() const noexcept
+  {
+    return {output_.get(), input_->labels.data(), input_->inverse.data()};
+  }
+
+  /// What is known without waiting about the runs since the last check() or acknowledge(). Any thread may
+  /// ask, at any time, also while a stream is captured.
+  /// Stream: neither waits nor enqueues.
+  [[nodiscard]] PlanReport status() const noexcept
+  {
+    auto report = record_->report();
+    detail::RelaxedCapture const relaxed;
+    auto const done = cudaEventQuery(done_.get());
+    report.finished = done == cudaSuccess;
+    report.cuda = done == cudaErrorNotReady ? 0 : static_cast<int>(done);
+    if (done != cudaSuccess) { static_cast<void>(cudaGetLastError()); }
+    return report;
+  }
+  /// From here on status() and check() tell of later runs alone.
+  void acknowledge() noexcept { static_cast<void>(record_->take_faults()); }
 
   /// Throws what went wrong in the runs since the last call.
+  ///
+  /// A run in a graph of the caller's is not waited for: synchronize with that graph first.
   /// @throws invalid_argument  duplicates, coordinates outside the bounds, more voxels than planned
   /// Stream: waits for the last run.
   void check()
   {
-    detail::cuda_check(cudaEventSynchronize(arena_->last_run()));
-    detail::report(std::exchange(status_->seen, 0));
+    detail::cuda_check(cudaEventSynchronize(done_.get()));
+    detail::report(record_->take_faults());
   }
 
   /// Bytes of the arena that the plan uses: everything but parameters.
@@ -203,17 +269,22 @@ class Plan {
   [[nodiscard]] PlanLimits const& limits() const noexcept { return limits_; }
 
  private:
-  [[nodiscard]] static detail::ArenaParts measure_parts(Model& model, PlanLimits const& limits, int channels,
+  using Input = typename detail::InputOf<dim, Scalar, Voxelization>::type;
+  using Scan = typename detail::InputOf<dim, Scalar, Voxelization>::Scan;
+
+  [[nodiscard]] static detail::ArenaParts measure_parts(Model& model, Limits const& limits, int channels,
                                                         Execution<Device> const& exec)
   {
     detail::expects(channels >= 1, "Plan: ", channels,
                     " input channels; say PlanLimits::channels(), the model has no options().in_channels");
     detail::DeviceGuard const guard{exec.device()};
     auto const forward = [&](Execution<Device> const& execution) {
-      detail::PlanInput<dim, Scalar> const input{limits, channels, true, execution};
-      static_cast<void>(model.forward(input.tensor, execution));
+      Input input{limits, channels, true, execution};
+      auto const output = model.forward(input.tensor, execution);
+      if (execution.sides() != nullptr) { execution.sides()->join(); }
+      input.label(output, execution);
     };
-    forward(exec);  // makes what layers make once and keep, which must not lie in the arena
+    forward(exec);  // makes what layers make once and keep, which must not be in the arena
     exec.wait();
     detail::OwnedStream const stream;
     SideStreams sides{stream.get()};
@@ -227,23 +298,120 @@ class Plan {
     return memory.parts();
   }
 
-  struct FreeHost {
-    void operator()(detail::PlanStatus* status) const { static_cast<void>(cudaFreeHost(status)); }
-  };
+  [[nodiscard]] static Scan scan_of(std::int32_t const* coordinates, Scalar const* features,
+                                    RowCount const& rows) noexcept
+  {
+    static_assert(!takes_points, "Plan: made with PlanLimits::voxelize(), so it takes points, not voxels");
+    return {coordinates, features, rows};
+  }
+  [[nodiscard]] static Scan scan_of(float const* points, RowCount const& rows) noexcept
+  {
+    static_assert(takes_points, "Plan: made without PlanLimits::voxelize(), so it takes voxels, not points");
+    return {points, rows};
+  }
+  static void expect(RunStatus const& status)
+  {
+    if (status.ok()) { return; }
+    if (status.error == RunError::cuda_failure) { detail::cuda_check(static_cast<cudaError_t>(status.cuda)); }
+    detail::expects(false, status.sentence());
+  }
+  [[nodiscard]] RunStatus on_device(Execution<Device> const& exec) const noexcept
+  {
+    if (exec.device() == device_) { return {}; }
+    return {RunError::wrong_device, exec.device(), device_};
+  }
+  [[nodiscard]] RunStatus accepts(Tensor const& x) const noexcept
+  {
+    if (x.coordinates() == nullptr) { return {RunError::no_coordinates}; }
+    if (x.channels() != channels_) { return {RunError::wrong_channels, x.channels(), channels_}; }
+    auto const& set = *x.coordinates();
+    if (!all_equal(set.tensor_stride(), 1)) {
+      return {RunError::wrong_stride, max_element(set.tensor_stride()), 1};
+    }
+    auto const& range = set.spatial_range();
+    if (range && !(range == input_->tensor.coordinates()->spatial_range())) {
+      return {RunError::wrong_range};
+    }
+    return {};
+  }
+  [[nodiscard]] RunStatus accepts(MatrixView<std::int32_t const> const& coordinates,
+                                  MatrixView<Scalar const> const& features) const noexcept
+  {
+    if (coordinates.columns != dim + 1) { return {RunError::wrong_columns, coordinates.columns, dim + 1}; }
+    if (features.columns != channels_) { return {RunError::wrong_channels, features.columns, channels_}; }
+    if (features.rows != coordinates.rows) {
+      return {RunError::rows_differ, features.rows, coordinates.rows};
+    }
+    return {};
+  }
+  [[nodiscard]] RunStatus accepts(MatrixView<float const> const& points) const noexcept
+  {
+    auto const columns = input_->points.columns();
+    return points.columns == columns ? RunStatus{}
+                                     : RunStatus{RunError::wrong_columns, points.columns, columns};
+  }
+  [[nodiscard]] static std::int32_t const* rows_of(Tensor const& x) noexcept
+  {
+    return reinterpret_cast<std::int32_t const*>(x.coordinates()->data());
+  }
 
-  PlanLimits limits_;
+  /// Everything a run does.
+  [[nodiscard]] RunStatus enqueue(Scan const& scan, Destination const& to, StreamHandle stream) noexcept
+  {
+    auto const fits = input_->accepts(scan);
+    if (!fits.ok()) { return fits; }
+    auto const has_room = detail::check_destination(*output_, to, *input_, scan.rows);
+    if (!has_room.ok()) { return has_room; }
+
+    detail::CurrentDevice const current{device_};
+    std::lock_guard const lock{arena_->mutex()};
+    auto capturing = cudaStreamCaptureStatusNone;  // then whoever launches that graph keeps runs apart
+    auto status = detail::in_order([&] { return current.status(); },
+                                   [&] { return cudaStreamIsCapturing(stream, &capturing); });
+    bool const ordered = status == cudaSuccess && capturing == cudaStreamCaptureStatusNone;
+    if (ordered) { status = cudaStreamWaitEvent(stream, arena_->last_run(), 0); }
+    status = detail::in_order([&] { return status; }, [&] { return input_->ingest(scan, stream); },
+                              [&] { return graph_.try_launch(stream); },
+                              [&] { return detail::copy_output(*output_, to, *input_, scan.rows, stream); });
+    if (ordered) {  // also after a failure: what was enqueued may still run
+      auto const recorded =
+          detail::in_order([&] { return cudaEventRecord(arena_->last_run(), stream); },
+                           [&] { return cudaEventRecord(done_.get(), stream); },
+                           [&] { return cudaStreamWaitEvent(stream_.get(), done_.get(), 0); });
+      status = status == cudaSuccess ? recorded : status;
+    }
+    if (status == cudaSuccess) { return {}; }
+    static_cast<void>(cudaGetLastError());
+    return {RunError::cuda_failure, 0, 0, static_cast<int>(status)};
+  }
+
+  Limits limits_;
   int channels_;
   int device_;
   std::size_t bytes_ = 0;
   std::shared_ptr<PlanArena> arena_;
-  std::unique_ptr<detail::PlanStatus, FreeHost> status_;
+  std::optional<detail::RunRecord> record_;
   detail::OwnedStream stream_;  // the graph is made on it; it follows every run
+  detail::OwnedEvent done_;     // recorded after each run
   SideStreams sides_;
   std::unique_ptr<detail::ArenaMemory> memory_;
-  detail::PlanInput<dim, Scalar> input_;
+  std::optional<Input> input_;
   std::unique_ptr<Output> output_;
   detail::CapturedGraph graph_;
 };
+
+template <class Model>
+Plan(Model&, PlanLimits const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)
+    -> Plan<Model>;
+template <class Model, class Options>
+Plan(Model&, PointLimits<Options> const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)
+    -> Plan<Model, Options>;
+template <class Model, class Element>
+Plan(ForwardBev<Model, Element>&&, PlanLimits const&, Execution<Device> const&,
+     std::shared_ptr<PlanArena> = nullptr) -> Plan<ForwardBev<Model, Element>>;
+template <class Model, class Element, class Options>
+Plan(ForwardBev<Model, Element>&&, PointLimits<Options> const&, Execution<Device> const&,
+     std::shared_ptr<PlanArena> = nullptr) -> Plan<ForwardBev<Model, Element>, Options>;
 
 }  // namespace v0
 }  // namespace tessera

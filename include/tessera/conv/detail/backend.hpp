@@ -3,10 +3,10 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
+#include <tessera/conv/detail/kernel_plan.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/space.hpp>
 
-#include <array>
 #include <type_traits>
 
 namespace tessera {
@@ -17,20 +17,9 @@ namespace detail {
 template <class Scalar, class Space>
 struct PackedWeight {
   Buffer<Scalar, Space> values;
-  std::array<int, 8> layout{};
+  PackedLayout layout{};
 
   [[nodiscard]] PackedWeightView<Scalar> view() const { return {values.data(), layout}; }
-};
-
-/// How a space carries out an implicit GEMM with AutoTile.
-struct CarriedOut {
-  TileChoice tiles = TileChoice::automatic;  ///< what asks for just that, or `automatic` where nothing does
-  int tile_rows = 1;                         ///< of the tile map that is read, or 0: none is
-
-  friend bool operator==(CarriedOut const& a, CarriedOut const& b)
-  {
-    return a.tiles == b.tiles && a.tile_rows == b.tile_rows;
-  }
 };
 
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
@@ -39,9 +28,8 @@ struct CarriedOut {
 ///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
 ///   void gather_scatter(arguments, map, exec)
 ///   void fetch_on_demand(arguments, map, exec)
-///   bool takes_pair(arguments, int volume, exec)        whether implicit_gemm() reads `more`
-///   PackedWeight<Scalar, Space> pack(arguments, int volume, exec)
-///   CarriedOut carried_out(arguments, map, int splits, exec)        by implicit_gemm()
+///   KernelPlan plan(arguments, MapSummary, int splits, exec)        of implicit_gemm() with AutoTile
+///   PackedWeight<Scalar, Space> pack(KernelPlan, Scalar const* weight, exec)
 template <class Space>
 struct ConvolutionBackend {
   static_assert(!std::is_same_v<Space, Host>,

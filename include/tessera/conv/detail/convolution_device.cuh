@@ -3,11 +3,12 @@
 #pragma once
 
 #include <tessera/conv/detail/backend.hpp>
-#include <tessera/conv/detail/group_gemm.cuh>
-#include <tessera/conv/detail/implicit_gemm_problem.cuh>
-#include <tessera/conv/detail/offset_sums.cuh>
-#include <tessera/conv/detail/tile_choice.cuh>
-#include <tessera/conv/detail/warp_gemm.cuh>
+#include <tessera/conv/detail/block_gemm/run.cuh>
+#include <tessera/conv/detail/device_limits.cuh>
+#include <tessera/conv/detail/gather_scatter/offset_sums.cuh>
+#include <tessera/conv/detail/select.hpp>
+#include <tessera/conv/detail/warp_gemm/run.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/specialize.hpp>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
@@ -18,7 +19,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <type_traits>
 
 namespace tessera {
@@ -37,123 +37,48 @@ struct ConvolutionBackend<Device> {
     check_arguments(arguments, "convolution");
     expects(splits >= 1, "convolution: ", splits, " splits; there must be at least 1");
     if (map.num_out() == 0) { return; }
+    auto const used_splits = ceil_div(map.volume(), split_length(map.volume(), splits));
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
-      using List = typename SpecializedKernels<Scalar>::list;
-      if constexpr (!std::is_same_v<List, KernelList<>>) {
-        if (takes_specialized_kernels(arguments) &&
-            run_specialized_kernels(List{}, arguments, map, compute_capability(exec), exec)) {
-          return;
-        }
-      }
-    }
-    // Splits that own no offset would add zeros.
-    auto const used_splits = ceil_div(map.volume(), ceil_div(map.volume(), splits));
-    auto const size = map.num_out() * arguments.out_channels;
-    Buffer<accumulator_t<Scalar>, Device> sums;
-    auto const make_sums = [&](int parts) {
-      sums = Buffer<accumulator_t<Scalar>, Device>{parts * size, exec};
-      return sums.data();
-    };
-    bool done = false;
-    if constexpr (std::is_same_v<TilePolicy, AutoTile> && has_packed_kernels<Scalar>) {
-      if (tries_group_gemm(arguments, map.volume())) {
-        done = run_group_gemm(arguments, map, sort, used_splits, exec, make_sums);
-      }
-      if constexpr (sizeof(Scalar) == 2) {
-        if (!done && tries_warp_gemm(arguments)) {
-          done = run_warp_gemm(arguments, map, sort, used_splits, exec, make_sums);
-        }
-      }
-    }
-    expects(done || arguments.more.data == nullptr,
-            "convolution: no kernel reads these input channels from two matrices; see takes_pair()");
-    if (!done) { run_tiles<TilePolicy>(arguments, map, sort, used_splits, exec, make_sums); }
-    if (sums.data() != nullptr) {
-      for_each(size,
-               FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, arguments.epilogue, size,
-                                  used_splits, arguments.out_channels},
-               exec);
-    }
-  }
-
-  /// Whether implicit_gemm() with AutoTile reads the input channels from two matrices.
-  template <class Scalar>
-  [[nodiscard]] static bool takes_pair(ConvolutionArguments<Scalar> const& arguments, int volume,
-                                       Execution<Device> const& exec)
-  {
-    if constexpr (has_packed_kernels<Scalar>) {
-      return std::is_same_v<typename SpecializedKernels<Scalar>::list, KernelList<>> &&
-             tries_group_gemm(arguments, volume) &&
-             with_group_gemm(arguments, volume, exec, [](auto, std::size_t) { return true; });
+      auto const chosen = plan(arguments, summary_of(map), used_splits, exec);
+      run<AutoTile>(chosen, arguments, map, sort, used_splits, exec);
     } else {
-      return false;
+      run<TilePolicy>(plan_block(arguments, map.num_out(), exec), arguments, map, sort, used_splits, exec);
     }
   }
 
-  /// How implicit_gemm() with AutoTile carries out the arguments, on a map of at least one output.
+  /// How implicit_gemm() with AutoTile runs the arguments on a map.
   template <class Scalar>
-  [[nodiscard]] static CarriedOut carried_out(ConvolutionArguments<Scalar> const& arguments,
-                                              KernelMap<Device> const& map, int splits,
-                                              Execution<Device> const& exec)
+  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const& map,
+                                       int splits, Execution<Device> const& exec)
   {
-    auto const volume = ceil_div(map.volume(), splits);
-    std::optional<CarriedOut> how;
-    if constexpr (has_packed_kernels<Scalar>) {
-      if (tries_group_gemm(arguments, map.volume())) {
-        how = group_carries_out(arguments, map, volume, exec);
-      }
-      if constexpr (sizeof(Scalar) == 2) {
-        if (!how && tries_warp_gemm(arguments)) { how = warp_carries_out(arguments, map, volume, exec); }
-      }
-    }
-    if (!how) {
-      with_tile<AutoTile>(arguments, map.num_out(), exec, [&](auto tile, auto const&) {
-        how = CarriedOut{TileChoice::block, decltype(tile)::rows};
-      });
-    }
-    using List = typename SpecializedKernels<Scalar>::list;
-    if constexpr (!std::is_same_v<List, KernelList<>>) {
-      if (takes_specialized_kernels(arguments) &&
-          has_specialized_kernel(List{}, arguments, compute_capability(exec))) {
-        return {TileChoice::automatic, 0};
-      }
-    }
-    return *how;
+    auto const limits = device_limits<Scalar>(exec);
+    auto problem = problem_of(arguments, splits);
+    problem.has_specialized = has_specialized_kernel(typename SpecializedKernels<Scalar>::list{}, arguments,
+                                                     limits.compute_capability);
+    return select(problem, map, limits);
   }
 
-  /// The weight as implicit_gemm() with AutoTile and without splits reads it, where it has an order of its
-  /// own. Stream: enqueues a kernel, does not wait.
+  /// The weight [volume, in_channels, out_channels] as `plan` reads it; nothing where that is the plain
+  /// order. Stream: enqueues at most a kernel, does not wait.
   template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Device> pack(ConvolutionArguments<Scalar> const& arguments,
-                                                         int volume, Execution<Device> const& exec)
+  [[nodiscard]] static PackedWeight<Scalar, Device> pack(KernelPlan const& plan, Scalar const* weight,
+                                                         Execution<Device> const& exec)
   {
     PackedWeight<Scalar, Device> packed;
-    if constexpr (has_packed_kernels<Scalar>) {
-      bool done = tries_group_gemm(arguments, volume) &&
-                  with_group_gemm(arguments, volume, exec, [&](auto shape, std::size_t limit) {
-                    auto const layout =
-                        configure_group<decltype(shape)>(volume, arguments.in_channels,
-                                                         arguments.out_channels, arguments.tiles, limit)
-                            .layout;
-                    packed.values = Buffer<Scalar, Device>{layout.size(), exec};
-                    packed.layout = layout.key();
-                    pack_group_weight(arguments.weight, packed.values.data(), layout, exec);
-                    return true;
-                  });
-      if constexpr (sizeof(Scalar) == 2) {
-        done = done || !takes_warp_operands(arguments, 0) || !tries_warp_gemm(arguments) ||
-               with_warp_shape<Scalar>(
-                   warp_gemm_task(arguments, volume, 0, exec), [&](auto shape, WarpGemmConfig const& config) {
-                     if (!has_warp_gemm<decltype(shape)>(exec)) { return false; }
-                     auto const& layout = config.layout;
-                     packed.values = Buffer<Scalar, Device>{layout.size(), exec};
-                     packed.layout = layout.key();
-                     for_each(layout.size() / 8,
-                              PackWeight<Scalar>{arguments.weight, packed.values.data(), layout}, exec);
-                     return true;
-                   });
+    packed.layout = plan.packed;
+    if constexpr (has_warpgroup_kernel<Scalar>) {
+      if (plan.packed[0] == packed_for_warpgroup) {
+        WarpgroupLayout const layout{plan.packed};
+        packed.values = Buffer<Scalar, Device>{layout.size(), exec};
+        pack_warpgroup_weight(weight, packed.values.data(), layout, exec);
       }
-      static_cast<void>(done);
+    }
+    if constexpr (has_warp_kernel<Scalar>) {
+      if (plan.packed[0] == packed_for_warp) {
+        WarpLayout const layout{plan.packed};
+        packed.values = Buffer<Scalar, Device>{layout.size(), exec};
+        pack_warp_weight(weight, packed.values.data(), layout, exec);
+      }
     }
     return packed;
   }
@@ -171,23 +96,25 @@ struct ConvolutionBackend<Device> {
     for (int k = 0; k < map.volume(); ++k) { most = std::max(most, pairs->num_pairs(k)); }
     Buffer<Scalar, Device> gathered{most * arguments.in_channels, exec};
     Buffer<Sum, Device> products{most * arguments.out_channels, exec};
-    with_tile<AutoTile>(arguments, most, exec, [&](auto tile, auto launch_problem) {
-      sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-        auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
-        auto problem = make_problem(arguments, num_pairs);
-        gather(problem, pairs->in.data() + begin, gathered.data(), exec);
-        problem.features = gathered.data();
-        problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
-        problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-        problem.sums = products.data();
-        problem.num_places = num_pairs;
-        problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
-        launch_problem(problem, exec);
-        for_each(num_pairs * arguments.out_channels,
-                 ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
-                 exec);
-      });
-    });
+    with_tile<AutoTile, Scalar>(
+        plan_block(arguments, most, exec), arguments.math, [&](auto tile, auto launch_problem) {
+          sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+            auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+            auto problem = make_problem(arguments, num_pairs);
+            gather(problem, pairs->in.data() + begin, gathered.data(), exec);
+            problem.features = gathered.data();
+            problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
+            problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
+            problem.sums = products.data();
+            problem.num_places = num_pairs;
+            problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
+            launch_problem(problem, exec);
+            for_each(
+                num_pairs * arguments.out_channels,
+                ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
+                exec);
+          });
+        });
   }
 
   /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
@@ -201,56 +128,72 @@ struct ConvolutionBackend<Device> {
     check_arguments(arguments, "convolution");
     if (map.num_out() == 0) { return; }
     auto const pairs = pair_list(map, exec);
-    with_tile<AutoTile>(arguments, map.num_out(), exec, [&](auto tile, auto launch_problem) {
-      sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-        auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
-        auto problem = make_problem(arguments, map.num_out());
-        problem.map = pairs->in.data() + begin;
-        problem.order = pairs->out.data() + begin;
-        problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-        problem.sums = sums;
-        problem.continue_sums = true;
-        problem.num_places = num_pairs;
-        problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
-        launch_problem(problem, exec);
-      });
-    });
+    with_tile<AutoTile, Scalar>(
+        plan_block(arguments, map.num_out(), exec), arguments.math, [&](auto tile, auto launch_problem) {
+          sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+            auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+            auto problem = make_problem(arguments, map.num_out());
+            problem.map = pairs->in.data() + begin;
+            problem.order = pairs->out.data() + begin;
+            problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
+            problem.sums = sums;
+            problem.continue_sums = true;
+            problem.num_places = num_pairs;
+            problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
+            launch_problem(problem, exec);
+          });
+        });
   }
 
  private:
-  /// Whether SpecializedKernels are asked first: they know no epilogue but the bias.
+  /// The tile of the block kernel, which the other dataflows use too.
   template <class Scalar>
-  [[nodiscard]] static bool takes_specialized_kernels(ConvolutionArguments<Scalar> const& arguments)
+  [[nodiscard]] static KernelPlan plan_block(ConvolutionArguments<Scalar> const& arguments,
+                                             std::int64_t num_out, Execution<Device> const& exec)
   {
-    return arguments.tiles == TileChoice::automatic && arguments.epilogue.residual.data == nullptr &&
-           arguments.epilogue.activation == Activation::none;
-  }
-  /// As 90 for 9.0.
-  [[nodiscard]] static int compute_capability(Execution<Device> const& exec)
-  {
-    return 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
-           device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
+    return select_block(problem_of(arguments, 1), num_out, device_limits<Scalar>(exec));
   }
 
-  /// The implicit GEMM in tiles; sums of several splits go where `make_sums` says.
-  template <class TilePolicy, class Scalar, class MakeSums>
-  static void run_tiles(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, bool sort,
-                        int splits, Execution<Device> const& exec, MakeSums const& make_sums)
+  /// Runs what `plan` says, and adds up the sums of splits.
+  template <class TilePolicy, class Scalar>
+  static void run(KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
+                  KernelMap<Device>& map, bool sort, int splits, Execution<Device> const& exec)
   {
-    with_tile<TilePolicy>(arguments, map.num_out(), exec, [&](auto tile, auto launch_problem) {
-      auto const tiles = tile_map(map, sort, splits, decltype(tile)::rows, exec);
-      auto problem = make_problem(arguments, map.num_out());
-      problem.map = tiles->map.data();
-      problem.order = tiles->order.data();
-      problem.masks = tiles->masks.data();
-      problem.num_places = map.num_out();
-      problem.num_tiles = tiles->num_tiles;
-      problem.splits = splits;
-      problem.split_length = tiles->split_length;
-      problem.words = tiles->words;
-      if (splits > 1) { problem.sums = make_sums(splits); }
-      launch_problem(problem, exec);
-    });
+    expects(plan.reads_two_inputs || arguments.more.data == nullptr,
+            "convolution: no kernel reads these input channels from two matrices; see "
+            "KernelPlan::reads_two_inputs");
+    auto const size = map.num_out() * arguments.out_channels;
+    Buffer<accumulator_t<Scalar>, Device> sums;
+    auto const make_sums = [&](int parts) {
+      sums = Buffer<accumulator_t<Scalar>, Device>{parts * size, exec};
+      return sums.data();
+    };
+    switch (plan.kernel) {
+      case GemmKernel::specialized:
+        run_specialized_kernels(typename SpecializedKernels<Scalar>::list{}, arguments, map,
+                                device_limits<Scalar>(exec).compute_capability, exec);
+        return;
+      case GemmKernel::warpgroup:
+      case GemmKernel::warpgroup_pair:
+        if constexpr (has_warpgroup_kernel<Scalar>) {
+          run_warpgroup_gemm(plan, arguments, map, sort, splits, device_limits<Scalar>(exec).shared_bytes,
+                             exec, make_sums);
+        }
+        break;
+      case GemmKernel::warp:
+        if constexpr (has_warp_kernel<Scalar>) {
+          run_warp_gemm(plan, arguments, map, sort, splits, device_limits<Scalar>(exec).multiprocessors, exec,
+                        make_sums);
+        }
+        break;
+      default: run_block_gemm<TilePolicy>(plan, arguments, map, sort, splits, exec, make_sums);
+    }
+    if (sums.data() != nullptr) {
+      for_each(size,
+               FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, arguments.epilogue, size,
+                                  splits, arguments.out_channels},
+               exec);
+    }
   }
 };
 

@@ -100,19 +100,14 @@ class HostBlocks {
 template <>
 struct ConvolutionBackend<Host> {
   template <class Scalar>
-  [[nodiscard]] static bool takes_pair(ConvolutionArguments<Scalar> const&, int, Execution<Host> const&)
-  {
-    return false;
-  }
-  template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Host> pack(ConvolutionArguments<Scalar> const&, int,
-                                                       Execution<Host> const&)
+  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const&, MapSummary const&, int,
+                                       Execution<Host> const&)
   {
     return {};
   }
   template <class Scalar>
-  [[nodiscard]] static CarriedOut carried_out(ConvolutionArguments<Scalar> const&, KernelMap<Host> const&,
-                                              int, Execution<Host> const&)
+  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, Scalar const*,
+                                                       Execution<Host> const&)
   {
     return {};
   }

@@ -53,6 +53,9 @@ struct CoordinateSetOptions {
   IntArray<Dim> tensor_stride = IntArray<Dim>(1);  ///< voxels of the finest grid in one step of this set
   std::optional<SpatialRange<Dim>> spatial_range;  ///< the grid; without it the grid is unbounded
   std::optional<FixedCapacity> fixed_capacity;  ///< of derived sets; without it they are counted, and exact
+  /// The batch entry that all rows are in, of a set that is one scan and not a batch; collate_coordinates()
+  /// takes it for one entry.
+  std::optional<int> only_entry;
 };
 
 namespace detail {
@@ -82,6 +85,10 @@ struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
 /// first.
 inline void report(std::uint32_t errors)
 {
+  expects((errors & DataError::stray_point) == 0,
+          "coordinates: made of points that belong to none of the clouds, or of offsets that do not ascend "
+          "from 0 "
+          "to the number of points");
   expects((errors & DataError::capacity) == 0, "coordinates: more rows than the capacity given");
   expects((errors & DataError::negative_count) == 0, "coordinates: a negative number of rows");
   expects((errors & DataError::out_of_range) == 0,
@@ -111,6 +118,13 @@ void check_options(CoordinateSetOptions<Dim> const& options, std::int64_t num_ro
     expects(options.spatial_range->batches >= 1 && min_element(options.spatial_range->extent) >= 1,
             "coordinates: spatial range ", options.spatial_range->batches, " x ",
             list(options.spatial_range->extent), " must be at least 1 on every axis");
+  }
+  if (options.only_entry) {
+    int const entry = *options.only_entry;
+    expects(entry >= 0 && entry < INT_MAX, "coordinates: the only batch entry ", entry);
+    expects(!options.spatial_range || entry < options.spatial_range->batches,
+            "coordinates: the only batch entry ", entry, " of only ",
+            options.spatial_range ? options.spatial_range->batches : 0);
   }
   if (!options.fixed_capacity) { return; }
   auto most = options.fixed_capacity->max_rows;

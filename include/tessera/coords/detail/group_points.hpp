@@ -62,7 +62,8 @@ struct CountVoxels {
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const { statistics->voxels.count = *total; }
 };
 
-/// The voxels' rows, where the sorted points of each begin, and the map from points to voxels.
+/// The voxels' rows, where the sorted points of each begin, and the map from points to voxels. Voxels past
+/// the room there is are left out with their points.
 template <int Dim, class Key>
 struct WriteVoxels {
   KeyPacking<Dim, Key> packing;
@@ -71,55 +72,67 @@ struct WriteVoxels {
   std::int32_t const* order;  // [num_points]
   std::int32_t const* place;  // [num_points + 1]: sums of the starts before a point
   std::int64_t num_points;
-  Coordinate<Dim>* rows;      // [num_voxels]
-  std::int32_t* begin;        // [num_voxels + 1]
-  std::int32_t* first_point;  // [num_voxels]
+  std::int64_t room;          // voxels that are written, at most
+  Coordinate<Dim>* rows;      // [room]
+  std::int32_t* begin;        // [room + 1]
+  std::int32_t* first_point;  // [room]
   std::int32_t* inverse;      // [num_points]
+  std::int32_t* num_voxels;   // [1] all of them, or null
+  std::int32_t* num_dropped;  // [1] points without voxel, or null
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     bool const used = i < num_points && keys[i] != none;
     bool const used_before = i > 0 && keys[i - 1] != none;
     if (!used) {
-      if (used_before || i == 0) { begin[place[i]] = static_cast<std::int32_t>(i); }  // closes the last voxel
+      if (used_before || i == 0) { close(i); }
       if (i < num_points) { inverse[order[i]] = -1; }
       return;
     }
     bool const starts = place[i + 1] != place[i];
     auto const voxel = starts ? place[i] : place[i] - 1;
-    inverse[order[i]] = voxel;
-    if (starts) {
+    inverse[order[i]] = voxel < room ? voxel : -1;
+    if (starts && voxel <= room) { begin[voxel] = static_cast<std::int32_t>(i); }
+    if (starts && voxel < room) {
       rows[voxel] = packing.unpack(keys[i]);
-      begin[voxel] = static_cast<std::int32_t>(i);
       first_point[voxel] = order[i];
     }
+  }
+
+ private:
+  /// `used` points have a voxel: the last one ends there.
+  TESSERA_HOST_DEVICE void close(std::int64_t used) const
+  {
+    if (place[used] <= room) { begin[place[used]] = static_cast<std::int32_t>(used); }
+    if (num_voxels != nullptr) { *num_voxels = place[used]; }
+    if (num_dropped != nullptr) { *num_dropped = static_cast<std::int32_t>(num_points - used); }
   }
 };
 
 /// Element i of the voxels' features, row-major.
 template <class Scalar>
 struct ReduceFeatures {
-  Scalar const* features;     // [num_points, channels]
-  std::int32_t const* order;  // [num_points]
-  std::int32_t const* begin;  // [num_voxels + 1]
-  std::int64_t channels;
+  JoinedColumns<Scalar> features;  // [num_points, channels]
+  std::int32_t const* order;       // [num_points]
+  std::int32_t const* begin;       // [num_voxels + 1]
   VoxelFeatures kind;
   Scalar* voxel_features;  // [num_voxels, channels]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
+    auto const channels = features.columns();
     auto const voxel = i / channels;
-    auto const channel = i - voxel * channels;
+    auto const column = features.column(i - voxel * channels);
     auto const first = begin[voxel];
     if (kind == VoxelFeatures::first) {
-      voxel_features[i] = features[order[first] * channels + channel];
+      voxel_features[i] = column[order[first]];
       return;
     }
     using Sum = accumulator_t<Scalar>;
     auto const end = begin[voxel + 1];
-    auto sum = static_cast<Sum>(features[order[first] * channels + channel]);
+    auto sum = static_cast<Sum>(column[order[first]]);
     for (auto at = first + 1; at < end; ++at) {
-      auto const value = static_cast<Sum>(features[order[at] * channels + channel]);
+      auto const value = static_cast<Sum>(column[order[at]]);
       bool const larger = value > sum || std::isnan(value);
       sum = kind != VoxelFeatures::maximum ? sum + value : larger ? value : sum;
     }

@@ -3,7 +3,8 @@
 #pragma once
 
 #include <tessera/coords/detail/locate_points.hpp>
-#include <tessera/core/matrix.hpp>
+#include <tessera/core/hash.hpp>
+#include <tessera/core/strided_view.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -19,31 +20,46 @@ namespace detail {
 struct HardVoxelRule {
   VoxelRule<3> rule;  // in x, y, z
   int max_points;
-  int max_voxels;
-  int batch_entry;
-  bool reversed;  // coordinates are (z, y, x)
+  int max_voxels;   // of each scan
+  int batch_entry;  // of the first scan
+  bool reversed;    // coordinates are (z, y, x)
 
-  /// The cell of p [3] as a number below the grid's volume, or -1 where there is none.
-  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t cell(float const* p) const
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t num_cells() const
   {
+    return std::int64_t{rule.extent[0]} * rule.extent[1] * rule.extent[2];
+  }
+  /// The cell of row i as a number below num_cells(), or -1 where there is none.
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t cell(StridedView<float const> const& positions,
+                                                      std::int64_t i) const
+  {
+    float const p[3] = {positions(i, 0), positions(i, 1), positions(i, 2)};
     IntArray<3> at;
     std::int32_t const lowest[3] = {};  // not read: the grid has an origin
     if (!rule.keeps(p) || rule.locate(p, lowest, at) != PointFate::kept) { return -1; }
     return (std::int64_t{at[2]} * rule.extent[1] + at[1]) * rule.extent[0] + at[0];
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE Coordinate<3> coordinate(std::int64_t cell) const
+  /// The coordinate of a cell of scan number `scan`.
+  [[nodiscard]] TESSERA_HOST_DEVICE Coordinate<3> coordinate(std::int64_t cell, int scan) const
   {
     auto const x = static_cast<int>(cell % rule.extent[0]);
     auto const rest = cell / rule.extent[0];
     auto const y = static_cast<int>(rest % rule.extent[1]);
     auto const z = static_cast<int>(rest / rule.extent[1]);
     Coordinate<3> c;
-    c.batch = batch_entry;
+    c.batch = batch_entry + scan;
     c.position[0] = reversed ? z : x;
     c.position[1] = y;
     c.position[2] = reversed ? x : z;
     return c;
   }
+};
+
+/// Points as hard voxelization takes them: scan after scan.
+struct HardPoints {
+  JoinedColumns<float> columns;  // [count, 3 + channels], the first three x, y, z in `columns.first`
+  std::int64_t count;
+  std::int32_t const* offsets;  // [num_scans + 1] where the scans begin, or null: one scan
+  int num_scans;
 };
 
 /// Where voxels go, `capacity` rows; null for what is not wanted.
@@ -55,11 +71,15 @@ struct VoxelRows {
   std::int32_t* count = nullptr;         // [1] rows in use
 };
 
-/// Where a cell starts to look for its slot of `mask` + 1: neighbouring cells are consecutive numbers, which
-/// multiplying by 2^64 over the golden ratio spreads evenly (Knuth, The Art of Computer Programming 3, 6.4).
-[[nodiscard]] TESSERA_HOST_DEVICE inline std::int64_t first_slot(std::int64_t cell, std::int64_t mask)
+/// Where a cell starts to look for its slot of `mask` + 1; see MurmurHash.
+template <class Key>
+[[nodiscard]] TESSERA_HOST_DEVICE std::int64_t first_slot(Key cell, std::int64_t mask, HashSeed const& seed)
 {
-  return static_cast<std::int64_t>((static_cast<std::uint64_t>(cell) * 0x9e3779b97f4a7c15ULL) >> 32) & mask;
+  if constexpr (sizeof(Key) == sizeof(std::uint32_t)) {
+    return std::int64_t{MurmurHash{}(static_cast<std::uint32_t>(cell), seed)} & mask;
+  } else {
+    return static_cast<std::int64_t>(MurmurHash{}(static_cast<std::uint64_t>(cell), seed)) & mask;
+  }
 }
 
 /// Slots for the cells of up to `num_points` points: a power of two, at most half of it used.
@@ -70,23 +90,22 @@ struct VoxelRows {
   return slots;
 }
 
-/// Element (voxel, channel) of the mean over the points in `list`, which ends at `max_points` or at -1; also
+/// The mean of a column over the points in `list`, which ends at `max_points` or at -1; also
 /// tells how many there are. One order of summing, so both spaces get the same bits.
-[[nodiscard]] TESSERA_HOST_DEVICE inline float mean_of_points(MatrixView<float const> points,
+[[nodiscard]] TESSERA_HOST_DEVICE inline float mean_of_points(StridedColumn<float> const& column,
                                                               std::int32_t const* list, int max_points,
-                                                              std::int64_t channel, std::int32_t& count)
+                                                              std::int32_t& count)
 {
   float sum = 0;
   std::int32_t used = 0;
-  for (; used < max_points && list[used] >= 0; ++used) {
-    sum += points.data[list[used] * points.columns + channel];
-  }
+  for (; used < max_points && list[used] >= 0; ++used) { sum += column[list[used]]; }
   count = used;
   return rounded_divide(sum, static_cast<float>(used));
 }
 
-/// Finds the voxels of a cloud, then writes them: Host here, Device in hard_voxels_device.cuh. Two steps, so
-/// that the host may learn the number of voxels between them.
+/// Finds the voxels of scans, then writes them: Host here, Device in hard_voxels_device.cuh. Two steps, so
+/// that the host may learn the number of voxels between them. Offsets that do not ascend from 0 to the number
+/// of points are noted in `faults`, and then there are no voxels.
 template <class Space>
 class HardVoxelizer {
   static_assert(std::is_void_v<Space>,
@@ -97,37 +116,47 @@ class HardVoxelizer {
 template <>
 class HardVoxelizer<Host> {
  public:
-  HardVoxelizer(MatrixView<float const> points, HardVoxelRule const& rule, Execution<Host> const& exec)
+  HardVoxelizer(HardPoints const& points, HardVoxelRule const& rule, PointFaults const* faults,
+                Execution<Host> const& exec)
       : points_{points}, rule_{rule}
   {
-    std::vector<std::int64_t> cells(static_cast<std::size_t>(points.rows));
-    exec.parallel_for(points.rows, 4096, [&](std::int64_t begin, std::int64_t end) {
+    if (faults->first_offset < INT_MAX) { return; }
+    std::vector<std::int64_t> cells(static_cast<std::size_t>(points.count));
+    exec.parallel_for(points.count, 4096, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
-        cells[static_cast<std::size_t>(i)] = rule.cell(points.data + i * points.columns);
+        cells[static_cast<std::size_t>(i)] = rule.cell(points.columns.first, i);
       }
     });
-    auto const mask = num_cell_slots(points.rows) - 1;
-    std::vector<std::int64_t> cell_of(static_cast<std::size_t>(mask + 1), -1);
+    auto const mask = num_cell_slots(points.count) - 1;
+    std::vector<std::int64_t> key_of(static_cast<std::size_t>(mask + 1), -1);
     std::vector<std::int32_t> voxel_of(static_cast<std::size_t>(mask + 1), -1);
-    for (std::int64_t i = 0; i < points.rows; ++i) {
-      auto const cell = cells[static_cast<std::size_t>(i)];
-      if (cell < 0) { continue; }
-      auto at = first_slot(cell, mask);
-      while (cell_of[static_cast<std::size_t>(at)] != cell && cell_of[static_cast<std::size_t>(at)] >= 0) {
-        at = (at + 1) & mask;
+    auto const seed = hash_seed();
+    for (int scan = 0; scan < points.num_scans; ++scan) {
+      bool const is_batch = points.offsets != nullptr;
+      std::int64_t const begin = is_batch ? points.offsets[scan] : 0;
+      std::int64_t const end = is_batch ? points.offsets[scan + 1] : points.count;
+      auto const most = num_voxels() + rule.max_voxels;
+      for (auto i = begin; i < end; ++i) {
+        auto const cell = cells[static_cast<std::size_t>(i)];
+        if (cell < 0) { continue; }
+        auto const key = scan * rule.num_cells() + cell;
+        auto at = first_slot(key, mask, seed);
+        while (key_of[static_cast<std::size_t>(at)] != key && key_of[static_cast<std::size_t>(at)] >= 0) {
+          at = (at + 1) & mask;
+        }
+        auto const slot = static_cast<std::size_t>(at);
+        if (key_of[slot] < 0) {
+          if (num_voxels() >= most) { continue; }
+          key_of[slot] = key;
+          voxel_of[slot] = static_cast<std::int32_t>(num_voxels());
+          voxels_.push_back({cell, scan});
+          used_.push_back(0);
+          lists_.resize(lists_.size() + static_cast<std::size_t>(rule.max_points), -1);
+        }
+        auto const voxel = voxel_of[slot];
+        auto& used = used_[static_cast<std::size_t>(voxel)];
+        if (used < rule.max_points) { list(voxel)[used++] = static_cast<std::int32_t>(i); }
       }
-      auto const slot = static_cast<std::size_t>(at);
-      if (cell_of[slot] < 0) {
-        if (num_voxels() >= rule.max_voxels) { continue; }
-        cell_of[slot] = cell;
-        voxel_of[slot] = static_cast<std::int32_t>(num_voxels());
-        voxels_.push_back(cell);
-        used_.push_back(0);
-        lists_.resize(lists_.size() + static_cast<std::size_t>(rule.max_points), -1);
-      }
-      auto const voxel = voxel_of[slot];
-      auto& used = used_[static_cast<std::size_t>(voxel)];
-      if (used < rule.max_points) { list(voxel)[used++] = static_cast<std::int32_t>(i); }
     }
   }
 
@@ -143,32 +172,39 @@ class HardVoxelizer<Host> {
   }
 
  private:
+  struct Voxel {
+    std::int64_t cell;
+    int scan;
+  };
+
   [[nodiscard]] std::int32_t* list(std::int64_t voxel) { return lists_.data() + voxel * rule_.max_points; }
 
   void write(VoxelRows const& to, std::int64_t voxel)
   {
     auto const v = static_cast<std::size_t>(voxel);
-    auto const columns = points_.columns;
-    if (to.coordinates != nullptr) { to.coordinates[voxel] = rule_.coordinate(voxels_[v]); }
-    if (to.num_points != nullptr) { to.num_points[voxel] = used_[v]; }
-    for (std::int64_t c = 0; c < columns && to.mean != nullptr; ++c) {
-      std::int32_t count = 0;
-      to.mean[voxel * columns + c] = mean_of_points(points_, list(voxel), rule_.max_points, c, count);
+    auto const columns = points_.columns.columns();
+    if (to.coordinates != nullptr) {
+      to.coordinates[voxel] = rule_.coordinate(voxels_[v].cell, voxels_[v].scan);
     }
-    for (int k = 0; k < rule_.max_points && to.points != nullptr; ++k) {
-      auto* const row = to.points + (voxel * rule_.max_points + k) * columns;
-      auto const point = list(voxel)[k];
-      for (std::int64_t c = 0; c < columns; ++c) {
-        row[c] = point < 0 ? 0 : points_.data[point * columns + c];
+    if (to.num_points != nullptr) { to.num_points[voxel] = used_[v]; }
+    for (std::int64_t c = 0; c < columns; ++c) {
+      auto const column = points_.columns.column(c);
+      if (to.mean != nullptr) {
+        std::int32_t count = 0;
+        to.mean[voxel * columns + c] = mean_of_points(column, list(voxel), rule_.max_points, count);
+      }
+      for (int k = 0; k < rule_.max_points && to.points != nullptr; ++k) {
+        auto const point = list(voxel)[k];
+        to.points[(voxel * rule_.max_points + k) * columns + c] = point < 0 ? 0 : column[point];
       }
     }
   }
 
-  MatrixView<float const> points_;
+  HardPoints points_;
   HardVoxelRule rule_;
-  std::vector<std::int64_t> voxels_;  // cell of each
-  std::vector<std::int32_t> used_;    // points of each
-  std::vector<std::int32_t> lists_;   // [num_voxels, max_points] the points of each, -1 after the last
+  std::vector<Voxel> voxels_;
+  std::vector<std::int32_t> used_;   // points of each
+  std::vector<std::int32_t> lists_;  // [num_voxels, max_points] the points of each, -1 after the last
 };
 
 }  // namespace detail

@@ -2,19 +2,23 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/detail/hard_voxel_scans.cuh>
 #include <tessera/coords/detail/hard_voxels.hpp>
 #include <tessera/core/launch.cuh>
+#include <tessera/core/scan.cuh>
 
 #include <cub/block/block_reduce.cuh>
 #include <cub/block/block_scan.cuh>
 
+#include <algorithm>
 #include <numeric>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Cells of a cloud in open addressing, and the first points of each, ascending. All bytes 0xff: empty.
+/// Cells of scans in open addressing, and the first points of each, ascending. All bytes 0xff: empty.
 template <class Key>
 struct CellTable {
   static constexpr auto empty = static_cast<Key>(~Key{0});
@@ -24,11 +28,12 @@ struct CellTable {
   std::uint32_t* lists;  // [mask + 1, max_points]
   std::int64_t mask;
   int max_points;
+  HashSeed seed;
 
   /// The slot of `key`, which is entered if it is new.
   [[nodiscard]] __device__ std::int64_t claim(Key key) const
   {
-    for (auto slot = first_slot(static_cast<std::int64_t>(key), mask);; slot = (slot + 1) & mask) {
+    for (auto slot = first_slot(key, mask, seed);; slot = (slot + 1) & mask) {
       Key seen = *static_cast<Key volatile*>(keys + slot);
       if (seen == empty) { seen = atomic_compare_exchange(keys + slot, Key{empty}, key); }
       if (seen == empty || seen == key) { return slot; }
@@ -66,17 +71,17 @@ struct CellTable {
   }
 };
 
-constexpr int voxel_block = 512;  // points of a block of the kernels below
-
 /// slot_of[i] = where the cell of point i is, -1 without one; fills the table. Points of one cell in a warp
 /// look for it once.
-template <class Key>
+template <class Key, class Scans>
 __global__ void __launch_bounds__(voxel_block)
-    enter_points_kernel(MatrixView<float const> points, HardVoxelRule rule, CellTable<Key> table,
-                        std::int32_t* slot_of)
+    enter_points_kernel(StridedView<float const> positions, Scans scans, HardVoxelRule rule,
+                        CellTable<Key> table, std::int32_t* slot_of)
 {
-  auto const i = thread_index();
-  auto const cell = i < points.rows ? rule.cell(points.data + i * points.columns) : std::int64_t{-1};
+  auto const own = scans.of_block(blockIdx.x);
+  auto const i = own.first + threadIdx.x;
+  auto const in_scan = i < own.end ? rule.cell(positions, i) : std::int64_t{-1};
+  auto const cell = in_scan >= 0 ? own.scan * rule.num_cells() + in_scan : std::int64_t{-1};
   auto const key = static_cast<Key>(cell);  // -1 is `empty`
   unsigned const lane = threadIdx.x % 32;
   unsigned const same = __match_any_sync(~0U, key);
@@ -85,24 +90,25 @@ __global__ void __launch_bounds__(voxel_block)
   if (cell >= 0 && static_cast<int>(lane) == leader) { slot = static_cast<int>(table.claim(key)); }
   slot = __shfl_sync(~0U, slot, leader);
   if (cell >= 0) { table.enter(slot, static_cast<std::uint32_t>(i), __popc(same & ((1U << lane) - 1U))); }
-  if (i < points.rows) { slot_of[i] = slot; }
+  if (i < own.end) { slot_of[i] = slot; }
 }
 
 /// num_first[block] = how many of the block's points opened a voxel.
-template <class Key>
+template <class Key, class Scans>
 __global__ void __launch_bounds__(voxel_block)
-    count_voxels_kernel(std::int64_t num_points, CellTable<Key> table, std::int32_t const* slot_of,
+    count_voxels_kernel(Scans scans, CellTable<Key> table, std::int32_t const* slot_of,
                         std::int32_t* num_first)
 {
-  auto const i = thread_index();
-  int const count = __syncthreads_count(i < num_points && table.is_first(slot_of[i], i) ? 1 : 0);
+  auto const own = scans.of_block(blockIdx.x);
+  auto const i = own.first + threadIdx.x;
+  int const count = __syncthreads_count(i < own.end && table.is_first(slot_of[i], i) ? 1 : 0);
   if (threadIdx.x == 0) { num_first[blockIdx.x] = count; }
 }
 
 /// Writes the voxels that the block's points opened: their numbers follow those of the blocks before.
-template <class Key>
+template <class Key, class Scans>
 __global__ void __launch_bounds__(voxel_block)
-    write_voxels_kernel(MatrixView<float const> points, HardVoxelRule rule, CellTable<Key> table,
+    write_voxels_kernel(JoinedColumns<float> columns, Scans scans, HardVoxelRule rule, CellTable<Key> table,
                         std::int32_t const* slot_of, std::int32_t const* num_first, VoxelRows to)
 {
   using Reduce = cub::BlockReduce<int, voxel_block>;
@@ -114,33 +120,42 @@ __global__ void __launch_bounds__(voxel_block)
   __shared__ int slots[voxel_block];
   __shared__ int first_voxel;
 
+  auto const own = scans.of_block(blockIdx.x);
   int before = 0;
-  for (auto b = threadIdx.x; b < blockIdx.x; b += voxel_block) { before += num_first[b]; }
+  for (auto b = own.scan_block + threadIdx.x; b < blockIdx.x; b += voxel_block) { before += num_first[b]; }
   before = Reduce(scratch.reduce).Sum(before);
   if (threadIdx.x == 0) { first_voxel = before; }
   __syncthreads();
-  auto const i = thread_index();
-  int const slot = i < points.rows ? slot_of[i] : -1;
+  auto const i = own.first + threadIdx.x;
+  int const slot = i < own.end ? slot_of[i] : -1;
   bool const opens = table.is_first(slot, i);
   int place = 0;
   int opened = 0;
   Scan(scratch.scan).ExclusiveSum(opens ? 1 : 0, place, opened);
-  int const base = first_voxel;
-  int const room = rule.max_voxels > base ? rule.max_voxels - base : 0;
+  int const in_scan = first_voxel;
+  int const room = rule.max_voxels > in_scan ? rule.max_voxels - in_scan : 0;
   int const num_voxels = opened < room ? opened : room;
+  int const base = scans.first_row(own.scan) + in_scan;
   if (opens && place < num_voxels) {
     slots[place] = slot;
     if (to.coordinates != nullptr) {
-      to.coordinates[base + place] = rule.coordinate(static_cast<std::int64_t>(table.keys[slot]));
+      auto const cell = static_cast<std::int64_t>(table.keys[slot]) - own.scan * rule.num_cells();
+      to.coordinates[base + place] = rule.coordinate(cell, own.scan);
     }
   }
-  if (to.count != nullptr && threadIdx.x == 0 && blockIdx.x == gridDim.x - 1) {
-    *to.count = base < rule.max_voxels ? base + num_voxels : rule.max_voxels;
+  if constexpr (std::is_same_v<Scans, OneScan>) {
+    if (to.count != nullptr && threadIdx.x == 0 && blockIdx.x == gridDim.x - 1) {
+      *to.count = in_scan < rule.max_voxels ? in_scan + num_voxels : rule.max_voxels;
+    }
+  } else {
+    if (to.count != nullptr && threadIdx.x == 0 && blockIdx.x == 0) {
+      *to.count = scans.first_row(scans.num_scans);
+    }
   }
   __syncthreads();
 
   auto const* const lists = reinterpret_cast<std::int32_t const*>(table.lists);
-  auto const channels = static_cast<int>(points.columns);
+  auto const channels = static_cast<int>(columns.columns());
   int const per_voxel = rule.max_points * channels;
   if (to.mean != nullptr || to.num_points != nullptr) {
     for (int e = static_cast<int>(threadIdx.x); e < num_voxels * channels; e += voxel_block) {
@@ -148,7 +163,7 @@ __global__ void __launch_bounds__(voxel_block)
       int const channel = e - voxel * channels;
       auto const* const list = lists + std::int64_t{slots[voxel]} * rule.max_points;
       std::int32_t count = 0;
-      float const mean = mean_of_points(points, list, rule.max_points, channel, count);
+      float const mean = mean_of_points(columns.column(channel), list, rule.max_points, count);
       if (to.mean != nullptr) { to.mean[std::int64_t{base} * channels + e] = mean; }
       if (to.num_points != nullptr && channel == 0) { to.num_points[base + voxel] = count; }
     }
@@ -160,32 +175,37 @@ __global__ void __launch_bounds__(voxel_block)
     int const k = rest / channels;
     auto const point = lists[std::int64_t{slots[voxel]} * rule.max_points + k];
     to.points[std::int64_t{base} * per_voxel + e] =
-        point < 0 ? 0.0F : points.data[point * points.columns + rest - k * channels];
+        point < 0 ? 0.0F : columns.column(rest - k * channels)[point];
   }
 }
 
-/// One fill and three kernels: enter the points, count the voxels of each block, write them.
+/// One fill and three kernels: enter the points, count the voxels of each block, write them. Of several scans
+/// also which blocks are whose, and where the voxels of each begin.
 template <>
 class HardVoxelizer<Device> {
  public:
-  HardVoxelizer(MatrixView<float const> points, HardVoxelRule const& rule, Execution<Device> const& exec)
+  /// @param faults  [1] in the space; nobody waits for them here
+  HardVoxelizer(HardPoints const& points, HardVoxelRule const& rule, PointFaults const* faults,
+                Execution<Device> const& exec)
       : points_{points},
         rule_{rule},
-        num_slots_{num_cell_slots(points.rows)},
-        num_blocks_{std::max<std::int64_t>(1, (points.rows + voxel_block - 1) / voxel_block)},
-        wide_{std::int64_t{rule.rule.extent[0]} * rule.rule.extent[1] * rule.rule.extent[2] >
-              UINT32_MAX - 1LL},
-        slot_of_{points.rows, exec},
+        num_slots_{num_cell_slots(points.count)},
+        num_blocks_{std::max<std::int64_t>(
+            1, ceil_div(points.count, voxel_block) + (points.offsets != nullptr ? points.num_scans : 0))},
+        wide_{points.num_scans * rule.num_cells() > UINT32_MAX - 1LL},
+        slot_of_{points.count, exec},
         num_first_{num_blocks_, exec},
         table_{num_slots_ * (rule.max_points + (wide_ ? 2 : 1)), exec}
   {
     fill_bytes(table_, 0xff, exec);
+    if (points.offsets != nullptr) { lay_out_blocks(faults, exec); }
     wide_ ? find<unsigned long long>(exec) : find<unsigned>(exec);
   }
 
   /// Waits.
   [[nodiscard]] std::int64_t download_num_voxels(Execution<Device> const& exec) const
   {
+    if (points_.offsets != nullptr) { return download(row_begin_.data() + points_.num_scans, 1, exec)[0]; }
     auto const counts = download(num_first_, exec);
     return std::min<std::int64_t>(rule_.max_voxels,
                                   std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
@@ -197,37 +217,74 @@ class HardVoxelizer<Device> {
   }
 
  private:
+  void lay_out_blocks(PointFaults const* faults, Execution<Device> const& exec)
+  {
+    auto const entries = std::int64_t{points_.num_scans} + 1;
+    block_begin_ = Buffer<std::int32_t, Device>{entries, exec};
+    row_begin_ = Buffer<std::int32_t, Device>{entries, exec};
+    for_each(entries, CountBlocks{points_.offsets, faults, points_.num_scans, block_begin_.data()}, exec);
+    detail::Scan<Device>::exclusive(block_begin_.data(), block_begin_.data(), entries, exec);
+  }
   template <class Key>
   [[nodiscard]] CellTable<Key> table()
   {
     auto* const keys = reinterpret_cast<Key*>(table_.data());
-    return {keys, reinterpret_cast<std::uint32_t*>(keys + num_slots_), num_slots_ - 1, rule_.max_points};
+    return {keys, reinterpret_cast<std::uint32_t*>(keys + num_slots_), num_slots_ - 1, rule_.max_points,
+            seed_};
+  }
+  [[nodiscard]] ManyScans many_scans() const
+  {
+    return {points_.offsets, block_begin_.data(), row_begin_.data(), points_.num_scans};
   }
   template <class Key>
   void find(Execution<Device> const& exec)
   {
+    if (points_.offsets == nullptr) {
+      find<Key>(OneScan{points_.count}, exec);
+      return;
+    }
+    find<Key>(many_scans(), exec);
+    auto const entries = std::int64_t{points_.num_scans} + 1;
+    for_each(entries,
+             CountRows{num_first_.data(), block_begin_.data(), points_.num_scans, rule_.max_voxels,
+                       row_begin_.data()},
+             exec);
+    detail::Scan<Device>::exclusive(row_begin_.data(), row_begin_.data(), entries, exec);
+  }
+  template <class Key, class Scans>
+  void find(Scans const& scans, Execution<Device> const& exec)
+  {
     auto const grid = dim3(static_cast<unsigned>(num_blocks_));
-    launch(enter_points_kernel<Key>, grid, voxel_block, 0, exec, points_, rule_, table<Key>(),
-           slot_of_.data());
-    launch(count_voxels_kernel<Key>, grid, voxel_block, 0, exec, points_.rows, table<Key>(),
+    launch(enter_points_kernel<Key, Scans>, grid, voxel_block, 0, exec, points_.columns.first, scans, rule_,
+           table<Key>(), slot_of_.data());
+    launch(count_voxels_kernel<Key, Scans>, grid, voxel_block, 0, exec, scans, table<Key>(),
            static_cast<std::int32_t const*>(slot_of_.data()), num_first_.data());
   }
   template <class Key>
   void write(VoxelRows const& to, Execution<Device> const& exec)
   {
-    launch(write_voxels_kernel<Key>, dim3(static_cast<unsigned>(num_blocks_)), voxel_block, 0, exec, points_,
-           rule_, table<Key>(), static_cast<std::int32_t const*>(slot_of_.data()),
+    points_.offsets == nullptr ? write<Key>(OneScan{points_.count}, to, exec)
+                               : write<Key>(many_scans(), to, exec);
+  }
+  template <class Key, class Scans>
+  void write(Scans const& scans, VoxelRows const& to, Execution<Device> const& exec)
+  {
+    launch(write_voxels_kernel<Key, Scans>, dim3(static_cast<unsigned>(num_blocks_)), voxel_block, 0, exec,
+           points_.columns, scans, rule_, table<Key>(), static_cast<std::int32_t const*>(slot_of_.data()),
            static_cast<std::int32_t const*>(num_first_.data()), to);
   }
 
-  MatrixView<float const> points_;
+  HardPoints points_;
   HardVoxelRule rule_;
   std::int64_t num_slots_;
+  HashSeed seed_ = hash_seed();
   std::int64_t num_blocks_;
-  bool wide_;                               // cells need 64 bits
-  Buffer<std::int32_t, Device> slot_of_;    // [num_points]
-  Buffer<std::int32_t, Device> num_first_;  // [num_blocks]
-  Buffer<std::uint32_t, Device> table_;     // keys, then lists
+  bool wide_;                                 // keys need 64 bits
+  Buffer<std::int32_t, Device> slot_of_;      // [num_points]
+  Buffer<std::int32_t, Device> num_first_;    // [num_blocks]
+  Buffer<std::uint32_t, Device> table_;       // keys, then lists
+  Buffer<std::int32_t, Device> block_begin_;  // [num_scans + 1] of several scans
+  Buffer<std::int32_t, Device> row_begin_;    // [num_scans + 1] of several scans
 };
 
 }  // namespace detail

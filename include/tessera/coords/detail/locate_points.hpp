@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/core/parallel.hpp>
 
@@ -76,21 +77,6 @@ struct FillValue {
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { to[i] = value; }
 };
 
-/// Positions and clouds of the points, for kernels.
-struct PointRows {
-  float const* positions;     // [count, Dim]
-  std::int32_t const* batch;  // [count], or null: all in `entry`
-  std::int64_t count;
-  int entry;
-  int num_batches;
-
-  [[nodiscard]] TESSERA_HOST_DEVICE int batch_of(std::int64_t i) const
-  {
-    return batch != nullptr ? batch[i] : entry;
-  }
-  [[nodiscard]] TESSERA_HOST_DEVICE bool is_batch(int b) const { return b >= 0 && b < num_batches; }
-};
-
 enum class PointFate : std::uint8_t { kept, dropped, too_far };
 
 /// The rule from a position to a voxel.
@@ -146,6 +132,13 @@ struct VoxelRule {
   }
 };
 
+/// The position of point i.
+template <int Dim>
+TESSERA_HOST_DEVICE void load_position(PointRows const& points, std::int64_t i, float (&p)[Dim])
+{
+  for (int axis = 0; axis < Dim; ++axis) { p[axis] = points.positions(i, axis); }
+}
+
 /// lowest[b, axis] = to_ordered(minimum over the kept points of cloud b); worker w takes points w,
 /// w + workers, ...
 template <int Dim>
@@ -160,9 +153,10 @@ struct FindLowest {
     std::int32_t part[Dim] = {};
     int current = -1;
     for (auto i = worker; i < points.count; i += workers) {
-      float const* const p = points.positions + i * Dim;
+      float p[Dim];
+      load_position(points, i, p);
       int const b = points.batch_of(i);
-      if (!points.is_batch(b) || !rule.keeps(p)) { continue; }
+      if (!points.has_cloud(b) || !rule.keeps(p)) { continue; }
       for (int axis = 0; axis < Dim; ++axis) {
         auto const value = to_ordered(p[axis]);
         if (b != current && current >= 0) {
@@ -172,8 +166,25 @@ struct FindLowest {
       }
       current = b;
     }
-    for (int axis = 0; axis < Dim && current >= 0; ++axis) {
-      atomic_minimum(&lowest[std::int64_t{current} * Dim + axis], part[axis]);
+    merge(current, part);
+  }
+
+ private:
+  TESSERA_HOST_DEVICE void merge(int cloud, std::int32_t (&part)[Dim]) const
+  {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    auto const together = threads_together();  // one address takes one minimum at a time: one a warp
+    int const common = __reduce_max_sync(together, cloud);
+    if (__all_sync(together, cloud < 0 || cloud == common)) {
+      for (int axis = 0; axis < Dim; ++axis) {
+        part[axis] = __reduce_min_sync(together, cloud < 0 ? INT_MAX : part[axis]);
+      }
+      bool const is_first = static_cast<int>(threadIdx.x % 32) == __ffs(static_cast<int>(together)) - 1;
+      cloud = is_first ? common : -1;
+    }
+#endif
+    for (int axis = 0; axis < Dim && cloud >= 0; ++axis) {
+      atomic_minimum(&lowest[std::int64_t{cloud} * Dim + axis], part[axis]);
     }
   }
 };
@@ -184,7 +195,7 @@ struct PointStatistics {
   Statistics<Dim> voxels;  // bounds of the kept points' voxels; count: how many different ones
   std::int32_t dropped = 0;
   std::int32_t first_too_far = INT_MAX;  // lowest index of a point whose voxel index does not fit
-  std::int32_t first_stray = INT_MAX;    // lowest index of a point that belongs to no cloud
+  PointFaults faults;
 };
 
 /// voxels[i] = voxel of point i, batch -1 where it has none; worker w takes points w, w + workers, ...
@@ -216,12 +227,13 @@ struct LocatePoints {
  private:
   TESSERA_HOST_DEVICE PointFate locate(std::int64_t i) const
   {
-    float const* const p = points.positions + i * Dim;
+    float p[Dim];
+    load_position(points, i, p);
     Coordinate<Dim> voxel;
     voxel.batch = points.batch_of(i);
     auto fate = PointFate::dropped;
-    if (!points.is_batch(voxel.batch)) {
-      atomic_minimum(&statistics->first_stray, static_cast<std::int32_t>(i));
+    if (!points.has_cloud(voxel.batch)) {
+      atomic_minimum(&statistics->faults.first_stray, static_cast<std::int32_t>(i));
     } else if (rule.keeps(p)) {
       auto const* const base = lowest != nullptr ? lowest + std::int64_t{voxel.batch} * Dim : nullptr;
       fate = rule.locate(p, base, voxel.position);

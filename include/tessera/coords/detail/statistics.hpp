@@ -19,6 +19,7 @@ enum DataError : std::uint32_t {
   duplicate = 2,       ///< two rows hold the same coordinate
   capacity = 4,        ///< more rows than there is room for
   negative_count = 8,  ///< fewer rows than none
+  stray_point = 16,    ///< a point of no cloud, or offsets of clouds that do not ascend
 };
 
 /// Counts and bounds gathered by kernels with integer atomics.

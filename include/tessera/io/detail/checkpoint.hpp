@@ -4,6 +4,7 @@
 
 #include <tessera/core/error.hpp>
 #include <tessera/core/execution.hpp>
+#include <tessera/io/detail/file.hpp>
 #include <tessera/io/raw_tensor.hpp>
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
@@ -12,8 +13,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
-#include <map>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -27,28 +28,12 @@ namespace detail {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-/// Where a converted file says which kernel size the weight `name` came with: its volume, which the shape
-/// has, is the same for [3, 1, 1] and [1, 1, 3].
-[[nodiscard]] inline std::string kernel_size_key(std::string const& name)
+/// A name from a file as the sentences of load() show it: printable, of bounded length.
+[[nodiscard]] inline std::string shown_name(std::string_view name)
 {
-  return "tessera.kernel_size." + name;
-}
-
-/// What a converted file says of the kernel `name`, "[3, 1, 1]"; empty where it says nothing that can be.
-[[nodiscard]] inline std::vector<int> converted_kernel_size(
-    std::string const& name, std::map<std::string, std::string> const& metadata)
-{
-  constexpr int largest = 1024;
-  auto const entry = metadata.find(kernel_size_key(name));
-  std::vector<int> size;
-  int number = 0;
-  for (char const c : entry == metadata.end() ? std::string{} : entry->second) {
-    if (c >= '0' && c <= '9') { number = std::min(10 * number + (c - '0'), largest + 1); }
-    if (c != ',' && c != ']') { continue; }
-    if (number < 1 || number > largest || size.size() == 6) { return {}; }
-    size.push_back(std::exchange(number, 0));
-  }
-  return size;
+  constexpr std::size_t longest = 96;
+  auto text = printable(name.substr(0, longest));
+  return name.size() > longest ? text + "..." : text;
 }
 
 /// At most five names, and how many more there are.
@@ -56,7 +41,9 @@ namespace detail {
 {
   constexpr std::size_t most = 5;
   std::string text;
-  for (std::size_t i = 0; i < names.size() && i < most; ++i) { text += (i == 0 ? "" : ", ") + names[i]; }
+  for (std::size_t i = 0; i < names.size() && i < most; ++i) {
+    text += (i == 0 ? "" : ", ") + shown_name(names[i]);
+  }
   return names.size() > most ? concat(text, " and ", names.size() - most, " more") : text;
 }
 
@@ -76,31 +63,33 @@ void expect_space(std::vector<nn::ParameterView> const& parameters, char const* 
   return parameter.role == nn::ParameterRole::kernel || parameter.role == nn::ParameterRole::matrix;
 }
 
-/// Where a file of `Layout` has the elements of a kernel or a matrix.
-template <class Layout>
-[[nodiscard]] io::KernelPlacement placement(nn::ParameterView const& parameter, Layout const&)
+/// Where a file has the elements of a parameter whose kernels `place` puts; those that is_placed() excludes
+/// lie in the file as in the module.
+[[nodiscard]] inline io::KernelPlacement placement(nn::ParameterView const& parameter,
+                                                   io::KernelPlacement (*place)(nn::ParameterView const&))
 {
-  if (parameter.role == nn::ParameterRole::kernel) { return Layout::place(parameter); }
+  if (parameter.role == nn::ParameterRole::kernel) { return place(parameter); }
+  if (!is_placed(parameter)) { return {parameter.shape, {}, 0, 1}; }
   auto const in_channels = parameter.shape.front();
   return {{parameter.shape.back(), in_channels}, {0}, 1, in_channels};
 }
 
 /// The shape of `parameter` in a file of `Layout`.
 template <class Layout>
-[[nodiscard]] std::vector<std::int64_t> file_shape(nn::ParameterView const& parameter, Layout const& layout)
+[[nodiscard]] std::vector<std::int64_t> file_shape(nn::ParameterView const& parameter,
+                                                   Layout const& /*layout*/)
 {
-  return is_placed(parameter) ? placement(parameter, layout).shape : parameter.shape;
+  return placement(parameter, &Layout::place).shape;
 }
 
 /// Calls `body(index in the module, index in the file)` for every element.
-template <class Layout, class Body>
-void for_each_element(nn::ParameterView const& parameter, Layout const& layout, Body const& body)
+template <class Body>
+void for_each_element(nn::ParameterView const& parameter, io::KernelPlacement const& place, Body const& body)
 {
   if (!is_placed(parameter)) {
     for (std::int64_t i = 0; i < parameter.size; ++i) { body(i, i); }
     return;
   }
-  auto const place = placement(parameter, layout);
   auto const out_channels = parameter.shape.back();
   auto const in_channels = parameter.shape[parameter.shape.size() - 2];
   std::int64_t i = 0;
@@ -157,47 +146,36 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
   }
 }
 
-/// The bytes that `parameter` is to have, from the tensor `name` of a file.
+/// The bytes that `parameter` is to have, from the tensor `name` of a file that has it at `place`.
 /// @throws invalid_argument  another shape, or integers
-template <class Layout>
-[[nodiscard]] std::vector<std::uint8_t> values_for(nn::ParameterView const& parameter,
-                                                   std::string const& name, RawTensor const& tensor,
-                                                   Layout const& layout)
+[[nodiscard]] inline std::vector<std::uint8_t> values_for(nn::ParameterView const& parameter,
+                                                          std::string const& name, RawTensor const& tensor,
+                                                          io::KernelPlacement const& place)
 {
-  auto const shape = file_shape(parameter, layout);
-  expects(tensor.shape == shape, "load: tensor \"", name, "\" has the shape ", list(tensor.shape),
-          " in the file, but the module needs ", list(shape));
+  expects(tensor.shape == place.shape, "load: tensor \"", shown_name(name), "\" has the shape ",
+          shown_shape(tensor.shape), " in the file, but the module needs ", shown_shape(place.shape));
   expects(tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16 ||
               tensor.dtype == DType::float32 || tensor.dtype == DType::float64,
-          "load: tensor \"", name, "\" holds ", name_of(tensor.dtype), ", but floating point is needed");
+          "load: tensor \"", shown_name(name), "\" holds ", name_of(tensor.dtype),
+          ", but floating point is needed");
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(parameter.size) * size_of(parameter.dtype));
-  for_each_element(parameter, layout, [&](std::int64_t own, std::int64_t in_file) {
+  for_each_element(parameter, place, [&](std::int64_t own, std::int64_t in_file) {
     convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);
   });
   return bytes;
 }
 
-/// Throws if the tensor `name` was converted from another kernel size of as many axes.
-inline void expect_kernel_size(nn::ParameterView const& parameter, std::string const& name,
-                               std::map<std::string, std::string> const& metadata)
-{
-  auto const size = converted_kernel_size(name, metadata);
-  if (size.size() != parameter.kernel_size.size()) { return; }  // unknown, or a plane in a volume, e.g.
-  expects(size == parameter.kernel_size, "load: tensor \"", name, "\" is a kernel of size ", list(size),
-          " in the file, but the module needs ", list(parameter.kernel_size),
-          "; are its axes in another order?");
-}
-
-/// The bytes that a file of `Layout` holds for `parameter`. Stream: waits.
-template <class Layout, class Space>
-[[nodiscard]] std::vector<std::uint8_t> bytes_of(nn::ParameterView const& parameter, Layout const& layout,
+/// The bytes that a file holds for `parameter`, which it has at `place`. Stream: waits.
+template <class Space>
+[[nodiscard]] std::vector<std::uint8_t> bytes_of(nn::ParameterView const& parameter,
+                                                 io::KernelPlacement const& place,
                                                  Execution<Space> const& exec)
 {
   auto const element = size_of(parameter.dtype);
   std::vector<std::uint8_t> own(static_cast<std::size_t>(parameter.size) * element);
   Transfer<Space>::to_host(own.data(), parameter.data, own.size(), exec);
   std::vector<std::uint8_t> bytes(own.size());
-  for_each_element(parameter, layout, [&](std::int64_t i, std::int64_t in_file) {
+  for_each_element(parameter, place, [&](std::int64_t i, std::int64_t in_file) {
     std::memcpy(bytes.data() + static_cast<std::size_t>(in_file) * element,
                 own.data() + static_cast<std::size_t>(i) * element, element);
   });

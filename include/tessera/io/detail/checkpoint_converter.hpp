@@ -6,17 +6,18 @@
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/kernel_conversion.hpp>
+#include <tessera/io/detail/kernel_mark.hpp>
 #include <tessera/io/detail/layout_decision.hpp>
+#include <tessera/io/detail/name_selection.hpp>
+#include <tessera/io/detail/norm_pairs.hpp>
+#include <tessera/io/detail/stored_layout.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,7 +38,15 @@ class CheckpointConverter {
                   "spconv's major version is 1 or 2, not ", options_.major_version);
     file_.expects(!options_.is_folding || options_.norm_epsilon >= 0.0,
                   "a batch norm's epsilon is at least 0, not ", options_.norm_epsilon);
-    select();
+    file_.expects(!state_.layout || !options_.weight_layout || *state_.layout == *options_.weight_layout,
+                  "says that its layout is ", state_.layout ? name_of(*state_.layout) : "", ", not ",
+                  options_.weight_layout ? name_of(*options_.weight_layout) : "");
+    NameSelection const selection{state_, options_, file_};
+    for (auto const& [name, shape] : selection.left_out()) {
+      report_.push_back({name, "", shape, {}, "", "another prefix", false});
+    }
+    selected_ = selection.prefix();
+    originals_ = selection.originals();
     TensorTable const table{state_.tensors};
     auto const decisions = LayoutDecider{state_, options_, file_}.decide();
     for (std::size_t i = 0; i < decisions.size(); ++i) {
@@ -45,65 +54,19 @@ class CheckpointConverter {
     }
     if (options_.is_folding) { find_folds(decisions, table); }
     for (std::size_t i = 0; i < decisions.size(); ++i) {
-      auto const& [name, tensor] = state_.tensors[i];
-      if (decisions[i].is_kernel) {
-        convert_kernel(name, tensor, decisions[i], table);
-      } else {
-        copy(name, tensor, decisions[i]);
-      }
+      decisions[i].is_kernel ? convert_kernel(i, decisions[i], table) : copy(i, decisions[i]);
     }
     for (auto const& name : state_.others) {
       report_.push_back({name, "", {}, {}, "", "no tensor of a known type", false});
     }
+    metadata_[prefix_key] = state_.lost + selection.lost();
     std::vector<NamedTensor> views;
     for (auto const& [name, tensor] : results_) { views.emplace_back(name, tensor.view()); }
     return {Safetensors{safetensors_bytes(views, metadata_), file_.path()}, std::move(report_), state_.where,
-            prefix_};
+            selection.lost(), state_.beside};
   }
 
  private:
-  /// Takes `module.` from the names, leaves out tensors of another prefix.
-  void select()
-  {
-    constexpr std::string_view parallel = "module.";
-    auto& tensors = state_.tensors;
-    bool wrapped = !tensors.empty();
-    for (auto const& tensor : tensors) { wrapped = wrapped && tensor.first.rfind(parallel, 0) == 0; }
-    if (wrapped) {
-      for (auto& tensor : tensors) { tensor.first.erase(0, parallel.size()); }
-      std::map<std::string, std::int64_t> versions;
-      for (auto const& [module, version] : state_.versions) {
-        versions[module.rfind(parallel, 0) == 0 ? module.substr(parallel.size()) : module] = version;
-      }
-      state_.versions = std::move(versions);
-      prefix_ = parallel;
-    }
-    auto const has = [&](std::string const& prefix) {
-      for (auto const& tensor : tensors) {
-        if (tensor.first.rfind(prefix, 0) == 0) { return true; }
-      }
-      return false;
-    };
-    if (options_.name_prefix) {
-      selected_ = *options_.name_prefix;
-      if (!has(selected_)) { file_.fail("has no tensor whose name begins with ", in_quotes(selected_)); }
-    } else {
-      for (auto const& known : io::known_prefixes()) {
-        if (selected_.empty() && has(known)) { selected_ = known; }
-      }
-    }
-    prefix_ += selected_;
-    std::vector<NamedTensor> kept;
-    for (auto& tensor : tensors) {
-      if (tensor.first.rfind(selected_, 0) == 0) {
-        kept.push_back(std::move(tensor));
-      } else {
-        report_.push_back({tensor.first, "", tensor.second.shape, {}, "", "another prefix", false});
-      }
-    }
-    tensors = std::move(kept);
-  }
-
   [[nodiscard]] std::string new_name(std::string const& name) const { return name.substr(selected_.size()); }
 
   void add(std::string const& name, OwnedTensor tensor)
@@ -112,12 +75,14 @@ class CheckpointConverter {
     results_.emplace_back(name, std::move(tensor));
   }
 
-  void copy(std::string const& name, RawTensor const& tensor, LayoutDecision const& decision)
+  void copy(std::size_t i, LayoutDecision const& decision)
   {
+    auto const& [name, tensor] = state_.tensors[i];
     auto const [parent, last] = split_name(name);
     auto const module = module_of(name);
     if (folded_norms_.count(module) != 0 || replaced_biases_.count(name) != 0) {
-      report_.push_back({name, "", tensor.shape, {}, "", "folded into the convolution before it", false});
+      report_.push_back(
+          {originals_[i], "", tensor.shape, {}, "", "folded into the convolution before it", false});
       return;
     }
     auto result = own(tensor);
@@ -127,7 +92,8 @@ class CheckpointConverter {
       result.shape.erase(result.shape.begin());
       reason = "copied, as a row";
     }
-    report_.push_back({name, new_name(name), tensor.shape, result.shape, "", reason, decision.warning});
+    report_.push_back(
+        {originals_[i], new_name(name), tensor.shape, result.shape, "", reason, decision.warning});
     add(new_name(name), std::move(result));
   }
 
@@ -137,38 +103,38 @@ class CheckpointConverter {
       if (!decisions[i].is_kernel) { continue; }
       auto const parent = split_name(state_.tensors[i].first).first;
       auto const norm =
-          parent.empty() ? std::string{} : table.norm_behind(parent.substr(0, parent.size() - 1));
+          parent.empty() ? std::string{} : table.norm_of(module_of(state_.tensors[i].first)).norm;
       if (norm.empty()) { continue; }
       folded_norms_.insert(norm);
       if (table.find(parent + "bias") != nullptr) { replaced_biases_.insert(parent + "bias"); }
     }
   }
 
-  void convert_kernel(std::string const& name, RawTensor const& tensor, LayoutDecision const& decision,
-                      TensorTable const& table)
+  void convert_kernel(std::size_t i, LayoutDecision const& decision, TensorTable const& table)
   {
+    auto const& [name, tensor] = state_.tensors[i];
     auto const& reading = decision.reading;
     auto const [parent, last] = split_name(name);
     auto const module = module_of(name);
     auto target = new_name(name);
     if (!options_.name_of_kernel.empty()) { target = new_name(parent) + options_.name_of_kernel; }
-    io::ConvertedTensor line{name, target, tensor.shape, {}, name_of(reading.layout), decision.reason, false};
+    io::ConvertedTensor line{originals_[i],           target,          tensor.shape, {},
+                             name_of(reading.layout), decision.reason, false};
 
     auto const pointwise = pointwise_of(name, tensor, reading, line);
-    auto kernel = to_tessera(tensor, reading, pointwise, options_.is_swapping_axes, name, file_);
-    if (options_.is_swapping_axes && reading.volume() > 1) { line.reason += "; axes reversed"; }
+    auto converted = to_tessera(tensor, decision, pointwise, options_.is_swapping_axes, name, file_);
+    auto& kernel = converted.tensor;
     line.to_shape = kernel.shape;
-    bool const told = reading.layout == WeightLayout::krsc || reading.layout == WeightLayout::rskc ||
-                      reading.layout == WeightLayout::rsck ||  // by the shape; the others have a volume alone
-                      options_.kernel_sizes.count(name) != 0;
-    if (told && reading.volume() > 1) {
-      auto size = reading.kernel_size;
-      if (options_.is_swapping_axes) { std::reverse(size.begin(), size.end()); }
-      metadata_[kernel_size_key(target)] = list(size);
-    }
-
-    auto const norm = options_.is_folding && !module.empty() ? table.norm_behind(module) : std::string{};
+    if (reading.volume > 1) { tell_offsets(converted.mark, target, line); }
+    auto const pair = options_.is_folding && !module.empty() ? table.norm_of(module) : NormPair{};
+    auto const& norm = pair.norm;
     if (norm.empty()) {
+      if (!pair.why_not.empty()) {
+        line.reason += "; no norm folded: " + pair.why_not;
+        line.warning = true;
+      } else if (options_.is_folding) {
+        line.reason += "; no norm behind it";
+      }
       report_.push_back(std::move(line));
       add(target, std::move(kernel));
       return;
@@ -181,42 +147,71 @@ class CheckpointConverter {
     }
     auto folded = fold_norm(std::move(kernel), bias, norm_values);
     line.reason += concat("; ", norm, " folded with epsilon ", options_.norm_epsilon);
+    if (pair.by_name) {
+      line.reason += ", by its name and place: wrong if an activation is between them, which no file tells";
+      line.warning = true;
+    }
     report_.push_back(std::move(line));
     report_.push_back({"", new_name(parent) + "bias", {}, folded.bias.shape, "", "of " + norm, false});
     add(target, std::move(folded.kernel));
     add(new_name(parent) + "bias", std::move(folded.bias));
   }
 
+  /// Notes what is known of the offsets of a kernel for those who read the file, and says so in the report.
+  void tell_offsets(KernelMark const& mark, std::string const& target, io::ConvertedTensor& line)
+  {
+    if (options_.is_swapping_axes) { line.reason += "; axes reversed"; }
+    if (mark.order == OffsetNumbering::unknown) {
+      line.reason +=
+          "; TorchSparse and MinkowskiEngine number an even number of offsets differently, and nothing tells "
+          "which "
+          "of them wrote it: give the layout, or load() refuses it";
+      line.warning = true;
+    } else if (mark.order == OffsetNumbering::first_axis_fastest) {
+      line.reason +=
+          "; its volume does not tell its kernel size, so its offsets stay first axis fastest, and load() "
+          "puts them in order by the module's size";
+      line.warning = true;
+    } else if (mark.from_volume) {
+      line.reason += concat("; as a kernel ", list(mark.size), " unless the module has another size");
+    }
+    if (!mark.size.empty() || mark.order != OffsetNumbering::last_axis_fastest) {
+      metadata_[kernel_mark_key(target)] = text_of(mark);
+    }
+  }
+
   /// How a kernel of one voxel is read, and a word about it.
   [[nodiscard]] Pointwise pointwise_of(std::string const& name, RawTensor const& tensor,
                                        WeightReading const& reading, io::ConvertedTensor& line) const
   {
-    if (reading.volume() != 1) { return Pointwise::not_so; }
+    if (reading.volume != 1) { return Pointwise::not_so; }
     if (options_.strided_kernels.count(name) != 0) {
       line.reason += "; one voxel with a stride";
       return Pointwise::not_so;
     }
     bool const shape_lies = reading.layout == WeightLayout::krsc || reading.layout == WeightLayout::rskc;
     if (!shape_lies) { return tensor.shape.size() == 3 ? Pointwise::not_so : Pointwise::in_memory; }
+    if (state_.is_as_shaped) { return Pointwise::as_shaped; }
     if (options_.major_version == 1) {
       line.reason += "; one voxel, as the shape says, because spconv 1 trained it";
       return Pointwise::as_shaped;
     }
     line.reason += "; one voxel, [in, out] in memory as spconv 2 reads it";
-    line.warning = options_.major_version == 0 && reading.in_channels > 1 && reading.out_channels > 1;
+    bool const known = options_.major_version != 0 || state_.layout;  // save() wrote it as spconv 2 reads it
+    line.warning = !known && reading.in_channels > 1 && reading.out_channels > 1;
     return Pointwise::in_memory;
   }
 
   io::StateDict state_;
-  io::ConvertOptions const& options_;
+  io::ConvertOptions options_;
   FileContext const& file_;
-  std::string selected_;  ///< what names lose after `module.`
-  std::string prefix_;    ///< both together
+  std::string selected_;                ///< what names still lose
+  std::vector<std::string> originals_;  ///< names in the file
   std::set<std::string> folded_norms_;
   std::set<std::string> replaced_biases_;
   std::set<std::string> kernels_;
   std::vector<std::pair<std::string, OwnedTensor>> results_;
-  std::map<std::string, std::string> metadata_{{"tessera.layout", "tessera"}};
+  std::map<std::string, std::string> metadata_{{layout_key, "tessera"}};
   std::vector<io::ConvertedTensor> report_;
 };
 

@@ -3,19 +3,26 @@
 #pragma once
 
 #include <tessera/core/error.hpp>
+#include <tessera/io/detail/descriptor.hpp>
+#include <tessera/io/detail/printable.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
-#include <memory>
+#include <new>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <sys/stat.h>
 #include <system_error>
 #include <type_traits>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -32,30 +39,6 @@ using Bytes = std::vector<std::uint8_t>;
 /// Largest file that is read; a file is held in memory as a whole.
 inline constexpr std::uintmax_t max_file_bytes = std::uintmax_t{1} << 36;
 
-/// Text from a file as it may be shown: control characters as `\x1b`, so that it neither breaks the line nor
-/// commands the terminal.
-[[nodiscard]] inline std::string printable(std::string_view text)
-{
-  constexpr char const* digits = "0123456789abcdef";
-  std::string result;
-  for (char const c : text) {
-    auto const byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      result += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
-
-/// Text from a file as it may stand in an error sentence: in quotes, printable, of bounded length.
-[[nodiscard]] inline std::string in_quotes(std::string_view text)
-{
-  constexpr std::size_t longest = 96;
-  return concat("'", printable(text.substr(0, longest)), text.size() > longest ? "'..." : "'");
-}
-
 /// Who reads or writes which file: the beginning of every error sentence.
 class FileContext {
  public:
@@ -66,7 +49,7 @@ class FileContext {
   template <class... Parts>
   [[noreturn]] void fail(Parts const&... parts) const
   {
-    throw invalid_argument{concat(who_, ": ", path_.empty() ? "''" : path_, ": ", parts...)};
+    throw invalid_argument{concat(who_, ": ", path_.empty() ? "''" : printable(path_), ": ", parts...)};
   }
 
   template <class... Parts>
@@ -90,62 +73,109 @@ template <class T>
   return value;
 }
 
-struct CloseFile {
-  void operator()(std::FILE* file) const noexcept { static_cast<void>(std::fclose(file)); }
-};
-using FilePointer = std::unique_ptr<std::FILE, CloseFile>;
-
-[[nodiscard]] inline FilePointer open_file(FileContext const& file, std::string const& path, char const* mode)
+/// @param flags  those of open(2)
+[[nodiscard]] inline Descriptor open_file(FileContext const& file, char const* path, int flags)
 {
-  errno = 0;
-  FilePointer opened{std::fopen(path.c_str(), mode)};
-  if (opened == nullptr) { file.fail("cannot be opened: ", std::strerror(errno)); }
+  Descriptor opened{path, flags};
+  if (!opened.is_open()) { file.fail("cannot be opened: ", std::strerror(errno)); }
   return opened;
 }
 
-/// The bytes of a pipe until its end; memory grows with what arrives.
-[[nodiscard]] inline Bytes read_pipe(FileContext const& file, std::FILE* from, std::uintmax_t limit)
-{
-  Bytes bytes;
-  std::vector<std::uint8_t> chunk(std::size_t{1} << 16);
-  while (auto const got = std::fread(chunk.data(), 1, chunk.size(), from)) {
-    bytes.insert(bytes.end(), chunk.data(), chunk.data() + got);
-    file.expects(bytes.size() <= limit, "holds more than the ", limit, " bytes that are read at most");
-  }
-  file.expects(std::ferror(from) == 0, "cannot be read: ", std::strerror(errno));
-  return bytes;
-}
-
-/// The whole file. Memory is taken for the bytes the file really has, never for a size it claims.
+/// A file that is read: first its beginning, by which it may be refused, then all of it.
 ///
+/// Memory is taken for bytes that are there and looked at, never for a size that the file system or the file
+/// claims: a large file of another kind costs its first piece.
+class InputFile {
+ public:
+  /// @throws invalid_argument  it cannot be opened, is a directory or a device, or is larger than `limit`
+  explicit InputFile(FileContext const& file, std::uintmax_t limit = max_file_bytes)
+      : file_{file}, limit_{limit}
+  {
+    refuse_device(std::filesystem::status(file.path(), ignored_));  // opening one may have effects
+    from_ = open_file(file, file.path().c_str(), O_RDONLY);
+    struct stat status {};
+    if (::fstat(from_.number(), &status) != 0) { file.fail("its size is unknown: ", std::strerror(errno)); }
+    if (S_ISREG(status.st_mode)) {
+      size_ = static_cast<std::uintmax_t>(status.st_size);
+      file.expects(*size_ <= limit, "holds ", *size_, " bytes; at most ", limit, " are read");
+    }
+    read_up_to(piece);
+  }
+
+  /// The first bytes: 128 KiB, or the file where it is shorter.
+  [[nodiscard]] Bytes const& beginning() const noexcept { return bytes_; }
+
+  /// Bytes of the file; unknown of a pipe that has not ended.
+  [[nodiscard]] std::optional<std::uintmax_t> size() const noexcept
+  {
+    return ended_ ? std::uintmax_t{bytes_.size()} : size_;
+  }
+
+  /// All bytes; this object has none left. @throws invalid_argument  they cannot be read
+  [[nodiscard]] Bytes all() &&
+  {
+    if (size_ && !ended_) { reserve(static_cast<std::size_t>(*size_)); }
+    while (!ended_) {
+      read_up_to(bytes_.size() + std::max(piece, std::min(bytes_.size() / 4, std::size_t{1} << 24)));
+      file_.expects(bytes_.size() <= limit_, "holds more than the ", limit_, " bytes that are read at most");
+    }
+    if (size_ && bytes_.size() != *size_) {
+      file_.fail("ended after ", bytes_.size(), " of its ", *size_, " bytes while it was read");
+    }
+    return std::move(bytes_);
+  }
+
+ private:
+  static constexpr std::size_t piece = std::size_t{1} << 17;
+
+  void refuse_device(std::filesystem::file_status const& status) const
+  {
+    using Type = std::filesystem::file_type;
+    if (status.type() == Type::directory) { file_.fail("is a directory"); }
+    bool const readable = status.type() == Type::regular || status.type() == Type::fifo;
+    if (std::filesystem::exists(status) && !readable) { file_.fail("is not a regular file"); }
+  }
+
+  void reserve(std::size_t size)
+  {
+    try {
+      bytes_.reserve(size);
+    } catch (std::bad_alloc const&) {
+      file_.fail("holds ", size, " bytes, and there is not memory for them");
+    }
+  }
+
+  void read_up_to(std::size_t wanted)
+  {
+    auto const before = bytes_.size();
+    if (size_) { wanted = std::min(wanted, std::max(before, static_cast<std::size_t>(*size_))); }
+    bytes_.resize(wanted);
+    bool failed = false;
+    bytes_.resize(before + from_.read(bytes_.data() + before, wanted - before, failed));
+    if (failed) { file_.fail("cannot be read: ", std::strerror(errno)); }
+    ended_ = bytes_.size() < wanted || (size_ && bytes_.size() >= *size_);
+  }
+
+  FileContext const& file_;
+  std::error_code ignored_;
+  std::uintmax_t limit_;
+  Descriptor from_;
+  std::optional<std::uintmax_t> size_;  ///< of a regular file
+  Bytes bytes_;
+  bool ended_ = false;
+};
+
+/// The whole file.
 /// @throws invalid_argument  it cannot be opened or read, is a directory or a device, or is larger
 ///                           than `limit`
 [[nodiscard]] inline Bytes read_file(FileContext const& file, std::uintmax_t limit = max_file_bytes)
 {
-  std::error_code error;
-  auto const status = std::filesystem::status(file.path(), error);
-  if (status.type() == std::filesystem::file_type::directory) { file.fail("is a directory"); }
-  bool const regular = status.type() == std::filesystem::file_type::regular;
-  bool const pipe = status.type() == std::filesystem::file_type::fifo;
-  if (std::filesystem::exists(status) && !regular && !pipe) { file.fail("is not a regular file"); }
-
-  auto const opened = open_file(file, file.path(), "rb");
-  if (pipe) { return read_pipe(file, opened.get(), limit); }
-  auto const size = std::filesystem::file_size(file.path(), error);
-  if (error) { file.fail("its size is unknown: ", error.message()); }
-  file.expects(size <= limit, "holds ", size, " bytes; at most ", limit, " are read");
-  Bytes bytes(static_cast<std::size_t>(size));
-  errno = 0;
-  auto const got = bytes.empty() ? 0 : std::fread(bytes.data(), 1, bytes.size(), opened.get());
-  if (std::ferror(opened.get()) != 0) { file.fail("cannot be read: ", std::strerror(errno)); }
-  file.expects(got == bytes.size(), "ended after ", got, " of its ", bytes.size(),
-               " bytes while it was read");
-  return bytes;
+  return InputFile{file, limit}.all();
 }
 
 /// Writes a file so that its name never stands for half of it: into a new file beside it, which takes
-/// its place in commit(). Without commit() the new file is removed and the old one stays.
-/// What is not a regular file (a pipe, /dev/null) is written to directly; a link is followed.
+/// its place in commit(), also where the power fails. Without commit() the new file is removed and the old
+/// one stays. What is not a regular file (a pipe, /dev/null) is written to directly; a link is followed.
 class AtomicFile {
  public:
   explicit AtomicFile(FileContext file) : context_{std::move(file)}, target_{context_.path()}
@@ -155,18 +185,19 @@ class AtomicFile {
     auto const status = fs::status(target_, error);
     if (status.type() == fs::file_type::directory) { context_.fail("is a directory"); }
     if (fs::exists(status) && !fs::is_regular_file(status)) {
-      file_ = open_file(context_, target_.string(), "wb");
+      file_ = open_file(context_, target_.c_str(), O_WRONLY);
       return;
     }
     if (fs::exists(status)) {
       auto const real = fs::canonical(target_, error);
       if (!error) { target_ = real; }
     }
+    folder_ = target_.has_parent_path() ? target_.parent_path() : fs::path{"."};
     static std::atomic<unsigned> counter{0};
     auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
-    auto const name = concat(target_.string(), ".", now, "-", ++counter, ".tmp");
-    file_ = open_file(context_, name, "wbx");
-    temporary_ = name;
+    temporary_ = concat(target_.native(), ".", now, "-", ++counter, ".tmp");
+    file_ = open_file(context_, temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL);
+    is_there_ = true;
     if (fs::exists(status)) { fs::permissions(temporary_, status.permissions(), error); }
   }
 
@@ -175,30 +206,30 @@ class AtomicFile {
 
   ~AtomicFile()
   {
-    file_.reset();
-    if (temporary_.empty()) { return; }
-    std::error_code ignored;
-    std::filesystem::remove(temporary_, ignored);
+    if (is_there_) { static_cast<void>(::unlink(temporary_.c_str())); }
   }
 
   void write(void const* from, std::size_t size)
   {
-    errno = 0;
-    if (size != 0 && std::fwrite(from, 1, size, file_.get()) != size) { fail(); }
+    if (!file_.write(from, size)) { fail(); }
   }
 
   void write(std::string_view text) { write(text.data(), text.size()); }
 
-  /// Closes the file and gives it its name.
+  /// Closes the file and gives it its name; its bytes are on the disk before it has the name, and the name is
+  /// when this returns.
   void commit()
   {
-    errno = 0;
-    if (std::fclose(file_.release()) != 0) { fail(); }
-    if (temporary_.empty()) { return; }
-    std::error_code error;
-    std::filesystem::rename(temporary_, target_, error);
-    if (error) { context_.fail("cannot be written: ", error.message()); }
-    temporary_.clear();
+    if (is_there_ && !file_.sync()) { fail(); }
+    if (!file_.close()) { fail(); }
+    if (!is_there_) { return; }
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0) { fail(); }
+    is_there_ = false;
+    // Some file systems cannot do this for a folder, and some folders may be written to but not read.
+    Descriptor const folder{folder_.c_str(), O_RDONLY | O_DIRECTORY};
+    if (folder.is_open() && !folder.sync() && errno == EIO) {
+      context_.fail("may be lost where the power fails: ", std::strerror(EIO));
+    }
   }
 
  private:
@@ -206,8 +237,10 @@ class AtomicFile {
 
   FileContext context_;
   std::filesystem::path target_;
-  std::filesystem::path temporary_;
-  FilePointer file_;
+  std::filesystem::path folder_;
+  std::string temporary_;
+  bool is_there_ = false;  ///< the temporary file
+  Descriptor file_;
 };
 
 }  // namespace detail

@@ -43,30 +43,39 @@ enum class Pointwise : std::uint8_t {
   as_shaped   ///< as its shape says, and [in, out] afterwards
 };
 
-/// `tensor`, read as `reading`, in Tessera's layout; with `swap` its axes are reversed.
-[[nodiscard]] inline OwnedTensor to_tessera(RawTensor const& tensor, WeightReading const& reading,
-                                            Pointwise pointwise, bool swap, std::string const& name,
-                                            FileContext const& file)
+/// A kernel in Tessera's layout, and what is known of its size.
+struct ConvertedKernel {
+  OwnedTensor tensor;
+  KernelMark mark;
+};
+
+/// `tensor`, read as `decision` says, in Tessera's layout; with `swap` its axes are reversed.
+[[nodiscard]] inline ConvertedKernel to_tessera(RawTensor const& tensor, LayoutDecision const& decision,
+                                                Pointwise pointwise, bool swap, std::string const& name,
+                                                FileContext const& file)
 {
-  auto const volume = reading.volume();
+  auto const& reading = decision.reading;
   nn::ParameterView kernel{};
   kernel.kernel_size = reading.kernel_size;
   kernel.shape = {reading.in_channels, reading.out_channels};
-  if (pointwise != Pointwise::in_memory) { kernel.shape.insert(kernel.shape.begin(), volume); }
+  if (pointwise != Pointwise::in_memory) { kernel.shape.insert(kernel.shape.begin(), reading.volume); }
   kernel.size = tensor.size();
-  auto place = io::with_layout(reading.layout, [&](auto layout) { return layout.place(kernel); });
+  bool const flat = is_flat(reading.layout);
+  // A flat layout's order of offsets is a matter of `offsets`.
+  auto const place = io::with_layout(flat ? WeightLayout::tessera : reading.layout,
+                                     [&](auto layout) { return layout.place(kernel); });
   // A strided convolution of one voxel may come as [1, in, out] or [in, out].
-  if (place.shape != tensor.shape && !(place.shape.size() == 3 && tensor.shape.size() == 2 && volume == 1)) {
-    file.fail("kernel ", in_quotes(name), " has the shape ", list(tensor.shape), ", not ", list(place.shape));
+  if (place.shape != tensor.shape && !(flat && tensor.shape.size() == 2 && reading.volume == 1)) {
+    file.fail("kernel ", in_quotes(name), " has the shape ", shown_shape(tensor.shape), ", not ",
+              shown_shape(place.shape));
   }
-  OwnedTensor result{tensor.dtype, kernel.shape, Bytes(tensor.num_bytes)};
-  if (pointwise == Pointwise::as_shaped) { result.shape.erase(result.shape.begin()); }
-  auto sizes = reading.kernel_size;
-  std::reverse(sizes.begin(), sizes.end());
+  auto const offsets = convert_offsets(reading.volume, decision.source, reading.kernel_size, swap);
+  ConvertedKernel result{{tensor.dtype, kernel.shape, Bytes(tensor.num_bytes)}, offsets.mark};
+  if (pointwise == Pointwise::as_shaped) { result.tensor.shape.erase(result.tensor.shape.begin()); }
   auto const element = size_of(tensor.dtype);
-  auto* to = result.bytes.data();
-  for (std::int64_t k = 0; k < volume; ++k) {
-    auto const first = place.first[static_cast<std::size_t>(swap ? first_axis_fastest(k, sizes) : k)];
+  auto* to = result.tensor.bytes.data();
+  for (auto const offset : offsets.from) {
+    auto const first = place.first[static_cast<std::size_t>(offset)];
     for (std::int64_t in = 0; in < reading.in_channels; ++in) {
       for (std::int64_t out = 0; out < reading.out_channels; ++out, to += element) {
         auto const at = first + in * place.in_step + out * place.out_step;

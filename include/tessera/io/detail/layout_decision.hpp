@@ -3,7 +3,10 @@
 #pragma once
 
 #include <tessera/io/convert_options.hpp>
+#include <tessera/io/detail/kernel_mark.hpp>
 #include <tessera/io/detail/layout_detection.hpp>
+#include <tessera/io/detail/norm_pairs.hpp>
+#include <tessera/io/state_dict.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -21,6 +24,7 @@ namespace detail {
 struct LayoutDecision {
   bool is_kernel = false;  ///< of a sparse convolution; anything else is copied
   WeightReading reading;
+  KernelMark source;  ///< of a flat layout: what the file says of the offsets
   std::string reason;
   bool warning = false;  ///< whether the reason deserves a look
 };
@@ -49,7 +53,7 @@ class LayoutDecider {
       auto const& left = readings.back();
       if (left.size() == 1) {
         choose(decision, left[0]);
-        if (left[0].volume() > 1) { ++votes[left[0].layout]; }
+        if (left[0].volume > 1) { ++votes[left[0].layout]; }
       } else if (left.size() > 1) {
         open.push_back(i);
       }
@@ -92,35 +96,41 @@ class LayoutDecider {
       layouts += (layouts.empty() ? "" : " or ") + std::string{name_of(reading.layout)};
     }
     file_.fail("the layout of ", unknown.size(), unknown.size() == 1 ? " kernel" : " kernels",
-               " cannot be told from the shapes, e.g. ", in_quotes(name), " of shape ", list(tensor.shape),
-               " may be ", layouts, "; give the layout or spconv's major version");
+               " cannot be told from the shapes, e.g. ", in_quotes(name), " of shape ",
+               shown_shape(tensor.shape), " may be ", layouts, "; give the layout or spconv's major version");
   }
 
   /// TorchSparse or MinkowskiEngine, which call their kernels alike.
   void find_offset_order()
   {
-    offset_order_ = WeightLayout::torchsparse;
-    offset_reason_ = "named kernel, and nothing of MinkowskiEngine's";
-    for (auto const& [name, tensor] : state_.tensors) {
-      if (ends_with(name, ".bn.running_mean")) {
-        offset_order_ = WeightLayout::minkowski;
-        offset_reason_ = concat("named kernel, and ", name, " is a norm as MinkowskiEngine's");
-        break;
-      }
-      auto const [parent, last] = split_name(name);
-      if (last == "bias" && tensor.shape.size() == 2 && tensor.shape[0] == 1 &&
-          table_.find(parent + "kernel") != nullptr) {
-        offset_order_ = WeightLayout::minkowski;
-        offset_reason_ =
-            concat("named kernel, and ", name, " of shape ", list(tensor.shape), " is as MinkowskiEngine's");
-        break;
-      }
+    auto const wanted = options_.weight_layout ? options_.weight_layout : state_.layout;
+    if (wanted && is_flat(*wanted)) {
+      offset_layout_ = *wanted;
+      offset_reason_ = options_.weight_layout ? "as asked for" : "as the file says";
+      return;
     }
-    auto const forced = options_.weight_layout;
-    if (forced == WeightLayout::torchsparse || forced == WeightLayout::minkowski ||
-        forced == WeightLayout::tessera) {
-      offset_order_ = *forced;
-      offset_reason_ = "as asked for";
+    offset_reason_ = "named kernel, and nothing of MinkowskiEngine's";
+    is_offset_layout_known_ = false;
+    for (auto const& [name, tensor] : state_.tensors) {
+      auto const [parent, last] = split_name(name);
+      bool const mean = last == "running_mean" && tensor.shape.size() == 1;
+      if (mean && split_name(module_of(name)).second == "bn") {
+        offset_layout_ = WeightLayout::minkowski;
+        offset_reason_ = concat("named kernel, and ", name, " is a norm as MinkowskiEngine's");
+      } else if (last == "bias" && tensor.shape.size() == 2 && tensor.shape[0] == 1 &&
+                 table_.find(parent + "kernel") != nullptr) {
+        offset_layout_ = WeightLayout::minkowski;
+        offset_reason_ = concat("named kernel, and ", name, " of shape ", shown_shape(tensor.shape),
+                                " is as MinkowskiEngine's");
+      } else {
+        // TorchSparse's norms are PyTorch's own, and its biases have one axis.
+        bool const bias =
+            last == "bias" && tensor.shape.size() == 1 && table_.find(parent + "kernel") != nullptr;
+        is_offset_layout_known_ = is_offset_layout_known_ || mean || bias;
+        continue;
+      }
+      is_offset_layout_known_ = true;
+      return;
     }
   }
 
@@ -135,34 +145,43 @@ class LayoutDecider {
     bool const real = tensor.dtype == DType::float64 || tensor.dtype == DType::float32 ||
                       tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16;
     if (!real || tensor.num_bytes == 0) { return {}; }
-    bool const own = offset_order_ == WeightLayout::tessera && rank == 3 && last == "weight";
-    if ((last == "kernel" && (rank == 2 || rank == 3)) || own) {
+    bool const ours = offset_layout_ == WeightLayout::tessera || (state_.layout && is_flat(*state_.layout));
+    if ((last == "kernel" && (rank == 2 || rank == 3)) || (ours && rank == 3 && last == "weight")) {
       reason = offset_reason_;
-      return {volume_reading(name, tensor)};
+      return {volume_reading(name, tensor, decision)};
     }
-    if (last != "weight" || rank < 3 || rank > 6 || options_.weight_layout == WeightLayout::tessera) {
-      return {};
-    }
+    if (last != "weight" || rank < 3 || rank > 6 || ours) { return {}; }
     return spconv_readings(name, module_of(name), tensor, decision);
   }
 
   /// A kernel [volume, in, out] or [in, out].
-  [[nodiscard]] WeightReading volume_reading(std::string const& name, RawTensor const& tensor) const
+  [[nodiscard]] WeightReading volume_reading(std::string const& name, RawTensor const& tensor,
+                                             LayoutDecision& decision) const
   {
     auto const rank = tensor.shape.size();
     auto const volume = rank == 2 ? 1 : tensor.shape[0];
-    WeightReading reading{false, offset_order_, {}, tensor.shape[rank - 2], tensor.shape[rank - 1]};
+    WeightReading reading{false, offset_layout_, {}, tensor.shape[rank - 2], tensor.shape[rank - 1], volume};
     auto const told = options_.kernel_sizes.find(name);
-    reading.kernel_size = told == options_.kernel_sizes.end() ? kernel_size_of_volume(volume) : told->second;
-    bool const in_order = offset_order_ == WeightLayout::tessera ||
-                          (offset_order_ == WeightLayout::torchsparse && volume % 2 == 0);
-    if (reading.kernel_size.empty() && in_order && !options_.is_swapping_axes) {
-      reading.kernel_size = {static_cast<int>(std::min<std::int64_t>(volume, 1 << 20))};
+    if (told != options_.kernel_sizes.end()) { reading.kernel_size = told->second; }
+    auto& source = decision.source;
+    auto const mark = state_.kernel_marks.find(name);
+    if (mark != state_.kernel_marks.end()) {
+      auto const parsed = parse_kernel_mark(mark->second);
+      if (!parsed) {
+        file_.fail("says of the kernel size of ", in_quotes(name), " ", in_quotes(mark->second),
+                   ", which cannot be read");
+      }
+      source = *parsed;
+    } else if (offset_layout_ == WeightLayout::minkowski ||
+               (offset_layout_ == WeightLayout::torchsparse && volume % 2 == 1)) {
+      source.order = OffsetNumbering::first_axis_fastest;
+    } else if (!is_offset_layout_known_) {
+      source.order = OffsetNumbering::unknown;  // of even volumes the two number offsets in different orders
     }
-    if (reading.kernel_size.empty() || reading.volume() != volume) {
+    for (auto const* const size : {&reading.kernel_size, &source.size}) {
+      if (size->empty() || volume_of(*size) == volume) { continue; }
       file_.fail("kernel ", in_quotes(name), " has ", volume, " offsets, and its kernel size is ",
-                 reading.kernel_size.empty() ? "not to be told from that" : list(reading.kernel_size),
-                 "; give its kernel size");
+                 list(*size), "; give its kernel size");
     }
     return reading;
   }
@@ -172,8 +191,8 @@ class LayoutDecider {
                                                            LayoutDecision& decision) const
   {
     auto& reason = decision.reason;
-    auto forced = options_.weight_layout;
-    if (forced == WeightLayout::torchsparse || forced == WeightLayout::minkowski) { forced.reset(); }
+    auto forced = options_.weight_layout ? options_.weight_layout : state_.layout;
+    if (forced && is_flat(*forced)) { forced.reset(); }
     auto readings = weight_readings(tensor.shape, forced);
     std::string why = "the only usual kernel size";
     auto const drop = [&](std::string const& because, auto const& unwanted) {
@@ -217,14 +236,14 @@ class LayoutDecider {
     }
     readings.erase(std::remove_if(readings.begin(), readings.end(), [](auto const& r) { return r.dense; }),
                    readings.end());
-    reason = forced ? "as asked for" : why;
+    reason = !forced ? why : options_.weight_layout ? "as asked for" : "as the file says";
     if (!readings.empty()) { return readings; }
     if (tensor.shape.size() <= 4 && !forced && told == options_.kernel_sizes.end()) {
       reason = "copied: the kernel of no sparse convolution";
       return {};
     }
     file_.fail(
-        "tensor ", in_quotes(name), " of shape ", list(tensor.shape), " is no kernel ",
+        "tensor ", in_quotes(name), " of shape ", shown_shape(tensor.shape), " is no kernel ",
         forced ? concat("in the layout ", name_of(*forced)) : "of any layout",
         channels != 0 ? concat(" with ", channels, " channels out as ", source, " has") : std::string{});
   }
@@ -233,7 +252,8 @@ class LayoutDecider {
   io::ConvertOptions const& options_;
   FileContext const& file_;
   TensorTable table_;
-  WeightLayout offset_order_ = WeightLayout::torchsparse;
+  WeightLayout offset_layout_ = WeightLayout::torchsparse;
+  bool is_offset_layout_known_ = true;
   std::string offset_reason_;
 };
 

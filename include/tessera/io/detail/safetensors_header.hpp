@@ -126,8 +126,8 @@ struct SafetensorsHeader {
               " dimensions has more elements than can be counted");
   }
   if (bytes != end - begin) {
-    file.fail("tensor ", tensor, " of shape ", list(entry.shape), " and type ", entry.type->name, " needs ",
-              bytes, " bytes, but has ", end - begin);
+    file.fail("tensor ", tensor, " of shape ", shown_shape(entry.shape), " and type ", entry.type->name,
+              " needs ", bytes, " bytes, but has ", end - begin);
   }
   return entry;
 }

@@ -155,8 +155,8 @@ class TuningReader {
     result.splits = inner.integer(*object, "splits", 1, 1 << 20);
     if (object->find("tiles") != nullptr) {  // files of before there was a choice do not have it
       result.tiles = inner.named(*object, "tiles",
-                                 {TileChoice::automatic, TileChoice::block, TileChoice::warp,
-                                  TileChoice::warpgroup, TileChoice::warpgroup_pair});
+                                 {GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
+                                  GemmKernel::warpgroup, GemmKernel::warpgroup_pair});
     }
     return result;
   }

@@ -52,7 +52,9 @@ struct OutputRule {
 /// Candidates of every input, each kept once: the first thread to enter its key appends it to `keys`.
 ///
 /// `statistics->count` counts the keys, also those past `capacity`. Once there are too many, no further ones
-/// are entered, so that the table never fills up. Item number i is up to 8 candidates of one input.
+/// are entered. Items that run at once may not have counted theirs yet, so that the table can be over half
+/// full before the count says so; then try_insert() tells. Either way an item ends soon, and the error is
+/// noted. Item number i is up to 8 candidates of one input.
 template <int Dim, class Key, class Downsample>
 struct CollectOutputs {
   CoordinateView<Dim> inputs;
@@ -77,11 +79,16 @@ struct CollectOutputs {
     auto const in = used ? inputs[row] : Coordinate<Dim>{};
     if (used && !input_box.contains(in)) {
       atomic_or(&statistics->errors, std::uint32_t{DataError::out_of_range});
-    } else if (used && atomic_load(&statistics->count) <= capacity) {
+    } else if (used) {
       Key key;
       for (int j = 0; j < group; ++j) {
-        if (make_key(in, first + j, key) && seen.try_insert(key) != Entered::before) {
-          entered |= std::uint32_t{1} << j;
+        if (!make_key(in, first + j, key)) { continue; }
+        if (atomic_load(&statistics->count) > capacity) { break; }
+        auto const what = seen.try_insert(key);
+        if (what == Entered::now) { entered |= std::uint32_t{1} << j; }
+        if (what == Entered::never) {
+          atomic_or(&statistics->errors, std::uint32_t{DataError::capacity});
+          break;
         }
       }
     }
@@ -127,14 +134,15 @@ struct FinishCount {
 template <int Dim, class Key>
 struct BoundsOfKeys {
   KeyPacking<Dim, Key> packing;
-  Key const* keys;
+  Key const* keys;  // [capacity]
+  std::int64_t capacity;
   std::int64_t workers;
   Statistics<Dim>* statistics;  // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
   {
     Statistics<Dim> part;
-    std::int64_t const count = statistics->count;
+    std::int64_t const count = statistics->count < capacity ? statistics->count : capacity;
     for (auto i = worker; i < count; i += workers) { part.include(packing.unpack(keys[i])); }
     if (worker < count) { statistics->merge_atomically(part); }
   }

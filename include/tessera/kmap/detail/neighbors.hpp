@@ -8,6 +8,8 @@
 #include <tessera/kmap/kernel_map.hpp>
 
 #include <algorithm>
+#include <climits>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -166,6 +168,22 @@ template <int Dim, class Space>
                                             std::move(parts));
 }
 
+/// Throws where a coordinate that an output in `box` reads would overflow.
+template <int Dim>
+void check_reads(CoordinateBox<Dim> const& box, KernelRegion<Dim> const& region)
+{
+  for (int i = 0; i < Dim && !box.empty(); ++i) {
+    std::int64_t const stride = region.stride[i];
+    auto const reach = std::int64_t{region.size[i] - 1} * region.dilation[i];
+    auto const lower = box.lower[i] * stride - region.anchor[i];
+    auto const upper = box.upper[i] * stride - region.anchor[i];
+    expects(lower + std::min<std::int64_t>(0, reach) >= INT_MIN &&
+                upper + std::max<std::int64_t>(0, reach) <= INT_MAX,
+            "convolution: outputs ", box.lower[i], " to ", box.upper[i], " on axis ", i, " at stride ",
+            stride, " read coordinates that do not fit 32 bits");
+  }
+}
+
 /// The map from `in` to `out`, not cached.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> find_neighbors(CoordinateSet<Dim, Space>& in,
@@ -173,6 +191,7 @@ template <int Dim, class Space>
                                                                KernelRegion<Dim> const& region,
                                                                bool generative, Execution<Space> const& exec)
 {
+  if (!generative) { check_reads(out.box(), region); }
   int const centre = &in == &out ? region.centre() : -1;
   KernelMapParts<Space> parts;
   auto const side = in.next_side_for_map();

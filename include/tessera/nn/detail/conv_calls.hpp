@@ -40,7 +40,7 @@ void collect_convs(nn::ModuleBase& module, std::string const& name,
     found.push_back({name, layer});
   }
   for (auto const& [child_name, child] : module.children()) {
-    collect_convs(*child, name.empty() ? child_name : concat(name, '.', child_name), found);
+    collect_convs(*child, join_names(name, child_name), found);
   }
 }
 
@@ -132,7 +132,7 @@ class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
       auto const& options = layer.options();
       auto const config = layer.config();
       auto arguments =
-          make_arguments<Scalar>(layer.kernel().data(), options.has_bias ? layer.bias().data() : nullptr,
+          make_arguments<Scalar>(layer.kernel().data(), options.bias() ? layer.bias().data() : nullptr,
                                  options.out_channels, config.math);
       arguments.epilogue = call.arguments.epilogue;
       arguments.features = call.x.features().data;

@@ -22,7 +22,7 @@ inline namespace v0 {
 namespace detail {
 
 /// The form of a map of `volume` offsets that a choice reads; choices that read one form give one name.
-/// @param tile_rows  of CarriedOut
+/// @param tile_rows  of the KernelPlan
 [[nodiscard]] inline std::string form_of(nn::ConvChoice const& choice, int volume, int tile_rows)
 {
   if (!choice.fits_plan()) { return "pairs"; }
@@ -60,18 +60,17 @@ struct GroupState {
 /// form.
 using FormCosts = std::map<std::pair<std::size_t, std::string>, double>;
 
-/// How the calls that have outputs are carried out with a choice that is an implicit GEMM.
+/// The plans of the calls that have outputs, with a choice that is an implicit GEMM.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] std::vector<CarriedOut> carried_out(
-    std::vector<ConvCall<Dim, Scalar, Space> const*> const& calls, nn::ConvChoice const& choice,
-    Execution<Space> const& exec)
+[[nodiscard]] std::vector<KernelPlan> plans_of(std::vector<ConvCall<Dim, Scalar, Space> const*> const& calls,
+                                               nn::ConvChoice const& choice, Execution<Space> const& exec)
 {
-  std::vector<CarriedOut> result;
+  std::vector<KernelPlan> result;
   for (auto const* const call : calls) {
     if (call->empty()) { continue; }
     auto arguments = call->arguments;
     arguments.tiles = choice.tiles;
-    result.push_back(ConvolutionBackend<Space>::carried_out(arguments, *call->map, choice.splits, exec));
+    result.push_back(ConvolutionBackend<Space>::plan(arguments, summary_of(*call->map), choice.splits, exec));
   }
   return result;
 }
@@ -153,7 +152,8 @@ class GroupTuner {
       if (!call->lays_out || weights_.count(weight) != 0) { continue; }
       auto arguments = call->arguments;
       arguments.tiles = trial_.choice.tiles;
-      weights_[weight] = ConvolutionBackend<Space>::pack(arguments, call->map->volume(), exec_);
+      auto const plan = ConvolutionBackend<Space>::plan(arguments, {0, call->map->volume()}, 1, exec_);
+      weights_[weight] = ConvolutionBackend<Space>::pack(plan, weight, exec_);
     }
   }
 

@@ -38,6 +38,8 @@ struct LayerArguments {
       is_space<Space>::value,
       "layer<Dim, Scalar, Space>: Space must be Host or Device; the policy of a Conv comes after it");
 
+  static constexpr bool are_valid = true;
+
   template <bool = HeadersOf<Space>::are_included>
   LayerArguments() noexcept
   {}

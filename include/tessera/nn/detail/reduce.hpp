@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/detail/batch_entries.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
@@ -178,11 +179,15 @@ template <int Dim, class Term, class Space>
   return values;
 }
 
-/// Rows of each batch entry, [num_batches]; counted once and kept by the set.
+/// Rows of each batch entry, [num_batches]; counted once and kept by the set. `who` begins an error's
+/// sentence.
+/// @throws invalid_argument  more batch entries than most_entries(): whoever counts them has memory for each
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<Buffer<std::int32_t, Space>> rows_of_entries(CoordinateSet<Dim, Space>& set,
+                                                                           char const* who,
                                                                            Execution<Space> const& exec)
 {
+  check_num_entries(set.num_batches(), set.capacity(), who);
   std::lock_guard lock{set.mutex()};
   return set.cache().template get_or_make<Buffer<std::int32_t, Space>>("rows of batch entries", [&] {
     return std::make_shared<Buffer<std::int32_t, Space>>(

@@ -9,6 +9,7 @@
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
 
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,10 +36,9 @@ template <int Dim>
 void apply_config(nn::ConvOptions<Dim>& options, nn::LayerConfig const& config)
 {
   options.stride(config.get<IntArray<Dim>>("stride", 1)).padding(config.get<IntArray<Dim>>("padding", 0));
-  options.dilation(config.get<IntArray<Dim>>("dilation", 1)).bias(config.get("bias", options.has_bias));
+  options.dilation(config.get<IntArray<Dim>>("dilation", 1)).bias(config.get("bias", options.bias()));
   options.seed(config.get("seed", std::uint64_t{0}));
-  options.conv_compat = compat_of(config);
-  options.conv_config = config.conv_config;
+  options.compat(compat_of(config)).config(config.conv_config);
   auto const groups = config.get("groups", 1);
   expects(groups == 1, "config of \"", config.type(), "\": ", groups, " groups; only 1 is supported");
 }
@@ -74,12 +74,11 @@ template <class Pool, int Dim>
 [[nodiscard]] std::unique_ptr<Pool> make_pool(nn::LayerConfig const& config)
 {
   config.expect_only({"kernel_size", "stride", "padding", "dilation", "indice_key", "algo", "compat"});
-  PoolOptions<Dim> options{config.require<IntArray<Dim>>("kernel_size")};
+  nn::PoolOptions<Dim> options{config.require<IntArray<Dim>>("kernel_size")};
   if (config.has("stride")) { options.stride(config.require<IntArray<Dim>>("stride")); }
   options.padding(config.get<IntArray<Dim>>("padding", 0));
   options.dilation(config.get<IntArray<Dim>>("dilation", 1));
-  options.pool_compat = compat_of(config);
-  options.conv_config = config.conv_config;
+  options.compat(compat_of(config)).config(config.conv_config);
   return std::make_unique<Pool>(options);
 }
 
@@ -88,10 +87,22 @@ template <int Dim, class Scalar, class Space>
                                                                     Execution<Space> const& exec)
 {
   config.expect_only({"num_features", "eps", "momentum", "affine", "requires_grad"});
-  NormOptions options{config.require<int>("num_features")};
+  nn::NormOptions options{config.require<int>("num_features")};
   options.eps(config.get("eps", 1e-5)).momentum(config.get("momentum", 0.1));
   options.affine(config.get("affine", true));
   return std::make_unique<nn::BatchNorm<Dim, Scalar, Space>>(options, exec);
+}
+
+/// Adds an activation without options of its own under each of `names`.
+template <class Layer, int Dim, class Scalar, class Space>
+void add_activation(nn::Registry<Dim, Scalar, Space>& registry, std::initializer_list<char const*> names)
+{
+  for (auto const* name : names) {
+    registry.add(name, [](nn::LayerConfig const& config, Execution<Space> const&) {
+      config.expect_only({"inplace"});
+      return nn::ModulePointer<Dim, Scalar, Space>{std::make_unique<Layer>()};
+    });
+  }
 }
 
 /// Adds Tessera's layers; layer_registry() has the table.
@@ -116,18 +127,11 @@ void register_layers(nn::Registry<Dim, Scalar, Space>& registry)
   for (auto const* name : {"BN1d", "SyncBN", "naiveSyncBN1d", "TorchSparseBatchNorm", "TorchSparseBN"}) {
     registry.add(name, make_batch_norm<Dim, Scalar, Space>);
   }
-  for (auto const* name : {"ReLU", "TorchSparseReLU"}) {
-    registry.add(name, [](Config const& config, Exec const&) -> Pointer {
-      config.expect_only({"inplace"});
-      return std::make_unique<nn::ReLU<Dim, Scalar, Space>>();
-    });
-  }
-  for (auto const* name : {"SiLU", "Swish"}) {
-    registry.add(name, [](Config const& config, Exec const&) -> Pointer {
-      config.expect_only({"inplace"});
-      return std::make_unique<nn::SiLU<Dim, Scalar, Space>>();
-    });
-  }
+  add_activation<nn::ReLU<Dim, Scalar, Space>>(registry, {"ReLU", "TorchSparseReLU"});
+  add_activation<nn::SiLU<Dim, Scalar, Space>>(registry, {"SiLU", "Swish"});
+  add_activation<nn::Sigmoid<Dim, Scalar, Space>>(registry, {"Sigmoid"});
+  add_activation<nn::Tanh<Dim, Scalar, Space>>(registry, {"Tanh"});
+  add_activation<nn::GELU<Dim, Scalar, Space>>(registry, {"GELU"});
   for (auto const* name : {"LeakyReLU", "TorchSparseLeakyReLU"}) {
     registry.add(name, [](Config const& config, Exec const&) -> Pointer {
       config.expect_only({"negative_slope", "inplace"});

@@ -129,7 +129,7 @@ class TuneGroups {
   {
     bool const shows = std::any_of(calls.begin(), calls.end(), [](auto* call) { return !call->empty(); });
     if (group.is_listed || !shows) { return; }
-    auto const how = [&](nn::ConvChoice const& choice) { return carried_out(calls, choice, exec); };
+    auto const how = [&](nn::ConvChoice const& choice) { return plans_of(calls, choice, exec); };
     group.is_listed = true;
     group.choices = choices_to_try(options_, group.result.before, group.volume, how);
     group.seconds.assign(group.choices.size(), 0.0);

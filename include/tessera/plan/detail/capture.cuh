@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/execution.cuh>
+#include <tessera/plan/detail/steps.cuh>
 
 #include <cstddef>
 
@@ -63,28 +64,43 @@ class CapturedGraph {
   }
 
   /// Launches on `stream`, or, where somebody captures a graph of `stream`, becomes a part of that.
-  void launch(cudaStream_t stream) const
+  void launch(cudaStream_t stream) const { cuda_check(try_launch(stream)); }
+
+  /// The same without exceptions.
+  [[nodiscard]] cudaError_t try_launch(cudaStream_t stream) const noexcept
   {
     auto capturing = cudaStreamCaptureStatusNone;
-    cuda_check(cudaStreamIsCapturing(stream, &capturing));
-    if (capturing == cudaStreamCaptureStatusNone) {
-      cuda_check(cudaGraphLaunch(executable_, stream));
-      return;
-    }
     cudaGraph_t outer = nullptr;
     cudaGraphNode_t const* before = nullptr;
     std::size_t num_before = 0;
     cudaGraphNode_t node = nullptr;
+    return in_order(
+        [&] { return cudaStreamIsCapturing(stream, &capturing); },
+        [&] {
+          if (capturing == cudaStreamCaptureStatusNone) { return cudaGraphLaunch(executable_, stream); }
+          return in_order(
 #if CUDART_VERSION >= 13000
-    cuda_check(cudaStreamGetCaptureInfo(stream, &capturing, nullptr, &outer, &before, nullptr, &num_before));
-    cuda_check(cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_));
-    cuda_check(
-        cudaStreamUpdateCaptureDependencies(stream, &node, nullptr, 1, cudaStreamSetCaptureDependencies));
+              [&] {
+                return cudaStreamGetCaptureInfo(stream, &capturing, nullptr, &outer, &before, nullptr,
+                                                &num_before);
+              },
+              [&] { return cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_); },
+              [&] {
+                return cudaStreamUpdateCaptureDependencies(stream, &node, nullptr, 1,
+                                                           cudaStreamSetCaptureDependencies);
+              }
 #else
-    cuda_check(cudaStreamGetCaptureInfo_v2(stream, &capturing, nullptr, &outer, &before, &num_before));
-    cuda_check(cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_));
-    cuda_check(cudaStreamUpdateCaptureDependencies(stream, &node, 1, cudaStreamSetCaptureDependencies));
+              [&] {
+                return cudaStreamGetCaptureInfo_v2(stream, &capturing, nullptr, &outer, &before, &num_before);
+              },
+              [&] { return cudaGraphAddChildGraphNode(&node, outer, before, num_before, graph_); },
+              [&] {
+                return cudaStreamUpdateCaptureDependencies(stream, &node, 1,
+                                                           cudaStreamSetCaptureDependencies);
+              }
 #endif
+          );
+        });
   }
   [[nodiscard]] std::size_t num_nodes() const noexcept
   {

@@ -8,9 +8,12 @@
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/row_count.hpp>
 #include <tessera/hash/coordinate_table.hpp>
+#include <tessera/plan/detail/steps.cuh>
 #include <tessera/plan/limits.hpp>
+#include <tessera/plan/status.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -32,6 +35,12 @@ struct IngestRows {
   int width;
   int channels;
 
+  /// Items of the whole: the first one tells how many rows there are.
+  [[nodiscard]] std::int64_t count_items() const noexcept
+  {
+    return std::max<std::int64_t>(1, std::min(rows.capacity, capacity) * std::max(width, channels));
+  }
+
   __device__ void operator()(std::int64_t n) const
   {
     auto const used = rows.count != nullptr ? std::int64_t{*rows.count} : rows.capacity;
@@ -52,17 +61,16 @@ struct ChannelsOf<Model, std::void_t<decltype(std::declval<Model const&>().optio
   static int get(Model const& model) { return model.options().in_channels; }
 };
 
-/// The input of a plan in the memory of `exec`.
+/// The input of a plan that takes voxels, in the memory of `exec`.
 template <int Dim, class Scalar>
-struct PlanInput {
+struct VoxelInput {
   std::int32_t* count = nullptr;
   Coordinate<Dim>* coordinates = nullptr;
   Scalar* features = nullptr;
   SparseTensor<Dim, Scalar, Device> tensor;
 
-  PlanInput() = default;
   /// @param empty  enqueue that there are no rows
-  PlanInput(PlanLimits const& limits, int channels, bool empty, Execution<Device> const& exec)
+  VoxelInput(PlanLimits const& limits, int channels, bool empty, Execution<Device> const& exec)
   {
     typename CoordinateSet<Dim, Device>::Rows rows{{limits.voxels(), exec}, {1, exec}};
     Matrix<Scalar, Device> matrix{limits.voxels(), channels, exec};
@@ -75,6 +83,51 @@ struct PlanInput {
     static_cast<void>(coordinate_table(*set, exec));  // duplicates are found whatever the layers
     tensor = {std::move(set), std::move(matrix)};
   }
+
+  /// A scan, on the device.
+  struct Scan {
+    std::int32_t const* coordinates;  // [rows.capacity, 1 + Dim]
+    Scalar const* features;           // [rows.capacity, channels]
+    RowCount rows;
+  };
+
+  [[nodiscard]] RunStatus accepts(Scan const& scan) const noexcept
+  {
+    if (scan.rows.count != nullptr || scan.rows.capacity <= tensor.capacity()) { return {}; }
+    return {RunError::too_many_voxels, scan.rows.capacity, tensor.capacity()};
+  }
+  /// Enqueues the copy of a scan.
+  [[nodiscard]] cudaError_t ingest(Scan const& scan, cudaStream_t stream) const noexcept
+  {
+    IngestRows<Scalar> const body{
+        scan.coordinates, scan.features, scan.rows,         reinterpret_cast<std::int32_t*>(coordinates),
+        features,         count,         tensor.capacity(), Dim + 1,
+        tensor.channels()};
+    return try_for_each(body.count_items(), body, stream);
+  }
+  /// Rows that the output for a scan of `rows` may have.
+  template <class Output>
+  [[nodiscard]] std::int64_t most_rows(Output const& output, RowCount const& rows) const noexcept
+  {
+    void const* const set = output.coordinates().get();
+    bool const on_input = set == tensor.coordinates().get();
+    return on_input ? std::min(rows.capacity, tensor.capacity()) : output.capacity();
+  }
+  /// There are no labels.
+  template <class Destination>
+  [[nodiscard]] RunStatus check_labels(Destination const& to, RowCount const&) const noexcept
+  {
+    return to.labels.data == nullptr ? RunStatus{} : RunStatus{RunError::wrong_destination};
+  }
+  template <class Destination>
+  [[nodiscard]] cudaError_t copy_labels(Destination const&, RowCount const&, cudaStream_t) const noexcept
+  {
+    return cudaSuccess;
+  }
+  /// Nothing is made of the output.
+  template <class Output>
+  void label(Output const&, Execution<Device> const&)
+  {}
 };
 
 }  // namespace detail

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include "program.hpp"
+
+#include <tessera/io/convert.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace program {
+
+/// Networks of the programs among the examples, as their checkpoints name their parts.
+enum class NetworkKind : std::uint8_t {
+  minkunet,             ///< SPVNAS's MinkUNet
+  mmdet3d_spconv,       ///< mmdetection3d's MinkUNet on spconv
+  mmdet3d_torchsparse,  ///< the same on TorchSparse
+  part_a2,              ///< Part-A2's SparseUNet
+  encoder,              ///< SECOND's, CenterPoint's and BEVFusion's sparse encoder
+};
+
+/// How a kind is recognised: by a parameter that it has and those after it do not.
+struct KnownNetwork {
+  NetworkKind kind;
+  std::string_view parameter;
+  char const* name;
+  char const* runs;  // the program
+};
+inline constexpr std::array<KnownNetwork, 5> known_networks{{
+    {NetworkKind::minkunet, "stem.0.kernel", "SPVNAS's MinkUNet", "segment_scan"},
+    {NetworkKind::mmdet3d_spconv, "conv_input.0.0.weight", "mmdetection3d's MinkUNet", "segment_scan"},
+    {NetworkKind::mmdet3d_torchsparse, "conv_input.0.net.0.kernel", "mmdetection3d's MinkUNet on TorchSparse",
+     "segment_scan"},
+    {NetworkKind::part_a2, "merge_layer1.0.weight", "Part-A2's U-Net", "encode_bev"},
+    {NetworkKind::encoder, "conv_input.0.weight", "a detector's sparse encoder", "encode_bev"},
+}};
+
+[[nodiscard]] inline KnownNetwork const& known_network(NetworkKind kind)
+{
+  return known_networks[static_cast<std::size_t>(kind)];
+}
+
+/// What a checkpoint holds, in Tessera's layout and with the network's own names.
+struct Checkpoint {
+  tessera::io::ConvertedCheckpoint converted;
+  NetworkKind kind;
+  std::string prefix;  // what the names in the file have before the network's
+
+  [[nodiscard]] tessera::Safetensors const& tensors() const { return converted.tensors; }
+};
+
+/// The kinds of network in `tensors`, each with what its names begin with.
+[[nodiscard]] inline std::vector<std::pair<NetworkKind, std::string>> networks_in(
+    tessera::Safetensors const& tensors)
+{
+  std::vector<std::pair<NetworkKind, std::string>> found;
+  auto const is_known = [&](std::string const& prefix) {
+    for (auto const& other : found) {
+      if (other.second == prefix) { return true; }  // of a kind that comes before
+    }
+    return false;
+  };
+  for (auto const& known : known_networks) {
+    for (auto const& name : tensors.names()) {
+      auto const size = known.parameter.size();
+      if (name.size() < size || name.compare(name.size() - size, size, known.parameter) != 0) { continue; }
+      auto const prefix = name.substr(0, name.size() - size);
+      bool const whole = prefix.empty() || prefix.back() == '.';
+      if (whole && !is_known(prefix)) { found.emplace_back(known.kind, prefix); }
+    }
+  }
+  return found;
+}
+
+/// Reads any checkpoint that convert_checkpoint reads and says which network is in it. Names are searched for
+/// the network's where they begin with something else; `options` may say what, and then nothing is searched.
+/// @throws Failure  there is none of these networks in it, or several
+[[nodiscard]] inline Checkpoint read_checkpoint(std::string const& path,
+                                                tessera::io::ConvertOptions const& options)
+{
+  namespace io = tessera::io;
+  auto converted = io::convert_checkpoint(path, options);
+  auto found = networks_in(converted.tensors);
+  if (found.size() > 1) {
+    std::string list;
+    for (auto const& [kind, prefix] : found) {
+      list += (list.empty() ? "" : ", ") + std::string{known_network(kind).name} + " ('" + prefix + "')";
+    }
+    throw Failure{path + " holds several networks: " + list + "; say which by --prefix"};
+  }
+  if (found.empty()) {
+    auto const names = converted.tensors.names();
+    throw Failure{path +
+                  " is no checkpoint of a network that can be run here: it has none of the kernels of "
+                  "MinkUNet ('stem.0.kernel', 'conv_input.0.0.weight') and of detectors' encoders "
+                  "('conv_input.0.weight')" +
+                  (names.empty() ? "" : "; its first tensor is '" + names.front() + "'")};
+  }
+  auto const& [kind, prefix] = found.front();
+  std::string whole_prefix = converted.prefix + prefix;
+  if (!prefix.empty()) {
+    converted = io::convert_checkpoint(path, io::ConvertOptions(options).prefix(whole_prefix));
+  }
+  return {std::move(converted), kind, std::move(whole_prefix)};
+}
+
+/// Tensors of which the conversion says that they deserve a look.
+[[nodiscard]] inline int num_warnings(Checkpoint const& checkpoint)
+{
+  int warnings = 0;
+  for (auto const& line : checkpoint.converted.report) { warnings += line.warning ? 1 : 0; }
+  return warnings;
+}
+
+/// The last but `from_last` extent of a kernel; nothing where the checkpoint has none of that name.
+/// @throws Failure  it is not from 1 to `most`: a shape may claim anything for the price of a few bytes
+[[nodiscard]] inline std::optional<int> extent_of(Checkpoint const& checkpoint, std::string const& path,
+                                                  std::string const& name, std::size_t rank,
+                                                  std::size_t from_last, int most, char const* what)
+{
+  auto const& tensors = checkpoint.tensors();
+  if (!tensors.contains(name) || tensors.shape(name).size() != rank) { return std::nullopt; }
+  auto const& shape = tensors.shape(name);
+  auto const extent = shape[shape.size() - 1 - from_last];
+  if (extent >= 1 && extent <= most) { return static_cast<int>(extent); }
+  throw Failure{path + ": '" + checkpoint.prefix + name + "' is for " + std::to_string(extent) + " " + what +
+                "; 1 to " + std::to_string(most) + " are possible"};
+}
+
+/// Throws Failure unless the checkpoint has about as many values as the network needs, before there is one.
+inline void expect_values(Checkpoint const& checkpoint, std::string const& path, double needed,
+                          std::string const& network)
+{
+  double values = 0;
+  for (auto const& name : checkpoint.tensors().names()) {
+    values += static_cast<double>(checkpoint.tensors().tensor(name).size());
+  }
+  if (2 * values >= needed) { return; }
+  char text[160];
+  std::snprintf(text, sizeof(text), ": %.0f values are not those of %s, about %.0f", values, network.c_str(),
+                needed);
+  throw Failure{path + text};
+}
+
+}  // namespace program

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/block_gemm/loader.cuh>
+#include <tessera/conv/detail/block_gemm/multiply.cuh>
+#include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/core/launch.cuh>
+
+#include <climits>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Calls `body(where, sum 0, sum 1, channel, both)` for each pair of sums this thread holds of rows and
+/// channels that exist; `where` counts elements of [num_out, out_channels].
+template <class Layout, class Body>
+__device__ void for_each_sum(TileSums<Layout>& sums, BlockGemmProblem<typename Layout::Scalar> const& problem,
+                             BlockPlace<Layout> const& place, Body const& body)
+{
+  using Sums = TileSums<Layout>;
+#pragma unroll
+  for (int i = 0; i < Sums::row_steps; ++i) {
+    int const row = Sums::row(i);
+    if (row >= place.num_rows) { continue; }
+    auto const out = problem.order == nullptr ? place.first + row
+                                              : std::int64_t{problem.order[place.tile * Layout::rows + row]};
+#pragma unroll
+    for (int j = 0; j < Sums::channel_steps; ++j) {
+      int const channel = place.first_channel + Sums::channel(j);
+      if (channel < problem.out_channels) {
+        body(out * problem.out_channels + channel, sums.values[i][j], channel,
+             channel + 1 < problem.out_channels);
+      }
+    }
+  }
+}
+
+/// Reads or writes two neighbours, the second only if it exists; at once where `Aligned`.
+template <bool Aligned, class T>
+__device__ void write_pair(T* to, T first, T second, bool both)
+{
+  if constexpr (Aligned) {
+    *reinterpret_cast<TwoElements<T>*>(to) = TwoElements<T>{{first, second}};
+  } else {
+    to[0] = first;
+    if (both) { to[1] = second; }
+  }
+}
+
+/// A block multiplies a tile of gathered rows with the weights of each active offset; see ImplicitGemm.
+///
+/// Each sum is one chain over offsets, then channels, ascending, from 0 or the sum before; zeros in the place
+/// of absent rows and channels change no sum, so a row's result depends on nothing but its neighbours.
+/// @tparam Aligned  all rows begin at multiples of 16 bytes
+template <class Scalar, MathMode Math, class Tile, bool Aligned>
+__global__ void __launch_bounds__(TileLayout<Scalar, Tile>::threads)
+    block_gemm_kernel(__grid_constant__ BlockGemmProblem<Scalar> const problem)
+{
+  using Layout = TileLayout<Scalar, Tile>;
+  using Sum = accumulator_t<Scalar>;
+  extern __shared__ __align__(16) unsigned char shared_bytes[];
+  auto* const shared = reinterpret_cast<Scalar*>(shared_bytes);
+  BlockPlace<Layout> const place{problem};
+
+  TileSums<Layout> sums{};
+  if (problem.continue_sums) {
+    for_each_sum(sums, problem, place, [&](std::int64_t where, Sum(&pair)[2], int, bool both) {
+      pair[0] = problem.sums[where];
+      if (both) { pair[1] = problem.sums[where + 1]; }
+    });
+  }
+
+  // Every iteration closes one group, empty or not, so that the number under way tells which have arrived.
+  StageLoader<Layout, Aligned> loader{problem, place};
+  int loaded = 0;
+  for (int stage = 0; stage < Layout::stages - 1; ++stage) {
+    if (!loader.done()) {
+      loader.load(shared + stage * Layout::stage_size);
+      ++loaded;
+    }
+    close_copies();
+  }
+  int reading = 0;
+  int writing = Layout::stages - 1;
+  for (int step = 0; step < loaded; ++step) {
+    wait_for_copies<Layout::stages - 2>();
+    __syncthreads();  // the stage has arrived for all threads, and all have read the one that is written next
+    if (!loader.done()) {
+      loader.load(shared + writing * Layout::stage_size);
+      ++loaded;
+    }
+    close_copies();
+    TileMultiply<Layout, Math>::run(sums, shared + reading * Layout::stage_size);
+    reading = reading + 1 == Layout::stages ? 0 : reading + 1;
+    writing = writing + 1 == Layout::stages ? 0 : writing + 1;
+  }
+
+  if (problem.sums != nullptr) {
+    auto* const out = problem.sums + place.split * problem.num_out * problem.out_channels;
+    for_each_sum(sums, problem, place, [&](std::int64_t where, Sum(&pair)[2], int, bool both) {
+      write_pair<Aligned>(out + where, pair[0], pair[1], both);
+    });
+    return;
+  }
+  for_each_sum(sums, problem, place, [&](std::int64_t where, Sum(&pair)[2], int channel, bool both) {
+    auto const& epilogue = problem.epilogue;
+    auto const finish = [&](int next) {
+      // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
+      Sum sum = pair[next] + Sum{0};
+      if (problem.bias != nullptr) { sum += widen(problem.bias[channel + next]); }
+      if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[where + next]); }
+      return narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
+    };
+    write_pair<Aligned>(problem.output + where, finish(0), finish(both ? 1 : 0), both);
+  });
+}
+
+/// Enqueues one tile map's or pair list's work. A function template of its own, so that common instantiations
+/// can be compiled apart with `extern template`.
+/// @throws invalid_argument  the tile needs more shared memory than the device has
+template <class Scalar, MathMode Math, class Tile, bool Aligned>
+void launch_block_gemm(BlockGemmProblem<Scalar> const& problem, Execution<Device> const& exec)
+{
+  using Layout = TileLayout<Scalar, Tile>;
+  if constexpr (Layout::shared_bytes > 48 * 1024) {
+    int limit = 0;
+    cuda_check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, exec.device()));
+    expects(Layout::shared_bytes <= static_cast<std::size_t>(limit), "convolution: a tile of ", Tile::rows,
+            " x ", Tile::channels, " x ", Tile::depth, " with ", Tile::stages, " stages needs ",
+            Layout::shared_bytes, " bytes of shared memory, but a block of this device has at most ", limit);
+  }
+  auto const channel_tiles = (problem.out_channels + Tile::channels - 1) / Tile::channels;
+  auto const blocks = problem.num_tiles * problem.splits * channel_tiles;
+  expects(blocks <= INT_MAX, "convolution: ", problem.num_tiles, " tiles, ", problem.splits, " splits and ",
+          channel_tiles, " blocks of channels are more than one launch can have");
+  launch(block_gemm_kernel<Scalar, Math, Tile, Aligned>, dim3(static_cast<unsigned>(blocks)), Layout::threads,
+         Layout::shared_bytes, exec, problem);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

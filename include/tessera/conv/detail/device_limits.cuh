@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/kernel_availability.cuh>
+#include <tessera/conv/detail/warp_gemm/kernel.cuh>
+#include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
+#include <tessera/conv/problem.hpp>
+
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <type_traits>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Whether the warp and the warpgroup kernel multiply a scalar, the latter float by TF32.
+template <class Scalar>
+inline constexpr bool has_warp_kernel = sizeof(Scalar) == 2;
+template <class Scalar>
+inline constexpr bool has_warpgroup_kernel = sizeof(Scalar) == 2 || std::is_same_v<Scalar, float>;
+
+template <class Scalar>
+[[nodiscard]] DeviceLimits ask_device_limits(Execution<Device> const& exec)
+{
+  DeviceLimits limits;
+  limits.compute_capability = 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
+                              device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
+  limits.multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount, exec);
+  limits.shared_bytes =
+      static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
+  // All shapes are compiled for the same architectures, so one tells for all.
+  if constexpr (has_warp_kernel<Scalar>) {  // compiled for sm_90 or newer
+    limits.has_warp = has_kernel(warp_gemm_kernel<WarpTile<Scalar, warp_shape::narrow>>, exec,
+                                 [](cudaFuncAttributes const& of) { return of.ptxVersion >= 90; });
+  }
+  if constexpr (has_warpgroup_kernel<Scalar>) {  // compiled for sm_90a
+    limits.has_warpgroup = has_kernel(
+        warpgroup_gemm_kernel<WarpgroupTile<Scalar, 0>>, exec,
+        [](cudaFuncAttributes const& of) { return of.ptxVersion >= 90 && of.sharedSizeBytes == 0; });
+  }
+  return limits;
+}
+
+/// The limits of the execution's device and of the program's kernels of a scalar; asked once a device.
+template <class Scalar>
+[[nodiscard]] DeviceLimits device_limits(Execution<Device> const& exec)
+{
+  static std::mutex mutex;
+  static std::map<int, DeviceLimits> known;
+  std::lock_guard const lock{mutex};
+  auto const found = known.find(exec.device());
+  if (found != known.end()) { return found->second; }
+  return known.emplace(exec.device(), ask_device_limits<Scalar>(exec)).first->second;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

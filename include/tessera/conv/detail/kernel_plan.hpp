@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/problem.hpp>
+#include <tessera/core/host_device.hpp>
+#include <tessera/core/int_array.hpp>
+
+#include <array>
+#include <cstddef>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Rows of the tile maps that the warp and warpgroup kernels read: those of one `mma.m16n8k16`.
+inline constexpr int piece_rows = 16;
+
+/// Bytes of a barrier in shared memory.
+inline constexpr std::size_t barrier_bytes = 8;
+
+/// The order in which a kernel reads a weight: which kernel's it is, and what shapes it; all zero for the
+/// plain order [volume, in_channels, out_channels].
+using PackedLayout = std::array<int, 8>;
+inline constexpr int packed_for_warp = 1;
+inline constexpr int packed_for_warpgroup = 2;
+
+/// How a block's shared memory is cut into stages of weights.
+struct PipelineSize {
+  int stages = 1;
+  int stage_chunks = 1;  ///< of the warp kernel
+  int few_tiles = 0;  ///< of the warpgroups': up to these, times blocks of channels, two blocks share a tile
+  std::size_t shared_bytes = 0;
+};
+
+/// Which kernel runs a convolution and what it needs: chosen once by select(), read by run(), pack(), the
+/// choice of two inputs and the tuner.
+struct KernelPlan {
+  GemmKernel kernel = GemmKernel::automatic;  ///< automatic: the space has one kernel
+  int tile_rows = 1;                          ///< of the tile map it reads, or 0: it reads none
+  int shape = 0;                              ///< place in the kernel's list of shapes or tiles
+  bool aligned = false;                       ///< block: all rows begin at multiples of 16 bytes
+  bool reads_two_inputs = false;
+  PackedLayout packed{};    ///< the weight it reads where there is one split, or plain
+  PipelineSize pipeline{};  ///< of a split of full length
+
+  /// Whether two plans do the same on maps of one form, whatever the channels.
+  [[nodiscard]] friend bool operator==(KernelPlan const& a, KernelPlan const& b)
+  {
+    return a.kernel == b.kernel && a.tile_rows == b.tile_rows && a.shape == b.shape;
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/arguments.hpp>
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/execution.cuh>
+#include <tessera/core/side_streams.cuh>
+#include <tessera/kmap/kernel_map.hpp>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// The weight in the order of `layout`: `given`, if it has that already, else packed into `own`.
+template <class Scalar, class Layout, class Pack>
+[[nodiscard]] Scalar const* packed_weight(PackedWeightView<Scalar> const& given, Layout const& layout,
+                                          Buffer<Scalar, Device>& own, Execution<Device> const& exec,
+                                          Pack const& pack)
+{
+  if (given.values != nullptr && given.layout == layout.key()) { return given.values; }
+  own = Buffer<Scalar, Device>{layout.size(), exec};
+  pack(own.data());
+  return own.data();
+}
+
+/// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and
+/// bias before it waits. So the map must come from a side that the stream waited for before an earlier
+/// kernel, and the weight from a layer that keeps it.
+[[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
+                                      Execution<Device> const& exec)
+{
+  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->may_overlap() && !packs_weight &&
+         map.parts().side.streams == exec.sides();
+}
+
+/// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.
+template <class Scalar>
+[[nodiscard]] float slope_of(Epilogue<Scalar> const& epilogue)
+{
+  if (epilogue.activation == Activation::relu) { return 0.0F; }
+  return epilogue.activation == Activation::leaky_relu ? epilogue.slope : 1.0F;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/warp_gemm/problem.cuh>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+#if __CUDA_ARCH__ >= 900
+
+/// Weights that lie in shared memory as a whole, copied once, an offset's on a barrier of its own.
+template <class Shape>
+class ResidentWeight {
+  using Scalar = typename Shape::Scalar;
+
+ public:
+  /// All threads of the block.
+  __device__ ResidentWeight(WarpGemmProblem<Scalar> const& problem, unsigned char* shared, int block)
+      : problem_{problem},
+        weight_{reinterpret_cast<Scalar*>(shared)},
+        offset_size_{problem.chunks_per_offset * Shape::chunk_size},
+        barriers_{reinterpret_cast<SharedBarrier*>(shared + std::size_t(problem.packed_offsets) *
+                                                                std::size_t(offset_size_) * sizeof(Scalar))}
+  {
+    if (threadIdx.x == 0) {
+      *queue() = 0;
+      for (int i = 0; i < problem.packed_offsets; ++i) { prepare_barrier(barriers_[i], 1); }
+      fence_barriers();
+      auto const* const from = problem.packed + std::int64_t{block} * problem.packed_offsets * offset_size_;
+      auto const bytes = static_cast<std::uint32_t>(offset_size_ * int(sizeof(Scalar)));
+      for (int i = 0; i < problem.packed_offsets; ++i) {
+        arrive_expecting(barriers_[i], bytes);
+        begin_bulk_copy(weight_ + i * offset_size_, from + std::int64_t{i} * offset_size_, bytes,
+                        barriers_[i]);
+      }
+    }
+    __syncthreads();
+  }
+
+  /// How many tiles the warps of the block have taken.
+  [[nodiscard]] __device__ int* queue() const
+  {
+    return reinterpret_cast<int*>(barriers_ + problem_.packed_offsets);
+  }
+
+  /// Where a step's weights lie, once they have arrived.
+  [[nodiscard]] __device__ Scalar const* begin(WarpStep const& step)
+  {
+    wait(barriers_[step.offset], 0);
+    return weight_ + step.offset * offset_size_ + step.chunk * Shape::chunk_size;
+  }
+  __device__ void end(WarpStep const&) {}
+  __device__ void end_tile() {}
+
+ private:
+  WarpGemmProblem<Scalar> const& problem_;
+  Scalar* weight_;
+  int offset_size_;
+  SharedBarrier* barriers_;
+};
+
+/// The offsets that any row of a block's tile has, ascending; walked by all lanes of a warp together.
+template <class Shape>
+class BlockOffsets {
+  using Scalar = typename Shape::Scalar;
+  static constexpr int pieces = Shape::row_steps * Shape::row_warps;
+  static_assert(pieces <= 32, "a block's tile must have at most 512 rows");
+  static_assert(Shape::pack == 1, "packed offsets are for narrow layers, whose weight is resident");
+
+ public:
+  __device__ explicit BlockOffsets(WarpGemmProblem<Scalar> const& problem) : problem_{problem}
+  {
+    bits_ = mask(0);
+    next();
+  }
+
+  /// The current offset, or -1 past the last.
+  [[nodiscard]] __device__ int offset() const { return offset_; }
+
+  __device__ void next()
+  {
+    while (bits_ == 0) {
+      if (word_ + 1 >= problem_.words) {
+        offset_ = -1;
+        return;
+      }
+      bits_ = mask(++word_);
+    }
+    offset_ = word_ * 32 + __ffs(static_cast<int>(bits_)) - 1;
+    bits_ &= bits_ - 1;
+  }
+
+ private:
+  [[nodiscard]] __device__ std::uint32_t mask(int word) const
+  {
+    int const lane = static_cast<int>(threadIdx.x) % 32;
+    int const piece = static_cast<int>(blockIdx.x) * pieces + lane;
+    std::uint32_t bits = 0;
+    if (lane < pieces && piece < problem_.num_pieces) {
+      bits = __ldg(&problem_.masks[piece * problem_.words + word]);
+    }
+    return __reduce_or_sync(0xffffffffU, bits);
+  }
+
+  WarpGemmProblem<Scalar> const& problem_;
+  int word_ = 0;
+  std::uint32_t bits_ = 0;
+  int offset_ = -1;
+};
+
+/// Weights that pass through shared memory in stages. Warps take turns to begin the copy of what comes next
+/// into the stage before the one that they have just read, so no warp is kept for copying.
+template <class Shape>
+class StagedWeight {
+  using Scalar = typename Shape::Scalar;
+
+ public:
+  /// All threads of the block.
+  __device__ StagedWeight(WarpGemmProblem<Scalar> const& problem, unsigned char* shared, int block)
+      : problem_{problem},
+        offsets_{problem},
+        to_copy_{offsets_},
+        weight_{reinterpret_cast<Scalar*>(shared)},
+        stage_size_{problem.stage_chunks * Shape::chunk_size},
+        full_{reinterpret_cast<SharedBarrier*>(shared + std::size_t(problem.stages) *
+                                                            std::size_t(stage_size_) * sizeof(Scalar))},
+        read_{full_ + problem.stages}
+  {
+    offset_size_ = problem.chunks_per_offset * Shape::chunk_size;
+    from_ = problem.packed + std::int64_t{block} * problem.packed_offsets * offset_size_;
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < problem.stages; ++i) {
+        prepare_barrier(full_[i], 1);
+        prepare_barrier(read_[i], 32 * Shape::consumers);
+      }
+      fence_barriers();
+    }
+    for (int i = 0; i < problem.stages; ++i) {
+      if (threadIdx.x == 0) { copy(i); }
+      next_copy();
+    }
+    __syncthreads();
+  }
+
+  [[nodiscard]] __device__ Scalar const* begin(WarpStep const& step)
+  {
+    if (in_stage_ == 0) {
+      while (offsets_.offset() != step.offset) { skip_offset(); }
+      wait(full_[stage_], phase_);
+    }
+    return weight_ + stage_ * stage_size_ + in_stage_ * Shape::chunk_size;
+  }
+  __device__ void end(WarpStep const& step)
+  {
+    in_stage_ += Shape::step_chunks;
+    if (in_stage_ >= problem_.stage_chunks) {
+      in_stage_ = 0;
+      release();
+      if (step.chunk + Shape::step_chunks >= problem_.chunks_per_offset) { offsets_.next(); }
+    }
+  }
+  __device__ void end_tile()
+  {
+    while (offsets_.offset() >= 0) { skip_offset(); }
+  }
+  [[nodiscard]] __device__ int* queue() const { return nullptr; }
+
+ private:
+  __device__ void skip_offset()
+  {
+    for (int chunk = 0; chunk < problem_.chunks_per_offset; chunk += problem_.stage_chunks) {
+      wait(full_[stage_], phase_);
+      release();
+    }
+    offsets_.next();
+  }
+  __device__ void release()
+  {
+    __syncwarp();
+    arrive(read_[stage_]);  // every lane: of one for all, racecheck does not see that it follows their reads
+    if (turn_ >= 0) {
+      if (warp() == turn_ && threadIdx.x % 32 == 0 && to_copy_.offset() >= 0) {
+        int const before = (stage_ == 0 ? problem_.stages : stage_) - 1;
+        wait(read_[before], stage_ == 0 ? phase_ ^ 1U : phase_);
+        copy(before);
+      }
+      next_copy();
+    }
+    turn_ = turn_ + 1 == Shape::consumers ? 0 : turn_ + 1;
+    if (++stage_ == problem_.stages) {
+      stage_ = 0;
+      phase_ ^= 1U;
+    }
+  }
+
+  /// One thread begins the copy that is due into a stage, if there is any left.
+  __device__ void copy(int stage)
+  {
+    if (to_copy_.offset() < 0) { return; }
+    auto const bytes = static_cast<std::uint32_t>(stage_size_ * int(sizeof(Scalar)));
+    arrive_expecting(full_[stage], bytes);
+    begin_bulk_copy(weight_ + stage * stage_size_,
+                    from_ + std::int64_t{to_copy_.offset()} * offset_size_ + copied_, bytes, full_[stage]);
+  }
+  __device__ void next_copy()
+  {
+    copied_ += stage_size_;
+    if (copied_ >= offset_size_) {
+      copied_ = 0;
+      if (to_copy_.offset() >= 0) { to_copy_.next(); }
+    }
+  }
+
+  WarpGemmProblem<Scalar> const& problem_;
+  BlockOffsets<Shape> offsets_;
+  BlockOffsets<Shape> to_copy_;
+  Scalar* weight_;
+  int stage_size_;
+  SharedBarrier* full_;
+  SharedBarrier* read_;
+  int offset_size_ = 0;
+  Scalar const* from_ = nullptr;
+  int copied_ = 0;
+  int turn_ = -1;
+  int stage_ = 0;
+  std::uint32_t phase_ = 0;
+  int in_stage_ = 0;
+};
+
+#endif
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/scalar.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+
+/// How float products are made: exactly, or by tensor cores from operands rounded to TF32 (10 bits of
+/// mantissa). Chosen explicitly, never by the hardware found; other scalars ignore it.
+enum class MathMode : std::uint8_t { exact, tf32 };
+
+/// The kernel that runs an implicit GEMM on the device; results differ by rounding at most.
+///
+/// | kernel         | what runs                                                                       |
+/// |----------------|---------------------------------------------------------------------------------|
+/// | automatic      | asked for only: what is fastest as a rule, or a kernel of SpecializedKernels    |
+/// | block          | blocks, each with a tile of conv/tuning.hpp                                     |
+/// | warp           | warps, 16 rows each, over a weight in shared memory: 16-bit scalars, sm_90      |
+/// | warpgroup      | warpgroups, 64 rows each: 16-bit scalars and TF32, sm_90a; a block has its tile |
+/// | warpgroup_pair | the same, two blocks sharing the offsets of a tile, where there are two offsets |
+/// | specialized    | a kernel of SpecializedKernels; asked for, it means `automatic`                 |
+///
+/// Where the device or the operands do not allow the kernel asked for, the next one of `warpgroup`, `warp`
+/// and `block` that they do allow runs; `warpgroup` shares tiles where a block cannot hold a list of all
+/// offsets. Only AutoTile reads it: the host, the other dataflows and a Tile of a ConvPolicy ignore it.
+enum class GemmKernel : std::uint8_t { automatic, block, warp, warpgroup, warpgroup_pair, specialized };
+
+/// What is done with a sum before it is stored: `relu` max(x, 0), `leaky_relu` x or slope * x below 0, `silu`
+/// x / (1 + exp(-x)). NaN stays NaN.
+enum class Activation : std::uint8_t { none, relu, leaky_relu, silu };
+
+/// A convolution as its kernels see it, in numbers: everything but the map that the choice of one depends on.
+struct ConvProblem {
+  DType scalar = DType::float32;  ///< of features, weight and output
+  MathMode math = MathMode::exact;
+  GemmKernel kernel = GemmKernel::automatic;  ///< asked for
+  int in_channels = 0;                        ///< of both inputs together
+  int second_channels = 0;  ///< those of them that the second input has; 0: there is one input
+  int out_channels = 0;
+  int splits = 1;
+  bool has_residual = false;
+  Activation activation = Activation::none;
+  bool has_specialized = false;  ///< SpecializedKernels has one for these channels on this device
+  /// Whether the pointers are multiples of 16 bytes; those that are null count as such.
+  bool aligned_inputs = true;
+  bool aligned_weight = true;
+  bool aligned_output = true;
+  bool aligned_epilogue = true;  ///< bias and residual
+};
+
+/// What the choice of a kernel asks of a map.
+struct MapSummary {
+  std::int64_t num_out = 0;  ///< 0: not known yet, as where a weight is packed
+  int volume = 1;
+  bool is_identity = false;  ///< each row reads itself, or nothing
+};
+
+/// What the choice of a kernel asks of a device and of the program's code for it.
+struct DeviceLimits {
+  int compute_capability = 0;  ///< 90 for 9.0
+  int multiprocessors = 1;
+  std::size_t shared_bytes = 48 * 1024;  ///< of a block, at most
+  bool has_warp = false;                 ///< the program has code of the warp kernel that the device runs
+  bool has_warpgroup = false;            ///< and of the warpgroups'
+};
+
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/io/weight_layout.hpp>
+#include <tessera/nn/parameter.hpp>
+
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Where a file says its layout, and what its names lost when it was converted.
+inline constexpr char const* layout_key = "tessera.layout";
+inline constexpr char const* prefix_key = "tessera.prefix";
+
+/// What a file in this layout says; empty for a layout of somebody else's.
+template <class Layout>
+[[nodiscard]] constexpr std::string_view layout_text() noexcept
+{
+  using io::KrscUnder;
+  if (std::is_same_v<Layout, io::Tessera>) { return "tessera"; }
+  if (std::is_same_v<Layout, io::TorchSparse>) { return "torchsparse"; }
+  if (std::is_same_v<Layout, io::Minkowski>) { return "minkowski"; }
+  if (std::is_same_v<Layout, io::Krsc>) { return "krsc"; }
+  if (std::is_same_v<Layout, KrscUnder<Compat::none>> || std::is_same_v<Layout, KrscUnder<Compat::spconv1>>) {
+    return "krsc_as_shaped";
+  }
+  if (std::is_same_v<Layout, io::Rskc>) { return "rskc"; }
+  return std::is_same_v<Layout, io::Rsck> ? "rsck" : std::string_view{};
+}
+
+/// The layout that the text stands for; nothing if it is none of WeightLayout.
+[[nodiscard]] inline std::optional<io::WeightLayout> layout_of_text(std::string_view text) noexcept
+{
+  using io::WeightLayout;
+  for (auto const layout : {WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski,
+                            WeightLayout::krsc, WeightLayout::rskc, WeightLayout::rsck}) {
+    if (text == name_of(layout)) { return layout; }
+  }
+  return std::nullopt;
+}
+
+using Place = io::KernelPlacement (*)(nn::ParameterView const&);
+
+/// Where a file that says `text` has kernels; null if that is no layout of Tessera's.
+[[nodiscard]] inline Place place_of_text(std::string_view text)
+{
+  if (text == layout_text<io::KrscUnder<Compat::none>>()) { return &io::KrscUnder<Compat::none>::place; }
+  auto const layout = layout_of_text(text);
+  if (!layout) { return nullptr; }
+  return io::with_layout(*layout, [](auto type) -> Place { return &decltype(type)::place; });
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

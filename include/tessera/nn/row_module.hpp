@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/matrix.hpp>
+#include <tessera/nn/module.hpp>
+
+namespace tessera {
+inline namespace v0 {
+namespace nn {
+
+/// A module that treats each row by itself, so that it takes a matrix as well as a sparse tensor: the layers
+/// of a head behind global pooling, whose rows are batch entries.
+template <int Dim, class Scalar, class Space = Device>
+class RowModule : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  using Module<Dim, Scalar, Space>::forward;
+  /// The same of the rows of a matrix in `Space`. Errors, cost, stream, determinism: those of the form for
+  /// tensors.
+  [[nodiscard]] virtual Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+                                                      Execution<Space> const& exec) = 0;
+
+  using Module<Dim, Scalar, Space>::operator();
+  [[nodiscard]] Matrix<Scalar, Space> operator()(MatrixView<Scalar const> const& x,
+                                                 Execution<Space> const& exec)
+  {
+    return forward(x, exec);
+  }
+};
+
+}  // namespace nn
+
+namespace detail {
+
+/// What a row module puts out that leaves its work to the layer before.
+template <class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> copy_rows(MatrixView<Scalar const> const& x, Execution<Space> const& exec)
+{
+  return {copy(x.data, x.size(), exec), x.rows, x.columns};
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/matrix.hpp>
+#include <tessera/core/row_count.hpp>
+#include <tessera/plan/status.hpp>
+#include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/sparse_tensor.hpp>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Where a run of a plan puts its output, in memory of the caller's; what is left out is not written.
+///
+/// Rows past those in use are not written. The memory is on the plan's device, `labels` there or in pinned
+/// host memory.
+/// @tparam Scalar  of the output's features, or of the cells of its dense map
+template <class Scalar>
+struct PlanDestination {
+  MatrixView<Scalar> features{};           ///< [rows, channels]; of a dense map any shape of as many elements
+  MatrixView<std::int32_t> coordinates{};  ///< [rows, 1 + Dim]
+  std::int32_t* num_rows = nullptr;        ///< [1] rows in use
+  MatrixView<std::int32_t> labels{};       ///< [num_points, 1] of plans that take points: class, -1 for none
+};
+
+namespace detail {
+
+/// Destinations of a plan's output; of outputs that are neither tensors nor maps there are none.
+template <class Output>
+struct DestinationOf {
+  struct type {};
+};
+template <int Dim, class Scalar>
+struct DestinationOf<SparseTensor<Dim, Scalar, Device>> {
+  using type = PlanDestination<Scalar>;
+};
+template <int Dim, class Scalar>
+struct DestinationOf<DenseTensor<Dim, Scalar, Device>> {
+  using type = PlanDestination<Scalar>;
+};
+
+/// Copies the rows in use by words of the widest kind that both places begin at a multiple of.
+template <class Word>
+struct CopyRowsInUse {
+  void const* from;
+  void* to;
+  RowCount rows;
+  std::int64_t row_bytes;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    constexpr auto word = static_cast<std::int64_t>(sizeof(Word));
+    auto const size = rows.size() * row_bytes;
+    if ((i + 1) * word <= size) {
+      static_cast<Word*>(to)[i] = static_cast<Word const*>(from)[i];
+      return;
+    }
+    for (auto at = i * word; at < size; ++at) {
+      static_cast<unsigned char*>(to)[at] = static_cast<unsigned char const*>(from)[at];
+    }
+  }
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

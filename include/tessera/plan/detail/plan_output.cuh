@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/plan/destination.hpp>
+#include <tessera/plan/detail/plan_input.cuh>
+#include <tessera/plan/detail/point_input.cuh>
+#include <tessera/plan/detail/steps.cuh>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+
+/// What a run of a plan that takes points put out, in the plan's memory and on the device.
+template <class Output>
+struct PlannedPoints {
+  Output const* output = nullptr;         ///< of the network: logits of the voxels, or a map
+  std::int32_t const* labels = nullptr;   ///< [PlanLimits::points()] class, -1 for points in no voxel; null
+                                          ///< where the output is not a tensor on the input's voxels
+  std::int32_t const* inverse = nullptr;  ///< [PlanLimits::points()] row of the point's voxel, or -1; null
+                                          ///< for hard voxels where labels are
+};
+
+namespace detail {
+
+/// Copies the rows in use.
+[[nodiscard]] inline cudaError_t copy_rows(void const* from, void* to, RowCount const& rows,
+                                           std::int64_t row_bytes, cudaStream_t stream) noexcept
+{
+  if (to == nullptr) { return cudaSuccess; }
+  auto const places = reinterpret_cast<std::uintptr_t>(from) | reinterpret_cast<std::uintptr_t>(to);
+  auto const copy = [&](auto word) {
+    constexpr auto bytes = static_cast<std::int64_t>(sizeof(word));
+    return try_for_each((rows.capacity * row_bytes + bytes - 1) / bytes,
+                        CopyRowsInUse<decltype(word)>{from, to, rows, row_bytes}, stream);
+  };
+  return places % sizeof(uint4) == 0 ? copy(uint4{}) : copy(std::uint16_t{});
+}
+
+/// to[0] = rows in use.
+struct StoreCount {
+  RowCount rows;
+  std::int32_t* to;  // [1]
+
+  __device__ void operator()(std::int64_t) const { *to = static_cast<std::int32_t>(rows.size()); }
+};
+
+/// Whether the destination has room for what a scan of `rows` may become.
+template <int Dim, class Scalar, class Input>
+[[nodiscard]] RunStatus check_destination(SparseTensor<Dim, Scalar, Device> const& output,
+                                          PlanDestination<Scalar> const& to, Input const& input,
+                                          RowCount const& rows) noexcept
+{
+  auto const most = input.most_rows(output, rows);
+  auto const fits = [&](auto const& view, std::int64_t columns) -> RunStatus {
+    if (view.data == nullptr) { return {}; }
+    if (view.columns != columns) { return {RunError::wrong_destination, view.columns, columns}; }
+    if (view.rows < most) { return {RunError::small_destination, view.rows, most}; }
+    return {};
+  };
+  auto const features = fits(to.features, output.channels());
+  if (!features.ok()) { return features; }
+  auto const coordinates = fits(to.coordinates, Dim + 1);
+  return coordinates.ok() ? input.check_labels(to, rows) : coordinates;
+}
+
+/// The same of a map, which has neither rows nor labels.
+template <int Dim, class Scalar, class Input>
+[[nodiscard]] RunStatus check_destination(DenseTensor<Dim, Scalar, Device> const& output,
+                                          PlanDestination<Scalar> const& to, Input const&,
+                                          RowCount const&) noexcept
+{
+  bool const has_rows = to.coordinates.data != nullptr || to.num_rows != nullptr;
+  if (has_rows || to.labels.data != nullptr) { return {RunError::wrong_destination}; }
+  auto const room = to.features.size();
+  if (to.features.data == nullptr || room >= output.size()) { return {}; }
+  return {RunError::small_destination, room, output.size()};
+}
+
+/// Other outputs have no destination.
+template <class Output, class Input>
+[[nodiscard]] RunStatus check_destination(Output const&, typename DestinationOf<Output>::type const&,
+                                          Input const&, RowCount const&) noexcept
+{
+  return {};
+}
+
+/// Enqueues the copies of an output that is a tensor.
+template <int Dim, class Scalar, class Input>
+[[nodiscard]] cudaError_t copy_output(SparseTensor<Dim, Scalar, Device> const& output,
+                                      PlanDestination<Scalar> const& to, Input const& input,
+                                      RowCount const& rows, cudaStream_t stream) noexcept
+{
+  auto used = output.coordinates()->row_count();
+  used.capacity = input.most_rows(output, rows);
+  return in_order(
+      [&] {
+        auto const row_bytes = output.channels() * static_cast<std::int64_t>(sizeof(Scalar));
+        return copy_rows(output.features().data, to.features.data, used, row_bytes, stream);
+      },
+      [&] {
+        return copy_rows(output.coordinates()->data(), to.coordinates.data, used, sizeof(Coordinate<Dim>),
+                         stream);
+      },
+      [&] {
+        return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreCount{used, to.num_rows}, stream);
+      },
+      [&] { return input.copy_labels(to, rows, stream); });
+}
+
+/// The same of a map.
+template <int Dim, class Scalar, class Input>
+[[nodiscard]] cudaError_t copy_output(DenseTensor<Dim, Scalar, Device> const& output,
+                                      PlanDestination<Scalar> const& to, Input const&, RowCount const&,
+                                      cudaStream_t stream) noexcept
+{
+  if (to.features.data == nullptr) { return cudaSuccess; }
+  return cudaMemcpyAsync(to.features.data, output.data(),
+                         static_cast<std::size_t>(output.size()) * sizeof(Scalar), cudaMemcpyDeviceToDevice,
+                         stream);
+}
+
+/// Others have no destination.
+template <class Output, class Input>
+[[nodiscard]] cudaError_t copy_output(Output const&, typename DestinationOf<Output>::type const&,
+                                      Input const&, RowCount const&, cudaStream_t) noexcept
+{
+  return cudaSuccess;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

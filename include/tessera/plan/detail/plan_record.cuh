@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/execution.cuh>
+#include <tessera/plan/status.hpp>
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Counts a run that has ended, and what was wrong with it: on the device, and where the host looks.
+struct NoteRun {
+  std::uint32_t const* errors;  // [1] bits of DataError
+  PlanRecord* counts;           // [1] on the device
+  PlanRecord volatile* seen;    // [1] in the host's memory, never read here: that would take a trip there
+
+  __device__ void operator()(std::int64_t) const
+  {
+    for (int kind = 0; kind < PlanRecord::kinds; ++kind) {
+      if ((*errors >> kind & 1U) != 0) { seen->faulty[kind] = ++counts->faulty[kind]; }
+    }
+    __threadfence_system();
+    seen->runs = ++counts->runs;
+  }
+};
+
+/// The record of a plan's runs, and which faults the host has taken notice of. Any thread may ask.
+class RunRecord {
+ public:
+  /// Stream: enqueues a fill.
+  explicit RunRecord(Execution<Device> const& exec) : counts_{1, exec}
+  {
+    fill_bytes(counts_, 0, exec);
+    void* memory = nullptr;
+    cuda_check(cudaHostAlloc(&memory, sizeof(PlanRecord), cudaHostAllocMapped));
+    seen_.reset(static_cast<PlanRecord*>(memory));
+    *seen_ = {};
+  }
+
+  /// Notes that a run with these errors [1] ends; for a graph.
+  [[nodiscard]] NoteRun note(std::uint32_t const* errors) noexcept
+  {
+    return {errors, counts_.data(), seen_.get()};
+  }
+  /// What the runs since take_faults() met with; `finished` and `cuda` are for others to say.
+  [[nodiscard]] PlanReport report() const noexcept
+  {
+    std::lock_guard const lock{mutex_};
+    auto const now = load(*seen_);
+    auto const bits = new_faults(now, known_);
+    PlanReport report;
+    report.runs = now.runs;
+    report.over_capacity = (bits & DataError::capacity) != 0;
+    report.duplicates = (bits & DataError::duplicate) != 0;
+    report.out_of_bounds = (bits & DataError::out_of_range) != 0;
+    report.negative_count = (bits & DataError::negative_count) != 0;
+    return report;
+  }
+  /// Bits of DataError of the runs since the last call.
+  [[nodiscard]] std::uint32_t take_faults() noexcept
+  {
+    std::lock_guard const lock{mutex_};
+    auto const now = load(*seen_);
+    return new_faults(now, std::exchange(known_, now));
+  }
+
+ private:
+  struct FreeHost {
+    void operator()(PlanRecord* record) const { static_cast<void>(cudaFreeHost(record)); }
+  };
+
+  Buffer<PlanRecord, Device> counts_;
+  std::unique_ptr<PlanRecord, FreeHost> seen_;
+  mutable std::mutex mutex_;
+  PlanRecord known_{};
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/detail/frame.hpp>
+#include <tessera/core/error.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Why a run was not enqueued.
+enum class RunError : std::uint8_t {
+  none,               ///< it was
+  wrong_device,       ///< the execution's device is not the plan's
+  no_coordinates,     ///< a tensor made by default
+  too_many_voxels,    ///< more than the plan was made for
+  too_many_points,    ///< more than the plan was made for
+  wrong_columns,      ///< of coordinates or points
+  wrong_channels,     ///< other features than the network takes
+  rows_differ,        ///< coordinates and features of different numbers of rows
+  wrong_stride,       ///< a tensor stride above 1
+  wrong_range,        ///< a spatial range that is not that of PlanLimits::grid()
+  small_destination,  ///< the caller's buffer may be too small for the output
+  wrong_destination,  ///< the output has no such part, or other columns
+  cuda_failure,       ///< a call of the CUDA runtime failed; what was enqueued may not be complete
+};
+
+/// What became of Plan::try_run(): nothing here allocates or throws, but sentence().
+struct RunStatus {
+  RunError error = RunError::none;
+  std::int64_t given = 0;    ///< the number that does not fit, where there is one
+  std::int64_t planned = 0;  ///< and what it was to be, at most or exactly
+  int cuda = 0;              ///< the `cudaError_t`, of cuda_failure
+
+  /// Whether the run was enqueued.
+  [[nodiscard]] bool ok() const noexcept { return error == RunError::none; }
+
+  /// The error in words, without the numbers; never null.
+  [[nodiscard]] char const* what() const noexcept
+  {
+    switch (error) {
+      case RunError::none: return "enqueued";
+      case RunError::wrong_device: return "made on another device than it is run on";
+      case RunError::no_coordinates: return "the tensor has no coordinates";
+      case RunError::too_many_voxels: return "voxels are more than it was made for";
+      case RunError::too_many_points: return "points are more than it was made for";
+      case RunError::wrong_columns: return "columns of coordinates or points are not what was planned";
+      case RunError::wrong_channels: return "channels are not what was planned";
+      case RunError::rows_differ: return "coordinates and features have different numbers of rows";
+      case RunError::wrong_stride: return "the tensor's stride must be 1";
+      case RunError::wrong_range: return "the tensor has another spatial range than PlanLimits::grid()";
+      case RunError::small_destination: return "the destination has too little room for the output";
+      case RunError::wrong_destination: return "the output has no such part as the destination names";
+      case RunError::cuda_failure: return "a call of the CUDA runtime failed";
+    }
+    return "";
+  }
+
+  /// The error with its numbers, as Plan::run() throws it.
+  [[nodiscard]] std::string sentence() const
+  {
+    if (error == RunError::too_many_voxels || error == RunError::too_many_points) {
+      bool const points = error == RunError::too_many_points;
+      return detail::concat("Plan: ", given, points ? " points" : " voxels", " are more than the ", planned,
+                            " it was made for");
+    }
+    return given == planned ? detail::concat("Plan: ", what())
+                            : detail::concat("Plan: ", what(), ": ", given, " where it is ", planned);
+  }
+};
+
+/// What is known about the runs of a plan without waiting: Plan::status().
+struct PlanReport {
+  bool finished = true;         ///< whether every run has finished that Plan::run() enqueued
+  std::uint64_t runs = 0;       ///< finished ones, those that a graph of the caller's launched too
+  bool over_capacity = false;   ///< more voxels or points than planned, of the input or of a derived set
+  bool duplicates = false;      ///< two voxels with the same coordinate
+  bool out_of_bounds = false;   ///< voxels outside the grid or box of the limits
+  bool negative_count = false;  ///< a number of rows below 0
+  int cuda = 0;                 ///< a `cudaError_t` that the device is in, or 0
+
+  /// Whether no finished run since the last Plan::check() or Plan::acknowledge() met with any of these.
+  [[nodiscard]] bool ok() const noexcept
+  {
+    return !over_capacity && !duplicates && !out_of_bounds && !negative_count && cuda == 0;
+  }
+};
+
+namespace detail {
+
+/// What runs note, in memory that the host sees; only the device writes it.
+struct PlanRecord {
+  static constexpr int kinds = 4;  // bits of DataError
+
+  std::uint64_t runs;           // finished
+  std::uint32_t faulty[kinds];  // of those, with each kind of error
+};
+
+/// Bits of DataError of the kinds that differ.
+[[nodiscard]] inline std::uint32_t new_faults(PlanRecord const& now, PlanRecord const& known) noexcept
+{
+  std::uint32_t bits = 0;
+  for (int kind = 0; kind < PlanRecord::kinds; ++kind) {
+    if (now.faulty[kind] != known.faulty[kind]) { bits |= 1U << kind; }
+  }
+  return bits;
+}
+
+/// A record as the device has written it so far.
+[[nodiscard]] inline PlanRecord load(PlanRecord const& record) noexcept
+{
+  PlanRecord result{};
+  result.runs = __atomic_load_n(&record.runs, __ATOMIC_ACQUIRE);  // first: its faults were written before
+  for (int kind = 0; kind < PlanRecord::kinds; ++kind) {
+    result.faulty[kind] = __atomic_load_n(&record.faulty[kind], __ATOMIC_RELAXED);
+  }
+  return result;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

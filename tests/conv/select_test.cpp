@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include <tessera/conv/detail/select.hpp>
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <utility>
+#include <vector>
+
+using namespace tessera;
+using detail::KernelPlan;
+using detail::select;
+
+namespace {
+
+DeviceLimits device_of(int compute_capability)
+{
+  DeviceLimits device;
+  device.compute_capability = compute_capability;
+  device.multiprocessors = compute_capability >= 90 ? 132 : compute_capability >= 80 ? 108 : 40;
+  device.shared_bytes = static_cast<std::size_t>(compute_capability >= 90   ? 227
+                                                 : compute_capability >= 80 ? 163
+                                                                            : 64) *
+                        1024;
+  device.has_warp = device.has_warpgroup = compute_capability == 90;
+  return device;
+}
+
+ConvProblem problem_of(DType scalar, int in_channels, int out_channels)
+{
+  ConvProblem problem;
+  problem.scalar = scalar;
+  problem.in_channels = in_channels;
+  problem.out_channels = out_channels;
+  return problem;
+}
+
+/// A line of the table: what is asked, and the kernel, the rows of its tile map and its shape.
+struct Line {
+  int device;
+  DType scalar;
+  MathMode math;
+  int in_channels;
+  int out_channels;
+  std::int64_t rows;
+  int volume;
+  GemmKernel kernel;
+  int tile_rows;
+  int shape;
+};
+
+constexpr auto half = DType::float16;
+constexpr auto bfloat = DType::bfloat16;
+constexpr auto single = DType::float32;
+constexpr auto twice = DType::float64;
+constexpr auto exact = MathMode::exact;
+constexpr auto tf32 = MathMode::tf32;
+constexpr auto block = GemmKernel::block;
+constexpr auto warp = GemmKernel::warp;
+constexpr auto alone = GemmKernel::warpgroup;
+constexpr auto pair = GemmKernel::warpgroup_pair;
+
+int place(TunedTile tile)
+{
+  return static_cast<int>(tile);
+}
+
+/// The place of a shape by its constants.
+int group_shape(int columns, int depth)
+{
+  for (std::size_t i = 0; i < detail::warpgroup_shapes.size(); ++i) {
+    auto const& shape = detail::warpgroup_shapes[i];
+    if (shape.columns == columns && shape.depth == depth) { return static_cast<int>(i); }
+  }
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("select: each architecture, scalar, number of channels, rows and offsets has its kernel and shape")
+{
+  std::vector<Line> const table{
+      // An H100: few channels of 16 bits by warps, many by warpgroups, which share tiles where those are few.
+      {90, half, exact, 4, 32, 94'444, 27, warp, 16, detail::warp_shape::quads},
+      {90, half, exact, 4, 16, 94'444, 27, warp, 16, detail::warp_shape::narrow_quads},
+      {90, half, exact, 8, 64, 94'444, 27, warp, 16, detail::warp_shape::wide_quads},
+      {90, half, exact, 16, 16, 94'444, 27, warp, 16, detail::warp_shape::narrow_packed},
+      {90, bfloat, exact, 16, 32, 94'444, 27, warp, 16, detail::warp_shape::packed},
+      {90, half, exact, 32, 32, 94'444, 27, warp, 16, detail::warp_shape::narrow},
+      {90, half, exact, 64, 64, 94'444, 27, warp, 16, detail::warp_shape::medium},
+      {90, half, exact, 128, 64, 94'444, 27, warp, 16, detail::warp_shape::staged},
+      {90, half, exact, 96, 96, 94'444, 27, alone, 16, group_shape(96, 3)},
+      {90, bfloat, exact, 96, 96, 94'444, 27, alone, 16, group_shape(96, 3)},
+      {90, half, exact, 96, 96, 20'000, 27, pair, 16, group_shape(96, 3)},
+      {90, half, exact, 96, 96, 20'000, 8, alone, 16, group_shape(96, 3)},
+      {90, half, exact, 128, 128, 94'444, 27, alone, 16, group_shape(128, 2)},
+      {90, half, exact, 256, 256, 94'444, 27, pair, 16, group_shape(256, 4)},
+      {90, half, exact, 384, 256, 400'000, 27, alone, 16, group_shape(256, 4)},
+      {90, half, exact, 32, 64, 94'444, 1, alone, 16, group_shape(64, 1)},
+      // Channels of which rows do not begin at multiples of 16 bytes.
+      {90, half, exact, 81, 81, 94'444, 27, block, 64, place(TunedTile::ragged)},
+      {90, half, exact, 5, 20, 94'444, 27, block, 64, place(TunedTile::shallow)},
+      {90, half, exact, 12, 8, 94'444, 27, block, 64, place(TunedTile::shallow)},
+      // float: exactly by blocks, by TF32 by warpgroups.
+      {90, single, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {90, single, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {90, single, exact, 4, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {90, single, exact, 3, 32, 94'444, 27, block, 64, place(TunedTile::shallow)},
+      {90, single, tf32, 32, 32, 94'444, 27, alone, 16, group_shape(64, 2)},
+      {90, single, tf32, 64, 256, 94'444, 27, pair, 16, group_shape(256, 4)},
+      {90, single, tf32, 12, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {90, twice, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::wide)},
+      // Other devices have blocks alone; tiles that their shared memory does not hold give way to smaller
+      // ones.
+      {80, half, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {80, half, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {80, half, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
+      {80, half, exact, 256, 256, 94'444, 27, block, 64, place(TunedTile::wide)},
+      {80, half, exact, 256, 256, 2'814, 27, block, 64, place(TunedTile::coarse)},
+      {80, half, exact, 64, 256, 2'814, 27, block, 64, place(TunedTile::medium)},
+      {80, single, tf32, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {75, half, exact, 256, 256, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {75, half, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {120, half, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
+  };
+  for (auto const& line : table) {
+    auto problem = problem_of(line.scalar, line.in_channels, line.out_channels);
+    problem.math = line.math;
+    auto const plan = select(problem, {line.rows, line.volume, false}, device_of(line.device));
+    CAPTURE(line.device);
+    CAPTURE(name_of(line.scalar));
+    CAPTURE(line.in_channels);
+    CAPTURE(line.out_channels);
+    CAPTURE(line.rows);
+    CAPTURE(line.volume);
+    CHECK(static_cast<int>(plan.kernel) == static_cast<int>(line.kernel));
+    CHECK(plan.tile_rows == line.tile_rows);
+    CHECK(plan.shape == line.shape);
+    CHECK(plan.pipeline.shared_bytes <= device_of(line.device).shared_bytes);
+  }
+}
+
+TEST_CASE("select: a kernel asked for runs where the operands and the device allow it, else the next one")
+{
+  auto problem = problem_of(half, 64, 64);
+  MapSummary const map{94'444, 27, false};
+  auto const selected = [&](GemmKernel asked, DeviceLimits const& device) {
+    problem.kernel = asked;
+    return select(problem, map, device).kernel;
+  };
+  auto device = device_of(90);
+  CHECK(selected(block, device) == block);
+  CHECK(selected(warp, device) == warp);
+  CHECK(selected(alone, device) == alone);
+  CHECK(selected(pair, device) == pair);
+  CHECK(selected(GemmKernel::specialized, device) == selected(GemmKernel::automatic, device));
+  device.has_warpgroup = false;
+  CHECK(selected(pair, device) == warp);
+  device.has_warp = false;
+  CHECK(selected(pair, device) == block);
+  CHECK(selected(warp, device) == block);
+  device = device_of(90);
+  problem.aligned_epilogue = false;  // warpgroups read it element by element
+  CHECK(selected(warp, device) == block);
+  CHECK(selected(alone, device) == alone);
+  problem.aligned_inputs = false;
+  CHECK(selected(alone, device) == block);
+  problem = problem_of(single, 64, 64);
+  CHECK(selected(alone, device) == block);  // exact products
+  problem.math = tf32;
+  CHECK(selected(alone, device) == alone);
+  CHECK(selected(warp, device) == block);
+}
+
+TEST_CASE("select: two inputs are read by warpgroups alone, and only where both are cut into whole chunks")
+{
+  MapSummary const map{94'444, 27, false};
+  auto problem = problem_of(half, 192, 96);
+  problem.second_channels = 96;
+  CHECK(select(problem, map, device_of(90)).reads_two_inputs);
+  CHECK_FALSE(select(problem, map, device_of(80)).reads_two_inputs);
+  problem.second_channels = 72;
+  CHECK_FALSE(select(problem, map, device_of(90)).reads_two_inputs);
+  problem.second_channels = 96;
+  problem.out_channels = 64;  // where one input would be the warp kernel's
+  CHECK_FALSE(select(problem, map, device_of(90)).reads_two_inputs);
+}
+
+TEST_CASE(
+    "select: a kernel of the user's own goes first, but where there is an epilogue or another is asked for")
+{
+  MapSummary const map{94'444, 27, false};
+  auto problem = problem_of(half, 96, 96);
+  auto const without = select(problem, map, device_of(90));
+  problem.has_specialized = true;
+  auto const plan = select(problem, map, device_of(90));
+  CHECK(plan.kernel == GemmKernel::specialized);
+  CHECK(plan.tile_rows == 0);
+  CHECK_FALSE(plan.reads_two_inputs);
+  CHECK(plan.packed == without.packed);  // calls with an epilogue read it
+  problem.has_residual = true;
+  CHECK(select(problem, map, device_of(90)) == without);
+  problem.has_residual = false;
+  problem.activation = Activation::relu;
+  CHECK(select(problem, map, device_of(90)) == without);
+  problem.activation = Activation::none;
+  problem.kernel = block;
+  CHECK(select(problem, map, device_of(90)).kernel == block);
+}
+
+TEST_CASE(
+    "select: the packed weight does not depend on rows, is plain for blocks, and is not kept for splits")
+{
+  for (auto const& [in, out] : {std::pair{32, 32}, {64, 64}, {96, 96}, {96, 256}, {4, 32}}) {
+    auto problem = problem_of(half, in, out);
+    auto const unknown = select(problem, {0, 27, false}, device_of(90)).packed;
+    CAPTURE(in);
+    CAPTURE(out);
+    CHECK(unknown[0] != 0);
+    for (std::int64_t const rows : {1, 20'000, 94'444, 2'000'000}) {
+      CHECK(select(problem, {rows, 27, false}, device_of(90)).packed == unknown);
+    }
+    CHECK(select(problem, {94'444, 27, false}, device_of(80)).packed == detail::PackedLayout{});
+    problem.splits = 3;
+    CHECK(select(problem, {94'444, 27, false}, device_of(90)).packed == detail::PackedLayout{});
+  }
+}
+
+TEST_CASE(
+    "select: a map that is the identity needs no tile map, and more offsets than a list holds share tiles")
+{
+  CHECK(select(problem_of(half, 96, 96), {94'444, 1, true}, device_of(90)).tile_rows == 0);
+  auto problem = problem_of(half, 96, 96);
+  problem.kernel = alone;
+  CHECK(select(problem, {2'000'000, 27, false}, device_of(90)).kernel == alone);
+  CHECK(select(problem, {2'000'000, 125, false}, device_of(90)).kernel == pair);
+  CHECK(select(problem, {2'000'000, 70'000, false}, device_of(90)).kernel != alone);
+}
+
+TEST_CASE("select: every shape and tile is chosen for some problem")
+{
+  std::set<int> warps;
+  std::set<int> groups;
+  std::set<int> tiles;
+  for (auto const asked : {GemmKernel::automatic, block, warp, alone}) {
+    for (int in = 1; in <= 512; ++in) {
+      for (int const out : {8, 16, 20, 32, 40, 64, 96, 128, 160, 256}) {
+        for (std::int64_t const rows : {1'000, 200'000}) {
+          auto problem = problem_of(half, in, out);
+          problem.kernel = asked;
+          auto const plan = select(problem, {rows, 27, false}, device_of(90));
+          (plan.kernel == warp ? warps : plan.kernel == block ? tiles : groups).insert(plan.shape);
+        }
+      }
+    }
+  }
+  CHECK(warps.size() == detail::warp_shapes.size());
+  CHECK(groups.size() == detail::warpgroup_shapes.size());
+  CHECK(tiles.size() == 7);
+}
