@@ -9,7 +9,6 @@
 #include <tessera/core/scalar.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -70,10 +69,7 @@ struct LargestOfRows {
   {
     return static_cast<Value>(features[row * channels + channel]);
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b)
-  {
-    return b > a || std::isnan(b) ? b : a;
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return larger_or_nan(a, b); }
 };
 
 /// The number of rows.
