@@ -214,10 +214,12 @@ int run_plugin(cudaStream_t stream)
   ts::Buffer<__half, ts::Device> features(most * scan.channels(), exec);
   ts::Buffer<__half, ts::Device> logits(most * 19, exec);
   ts::Buffer<std::int32_t, ts::Device> used(1, exec);
-  ts::detail::Transfer<ts::Device>::copy(coordinates.data(), scan.coordinates()->data(),
-                                         static_cast<std::size_t>(scan.num_rows()) * 16, exec);
-  ts::detail::Transfer<ts::Device>::copy(features.data(), scan.features().data,
-                                         static_cast<std::size_t>(scan.features().size()) * 2, exec);
+  deploy::check(cudaMemcpyAsync(coordinates.data(), scan.coordinates()->data(),
+                                static_cast<std::size_t>(scan.num_rows()) * sizeof(ts::Coordinate<3>),
+                                cudaMemcpyDeviceToDevice, stream));
+  deploy::check(cudaMemcpyAsync(features.data(), scan.features().data,
+                                static_cast<std::size_t>(scan.features().size()) * sizeof(__half),
+                                cudaMemcpyDeviceToDevice, stream));
   nvinfer1::PluginTensorDesc const in[] = {{{2, {most, 4}}}, {{2, {most, scan.channels()}}}, {{1, {1}}}};
   nvinfer1::PluginTensorDesc const out[] = {{{2, {most, 19}}}, {{1, {1}}}};
   void const* const inputs[] = {coordinates.data(), features.data(), count.data()};

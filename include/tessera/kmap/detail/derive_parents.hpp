@@ -132,7 +132,8 @@ template <int Dim, class Space>
       bool const is_tight = !bounds || options.spatial_range.has_value();
       auto const workers = std::min<std::int64_t>(room, bounds_workers);
       if (!is_tight) {
-        for_each(workers, BoundsOfKeys<Dim, Key>{packing, outputs.data(), room, workers, statistics.data()}, exec);
+        for_each(workers, BoundsOfKeys<Dim, Key>{packing, outputs.data(), room, workers, statistics.data()},
+                 exec);
       }
       auto const found = download(statistics, exec)[0];
       report(found.errors);
