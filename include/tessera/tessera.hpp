@@ -47,6 +47,7 @@
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/combine.hpp>
+#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
