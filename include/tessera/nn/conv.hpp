@@ -132,12 +132,13 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     Execution<Space> const& exec) override
   {
     if (epilogue_.activation != Activation::none) { return false; }
-    bool const is_new = !options_.bias();
-    if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
+    detail::ScaledChannels<Scalar> const scaled{kernel_.data(), options_.bias() ? bias_.data() : nullptr,
+                                                scale, shift, options_.out_channels};
+    if (!detail::holds_scaled(scaled, kernel_.size(), exec)) { return false; }
+    if (!options_.bias()) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
-    for_each(kernel_.size(), detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels},
-             exec);
-    for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    for_each(kernel_.size() + bias_.size(),
+             detail::WriteScaled<Scalar>{scaled, kernel_.size(), kernel_.data(), bias_.data()}, exec);
     if (this->is_fused()) { keep(pack(config(), exec)); }
     return true;
   }
