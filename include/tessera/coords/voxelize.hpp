@@ -137,12 +137,17 @@ namespace detail {
           options.axis_order == AxisOrder::zyx};
 }
 
+/// The spatial range of the voxels of so many clouds.
+[[nodiscard]] inline SpatialRange<3> voxel_range(VoxelizeOptions const& options, int num_batches)
+{
+  return {num_batches, options.spatial_shape.value_or(grid_shape(options))};
+}
+
 [[nodiscard]] inline CoordinateSetOptions<3> voxel_set_options(VoxelizeOptions const& options,
                                                                PointRows const& points)
 {
   CoordinateSetOptions<3> result;
-  result.spatial_range =
-      SpatialRange<3>{points.num_batches, options.spatial_shape.value_or(grid_shape(options))};
+  result.spatial_range = voxel_range(options, points.num_batches);
   result.fixed_capacity = options.fixed_capacity;
   result.only_entry = only_entry(points);
   return result;

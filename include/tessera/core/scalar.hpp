@@ -63,6 +63,7 @@ enum class DType : std::uint8_t {
 template <class Scalar>
 struct ScalarTraits {
   static constexpr bool is_feature = false;
+  using Accumulator = float;  // of no use; what refuses the scalar is then the only error
 };
 
 template <>

@@ -33,6 +33,9 @@ struct RawTensor {
 
 namespace detail {
 
+/// Most dimensions of a tensor that the readers take, as in PyTorch.
+inline constexpr std::size_t max_tensor_dimensions = 64;
+
 /// Writes the product of `shape` times `element` bytes to `bytes`; false if an extent is negative or
 /// the product does not fit into 63 bits. A zero anywhere makes the product zero.
 [[nodiscard]] inline bool count_bytes(std::vector<std::int64_t> const& shape, std::size_t element,
