@@ -333,8 +333,7 @@ inline std::vector<Shape> shapes()
   return result;
 }
 
-// --- the checks
-// -----------------------------------------------------------------------------------------------------
+// --- the checks --------------------------------------------------------------------------------------------
 
 template <class Scalar>
 void equals_the_definition(Part part, ts::MathMode math = ts::MathMode::exact)

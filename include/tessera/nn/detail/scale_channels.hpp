@@ -66,7 +66,8 @@ struct WriteScaled {
   }
 };
 
-/// Whether a Scalar holds all of it. Stream: enqueues a kernel, and waits.
+/// Whether a Scalar holds all of it.
+/// Stream: enqueues a kernel, and waits.
 template <class Scalar, class Space>
 [[nodiscard]] bool holds_scaled(ScaledChannels<Scalar> const& scaled, std::int64_t size,
                                 Execution<Space> const& exec)
