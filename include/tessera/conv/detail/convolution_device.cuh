@@ -59,7 +59,8 @@ struct ConvolutionBackend<Device> {
   }
 
   /// The weight [volume, in_channels, out_channels] as `plan` reads it; nothing where that is the plain
-  /// order. Stream: enqueues at most a kernel, does not wait.
+  /// order.
+  /// Stream: enqueues at most a kernel, does not wait.
   template <class Scalar>
   [[nodiscard]] static PackedWeight<Scalar, Device> pack(KernelPlan const& plan, Scalar const* weight,
                                                          Execution<Device> const& exec)
@@ -118,7 +119,8 @@ struct ConvolutionBackend<Device> {
   }
 
   /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
-  /// with a Tile. Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair
+  /// with a Tile.
+  /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair
   /// list.
   template <class Scalar>
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
