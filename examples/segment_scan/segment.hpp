@@ -39,7 +39,7 @@ class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
   HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
                  ts::Execution<Space> const& exec)
       : backbone_{options, exec},
-        head_{ts::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
+        head_{ts::nn::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
               exec}
   {
     this->register_child("backbone", backbone_);
