@@ -295,6 +295,15 @@ int main()
   expect(
       classifier.parameters().front().name == "0.kernel" && classifier.parameters().back().name == "4.bias",
       "names are those of PyTorch's Sequential");
+  ts::io::save(classifier, path, ts::io::Tessera{}, exec);
+  ts::nn::Sequential other{std::make_unique<Conv>(ts::nn::ConvOptions<3>(1, 32, 3).stride(2).seed(9), exec),
+                           std::make_unique<Norm>(32, exec), std::make_unique<Relu>(),
+                           std::make_unique<Pool>(),
+                           std::make_unique<Linear>(ts::nn::LinearOptions(32, 10).seed(9), exec)};
+  ts::io::load(other, path, ts::io::Tessera{}, exec);
+  auto const same = other(batch, exec);
+  expect(ts::download(same.data(), same.size(), exec) == ts::download(classes.data(), classes.size(), exec),
+         "a head loads as it was saved");
   double mean = 0;
   auto const pooled = classifier.get<2>()(classifier.get<1>()(classifier.get<0>()(batch, exec), exec), exec);
   for (auto const& [voxel, row] : rows_of(pooled, exec)) { mean += voxel[0] == 1 ? row[3] : 0; }

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <tessera/core/error.hpp>
+#include <tessera/core/scalar.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -172,7 +172,7 @@ struct PointBounds {
   PointBounds box;
   for (std::size_t i = 0; i + 2 < cloud.positions.size(); i += 3) {
     float const* const p = cloud.positions.data() + i;
-    if (!std::isfinite(p[0]) || !std::isfinite(p[1]) || !std::isfinite(p[2])) { continue; }
+    if (!detail::is_finite(p[0]) || !detail::is_finite(p[1]) || !detail::is_finite(p[2])) { continue; }
     for (std::size_t axis = 0; axis < 3; ++axis) {
       if (box.num_points == 0 || p[axis] < box.min[axis]) { box.min[axis] = p[axis]; }
       if (box.num_points == 0 || p[axis] > box.max[axis]) { box.max[axis] = p[axis]; }
