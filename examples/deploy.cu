@@ -27,10 +27,8 @@ ts::SparseTensor<3, __half> voxelize(std::uint64_t seed, ts::Execution<ts::Devic
   ts::LidarOptions options;
   options.seed = seed;
   ts::PointCloud const scan = ts::simulate_lidar(options);
-  std::vector<__half> measured;
-  for (float const value : scan.features) { measured.push_back(__float2half(value)); }
   auto const positions = ts::upload_matrix(scan.positions, 3, exec);
-  auto const intensity = ts::upload_matrix(measured, scan.channels, exec);
+  auto const intensity = ts::cast<__half>(ts::upload_matrix(scan.features, scan.channels, exec), exec);
   auto voxels =
       ts::sparse_quantize(ts::PointsView<__half>{positions, intensity}, ts::QuantizeOptions<3>(0.4F), exec);
   return {voxels.coordinates, std::move(voxels.features)};
