@@ -304,7 +304,9 @@ void print_times(Task const& task, Encoding const& result, bool on_device, doubl
     line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
   }
   line("write", written, "");
-  if (on_device && !result.planned) { print_note("layer by layer, for " + result.no_plan); }
+  if (on_device && !result.planned) {
+    print_note("layer by layer and not as one CUDA graph: " + result.no_plan);
+  }
 }
 
 /// Where the map's cells are, which are squares.
