@@ -28,7 +28,7 @@ struct FindVoxelOfPoint {
 
 }  // namespace detail
 
-/// The row of each point's voxel among those that hard_voxelize() made of the cloud with the same options.
+/// The row of each point's voxel among those that hard_voxelize() made of one cloud with the same options.
 ///
 /// | name    | shape                  | memory | holds                                                     |
 /// |---------|------------------------|--------|-----------------------------------------------------------|
