@@ -6,9 +6,11 @@
 #
 #   tests/run.sh                 with CUDA where nvcc is found, for the GPU of this machine if there is one
 #   tests/run.sh --preset ci     with a preset of CMakePresets.json
+#   tests/run.sh --only '^unit\.(io|core)$' test_io test_core --
+#                                builds these targets alone, and runs the tests whose names match
 #   tests/run.sh -R unit         further arguments go to ctest
 #
-# What is missing on Debian or Ubuntu is installed. The build lies in build/tests, or in build/<preset>.
+# What is missing on Debian or Ubuntu is installed. The build is in build/tests, or in build/<preset>.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . tests/support/setup.sh
@@ -25,6 +27,18 @@ if [ "${1:-}" = "--preset" ]; then
   shift 2
 fi
 
+targets=()
+selection=()
+if [ "${1:-}" = "--only" ]; then
+  selection=(-R "${2:?a regular expression of tests}")
+  shift 2
+  while [ $# -gt 0 ] && [ "$1" != "--" ]; do
+    targets+=(--target "$1")
+    shift
+  done
+  shift
+fi
+
 set_up doctest-dev:/usr/include/doctest/doctest.h || stop "the set-up failed"
 if [ -n "$preset" ]; then
   build=build/$preset
@@ -33,7 +47,7 @@ else
   build=build/tests
   cmake -S . -B "$build" "${configuration[@]}" || stop "the configuration failed"
 fi
-cmake --build "$build" --parallel "$jobs" -- -k 0 || stop "the build failed"
+cmake --build "$build" --parallel "$jobs" "${targets[@]}" -- -k 0 || stop "the build failed"
 
 # What is not there, so that tests of it may be skipped: see tests/may_skip.txt.
 missing=""
@@ -47,5 +61,5 @@ grep -q '^CMAKE_CUDA_COMPILER:[A-Z]*=/' "$build/CMakeCache.txt" || missing+=" nv
 
 # CTest knows binaries; the cases in them are counted from the line that each unit.* binary ends with.
 log=$build/tests.log
-ctest --test-dir "$build" --parallel "$(nproc)" --verbose "$@" 2>&1 | tee "$log" |
+ctest --test-dir "$build" --parallel "$(nproc)" --verbose "${selection[@]}" "$@" 2>&1 | tee "$log" |
   awk -v allowed=tests/may_skip.txt -v missing="$missing" -f tests/support/summary.awk

@@ -88,9 +88,11 @@
 #include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>
+#include <tessera/io/pcd.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_bin.hpp>
 #include <tessera/io/point_cloud_file.hpp>
+#include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>

@@ -473,11 +473,12 @@ TEST_CASE_TEMPLATE("quantize: a whole scan has the voxels that numpy finds", Spa
   cloud.batch.resize(cloud.size());
   for (float const intensity : scan.features) { cloud.features.insert(cloud.features.end(), {intensity, 1}); }
   auto options = QuantizeOptions<3>(0.05F).origin(GridOrigin::lowest_voxel);
-  CHECK(quantize<Space>(cloud, options).rows.size() == 94444);
+  bool const is_the_scan = scan.size() == 123'389;  // numpy's numbers are those of one file
+  if (is_the_scan) { CHECK(quantize<Space>(cloud, options).rows.size() == 94444); }
   expect_oracle<Space>(cloud, options);
   expect_oracle<Space>(cloud, options.rounding(Rounding::nearest_even).features(VoxelFeatures::mean));
   options = QuantizeOptions<3>(0.05F).origin(GridOrigin::lowest_point);
-  CHECK(quantize<Space>(cloud, options).rows.size() == 94590);
+  if (is_the_scan) { CHECK(quantize<Space>(cloud, options).rows.size() == 94590); }
 }
 
 TEST_CASE_TEMPLATE("quantize: voxels already made stay what they are", Space, TESSERA_TEST_SPACES)

@@ -11,6 +11,7 @@
 #include "../support/golden.hpp"
 #include "../support/small.hpp"
 #include "random_networks.hpp"
+#include "recorded_network.hpp"
 #include "tolerance.hpp"
 
 #ifdef __CUDACC__
@@ -18,13 +19,9 @@
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
-#include <tessera/models/minkunet.hpp>
-#include <tessera/models/sparse_resnet21d.hpp>
-#include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/nn/calibrate.hpp>
 
 #include <array>
-#include <cctype>
 #include <string>
 #include <vector>
 
@@ -79,19 +76,6 @@ ts::SparseTensor<3, Scalar, Space> input_of(ts::Safetensors const& file, ts::det
           ts::upload_matrix(features, file.shape("input.feats").back(), exec)};
 }
 
-inline double number(ts::detail::Json const& config, char const* key)
-{
-  auto const* const value = config.find(key);
-  REQUIRE(value != nullptr);
-  auto const* const integer = value->get<std::int64_t>();
-  return integer != nullptr ? static_cast<double>(*integer) : *value->get<double>();
-}
-
-inline int integer(ts::detail::Json const& config, char const* key)
-{
-  return static_cast<int>(number(config, key));
-}
-
 /// Loads the parameters; the only ones left over are SPVNAS's point transforms.
 template <class Space>
 void load(ts::nn::ModuleBase& net, ts::Safetensors const& file, ts::Execution<Space> const& exec)
@@ -102,47 +86,6 @@ void load(ts::nn::ModuleBase& net, ts::Safetensors const& file, ts::Execution<Sp
   for (auto const& name : report.unused) {
     CAPTURE(name);
     CHECK(name.rfind("param.point_transforms.", 0) == 0);
-  }
-}
-
-/// Runs the network that the file `relative` holds, in every conv mode, and compares.
-template <class Scalar, class Space>
-void check_network(std::string const& relative, Tolerance const& tolerance)
-{
-  auto const path = test::data_file(relative);
-  if (!path || test::skipped<Space>() || test::skipped_as_large()) { return; }
-  ts::Safetensors const file{*path};
-  auto const config = test::golden_config(file, "config");
-  auto const model = *config.find("model")->get<std::string>();
-  CAPTURE(model);
-  ts::Execution<Space> const exec{};
-  for (int mode = 0; mode < 3; ++mode) {
-    CAPTURE(mode);
-    auto const x = input_of<Scalar>(file, config, exec);
-    ts::ConvConfig conv;
-    conv.compat = ts::compat::torchsparse;
-    conv = ts::with_conv_mode(conv, mode);
-    auto const in_channels = integer(config, "in_channels");
-    auto const width = number(config, "width");
-    auto const backbone = ts::models::BackboneOptions(in_channels).width(width).config(conv);
-    if (model == "MinkUNet") {
-      auto const classes = integer(config, "num_classes");
-      ts::models::MinkUNet<3, Scalar, Space> net{
-          ts::models::MinkUNetOptions(in_channels, classes).width(width).config(conv), exec};
-      load(net, file, exec);
-      auto const logits = net(x, exec);
-      CHECK(logits.coordinates() == x.coordinates());
-      check_outputs(file, std::vector{logits}, tolerance, exec);
-    } else if (model == "SparseResNet21D") {
-      ts::models::SparseResNet21D<3, Scalar, Space> net{backbone, exec};
-      load(net, file, exec);
-      check_outputs(file, net(x, exec), tolerance, exec);
-    } else {
-      REQUIRE(model == "SparseResUNet42");
-      ts::models::SparseResUNet42<3, Scalar, Space> net{backbone, exec};
-      load(net, file, exec);
-      check_outputs(file, net(x, exec), tolerance, exec);
-    }
   }
 }
 
@@ -157,6 +100,31 @@ std::vector<ts::SparseTensor<3, Scalar, Space>> list(
     std::array<ts::SparseTensor<3, Scalar, Space>, Count> const& tensors)
 {
   return {tensors.begin(), tensors.end()};
+}
+
+/// Runs the network that the file `relative` holds, in every conv mode, and compares.
+template <class Scalar, class Space>
+void check_network(std::string const& relative, Tolerance const& tolerance)
+{
+  auto const path = test::data_file(relative);
+  if (!path || test::skipped<Space>() || test::skipped_as_large()) { return; }
+  ts::Safetensors const file{*path};
+  auto const config = test::golden_config(file, "config");
+  auto const model = recorded_network::model(config);
+  CAPTURE(model);
+  ts::Execution<Space> const exec{};
+  for (int mode = 0; mode < 3; ++mode) {
+    CAPTURE(mode);
+    auto const x = input_of<Scalar>(file, config, exec);
+    ts::ConvConfig conv;
+    conv.compat = ts::compat::torchsparse;
+    recorded_network::with_network<Scalar>(config, ts::with_conv_mode(conv, mode), exec, [&](auto& network) {
+      load(network, file, exec);
+      auto const tensors = list(network(x, exec));
+      if (model == "MinkUNet") { CHECK(tensors.back().coordinates() == x.coordinates()); }
+      check_outputs(file, tensors, tolerance, exec);
+    });
+  }
 }
 
 constexpr int small_cloud = 48;  // voxels along an edge

@@ -4,12 +4,10 @@
 #include "../support/data.hpp"
 #include "../support/files.hpp"
 #include "random_networks.hpp"
+#include "recorded_network.hpp"
 
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
-#include <tessera/models/minkunet.hpp>
-#include <tessera/models/sparse_resnet21d.hpp>
-#include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/nn/calibrate.hpp>
 
 #include <doctest/doctest.h>
@@ -65,35 +63,28 @@ TEST_CASE("MinkUNet: as many trained parameters as SPVNAS states")
 TEST_CASE("networks: names and shapes of parameters are those of the recorded state_dicts")
 {
   Execution<Host> const exec;
-  auto const check = [&](char const* relative, auto const& make) {
-    auto const path = test::data_file(relative);
-    if (!path) { return; }
-    CAPTURE(relative);
+  for (std::string const name : {"minkunet_semkitti", "resnet21d_nuscenes", "resunet42_nuscenes"}) {
+    auto const path = test::data_file("golden/" + name + ".safetensors");
+    if (!path) { continue; }
+    CAPTURE(name);
     Safetensors const file{*path};
     std::map<std::string, std::vector<std::int64_t>> expected;
     std::string const prefix = "param.";
-    for (auto const& name : file.names()) {
-      bool const ours = name.rfind(prefix, 0) == 0 && name.find("point_transforms.") == std::string::npos &&
-                        name.find("num_batches_tracked") == std::string::npos;
-      if (ours) { expected.emplace(name.substr(prefix.size()), file.shape(name)); }
+    for (auto const& tensor : file.names()) {
+      bool const ours = tensor.rfind(prefix, 0) == 0 &&
+                        tensor.find("point_transforms.") == std::string::npos &&
+                        tensor.find("num_batches_tracked") == std::string::npos;
+      if (ours) { expected.emplace(tensor.substr(prefix.size()), file.shape(tensor)); }
     }
     std::map<std::string, std::vector<std::int64_t>> found;
-    auto const net = make();
-    for (auto const& parameter : net->parameters()) {
-      CHECK(found.emplace(parameter.name, detail::file_shape(parameter, io::TorchSparse{})).second);
-    }
+    recorded_network::with_network<float>(
+        test::golden_config(file, "config"), ConvConfig{}, exec, [&](auto& network) {
+          for (auto const& parameter : network.parameters()) {
+            CHECK(found.emplace(parameter.name, detail::file_shape(parameter, io::TorchSparse{})).second);
+          }
+        });
     CHECK(found == expected);
-  };
-  check("golden/minkunet_semkitti.safetensors",
-        [&] { return std::make_unique<MinkUNet>(models::MinkUNetOptions(4, 19).width(0.25), exec); });
-  check("golden/resnet21d_nuscenes.safetensors", [&] {
-    return std::make_unique<models::SparseResNet21D<3, float, Host>>(models::BackboneOptions(5).width(0.5),
-                                                                     exec);
-  });
-  check("golden/resunet42_nuscenes.safetensors", [&] {
-    return std::make_unique<models::SparseResUNet42<3, float, Host>>(models::BackboneOptions(5).width(0.25),
-                                                                     exec);
-  });
+  }
 }
 
 TEST_CASE("MinkUNet: logits on the voxels of the input, alive with random weights once calibrated")

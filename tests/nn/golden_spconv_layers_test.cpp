@@ -266,6 +266,14 @@ TEST_CASE_TEMPLATE("spconv's layers: every recorded one is reproduced in every m
   Safetensors const file{*path};
   int const layers = check_layers<1, Space>(file) + check_layers<2, Space>(file) +
                      check_layers<3, Space>(file) + check_layers<4, Space>(file);
+  int pools = 0;
+  int recorded = 0;
+  for (auto const& item : file.metadata()) {
+    if (!file.contains(item.first + ".out_feats")) { continue; }
+    ++recorded;
+    pools += Case{item.first, test::golden_config(file, item.first)}.has("Global") ? 1 : 0;
+  }
+  CHECK(layers + pools == recorded);  // of other dimensions there is none
   CHECK(layers > 0);
 }
 

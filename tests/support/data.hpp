@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace test {
 
@@ -24,5 +25,9 @@ inline std::optional<std::string> find_data(std::string const& relative)
 /// As find_data(), but an absent file counts the running test case as skipped:
 /// `auto const file = test::data_file("golden/kmaps.safetensors"); if (!file) { return; }`
 std::optional<std::string> data_file(std::string const& relative);
+
+/// Paths of the files in `folder` and below whose names end with `extension`, sorted. Where there is none,
+/// the running test case counts as skipped.
+std::vector<std::string> data_files(std::string const& folder, std::string const& extension);
 
 }  // namespace test

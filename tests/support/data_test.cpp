@@ -9,6 +9,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -51,6 +52,10 @@ TEST_CASE("data: a file is looked for below TESSERA_TEST_DATA")
     CHECK(test::find_data("golden/one.bin") == (folder / "golden/one.bin").string());
     CHECK(test::data_file("golden/one.bin") == test::find_data("golden/one.bin"));
     CHECK_FALSE(test::find_data("golden/two.bin").has_value());
+    std::ofstream{folder / "golden" / "three.bin"} << '3';
+    CHECK(test::data_files("golden", ".bin") ==
+          std::vector<std::string>{(folder / "golden/one.bin").string(),
+                                   (folder / "golden/three.bin").string()});
   }
   {
     DataRoot const root{(folder / "absent").string()};

@@ -9,10 +9,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -63,6 +66,22 @@ std::optional<std::string> test::data_file(std::string const& relative)
   auto path = find_data(relative);
   if (!path) { skip(relative + " is not in " + data_root() + " (set TESSERA_TEST_DATA)"); }
   return path;
+}
+
+std::vector<std::string> test::data_files(std::string const& folder, std::string const& extension)
+{
+  namespace fs = std::filesystem;
+  std::vector<std::string> paths;
+  if (auto const found = find_data(folder)) {
+    for (auto const& item : fs::recursive_directory_iterator{*found}) {
+      if (item.path().extension() == extension) { paths.push_back(item.path().string()); }
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  if (paths.empty()) {
+    skip(folder + "/*" + extension + " is not in " + data_root() + " (set TESSERA_TEST_DATA)");
+  }
+  return paths;
 }
 
 int main(int argc, char** argv)

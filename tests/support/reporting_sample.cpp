@@ -34,6 +34,7 @@ TEST_CASE("skips without its file")
 {
   auto const file = test::data_file("no/such/file");
   CHECK_FALSE(file.has_value());
+  CHECK(test::data_files("no/such/folder", ".bin").empty());
 }
 
 TEST_CASE("skips itself and fails")

@@ -9,7 +9,7 @@
 
 say() { printf '%s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
-at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; } # at_least 3.25 <version>
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; } # at_least 3.22 <version>
 cmake_version() { cmake --version 2>/dev/null | sed -n 's/^cmake version //p'; }
 
 install_packages() {
@@ -39,12 +39,12 @@ set_up() {
   done
   if [ ${#missing[@]} -gt 0 ]; then install_packages "${missing[@]}" || return 1; fi
 
-  if ! at_least 3.25 "$(cmake_version)"; then # Ubuntu 22.04 has 3.22
+  if ! at_least 3.22 "$(cmake_version)"; then # Ubuntu 20.04 has 3.16
     local tools="$PWD/build/tools"
     if [ ! -x "$tools/bin/cmake" ]; then
-      say "CMake $(cmake_version) is older than 3.25; taking one from PyPI into build/tools"
+      say "CMake $(cmake_version) is older than 3.22; taking one from PyPI into build/tools"
       python3 -c 'import ensurepip' 2>/dev/null || install_packages python3-venv || return 1
-      python3 -m venv "$tools" && "$tools/bin/pip" install -q 'cmake>=3.25,<4' >&2 || return 1
+      python3 -m venv "$tools" && "$tools/bin/pip" install -q 'cmake>=3.22,<4' >&2 || return 1
     fi
     PATH="$tools/bin:$PATH"
   fi

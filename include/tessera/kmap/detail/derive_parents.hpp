@@ -148,8 +148,7 @@ template <int Dim, class Space>
     for_each(derived.rows.size(),
              UnpackKeys<Dim, Key>{packing, outputs.data(), derived.rows.data(), num_rows}, exec);
     auto result = set.derive(std::move(derived), box, options, exec);
-    set.cache().template get_or_make<InputsByParent<Space>>(rule.name_in(result.get()),
-                                                            [&] { return by_parent; });
+    set.cache().get_or_make(InputsByParentKey<Dim, Space>{rule, result.get()}, [&] { return by_parent; });
     return result;
   });
 }
