@@ -196,9 +196,10 @@ class AtomicFile {
     static std::atomic<unsigned> counter{0};
     auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
     temporary_ = concat(target_.native(), ".", now, "-", ++counter, ".tmp");
+    fs::path const temporary{temporary_};  // here: once the file is there, nothing may throw
     file_ = open_file(context_, temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL);
     is_there_ = true;
-    if (fs::exists(status)) { fs::permissions(temporary_, status.permissions(), error); }
+    if (fs::exists(status)) { fs::permissions(temporary, status.permissions(), error); }
   }
 
   AtomicFile(AtomicFile const&) = delete;
