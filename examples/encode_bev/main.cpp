@@ -145,12 +145,19 @@ std::string absence()
 #endif
 }
 
-std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
+void print_device([[maybe_unused]] bool on_device, Options const& options, char const* precision)
 {
+  std::string name = host_name(options);
+  std::string note;
 #ifdef __CUDACC__
-  if (on_device) { return device_name(); }
+  if (on_device) {
+    name = device_name();
+    note = note_on_device();
+  }
 #endif
-  return host_name(options);
+  std::printf("device    %s, %s\n", name.c_str(), precision);
+  if (!note.empty()) { print_note(note); }
+  program::print_build_note();
 }
 
 Encoding encode_on(program::Machine<Precision> const& machine, Task const& task)
@@ -380,8 +387,7 @@ void run(Options const& options)
     std::fflush(stdout);
   };
   print_weights(options, network, task.weights);
-  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
-              name_of(machine.precision));
+  print_device(machine.on_device, options, name_of(machine.precision));
   print_notes_on_points(task, sweeps, intensity_scale);
   std::fflush(stdout);
 

@@ -245,14 +245,16 @@ class Segmenter {
   }
 
  private:
-  /// The voxels with the spatial range that spconv's networks were trained in: up to the largest voxel.
+  /// The voxels with the spatial range that spconv's networks were trained in: up to the largest voxel, and
+  /// at least a voxel of the coarsest level.
   [[nodiscard]] Quantized with_range(Quantized voxels) const
   {
     if (!task_->shape.has_range()) { return voxels; }
     ts::CoordinateSetOptions<3> options;
+    int const coarsest = 1 << task_->shape.backbone->encoder_channels.size();
     ts::SpatialRange<3> range{1, ts::IntArray<3>(1)};
     for (int axis = 0; axis < 3; ++axis) {
-      range.extent[axis] = std::max(1, voxels.coordinates->box().upper[axis] + 1);
+      range.extent[axis] = std::max(coarsest, voxels.coordinates->box().upper[axis] + 1);
     }
     options.spatial_range = range;
     auto rows = ts::copy(voxels.coordinates->data(), voxels.coordinates->num_rows(), *exec_);

@@ -537,8 +537,8 @@ class TiledProblem {
   [[nodiscard]] bool has_tile_map(bool sort, int splits, int rows)
   {
     bool made = false;
-    auto const name = ts::detail::concat("tile map: sort ", sort, ", splits ", splits, ", rows ", rows);
-    static_cast<void>(map_->cache().template get_or_make<ts::TileMap<ts::Device>>(name, [&] {
+    ts::detail::TileMapKey<ts::Device> const key{sort, splits, rows};
+    static_cast<void>(map_->cache().get_or_make(key, [&] {
       made = true;
       return std::make_shared<ts::TileMap<ts::Device>>();
     }));

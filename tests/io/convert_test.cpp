@@ -3,6 +3,7 @@
 
 #include "../support/data.hpp"
 #include "../support/files.hpp"
+#include "../support/state_dicts.hpp"
 
 #include <tessera/io/convert.hpp>
 #include <tessera/io/load.hpp>
@@ -19,31 +20,9 @@
 
 using namespace tessera;
 using io::WeightLayout;
+using test::Made;
 
 namespace {
-
-/// A state_dict put together by hand; every tensor holds 0, 1, 2, ...
-struct Made {
-  Made& add(std::string const& name, std::vector<std::int64_t> const& shape)
-  {
-    std::int64_t size = 1;
-    for (auto const extent : shape) { size *= extent; }
-    values.push_back(std::make_unique<std::vector<float>>());
-    for (std::int64_t i = 0; i < size; ++i) { values.back()->push_back(static_cast<float>(i)); }
-    state.tensors.emplace_back(name, raw_tensor(*values.back(), shape));
-    return *this;
-  }
-  /// A convolution's weight, and the norm behind it.
-  Made& add(std::string const& conv, std::vector<std::int64_t> const& shape, std::string const& norm,
-            std::int64_t channels)
-  {
-    add(conv + ".weight", shape);
-    return add(norm + ".running_mean", {channels}).add(norm + ".running_var", {channels});
-  }
-
-  io::StateDict state;
-  std::vector<std::unique_ptr<std::vector<float>>> values;
-};
 
 /// The layout and the reason that the converter gives for each kernel, by name.
 std::map<std::string, std::pair<std::string, std::string>> layouts(Made const& made,

@@ -292,7 +292,7 @@ TEST_CASE("torch checkpoint: sizes that a pickle claims are held against the fil
   auto const copy = global("collections", "OrderedDict") + "q\x02" + "0";
   std::string copies;
   for (int i = 0; i < 1000; ++i) { copies += "h\x02h\x01\x85R0"; }
-  CHECK(test::has(pickle_error(pairs + copy + copies), "more than 4194304 values"));
+  CHECK(test::has(pickle_error(pairs + copy + copies), "values are copied over and over"));
 }
 
 TEST_CASE("torch checkpoint: tensors that lie outside of their storage are refused")
@@ -383,8 +383,7 @@ TEST_CASE("torch checkpoint: a stream whose storages are not what its list says 
 TEST_CASE("torch checkpoint: what is no checkpoint is refused for what it is")
 {
   CHECK(error("") == "begins neither as a zip archive nor as a pickle: no checkpoint of PyTorch's");
-  CHECK(error("version https://git-lfs.github.com/spec/v1") ==
-        "begins neither as a zip archive nor as a pickle: no checkpoint of PyTorch's");
+  CHECK(error("hello") == "begins neither as a zip archive nor as a pickle: no checkpoint of PyTorch's");
   CHECK(test::has(error(test::zip({{"readme", "text"}})), "without NAME/data.pkl"));
   CHECK(test::has(error(test::zip({{"a/data.pkl", "N."}, {"b/data.pkl", "N."}})), "two checkpoints"));
   CHECK(test::has(error(test::zip({{"a/data.pkl", "N."}, {"a/constants.pkl", "N."}})), "TorchScript"));

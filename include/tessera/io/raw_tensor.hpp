@@ -33,6 +33,9 @@ struct RawTensor {
 
 namespace detail {
 
+/// Most dimensions of a tensor that the readers take, as in PyTorch.
+inline constexpr std::size_t max_tensor_dimensions = 64;
+
 /// Writes the product of `shape` times `element` bytes to `bytes`; false if an extent is negative or
 /// the product does not fit into 63 bits. A zero anywhere makes the product zero.
 [[nodiscard]] inline bool count_bytes(std::vector<std::int64_t> const& shape, std::size_t element,
@@ -89,6 +92,7 @@ template <class T>
 {
   // Half a unit in the last place above the largest float; from there on to nearest is infinity.
   constexpr double limit = 0x1.ffffffp127;
+  if (is_nan(value)) { return static_cast<float>(value); }
   if (value >= limit) { return std::numeric_limits<float>::infinity(); }
   if (value <= -limit) { return -std::numeric_limits<float>::infinity(); }
   return static_cast<float>(value);

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/object_cache.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/cache.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/side_work.hpp>
@@ -115,7 +115,7 @@ class KernelMap {
     rebuild_ = std::move(rebuild);
     out_in_ = {};
   }
-  [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }
+  [[nodiscard]] detail::Cache& cache() noexcept { return cache_; }
   [[nodiscard]] std::recursive_mutex& mutex() noexcept { return mutex_; }
   /// @}
 
@@ -127,7 +127,7 @@ class KernelMap {
   int volume_;
   int centre_;
   KernelMapParts<Space> parts_;
-  detail::ObjectCache cache_;
+  detail::Cache cache_;
   mutable bool is_pinned_ = false;  // somebody has a pointer that must stay valid
   mutable std::recursive_mutex mutex_;
 };
@@ -197,6 +197,17 @@ template <class Space>
 
 }  // namespace detail
 
+namespace detail {
+
+/// The transposed map of a map.
+template <class Space>
+struct TransposedMapKey {
+  using Value = KernelMap<Space>;
+  friend bool operator==(TransposedMapKey, TransposedMapKey) { return true; }
+};
+
+}  // namespace detail
+
 /// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
 ///
 /// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`.
@@ -206,7 +217,7 @@ template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   std::lock_guard lock{map.mutex()};
-  return map.cache().template get_or_make<KernelMap<Space>>("transposed", [&] {
+  return map.cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
     return detail::on_side(map.parts().side, exec,
                            [&](Execution<Space> const& own) { return detail::make_transposed(map, own); });
   });

@@ -105,7 +105,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
 
   [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
   {
-    detail::expect_same_voxels(a, b, "Conv of two tensors");
+    detail::expect_same_voxels(a, b, "Conv of two tensors", "cat_by_coordinate()");
     expect_channels(a.channels() + b.channels());
     return convolve(a, epilogue_, exec, b.features());
   }

@@ -151,7 +151,7 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
   {
     using Function = detail::AddActivateFunction<accumulator_t<Scalar>>;
     return detail::map_both(forward(x, exec), residual, Function{epilogue.activation, epilogue.slope},
-                            "residual block", exec);
+                            "residual block", "add_by_coordinate()", exec);
   }
 
   /// `forward(cat({a, b}))`, without the copy where the module can: `a` [rows, m] and `b` [rows, n] on the

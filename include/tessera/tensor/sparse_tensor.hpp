@@ -140,15 +140,18 @@ void expect_coordinates(SparseTensor<Dim, Scalar, Space> const& x, char const* w
   expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
 }
 
-/// Throws unless both tensors stand on one coordinate set, which is how their rows are known to agree.
+/// Throws unless both tensors are on one coordinate set, which is how their rows are known to agree.
+/// @param instead  the function that matches voxels by coordinate
 template <int Dim, class A, class B, class Space>
 void expect_same_voxels(SparseTensor<Dim, A, Space> const& a, SparseTensor<Dim, B, Space> const& b,
-                        char const* who)
+                        char const* who, char const* instead = "add_by_coordinate()")
 {
   expect_coordinates(a, who);
-  expects(a.coordinates() == b.coordinates(), who, ": the tensors have different coordinate sets (",
-          a.capacity(), " and ", b.capacity(), " rows at tensor strides ", list(a.tensor_stride()), " and ",
-          list(b.tensor_stride()), ")");
+  expect_coordinates(b, who);
+  expects(a.coordinates() == b.coordinates(), who, ": the tensors are on different coordinate sets (",
+          a.capacity(), " rows at tensor stride ", list(a.tensor_stride()), " and ", b.capacity(), " at ",
+          list(b.tensor_stride()), "), whose rows need not agree even if they hold the same voxels; ",
+          instead, " matches voxels by coordinate");
 }
 
 }  // namespace detail

@@ -60,12 +60,12 @@ namespace detail {
       {"VERSION .7"sv, "a PCD file"},
       {"LASF"sv, "a LAS or LAZ file"},
       {"\x89HDF\r\n\x1a\n"sv, "an HDF5 file"},
-      {"\x1f\x8b"sv, "a gzip archive; unpack it first"},
-      {"BZh"sv, "a bzip2 archive; unpack it first"},
+      {"\x1f\x8b"sv, "a gzip archive (unpack it first)"},
+      {"BZh"sv, "a bzip2 archive (unpack it first)"},
       {"\xfd"
        "7zXZ\0"sv,
-       "an xz archive; unpack it first"},
-      {"\x28\xb5\x2f\xfd"sv, "a zstd archive; unpack it first"},
+       "an xz archive (unpack it first)"},
+      {"\x28\xb5\x2f\xfd"sv, "a zstd archive (unpack it first)"},
       {"\x89PNG\r\n\x1a\n"sv, "a PNG picture"},
       {"\xff\xd8\xff"sv, "a JPEG picture"},
       {"%PDF-"sv, "a PDF document"},
@@ -74,7 +74,7 @@ namespace detail {
        "a program"},
       {"ftrt"sv, "a TensorRT engine"},
       {"GGUF"sv, "a GGUF model"},
-      {"version https://git-lfs"sv, "a pointer of Git LFS; fetch the file itself"},
+      {"version https://git-lfs"sv, "a pointer of Git LFS (fetch the file that it stands for)"},
       {"<!DOCTYPE"sv, "a web page"},
       {"<html"sv, "a web page"}};
   for (auto const& [signature, kind] : signatures) {

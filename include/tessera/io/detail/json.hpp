@@ -9,9 +9,13 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,8 +24,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// A JSON value. Members of an object keep the order of the text; a number without fraction and
-/// exponent that fits is an std::int64_t, every other one a double.
+/// A JSON value, of 16 bytes and what it holds. Members of an object keep the order of the text; a number
+/// without fraction and exponent that fits is an std::int64_t, every other one a double.
 class Json {
  public:
   using Array = std::vector<Json>;
@@ -31,21 +35,29 @@ class Json {
   };
 
   Json() = default;
-  template <class T>
-  explicit Json(T value) : value_{std::move(value)}
-  {}
+  explicit Json(bool value) : value_{value} {}
+  explicit Json(std::int64_t value) : value_{value} {}
+  explicit Json(double value) : value_{value} {}
+  explicit Json(std::string value) : value_{Box<std::string>{std::move(value), value.empty()}} {}
+  explicit Json(Array value) : value_{Box<Array>{std::move(value), value.empty()}} {}
+  explicit Json(Object value) : value_{Box<Object>{std::move(value), value.keys.empty()}} {}
 
   [[nodiscard]] bool is_null() const noexcept { return std::holds_alternative<std::nullptr_t>(value_); }
 
   /// The value as a bool, std::int64_t, double, std::string, Array or Object; null if it is another kind.
   template <class T>
-  [[nodiscard]] T const* get() const noexcept
+  [[nodiscard]] T const* get() const
   {
-    return std::get_if<T>(&value_);
+    if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, Array> || std::is_same_v<T, Object>) {
+      auto const* const box = std::get_if<Box<T>>(&value_);
+      return box == nullptr ? nullptr : box->get();
+    } else {
+      return std::get_if<T>(&value_);
+    }
   }
 
   /// The member `key` of an object; null if this is no object or has no such member.
-  [[nodiscard]] Json const* find(std::string_view key) const noexcept
+  [[nodiscard]] Json const* find(std::string_view key) const
   {
     auto const* const object = get<Object>();
     if (object == nullptr) { return nullptr; }
@@ -55,28 +67,122 @@ class Json {
   }
 
  private:
-  std::variant<std::nullptr_t, bool, std::int64_t, double, std::string, Array, Object> value_{nullptr};
+  /// A value on the heap, unless it is empty.
+  template <class T>
+  class Box {
+   public:
+    Box(T&& value, bool empty) : value_{empty ? nullptr : std::make_unique<T>(std::move(value))} {}
+    Box(Box const& other) : value_{other.value_ == nullptr ? nullptr : std::make_unique<T>(*other.value_)} {}
+    Box(Box&&) noexcept = default;
+    Box& operator=(Box const& other) { return *this = Box{other}; }
+    Box& operator=(Box&&) noexcept = default;
+    ~Box() = default;
+
+    [[nodiscard]] T const* get() const
+    {
+      static T const none{};
+      return value_ == nullptr ? &none : value_.get();
+    }
+
+   private:
+    std::unique_ptr<T> value_;
+  };
+
+  std::variant<std::nullptr_t, bool, std::int64_t, double, Box<std::string>, Box<Array>, Box<Object>> value_{
+      nullptr};
 };
 
-/// Bounds of what a text may ask for: a value takes some 60 bytes of memory, but 2 bytes of text.
+/// Bounds of what a text may ask for: a value takes 16 bytes of memory or more, but 2 bytes of text.
 struct JsonLimits {
   int depth = 32;
   std::size_t values = std::size_t{1} << 21;
 };
 
-/// A parser of RFC 8259 and nothing beyond it; member names must be unique, text must be UTF-8.
+/// A parser of RFC 8259 and nothing beyond it; member names must be unique, text must be UTF-8. It gives
+/// values as Json, or one after the other to who wants no more than their content.
 class JsonParser {
  public:
   JsonParser(std::string_view text, FileContext const& file, JsonLimits limits)
       : text_{text}, file_{file}, limits_{limits}
   {}
 
+  /// The value that is the whole text.
   [[nodiscard]] Json parse()
   {
-    Json result = value(0);
+    Json result = value();
+    end();
+    return result;
+  }
+
+  /// The first character of the next value, which tells its kind; -1 at the end of the text.
+  [[nodiscard]] int next() noexcept
+  {
+    skip_space();
+    return peek();
+  }
+
+  /// Reads an object: calls `member(name)` before each value, which must read it. Returns the names.
+  /// @pre  next() is '{'
+  template <class Member>
+  std::vector<std::string> object(Member const& member)
+  {
+    begin();
+    return members(member);
+  }
+
+  /// Reads an array: calls `item()` before each value, which must read it.
+  /// @pre  next() is '['
+  template <class Item>
+  void array(Item const& item)
+  {
+    begin();
+    items(item);
+  }
+
+  /// Reads a string. @pre  next() is '"'
+  [[nodiscard]] std::string text()
+  {
+    begin();
+    return string();
+  }
+
+  /// Reads a value of any kind.
+  [[nodiscard]] Json value()
+  {
+    begin();
+    switch (peek()) {
+      case '{': {
+        auto const first = open_.size();
+        auto names = members([&](std::string const&) { open_.push_back(value()); });
+        return Json{Json::Object{std::move(names), taken_from(first)}};
+      }
+      case '[': {
+        auto const first = open_.size();
+        items([&] { open_.push_back(value()); });
+        return Json{taken_from(first)};
+      }
+      case '"': return Json{string()};
+      default: return scalar();
+    }
+  }
+
+  /// Reads a value of any kind and keeps nothing of it.
+  void skip()
+  {
+    begin();
+    switch (peek()) {
+      case '{': members([&](std::string const&) { skip(); }); return;
+      case '[': items([&] { skip(); }); return;
+      case '"': static_cast<void>(string()); return;
+      default: static_cast<void>(scalar());
+    }
+  }
+
+  /// Throws unless the text ends here.
+  void end()
+  {
     skip_space();
     if (at_ != text_.size()) { fail("text after the end of the value"); }
-    return result;
   }
 
  private:
@@ -106,15 +212,18 @@ class JsonParser {
     return true;
   }
 
-  [[nodiscard]] Json value(int depth)
+  /// Before each value: counts it.
+  void begin()
   {
     skip_space();
-    if (depth > limits_.depth) { fail("nested deeper than ", limits_.depth, " levels"); }
+    if (depth_ > limits_.depth) { fail("nested deeper than ", limits_.depth, " levels"); }
     if (++count_ > limits_.values) { fail("more than ", limits_.values, " values"); }
+  }
+
+  /// A value that holds no others and is no string.
+  [[nodiscard]] Json scalar()
+  {
     switch (peek()) {
-      case '{': return object(depth);
-      case '[': return array(depth);
-      case '"': return Json{string()};
       case 't': return word("true", Json{true});
       case 'f': return word("false", Json{false});
       case 'n': return word("null", Json{});
@@ -130,36 +239,49 @@ class JsonParser {
     return meaning;
   }
 
-  [[nodiscard]] Json array(int depth)
+  /// The values that were read since there were `first` open ones.
+  [[nodiscard]] std::vector<Json> taken_from(std::size_t first)
   {
-    ++at_;
-    Json::Array items;
-    if (take(']')) { return Json{std::move(items)}; }
-    do {
-      items.push_back(value(depth + 1));
-    } while (take(','));
-    if (!take(']')) { fail("expected ',' or ']'"); }
-    return Json{std::move(items)};
+    auto const begin = open_.begin() + static_cast<std::ptrdiff_t>(first);
+    std::vector<Json> values(std::make_move_iterator(begin), std::make_move_iterator(open_.end()));
+    open_.erase(begin, open_.end());
+    return values;
   }
 
-  [[nodiscard]] Json object(int depth)
+  template <class Item>
+  void items(Item const& item)
   {
     ++at_;
-    Json::Object members;
-    if (take('}')) { return Json{std::move(members)}; }
+    if (take(']')) { return; }
+    ++depth_;
+    do {
+      item();
+    } while (take(','));
+    --depth_;
+    if (!take(']')) { fail("expected ',' or ']'"); }
+  }
+
+  template <class Member>
+  std::vector<std::string> members(Member const& member)
+  {
+    ++at_;
+    std::vector<std::string> names;
+    if (take('}')) { return names; }
+    ++depth_;
     do {
       skip_space();
       if (peek() != '"') { fail("expected the name of a member"); }
-      members.keys.push_back(string());
+      names.push_back(string());
       if (!take(':')) { fail("expected ':'"); }
-      members.values.push_back(value(depth + 1));
+      member(std::as_const(names.back()));
     } while (take(','));
+    --depth_;
     if (!take('}')) { fail("expected ',' or '}'"); }
-    std::vector<std::string_view> sorted(members.keys.begin(), members.keys.end());
+    std::vector<std::string_view> sorted(names.begin(), names.end());
     std::sort(sorted.begin(), sorted.end());
     auto const twice = std::adjacent_find(sorted.begin(), sorted.end());
     if (twice != sorted.end()) { fail("the member ", in_quotes(*twice), " appears twice"); }
-    return Json{std::move(members)};
+    return names;
   }
 
   [[nodiscard]] bool digits() noexcept
@@ -306,6 +428,8 @@ class JsonParser {
   JsonLimits limits_;
   std::size_t at_ = 0;
   std::size_t count_ = 0;
+  int depth_ = 0;
+  std::deque<Json> open_;  ///< values of objects and arrays that have not ended
 };
 
 /// The value that is the whole of `text`.

@@ -10,8 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -28,7 +28,7 @@ class PickleReader {
  public:
   /// @param text  the file up to where the pickle must have ended
   PickleReader(std::string_view text, std::size_t begin, FileContext const& file)
-      : text_{text}, at_{begin}, objects_{file}
+      : text_{text}, at_{begin}, objects_{file, text.size()}
   {}
 
   [[nodiscard]] PickleValues read()
@@ -291,12 +291,29 @@ class PickleReader {
     return true;
   }
 
-  void remember(std::uint32_t key) { memo_[key] = top(); }
+  // Picklers number what they keep 0, 1, 2, ...; other numbers are legal, and no arrangement of them is slow.
+
+  void remember(std::uint32_t key)
+  {
+    auto const index = top();
+    if (key < memo_.size()) {
+      memo_[key] = index;
+    } else if (key == memo_.size()) {
+      memo_.push_back(index);
+      if (!sparse_memo_.empty()) { sparse_memo_.erase(key); }
+    } else {
+      sparse_memo_[key] = index;
+    }
+  }
 
   void recall(std::uint32_t key)
   {
-    auto const found = memo_.find(key);
-    if (found == memo_.end()) { fail("value ", key, " is asked for, which was never kept"); }
+    if (key < memo_.size()) {
+      push(memo_[key]);
+      return;
+    }
+    auto const found = sparse_memo_.find(key);
+    if (found == sparse_memo_.end()) { fail("value ", key, " is asked for, which was never kept"); }
     push(found->second);
   }
 
@@ -328,7 +345,7 @@ class PickleReader {
       case '2': push(top()); return;
       case 'q': remember(number<std::uint8_t>()); return;
       case 'r': remember(number<std::uint32_t>()); return;
-      case 0x94: remember(static_cast<std::uint32_t>(memo_.size())); return;
+      case 0x94: remember(static_cast<std::uint32_t>(memo_.size() + sparse_memo_.size())); return;
       case 'h': recall(number<std::uint8_t>()); return;
       case 'j': recall(number<std::uint32_t>()); return;
       default: break;
@@ -346,7 +363,8 @@ class PickleReader {
   PickleObjects objects_;
   std::vector<PickleIndex> stack_;
   std::vector<std::size_t> marks_;
-  std::unordered_map<std::uint32_t, PickleIndex> memo_;
+  std::vector<PickleIndex> memo_;
+  std::map<std::uint32_t, PickleIndex> sparse_memo_;  // numbers that did not follow on
   PickleIndex none_ = 0;
   PickleIndex false_ = 0;
   PickleIndex true_ = 0;

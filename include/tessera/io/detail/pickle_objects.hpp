@@ -5,9 +5,11 @@
 #include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/detail/pickle_value.hpp>
+#include <tessera/io/raw_tensor.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,8 +22,8 @@ namespace detail {
 /// Most values of one pickle: a byte of pickle can ask for a value of 150 bytes.
 inline constexpr std::size_t max_pickle_values = std::size_t{1} << 22;
 
-/// Most dimensions of a tensor, as in PyTorch.
-inline constexpr std::size_t max_tensor_dimensions = 64;
+/// Longest name of a storage; PyTorch's are numbers.
+inline constexpr std::size_t max_storage_key = 64;
 
 struct TorchType {
   std::string_view storage;
@@ -40,7 +42,10 @@ inline constexpr TorchType torch_types[] = {
 /// classes are called, everything else stays opaque. No name leads to code, here or anywhere.
 class PickleObjects {
  public:
-  explicit PickleObjects(FileContext const& file) : file_{file} {}
+  /// @param num_bytes  of the file, which bound what may be made of it
+  PickleObjects(FileContext const& file, std::size_t num_bytes)
+      : file_{file}, max_copies_{8 * num_bytes + 4096}
+  {}
 
   [[nodiscard]] PickleValues& values() noexcept { return values_; }
 
@@ -142,6 +147,10 @@ class PickleObjects {
         count.integer < 0) {
       fail("a storage whose type, key or size is something else");
     }
+    if (key.text.size() > max_storage_key) {
+      fail("a storage whose key has ", key.text.size(), " characters; at most ", max_storage_key,
+           " are read");
+    }
     PickleStorage made{key.text, type.text, static_cast<std::uint64_t>(count.integer), 0, false};
     if (items.size() > 5 && node(items[5]).kind == ValueKind::tuple) {
       // a view into this storage, before PyTorch 0.4: (key, first element, number of elements)
@@ -182,7 +191,9 @@ class PickleObjects {
     if (from.kind != ValueKind::text || encoding.kind != ValueKind::text || encoding.text != "latin1") {
       return add_opaque("_codecs", "encode");
     }
-    count_copies(from.text.size() / 8);
+    auto const [known, is_new] = encoded_.try_emplace(
+        {reinterpret_cast<std::uintptr_t>(from.text.data()), from.text.size()}, no_value);
+    if (!is_new) { return known->second; }  // one text of the file, used again
     std::string bytes;
     for (std::size_t i = 0; i < from.text.size(); ++i) {
       auto const first = static_cast<unsigned char>(from.text[i]);
@@ -198,7 +209,7 @@ class PickleObjects {
     PickleNode made;
     made.kind = ValueKind::bytes;
     made.text = values_.texts.back();
-    return add(std::move(made));
+    return known->second = add(std::move(made));
   }
 
   [[nodiscard]] PickleIndex dict_of(std::string_view name, std::vector<PickleIndex> const& arguments)
@@ -218,11 +229,13 @@ class PickleObjects {
     return add_items(ValueKind::dict, std::move(members));
   }
 
-  /// One value may be copied over and over by a few bytes each time, so copies count against the limit.
+  /// One value may be copied over and over by a few bytes each time, so copies are held against the file.
   void count_copies(std::size_t count)
   {
     copies_ += count;
-    if (copies_ > max_pickle_values) { fail("more than ", max_pickle_values, " values"); }
+    if (copies_ > max_copies_) {
+      fail("values are copied over and over, more than 8 for each byte of the file");
+    }
   }
 
   [[nodiscard]] std::vector<std::int64_t> numbers(PickleIndex index, char const* what)
@@ -284,6 +297,8 @@ class PickleObjects {
   PickleValues values_;
   std::size_t at_ = 0;
   std::size_t copies_ = 0;
+  std::size_t max_copies_;
+  std::map<std::pair<std::uintptr_t, std::size_t>, PickleIndex> encoded_;
 };
 
 }  // namespace detail

@@ -4,6 +4,7 @@
 
 #include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/detail/json.hpp>
 #include <tessera/io/raw_tensor.hpp>
 
@@ -11,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -74,43 +76,63 @@ struct SafetensorsHeader {
   std::size_t data_begin = 0;
 };
 
-/// The non-negative whole numbers of the array `key` of a tensor's description.
-[[nodiscard]] inline std::vector<std::int64_t> safetensors_numbers(Json const& description, char const* key,
+/// Reads the array `key` of a tensor's description: whole numbers of at least 0.
+[[nodiscard]] inline std::vector<std::int64_t> safetensors_numbers(JsonParser& json, std::string const& key,
                                                                    std::string const& tensor,
                                                                    FileContext const& file)
 {
-  auto const* const member = description.find(key);
-  auto const* const array = member != nullptr ? member->get<Json::Array>() : nullptr;
-  if (array == nullptr) { file.fail("tensor ", tensor, " has no list '", key, "'"); }
   std::vector<std::int64_t> numbers;
-  numbers.reserve(array->size());
-  for (auto const& item : *array) {
-    auto const* const number = item.get<std::int64_t>();
+  json.array([&] {
+    int const c = json.next();
+    std::int64_t const* number = nullptr;
+    Json value;
+    if (c == '-' || (c >= '0' && c <= '9')) {
+      value = json.value();
+      number = value.get<std::int64_t>();
+    } else {
+      json.skip();
+    }
     if (number == nullptr || *number < 0) {
       file.fail("tensor ", tensor, ": '", key, "' holds something other than whole numbers of at least 0");
     }
+    if (numbers.size() == max_tensor_dimensions) {
+      file.fail("tensor ", tensor, ": '", key, "' has more than ", max_tensor_dimensions, " numbers");
+    }
     numbers.push_back(*number);
-  }
+  });
   return numbers;
 }
 
-[[nodiscard]] inline SafetensorsEntry parse_safetensors_entry(Json const& description,
-                                                              std::string const& tensor,
+[[nodiscard]] inline SafetensorsEntry parse_safetensors_entry(JsonParser& json, std::string const& tensor,
                                                               std::size_t data_bytes, FileContext const& file)
 {
-  file.expects(description.get<Json::Object>() != nullptr, "tensor ", tensor,
-               " is not described by an object");
-  SafetensorsEntry entry;
-  auto const* const type = description.find("dtype");
-  auto const* const type_name = type != nullptr ? type->get<std::string>() : nullptr;
-  if (type_name == nullptr) { file.fail("tensor ", tensor, " has no text 'dtype'"); }
-  entry.type = find_safetensors_type(*type_name);
-  if (entry.type == nullptr) {
-    file.fail("tensor ", tensor, " is of the unknown type ", in_quotes(*type_name));
+  if (json.next() != '{') {
+    json.skip();
+    file.fail("tensor ", tensor, " is not described by an object");
   }
-
-  entry.shape = safetensors_numbers(description, "shape", tensor, file);
-  auto const offsets = safetensors_numbers(description, "data_offsets", tensor, file);
+  std::optional<std::string> type;
+  std::optional<std::vector<std::int64_t>> shape;
+  std::optional<std::vector<std::int64_t>> data_offsets;
+  json.object([&](std::string const& key) {
+    auto const kind = json.next();
+    if (key == "dtype" && kind == '"') {
+      type = json.text();
+    } else if (key == "shape" && kind == '[') {
+      shape = safetensors_numbers(json, key, tensor, file);
+    } else if (key == "data_offsets" && kind == '[') {
+      data_offsets = safetensors_numbers(json, key, tensor, file);
+    } else {
+      json.skip();
+    }
+  });
+  if (!type) { file.fail("tensor ", tensor, " has no text 'dtype'"); }
+  SafetensorsEntry entry;
+  entry.type = find_safetensors_type(*type);
+  if (entry.type == nullptr) { file.fail("tensor ", tensor, " is of the unknown type ", in_quotes(*type)); }
+  if (!shape) { file.fail("tensor ", tensor, " has no list 'shape'"); }
+  entry.shape = std::move(*shape);
+  if (!data_offsets) { file.fail("tensor ", tensor, " has no list 'data_offsets'"); }
+  auto const& offsets = *data_offsets;
   if (offsets.size() != 2) { file.fail("tensor ", tensor, " has ", offsets.size(), " data_offsets, not 2"); }
   auto const begin = static_cast<std::uint64_t>(offsets[0]);
   auto const end = static_cast<std::uint64_t>(offsets[1]);
@@ -158,6 +180,12 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
 [[nodiscard]] inline SafetensorsHeader parse_safetensors(Bytes const& bytes, FileContext const& file)
 {
   constexpr std::size_t prefix = 8;
+  constexpr std::string_view metadata = "__metadata__";
+  if (!begins_as_safetensors(bytes)) {
+    auto const kind = kind_of_file(bytes);
+    file.expects(kind.empty(), "is ", kind, ", no safetensors file",
+                 begins_as_torch(bytes) ? ": io::convert_checkpoint() reads both" : "");
+  }
   file.expects(bytes.size() >= prefix, "holds ", bytes.size(),
                " bytes; a safetensors file begins with 8 bytes that say how long its header is");
   auto const length = load_bytes<std::uint64_t>(bytes.data());
@@ -172,26 +200,20 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
   SafetensorsHeader header;
   header.data_begin = prefix + text.size();
   auto const data_bytes = bytes.size() - header.data_begin;
-  auto const json = parse_json(text, file);
-  auto const& members = *json.get<Json::Object>();
-  for (std::size_t i = 0; i < members.keys.size(); ++i) {
-    auto const& name = members.keys[i];
-    auto const& value = members.values[i];
-    if (name == "__metadata__") {
-      auto const* const texts = value.get<Json::Object>();
-      if (texts == nullptr) { file.fail("'__metadata__' is not an object"); }
-      for (std::size_t k = 0; k < texts->keys.size(); ++k) {
-        auto const* const entry = texts->values[k].get<std::string>();
-        if (entry == nullptr) {
-          file.fail("'__metadata__' entry ", in_quotes(texts->keys[k]), " is not a text");
-        }
-        header.metadata.emplace(texts->keys[k], *entry);
-      }
-      continue;
+  JsonParser json{text, file, {}};
+  header.names = json.object([&](std::string const& name) {
+    if (name != metadata) {
+      header.entries.emplace(name, parse_safetensors_entry(json, in_quotes(name), data_bytes, file));
+      return;
     }
-    header.names.push_back(name);
-    header.entries.emplace(name, parse_safetensors_entry(value, in_quotes(name), data_bytes, file));
-  }
+    file.expects(json.next() == '{', "'__metadata__' is not an object");
+    json.object([&](std::string const& key) {
+      if (json.next() != '"') { file.fail("'__metadata__' entry ", in_quotes(key), " is not a text"); }
+      header.metadata.emplace(key, json.text());
+    });
+  });
+  json.end();
+  header.names.erase(std::remove(header.names.begin(), header.names.end(), metadata), header.names.end());
   check_safetensors_cover(header, data_bytes, file);
   return header;
 }
@@ -231,7 +253,9 @@ template <class NamedTensors>
   file.expects(text.size() <= max_safetensors_header, "its header would have ", text.size(),
                " bytes; at most ", max_safetensors_header, " are allowed");
   // Finds names that appear twice or are not UTF-8, and keeps the promise that we can read what we wrote.
-  static_cast<void>(parse_json(text, file));
+  JsonParser json{text, file, {}};
+  json.skip();
+  json.end();
   return text;
 }
 

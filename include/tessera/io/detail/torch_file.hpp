@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/detail/pickle.hpp>
 #include <tessera/io/detail/pickle_value.hpp>
 #include <tessera/io/detail/zip.hpp>
@@ -12,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,6 +55,8 @@ class TorchFileReader {
     } else if (!text_.empty() && text_.front() == '\x80') {
       read_stream();
     } else {
+      auto const kind = kind_of_file(bytes_);
+      if (!kind.empty()) { file_.fail("is ", kind, ", no checkpoint of PyTorch's"); }
       file_.fail("begins neither as a zip archive nor as a pickle: no checkpoint of PyTorch's");
     }
     for (auto const& tensor : result_.values.tensors) { result_.tensors.push_back(view(tensor)); }
@@ -86,7 +90,7 @@ class TorchFileReader {
     result_.values = PickleReader{text_.substr(0, at.begin + at.size), at.begin, file_}.read();
     for (auto const& storage : result_.values.storages) {
       auto const found = entries.find(folder + "data/" + std::string{storage.key});
-      if (found != entries.end()) { storages_.emplace(storage.key, found->second); }
+      storages_.push_back(found == entries.end() ? std::nullopt : std::optional{found->second});
     }
   }
 
@@ -115,6 +119,7 @@ class TorchFileReader {
     auto const& list = keys.nodes[keys.root];
     if (list.kind != ValueKind::list) { file_.fail("has no list of storages behind the checkpoint"); }
 
+    std::map<std::string_view, TorchBytes> found;
     std::map<std::string_view, std::string_view> types;
     for (auto const& storage : result_.values.storages) { types.emplace(storage.key, storage.type); }
     for (auto const index : list.items) {
@@ -133,10 +138,14 @@ class TorchFileReader {
                    ", but ", text_.size() - at, " bytes follow");
       }
       auto const size = static_cast<std::size_t>(count) * element;
-      if (!storages_.emplace(type->first, TorchBytes{at, size}).second) {
+      if (!found.emplace(type->first, TorchBytes{at, size}).second) {
         file_.fail("lists the storage ", in_quotes(key.text), " twice");
       }
       at += size;
+    }
+    for (auto const& storage : result_.values.storages) {
+      auto const place = found.find(storage.key);
+      storages_.push_back(place == found.end() ? std::nullopt : std::optional{place->second});
     }
     if (at != text_.size()) { file_.fail("has ", text_.size() - at, " bytes left behind its last storage"); }
   }
@@ -169,11 +178,9 @@ class TorchFileReader {
   [[nodiscard]] TorchBytes memory_of(PickleTensor const& tensor) const
   {
     auto const& storage = result_.values.storages[tensor.storage];
-    auto const found = storages_.find(storage.key);
-    if (found == storages_.end()) {
-      fail(tensor, "lies in the storage ", in_quotes(storage.key), ", which the file lacks");
-    }
-    auto memory = found->second;
+    auto const& found = storages_[tensor.storage];
+    if (!found) { fail(tensor, "lies in the storage ", in_quotes(storage.key), ", which the file lacks"); }
+    auto memory = *found;
     auto const element = element_bytes(storage.type);
     if (element == 0 || storage.count > memory.size / element) {
       fail(tensor, "lies in the storage ", in_quotes(storage.key), " of ", storage.count,
@@ -210,16 +217,17 @@ class TorchFileReader {
       if (last < elements) { last = stride > elements / steps ? elements : last + steps * stride; }
     }
     if (last >= elements) {
-      fail(tensor, "of shape ", list(tensor.shape), ", strides ", list(tensor.strides), " and offset ",
-           tensor.offset, " lies outside of its storage of ", elements, " elements");
+      fail(tensor, "of shape ", shown_shape(tensor.shape), ", strides ", shown_shape(tensor.strides),
+           " and offset ", tensor.offset, " lies outside of its storage of ", elements, " elements");
     }
     result.bytes += static_cast<std::size_t>(tensor.offset) * element;
     if (in_a_row) { return result; }
 
     // A stride of 0 makes much of little, and many tensors may be views of one storage.
-    constexpr std::size_t allowance = std::size_t{1} << 26;
-    if (bytes > allowance + text_.size() - copied_) {
-      fail(tensor, "of shape ", list(tensor.shape), " is a view that would take more memory than the file");
+    std::size_t const allowance = (std::size_t{1} << 20) + 8 * text_.size();
+    if (bytes > allowance - copied_) {
+      fail(tensor, "of shape ", shown_shape(tensor.shape),
+           " is a view that would take more memory than the file");
     }
     copied_ += bytes;
     result_.copies.push_back(in_rows(tensor, result.bytes, bytes));
@@ -229,16 +237,32 @@ class TorchFileReader {
 
   [[nodiscard]] static Bytes in_rows(PickleTensor const& tensor, std::uint8_t const* from, std::size_t bytes)
   {
+    // Axes that are one row together count as one, those of extent 1 as none: each step then moves an
+    // element.
+    std::vector<std::int64_t> shape;
+    std::vector<std::int64_t> strides;
+    for (std::size_t axis = 0; axis < tensor.shape.size(); ++axis) {
+      auto const extent = tensor.shape[axis];
+      auto const stride = tensor.strides[axis];
+      if (extent == 1) { continue; }
+      if (!shape.empty() && strides.back() == extent * stride) {
+        shape.back() *= extent;
+        strides.back() = stride;
+      } else {
+        shape.push_back(extent);
+        strides.push_back(stride);
+      }
+    }
     auto const element = size_of(tensor.dtype);
     Bytes rows(bytes);
-    std::vector<std::int64_t> index(tensor.shape.size(), 0);
+    std::vector<std::int64_t> index(shape.size(), 0);
     std::int64_t at = 0;
     for (std::size_t to = 0; to < bytes; to += element) {
       std::copy_n(from + static_cast<std::size_t>(at) * element, element, rows.data() + to);
       for (std::size_t axis = index.size(); axis-- > 0;) {
-        at += tensor.strides[axis];
-        if (++index[axis] < tensor.shape[axis]) { break; }
-        at -= tensor.shape[axis] * tensor.strides[axis];
+        at += strides[axis];
+        if (++index[axis] < shape[axis]) { break; }
+        at -= shape[axis] * strides[axis];
         index[axis] = 0;
       }
     }
@@ -255,7 +279,7 @@ class TorchFileReader {
   FileContext const& file_;
   std::string_view text_;
   TorchFile result_;
-  std::map<std::string_view, TorchBytes> storages_;
+  std::vector<std::optional<TorchBytes>> storages_;  ///< where each of the pickle's storages is
   std::size_t copied_ = 0;
 };
 
