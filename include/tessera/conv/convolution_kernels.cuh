@@ -36,8 +36,8 @@ struct ConvolutionKernels {
   /// Runs what `plan` says, with AutoTile.
   static void run(detail::KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
                   KernelMap<Device>& map, bool sort, int splits, Execution<Device> const& exec);
-  /// The weight [volume, in_channels, out_channels] as `plan` reads it; nothing where that is the plain
-  /// order. Stream: enqueues at most a kernel, does not wait.
+  /// The weight [volume, in_channels, out_channels] as `plan` reads it; nothing where that is the plain order.
+  /// Stream: enqueues at most a kernel, does not wait.
   [[nodiscard]] static detail::PackedWeight<Scalar, Device> pack(detail::KernelPlan const& plan,
                                                                  Scalar const* weight,
                                                                  Execution<Device> const& exec);
@@ -45,8 +45,8 @@ struct ConvolutionKernels {
   static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                              Execution<Device> const& exec);
   /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
-  /// with a Tile. Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair
-  /// list.
+  /// with a Tile.
+  /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair list.
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec);
 };
