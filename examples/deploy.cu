@@ -27,10 +27,8 @@ ts::SparseTensor<3, __half> voxelize(std::uint64_t seed, ts::Execution<ts::Devic
   ts::LidarOptions options;
   options.seed = seed;
   ts::PointCloud const scan = ts::simulate_lidar(options);
-  std::vector<__half> measured;
-  for (float const value : scan.features) { measured.push_back(__float2half(value)); }
   auto const positions = ts::upload_matrix(scan.positions, 3, exec);
-  auto const intensity = ts::upload_matrix(measured, scan.channels, exec);
+  auto const intensity = ts::cast<__half>(ts::upload_matrix(scan.features, scan.channels, exec), exec);
   auto voxels =
       ts::sparse_quantize(ts::PointsView<__half>{positions, intensity}, ts::QuantizeOptions<3>(0.4F), exec);
   return {voxels.coordinates, std::move(voxels.features)};
@@ -216,10 +214,12 @@ int run_plugin(cudaStream_t stream)
   ts::Buffer<__half, ts::Device> features(most * scan.channels(), exec);
   ts::Buffer<__half, ts::Device> logits(most * 19, exec);
   ts::Buffer<std::int32_t, ts::Device> used(1, exec);
-  ts::detail::Transfer<ts::Device>::copy(coordinates.data(), scan.coordinates()->data(),
-                                         static_cast<std::size_t>(scan.num_rows()) * 16, exec);
-  ts::detail::Transfer<ts::Device>::copy(features.data(), scan.features().data,
-                                         static_cast<std::size_t>(scan.features().size()) * 2, exec);
+  deploy::check(cudaMemcpyAsync(coordinates.data(), scan.coordinates()->data(),
+                                static_cast<std::size_t>(scan.num_rows()) * sizeof(ts::Coordinate<3>),
+                                cudaMemcpyDeviceToDevice, stream));
+  deploy::check(cudaMemcpyAsync(features.data(), scan.features().data,
+                                static_cast<std::size_t>(scan.features().size()) * sizeof(__half),
+                                cudaMemcpyDeviceToDevice, stream));
   nvinfer1::PluginTensorDesc const in[] = {{{2, {most, 4}}}, {{2, {most, scan.channels()}}}, {{1, {1}}}};
   nvinfer1::PluginTensorDesc const out[] = {{{2, {most, 19}}}, {{1, {1}}}};
   void const* const inputs[] = {coordinates.data(), features.data(), count.data()};

@@ -58,12 +58,10 @@ int main()
   // [execution]
   {
     ts::PointCloud const scan = ts::simulate_lidar();
-    std::vector<__half> measured;
-    for (float const value : scan.features) { measured.push_back(__float2half(value)); }
 
     // [layers]
     auto const positions = ts::upload_matrix(scan.positions, 3, exec);
-    auto const intensity = ts::upload_matrix(measured, scan.channels, exec);  // std::vector<__half>
+    auto const intensity = ts::cast<__half>(ts::upload_matrix(scan.features, scan.channels, exec), exec);
     auto voxels =
         ts::sparse_quantize(ts::PointsView<__half>{positions, intensity}, ts::QuantizeOptions<3>(0.5F), exec);
     ts::SparseTensor<3, __half> const x{voxels.coordinates, std::move(voxels.features)};

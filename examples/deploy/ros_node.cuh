@@ -38,6 +38,11 @@ struct PointCloud2 {
 
 namespace deploy {
 
+inline void check(cudaError_t status)
+{
+  if (status != cudaSuccess) { throw tessera::cuda_error{status, cudaGetErrorString(status)}; }
+}
+
 /// Host memory that the device reads and writes by itself.
 template <class T>
 class Pinned {
@@ -45,7 +50,7 @@ class Pinned {
   explicit Pinned(std::size_t size)
   {
     void* memory = nullptr;
-    tessera::detail::cuda_check(cudaMallocHost(&memory, size * sizeof(T)));
+    check(cudaMallocHost(&memory, size * sizeof(T)));
     data_ = static_cast<T*>(memory);
   }
   Pinned(Pinned const&) = delete;

@@ -23,6 +23,19 @@
 
 namespace deploy {
 
+/// A stream of its own.
+class Stream {
+ public:
+  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  Stream(Stream const&) = delete;
+  Stream& operator=(Stream const&) = delete;
+  ~Stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  [[nodiscard]] cudaStream_t get() const noexcept { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
 // [worker]
 /// Labels scans one after the other on a thread of its own, which owns a stream.
 template <class Net>
@@ -59,7 +72,7 @@ class Worker {
 
   void work(Net& net, tessera::PointLimits<tessera::QuantizeOptions<3>> const& limits)
   {
-    tessera::detail::OwnedStream const stream;
+    Stream const stream;
     tessera::Execution<tessera::Device> const exec{stream.get()};
     tessera::Plan plan{net, limits, exec};
     Pinned<float> const points{static_cast<std::size_t>(4 * limits.points())};
@@ -106,11 +119,11 @@ template <class Plan>
   to.labels = {labels.data(), count, 1};
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t result = nullptr;
-  tessera::detail::cuda_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   auto const status = plan.try_run({points.data(), count, 4}, to, stream);
-  tessera::detail::cuda_check(cudaStreamEndCapture(stream, &graph));
-  if (status.ok()) { tessera::detail::cuda_check(cudaGraphInstantiate(&result, graph, 0)); }
-  tessera::detail::cuda_check(cudaGraphDestroy(graph));
+  check(cudaStreamEndCapture(stream, &graph));
+  if (status.ok()) { check(cudaGraphInstantiate(&result, graph, 0)); }
+  check(cudaGraphDestroy(graph));
   return result;
 }
 // [capture]

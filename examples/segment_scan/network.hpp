@@ -76,7 +76,7 @@ struct NetworkShape {
 [[nodiscard]] inline NetworkShape backbone_shape(program::Checkpoint const& checkpoint,
                                                  program::Checkpoint const* head, Options const& options)
 {
-  constexpr int most_parts = 64;  // levels, and blocks of a level
+  constexpr int most_parts = 16;  // levels, and blocks of a level
   bool const spconv = checkpoint.kind == program::NetworkKind::mmdet3d_spconv;
   auto const extent = [&](std::string const& name, bool block, std::size_t from_last) {
     auto const full = name + (!spconv ? ".net.0.kernel" : block ? ".conv1.weight" : ".0.weight");

@@ -39,7 +39,7 @@ class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
   HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
                  ts::Execution<Space> const& exec)
       : backbone_{options, exec},
-        head_{ts::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
+        head_{ts::nn::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
               exec}
   {
     this->register_child("backbone", backbone_);
@@ -245,14 +245,16 @@ class Segmenter {
   }
 
  private:
-  /// The voxels with the spatial range that spconv's networks were trained in: up to the largest voxel.
+  /// The voxels with the spatial range that spconv's networks were trained in: up to the largest voxel, and
+  /// at least a voxel of the coarsest level.
   [[nodiscard]] Quantized with_range(Quantized voxels) const
   {
     if (!task_->shape.has_range()) { return voxels; }
     ts::CoordinateSetOptions<3> options;
+    int const coarsest = 1 << task_->shape.backbone->encoder_channels.size();
     ts::SpatialRange<3> range{1, ts::IntArray<3>(1)};
     for (int axis = 0; axis < 3; ++axis) {
-      range.extent[axis] = std::max(1, voxels.coordinates->box().upper[axis] + 1);
+      range.extent[axis] = std::max(coarsest, voxels.coordinates->box().upper[axis] + 1);
     }
     options.spatial_range = range;
     auto rows = ts::copy(voxels.coordinates->data(), voxels.coordinates->num_rows(), *exec_);
@@ -334,10 +336,15 @@ template <class Space, class Scalar>
     describe(pass, *task.options, result, exec);
 #ifdef __CUDACC__
     if constexpr (std::is_same_v<Space, ts::Device>) {
-      if (planned && pass.voxels.num_rows() > 0) {
-        result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
-      } else if (planned) {
+      if (planned && pass.voxels.num_rows() == 0) {
         result.no_plan = "no point is in a voxel";
+      } else if (planned) {
+        try {
+          result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
+        } catch (ts::invalid_argument const& error) {
+          result.no_plan = error.what();
+          static_cast<void>(segmenter.run(*net));  // labels() as they were
+        }
       }
     }
 #endif

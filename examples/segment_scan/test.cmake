@@ -5,14 +5,10 @@
 cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/../support/program.cmake)
 
-function(expect_results ply png)
-  file(READ ${SCRATCH}/${ply} start LIMIT 4)
+function(expect_ply name)
+  file(READ ${SCRATCH}/${name}.ply start LIMIT 4)
   if(NOT start STREQUAL "ply\n")
-    message(FATAL_ERROR "${ply} is no PLY file")
-  endif()
-  file(READ ${SCRATCH}/${png} start LIMIT 8 HEX)
-  if(NOT start STREQUAL "89504e470d0a1a0a")
-    message(FATAL_ERROR "${png} is no PNG file")
+    message(FATAL_ERROR "${name}.ply is no PLY file")
   endif()
 endfunction()
 
@@ -20,44 +16,120 @@ set(small --device cpu --voxel-size 0.4 --width 0.25)
 
 if(CASE STREQUAL "scene")
   run(0 ${small} --output results/)
-  expect("${output}" "built-in scene 1" "level 0, stride  1 " "level 4, stride 16 " "  read " "  voxelize " "  maps "
-         "  network " "  write " "points of each class" "the labels mean nothing")
-  expect_results(results/segmentation.ply results/segmentation.png)
+  expect("${output}" "^scan +built-in scene 1" "5 classes" "level 0, stride  1 " "level 4, stride 16 " "  read " "  voxelize "
+         "  maps " "  network " "  write " "the labels mean nothing" "class +points +share +truth +IoU\n" "  ground +[0-9]"
+         "mean IoU +[0-9.]+ % of 5 classes; [0-9.]+ % of the points")
+  expect_ply(results/segmentation)
+  # The legend has the colours of the classes, and the picture the two labellings.
+  expect_picture(results/segmentation 900 70707c ffc800 00af00)
   # The same seed gives the same bits, whatever the threads; another one does not.
   run(0 ${small} --threads 1 --output again)
   run(0 ${small} --seed 2 --output other)
-  file(SHA256 ${SCRATCH}/results/segmentation.ply first)
-  file(SHA256 ${SCRATCH}/again.ply second)
-  file(SHA256 ${SCRATCH}/other.ply third)
-  if(NOT first STREQUAL second OR first STREQUAL third)
-    message(FATAL_ERROR "results depend on more, or on less, than the seeds")
-  endif()
+  same_files(results/segmentation.ply again.ply 1)
+  same_files(results/segmentation.ply other.ply 0)
+  # SemanticKITTI's classes are compared as those of the scene that they are.
+  run(0 ${small} --classes 19 --output kitti)
+  expect("${output}" "19 classes" "true class +points +share +IoU\n  ground " "mean IoU +[0-9.]+ % of 5 classes")
+  run(0 ${small} --classes 7 --output seven)
+  expect("${output}" "note +the labels of the scan are not compared: they are no numbers of the network's 7 classes")
 
 elseif(CASE STREQUAL "scan_file")
-  # What was written can be read: the coloured points, whose first feature is not the intensity.
-  run(0 ${small} --scene 5 --output first)
-  run(0 ${small} first.ply --output second --logits logits.safetensors)
-  file(SHA256 ${SCRATCH}/first.ply first)
-  file(SHA256 ${SCRATCH}/second.ply second)
-  if(NOT first STREQUAL second)
-    message(FATAL_ERROR "the scan and its copy in PLY are labelled differently")
-  endif()
+  # What was written can be read: the coloured points, whose first feature is not the intensity, and their labels.
+  run(0 ${small} --scene 5 --classes 7 --output first)
+  run(0 ${small} first.ply --classes 7 --output second --logits logits.safetensors)
+  expect("${output}" "^scan +first.ply" "mean IoU +100.0 % of" "100.0 % of the points")
+  same_files(first.ply second.ply 1)
   if(NOT EXISTS ${SCRATCH}/logits.safetensors)
     message(FATAL_ERROR "no logits")
   endif()
+  # The scan is told before anything else is known.
+  run(1 ${small} first.ply --checkpoint missing.pth)
+  expect("${output}" "^scan +first.ply: [0-9,]+ points\n$")
 
 elseif(CASE STREQUAL "checkpoint")
-  set(checkpoint ${DATA}/golden/minkunet_semkitti.safetensors)
   need(golden/minkunet_semkitti.safetensors)
-  run(1 ${small} --checkpoint ${checkpoint})
-  expect("${errors}" "it has no kernel 'stem.0.kernel'" "try --prefix param\\.")
-  run(0 --device cpu --voxel-size 0.4 --checkpoint ${checkpoint} --prefix param. --output trained)
+  set(checkpoint ${DATA}/golden/minkunet_semkitti.safetensors)
+  set(large --device cpu --voxel-size 0.4 --scene 3)
+  run(0 ${large} --checkpoint ${checkpoint} --output trained)
+  expect("${output}" "weights +[^\n]+, SPVNAS's MinkUNet, names behind 'param.'" "width 0.25, 4 channels in, 19 classes"
+         "compat torchsparse")
+  # A converted checkpoint gives the same labels, whether or not the options name what is found by itself.
+  execute_process(COMMAND ${CONVERT} ${checkpoint} converted.safetensors --prefix param. WORKING_DIRECTORY ${SCRATCH}
+                  OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  run(0 ${large} --checkpoint converted.safetensors --output converted --logits converted_logits)
   expect("${output}" "width 0.25, 4 channels in, 19 classes" "compat torchsparse")
-  run(1 ${small} --checkpoint ${checkpoint} --prefix param. --classes 7)
+  run(0 ${large} --checkpoint ${checkpoint} --prefix param. --output told --logits told_logits)
+  same_files(trained.ply converted.ply 1)
+  same_files(trained.ply told.ply 1)
+  same_files(converted_logits told_logits 1)
+  run(1 ${small} --checkpoint ${checkpoint} --classes 7 --width 0.25)
   expect("${errors}" "classifier.0.weight.*19.*7|classifier.0.weight.*7.*19")
+  run(1 ${small} --checkpoint ${checkpoint} --prefix backbone.)
+  expect("${errors}" "backbone\\.")
   execute_process(COMMAND head -c 100000 ${checkpoint} OUTPUT_FILE ${SCRATCH}/cut.safetensors COMMAND_ERROR_IS_FATAL ANY)
   run(1 ${small} --checkpoint cut.safetensors)
   expect("${errors}" "cut.safetensors")
+
+elseif(CASE STREQUAL "other_checkpoints")
+  need(golden/spconv/minkunet_mmdet3d.pth golden/spconv/second_kitti.pth golden/spconv/parta2_kitti.pth)
+  set(golden ${DATA}/golden/spconv)
+  set(scan --device cpu --voxel-size 0.4)
+  run(0 ${scan} --checkpoint ${golden}/minkunet_mmdet3d.pth --output pytorch)
+  expect("${output}" "mmdetection3d's MinkUNet, names behind 'backbone.'" "note +the checkpoint has no classifier" "compat none")
+  execute_process(COMMAND ${CONVERT} ${golden}/minkunet_mmdet3d.pth converted.safetensors WORKING_DIRECTORY ${SCRATCH}
+                  OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  run(0 ${scan} --checkpoint converted.safetensors --output converted)
+  same_files(pytorch.ply converted.ply 1)
+  foreach(detector second_kitti parta2_kitti)
+    run(1 ${scan} --checkpoint ${golden}/${detector}.pth)
+    expect("${errors}" "which makes no labels; encode_bev runs it")
+  endforeach()
+
+elseif(CASE STREQUAL "notes")
+  string(CONCAT header "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\n"
+                       "property float z\nproperty float NAME\nend_header\n")
+  string(REPLACE NAME intensity intensities "${header}")
+  string(REPLACE NAME red colours "${header}")
+  file(WRITE ${SCRATCH}/bytes.ply "${intensities}1 2 3 0\n2 3 4 128\n3 4 5 255\n")
+  run(0 ${small} bytes.ply)
+  expect("${output}" "note +intensities are 0 to 255, but this network takes 0 to 1; --intensity-scale 0.00392 makes them so")
+  run(0 ${small} bytes.ply --intensity-scale 0.00392)
+  if(output MATCHES "note")
+    message(FATAL_ERROR "intensities within the range are told")
+  endif()
+  file(WRITE ${SCRATCH}/broken.ply "${intensities}1 2 3 0\n2 3 4 nan\n3 4 5 inf\n")
+  run(0 ${small} broken.ply)
+  expect("${output}" "note +2 points have intensities that are no number")
+  file(WRITE ${SCRATCH}/colour.ply "${colours}1 2 3 0\n2 3 4 0.5\n3 4 5 1\n")
+  run(0 ${small} colour.ply)
+  expect("${output}" "note +the points have no channel 'intensity'; the network gets 'red' instead")
+
+elseif(CASE STREQUAL "formats")
+  # Any columns, PCD, and coordinates of a map, which keep their place.
+  string(CONCAT pcd "VERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\nWIDTH 3\nHEIGHT 1\n"
+                    "VIEWPOINT 0 0 0 1 0 0 0\nPOINTS 3\nDATA ascii\n1 2 3 0\n2 3 4 0.5\n3 4 5 1\n")
+  file(WRITE ${SCRATCH}/scan.pcd "${pcd}")
+  run(0 ${small} scan.pcd)
+  expect("${output}" "^scan +scan.pcd: 3 points\n" "4 channels in")
+  file(WRITE ${SCRATCH}/text.bin "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@")
+  run(0 ${small} text.bin --format xyz)
+  expect("${output}" "text.bin: 3 points" "3 channels in")
+  run(0 ${small} text.bin --format x:i2,y:i2,z:i2,intensity:u2,_:f4)
+  expect("${output}" "text.bin: 3 points" "4 channels in")
+  string(CONCAT far "ply\nformat ascii 1.0\nelement vertex 2\nproperty double x\nproperty double y\nproperty double z\n"
+                    "end_header\n4841948.25 512345.123 10\n4841950.25 512346.877 11\n")
+  file(WRITE ${SCRATCH}/far.ply "${far}")
+  run(0 ${small} far.ply --output back --logits logits.safetensors)
+  expect("${output}" "origin +48419[0-9]+.000, 51234[0-9].000, 0.000: positions are measured from there")
+  run(0 ${small} back.ply --origin 4841948,512345,0)  # what was written has the file's coordinates again
+  expect("${output}" "origin +4841948.000, 512345.000, 0.000" "back.ply: 2 points" "100.0 % of the points")
+  run(2 text.bin --format polygons)
+  expect("${errors}" "--format: .*polygons")
+  run(2 text.bin --origin 1,2)
+  expect("${errors}" "--origin: '1,2' is not X,Y,Z")
+
+elseif(CASE STREQUAL "interruption")
+  expect_interruption(--device cpu --threads 1)
 
 elseif(CASE STREQUAL "hostile_checkpoint")
   # Shapes cost nothing where an extent is 0; a network of those that are claimed here would not fit any memory.
@@ -108,7 +180,8 @@ elseif(CASE STREQUAL "few_points")
   file(WRITE ${SCRATCH}/none.bin "")
   run(0 ${small} none.bin)
   expect("${output}" "none.bin: 0 points" "level 4, stride 16 +0")
-  expect_results(segmentation.ply segmentation.png)
+  expect_ply(segmentation)
+  expect_picture(segmentation 200)
   string(CONCAT header "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\n"
                        "property float z\nend_header\n")
   file(WRITE ${SCRATCH}/one.ply "${header}1 2 3\n")
@@ -120,15 +193,15 @@ elseif(CASE STREQUAL "few_points")
 
 elseif(CASE STREQUAL "help")
   run(0 --help)
-  expect("${output}" "usage: segment_scan" --scene --frame --format --voxel-size --rounding --checkpoint --prefix --width
-         --classes --seed --device --precision --dataflow --conv-mode --kmap --downsample --compat --threads --repeat
+  expect("${output}" "usage: segment_scan" --scene --frame --format --origin --voxel-size --rounding --checkpoint --prefix --width
+         --classes --seed --device --precision --stages --spconv-major --intensity-scale --dataflow --conv-mode --kmap --downsample --compat --threads --repeat
          --output --logits Examples "Exit status")
   run(0 -h)
 
 elseif(CASE STREQUAL "wrong_options")
   foreach(wrong "--colour" "--device;tpu" "--precision=int8" "--conv-mode;3" "--voxel-size;0" "--voxel-size;nan"
           "--voxel-size;0.1x" "--width;-1" "--classes;0" "--repeat;0" "--threads;1.5" "--scene;-1" "--scene" "--output;"
-          "--help=yes" "a.bin;b.bin" "a.bin;--scene;2" "--dataflow;gather_scatter;--conv-mode;2" "--prefix;model." "-x"
+          "--help=yes" "a.bin;b.bin" "a.bin;--scene;2" "--spconv-major;2" "--intensity-scale;0" "--dataflow;gather_scatter;--conv-mode;2" "--prefix;model." "-x"
           "--repeat;99999999999999999999")
     run(2 ${wrong})
   endforeach()
@@ -142,7 +215,7 @@ elseif(CASE STREQUAL "unreadable_files")
   expect("${errors}" "is a directory")
   file(WRITE ${SCRATCH}/cut.bin "12345678901234567")
   run(1 --device cpu cut.bin)
-  expect("${errors}" "cut.bin.*17 bytes")
+  expect("${errors}" "cut.bin.*neither KITTI")
   file(WRITE ${SCRATCH}/cut.ply "ply\nformat binary_little_endian 1.0\nelement vertex 9\nproperty float x\n")
   run(1 --device cpu cut.ply)
   expect("${errors}" "cut.ply")

@@ -11,7 +11,7 @@ endif()
 get_filename_component(program_name ${PROGRAM} NAME_WE)
 
 # run(<status> <arguments>...): runs the program, which must end with <status>; sets `output` and `errors`. A failure
-# says why in one line and prints nothing else.
+# says why in one line, after lines of progress if it took long, and prints no results.
 macro(run status)
   execute_process(COMMAND ${PROGRAM} ${ARGN} WORKING_DIRECTORY ${SCRATCH}
                   RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
@@ -20,10 +20,12 @@ macro(run status)
   if(NOT result STREQUAL "${status}")
     message(FATAL_ERROR "the exit status is ${result}, not ${status}")
   endif()
-  if(NOT result EQUAL 0 AND NOT errors MATCHES "^${program_name}: [^\n]+\n$")
+  string(REGEX REPLACE "(^|\n)  [^\n]*" "" told "${errors}")
+  string(STRIP "${told}" told)
+  if(NOT result EQUAL 0 AND NOT told MATCHES "^${program_name}: [^\n]+$")
     message(FATAL_ERROR "a failure is told in one line")
   endif()
-  if(NOT result EQUAL 0 AND NOT output STREQUAL "")
+  if(NOT result EQUAL 0 AND output MATCHES "written|milliseconds")
     message(FATAL_ERROR "a failure prints no results")
   endif()
 endmacro()
@@ -35,6 +37,48 @@ function(expect text)  # expect(<text> <regular expression>...)
     endif()
   endforeach()
 endfunction()
+
+# same_files(<first> <second> <whether they must hold the same>)
+function(same_files first second same)
+  file(SHA256 ${SCRATCH}/${first} one)
+  file(SHA256 ${SCRATCH}/${second} two)
+  if((one STREQUAL two AND NOT same) OR (same AND NOT one STREQUAL two))
+    message(FATAL_ERROR "${first} and ${second} hold the same, or do not, against what was expected")
+  endif()
+endfunction()
+
+# expect_picture(<name without .png> <smallest side in pixels> <rrggbb>...): the picture can be read, its sides are not
+# smaller, and it has 300 pixels or more of each colour: as many as a patch of the legend.
+function(expect_picture name smallest)
+  set(path ${SCRATCH}/${name}.png)
+  if(NOT EXISTS ${path})
+    set(path ${SCRATCH}/${name}.ppm)  # without libpng
+  endif()
+  execute_process(COMMAND ${PICTURE} ${path} ${ARGN} OUTPUT_VARIABLE described COMMAND_ERROR_IS_FATAL ANY)
+  message("${name}: ${described}")
+  if(NOT described MATCHES "^([0-9]+) x ([0-9]+)\n" OR CMAKE_MATCH_1 LESS smallest OR CMAKE_MATCH_2 LESS smallest)
+    message(FATAL_ERROR "${name}: a side of less than ${smallest} pixels")
+  endif()
+  foreach(color ${ARGN})
+    if(NOT described MATCHES "\n${color} ([0-9]+)\n" OR CMAKE_MATCH_1 LESS 300)
+      message(FATAL_ERROR "${name}: fewer than 300 pixels have the colour ${color}")
+    endif()
+  endforeach()
+endfunction()
+
+# Ctrl-C after a second of a run that takes longer: the shell's 128 + 2, one line, and no file is left.
+macro(expect_interruption)  # expect_interruption(<arguments>...)
+  find_program(TIMEOUT_PROGRAM timeout)
+  if(TIMEOUT_PROGRAM)
+    execute_process(COMMAND ${TIMEOUT_PROGRAM} --preserve-status -s INT 1 ${PROGRAM} ${ARGN} --output interrupted/
+                    WORKING_DIRECTORY ${SCRATCH} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
+    message("${output}${errors}")
+    if(NOT result EQUAL 130 OR NOT errors MATCHES "(^|\n)${program_name}: interrupted\n$")
+      message(FATAL_ERROR "an interrupted run ends with ${result}")
+    endif()
+    expect_no_files(interrupted/*)
+  endif()
+endmacro()
 
 # Results that cannot be printed are a failure.
 function(expect_failure_on_full_disk)

@@ -108,7 +108,9 @@ template <class Parse, class Run>
       catch_interrupts();
       run(options);
     }
-    if (std::fflush(stdout) != 0) { throw Failure{"the results cannot be printed"}; }
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      throw Failure{"the results cannot be printed"};
+    }
     return 0;
   } catch (Interrupted const& interrupted) {
     complain(name, interrupted.what(), 1);

@@ -6,6 +6,7 @@
 // faster.
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/build_notes.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
@@ -47,6 +48,7 @@
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/combine.hpp>
+#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
@@ -87,9 +89,11 @@
 #include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>
+#include <tessera/io/pcd.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_bin.hpp>
 #include <tessera/io/point_cloud_file.hpp>
+#include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>

@@ -14,9 +14,11 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
+#include <limits>
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -195,6 +197,46 @@ TEST_CASE("Execution<Host>: has the threads that the system gives, and works wit
   CHECK(threads < 1000);
   CHECK(sum == 100);
 #endif
+}
+
+TEST_CASE("Execution<Host>: more threads than any loop can use are refused, before one is started")
+{
+  for (int const threads : {1025, 1000000, std::numeric_limits<int>::max()}) {
+    CAPTURE(threads);
+    CHECK_THROWS_WITH_AS(Execution<Host>{threads},
+                         ("Execution: " + std::to_string(threads) + " threads; at most 1024").c_str(),
+                         invalid_argument);
+  }
+  CHECK(Execution<Host>{0}.num_threads() == 1);
+  CHECK(Execution<Host>{-5}.num_threads() == 1);
+}
+
+TEST_CASE_TEMPLATE("Execution: one that was moved from is as good as before", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  test::CountedMemory<Space> memory;
+  auto exec = memory.execution(2);
+  auto const sum = [](Execution<Space> const& on) {
+    Buffer<int, Space> const buffer = upload(std::vector<int>{1, 2, 3}, on);
+    auto const values = download(buffer, on);
+    return std::accumulate(values.begin(), values.end(), 0);
+  };
+  Execution<Space> moved{std::move(exec)};
+  CHECK(sum(exec) == 6);  // NOLINT(bugprone-use-after-move)
+  CHECK(sum(moved) == 6);
+  exec = std::move(moved);
+  CHECK(sum(exec) == 6);
+  CHECK(sum(moved) == 6);  // NOLINT(bugprone-use-after-move)
+  CHECK(&moved.memory() == &memory);
+  CHECK(moved.stream() == exec.stream());
+  if constexpr (std::is_same_v<Space, Host>) {
+    CHECK(moved.num_threads() == 2);
+    std::atomic<int> visited{0};
+    moved.parallel_for(100, 1, [&](std::int64_t, std::int64_t) { ++visited; });
+    CHECK(visited == 100);
+  }
+  auto const copy = exec;
+  CHECK(sum(copy) == 6);
 }
 
 TEST_CASE_TEMPLATE("Matrix: an upload of no columns has no rows, and elements need columns", Space,

@@ -5,9 +5,8 @@
 
 #include <doctest/doctest.h>
 
-#include <string>
-
 #include <climits>
+#include <string>
 
 using namespace tessera;
 
@@ -36,6 +35,7 @@ TEST_CASE("IntArray: product, smallest and largest entry")
   CHECK(product(IntArray<1>(5)) == 5);
   CHECK(product(IntArray<4>{2, 0, 9, 9}) == 0);
   CHECK(product(IntArray<3>{1 << 30, 2, 1}) == INT_MAX);  // a kernel that is refused later, with its numbers
+  CHECK(product(IntArray<3>{9, 954437177, 1}) == INT_MAX);  // 1 modulo 2^32
   CHECK(product(IntArray<6>(INT_MAX)) == INT_MAX);
   CHECK(product(IntArray<6>(INT_MIN)) == INT_MAX);
   CHECK(product(IntArray<3>(INT_MIN)) == -INT_MAX);

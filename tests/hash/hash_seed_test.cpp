@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/small.hpp"
 
 #include <tessera/coords/voxelize.hpp>
 #include <tessera/hash/hash_table.hpp>
@@ -191,6 +192,7 @@ TEST_CASE_TEMPLATE(
   if (test::skipped<Space>()) { return; }
   constexpr int free_bits = 12;
   for (auto const& value : seeds) {
+    if (test::small_sets() && value.first != seeds[0].first) { continue; }
     Seed const seed{value};
     auto const most32 = 2 * probes_of<Space>(random_keys<std::uint32_t>(1U << free_bits, 31)).mean;
     auto const most64 = 2 * probes_of<Space>(random_keys<std::uint64_t>(1U << free_bits, 63)).mean;

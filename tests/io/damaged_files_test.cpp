@@ -5,6 +5,7 @@
 
 #include <tessera/io/convert.hpp>
 #include <tessera/io/npy.hpp>
+#include <tessera/io/pcd.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
@@ -131,11 +132,20 @@ TEST_CASE("ply: a damaged file is read or refused")
   }
 }
 
+TEST_CASE("pcd: a damaged file is read or refused")
+{
+  for (std::string const name : {"ascii", "binary", "compressed"}) {
+    survive("points_" + name + ".pcd", 3000,
+            [](Bytes const& bytes) { detail::parse_pcd(bytes, context()).check("who: file"); });
+  }
+}
+
 TEST_CASE("point cloud file: a damaged file of a detected format is read or refused")
 {
-  for (std::string const name : {"faces_first_ascii.ply", "faces_first_big.ply"}) {
+  for (std::string const name :
+       {"faces_first_ascii.ply", "faces_first_big.ply", "points_binary.pcd", "points_compressed.pcd"}) {
     survive(name, 1000, [](Bytes const& bytes) {
-      detail::parse_points(bytes, PointFormat::detect, context()).check("who: file");
+      detail::parse_points(bytes, PointReadOptions{}, context()).check("who: file");
     });
   }
 }

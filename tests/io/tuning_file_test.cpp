@@ -146,21 +146,21 @@ TEST_CASE_TEMPLATE(
   auto const name = detail::TuneBackend<Space>::name(exec);
   auto const capability = detail::TuneBackend<Space>::compute_capability(exec);
   auto const error = test::error_of([&] { static_cast<void>(io::load_tuning<float>(path, exec)); });
-  CHECK(error == detail::concat("load_tuning: ", path, ": has no tuning for ", name, " (", capability,
-                                "), float32, version ", version,
-                                "; it has: [Another GPU (90), float32, version ", version, "]"));
+  CHECK(error == detail::concat("load_tuning: ", path, ": has no tuning for '", name, "' (", capability,
+                                "), 'float32', version '", version,
+                                "'; it has: ['Another GPU' (90), 'float32', version '", version, "']"));
   auto own = tuning(name);
   own.compute_capability = capability;
   io::save_tuning(path, own);
   check_equal(io::load_tuning<float>(path, exec), own);
   CHECK(test::has(test::error_of([&] { static_cast<void>(io::load_tuning<double>(path, exec)); }),
-                  "), float64, version"));
+                  "), 'float64', version"));
   auto older = own;
   older.version = "0.0.1";
   auto const other = folder / "older.json";
   io::save_tuning(other, older);
   CHECK(test::has(test::error_of([&] { static_cast<void>(io::load_tuning<float>(other, exec)); }),
-                  "version 0.0.1]"));
+                  "version '0.0.1']"));
 }
 
 TEST_CASE("tuning file: a damaged file is refused wherever it ends")

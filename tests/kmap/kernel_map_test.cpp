@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/files.hpp"
 #include "../support/oracle.hpp"
 
 #include <tessera/kmap/build.hpp>
@@ -408,4 +409,36 @@ TEST_CASE_TEMPLATE("kernel map: coordinates at the limits of 32 bits neither wra
   auto const coarse = make_coordinate_set(in, options, exec);
   CHECK_THROWS_WITH_AS((void)kernel_map(*coarse, ConvolutionKind::generative, g, compat::none, exec),
                        doctest::Contains("do not fit 32 bits"), invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("kernel map: strides that only wrap to a set's stride lead to no set", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<2> options;
+  options.tensor_stride = 1 << 16;
+  auto const input = make_coordinate_set(std::vector<Coordinate<2>>{{0, {1, 1}}, {0, {5, 2}}}, options, exec);
+  ConvolutionGeometry<2> same;
+  same.padding = 1;
+  auto const derived = kernel_map(*input, ConvolutionKind::strided, same, compat::none, exec).coordinates;
+  ConvolutionGeometry<2> wraps = same;
+  wraps.stride = (1 << 16) + 1;  // times 2^16 is 2^16 modulo 2^32
+  CHECK(test::has(test::error_of([&] {
+                    static_cast<void>(
+                        kernel_map(*derived, ConvolutionKind::transposed, wraps, compat::none, exec));
+                  }),
+                  "no set of tensor stride [65536, 65536] / [65537, 65537] leads to this tensor"));
+  // outputs so far out that what they would read does not fit
+  options.tensor_stride = 1;
+  auto const far = input->derive({upload(std::vector<Coordinate<2>>{{0, {1 << 30, 0}}}, exec)},
+                                 CoordinateBox<2>{1, {1 << 30, 0}, {1 << 30, 0}},
+                                 CoordinateSetOptions<2>{1 << 17, {}}, exec);
+  ConvolutionGeometry<2> doubles = same;
+  doubles.stride = 2;
+  CHECK(test::has(test::error_of([&] {
+                    static_cast<void>(
+                        kernel_map(*far, ConvolutionKind::transposed, doubles, compat::none, exec));
+                  }),
+                  "read coordinates that do not fit 32 bits"));
 }

@@ -288,8 +288,7 @@ TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no tab
       CHECK(results.back().coordinates() == x.coordinates());
     }
   }
-  using Table = CoordinateTable<3, Space>;
-  CHECK(x.coordinates()->cache().template find<Table>("coordinate table") == nullptr);
+  CHECK(x.coordinates()->cache().find(detail::CoordinateTableKey<3, Space>{}) == nullptr);
   for (auto const& y : results) { test::check_close(y.features_on_host(exec), expected, 1e-5); }
 }
 

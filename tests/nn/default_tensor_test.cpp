@@ -12,6 +12,7 @@
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/calibrate.hpp>
+#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/linear.hpp>
@@ -56,11 +57,18 @@ TEST_CASE_TEMPLATE("default-made tensor: everything that would compute from it r
   refused("relu", [&] { return relu(x, exec); });
   refused("leaky_relu", [&] { return leaky_relu(x, 0.1, exec); });
   refused("silu", [&] { return silu(x, exec); });
+  refused("sigmoid", [&] { return sigmoid(x, exec); });
+  refused("tanh", [&] { return tanh(x, exec); });
+  refused("gelu", [&] { return gelu(x, exec); });
   refused("dropout", [&] { return dropout(x, 0.5, 1, exec); });
   refused("batch_norm", [&] { return batch_norm(x, none, none, none, none, 1e-5, exec); });
   refused("group_norm", [&] { return group_norm(x, 1, none, none, 1e-5, exec); });
   refused("add", [&] { return add(x, x, exec); });
   refused("cat", [&] { return cat({x, x}, exec); });
+  refused("multiply", [&] { return multiply(x, x, exec); });
+  refused("add_by_coordinate", [&] { return add_by_coordinate({x, x}, Join::outer, exec); });
+  refused("multiply_by_coordinate", [&] { return multiply_by_coordinate({x, x}, Join::inner, exec); });
+  refused("cat_by_coordinate", [&] { return cat_by_coordinate({x, x}, Join::left, exec); });
   refused("linear", [&] { return linear(x, none, none, 2, MathMode::exact, exec); });
   refused("global_average_pool", [&] { return global_average_pool(x, exec); });
   refused("global_max_pool", [&] { return global_max_pool(x, exec); });

@@ -9,6 +9,9 @@
 
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/models/minkunet.hpp>
+#include <tessera/nn/combine_by_coordinate.hpp>
+#include <tessera/nn/pooling.hpp>
+#include <tessera/nn/sequential.hpp>
 #include <tessera/plan/plan.cuh>
 #include <tessera/tensor/cast.hpp>
 
@@ -32,7 +35,87 @@ models::MinkUNetOptions small_net(Compat compat = compat::none, int mode = 1)
   return models::MinkUNetOptions(4, 5).width(0.25).config(config);
 }
 
+/// Reaches the voxels of stride 4 in two ways and combines them in every one.
+struct TwoWays final : nn::Module<3, __half, Device> {
+  using Conv = nn::Conv<3, __half, Device>;
+
+  explicit TwoWays(Execution<Device> const& exec)
+      : half{nn::ConvOptions<3>(4, 8, 2).stride(2), exec},
+        twice{nn::ConvOptions<3>(8, 8, 3).stride(2), exec},
+        once{nn::ConvOptions<3>(4, 8, 4).stride(4), exec}
+  {
+    register_child("half", half);
+    register_child("twice", twice);
+    register_child("once", once);
+  }
+  Tensor forward(Tensor const& x, Execution<Device> const& exec) override
+  {
+    auto const a = twice(half(x, exec), exec);
+    auto const b = once(x, exec);
+    auto const sum = add_by_coordinate({a, b}, Join::outer, exec);
+    auto const product = multiply_by_coordinate({a, b}, Join::inner, exec);
+    auto const left = cat_by_coordinate({b, a}, Join::left, exec);
+    return cat_by_coordinate({sum, product, left}, Join::outer, exec);
+  }
+
+  Conv half, twice, once;
+};
+
 }  // namespace
+
+TEST_CASE_TEMPLATE("Plan: voxels reached in two ways are combined by coordinate, with the bits of forward()",
+                   Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  TwoWays net{exec};
+  Plan plan{net, PlanLimits().max_voxels(3000).channels(4), exec};
+  for (unsigned const seed : {1U, 2U, 3U}) {
+    CAPTURE(seed);
+    auto const x = tensor_of<__half>(random_surface(seed, seed == 2 ? 60 : 30), 4, {}, exec);
+    auto const expected = net.forward(x, exec);
+    auto const& y = plan.run(x, exec);
+    CHECK(y.channels() == 32);
+    CHECK(y.coordinates_on_host(exec) == expected.coordinates_on_host(exec));
+    CHECK(same_bits(y.features_on_host(exec), expected.features_on_host(exec)));
+    plan.check();
+  }
+  auto const empty = tensor_of<__half>({}, 4, {}, exec);
+  CHECK(plan.run(empty, exec).num_rows() == 0);
+  plan.check();
+}
+
+TEST_CASE_TEMPLATE("Plan: from voxels to classes, fused or not: convolution, pooling, linear", Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  using Conv = nn::Conv<3, __half, Device>;
+  for (bool const fused : {false, true}) {
+    CAPTURE(fused);
+    nn::Sequential net{std::make_unique<Conv>(nn::ConvOptions<3>(4, 16, 3).bias(true), exec),
+                       std::make_unique<nn::BatchNorm<3, __half, Device>>(16, exec),
+                       std::make_unique<nn::ReLU<3, __half, Device>>(),
+                       std::make_unique<nn::GlobalAveragePool<3, __half, Device>>(),
+                       std::make_unique<nn::Linear<3, __half, Device>>(nn::LinearOptions(16, 5), exec),
+                       std::make_unique<nn::Sigmoid<3, __half, Device>>()};
+    if (fused) { nn::fuse(net, exec); }
+    Plan plan{net, PlanLimits().max_voxels(3000).channels(4).grid(SpatialRange<3>{2, {64, 64, 16}}), exec};
+    for (unsigned const seed : {1U, 2U}) {
+      CAPTURE(seed);
+      CoordinateSetOptions<3> options;
+      options.spatial_range = SpatialRange<3>{2, {64, 64, 16}};
+      auto const x = tensor_of<__half>(random_surface(seed, seed == 2 ? 60 : 30), 4, options, exec);
+      auto const expected = net.forward(x, exec);
+      auto const& y = plan.run(x, exec);
+      REQUIRE(y.rows() == 2);
+      REQUIRE(y.columns() == 5);
+      CHECK(same_bits(download(y.data(), y.size(), exec), download(expected.data(), expected.size(), exec)));
+      plan.check();
+    }
+  }
+}
 
 TEST_CASE_TEMPLATE("Plan: gives the bits of forward(), scan after scan, in every conv mode and compat", Space,
                    Device)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/allocations.hpp"
 #include "../support/device.hpp"
 
 // Plans are CUDA graphs; a build without CUDA has none.
@@ -151,7 +152,7 @@ TEST_CASE_TEMPLATE("Plan: points become the voxels and labels that they become s
       // a number that only the device knows
       auto const known = upload(std::vector<std::int32_t>{static_cast<std::int32_t>(count / 2)}, exec);
       auto const first_half = std::vector<float>(points.begin(), points.begin() + 4 * (count / 2));
-      auto const out = plan.run(on_device.data(), RowCount{count, known.data()}, {}, exec);
+      auto const out = plan.run({on_device.data(), count, 4}, known.data(), {}, exec);
       CHECK(out.output->coordinates_on_host(exec) == eager_labels(first_half, options, exec).rows);
       CHECK(download(out.labels, count / 2, exec) == eager_labels(first_half, options, exec).labels);
       plan.check();
@@ -168,6 +169,43 @@ TEST_CASE_TEMPLATE("Plan: a network's features are the last columns of a point",
             exec};
   auto const points = upload_matrix(std::vector<float>{0.5F, 0.5F, 0.5F, 42, 2.5F, 0.5F, 0.5F, 43}, 4, exec);
   CHECK(plan.run(points, exec).output->features_on_host(exec) == std::vector<float>{42, 43});
+}
+
+TEST_CASE_TEMPLATE("Plan: points may be rows with gaps or columns, where the device can read them", Space,
+                   Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Device> const exec{};
+  IdentityHalf net;
+  auto const options = grid_of_half_metres();
+  Plan plan{net, PlanLimits().max_points(600).channels(4).voxelize(options), exec};
+  constexpr std::int64_t count = 500;
+  auto const points = random_points(3, count, 8);
+  auto const expected = eager_labels(points, options, exec);
+  std::vector<float> gaps(7 * count, 5e5F);  // rows of 28 bytes, two numbers before a point
+  std::vector<float> columns(4 * (count + 3), 6e5F);
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t c = 0; c < 4; ++c) {
+      gaps[7 * i + 2 + c] = points[4 * i + c];
+      columns[(count + 3) * c + i] = points[4 * i + c];
+    }
+  }
+  Pinned<float> pinned{gaps.size()};
+  std::copy(gaps.begin(), gaps.end(), pinned.data());
+  auto const gaps_there = upload(gaps, exec);
+  auto const columns_there = upload(columns, exec);
+  auto const check = [&](StridedView<float const> const& view) {
+    auto const out = plan.run(view, exec);
+    CHECK(download(out.labels, count, exec) == expected.labels);
+    CHECK(out.output->coordinates_on_host(exec) == expected.rows);
+    plan.check();
+  };
+  check(rows_at<float>(gaps_there.data() + 2, count, 4, 28));
+  check(rows_at<float>(pinned.data() + 2, count, 4, 28));
+  check(columns_at(columns_there.data(), count, 4, count + 3));
+  check(StridedView<float const>{points.data(), count, 4});
+  CHECK(plan.try_run(rows_at<float>(gaps.data() + 2, count, 4, 28), {}, exec.stream()).error ==
+        RunError::scattered_points);
 }
 
 TEST_CASE_TEMPLATE("Plan: hard voxels of points, their map and their labels", Space, Device)
@@ -238,7 +276,7 @@ TEST_CASE_TEMPLATE("Plan: points past the limit and voxels past the room are ref
                        "Plan: columns of coordinates or points are not what was planned: 5 where it is 4",
                        invalid_argument);
   auto const too_many = upload(std::vector<std::int32_t>{501}, exec);
-  (void)plan.run(many.data(), RowCount{501, too_many.data()}, {}, exec);
+  (void)plan.run({many.data(), 501, 4}, too_many.data(), {}, exec);
   CHECK_THROWS_WITH_AS(plan.check(), doctest::Contains("more rows than the capacity"), invalid_argument);
   (void)plan.run(MatrixView<float const>{many.data(), 400, 4}, exec);  // some 170 voxels
   CHECK_THROWS_WITH_AS(plan.check(), doctest::Contains("more rows than the capacity"), invalid_argument);
@@ -368,6 +406,17 @@ TEST_CASE_TEMPLATE("Plan: try_run() says what run() would throw, and status() wh
   plan.acknowledge();
   CHECK(plan.status().ok());
   plan.check();
+
+  // nothing of this is allocated on the host
+  test::AllocationWatch const watch;
+  bool const enqueued = plan.try_run(good, exec.stream()).ok();
+  bool const refused = !plan.try_run(Identity::Tensor{}, exec.stream()).ok();
+  bool const reported = plan.status().ok();
+  auto const allocations = watch.allocations();
+  CHECK(enqueued);
+  CHECK(refused);
+  CHECK(reported);
+  CHECK(allocations == 0);
 
   CHECK(plan.try_run(twice, exec.stream()).ok());
   exec.wait();

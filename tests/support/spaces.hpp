@@ -12,6 +12,7 @@
 #include <cuda_runtime_api.h>
 #endif
 
+#include <ostream>  // IWYU pragma: keep, doctest prints pointers with it
 #include <string>
 #include <type_traits>
 

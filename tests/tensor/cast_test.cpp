@@ -24,6 +24,12 @@ TEST_CASE_TEMPLATE("cast: features of another type on the same voxels", Space, T
   CHECK(values[2] == 0.1F);
   CHECK(cast<double>(y, exec).features_on_host(exec)[2] == static_cast<double>(0.1F));
   CHECK(cast<float>(SparseTensor<1, double, Space>{}, exec).coordinates() == nullptr);
+  Matrix<double, Space> const rows = upload_matrix(std::vector<double>{0.1, -2.5}, 2, exec);
+  Matrix<float, Space> const rounded = cast<float>(rows, exec);
+  CHECK(rounded.rows() == 1);
+  CHECK(rounded.columns() == 2);
+  CHECK(download(rounded.data(), 2, exec) == std::vector<float>{0.1F, -2.5F});
+  CHECK(cast<float>(Matrix<double, Space>{0, 3, exec}, exec).columns() == 3);
 #ifdef __CUDACC__
   auto const halves = cast<__half>(y, exec).features_on_host(exec);
   CHECK(static_cast<float>(halves[1]) == -2.5F);

@@ -63,7 +63,7 @@ template <class Sum>
 {
   using std::exp;
   switch (activation) {
-    case Activation::relu: return x <= Sum{0} ? Sum{0} : x;
+    case Activation::relu: return positive_or_nan(x);
     case Activation::leaky_relu: return x <= Sum{0} ? static_cast<Sum>(slope) * x : x;
     case Activation::silu: return x / (Sum{1} + exp(-x));
     default: return x;

@@ -78,6 +78,18 @@ template <int Dim, class Space>
   return {std::move(result), std::move(maps)};
 }
 
+/// The union or the intersection of a set with another one of its frame.
+template <int Dim, class Space>
+struct CombinationKey {
+  using Value = KeptCombination<Dim, Space>;
+  JoinKind kind;
+  CoordinateSet<Dim, Space> const* other;
+  friend bool operator==(CombinationKey const& a, CombinationKey const& b)
+  {
+    return a.kind == b.kind && a.other == b.other;
+  }
+};
+
 /// combine(), found again where both sets belong to one frame.
 template <int Dim, class Space>
 [[nodiscard]] CombinedSets<Dim, Space> combine_once(CoordinateSetPointer<Dim, Space> const& a,
@@ -93,10 +105,8 @@ template <int Dim, class Space>
   }
   std::lock_guard lock{a->mutex()};
   a->take_sides(exec);
-  auto const name = concat(kind == JoinKind::either ? "union with " : "intersection with ",
-                           static_cast<void const*>(b.get()));
   using Kept = KeptCombination<Dim, Space>;
-  auto const kept = a->cache().template get_or_make<Kept>(name, [&] {
+  auto const kept = a->cache().get_or_make(CombinationKey<Dim, Space>{kind, b.get()}, [&] {
     auto made = combine(*a, *b, kind, exec);
     return std::make_shared<Kept>(Kept{made.coordinates.get(), std::move(made.rows)});
   });
@@ -180,7 +190,8 @@ template <int Dim, class Space>
 }
 
 /// Whether two sets hold the same voxels at one tensor stride, in whatever order. See match_rows(), which
-/// also tells which rows go together. Stream: waits.
+/// also tells which rows go together.
+/// Stream: waits.
 template <int Dim, class Space>
 [[nodiscard]] bool same_voxels(CoordinateSetPointer<Dim, Space> const& a,
                                CoordinateSetPointer<Dim, Space> const& b, Execution<Space> const& exec)

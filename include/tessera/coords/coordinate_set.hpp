@@ -5,8 +5,8 @@
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/coords/detail/frame.hpp>
 #include <tessera/coords/detail/statistics.hpp>
-#include <tessera/coords/object_cache.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/cache.hpp>
 
 #include <algorithm>
 #include <climits>
@@ -93,7 +93,7 @@ class CoordinateSet {
 
   /// Where the kernels of this frame set bits of detail::DataError. [1]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return frame_->errors.data(); }
-  [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }
+  [[nodiscard]] detail::Cache& cache() noexcept { return cache_; }
 
   /// The frame's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
   /// and it has none yet. @throws invalid_argument  it has others
@@ -147,7 +147,8 @@ class CoordinateSet {
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
-  /// The same where bounds of the rows are known already. Stream: does not wait.
+  /// The same where bounds of the rows are known already.
+  /// Stream: does not wait.
   [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Rows&& rows, CoordinateBox<Dim> const& box,
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
@@ -172,7 +173,7 @@ class CoordinateSet {
   CoordinateBox<Dim> box_;
   CoordinateSetOptions<Dim> options_;
   CoordinateSet* origin_;
-  detail::ObjectCache cache_;
+  detail::Cache cache_;
 };
 
 template <int Dim, class Space>

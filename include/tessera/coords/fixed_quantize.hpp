@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/detail/group_by_cloud.hpp>
 #include <tessera/coords/detail/sort_points.hpp>
 #include <tessera/coords/quantize.hpp>
 
@@ -87,8 +88,9 @@ template <int Dim, class Scalar, class Space>
                                                                        Execution<Space> const& exec)
 {
   auto const rule = detail::voxel_rule(options);
-  auto const rows = detail::point_rows<Dim>(points);
+  auto const rows = detail::point_rows<Dim>(points, "sparse_quantize: ");
   auto set_options = room.set;
+  if (!set_options.only_entry) { set_options.only_entry = detail::only_entry(rows); }
   auto box = room.box;
   if (options.grid_extent) {
     set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, *options.grid_extent};
@@ -100,7 +102,13 @@ template <int Dim, class Scalar, class Space>
                   " batch entries");
 
   auto const n = rows.count;
-  auto const channels = points.features.columns;
+  detail::JoinedColumns<Scalar> const features{{}, points.features};
+  Buffer<detail::PointFaults, Space> faults{rows.offsets != nullptr ? 1 : 0, exec};
+  if (rows.offsets != nullptr) {
+    for_each(1, detail::StoreValue<detail::PointFaults>{faults.data(), {}}, exec);
+    for_each(rows.num_batches + 1,
+             detail::CheckOffsets{rows.offsets, rows.num_batches, rows.count, faults.data()}, exec);
+  }
   Buffer<std::int32_t, Space> lowest;
   if (options.grid_origin != GridOrigin::fixed) {
     lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
@@ -114,7 +122,7 @@ template <int Dim, class Scalar, class Space>
   FixedQuantizedPoints<Dim, Scalar, Space> result;
   Buffer<Coordinate<Dim>, Space> voxels{room.max_voxels, exec};
   Buffer<std::int32_t, Space> count{1, exec};
-  result.features = Matrix<Scalar, Space>{room.max_voxels, channels, exec};
+  result.features = Matrix<Scalar, Space>{room.max_voxels, features.columns(), exec};
   result.first_point = Buffer<std::int32_t, Space>{room.max_voxels, exec};
   result.inverse = Buffer<std::int32_t, Space>{n, exec};
   result.num_dropped = Buffer<std::int32_t, Space>{1, exec};
@@ -139,13 +147,16 @@ template <int Dim, class Scalar, class Space>
         exec);
   });
   for_each(result.features.size(),
-           detail::ReduceFeaturesInUse<Scalar>{{points.features.data, order.data(), begin.data(), channels,
-                                                options.voxel_features, result.features.data()},
-                                               {room.max_voxels, count.data()}},
+           detail::ReduceFeaturesInUse<Scalar>{
+               {features, order.data(), begin.data(), options.voxel_features, result.features.data()},
+               {room.max_voxels, count.data()}},
            exec);
   result.coordinates =
       CoordinateSet<Dim, Space>::make({std::move(voxels), std::move(count)}, box, set_options, exec);
   for_each(1, detail::PassOnErrors{errors.data(), result.coordinates->errors()}, exec);
+  if (rows.offsets != nullptr) {
+    for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
+  }
   return result;
 }
 

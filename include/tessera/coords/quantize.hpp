@@ -6,6 +6,7 @@
 #include <tessera/coords/detail/group_points.hpp>
 #include <tessera/coords/points_view.hpp>
 #include <tessera/core/matrix.hpp>
+#include <tessera/core/scalar.hpp>
 #include <tessera/core/sort.hpp>
 
 #include <algorithm>
@@ -82,11 +83,11 @@ template <int Dim>
     rule.lower[i] = options.range_lower ? (*options.range_lower)[axis] : -FLT_MAX;
     rule.upper[i] =
         options.range_upper ? (*options.range_upper)[axis] : std::numeric_limits<float>::infinity();
-    expects(rule.size[i] > 0 && rule.size[i] <= FLT_MAX, who, "voxel size ", rule.size[i], " on axis ", i,
+    expects(is_finite(rule.size[i]) && rule.size[i] > 0, who, "voxel size ", rule.size[i], " on axis ", i,
             "; it must be positive and finite");
-    expects(std::isfinite(rule.origin[i]), who, "origin ", rule.origin[i], " on axis ", i);
-    expects(rule.lower[i] < rule.upper[i], who, "the range ", rule.lower[i], " to ", rule.upper[i],
-            " on axis ", i, " is empty");
+    expects(is_finite(rule.origin[i]), who, "origin ", rule.origin[i], " on axis ", i);
+    expects(!is_nan(rule.lower[i]) && !is_nan(rule.upper[i]) && rule.lower[i] < rule.upper[i], who,
+            "the range ", rule.lower[i], " to ", rule.upper[i], " on axis ", i, " is empty");
   }
   rule.has_grid = options.grid_extent.has_value();
   rule.extent = options.grid_extent.value_or(IntArray<Dim>(1));

@@ -7,6 +7,7 @@
 #include <tessera/coords/detail/hard_voxels.hpp>
 #include <tessera/coords/points_view.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/core/scalar.hpp>
 
 #include <algorithm>
 #include <array>
@@ -66,13 +67,14 @@ struct VoxelizeOptions {
   for (int i = 0; i < 3; ++i) {
     auto const axis = static_cast<std::size_t>(i);
     float const size = options.voxel_size[axis];
-    detail::expects(size > 0 && std::isfinite(size), "voxelize: voxel size ", size, " on axis ", i,
+    detail::expects(size > 0 && detail::is_finite(size), "voxelize: voxel size ", size, " on axis ", i,
                     "; it must be positive and finite");
     float const lower = options.range_lower[axis];
     float const upper = options.range_upper[axis];
     float const cells = std::round((upper - lower) / size);
-    detail::expects(cells >= 1 && cells <= 1 << 30, "voxelize: the range ", lower, " to ", upper, " on axis ",
-                    i, " has ", cells, " voxels of ", size, "; there must be 1 to 2^30");
+    detail::expects(detail::is_finite(cells) && cells >= 1 && cells <= 1 << 30, "voxelize: the range ", lower,
+                    " to ", upper, " on axis ", i, " has ", cells, " voxels of ", size,
+                    "; there must be 1 to 2^30");
     shape[options.axis_order == AxisOrder::zyx ? 2 - i : i] = static_cast<int>(cells);
   }
   return shape;
@@ -135,12 +137,17 @@ namespace detail {
           options.axis_order == AxisOrder::zyx};
 }
 
+/// The spatial range of the voxels of so many clouds.
+[[nodiscard]] inline SpatialRange<3> voxel_range(VoxelizeOptions const& options, int num_batches)
+{
+  return {num_batches, options.spatial_shape.value_or(grid_shape(options))};
+}
+
 [[nodiscard]] inline CoordinateSetOptions<3> voxel_set_options(VoxelizeOptions const& options,
                                                                PointRows const& points)
 {
   CoordinateSetOptions<3> result;
-  result.spatial_range =
-      SpatialRange<3>{points.num_batches, options.spatial_shape.value_or(grid_shape(options))};
+  result.spatial_range = voxel_range(options, points.num_batches);
   result.fixed_capacity = options.fixed_capacity;
   result.only_entry = only_entry(points);
   return result;

@@ -7,6 +7,7 @@
 #include <tessera/core/space.hpp>
 #include <tessera/core/thread_pool.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -46,20 +47,35 @@ class HostMemoryResource final : public MemoryResource {
 };
 
 /// The host: runs at once, on `num_threads` threads, and has finished when a call returns.
+///
+/// Loops run in the floating-point environment of the thread that calls: its rounding, its flushing of
+/// subnormal numbers, on every thread alike. A move is a copy, so a moved-from Execution works on. In a child
+/// of fork() it works too, with threads of its own from the first loop on; fork while no other thread is
+/// inside a call of the library, whose locks the child would find held.
 template <>
 class Execution<Host> {
  public:
   using space = Host;
 
-  /// All hardware threads and memory from the heap.
-  Execution() : Execution(static_cast<int>(std::thread::hardware_concurrency())) {}
+  /// More threads are refused: each takes memory, and no loop gains by them.
+  static constexpr int most_threads = 1024;
 
-  /// @param num_threads  at least 1, fewer where the system does not give as many; results do not depend on
-  /// it
-  explicit Execution(int num_threads, MemoryResource* memory = nullptr)
-      : pool_{std::make_shared<detail::ThreadPool>(num_threads < 1 ? 1 : num_threads)},
-        memory_{memory != nullptr ? memory : default_memory()}
+  /// All hardware threads, `most_threads` at most, and memory from the heap.
+  Execution()
+      : Execution(static_cast<int>(
+            std::min(std::thread::hardware_concurrency(), static_cast<unsigned>(most_threads))))
   {}
+
+  /// @param num_threads  up to most_threads, 1 where it is less; fewer where the system does not give as many.
+  ///                     Results do not depend on it
+  /// @param memory       a resource of the host, which outlives the Execution; by default the heap
+  /// @throws invalid_argument  more than most_threads
+  explicit Execution(int num_threads, MemoryResource* memory = nullptr)
+      : pool_{make_pool(num_threads)}, memory_{memory != nullptr ? memory : default_memory()}
+  {}
+  Execution(Execution const&) = default;  // and for want of others these are the moves too
+  Execution& operator=(Execution const&) = default;
+  ~Execution() = default;
 
   [[nodiscard]] StreamHandle stream() const noexcept { return nullptr; }
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
@@ -78,6 +94,13 @@ class Execution<Host> {
   }
 
  private:
+  [[nodiscard]] static std::shared_ptr<detail::ThreadPool> make_pool(int num_threads)
+  {
+    detail::expects(num_threads <= most_threads, "Execution: ", num_threads, " threads; at most ",
+                    most_threads);
+    return std::make_shared<detail::ThreadPool>(std::max(num_threads, 1));
+  }
+
   static MemoryResource* default_memory()
   {
     static HostMemoryResource resource;

@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/host_device.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -61,6 +63,7 @@ enum class DType : std::uint8_t {
 template <class Scalar>
 struct ScalarTraits {
   static constexpr bool is_feature = false;
+  using Accumulator = float;  // of no use; what refuses the scalar is then the only error
 };
 
 template <>
@@ -91,6 +94,52 @@ template <class To, class From>
   To to;
   std::memcpy(&to, &from, sizeof(To));
   return to;
+}
+
+/// The bits of a float or double but its sign; those of finite numbers are below, of NaN above infinity's.
+[[nodiscard]] TESSERA_HOST_DEVICE inline std::uint32_t magnitude_bits(float value) noexcept
+{
+  std::uint32_t bits = 0;
+  memcpy(&bits, &value, sizeof(bits));
+  return bits & 0x7fffffffU;
+}
+[[nodiscard]] TESSERA_HOST_DEVICE inline std::uint64_t magnitude_bits(double value) noexcept
+{
+  std::uint64_t bits = 0;
+  memcpy(&bits, &value, sizeof(bits));
+  return bits & 0x7fffffffffffffffU;
+}
+template <class Float>
+inline constexpr auto infinity_bits = std::uint32_t{0x7f800000U};
+template <>
+inline constexpr auto infinity_bits<double> = std::uint64_t{0x7ff0000000000000U};
+
+/// Whether a float or double is NaN, and whether it is finite: asked of its bits, since a program that is
+/// compiled with -ffast-math or -ffinite-math-only has no other way. Nothing here relies on how a comparison
+/// with NaN comes out either.
+template <class Float>
+[[nodiscard]] TESSERA_HOST_DEVICE bool is_nan(Float value) noexcept
+{
+  return magnitude_bits(value) > infinity_bits<Float>;
+}
+template <class Float>
+[[nodiscard]] TESSERA_HOST_DEVICE bool is_finite(Float value) noexcept
+{
+  return magnitude_bits(value) < infinity_bits<Float>;
+}
+
+/// The larger; NaN if there is one.
+template <class Float>
+[[nodiscard]] TESSERA_HOST_DEVICE Float larger_or_nan(Float a, Float b) noexcept
+{
+  return is_nan(a) || (a >= b && !is_nan(b)) ? a : b;
+}
+
+/// `x` where it is above 0 or NaN, else 0.
+template <class Float>
+[[nodiscard]] TESSERA_HOST_DEVICE Float positive_or_nan(Float x) noexcept
+{
+  return x <= Float{0} && !is_nan(x) ? Float{0} : x;
 }
 
 /// IEEE half bits to float, exactly; for builds without the CUDA headers.

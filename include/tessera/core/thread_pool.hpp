@@ -2,12 +2,20 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/float_environment.hpp>
+
+#if __has_include(<pthread.h>)
+#include <pthread.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -16,12 +24,36 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
+/// How many calls of fork() are between this process and the one that asked first. A counter, since asking for
+/// the process's number at every loop would be a system call.
+class ForkCount {
+ public:
+  /// @throws std::bad_alloc  there is no memory to be told of forks
+  [[nodiscard]] static int watch()
+  {
+#if __has_include(<pthread.h>)
+    static int const failed = pthread_atfork(nullptr, nullptr, [] { ++count_; });
+    if (failed != 0) { throw std::bad_alloc{}; }
+#endif
+    return now();
+  }
+  [[nodiscard]] static int now() noexcept
+  {
+    return count_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  static inline std::atomic<int> count_{0};
+};
+
 /// Threads that share one loop at a time; the calling thread takes part. No call waits for another one's
-/// loop.
-class ThreadPool {
+/// loop. Belongs to the process that made it: in a child of fork() nothing of it may be touched but
+/// num_threads() and is_of_this_process(), since its threads are not there and its locks may be held for
+/// ever.
+class ThreadTeam {
  public:
   /// Has fewer threads where the system does not give as many.
-  explicit ThreadPool(int num_threads)
+  explicit ThreadTeam(int num_threads)
   {
     workers_.reserve(static_cast<std::size_t>(num_threads - 1));
     try {
@@ -33,10 +65,10 @@ class ThreadPool {
     }
   }
 
-  ThreadPool(ThreadPool const&) = delete;
-  ThreadPool& operator=(ThreadPool const&) = delete;
+  ThreadTeam(ThreadTeam const&) = delete;
+  ThreadTeam& operator=(ThreadTeam const&) = delete;
 
-  ~ThreadPool()
+  ~ThreadTeam()
   {
     {
       std::lock_guard lock{mutex_};
@@ -46,20 +78,21 @@ class ThreadPool {
     for (auto& worker : workers_) { worker.join(); }
   }
 
+  [[nodiscard]] bool is_of_this_process() const noexcept { return forks_ == ForkCount::now(); }
+
   [[nodiscard]] int num_threads() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Calls `body(begin, end)` over pieces of at most `grain` that cover [0, count), on all threads; returns
-  /// when all are done and rethrows the first exception. A loop inside a loop runs on the thread that started
-  /// it, and so does one that finds the others in the loop of another thread, until they are free: that loop
-  /// may be waiting for a lock which this thread holds.
+  /// Whether the calling thread runs a piece of a loop, of whatever team.
+  [[nodiscard]] static bool& inside_loop()
+  {
+    static thread_local bool inside = false;
+    return inside;
+  }
+
+  /// See ThreadPool; called where there is more than one thread and one piece.
   template <class Body>
   void for_each_piece(std::int64_t count, std::int64_t grain, Body const& body)
   {
-    if (count <= 0) { return; }
-    if (workers_.empty() || count <= grain || inside_loop()) {
-      body(std::int64_t{0}, count);
-      return;
-    }
     std::int64_t first = 0;
     std::unique_lock one_loop{loop_mutex_, std::defer_lock};
     while (!one_loop.try_lock()) {
@@ -89,22 +122,25 @@ class ThreadPool {
     if (loop.failure) { std::rethrow_exception(loop.failure); }
   }
 
+  /// Leaves a team of another process to itself: it can neither be used nor destroyed. Stays reachable, so
+  /// that it is no leak.
+  static void abandon(ThreadTeam* team) noexcept
+  {
+    static std::atomic<ThreadTeam*> last{nullptr};
+    team->abandoned_before_ = last.exchange(team);
+  }
+
  private:
   struct Loop {
     std::int64_t count = 0;
     std::int64_t grain = 1;
     void const* context = nullptr;
     void (*call)(void const*, std::int64_t, std::int64_t) = nullptr;
+    FloatEnvironment environment = FloatEnvironment::of_this_thread();  // the caller's, for every piece
     std::atomic<std::int64_t> next{0};
     std::mutex failure_mutex;
     std::exception_ptr failure;
   };
-
-  static bool& inside_loop()
-  {
-    static thread_local bool inside = false;
-    return inside;
-  }
 
   static void run(Loop& loop)
   {
@@ -135,7 +171,10 @@ class ThreadPool {
       Loop& loop = *loop_;
       ++active_;
       lock.unlock();
-      run(loop);
+      {
+        FloatEnvironmentScope const as_the_caller{loop.environment};
+        run(loop);
+      }
       lock.lock();
       if (--active_ == 0) { idle_.notify_all(); }
     }
@@ -150,6 +189,60 @@ class ThreadPool {
   std::uint64_t generation_ = 0;
   int active_ = 0;
   bool stopping_ = false;
+  int forks_ = ForkCount::watch();
+  ThreadTeam* abandoned_before_ = nullptr;
+};
+
+/// A ThreadTeam of the process that asks: a child of fork() gets one of its own, when it runs its first loop.
+class ThreadPool {
+ public:
+  explicit ThreadPool(int num_threads) : team_{new ThreadTeam{num_threads}} {}
+  ThreadPool(ThreadPool const&) = delete;
+  ThreadPool& operator=(ThreadPool const&) = delete;
+  ~ThreadPool() { retire(team_.load()); }
+
+  [[nodiscard]] int num_threads() const noexcept { return team_.load()->num_threads(); }
+
+  /// Calls `body(begin, end)` over pieces of at most `grain` that cover [0, count), on all threads and in the
+  /// floating-point environment of the calling one; returns when all are done and rethrows the first
+  /// exception. A loop inside a loop runs on the thread that started it, and so does one that finds the
+  /// others in the loop of another thread, until they are free: that loop may be waiting for a lock which
+  /// this thread holds.
+  template <class Body>
+  void for_each_piece(std::int64_t count, std::int64_t grain, Body const& body)
+  {
+    if (count <= 0) { return; }
+    if (count <= grain || num_threads() == 1 || ThreadTeam::inside_loop()) {
+      body(std::int64_t{0}, count);
+      return;
+    }
+    team_of_this_process().for_each_piece(count, grain, body);
+  }
+
+ private:
+  /// No lock here: the child of a fork() could find it held.
+  [[nodiscard]] ThreadTeam& team_of_this_process()
+  {
+    auto* team = team_.load();
+    if (team->is_of_this_process()) { return *team; }
+    auto own = std::make_unique<ThreadTeam>(team->num_threads());
+    if (!team_.compare_exchange_strong(team, own.get())) {
+      return *team;
+    }  // another thread's, made meanwhile
+    ThreadTeam::abandon(team);
+    return *own.release();
+  }
+
+  static void retire(ThreadTeam* team) noexcept
+  {
+    if (team->is_of_this_process()) {
+      delete team;
+    } else {
+      ThreadTeam::abandon(team);
+    }
+  }
+
+  std::atomic<ThreadTeam*> team_;
 };
 
 }  // namespace detail

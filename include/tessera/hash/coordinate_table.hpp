@@ -91,6 +91,17 @@ class CoordinateTable {
   std::unique_ptr<Variant> table_;
 };
 
+namespace detail {
+
+/// The hash table of a set.
+template <int Dim, class Space>
+struct CoordinateTableKey {
+  using Value = CoordinateTable<Dim, Space>;
+  friend bool operator==(CoordinateTableKey, CoordinateTableKey) { return true; }
+};
+
+}  // namespace detail
+
 /// The table of `set`, made at the first call and kept by the set.
 ///
 /// Cost: one insertion a row, the first time. Stream: enqueues a fill and a kernel; on the host errors in the
@@ -101,7 +112,7 @@ template <int Dim, class Space>
 {
   std::lock_guard lock{set.mutex()};
   set.take_sides(exec);
-  return set.cache().template get_or_make<CoordinateTable<Dim, Space>>("coordinate table", [&] {
+  return set.cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
     auto table = detail::on_side(set.side_for_sets(), exec, [&](Execution<Space> const& own) {
       return std::make_shared<CoordinateTable<Dim, Space>>(set, own);
     });

@@ -61,8 +61,8 @@ struct ConvertOptions {
   std::string name_of_kernel;
 };
 
-/// Prefixes of sparse encoders in checkpoints of detectors, in the order they are looked for:
-/// mmdetection3d's, BEVFusion's, OpenPCDet's, and the `backbone.` of det3d and of mmdetection3d's segmentors.
+/// Prefixes of sparse encoders in checkpoints of detectors, in the order they are looked for: those of
+/// mmdetection3d, BEVFusion and OpenPCDet, and the one of det3d and of the segmentors of mmdetection3d.
 /// Source: the model classes of these projects.
 [[nodiscard]] inline std::vector<std::string> known_prefixes()
 {

@@ -55,7 +55,8 @@ struct LoadReport {
 /// @throws invalid_argument  a parameter has no tensor (the missing ones are named, and what the file has
 /// instead), one of another shape (both shapes are named), one that was converted from another kernel size,
 /// or one of integers; the file says that its layout is another than a `Layout` of your own; with `strict`, a
-/// tensor has no parameter Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
+/// tensor has no parameter
+/// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
 /// long as they read host memory. Determinism: same file, same bits.
 template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& layout,

@@ -50,18 +50,27 @@ namespace detail {
   return rows;
 }
 
-[[nodiscard]] inline NpyArray parse_npy(Bytes const& bytes, FileContext const& file)
+/// The header, and that a file of `size` bytes has the data it speaks of. `bytes` are the file or its
+/// beginning.
+[[nodiscard]] inline NpyHeader check_npy(Bytes const& bytes, std::uintmax_t size, FileContext const& file)
 {
   auto header = parse_npy_header(bytes, file);
   std::size_t needed = 0;
   if (!count_bytes(header.shape, size_of(header.dtype), needed)) {
     file.fail("an array of ", header.shape.size(), " dimensions has more elements than can be counted");
   }
-  auto const present = bytes.size() - header.data_begin;
+  auto const present = size - header.data_begin;
   if (needed != present) {
     file.fail("an array of shape ", list(header.shape), " and type ", name_of(header.dtype), " needs ",
               needed, " bytes of data, but the file has ", present);
   }
+  return header;
+}
+
+[[nodiscard]] inline NpyArray parse_npy(Bytes const& bytes, FileContext const& file)
+{
+  auto header = check_npy(bytes, bytes.size(), file);
+  auto const needed = bytes.size() - header.data_begin;
   auto const* const data = bytes.data() + header.data_begin;
   NpyArray array{header.dtype, std::move(header.shape), {}};
   if (header.fortran_order && array.shape.size() > 1) {
@@ -85,7 +94,9 @@ namespace detail {
 [[nodiscard]] inline NpyArray read_npy(std::string const& path)
 {
   detail::FileContext const file{"read_npy", path};
-  return detail::parse_npy(detail::read_file(file), file);
+  detail::InputFile input{file};
+  if (input.size()) { static_cast<void>(detail::check_npy(input.beginning(), *input.size(), file)); }
+  return detail::parse_npy(std::move(input).all(), file);
 }
 
 /// Writes `tensor` as an npy file of version 1, row-major; the file takes its name when it is complete.

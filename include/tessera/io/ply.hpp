@@ -6,102 +6,80 @@
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/detail/ply_header.hpp>
 #include <tessera/io/detail/ply_rows.hpp>
-#include <tessera/io/raw_tensor.hpp>
+#include <tessera/io/detail/point_table.hpp>
+#include <tessera/io/point_format.hpp>
 #include <tessera/points/point_cloud.hpp>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Where each scalar property of the vertices goes.
-struct PlyColumns {
-  static constexpr int none = -1;   ///< a list
-  static constexpr int label = -2;  ///< into the labels
-  std::vector<int> target;          ///< 0..2: a position; from 3 on: a feature
-  PointCloud cloud;
-};
-
-[[nodiscard]] inline PlyColumns ply_columns(PlyElement const& vertex, FileContext const& file)
+/// Lists are passed over: columns without a name.
+[[nodiscard]] inline std::vector<PointColumn> ply_columns(PlyElement const& vertex)
 {
-  constexpr std::array<std::string_view, 3> axes{"x", "y", "z"};
-  PlyColumns columns;
-  int found = 0;
+  std::vector<PointColumn> columns;
   for (auto const& property : vertex.properties) {
-    auto const axis = std::find(axes.begin(), axes.end(), property.name);
-    if (property.is_list) {
-      columns.target.push_back(PlyColumns::none);
-    } else if (axis != axes.end()) {
-      columns.target.push_back(static_cast<int>(axis - axes.begin()));
-      ++found;
-    } else if (property.name == "label") {
-      columns.target.push_back(PlyColumns::label);
-    } else {
-      columns.target.push_back(3 + columns.cloud.channels);
-      columns.cloud.feature_names.push_back(property.name);
-      ++columns.cloud.channels;
-    }
+    columns.push_back({property.is_list ? std::string{} : property.name, property.type});
   }
-  file.expects(found == 3, "its vertices lack one of the properties x, y and z");
   return columns;
 }
 
 template <class Source>
-[[nodiscard]] PointCloud read_ply_vertices(Source source, PlyHeader const& header, FileContext const& file)
+[[nodiscard]] PointCloud read_ply_vertices(Source source, PlyHeader const& header, PointOrigin const& origin,
+                                           FileContext const& file)
 {
   for (auto const& element : header.elements) {
-    check_ply_count(source, element, file);
+    check_ply_count(element, header.format == PlyFormat::ascii, source.left(), file);
     if (element.name != "vertex") {
-      read_ply_rows(source, element, file, [](std::size_t, double, PlyPlace const&) {});
+      read_ply_rows(source, element, file, [](std::size_t, double, RowPlace const&) {});
       continue;
     }
-    auto columns = ply_columns(element, file);
-    auto& cloud = columns.cloud;
-    auto const points = static_cast<std::size_t>(element.count);
-    auto const channels = static_cast<std::size_t>(cloud.channels);
-    cloud.positions.resize(3 * points);
-    cloud.features.resize(channels * points);
-    bool const labelled =
-        std::find(columns.target.begin(), columns.target.end(), PlyColumns::label) != columns.target.end();
-    if (labelled) { cloud.labels.resize(points); }
-    read_ply_rows(source, element, file, [&](std::size_t property, double value, PlyPlace const& place) {
-      auto const row = static_cast<std::size_t>(place.row);
-      int const target = columns.target[property];
-      if (target == PlyColumns::label) {
-        if (!(value >= -2147483648.0 && value <= 2147483647.0) || value != std::floor(value)) {
-          place.fail("the label ", value, " is no 32-bit whole number");
-        }
-        cloud.labels[row] = static_cast<std::int32_t>(value);
-      } else if (target < 3) {
-        cloud.positions[3 * row + static_cast<std::size_t>(target)] = round_to_float(value);
-      } else {
-        cloud.features[channels * row + static_cast<std::size_t>(target - 3)] = round_to_float(value);
-      }
+    PointTable table{ply_columns(element), static_cast<std::size_t>(element.count), origin, file};
+    read_ply_rows(source, element, file, [&](std::size_t property, double value, RowPlace const& place) {
+      table.put(property, static_cast<std::size_t>(place.row), value);
     });
     bool const last = &element == &header.elements.back();
     file.expects(!last || source.at_end(), "goes on after its last row");
-    return std::move(cloud);
+    return table.finish();
   }
   file.fail("has no element 'vertex'");
 }
 
-[[nodiscard]] inline PointCloud parse_ply(Bytes const& bytes, FileContext const& file)
+[[nodiscard]] inline PlyHeader parse_ply_header(Bytes const& bytes, FileContext const& file)
 {
+  return PlyHeaderParser{{reinterpret_cast<char const*>(bytes.data()), bytes.size()}, file}.parse();
+}
+
+[[nodiscard]] inline PointCloud parse_ply(Bytes const& bytes, FileContext const& file,
+                                          PointOrigin const& origin = {})
+{
+  auto const header = parse_ply_header(bytes, file);
   std::string_view const text{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
-  auto const header = PlyHeaderParser{text, file}.parse();
   auto const data = text.substr(header.data_begin);
-  if (header.format == PlyFormat::ascii) { return read_ply_vertices(PlyText{data}, header, file); }
-  return read_ply_vertices(PlyBinary{data, header.format == PlyFormat::binary_big_endian}, header, file);
+  if (header.format == PlyFormat::ascii) { return read_ply_vertices(TextRows{data}, header, origin, file); }
+  bool const big_endian = header.format == PlyFormat::binary_big_endian;
+  return read_ply_vertices(PlyBinary{data, big_endian}, header, origin, file);
+}
+
+/// Refuses a file by its beginning, before the rest is read.
+inline void check_ply_beginning(InputFile const& input, FileContext const& file)
+{
+  auto const header = parse_ply_header(input.beginning(), file);
+  if (header.elements.empty() || !input.size()) { return; }
+  bool const is_text = header.format == PlyFormat::ascii;
+  check_ply_count(header.elements.front(), is_text, *input.size() - header.data_begin + (is_text ? 1 : 0),
+                  file);
 }
 
 /// Appends numbers to a text in one of the three formats.
@@ -162,18 +140,23 @@ class PlyOutput {
 
 /// Reads the vertices of a PLY file, ascii or binary of either byte order, as points.
 ///
-/// The scalar properties x, y, z become the positions and `label` the labels; every other scalar property
-/// (intensity, red, ...) becomes a feature channel of its name, in the file's order and with the file's
-/// values. List properties and other elements are skipped; what follows the vertices is not looked at.
+/// The scalar properties x, y, z become the positions; `label` becomes the labels where every one is a 32-bit
+/// whole number; every other scalar property (intensity, red, a label that is none, ...) becomes a feature
+/// channel of its name, in the file's order and with the file's values rounded to float. List properties and
+/// other elements are skipped; what follows the vertices is not looked at, and line breaks may follow the
+/// last row.
+/// @param origin  what is subtracted from the positions; PointCloud::origin says what happens without one
 /// @throws invalid_argument  the file cannot be read, breaks the format, has no vertices with x, y and z,
-/// claims more rows than it can hold, or a label is no 32-bit whole number
+/// claims more rows than it can hold, or its positions need an origin and none fits them all
 ///
 /// Cost: one pass over the file, which is in memory as a whole.
 /// Source: G. Turk, The PLY Polygon File Format, 1994.
-[[nodiscard]] inline PointCloud read_ply(std::string const& path)
+[[nodiscard]] inline PointCloud read_ply(std::string const& path, PointOrigin const& origin = {})
 {
   detail::FileContext const file{"read_ply", path};
-  return detail::parse_ply(detail::read_file(file), file);
+  detail::InputFile input{file};
+  detail::check_ply_beginning(input, file);
+  return detail::parse_ply(std::move(input).all(), file, origin);
 }
 
 /// How write_ply() writes.
@@ -184,9 +167,10 @@ struct PlyOptions {
 
 /// Writes `cloud` as the vertices of a PLY file, which takes its name when it is complete.
 ///
-/// Properties: float x, y, z; uchar red, green, blue where `options.colors` is given; a float for each
-/// feature, under its name in the cloud ("intensity" or "feature_0", ... where it has none); int label where
-/// there are labels. In ascii every number has the digits that give the same float when read.
+/// Properties: float x, y, z, or double where the cloud has an origin, which is added; uchar red, green, blue
+/// where `options.colors` is given; a float for each feature, under its name in the cloud ("intensity" or
+/// "feature_0", ... where it has none); int label where there are labels. In ascii every number has the
+/// digits that give the same float when read.
 /// @throws invalid_argument  the cloud's arrays or the colours do not fit together, two properties would have
 /// one name, a name is not one word, or the file cannot be written
 ///
@@ -203,16 +187,22 @@ inline void write_ply(std::string const& path, PointCloud const& cloud, PlyOptio
   auto const names = detail::ply_feature_names(cloud, colored, file);
 
   constexpr char const* formats[] = {"ascii", "binary_little_endian", "binary_big_endian"};
-  std::string header = detail::concat("ply\nformat ", formats[static_cast<std::size_t>(options.format)],
-                                      " 1.0\nelement vertex ", points,
-                                      "\nproperty float x\nproperty float y\nproperty float z\n");
+  auto header = detail::concat("ply\nformat ", formats[static_cast<std::size_t>(options.format)],
+                               " 1.0\nelement vertex ", points, '\n');
+  bool const wide = cloud.has_origin();
+  for (char const axis : {'x', 'y', 'z'}) {
+    header += detail::concat("property ", wide ? "double " : "float ", axis, '\n');
+  }
   if (colored) { header += "property uchar red\nproperty uchar green\nproperty uchar blue\n"; }
   for (auto const& name : names) { header += "property float " + name + '\n'; }
   if (cloud.has_labels()) { header += "property int label\n"; }
 
   detail::PlyOutput rows{options.format};
   for (std::size_t i = 0; i < points; ++i) {
-    for (std::size_t k = 0; k < 3; ++k) { rows.put(cloud.positions[3 * i + k]); }
+    for (std::size_t k = 0; k < 3; ++k) {
+      float const position = cloud.positions[3 * i + k];
+      wide ? rows.put(cloud.origin[k] + static_cast<double>(position)) : rows.put(position);
+    }
     for (std::size_t k = 0; colored && k < 3; ++k) { rows.put(options.colors[3 * i + k]); }
     for (std::size_t k = 0; k < channels; ++k) { rows.put(cloud.features[channels * i + k]); }
     if (cloud.has_labels()) { rows.put(cloud.labels[i]); }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -24,8 +25,13 @@ inline constexpr std::uintmax_t longest_tuning_file = std::uintmax_t{1} << 26;
 
 [[nodiscard]] inline std::vector<nn::Tuning> read_tunings(FileContext const& file)
 {
-  auto const bytes = read_file(file, longest_tuning_file);
-  return tunings_of({reinterpret_cast<char const*>(bytes.data()), bytes.size()}, file);
+  auto const text = [](Bytes const& bytes) {
+    return std::string_view{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
+  };
+  InputFile input{file, longest_tuning_file};
+  check_tuning_beginning(text(input.beginning()), file);
+  auto const bytes = std::move(input).all();
+  return tunings_of(text(bytes), file);
 }
 
 /// What a tuning in a file is found by.
@@ -37,8 +43,8 @@ inline constexpr std::uintmax_t longest_tuning_file = std::uintmax_t{1} << 26;
 
 [[nodiscard]] inline std::string text_of_key(nn::Tuning const& tuning)
 {
-  return concat(tuning.device, " (", tuning.compute_capability, "), ", tuning.scalar, ", version ",
-                tuning.version);
+  return concat(in_quotes(tuning.device), " (", tuning.compute_capability, "), ", in_quotes(tuning.scalar),
+                ", version ", in_quotes(tuning.version));
 }
 
 }  // namespace detail
@@ -104,7 +110,10 @@ template <class Scalar, class Space>
     if (detail::same_key(tuning, wanted)) { return std::move(tuning); }
     others.push_back(detail::text_of_key(tuning));
   }
-  file.fail("has no tuning for ", detail::text_of_key(wanted), "; it has: ", detail::list(others));
+  auto const total = others.size();
+  if (total > 16) { others.resize(16); }
+  file.fail("has no tuning for ", detail::text_of_key(wanted), "; it has: ", detail::list(others),
+            total > others.size() ? " and more" : "");
 }
 
 }  // namespace io

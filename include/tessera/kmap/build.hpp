@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 namespace tessera {
 inline namespace v0 {
@@ -23,13 +22,25 @@ struct MappedCoordinates {
 
 namespace detail {
 
-/// What a transposed convolution has in common with the strided one it undoes (TorchSparse's key).
+/// The map of a strided convolution by what it has in common with the transposed one that undoes it
+/// (TorchSparse's key).
 template <int Dim, class Space>
-[[nodiscard]] std::string undo_name(ConvolutionGeometry<Dim> const& g, CoordinateSet<Dim, Space> const* out)
-{
-  return concat("undo size ", list(g.kernel_size), " stride ", list(g.stride), " dilation ", list(g.dilation),
-                " to ", static_cast<void const*>(out));
-}
+struct UndoneMapKey {
+  using Value = KernelMap<Space>;
+  IntArray<Dim> kernel_size;
+  IntArray<Dim> stride;
+  IntArray<Dim> dilation;
+  CoordinateSet<Dim, Space> const* out;
+
+  UndoneMapKey(ConvolutionGeometry<Dim> const& g, CoordinateSet<Dim, Space> const* outputs)
+      : kernel_size{g.kernel_size}, stride{g.stride}, dilation{g.dilation}, out{outputs}
+  {}
+  friend bool operator==(UndoneMapKey const& a, UndoneMapKey const& b)
+  {
+    return a.kernel_size == b.kernel_size && a.stride == b.stride && a.dilation == b.dilation &&
+           a.out == b.out;
+  }
+};
 
 template <int Dim>
 [[nodiscard]] KernelRegion<Dim> region_of(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor)
@@ -79,7 +90,7 @@ template <class Kmap, class Downsample, int Dim, class Space>
   }
   if (!out) { out = outputs<Downsample>(set, outputs_geometry, outputs_region, compat, exec); }
   auto map = cached_map(set, *out, region, false, exec);
-  set.cache().template get_or_make<KernelMap<Space>>(undo_name(g, out.get()), [&] { return map; });
+  set.cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
   remember_maker(*out, g, map);
   return {out, map};
 }
@@ -145,7 +156,7 @@ template <class Kmap, int Dim, class Space>
       reaches = reaches && scaled == set.tensor_stride()[i];
     }
     if (!reaches) { continue; }
-    auto map = finer->cache().template find<KernelMap<Space>>(undo_name(g, &set));
+    auto map = finer->cache().find(UndoneMapKey<Dim, Space>{g, &set});
     if (!map) {
       auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::strided, compat));
       map = cached_map(*finer, set, region, false, exec);

@@ -48,6 +48,11 @@ struct KernelRegion {
 
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return product(size); }
 
+  friend bool operator==(KernelRegion const& a, KernelRegion const& b)
+  {
+    return a.size == b.size && a.stride == b.stride && a.dilation == b.dilation && a.anchor == b.anchor;
+  }
+
   /// The digits of offset number k.
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr IntArray<Dim> digits(int k) const
   {

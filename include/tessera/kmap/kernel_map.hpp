@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/object_cache.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/cache.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/side_work.hpp>
@@ -69,7 +69,8 @@ class KernelMap {
 
   /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Valid as long as the map;
   /// in a frame of fixed capacity until tile_map() is called, then ask again. Ask before a parallel loop and
-  /// not inside it: every call takes the map's lock. Stream: may enqueue a kernel there.
+  /// not inside it: every call takes the map's lock.
+  /// Stream: may enqueue a kernel there.
   [[nodiscard]] std::int32_t const* out_in() const
   {
     std::lock_guard lock{mutex_};
@@ -115,7 +116,7 @@ class KernelMap {
     rebuild_ = std::move(rebuild);
     out_in_ = {};
   }
-  [[nodiscard]] detail::ObjectCache& cache() noexcept { return cache_; }
+  [[nodiscard]] detail::Cache& cache() noexcept { return cache_; }
   [[nodiscard]] std::recursive_mutex& mutex() noexcept { return mutex_; }
   /// @}
 
@@ -127,7 +128,7 @@ class KernelMap {
   int volume_;
   int centre_;
   KernelMapParts<Space> parts_;
-  detail::ObjectCache cache_;
+  detail::Cache cache_;
   mutable bool is_pinned_ = false;  // somebody has a pointer that must stay valid
   mutable std::recursive_mutex mutex_;
 };
@@ -197,6 +198,17 @@ template <class Space>
 
 }  // namespace detail
 
+namespace detail {
+
+/// The transposed map of a map.
+template <class Space>
+struct TransposedMapKey {
+  using Value = KernelMap<Space>;
+  friend bool operator==(TransposedMapKey, TransposedMapKey) { return true; }
+};
+
+}  // namespace detail
+
 /// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
 ///
 /// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`.
@@ -206,7 +218,7 @@ template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   std::lock_guard lock{map.mutex()};
-  return map.cache().template get_or_make<KernelMap<Space>>("transposed", [&] {
+  return map.cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
     return detail::on_side(map.parts().side, exec,
                            [&](Execution<Space> const& own) { return detail::make_transposed(map, own); });
   });

@@ -78,6 +78,16 @@ struct CollectBegins {
 
 }  // namespace detail
 
+namespace detail {
+
+template <class Space>
+struct PairListKey {
+  using Value = PairList<Space>;
+  friend bool operator==(PairListKey, PairListKey) { return true; }
+};
+
+}  // namespace detail
+
 /// The pair lists of `map`, made at the first call and kept by the map.
 ///
 /// Pair p of offset k, `begin[k] <= p < begin[k + 1]`, satisfies `map.out_in(out[p], k) = in[p]`.
@@ -87,7 +97,7 @@ template <class Space>
 [[nodiscard]] std::shared_ptr<PairList<Space>> pair_list(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   std::lock_guard lock{map.mutex()};
-  return map.cache().template get_or_make<PairList<Space>>("pair list", [&] {
+  return map.cache().get_or_make(detail::PairListKey<Space>{}, [&] {
     auto const volume = map.volume();
     auto const num_out = map.num_out();
     auto lists = std::make_shared<PairList<Space>>();

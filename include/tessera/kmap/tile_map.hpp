@@ -101,6 +101,19 @@ template <class Space>
   return tiles;
 }
 
+/// The tile map of a map for tiles of so many rows.
+template <class Space>
+struct TileMapKey {
+  using Value = TileMap<Space>;
+  bool sort;
+  int splits;
+  int tile_rows;
+  friend bool operator==(TileMapKey const& a, TileMapKey const& b)
+  {
+    return a.sort == b.sort && a.splits == b.splits && a.tile_rows == b.tile_rows;
+  }
+};
+
 }  // namespace detail
 
 /// The tile map of `map` for tiles of `tile_rows` rows, made at the first call and kept by the map.
@@ -121,9 +134,8 @@ template <class Space>
 {
   detail::expects(splits >= 1, "tile_map: ", splits, " splits; there must be at least 1");
   detail::expects(tile_rows >= 1, "tile_map: ", tile_rows, " rows in a tile; there must be at least 1");
-  auto const name = detail::concat("tile map: sort ", sort, ", splits ", splits, ", rows ", tile_rows);
   std::lock_guard lock{map.mutex()};
-  return map.cache().template get_or_make<TileMap<Space>>(name, [&] {
+  return map.cache().get_or_make(detail::TileMapKey<Space>{sort, splits, tile_rows}, [&] {
     return detail::on_side(map.parts().side, exec, [&](Execution<Space> const& own) {
       return detail::make_tiles(map, sort, splits, tile_rows, own);
     });

@@ -55,9 +55,9 @@ template <int Dim, class Scalar, class Space, class Function>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> map_both(SparseTensor<Dim, Scalar, Space> const& a,
                                                         SparseTensor<Dim, Scalar, Space> const& b,
                                                         Function const& function, char const* who,
-                                                        Execution<Space> const& exec)
+                                                        char const* instead, Execution<Space> const& exec)
 {
-  expect_same_voxels(a, b, who);
+  expect_same_voxels(a, b, who, instead);
   expects(a.channels() == b.channels(), who, ": ", a.channels(), " and ", b.channels(),
           " channels; both must have as many");
   return a.with_features(map_elements<Scalar>(function, exec, a.features(), b.features()));
@@ -72,7 +72,7 @@ template <int Dim, class Scalar, class Space>
   std::int64_t channels = 0;
   bool whole_packs = true;
   for (auto const* x = first; x != first + count; ++x) {
-    expect_same_voxels(*first, *x, "cat");
+    expect_same_voxels(*first, *x, "cat", "cat_by_coordinate()");
     channels += x->channels();
     whole_packs = whole_packs && x->channels() % pack_size<Scalar> == 0;
   }
@@ -91,7 +91,8 @@ template <int Dim, class Scalar, class Space>
 
 }  // namespace detail
 
-/// The sum of two tensors on one coordinate set: `y[i, c] = a[i, c] + b[i, c]`.
+/// The sum of two tensors on one coordinate set: `y[i, c] = a[i, c] + b[i, c]`. For tensors on different
+/// sets: add_by_coordinate().
 /// @throws invalid_argument  other coordinate sets or channels
 /// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
 /// same bits.
@@ -100,7 +101,8 @@ template <int Dim, class Scalar, class Space>
                                                    SparseTensor<Dim, Scalar, Space> const& b,
                                                    Execution<Space> const& exec)
 {
-  return detail::map_both(a, b, detail::AddFunction<accumulator_t<Scalar>>{}, "add", exec);
+  return detail::map_both(a, b, detail::AddFunction<accumulator_t<Scalar>>{}, "add", "add_by_coordinate()",
+                          exec);
 }
 
 /// The elementwise product of two tensors on one coordinate set: `y[i, c] = a[i, c] * b[i, c]`.
@@ -110,7 +112,8 @@ template <int Dim, class Scalar, class Space>
                                                         SparseTensor<Dim, Scalar, Space> const& b,
                                                         Execution<Space> const& exec)
 {
-  return detail::map_both(a, b, detail::MultiplyFunction<accumulator_t<Scalar>>{}, "multiply", exec);
+  return detail::map_both(a, b, detail::MultiplyFunction<accumulator_t<Scalar>>{}, "multiply",
+                          "multiply_by_coordinate()", exec);
 }
 
 /// Tensors on one coordinate set side by side, the first one's channels first: `cat({up, skip}, exec)`.

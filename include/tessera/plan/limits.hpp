@@ -206,10 +206,10 @@ template <int Dim>
   expects(limits.voxels() == 0 || limits.voxels() >= most, "Plan: limits of ", limits.voxels(),
           " voxels where ", limits.points(), " points and the VoxelizeOptions may make ", most);
   limits.max_voxels(most);
-  auto const range = voxel_set_options(options, 0).spatial_range;
+  auto const range = voxel_range(options, 1);
   expects(!limits.is_bounded() || limits.template set_options<3>().spatial_range == range,
-          "Plan: PlanLimits::grid() or box() is not the grid of the VoxelizeOptions, ", list(range->extent));
-  limits.grid(*range);
+          "Plan: PlanLimits::grid() or box() is not the grid of the VoxelizeOptions, ", list(range.extent));
+  limits.grid(range);
   return limits;
 }
 

@@ -148,7 +148,7 @@ class Plan {
   /// @throws invalid_argument  also: other channels, a tensor stride above 1, another spatial range
   Output const& run(Tensor const& x, Destination const& to, Execution<Device> const& exec)
   {
-    expect(accepts(x));
+    expect(input_->accepts(x));
     return run(rows_of(x), x.features().data, x.coordinates()->row_count(), to, exec);
   }
   Output const& run(Tensor const& x, Execution<Device> const& exec) { return run(x, Destination{}, exec); }
@@ -156,7 +156,7 @@ class Plan {
   Output const& run(MatrixView<std::int32_t const> const& coordinates,
                     MatrixView<Scalar const> const& features, Execution<Device> const& exec)
   {
-    expect(accepts(coordinates, features));
+    expect(input_->accepts(coordinates, features));
     return run(coordinates.data, features.data, RowCount{coordinates.rows, nullptr}, exec);
   }
 
@@ -175,7 +175,7 @@ class Plan {
   }
   [[nodiscard]] RunStatus try_run(Tensor const& x, Destination const& to, StreamHandle stream) noexcept
   {
-    auto const status = accepts(x);
+    auto const status = input_->accepts(x);
     return status.ok() ? try_run(rows_of(x), x.features().data, x.coordinates()->row_count(), to, stream)
                        : status;
   }
@@ -191,40 +191,39 @@ class Plan {
   /// | points | [num_points, columns] | Device or host   | position, then any features; any values         |
   ///
   /// Points in pinned host memory are copied in the stream, so they must stay until the run has finished;
-  /// those in pageable memory are staged first, which takes the host some time.
-  /// @param rows  how many, or on the device how many of so many
+  /// those in pageable memory, which must follow each other, are staged first, which takes the host some
+  /// time. Rows may be some bytes apart (rows_at()) and columns too (columns_at()).
+  /// @param used  [1] on the device, how many of the points are used; null: all
   /// @returns what the plan's memory holds until the next run
   /// @throws invalid_argument  more points than planned, other columns; a destination that may be too small
   /// Stream: as above, and the copy of points that are on the host.
   /// Determinism: the voxels and bits of sparse_quantize() or hard_voxelize(), cast() and forward().
-  PlannedPoints<Output> run(float const* points, RowCount const& rows, Destination const& to,
-                            Execution<Device> const& exec)
+  PlannedPoints<Output> run(StridedView<float const> const& points, std::int32_t const* used,
+                            Destination const& to, Execution<Device> const& exec)
   {
     expect(on_device(exec));
-    expect(enqueue(scan_of(points, rows), to, exec.stream()));
+    expect(enqueue(scan_of(points, used), to, exec.stream()));
     return points_output();
   }
-  PlannedPoints<Output> run(MatrixView<float const> const& points, Destination const& to,
+  PlannedPoints<Output> run(StridedView<float const> const& points, Destination const& to,
                             Execution<Device> const& exec)
   {
-    expect(accepts(points));
-    return run(points.data, RowCount{points.rows, nullptr}, to, exec);
+    return run(points, nullptr, to, exec);
   }
-  PlannedPoints<Output> run(MatrixView<float const> const& points, Execution<Device> const& exec)
+  PlannedPoints<Output> run(StridedView<float const> const& points, Execution<Device> const& exec)
   {
-    return run(points, Destination{}, exec);
+    return run(points, nullptr, Destination{}, exec);
   }
   /// The same without exceptions; see above.
-  [[nodiscard]] RunStatus try_run(float const* points, RowCount const& rows, Destination const& to,
-                                  StreamHandle stream) noexcept
+  [[nodiscard]] RunStatus try_run(StridedView<float const> const& points, std::int32_t const* used,
+                                  Destination const& to, StreamHandle stream) noexcept
   {
-    return enqueue(scan_of(points, rows), to, stream);
+    return enqueue(scan_of(points, used), to, stream);
   }
-  [[nodiscard]] RunStatus try_run(MatrixView<float const> const& points, Destination const& to,
+  [[nodiscard]] RunStatus try_run(StridedView<float const> const& points, Destination const& to,
                                   StreamHandle stream) noexcept
   {
-    auto const status = accepts(points);
-    return status.ok() ? try_run(points.data, RowCount{points.rows, nullptr}, to, stream) : status;
+    return enqueue(scan_of(points, nullptr), to, stream);
   }
 
   /// What the last run put out.
@@ -304,10 +303,10 @@ class Plan {
     static_assert(!takes_points, "Plan: made with PlanLimits::voxelize(), so it takes points, not voxels");
     return {coordinates, features, rows};
   }
-  [[nodiscard]] static Scan scan_of(float const* points, RowCount const& rows) noexcept
+  [[nodiscard]] static Scan scan_of(StridedView<float const> const& points, std::int32_t const* used) noexcept
   {
     static_assert(takes_points, "Plan: made without PlanLimits::voxelize(), so it takes voxels, not points");
-    return {points, rows};
+    return {points, RowCount{points.rows, used}};
   }
   static void expect(RunStatus const& status)
   {
@@ -319,36 +318,6 @@ class Plan {
   {
     if (exec.device() == device_) { return {}; }
     return {RunError::wrong_device, exec.device(), device_};
-  }
-  [[nodiscard]] RunStatus accepts(Tensor const& x) const noexcept
-  {
-    if (x.coordinates() == nullptr) { return {RunError::no_coordinates}; }
-    if (x.channels() != channels_) { return {RunError::wrong_channels, x.channels(), channels_}; }
-    auto const& set = *x.coordinates();
-    if (!all_equal(set.tensor_stride(), 1)) {
-      return {RunError::wrong_stride, max_element(set.tensor_stride()), 1};
-    }
-    auto const& range = set.spatial_range();
-    if (range && !(range == input_->tensor.coordinates()->spatial_range())) {
-      return {RunError::wrong_range};
-    }
-    return {};
-  }
-  [[nodiscard]] RunStatus accepts(MatrixView<std::int32_t const> const& coordinates,
-                                  MatrixView<Scalar const> const& features) const noexcept
-  {
-    if (coordinates.columns != dim + 1) { return {RunError::wrong_columns, coordinates.columns, dim + 1}; }
-    if (features.columns != channels_) { return {RunError::wrong_channels, features.columns, channels_}; }
-    if (features.rows != coordinates.rows) {
-      return {RunError::rows_differ, features.rows, coordinates.rows};
-    }
-    return {};
-  }
-  [[nodiscard]] RunStatus accepts(MatrixView<float const> const& points) const noexcept
-  {
-    auto const columns = input_->points.columns();
-    return points.columns == columns ? RunStatus{}
-                                     : RunStatus{RunError::wrong_columns, points.columns, columns};
   }
   [[nodiscard]] static std::int32_t const* rows_of(Tensor const& x) noexcept
   {

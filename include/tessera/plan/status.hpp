@@ -23,6 +23,7 @@ enum class RunError : std::uint8_t {
   rows_differ,        ///< coordinates and features of different numbers of rows
   wrong_stride,       ///< a tensor stride above 1
   wrong_range,        ///< a spatial range that is not that of PlanLimits::grid()
+  scattered_points,   ///< rows with gaps in pageable host memory, where the device cannot read
   small_destination,  ///< the caller's buffer may be too small for the output
   wrong_destination,  ///< the output has no such part, or other columns
   cuda_failure,       ///< a call of the CUDA runtime failed; what was enqueued may not be complete
@@ -52,6 +53,8 @@ struct RunStatus {
       case RunError::rows_differ: return "coordinates and features have different numbers of rows";
       case RunError::wrong_stride: return "the tensor's stride must be 1";
       case RunError::wrong_range: return "the tensor has another spatial range than PlanLimits::grid()";
+      case RunError::scattered_points:
+        return "points in pageable host memory must be rows that follow each other";
       case RunError::small_destination: return "the destination has too little room for the output";
       case RunError::wrong_destination: return "the output has no such part as the destination names";
       case RunError::cuda_failure: return "a call of the CUDA runtime failed";
@@ -93,7 +96,7 @@ namespace detail {
 
 /// What runs note, in memory that the host sees; only the device writes it.
 struct PlanRecord {
-  static constexpr int kinds = 4;  // bits of DataError
+  static constexpr int kinds = 5;  // bits of DataError
 
   std::uint64_t runs;           // finished
   std::uint32_t faulty[kinds];  // of those, with each kind of error

@@ -26,7 +26,8 @@ struct CastElements {
 
 }  // namespace detail
 
-/// A matrix of another type, rounded to nearest: `cast<__half>(voxels.mean.view(), exec)`.
+/// A matrix of another type, rounded to nearest: `cast<__half>(intensity, exec)`, which is a Matrix or a
+/// view.
 /// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
 template <class To, class From, class Space>
 [[nodiscard]] Matrix<To, Space> cast(MatrixView<From> from, Execution<Space> const& exec)
@@ -35,6 +36,12 @@ template <class To, class From, class Space>
   using Body = detail::CastElements<To, std::remove_const_t<From>>;
   for_each(to.size(), Body{from.data, to.data()}, exec);
   return to;
+}
+
+template <class To, class From, class Space>
+[[nodiscard]] Matrix<To, Space> cast(Matrix<From, Space> const& from, Execution<Space> const& exec)
+{
+  return cast<To>(from.view(), exec);
 }
 
 /// The same voxels with features of another type, rounded to nearest. Cost, stream: as above.

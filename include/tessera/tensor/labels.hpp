@@ -30,7 +30,7 @@ struct FindLargest {
     Value largest{};
     for (std::int32_t c = 0; c < columns; ++c) {
       auto const value = static_cast<Value>(own[c]);
-      if (!std::isnan(value) && (best < 0 || value > largest)) {
+      if (!is_nan(value) && (best < 0 || value > largest)) {
         best = c;
         largest = value;
       }

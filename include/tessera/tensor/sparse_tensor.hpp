@@ -47,7 +47,8 @@ class SparseTensor {
   /// | features    | [num_rows, channels] | Space  | any values; NaN flows through                          |
   ///
   /// @throws invalid_argument  the numbers of rows differ, columns are not 1 + Dim, or what
-  /// make_coordinate_set() says Cost: two copies. Stream: as make_coordinate_set().
+  /// make_coordinate_set() says
+  /// Cost: two copies. Stream: as make_coordinate_set().
   SparseTensor(MatrixView<std::int32_t const> coordinates, MatrixView<Scalar const> features,
                Execution<Space> const& exec, CoordinateSetOptions<Dim> const& options = {})
   {
@@ -97,7 +98,8 @@ class SparseTensor {
     return SparseTensor{coordinates_, std::move(features)};
   }
 
-  /// Features on the host, row-major. Stream: waits; reports errors in the coordinates too: duplicates, and
+  /// Features on the host, row-major.
+  /// Stream: waits; reports errors in the coordinates too: duplicates, and
   /// what CoordinateSet::check() does.
   [[nodiscard]] std::vector<Scalar> features_on_host(Execution<Space> const& exec) const
   {
@@ -106,7 +108,8 @@ class SparseTensor {
     check_rows(exec);
     return result;
   }
-  /// Coordinates on the host. Stream: waits; reports errors in the coordinates too.
+  /// Coordinates on the host.
+  /// Stream: waits; reports errors in the coordinates too.
   [[nodiscard]] std::vector<Coordinate<Dim>> coordinates_on_host(Execution<Space> const& exec) const
   {
     if (!coordinates_) { return {}; }
@@ -140,15 +143,18 @@ void expect_coordinates(SparseTensor<Dim, Scalar, Space> const& x, char const* w
   expects(x.coordinates() != nullptr, who, ": the tensor has no coordinates");
 }
 
-/// Throws unless both tensors stand on one coordinate set, which is how their rows are known to agree.
+/// Throws unless both tensors are on one coordinate set, which is how their rows are known to agree.
+/// @param instead  the function that matches voxels by coordinate
 template <int Dim, class A, class B, class Space>
 void expect_same_voxels(SparseTensor<Dim, A, Space> const& a, SparseTensor<Dim, B, Space> const& b,
-                        char const* who)
+                        char const* who, char const* instead = "add_by_coordinate()")
 {
   expect_coordinates(a, who);
-  expects(a.coordinates() == b.coordinates(), who, ": the tensors have different coordinate sets (",
-          a.capacity(), " and ", b.capacity(), " rows at tensor strides ", list(a.tensor_stride()), " and ",
-          list(b.tensor_stride()), ")");
+  expect_coordinates(b, who);
+  expects(a.coordinates() == b.coordinates(), who, ": the tensors are on different coordinate sets (",
+          a.capacity(), " rows at tensor stride ", list(a.tensor_stride()), " and ", b.capacity(), " at ",
+          list(b.tensor_stride()), "), whose rows need not agree even if they hold the same voxels; ",
+          instead, " matches voxels by coordinate");
 }
 
 }  // namespace detail

@@ -6,7 +6,6 @@
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/scalar.hpp>
 
-#include <cmath>
 #include <cstdint>
 
 namespace tessera {
@@ -133,8 +132,7 @@ struct ReduceFeatures {
     auto sum = static_cast<Sum>(column[order[first]]);
     for (auto at = first + 1; at < end; ++at) {
       auto const value = static_cast<Sum>(column[order[at]]);
-      bool const larger = value > sum || std::isnan(value);
-      sum = kind != VoxelFeatures::maximum ? sum + value : larger ? value : sum;
+      sum = kind == VoxelFeatures::maximum ? larger_or_nan(sum, value) : sum + value;
     }
     bool const divide = kind == VoxelFeatures::mean;
     voxel_features[i] =

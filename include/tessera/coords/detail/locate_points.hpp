@@ -5,6 +5,7 @@
 #include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/scalar.hpp>
 
 #include <cfloat>
 #include <climits>
@@ -44,6 +45,9 @@ namespace detail {
 {
 #if defined(__CUDA_ARCH__)
   return __fdiv_rn(a, b);
+#elif defined(__FAST_MATH__)
+  float const volatile divisor = b;  // else a product with an estimate of 1 / b may take its place
+  return a / divisor;
 #else
   return a / b;
 #endif
@@ -95,8 +99,7 @@ struct VoxelRule {
   [[nodiscard]] TESSERA_HOST_DEVICE bool keeps(float const* p) const
   {
     for (int i = 0; i < Dim; ++i) {
-      // written so that NaN fails
-      if (!(p[i] >= -FLT_MAX && p[i] <= FLT_MAX && p[i] >= lower[i] && p[i] < upper[i])) { return false; }
+      if (!is_finite(p[i]) || p[i] < lower[i] || p[i] >= upper[i]) { return false; }
     }
     return true;
   }

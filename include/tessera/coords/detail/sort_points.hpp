@@ -28,10 +28,11 @@ struct SortByVoxel {
 
   [[nodiscard]] TESSERA_HOST_DEVICE Key key(std::int64_t i) const
   {
-    float const* const p = points.positions + i * Dim;
+    float p[Dim];
+    load_position(points, i, p);
     Coordinate<Dim> voxel;
     voxel.batch = points.batch_of(i);
-    bool fits = points.is_batch(voxel.batch);
+    bool fits = points.has_cloud(voxel.batch);
     if (fits) {
       if (!rule.keeps(p)) { return none; }
       auto const* const base = lowest != nullptr ? lowest + std::int64_t{voxel.batch} * Dim : nullptr;
@@ -60,7 +61,7 @@ struct ReduceFeaturesInUse {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    if (i / reduce.channels < rows.size()) {
+    if (i / reduce.features.columns() < rows.size()) {
       reduce(i);
     } else {
       reduce.voxel_features[i] = Scalar(0.0F);

@@ -220,8 +220,17 @@ class TuningReader {
   return result;
 }
 
+/// Refuses by its beginning what is no JSON object.
+inline void check_tuning_beginning(std::string_view text, FileContext const& file)
+{
+  auto const first = text.find_first_not_of(" \t\r\n");
+  file.expects(first == text.npos || text[first] == '{',
+               "is no tuning: it does not begin as a JSON object does");
+}
+
 [[nodiscard]] inline std::vector<nn::Tuning> tunings_of(std::string_view text, FileContext const& file)
 {
+  check_tuning_beginning(text, file);
   auto const json = parse_json(text, file);
   auto const* const format = json.find("tessera_tuning");
   auto const* const number = format == nullptr ? nullptr : format->get<std::int64_t>();

@@ -77,7 +77,8 @@ struct SortByParent {
 };
 
 /// The outputs by `rule`, where the space sorts fast enough; else null. The set keeps the parents' rows.
-/// See derive_outputs(). Stream: enqueues a sort and a kernel; between them waits once for the number of
+/// See derive_outputs().
+/// Stream: enqueues a sort and a kernel; between them waits once for the number of
 /// outputs, unless the set has a fixed capacity.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> derive_parents(CoordinateSet<Dim, Space>& set,
@@ -132,7 +133,8 @@ template <int Dim, class Space>
       bool const is_tight = !bounds || options.spatial_range.has_value();
       auto const workers = std::min<std::int64_t>(room, bounds_workers);
       if (!is_tight) {
-        for_each(workers, BoundsOfKeys<Dim, Key>{packing, outputs.data(), room, workers, statistics.data()}, exec);
+        for_each(workers, BoundsOfKeys<Dim, Key>{packing, outputs.data(), room, workers, statistics.data()},
+                 exec);
       }
       auto const found = download(statistics, exec)[0];
       report(found.errors);
@@ -147,8 +149,7 @@ template <int Dim, class Space>
     for_each(derived.rows.size(),
              UnpackKeys<Dim, Key>{packing, outputs.data(), derived.rows.data(), num_rows}, exec);
     auto result = set.derive(std::move(derived), box, options, exec);
-    set.cache().template get_or_make<InputsByParent<Space>>(rule.name_in(result.get()),
-                                                            [&] { return by_parent; });
+    set.cache().get_or_make(InputsByParentKey<Dim, Space>{rule, result.get()}, [&] { return by_parent; });
     return result;
   });
 }

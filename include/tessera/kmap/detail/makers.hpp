@@ -23,10 +23,16 @@ struct Maker {
 };
 
 template <int Dim, class Space>
+struct MakersKey {
+  using Value = std::vector<Maker<Dim, Space>>;
+  friend bool operator==(MakersKey, MakersKey) { return true; }
+};
+
+template <int Dim, class Space>
 [[nodiscard]] std::vector<Maker<Dim, Space>>& makers_of(CoordinateSet<Dim, Space>& set)
 {
-  using Makers = std::vector<Maker<Dim, Space>>;
-  return *set.cache().template get_or_make<Makers>("makers", [] { return std::make_shared<Makers>(); });
+  using Key = MakersKey<Dim, Space>;
+  return *set.cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
 }
 
 template <int Dim, class Space>

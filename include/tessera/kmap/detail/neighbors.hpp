@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-#include <string>
 #include <utility>
 
 namespace tessera {
@@ -214,20 +213,18 @@ template <int Dim, class Space>
   });
 }
 
-template <int Dim>
-[[nodiscard]] std::string name_of(KernelRegion<Dim> const& r)
-{
-  return concat(" size ", list(r.size), " stride ", list(r.stride), " dilation ", list(r.dilation),
-                " anchor ", list(r.anchor));
-}
-
-/// A different text for every type, so that two policies which chose one name do not share a cache entry.
-template <class T>
-[[nodiscard]] std::string type_key()
-{
-  static char anchor = 0;  // not const: equal constants may be folded into one
-  return concat(" at ", static_cast<void const*>(&anchor));
-}
+/// The map of a set to `out`.
+template <int Dim, class Space>
+struct KernelMapKey {
+  using Value = KernelMap<Space>;
+  KernelRegion<Dim> region;
+  bool generative;
+  CoordinateSet<Dim, Space> const* out;
+  friend bool operator==(KernelMapKey const& a, KernelMapKey const& b)
+  {
+    return a.region == b.region && a.generative == b.generative && a.out == b.out;
+  }
+};
 
 /// The map of `in` -> `out` under `region`, cached by `in`.
 template <int Dim, class Space>
@@ -236,9 +233,8 @@ template <int Dim, class Space>
                                                            KernelRegion<Dim> const& region, bool generative,
                                                            Execution<Space> const& exec)
 {
-  auto const name = concat("map ", generative, name_of(region), " to ", static_cast<void const*>(&out));
-  return in.cache().template get_or_make<KernelMap<Space>>(
-      name, [&] { return find_neighbors(in, out, region, generative, exec); });
+  return in.cache().get_or_make(KernelMapKey<Dim, Space>{region, generative, &out},
+                                [&] { return find_neighbors(in, out, region, generative, exec); });
 }
 
 }  // namespace detail

@@ -46,7 +46,8 @@ struct TorchSparseBounds {
   }
 };
 
-/// @returns [1], or nothing where the host knows the bounds. Stream: enqueues three kernels, does not wait.
+/// @returns [1], or nothing where the host knows the bounds.
+/// Stream: enqueues three kernels, does not wait.
 template <int Dim, class Space>
 [[nodiscard]] Buffer<CoordinateBox<Dim>, Space> torchsparse_bounds_in_space(
     CoordinateSet<Dim, Space> const& set, ConvolutionGeometry<Dim> const& g, Execution<Space> const& exec)
@@ -80,6 +81,23 @@ template <int Dim>
   }
   return result;
 }
+
+/// The outputs of a set under a downsample policy, by all that shapes them. Policies of one name are told
+/// apart by their type.
+template <class Downsample, int Dim, class Space>
+struct OutputSetKey {
+  using Value = CoordinateSet<Dim, Space>*;
+  KernelRegion<Dim> region;
+  std::optional<CoordinateBox<Dim>> bounds;
+  AtBorder border;
+  friend bool operator==(OutputSetKey const& a, OutputSetKey const& b)
+  {
+    bool const same_bounds = a.bounds && b.bounds
+                                 ? a.bounds->lower == b.bounds->lower && a.bounds->upper == b.bounds->upper
+                                 : a.bounds.has_value() == b.bounds.has_value();
+    return same_bounds && a.region == b.region && a.border == b.border;
+  }
+};
 
 /// Outputs of a strided, generative or expanding convolution under `Downsample`, cached by all that shapes
 /// them.
@@ -132,14 +150,11 @@ template <class Downsample, int Dim, class Space>
     }
   }
   auto const border = generative && strict ? AtBorder::clamp : AtBorder::drop;
-  auto name = concat("outputs ", Downsample::name, type_key<Downsample>(), name_of(region));
-  if (bounds) {
-    name += concat(" within ", list(bounds->lower), list(bounds->upper), static_cast<int>(border));
+  OutputSetKey<Downsample, Dim, Space> key{region, bounds, border};
+  if (std::is_same_v<Downsample, MinkowskiDownsample>) {  // they depend on the stride alone
+    key = {{IntArray<Dim>(1), g.stride, IntArray<Dim>(1), IntArray<Dim>(0)}, std::nullopt, AtBorder::drop};
   }
-  if (std::is_same_v<Downsample, MinkowskiDownsample>) {
-    name = concat("outputs minkowski ", list(g.stride));
-  }
-  auto const found = set.cache().template find<CoordinateSet<Dim, Space>*>(name);
+  auto const found = set.cache().find(key);
   if (found) { return (*found)->shared(); }
   auto derived = on_side(set.side_for_sets(), exec, [&](Execution<Space> const& own) {
     Buffer<CoordinateBox<Dim>, Space> space_bounds;
@@ -149,8 +164,7 @@ template <class Downsample, int Dim, class Space>
     return derive_outputs<Downsample>(set, region, bounds, space_bounds.data(), border, options, own);
   });
   // a plain pointer: the frame owns both sets, and a shared one would keep the frame alive for ever
-  set.cache().template get_or_make<CoordinateSet<Dim, Space>*>(
-      name, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
+  set.cache().get_or_make(key, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
   return derived;
 }
 

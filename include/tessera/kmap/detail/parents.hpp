@@ -10,7 +10,6 @@
 #include <climits>
 #include <memory>
 #include <optional>
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -39,12 +38,6 @@ struct ParentRule {
     result.upper = (*this)(box.upper);
     return result;
   }
-
-  /// Under which name an input's set keeps its InputsByParent, for parents in `out`.
-  [[nodiscard]] std::string name_in(void const* out) const
-  {
-    return concat("parents stride ", list(stride), " anchor ", list(anchor), " in ", out);
-  }
 };
 
 /// The inputs of a set ordered by their parents.
@@ -52,6 +45,18 @@ template <class Space>
 struct InputsByParent {
   Buffer<std::int32_t, Space> rows;     // [capacity] of inputs
   Buffer<std::int32_t, Space> parents;  // [capacity] the row of the output each of them has, or -1
+};
+
+/// The inputs of a set ordered by their parents in `out`.
+template <int Dim, class Space>
+struct InputsByParentKey {
+  using Value = InputsByParent<Space>;
+  ParentRule<Dim> rule;
+  void const* out;
+  friend bool operator==(InputsByParentKey const& a, InputsByParentKey const& b)
+  {
+    return a.rule.stride == b.rule.stride && a.rule.anchor == b.rule.anchor && a.out == b.out;
+  }
 };
 
 /// Whether kernels neither overlap nor leave gaps, so that an input has one pair.
@@ -149,8 +154,7 @@ template <int Dim, class Space>
                                                                   KernelRegion<Dim> const& region)
 {
   if (!tiles_inputs(region) || out.capacity() * region.volume() > INT_MAX) { return nullptr; }
-  return in.cache().template find<InputsByParent<Space>>(
-      ParentRule<Dim>{region.stride, region.anchor}.name_in(&out));
+  return in.cache().find(InputsByParentKey<Dim, Space>{{region.stride, region.anchor}, &out});
 }
 
 /// The map from `in` to `out` by the rows of parents.

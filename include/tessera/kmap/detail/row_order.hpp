@@ -35,6 +35,14 @@ void order_by_written_keys(KernelMap<Space> const& map, SplitOffsets const& offs
   Sort<Space>::run(OrderRows<Key>{keys.data(), order}, map.num_out(), mask.bits, exec);
 }
 
+/// The sorted order of a map's rows, for so many splits.
+template <class Space>
+struct RowOrderKey {
+  using Value = Buffer<std::int32_t, Space>;
+  int splits;
+  friend bool operator==(RowOrderKey a, RowOrderKey b) { return a.splits == b.splits; }
+};
+
 /// The rows of each split in descending order of their neighbour masks, [splits, num_out]; equal masks keep
 /// their rows' order. Made once and kept by the map.
 template <class Space>
@@ -42,7 +50,7 @@ template <class Space>
                                                                      Execution<Space> const& exec)
 {
   std::lock_guard lock{map.mutex()};
-  return map.cache().template get_or_make<Buffer<std::int32_t, Space>>(concat("row order ", splits), [&] {
+  return map.cache().get_or_make(RowOrderKey<Space>{splits}, [&] {
     auto order = std::make_shared<Buffer<std::int32_t, Space>>(splits * map.num_out(), exec);
     auto const& keys = map.parts().mask_keys;
     SplitOffsets const offsets{map.volume(), ceil_div(map.volume(), splits)};

@@ -34,10 +34,7 @@ struct ReluFunction {
   static constexpr char const* name = "relu";
   static constexpr Activation activation = Activation::relu;
 
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    return x[0] <= Sum{0} ? Sum{0} : x[0];
-  }
+  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const { return positive_or_nan(x[0]); }
 };
 
 template <class Sum>

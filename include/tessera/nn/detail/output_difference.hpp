@@ -48,13 +48,15 @@ struct MeasureDifference {
     for (auto i = worker; i < size; i += workers) {
       auto const x = static_cast<double>(static_cast<accumulator_t<Scalar>>(a[i]));
       auto const y = static_cast<double>(static_cast<accumulator_t<Scalar>>(b[i]));
-      bool const alike = x == y || (x != x && y != y);
+      bool const alike = x == y || (is_nan(x) && is_nan(y));
       auto const d = alike ? 0 : x < y ? y - x : x - y;
       auto const m = x < 0 ? -x : x;
-      constexpr double largest = 3e38;                                    // that a float holds
-      float const step = static_cast<float>(d <= largest ? d : largest);  // NaN is not
+      constexpr double largest = 3e38;  // that a float holds
+      float const step = static_cast<float>(is_finite(d) && d <= largest ? d : largest);
       apart = step > apart ? step : apart;
-      if (m <= largest && static_cast<float>(m) > magnitude) { magnitude = static_cast<float>(m); }
+      if (is_finite(m) && m <= largest && static_cast<float>(m) > magnitude) {
+        magnitude = static_cast<float>(m);
+      }
     }
     put(&most[0], apart);
     put(&most[1], magnitude);

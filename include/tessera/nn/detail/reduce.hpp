@@ -9,7 +9,6 @@
 #include <tessera/core/scalar.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -70,10 +69,7 @@ struct LargestOfRows {
   {
     return static_cast<Value>(features[row * channels + channel]);
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b)
-  {
-    return b > a || std::isnan(b) ? b : a;
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return larger_or_nan(a, b); }
 };
 
 /// The number of rows.
@@ -179,6 +175,13 @@ template <int Dim, class Term, class Space>
   return values;
 }
 
+/// The rows of each batch entry of a set.
+template <class Space>
+struct RowsOfEntriesKey {
+  using Value = Buffer<std::int32_t, Space>;
+  friend bool operator==(RowsOfEntriesKey, RowsOfEntriesKey) { return true; }
+};
+
 /// Rows of each batch entry, [num_batches]; counted once and kept by the set. `who` begins an error's
 /// sentence.
 /// @throws invalid_argument  more batch entries than most_entries(): whoever counts them has memory for each
@@ -189,7 +192,7 @@ template <int Dim, class Space>
 {
   check_num_entries(set.num_batches(), set.capacity(), who);
   std::lock_guard lock{set.mutex()};
-  return set.cache().template get_or_make<Buffer<std::int32_t, Space>>("rows of batch entries", [&] {
+  return set.cache().get_or_make(RowsOfEntriesKey<Space>{}, [&] {
     return std::make_shared<Buffer<std::int32_t, Space>>(
         reduce_rows(NumberOfRows{}, set.data(), set.row_count(), set.num_batches(), 1, exec));
   });

@@ -6,6 +6,7 @@
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
+#include <tessera/core/strided_view.hpp>
 #include <tessera/hash/voxel_of_points.hpp>
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/tensor/labels.hpp>
@@ -23,44 +24,23 @@ namespace detail {
 /// Puts points where the graph reads them. Those that are not in use get no position, so that they are in no
 /// voxel. Item number n is one number of a point.
 struct IngestPoints {
-  float const* from;  // [rows.capacity, columns]; may be `points` itself
-  RowCount rows;
-  float* points;        // [capacity, columns]
-  std::int32_t* count;  // [1]; above the capacity when the scan is, which the graph reports
+  StridedView<float const> from;  // [capacity of the scan, columns]; may be `points` itself
+  std::int32_t const* used_rows;  // [1] how many of them, or null: all
+  float* points;                  // [capacity, columns]
+  std::int32_t* count;            // [1]; above the capacity when the scan is, which the graph reports
   std::int64_t capacity;
-  std::int64_t columns;
 
   __device__ void operator()(std::int64_t n) const
   {
-    auto const used = rows.count != nullptr ? std::int64_t{*rows.count} : rows.capacity;
-    auto const size = used < rows.capacity ? used : rows.capacity;
+    auto const used = used_rows != nullptr ? std::int64_t{*used_rows} : from.rows;
+    auto const size = used < from.rows ? used : from.rows;
     if (n == 0) { *count = static_cast<std::int32_t>(used); }
-    bool const in_use = n < size * columns;
-    if (!in_use) {
+    auto const row = n / from.columns;
+    if (row >= size) {
       points[n] = nanf("");
-    } else if (from != points) {
-      points[n] = from[n];
+    } else if (from.data != points) {
+      points[n] = from(row, n - row * from.columns);
     }
-  }
-};
-
-/// Positions and features of points, each with rows of their own.
-struct SplitPoints {
-  float const* points;  // [num_points, columns]
-  std::int64_t columns;
-  int dim;
-  int channels;
-  float* positions;  // [num_points, dim]: the first columns
-  float* features;   // [num_points, channels]: the last columns
-
-  __device__ void operator()(std::int64_t n) const
-  {
-    auto const row = n / columns;
-    auto const column = n - row * columns;
-    auto const value = points[n];
-    if (column < dim) { positions[row * dim + column] = value; }
-    auto const channel = column - (columns - channels);
-    if (channel >= 0) { features[row * channels + channel] = value; }
   }
 };
 
@@ -123,43 +103,38 @@ struct PointInput {
 
   /// A scan, on the device or the host.
   struct Scan {
-    float const* points;  // [rows.capacity, columns]
+    StridedView<float const> points;  // [rows.capacity, columns]
     RowCount rows;
   };
 
   [[nodiscard]] RunStatus accepts(Scan const& scan) const noexcept
   {
-    if (scan.rows.count != nullptr || scan.rows.capacity <= points.rows()) { return {}; }
-    return {RunError::too_many_points, scan.rows.capacity, points.rows()};
+    if (scan.points.columns != points.columns()) {
+      return {RunError::wrong_columns, scan.points.columns, points.columns()};
+    }
+    if (scan.rows.count == nullptr && scan.rows.capacity > points.rows()) {
+      return {RunError::too_many_points, scan.rows.capacity, points.rows()};
+    }
+    return place_of(scan) != Place::pageable || is_dense(scan.points) ? RunStatus{}
+                                                                      : RunStatus{RunError::scattered_points};
   }
-  /// Enqueues the copy of a scan.
+  /// Enqueues the copy of a scan: points of the host that follow each other by a copy, others by the kernel.
   [[nodiscard]] cudaError_t ingest(Scan const& scan, cudaStream_t stream) noexcept
   {
-    auto rows = scan.rows;
-    rows.capacity = std::min(rows.capacity, points.rows());
-    cudaPointerAttributes source{};
-    bool is_on_host = false;
-    auto const bytes = static_cast<std::size_t>(rows.capacity * points.columns()) * sizeof(float);
+    auto from = scan.points;
+    from.rows = std::min(scan.rows.capacity, points.rows());
+    bool const copies = from.rows > 0 && place_of(scan) != Place::device && is_dense(from);
+    auto const bytes = static_cast<std::size_t>(from.rows * from.columns) * sizeof(float);
     return in_order(
         [&] {
-          RelaxedCapture const relaxed;
-          return bytes > 0 ? cudaPointerGetAttributes(&source, scan.points) : cudaSuccess;
+          return copies ? cudaMemcpyAsync(points.data(), from.data, bytes, cudaMemcpyHostToDevice, stream)
+                        : cudaSuccess;
         },
         [&] {
-          is_on_host =
-              bytes > 0 && source.type != cudaMemoryTypeDevice && source.type != cudaMemoryTypeManaged;
-          return is_on_host
-                     ? cudaMemcpyAsync(points.data(), scan.points, bytes, cudaMemcpyHostToDevice, stream)
-                     : cudaSuccess;
-        },
-        [&] {
-          IngestPoints const body{is_on_host ? points.data() : scan.points,
-                                  rows,
-                                  points.data(),
-                                  num_points.data(),
-                                  points.rows(),
-                                  points.columns()};
-          return try_for_each(points.size(), body, stream);
+          if (copies) { from = {points.data(), from.rows, from.columns}; }
+          return try_for_each(
+              points.size(),
+              IngestPoints{from, scan.rows.count, points.data(), num_points.data(), points.rows()}, stream);
         });
   }
   /// Rows that the output may have.
@@ -204,6 +179,23 @@ struct PointInput {
   }
 
  private:
+  enum class Place : std::uint8_t { device, pinned, pageable };
+
+  [[nodiscard]] static Place place_of(Scan const& scan) noexcept
+  {
+    RelaxedCapture const relaxed;  // it may be asked meanwhile
+    cudaPointerAttributes found{};
+    if (scan.rows.capacity == 0 || cudaPointerGetAttributes(&found, scan.points.data) != cudaSuccess) {
+      return Place::device;  // a pointer to nothing is for the copy to find
+    }
+    if (found.type == cudaMemoryTypeUnregistered) { return Place::pageable; }
+    return found.type == cudaMemoryTypeHost ? Place::pinned : Place::device;
+  }
+  [[nodiscard]] static bool is_dense(StridedView<float const> const& view) noexcept
+  {
+    return view.column_stride == 1 && (view.row_stride == view.columns || view.rows <= 1);
+  }
+
   void make_voxels(PlanLimits const& limits, Execution<Device> const& exec)
   {
     if constexpr (std::is_same_v<Options, VoxelizeOptions>) {
@@ -212,15 +204,12 @@ struct PointInput {
       auto voxels = hard_voxelize(points.view(), options, exec);
       set_tensor(voxels.coordinates, std::move(voxels.mean), exec);
     } else {
-      Matrix<float, Device> positions{points.rows(), Dim, exec};
-      Matrix<float, Device> features{points.rows(), channels_, exec};
-      for_each(
-          points.size(),
-          SplitPoints{points.data(), points.columns(), Dim, channels_, positions.data(), features.data()},
-          exec);
       VoxelRoom<Dim> const room{limits.voxels(), limits.box<Dim>(), limits.set_options<Dim>()};
-      auto voxels =
-          sparse_quantize(PointsView<float>{positions.view(), features.view()}, options_, room, exec);
+      StridedView<float const> const rows{points};
+      PointsView<float> view;
+      view.positions = rows.columns_from(0, Dim);
+      view.features = rows.columns_from(rows.columns - channels_, channels_);
+      auto voxels = sparse_quantize(view, options_, room, exec);
       inverse = std::move(voxels.inverse);
       set_tensor(voxels.coordinates, std::move(voxels.features), exec);
     }
