@@ -148,7 +148,8 @@ class CoordinateSet {
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
-  /// The same where bounds of the rows are known already. Stream: does not wait.
+  /// The same where bounds of the rows are known already.
+  /// Stream: does not wait.
   [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Rows&& rows, CoordinateBox<Dim> const& box,
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);

@@ -266,8 +266,10 @@ StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const&
   if (layout.empty()) { return result; }
   result.is_as_shaped = layout == detail::layout_text<KrscUnder<Compat::none>>();
   result.layout = result.is_as_shaped ? WeightLayout::krsc : detail::layout_of_text(layout);
-  detail::expects(result.layout.has_value(), "find_state_dict: ", file.path(), ": says that its layout is ",
-                  detail::in_quotes(layout), ", which is not known");
+  if (!result.layout) {
+    detail::FileContext{"find_state_dict", file.path()}.fail(
+        "says that its layout is ", detail::in_quotes(layout), ", which is not known");
+  }
   if (*result.layout != WeightLayout::tessera) { return result; }
   result.is_converted = metadata.count(detail::prefix_key) != 0;
   result.lost = text(detail::prefix_key);

@@ -242,10 +242,10 @@ class LayoutDecider {
       reason = "copied: the kernel of no sparse convolution";
       return {};
     }
-    file_.fail(
-        "tensor ", in_quotes(name), " of shape ", shown_shape(tensor.shape), " is no kernel ",
-        forced ? concat("in the layout ", name_of(*forced)) : "of any layout",
-        channels != 0 ? concat(" with ", channels, " channels out as ", source, " has") : std::string{});
+    file_.fail("tensor ", in_quotes(name), " of shape ", shown_shape(tensor.shape), " is no kernel ",
+               forced ? concat("in the layout ", name_of(*forced)) : "of any layout",
+               channels != 0 ? concat(" with ", channels, " channels out as ", shown_name(source), " has")
+                             : std::string{});
   }
 
   io::StateDict const& state_;
