@@ -200,6 +200,35 @@ TEST_CASE("costs: values of a pickle that are made once and used often")
       convert);
 }
 
+TEST_CASE("costs: one dictionary under many names beside the state_dict")
+{
+  grows_with_the_file(
+      "members", 100'000, 400,
+      [&](int n) {
+        auto const facts = "}(" +
+                           repeated(n / 16, [](int i) { return text("m" + std::to_string(i)) + "N"; }) + "u" +
+                           keep(1) + "0";
+        auto const beside = repeated(n / 16, [](int i) { return text(std::to_string(i)) + again(1) + "s"; });
+        return zipped(facts + "}" + text("model") + "}" + text("w") + scalar + "ss" + beside, {one_float});
+      },
+      convert);
+}
+
+TEST_CASE("costs: a long name that says which library wrote the kernels")
+{
+  grows_with_the_file(
+      "reasons", 30'000, 400,
+      [&](int n) {
+        auto const kernel = test::tensor(test::storage("0", 1), 0, {1, 1}, {1, 1}) + keep(1) + "0";
+        auto const norm = text(std::string(static_cast<std::size_t>(n), 'k') + ".bn.running_mean") +
+                          test::tensor(test::storage("0", 1), 0, {1}, {1}) + "s";
+        auto const kernels =
+            repeated(n / 20, [](int i) { return text(std::to_string(i) + ".kernel") + again(1) + "s"; });
+        return zipped(kernel + "}" + norm + kernels, {one_float});
+      },
+      convert);
+}
+
 TEST_CASE("costs: numbers under which a pickle keeps values")
 {
   // Among them the numbers of buckets that std::unordered_map has then.

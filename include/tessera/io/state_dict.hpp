@@ -148,10 +148,13 @@ inline void note_others(io::TorchValue const& dict, std::string const& where, st
 {
   constexpr std::size_t most = 8;
   constexpr std::size_t longest = 64;
+  std::set<std::uint32_t> seen;  // one dictionary may be there under many names
   for (std::size_t i = 0; dict.kind() == ValueKind::dict && i < dict.size() && names.size() < most; ++i) {
     auto const [key, value] = dict.member(i);
     bool const other = key.kind() == ValueKind::text && key.text() != taken && key.text().size() <= longest;
-    if (other && holds_tensors(value)) { names.push_back(where + std::string{key.text()}); }
+    if (other && seen.insert(value.number()).second && holds_tensors(value)) {
+      names.push_back(where + std::string{key.text()});
+    }
   }
 }
 
