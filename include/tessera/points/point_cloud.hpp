@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -71,8 +72,9 @@ inline void PointCloud::check(std::string const& who) const
                   ": a point cloud of ", channels, " channels with ", feature_names.size(), " feature names");
   detail::expects(labels.empty() || labels.size() == points, who, ": a point cloud of ", points,
                   " points with ", labels.size(), " labels");
-  detail::expects(std::isfinite(origin[0]) && std::isfinite(origin[1]) && std::isfinite(origin[2]), who,
-                  ": a point cloud with an origin that is not finite");
+  detail::expects(
+      detail::is_finite(origin[0]) && detail::is_finite(origin[1]) && detail::is_finite(origin[2]), who,
+      ": a point cloud with an origin that is not finite");
 }
 
 /// Measures the positions of `cloud` from `origin`: position + old origin - origin, in double, rounded to
@@ -94,7 +96,7 @@ inline void move_origin(PointCloud& cloud, std::array<double, 3> const& origin)
     double const exact = moved(i);
     bool const near = std::fabs(exact) < 0x1p100;  // what is not would overflow
     bool const held = near && std::fabs(exact - static_cast<double>(static_cast<float>(exact))) <= 0x1p-10;
-    detail::expects(held || !std::isfinite(exact), "move_origin: point ", i / 3, " is ", exact,
+    detail::expects(held || !detail::is_finite(exact), "move_origin: point ", i / 3, " is ", exact,
                     " m from the new origin on axis ", i % 3,
                     ", too far for a float to hold it to a millimetre");
   }
