@@ -39,7 +39,9 @@ if [ "${1:-}" = "--only" ]; then
   shift
 fi
 
-set_up doctest-dev:/usr/include/doctest/doctest.h || stop "the set-up failed"
+# Without libpng the examples write other pictures, which are tested as well.
+set_up doctest-dev:/usr/include/doctest/doctest.h libpng-dev:/usr/include/png.h ||
+  set_up doctest-dev:/usr/include/doctest/doctest.h || stop "the set-up failed"
 if [ -n "$preset" ]; then
   build=build/$preset
   cmake --preset "$preset" || stop "the configuration failed"

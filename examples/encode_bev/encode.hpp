@@ -228,12 +228,16 @@ template <class Space, class Scalar>
 #ifdef __CUDACC__
     if constexpr (std::is_same_v<Space, ts::Device>) {
       if (planned) {
-        result.planned = run_planned(task, net, *pass.voxels.coordinates(), encoder, result.map, exec);
+        try {
+          result.planned = run_planned(task, net, *pass.voxels.coordinates(), encoder, result.map, exec);
+        } catch (ts::invalid_argument const& error) {
+          result.no_plan = error.what();
+        }
       }
     }
 #endif
   }
-  for (std::size_t stage = 0; timed && stage < milliseconds.size(); ++stage) {
+  for (std::size_t stage = 0; (timed || !result.planned) && stage < milliseconds.size(); ++stage) {
     result.stages.push_back({encoder.stage_names[stage], median(milliseconds[stage])});
   }
   return result;

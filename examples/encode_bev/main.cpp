@@ -20,10 +20,12 @@
 
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/io/npy.hpp>
+#include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -67,7 +69,11 @@ ts::PointCloud simulated(ts::LidarOptions const& lidar, std::int64_t frame, std:
 std::vector<ts::PointCloud> read_sweeps(Options const& options)
 {
   std::vector<ts::PointCloud> sweeps;
-  for (auto const& scan : options.scans) { sweeps.push_back(ts::read_point_cloud(scan, options.format)); }
+  auto read = options.read;
+  for (auto const& scan : options.scans) {
+    sweeps.push_back(ts::read_point_cloud(scan, read));
+    if (sweeps.front().has_origin()) { read.origin = sweeps.front().origin; }  // one for all
+  }
   if (!sweeps.empty()) { return sweeps; }
   ts::LidarOptions lidar;
   lidar.seed = options.scene;
@@ -195,6 +201,7 @@ void print_points(Options const& options, std::vector<ts::PointCloud> const& swe
   std::int64_t num_points = 0;
   for (auto const& sweep : sweeps) { num_points += sweep.size(); }
   std::printf("points    %s: %s\n", source.c_str(), counted(num_points, "point", "points").c_str());
+  program::print_origin(sweeps.front());
   std::fflush(stdout);
 }
 
@@ -297,7 +304,9 @@ void print_times(Task const& task, Encoding const& result, bool on_device, doubl
     line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
   }
   line("write", written, "");
-  if (on_device && !result.planned) { print_note("layer by layer, for " + result.no_plan); }
+  if (on_device && !result.planned) {
+    print_note("layer by layer and not as one CUDA graph: " + result.no_plan);
+  }
 }
 
 /// Where the map's cells are, which are squares.
@@ -317,7 +326,7 @@ MapFrame frame_of(Task const& task, int width)
 }
 
 void write_results(Task const& task, Encoding const& result, std::vector<float> const& norm,
-                   OutputNames const& names)
+                   std::array<double, 3> const& origin, OutputNames const& names)
 {
   ts::write_npy(names.npy, ts::raw_tensor(result.map, result.shape));
   std::size_t const first = task.options->channels_last ? 1 : 2;
@@ -330,10 +339,12 @@ void write_results(Task const& task, Encoding const& result, std::vector<float> 
     rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
   }
   auto const num_rows = static_cast<std::int64_t>(result.coordinates.size());
-  ts::write_safetensors(
-      task.options->voxel_features,
-      {{"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
-       {"features", ts::raw_tensor(result.voxel_features, {num_rows, result.voxel_channels})}});
+  std::vector<ts::NamedTensor> tensors{
+      {"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
+      {"features", ts::raw_tensor(result.voxel_features, {num_rows, result.voxel_channels})}};
+  std::vector<double> const from(origin.begin(), origin.end());
+  if (origin != std::array<double, 3>{}) { tensors.push_back({"origin", ts::raw_tensor(from, {3})}); }
+  ts::write_safetensors(task.options->voxel_features, tensors);
 }
 
 void run(Options const& options)
@@ -403,7 +414,7 @@ void run(Options const& options)
   Clock const writing;
   progress.begin("write");
   auto const norm = channel_norm(result.map, result.shape, options.channels_last);
-  write_results(task, result, norm, names);
+  write_results(task, result, norm, sweeps.front().origin, names);
   progress.end();
   print_times(task, result, machine.on_device, read, writing.milliseconds());
   auto const filled = std::count_if(norm.begin(), norm.end(), [](float value) { return value > 0; });

@@ -4,8 +4,8 @@
 
 #include "../support/command_line.hpp"
 #include "../support/machine.hpp"
+#include "../support/points.hpp"
 
-#include <tessera/io/point_cloud_file.hpp>
 #include <tessera/models/sparse_encoder_options.hpp>
 
 #include <algorithm>
@@ -52,7 +52,7 @@ struct Options {
   bool help = false;
 
   std::vector<std::string> scans;  // empty: the built-in scene
-  tessera::PointFormat format = tessera::PointFormat::detect;
+  tessera::PointReadOptions read;
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
   int sweeps = 1;  // of the built-in scene
@@ -115,10 +115,7 @@ struct Options {
       [&](std::string const& text) {
         options.intensity_scale = parse_number<double>("--intensity-scale", text, 1e-6, 1e6);
       });
-  line.add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
-                  "what SCAN is (default: detect, by content and name)",
-                  [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
-
+  program::add_reading_options(line, options.read);
   line.group("The network");
   auto const networks = network_names();
   std::string all;
@@ -206,7 +203,8 @@ struct Options {
         "the bird's-eye view that the detector's 2D network takes (numpy, float32) and a picture of the norm "
         "of\n"
         "its channels (PNG). Prints how long that takes, and what was left out.\n\n"
-        "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PLY or numpy (.npy). Of several the first is "
+        "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PCD, PLY or numpy (.npy). Of several the first "
+        "is "
         "the\n"
         "newest, and all are in its frame; without one a built-in scene is used.\n" +
         line.help() +

@@ -22,6 +22,7 @@
 
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/io/ply.hpp>
+#include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/points/lidar_simulator.hpp>
 
@@ -43,7 +44,7 @@ using program::with_commas;
 
 ts::PointCloud read_scan(Options const& options)
 {
-  if (!options.scan.empty()) { return ts::read_point_cloud(options.scan, options.format); }
+  if (!options.scan.empty()) { return ts::read_point_cloud(options.scan, options.read); }
   ts::LidarOptions lidar;
   lidar.seed = options.scene;
   return ts::simulate_lidar(lidar, options.frame);
@@ -169,6 +170,7 @@ void write_results(Task const& task, Segmentation const& result, std::vector<Cla
   ts::PointCloud labelled;
   labelled.positions = cloud.positions;
   labelled.labels = result.labels;
+  labelled.origin = cloud.origin;
   int const intensity = program::intensity_channel(cloud);
   if (intensity >= 0) {
     labelled.channels = 1;
@@ -187,9 +189,12 @@ void write_results(Task const& task, Segmentation const& result, std::vector<Cla
       rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
     }
     auto const num_rows = static_cast<std::int64_t>(result.coordinates.size());
-    ts::write_safetensors(task.options->logits,
-                          {{"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
-                           {"logits", ts::raw_tensor(result.logits, {num_rows, task.shape.num_classes})}});
+    std::vector<ts::NamedTensor> tensors{
+        {"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
+        {"logits", ts::raw_tensor(result.logits, {num_rows, task.shape.num_classes})}};
+    std::vector<double> const origin(cloud.origin.begin(), cloud.origin.end());
+    if (cloud.has_origin()) { tensors.push_back({"origin", ts::raw_tensor(origin, {3})}); }
+    ts::write_safetensors(task.options->logits, tensors);
   }
 }
 
@@ -287,6 +292,7 @@ void print_scan(Options const& options, ts::PointCloud const& cloud)
                                                std::to_string(options.frame)
                                          : options.scan;
   std::printf("scan      %s: %s\n", scan.c_str(), counted(cloud.size(), "point", "points").c_str());
+  program::print_origin(cloud);
   std::fflush(stdout);
 }
 
@@ -356,7 +362,9 @@ void print_times(Task const& task, Segmentation const& result, bool on_device, d
     line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
   }
   line("write", written, "");
-  if (on_device && !result.planned) { print_note("layer by layer, for " + result.no_plan); }
+  if (on_device && !result.planned) {
+    print_note("layer by layer and not as one CUDA graph: " + result.no_plan);
+  }
 }
 
 void run(Options options)

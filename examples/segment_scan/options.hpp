@@ -4,10 +4,10 @@
 
 #include "../support/command_line.hpp"
 #include "../support/machine.hpp"
+#include "../support/points.hpp"
 
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/quantize.hpp>
-#include <tessera/io/point_cloud_file.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -36,7 +36,7 @@ struct Options {
   bool help = false;
 
   std::string scan;  // empty: the built-in scene
-  tessera::PointFormat format = tessera::PointFormat::detect;
+  tessera::PointReadOptions read;
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
   double intensity_scale = 1;
@@ -91,9 +91,7 @@ struct Options {
            [&](std::string const& text) {
              options.frame = parse_number<std::int64_t>("--frame", text, -1000000, 1000000);
            });
-  line.add_choice("--format", {"detect", "kitti", "nuscenes", "ply", "npy"},
-                  "what SCAN is (default: detect, by content and name)",
-                  [&](std::size_t i) { options.format = static_cast<tessera::PointFormat>(i); });
+  program::add_reading_options(line, options.read);
   line.add("--intensity-scale", "FACTOR",
            "multiplies intensities (default: 1); SemanticKITTI's networks take 0 to 1, so a scan of nuScenes "
            "needs 0.00392",
@@ -186,7 +184,8 @@ struct Options {
         "above (PNG). Where true labels are known, as in the built-in scene, the picture shows them too, "
         "and\n"
         "the mean IoU is printed.\n\n"
-        "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PLY or numpy (.npy); without it a built-in "
+        "SCAN is a file of KITTI (.bin), nuScenes (.pcd.bin), PCD, PLY or numpy (.npy); without it a "
+        "built-in "
         "scene\n"
         "is used.\n" +
         line.help() +

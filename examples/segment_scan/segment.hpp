@@ -39,7 +39,7 @@ class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
   HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
                  ts::Execution<Space> const& exec)
       : backbone_{options, exec},
-        head_{ts::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
+        head_{ts::nn::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
               exec}
   {
     this->register_child("backbone", backbone_);
@@ -336,10 +336,15 @@ template <class Space, class Scalar>
     describe(pass, *task.options, result, exec);
 #ifdef __CUDACC__
     if constexpr (std::is_same_v<Space, ts::Device>) {
-      if (planned && pass.voxels.num_rows() > 0) {
-        result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
-      } else if (planned) {
+      if (planned && pass.voxels.num_rows() == 0) {
         result.no_plan = "no point is in a voxel";
+      } else if (planned) {
+        try {
+          result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
+        } catch (ts::invalid_argument const& error) {
+          result.no_plan = error.what();
+          static_cast<void>(segmenter.run(*net));  // labels() as they were
+        }
       }
     }
 #endif

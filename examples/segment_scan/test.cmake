@@ -104,6 +104,30 @@ elseif(CASE STREQUAL "notes")
   run(0 ${small} colour.ply)
   expect("${output}" "note +the points have no channel 'intensity'; the network gets 'red' instead")
 
+elseif(CASE STREQUAL "formats")
+  # Any columns, PCD, and coordinates of a map, which keep their place.
+  string(CONCAT pcd "VERSION 0.7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\nWIDTH 3\nHEIGHT 1\n"
+                    "VIEWPOINT 0 0 0 1 0 0 0\nPOINTS 3\nDATA ascii\n1 2 3 0\n2 3 4 0.5\n3 4 5 1\n")
+  file(WRITE ${SCRATCH}/scan.pcd "${pcd}")
+  run(0 ${small} scan.pcd)
+  expect("${output}" "^scan +scan.pcd: 3 points\n" "4 channels in")
+  file(WRITE ${SCRATCH}/text.bin "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@")
+  run(0 ${small} text.bin --format xyz)
+  expect("${output}" "text.bin: 3 points" "3 channels in")
+  run(0 ${small} text.bin --format x:i2,y:i2,z:i2,intensity:u2,_:f4)
+  expect("${output}" "text.bin: 3 points" "4 channels in")
+  string(CONCAT far "ply\nformat ascii 1.0\nelement vertex 2\nproperty double x\nproperty double y\nproperty double z\n"
+                    "end_header\n4841948.25 512345.123 10\n4841950.25 512346.877 11\n")
+  file(WRITE ${SCRATCH}/far.ply "${far}")
+  run(0 ${small} far.ply --output back --logits logits.safetensors)
+  expect("${output}" "origin +48419[0-9]+.000, 51234[0-9].000, 0.000: positions are measured from there")
+  run(0 ${small} back.ply --origin 4841948,512345,0)  # what was written has the file's coordinates again
+  expect("${output}" "origin +4841948.000, 512345.000, 0.000" "back.ply: 2 points" "100.0 % of the points")
+  run(2 text.bin --format polygons)
+  expect("${errors}" "--format: .*polygons")
+  run(2 text.bin --origin 1,2)
+  expect("${errors}" "--origin: '1,2' is not X,Y,Z")
+
 elseif(CASE STREQUAL "interruption")
   expect_interruption(--device cpu --threads 1)
 
@@ -169,7 +193,7 @@ elseif(CASE STREQUAL "few_points")
 
 elseif(CASE STREQUAL "help")
   run(0 --help)
-  expect("${output}" "usage: segment_scan" --scene --frame --format --voxel-size --rounding --checkpoint --prefix --width
+  expect("${output}" "usage: segment_scan" --scene --frame --format --origin --voxel-size --rounding --checkpoint --prefix --width
          --classes --seed --device --precision --stages --spconv-major --intensity-scale --dataflow --conv-mode --kmap --downsample --compat --threads --repeat
          --output --logits Examples "Exit status")
   run(0 -h)
@@ -191,7 +215,7 @@ elseif(CASE STREQUAL "unreadable_files")
   expect("${errors}" "is a directory")
   file(WRITE ${SCRATCH}/cut.bin "12345678901234567")
   run(1 --device cpu cut.bin)
-  expect("${errors}" "cut.bin.*17 bytes")
+  expect("${errors}" "cut.bin.*neither KITTI")
   file(WRITE ${SCRATCH}/cut.ply "ply\nformat binary_little_endian 1.0\nelement vertex 9\nproperty float x\n")
   run(1 --device cpu cut.ply)
   expect("${errors}" "cut.ply")

@@ -2,8 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "command_line.hpp"
 #include "program.hpp"
 
+#include <tessera/io/point_format.hpp>
 #include <tessera/points/point_cloud.hpp>
 
 #include <algorithm>
@@ -16,6 +18,47 @@
 #include <vector>
 
 namespace program {
+
+/// The options that say how files of points are read.
+inline void add_reading_options(CommandLine& line, tessera::PointReadOptions& read)
+{
+  line.add(
+      "--format", "FORMAT",
+      "what SCAN is: detect (default, by content and name), kitti, nuscenes, ply, npy, pcd, xyz, xyzrgb; or, "
+      "of other .bin files, a number of columns and their type (5, 4:f8), or the names of the columns "
+      "(x,y,z,intensity:u1,_:u1,ring:u2; types as NumPy's, f4 if not said, _ is passed over)",
+      [&read](std::string const& text) {
+        try {
+          auto const origin = read.origin;
+          read = tessera::point_format(text);
+          read.origin = origin;
+        } catch (tessera::invalid_argument const& error) {
+          throw UsageError{std::string{"--format: "} + error.what()};
+        }
+      });
+  line.add(
+      "--origin", "X,Y,Z",
+      "metres that are subtracted from positions before they are rounded to float (default: 0, or near the "
+      "points where they are too far from 0, as those of a map are)",
+      [&read](std::string const& text) {
+        auto const first = text.find(',');
+        auto const second = first == std::string::npos ? first : text.find(',', first + 1);
+        if (second == std::string::npos) { throw UsageError{"--origin: '" + text + "' is not X,Y,Z"}; }
+        auto const number = [](std::string const& part) {
+          return parse_number<double>("--origin", part, -1e9, 1e9);
+        };
+        read.origin = {number(text.substr(0, first)), number(text.substr(first + 1, second - first - 1)),
+                       number(text.substr(second + 1))};
+      });
+}
+
+/// Says where positions are measured from, if that is not 0.
+inline void print_origin(tessera::PointCloud const& cloud)
+{
+  if (!cloud.has_origin()) { return; }
+  std::printf("origin    %.3f, %.3f, %.3f: positions are measured from there\n", cloud.origin[0],
+              cloud.origin[1], cloud.origin[2]);
+}
 
 /// The number of the channel that is the intensity: by its name, else the first; -1 where there are none.
 [[nodiscard]] inline int intensity_channel(tessera::PointCloud const& cloud)

@@ -114,8 +114,8 @@ void test_terminal()
     std::puts("no pseudo-terminal here: bars are not tested");
     return;
   }
-  expect(has(text, "\r  slow       [######------------------] 2 of 8 layers, "),
-         "a terminal has a bar", text);
+  expect(has(text, "\r  slow       [######------------------] 2 of 8 layers, "), "a terminal has a bar",
+         text);
   auto const cleared = std::string{"\r\033[K"};
   expect(text.size() > cleared.size() && text.substr(text.size() - cleared.size()) == cleared,
          "nothing of the bar is left", text);

@@ -12,7 +12,9 @@ from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/support/setup.sh
 
-set_up
+wanted=()
+case $program in segment_scan | encode_bev) wanted=(libpng-dev:/usr/include/png.h) ;; esac # else pictures are PPM
+set_up ${wanted[@]+"${wanted[@]}"} || set_up
 build=$PWD/build/examples
 cmake -S . -B "$build" -DTESSERA_BUILD_TESTS=OFF "${configuration[@]}" >&2
 cmake --build "$build" --parallel "$jobs" --target "$program" >&2
@@ -21,6 +23,7 @@ output=(--output "$PWD/build/$program")
 for argument in "$@"; do
   case $argument in --output | --output=* | --help) output=() ;; esac
 done
+if [ "$program" = convert_checkpoint ]; then output=(); fi # which is told by its second argument
 if [ ${#output[@]} -gt 0 ]; then mkdir -p "${output[1]}"; fi
 cd "$from"
 exec "$build/bin/$program" ${output[@]+"${output[@]}"} "$@"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/allocations.hpp"
 #include "../support/device.hpp"
 
 // Plans are CUDA graphs; a build without CUDA has none.
@@ -405,6 +406,17 @@ TEST_CASE_TEMPLATE("Plan: try_run() says what run() would throw, and status() wh
   plan.acknowledge();
   CHECK(plan.status().ok());
   plan.check();
+
+  // nothing of this is allocated on the host
+  test::AllocationWatch const watch;
+  bool const enqueued = plan.try_run(good, exec.stream()).ok();
+  bool const refused = !plan.try_run(Identity::Tensor{}, exec.stream()).ok();
+  bool const reported = plan.status().ok();
+  auto const allocations = watch.allocations();
+  CHECK(enqueued);
+  CHECK(refused);
+  CHECK(reported);
+  CHECK(allocations == 0);
 
   CHECK(plan.try_run(twice, exec.stream()).ok());
   exec.wait();

@@ -148,7 +148,7 @@ class Plan {
   /// @throws invalid_argument  also: other channels, a tensor stride above 1, another spatial range
   Output const& run(Tensor const& x, Destination const& to, Execution<Device> const& exec)
   {
-    expect(accepts(x));
+    expect(input_->accepts(x));
     return run(rows_of(x), x.features().data, x.coordinates()->row_count(), to, exec);
   }
   Output const& run(Tensor const& x, Execution<Device> const& exec) { return run(x, Destination{}, exec); }
@@ -156,7 +156,7 @@ class Plan {
   Output const& run(MatrixView<std::int32_t const> const& coordinates,
                     MatrixView<Scalar const> const& features, Execution<Device> const& exec)
   {
-    expect(accepts(coordinates, features));
+    expect(input_->accepts(coordinates, features));
     return run(coordinates.data, features.data, RowCount{coordinates.rows, nullptr}, exec);
   }
 
@@ -175,7 +175,7 @@ class Plan {
   }
   [[nodiscard]] RunStatus try_run(Tensor const& x, Destination const& to, StreamHandle stream) noexcept
   {
-    auto const status = accepts(x);
+    auto const status = input_->accepts(x);
     return status.ok() ? try_run(rows_of(x), x.features().data, x.coordinates()->row_count(), to, stream)
                        : status;
   }
@@ -318,30 +318,6 @@ class Plan {
   {
     if (exec.device() == device_) { return {}; }
     return {RunError::wrong_device, exec.device(), device_};
-  }
-  [[nodiscard]] RunStatus accepts(Tensor const& x) const noexcept
-  {
-    if (x.coordinates() == nullptr) { return {RunError::no_coordinates}; }
-    if (x.channels() != channels_) { return {RunError::wrong_channels, x.channels(), channels_}; }
-    auto const& set = *x.coordinates();
-    if (!all_equal(set.tensor_stride(), 1)) {
-      return {RunError::wrong_stride, max_element(set.tensor_stride()), 1};
-    }
-    auto const& range = set.spatial_range();
-    if (range && !(range == input_->tensor.coordinates()->spatial_range())) {
-      return {RunError::wrong_range};
-    }
-    return {};
-  }
-  [[nodiscard]] RunStatus accepts(MatrixView<std::int32_t const> const& coordinates,
-                                  MatrixView<Scalar const> const& features) const noexcept
-  {
-    if (coordinates.columns != dim + 1) { return {RunError::wrong_columns, coordinates.columns, dim + 1}; }
-    if (features.columns != channels_) { return {RunError::wrong_channels, features.columns, channels_}; }
-    if (features.rows != coordinates.rows) {
-      return {RunError::rows_differ, features.rows, coordinates.rows};
-    }
-    return {};
   }
   [[nodiscard]] static std::int32_t const* rows_of(Tensor const& x) noexcept
   {

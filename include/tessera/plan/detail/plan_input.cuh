@@ -96,6 +96,30 @@ struct VoxelInput {
     if (scan.rows.count != nullptr || scan.rows.capacity <= tensor.capacity()) { return {}; }
     return {RunError::too_many_voxels, scan.rows.capacity, tensor.capacity()};
   }
+  [[nodiscard]] RunStatus accepts(SparseTensor<Dim, Scalar, Device> const& x) const noexcept
+  {
+    if (x.coordinates() == nullptr) { return {RunError::no_coordinates}; }
+    if (x.channels() != tensor.channels()) {
+      return {RunError::wrong_channels, x.channels(), tensor.channels()};
+    }
+    auto const& set = *x.coordinates();
+    if (!all_equal(set.tensor_stride(), 1)) {
+      return {RunError::wrong_stride, max_element(set.tensor_stride()), 1};
+    }
+    auto const& range = set.spatial_range();
+    if (range && !(range == tensor.coordinates()->spatial_range())) { return {RunError::wrong_range}; }
+    return {};
+  }
+  [[nodiscard]] RunStatus accepts(MatrixView<std::int32_t const> const& rows,
+                                  MatrixView<Scalar const> const& values) const noexcept
+  {
+    if (rows.columns != Dim + 1) { return {RunError::wrong_columns, rows.columns, Dim + 1}; }
+    if (values.columns != tensor.channels()) {
+      return {RunError::wrong_channels, values.columns, tensor.channels()};
+    }
+    if (values.rows != rows.rows) { return {RunError::rows_differ, values.rows, rows.rows}; }
+    return {};
+  }
   /// Enqueues the copy of a scan.
   [[nodiscard]] cudaError_t ingest(Scan const& scan, cudaStream_t stream) const noexcept
   {
