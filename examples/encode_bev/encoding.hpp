@@ -43,6 +43,7 @@ struct PlannedTimes {
   double making = 0;
   std::size_t bytes = 0;
   std::size_t num_nodes = 0;
+  std::int64_t num_different = 0;  // numbers of the map that are not those of the same layers one by one
 };
 
 /// What came out.

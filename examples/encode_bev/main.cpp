@@ -200,7 +200,8 @@ void print_points(Options const& options, std::vector<ts::PointCloud> const& swe
   if (sweeps.size() > 1) { source += " and " + std::to_string(sweeps.size() - 1) + " more"; }
   std::int64_t num_points = 0;
   for (auto const& sweep : sweeps) { num_points += sweep.size(); }
-  std::printf("points    %s: %s\n", source.c_str(), counted(num_points, "point", "points").c_str());
+  std::printf("points    %s: %s\n", program::printable(source).c_str(),
+              counted(num_points, "point", "points").c_str());
   program::print_origin(sweeps.front());
   std::fflush(stdout);
 }
@@ -213,8 +214,8 @@ void print_weights(Options const& options, NetworkShape const& network, Weights 
     return;
   }
   auto const& prefix = weights->checkpoint.prefix;
-  std::printf("weights   %s%s\n", options.checkpoint.c_str(),
-              prefix.empty() ? "" : (", names behind '" + prefix + "'").c_str());
+  auto const text = options.checkpoint + (prefix.empty() ? "" : ", names behind '" + prefix + "'");
+  std::printf("weights   %s\n", program::printable(text).c_str());
   if (!options.network && weights->fitting.size() > 1) {
     print_note("the checkpoint fits " + joined(weights->fitting) + ", which differ in voxels and grid; " +
                network.name + " is taken, --network says otherwise");
@@ -304,6 +305,10 @@ void print_times(Task const& task, Encoding const& result, bool on_device, doubl
     line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
   }
   line("write", written, "");
+  if (result.planned && result.planned->num_different > 0) {
+    print_note(counted(result.planned->num_different, "number", "numbers") +
+               " of the graph's map are not those that the same layers give one by one; please report this");
+  }
   if (on_device && !result.planned) {
     print_note("layer by layer and not as one CUDA graph: " + result.no_plan);
   }
@@ -418,10 +423,11 @@ void run(Options const& options)
   progress.end();
   print_times(task, result, machine.on_device, read, writing.milliseconds());
   auto const filled = std::count_if(norm.begin(), norm.end(), [](float value) { return value > 0; });
-  std::printf("\n%.1f %% of the map's cells are not empty\nwritten: %s, %s%s\n",
-              100.0 * static_cast<double>(filled) / static_cast<double>(norm.size()), names.npy.c_str(),
-              names.picture.c_str(),
-              options.voxel_features.empty() ? "" : (", " + options.voxel_features).c_str());
+  auto const files = names.npy + ", " + names.picture +
+                     (options.voxel_features.empty() ? "" : ", " + options.voxel_features);
+  std::printf("\n%.1f %% of the map's cells are not empty\nwritten: %s\n",
+              100.0 * static_cast<double>(filled) / static_cast<double>(norm.size()),
+              program::printable(files).c_str());
   program::print_picture_note();
 }
 

@@ -131,7 +131,7 @@ inline void print_origin(tessera::PointCloud const& cloud)
 /// A line of the report that deserves a look.
 inline void print_note(std::string const& text)
 {
-  std::printf("note      %s\n", text.c_str());
+  std::printf("note      %s\n", printable(text).c_str());
 }
 
 /// Says if the program was compiled without optimisation.
