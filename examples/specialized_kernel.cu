@@ -15,8 +15,7 @@
 
 namespace ts = tessera;
 
-// --- what would be a header of yours: the kernel and the list, the same in every translation unit
-// -----------------------------------------------------------------------------------------------------
+// --- what would be a header of yours: the kernel and the list, the same in every translation unit ----------
 
 // [kernel]
 __global__ void first_layer_kernel(ts::ConvolutionArguments<__half> const arguments,
@@ -66,8 +65,7 @@ struct tessera::SpecializedKernels<__half> {
 };
 // [specialise]
 
-// --- a program that uses it
-// -------------------------------------------------------------------------------------------
+// --- a program that uses it --------------------------------------------------------------------------------
 
 namespace {
 

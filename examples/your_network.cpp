@@ -18,6 +18,55 @@ namespace ts = tessera;
 
 namespace {
 
+// [layer]
+/// y[i, c] = weight[c] * x[i, c], for element number n of y.
+template <class Scalar>
+struct ScaleChannels {
+  Scalar const* weight;  // [channels]
+  Scalar const* x;       // [rows, channels]
+  Scalar* y;             // [rows, channels]
+  std::int64_t channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    y[n] = static_cast<Scalar>(static_cast<float>(weight[n % channels]) * static_cast<float>(x[n]));
+  }
+};
+
+template <class Scalar>
+struct Fill {
+  Scalar* to;
+  float value;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const { to[n] = static_cast<Scalar>(value); }
+};
+
+template <class Scalar, class Space = ts::Device>
+class LayerScale final : public ts::nn::Module<3, Scalar, Space> {
+ public:
+  using typename ts::nn::Module<3, Scalar, Space>::Tensor;
+
+  LayerScale(int channels, float start, ts::Execution<Space> const& exec) : weight_{{channels}, exec}
+  {
+    ts::for_each(channels, Fill<Scalar>{weight_.data(), start}, exec);
+    this->register_parameter("weight", ts::nn::ParameterRole::weight, weight_,
+                             ts::ScalarTraits<Scalar>::dtype);
+  }
+
+  [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
+  {
+    if (x.channels() != weight_.size()) { throw ts::invalid_argument{"LayerScale: other channels"}; }
+    ts::Matrix<Scalar, Space> y{x.capacity(), x.channels(), exec};
+    ts::for_each(y.size(), ScaleChannels<Scalar>{weight_.data(), x.features().data, y.data(), x.channels()},
+                 exec);
+    return x.with_features(std::move(y));  // on the same voxels
+  }
+
+ private:
+  ts::nn::Parameter<Scalar, Space> weight_;
+};
+// [layer]
+
 // [network]
 template <class Scalar, class Space = ts::Device>
 class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
@@ -30,6 +79,7 @@ class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
   SmallUNet(int in_channels, int classes, ts::Execution<Space> const& exec)
       : enter_{Options(in_channels, 16, 3), exec},
         gate_{Options(16, 16, 1).bias(true), exec},
+        scale_{16, 0.5F, exec},
         down_{Options(16, 32, 2).stride(2), exec},
         middle_{Options(32, 32, 3), exec},
         up_{Options(32, 16, 2).stride(2).transposed(), exec},
@@ -38,6 +88,7 @@ class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
   {
     this->register_child("enter", enter_);
     this->register_child("gate", gate_);
+    this->register_child("scale", scale_);
     this->register_child("encoder.0", down_);
     this->register_child("encoder.1", middle_);
     this->register_child("up", up_);
@@ -51,13 +102,14 @@ class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
     auto const coarse = middle_(down_(fine, exec), exec);  // on new ones, twice as large
     auto const up = up_(coarse, exec);                     // on the voxels of x again
     auto const gate = ts::sigmoid(gate_(fine, exec), exec);
-    auto const skip = ts::multiply(fine, gate, exec);
+    auto const skip = scale_(ts::multiply(fine, gate, exec), exec);
     return classify_(merge_.forward_cat(up, skip, exec), exec);  // merge_ of cat({up, skip})
   }
 
  private:
   Block enter_;
   Conv gate_;
+  LayerScale<Scalar, Space> scale_;
   Block down_, middle_, up_, merge_;
   ts::nn::Linear<3, Scalar, Space> classify_;
 };
@@ -184,7 +236,9 @@ Rows by_hand(Rows const& x, Parameters const& all)
     auto const& bias = all.at("gate.bias");
     Row gate(bias.begin(), bias.end());
     add_product(gate, values, all.at("gate.kernel"), 0);
-    for (std::size_t c = 0; c < 16; ++c) { row.push_back(values[c] / (1 + std::exp(-gate[c]))); }
+    for (std::size_t c = 0; c < 16; ++c) {
+      row.push_back(double{all.at("scale.weight")[c]} * values[c] / (1 + std::exp(-gate[c])));
+    }
   }
   auto logits = norm_relu(around(merged, all.at("merge.0.kernel"), 16), all, "merge.1");
   for (auto& [voxel, row] : logits) {

@@ -136,7 +136,8 @@ template <class Space>
 }
 
 /// What `network` has to do on `set`. A submanifold map is five steps (table, neighbours, three of the
-/// order), a strided one four (outputs, neighbours, two of the order). Stream: waits.
+/// order), a strided one four (outputs, neighbours, two of the order).
+/// Stream: waits.
 template <class Space>
 [[nodiscard]] Work network_work(Network const& network, ts::CoordinateSet<3, Space>& set, int scalar_bytes,
                                 ts::Execution<Space> const& exec)

@@ -35,7 +35,8 @@ struct Options {
 
 constexpr char const* help_begin =
     "usage: convert_checkpoint IN OUT.safetensors [options]\n\n"
-    "Reads a PyTorch checkpoint (.pth, .pt, zip or stream) or a safetensors file, finds the kernels of\n"
+    "Reads a PyTorch checkpoint (.pth, .pt, .ckpt, zip or stream) or a safetensors file, finds the kernels "
+    "of\n"
     "sparse convolutions in it, tells their layout, and writes all tensors in Tessera's layout:\n"
     "[volume, in, out], offsets row-major. Nothing in the checkpoint is run. Prints what was decided for\n"
     "each tensor and why; lines that deserve a look begin with '!'.\n";
@@ -86,17 +87,20 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
   Options options;
   CommandLine line;
   line.group("What is converted");
-  line.add("--key", "NAME",
-           "the member of the checkpoint that is the state_dict (default: state_dict, model_state, model or "
-           "network, "
-           "one in another if need be, or the file itself)",
-           [&](std::string const& text) { options.convert.key(text); });
+  line.add(
+      "--key", "NAME",
+      "the member of the checkpoint that is the state_dict, e.g. ema or model.ema (default: state_dict, "
+      "model_state, model_state_dict, model, network, net or module, one in another if need be, or the file "
+      "itself)",
+      [&](std::string const& text) { options.convert.key(text); });
   line.add(
       "--prefix", "TEXT",
       "converts the tensors whose names begin so, and takes it from the names; \"\" converts all (default: "
       "the "
       "first that is there of pts_middle_encoder., middle_encoder., encoders.lidar.backbone., backbone_3d., "
-      "backbone.; else all). A module. before every name is taken away in any case",
+      "backbone.; else all). Wrappers of training (module., model., net., network., _orig_mod.) that all "
+      "weights "
+      "have are taken away first, with \"\" module. and _orig_mod. alone",
       [&](std::string const& text) { options.convert.prefix(text); });
 
   line.group("How kernels are read");
@@ -124,21 +128,24 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
            "says; may be "
            "given several times",
            [&](std::string const& text) { options.strided.insert(text); });
-  line.add(
-      "--kernel-size", "NAME=AxBxC",
-      "the kernel size of a TorchSparse or MinkowskiEngine kernel whose volume does not tell it, or of a "
-      "sparse "
-      "kernel that was taken for a dense one; may be given several times",
-      [&](std::string const& text) { parse_kernel_size(text, options.convert); });
+  line.add("--kernel-size", "NAME=AxBxC",
+           "the kernel size of a TorchSparse or MinkowskiEngine kernel, of which the file has the volume "
+           "alone (without "
+           "it offsets that need it are put in order when a network loads the file), or of a sparse kernel "
+           "that was "
+           "taken for a dense one; may be given several times",
+           [&](std::string const& text) { parse_kernel_size(text, options.convert); });
 
   line.group("What else is done to them");
   line.add("--swap-axes", "", "reverses the axes of every kernel: from z, y, x to x, y, z and back",
            [&](std::string const&) { options.convert.swap_axes(); });
-  line.add("--fold-batch-norm", "",
-           "multiplies the norm behind each sparse convolution (conv2 and bn2, or 0 and 1 of a Sequential) "
-           "into its "
-           "weight and bias, and leaves the norm out",
-           [&](std::string const&) { options.folds = true; });
+  line.add(
+      "--fold-batch-norm", "",
+      "multiplies the norm behind each sparse convolution into its weight and bias, and leaves the norm out: "
+      "1 "
+      "behind 0 of a Sequential, and bn2 behind conv2 where the file has them next to each other, which is "
+      "marked, because an activation may be between them. The report says what was not folded, and why",
+      [&](std::string const&) { options.folds = true; });
   line.add(
       "--batch-norm-eps", "EPSILON",
       "the norms' epsilon, which no checkpoint holds (default: 0.001, as the detectors' encoders; PyTorch's "
@@ -182,7 +189,8 @@ void run(Options const& options)
   // [convert]
   for (auto const& name : options.strided) {
     bool const known = std::any_of(converted.report.begin(), converted.report.end(), [&](auto const& line) {
-      return line.from == name && !line.layout.empty();
+      auto const end = line.from.size() - std::min(line.from.size(), name.size());
+      return line.from.substr(end) == name && !line.layout.empty();
     });
     if (!known) { throw ts::invalid_argument{"--strided: there is no kernel '" + name + "'"}; }
   }

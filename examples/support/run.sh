@@ -23,6 +23,7 @@ output=(--output "$PWD/build/$program")
 for argument in "$@"; do
   case $argument in --output | --output=* | --help) output=() ;; esac
 done
+if [ "$program" = convert_checkpoint ]; then output=(); fi # which is told by its second argument
 if [ ${#output[@]} -gt 0 ]; then mkdir -p "${output[1]}"; fi
 cd "$from"
 exec "$build/bin/$program" ${output[@]+"${output[@]}"} "$@"

@@ -6,6 +6,7 @@
 // faster.
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/build_notes.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>

@@ -333,8 +333,7 @@ inline std::vector<Shape> shapes()
   return result;
 }
 
-// --- the checks
-// -----------------------------------------------------------------------------------------------------
+// --- the checks --------------------------------------------------------------------------------------------
 
 template <class Scalar>
 void equals_the_definition(Part part, ts::MathMode math = ts::MathMode::exact)
@@ -765,18 +764,27 @@ void keeps_a_nan_where_it_is_read(ts::MathMode math = ts::MathMode::exact)
         rounded<Scalar>(std::numeric_limits<double>::quiet_NaN());
     p.features[(poisoned + 1) * static_cast<std::size_t>(shape.in_channels) - 1] =
         rounded<Scalar>(std::numeric_limits<double>::infinity());
-    Options options;
-    options.math = math;
-    for (auto const& way : ways<Scalar>()) {
-      CAPTURE(way.name);
-      auto const output = run(p, way, options);
-      std::size_t wrong = 0;
-      for (std::size_t i = 0; i < output.size(); ++i) {
-        auto const row = p.map.begin() + static_cast<std::ptrdiff_t>(i) / shape.out_channels * shape.volume;
-        bool const reads = std::find(row, row + shape.volume, poisoned) != row + shape.volume;
-        wrong += std::isnan(wide(output[i])) != reads ? 1 : 0;
+    std::size_t const added = 5;  // of the residual
+    p.residual[added] = rounded<Scalar>(std::numeric_limits<double>::quiet_NaN());
+    for (auto const activation :
+         {ts::Activation::none, ts::Activation::relu, ts::Activation::leaky_relu, ts::Activation::silu}) {
+      CAPTURE(static_cast<int>(activation));
+      Options options;
+      options.math = math;
+      options.activation = activation;
+      options.residual = activation != ts::Activation::none;
+      for (auto const& way : ways<Scalar>()) {
+        CAPTURE(way.name);
+        auto const output = run(p, way, options);
+        std::size_t wrong = 0;
+        for (std::size_t i = 0; i < output.size(); ++i) {
+          auto const row = p.map.begin() + static_cast<std::ptrdiff_t>(i) / shape.out_channels * shape.volume;
+          bool const reads = std::find(row, row + shape.volume, poisoned) != row + shape.volume ||
+                             (options.residual && i == added);
+          wrong += std::isnan(wide(output[i])) != reads ? 1 : 0;
+        }
+        CHECK(wrong == 0);
       }
-      CHECK(wrong == 0);
     }
   }
 }

@@ -11,7 +11,7 @@
 #include <map>
 #include <random>
 #include <set>
-#include <tuple>
+#include <utility>
 
 using namespace tessera;
 
@@ -108,8 +108,10 @@ void expect_definition(unsigned seed)
   Execution<Space> const exec{};
   std::mt19937 random{seed};
   int const extent = Dim < 3 ? 24 : 7;
-  for (auto const& [a_rows, b_rows] :
-       {std::pair{200, 150}, std::pair{0, 20}, std::pair{30, 0}, std::pair{0, 0}, std::pair{1, 1}}) {
+  std::vector<std::pair<int, int>> const sizes{{200, 150}, {0, 20}, {30, 0}, {0, 0}, {1, 1}};
+  for (auto const& size : sizes) {
+    int const a_rows = size.first;
+    int const b_rows = size.second;
     CAPTURE(a_rows);
     auto const a = random_rows<Dim>(random, a_rows, extent, 3);
     auto const b = random_rows<Dim>(random, b_rows, extent, 2);

@@ -130,7 +130,8 @@ TEST_CASE("bin detection: scans of KITTI are read, whatever their intensities, w
                     return Row{whole(0, 200), whole(0, 200), whole(0, 200), whole(0, 200)};
                   }};
   CHECK(detected(dir, bytes_of(flat, 40)) == 4);
-  CHECK(detected(dir, bytes_of(flat, 60)) == 0);  // may be 80 of three
+  CHECK(detected(dir, bytes_of(flat, 60)) == 0);    // may be 80 of three
+  CHECK(detected(dir, bytes_of(flat, 1000)) == 0);  // a scan of so many points has columns that differ
 }
 
 TEST_CASE("bin detection: sweeps of nuScenes are read, in any order of their rings")
@@ -383,6 +384,12 @@ TEST_CASE("point bin: rows of any types, in any order, with padding and labels")
   CHECK(test::has(
       test::error_of([&] { static_cast<void>(read_point_cloud(dir / "f.raw", PointFormat::columns)); }),
       "PointFormat::columns was given without columns"));
+  auto chosen = options;
+  chosen.format = PointFormat::detect;
+  CHECK(read_point_cloud(dir / "f.raw", chosen).positions == cloud.positions);
+  chosen.format = PointFormat::kitti;
+  CHECK(test::has(test::error_of([&] { static_cast<void>(read_point_cloud(dir / "f.raw", chosen)); }),
+                  "columns were given with a format that has its own"));
 }
 
 TEST_CASE("point cloud file: files of other formats are refused by their names and beginnings")

@@ -276,6 +276,9 @@ TEST_CASE("norms: one is folded only where it follows its convolution, and other
     CHECK(folds.folded.empty());
     CHECK(folds.told == told);
   }
+  auto const cylinder = io::convert_checkpoint(block({"conv1", "bn0", "conv2", "bn1"}).state, "f",
+                                               io::ConvertOptions().fold_batch_norm(1e-3));
+  CHECK(test::has(cylinder.report.front().reason, "no norm folded: 'b.bn1' does not follow in the file"));
   auto activated = block({"conv1"});
   activated.add("b.act.weight", {1}).norm("b.bn1", 4);
   CHECK(folds_of(activated).folded.empty());

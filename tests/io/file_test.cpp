@@ -14,13 +14,39 @@
 #endif
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <thread>
+#include <vector>
 
 using namespace tessera;
+
+#ifdef __unix__
+namespace {
+
+/// What is asked whenever something is to be brought to the disk: whether that shall succeed.
+std::function<bool(bool is_folder)>& at_sync()
+{
+  static std::function<bool(bool is_folder)> action;
+  return action;
+}
+
+}  // namespace
+
+/// In place of the system's, for all tests of this binary: none of them waits for a disk.
+extern "C" int fsync(int descriptor)
+{
+  struct stat status {};
+  bool const known = ::fstat(descriptor, &status) == 0;
+  if (!at_sync() || (known && at_sync()(S_ISDIR(status.st_mode)))) { return 0; }
+  errno = EIO;
+  return -1;
+}
+#endif
 
 namespace {
 
@@ -166,6 +192,27 @@ TEST_CASE("file: a written file takes its name only when it is complete, and rep
   CHECK(text_of(dir / "file") == "new");
   CHECK(dir.num_files() == 1);
 }
+
+#ifdef __unix__
+TEST_CASE("file: a file is on the disk before it has its name, and its name when the writer returns")
+{
+  test::TempDir const dir;
+  write(dir / "file", "old");
+  std::vector<std::string> seen;
+  at_sync() = [&](bool is_folder) {
+    seen.push_back((is_folder ? "folder " : "file ") + text_of(dir / "file"));
+    return true;
+  };
+  write(dir / "file", "new");
+  at_sync() = [](bool is_folder) { return is_folder; };
+  auto const error = test::error_of([&] { write(dir / "file", "newer"); });
+  at_sync() = nullptr;
+  CHECK(seen == std::vector<std::string>{"file old", "folder new"});
+  CHECK(error == "writer: " + (dir / "file") + ": cannot be written: Input/output error");
+  CHECK(text_of(dir / "file") == "new");
+  CHECK(dir.num_files() == 1);
+}
+#endif
 
 TEST_CASE("file: what cannot be written is refused")
 {

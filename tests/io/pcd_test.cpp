@@ -185,6 +185,28 @@ TEST_CASE("pcd: every type is read alike as text, by points and compressed")
       parse(header(every.fields, every.points, "binary_compressed") + with_sizes(packed, all.size())));
 }
 
+TEST_CASE("pcd: files packed by liblzf and by NumPy are read alike in the three forms")
+{
+  for (std::string const form : {"ascii", "binary", "compressed"}) {
+    CAPTURE(form);
+    auto const cloud = read_pcd(test::fixture("points_" + form + ".pcd"));
+    cloud.check("test");
+    REQUIRE(cloud.size() == 40);
+    CHECK(cloud.feature_names == std::vector<std::string>{"red", "green", "blue", "t", "n_0", "n_1"});
+    CHECK(cloud.origin == std::array<double, 3>{0, 627305, 0});
+    for (std::size_t i = 0; i < 40; ++i) {
+      auto const k = static_cast<float>(i);
+      CHECK(cloud.positions[3 * i] == 0.5F * k);
+      CHECK(std::fabs(cloud.origin[1] + static_cast<double>(cloud.positions[3 * i + 1]) - 627285.1 -
+                      static_cast<double>(i)) < 1e-5);
+      CHECK(cloud.positions[3 * i + 2] == -k);
+      CHECK(cloud.labels[i] == static_cast<std::int32_t>(i));
+      auto const* const f = cloud.features.data() + 6 * i;
+      CHECK(std::vector<float>(f, f + 6) == std::vector<float>{0x10, 0x20, 0x30 + k, 60000 + k, k, -k});
+    }
+  }
+}
+
 TEST_CASE("pcd: the file and the general reader know it by content and by name")
 {
   test::TempDir const dir;

@@ -3,12 +3,57 @@
 # Copyright (c) the Tessera authors
 #
 #   tests/mutants/run.sh [<header>...]
+#   tests/mutants/run.sh --match          only looks whether the headers still have the lines
 #
 # Plants the faults of mutants.txt one at a time, or those in the headers named, and expects the tests named there to
 # fail, on the host, without recorded data. The tests must pass without a fault; a line that a header does not have
 # exactly once, and a fault that does not compile, are failures.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+
+# plant <header> <old> <new>: the header with the fault on stdout; fails unless <old> is there exactly once.
+plant() {
+  OLD=$2 NEW=$3 awk '
+    { place = index($0, ENVIRON["OLD"]) }
+    place > 0 {
+      ++found
+      if (index(substr($0, place + 1), ENVIRON["OLD"]) > 0) ++found
+      $0 = substr($0, 1, place - 1) ENVIRON["NEW"] substr($0, place + length(ENVIRON["OLD"]))
+    }
+    { print }
+    END { exit found != 1 }' "include/tessera/$1"
+}
+
+# for_each_mutant <command>: calls it with the header, the line, what replaces it, and the tests.
+for_each_mutant() {
+  local line file="" old="" new=""
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in
+      '' | '#'*) ;;
+      '- '*) old=${line#- } ;;
+      '+'*) new=${line#+} new=${new# } ;;
+      '= '*) "$1" "$file" "$old" "$new" "${line#= }" ;;
+      *) file=$line ;;
+    esac
+  done <tests/mutants/mutants.txt
+}
+
+if [ "${1:-}" = "--match" ]; then
+  count=0 missing=0
+  match() {
+    local test
+    count=$((count + 1))
+    plant "$1" "$2" "$3" >/dev/null || { missing=$((missing + 1)); echo "not there exactly once: $1: $2"; }
+    for test in $4; do
+      [ -e "tests/$test" ] || { missing=$((missing + 1)); echo "there is no tests/$test"; }
+    done
+  }
+  for_each_mutant match
+  echo "$count mutants, $missing faults"
+  [ "$missing" -eq 0 ] && [ "$count" -gt 0 ]
+  exit
+fi
+
 . tests/support/setup.sh
 
 stop() {
@@ -57,15 +102,7 @@ without_fault() { # <number> <tests>
 with_fault() { # <number> <header> <old> <new> <tests>
   local overlay=$work/mutant_$1 program=$work/mutant_$1/program answer=$work/result_$1 where="$2: $3"
   mkdir -p "$(dirname "$overlay/tessera/$2")"
-  if ! OLD=$3 NEW=$4 awk '
-    { place = index($0, ENVIRON["OLD"]) }
-    place > 0 {
-      ++found
-      $0 = substr($0, 1, place - 1) ENVIRON["NEW"] substr($0, place + length(ENVIRON["OLD"]))
-      if (index(substr($0, place + length(ENVIRON["NEW"])), ENVIRON["OLD"]) > 0) ++found
-    }
-    { print }
-    END { exit found != 1 }' "include/tessera/$2" >"$overlay/tessera/$2"; then
+  if ! plant "$2" "$3" "$4" >"$overlay/tessera/$2"; then
     echo "not there exactly once: $where" >"$answer"
   elif ! compile "$overlay" "$program" "$5" >"$answer.log" 2>&1; then
     echo "does not compile: $where" >"$answer"
@@ -79,28 +116,21 @@ with_fault() { # <number> <header> <old> <new> <tests>
 
 wait_for_place() { while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done; }
 
-count=0 file="" old="" new=""
+count=0
+chosen=" $* "
 declare -A number_of
-while IFS= read -r line || [ -n "$line" ]; do
-  case $line in
-    '' | '#'*) ;;
-    '- '*) old=${line#- } ;;
-    '+'*) new=${line#+} new=${new# } ;;
-    '= '*)
-      tests=${line#= }
-      if [ $# -gt 0 ] && [[ " $* " != *" $file "* ]]; then continue; fi
-      count=$((count + 1))
-      if [ -z "${number_of[$tests]:-}" ]; then
-        number_of[$tests]=$count
-        wait_for_place
-        without_fault "$count" "$tests" &
-      fi
-      wait_for_place
-      with_fault "$count" "$file" "$old" "$new" "$tests" &
-      ;;
-    *) file=$line ;;
-  esac
-done <tests/mutants/mutants.txt
+start() {
+  if [ "$chosen" != "  " ] && [[ "$chosen" != *" $1 "* ]]; then return; fi
+  count=$((count + 1))
+  if [ -z "${number_of[$4]:-}" ]; then
+    number_of[$4]=$count
+    wait_for_place
+    without_fault "$count" "$4" &
+  fi
+  wait_for_place
+  with_fault "$count" "$1" "$2" "$3" "$4" &
+}
+for_each_mutant start
 wait
 
 wrong=$(cat "$work"/base_* "$work"/result_* | grep -v '^ok$')

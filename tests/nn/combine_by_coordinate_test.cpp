@@ -7,6 +7,7 @@
 #include <tessera/nn/combine.hpp>
 #include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/plan/limits.hpp>
 
 #include <limits>
 #include <map>
@@ -305,6 +306,31 @@ TEST_CASE_TEMPLATE(
   CHECK(test::has(
       test::error_of([&] { (void)add_by_coordinate(tight, Join::outer, exec).features_on_host(exec); }),
       "more rows than the capacity"));
+}
+
+TEST_CASE_TEMPLATE("by coordinate: limits taken from a scan fit every set of one stride, not the first alone",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  std::mt19937 random{31};
+  auto const in = random_part<float>(random, 0.05, 4);
+  auto const forward = [&](SparseTensor<3, float, Space> const& x) {
+    auto const few = max_pool(x, nn::PoolOptions<3>(2), exec);
+    auto const many = max_pool(x, nn::PoolOptions<3>(3).stride(2).padding(1), exec);
+    return add_by_coordinate({few, many}, Join::outer, exec);
+  };
+  auto const x = test::upload_tensor<float>(in, exec);
+  auto const expected = forward(x);
+  auto const few = max_pool(x, nn::PoolOptions<3>(2), exec);
+  REQUIRE(expected.num_rows() > few.num_rows());
+  auto const limits = PlanLimits().like(*x.coordinates(), 1.0);
+  SparseTensor<3, float, Space> const same{
+      make_coordinate_set(in.coordinates, limits.template set_options<3>(), exec),
+      upload_matrix(test::rounded<float>(in.features), 4, exec)};
+  auto const found = forward(same);
+  CHECK(found.coordinates_on_host(exec) == expected.coordinates_on_host(exec));
+  CHECK(test::same_bits(found.features_on_host(exec), expected.features_on_host(exec)));
 }
 
 TEST_CASE_TEMPLATE("by coordinate: what does not fit together is refused with its numbers", Space,

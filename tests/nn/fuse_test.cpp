@@ -3,12 +3,9 @@
 
 #include "../support/device.hpp"
 #include "../support/difference.hpp"
+#include "adversarial_norms.hpp"
 #include "tensors.hpp"
 
-#ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
-#endif
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/pooling.hpp>
@@ -354,3 +351,29 @@ TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is us
   auto const bias = download(std::as_const(linear.bias()).data(), 12, exec);
   for (std::size_t i = 0; i < y.size(); ++i) { REQUIRE(y[i] == bias[i % 12]); }
 }
+
+TEST_CASE_TEMPLATE("fuse: a norm whose shift or weights a scalar does not hold stays a layer", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  adversarial_norms::gives_the_bias_of_a_constant_channel<float, Space>(0x1p121);
+  adversarial_norms::stays_within_its_rounding<float, Space>();
+}
+
+TEST_CASE("fuse: the same of double on the host")
+{
+  adversarial_norms::stays_within_its_rounding<double, Host>();
+}
+
+#ifdef __CUDACC__
+
+TEST_CASE("fuse: the same of half and bfloat16 on the host")
+{
+  adversarial_norms::gives_the_bias_of_a_constant_channel<__half, Host>(512);
+  adversarial_norms::gives_the_bias_of_a_constant_channel<__half, Host>(-20000);
+  adversarial_norms::stays_within_its_rounding<__half, Host>();
+  adversarial_norms::gives_the_bias_of_a_constant_channel<__nv_bfloat16, Host>(0x1p121);
+  adversarial_norms::stays_within_its_rounding<__nv_bfloat16, Host>();
+}
+
+#endif

@@ -15,6 +15,7 @@
 #include <tessera/plan/plan.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/nn/sequential.hpp>
 #include <tessera/nn/tune.hpp>
 
 #include <algorithm>

@@ -9,7 +9,6 @@
 #include "../support/rounds.hpp"
 
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/tensor/dense.hpp>

@@ -9,7 +9,6 @@
 #include "../support/rounds.hpp"
 #include "../support/ways.hpp"
 
-#include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_resnet21d.hpp>

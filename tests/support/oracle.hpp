@@ -22,8 +22,7 @@ namespace test {
 template <int Dim>
 using Coordinates = std::vector<tessera::Coordinate<Dim>>;
 
-// --- order and offsets
-// -----------------------------------------------------------------------------------------------------
+// --- order and offsets -------------------------------------------------------------------------------------
 
 /// Batch entry first, then the axes in turn.
 template <int Dim>
@@ -61,8 +60,7 @@ std::vector<tessera::IntArray<Dim>> kernel_digits(tessera::IntArray<Dim> const& 
   }
 }
 
-// --- kernel maps: [num_out, volume], the input row or -1
-// -----------------------------------------------------------------------------------------------------
+// --- kernel maps: [num_out, volume], the input row or -1 ---------------------------------------------------
 
 namespace detail {
 
@@ -125,8 +123,7 @@ inline std::vector<std::int32_t> transposed_map_by_definition(std::vector<std::i
   return transposed;
 }
 
-// --- outputs of convolutions, in lexicographic order
-// -----------------------------------------------------------------------------------------------------
+// --- outputs of convolutions, in lexicographic order -------------------------------------------------------
 
 namespace detail {
 
@@ -217,8 +214,7 @@ Coordinates<Dim> generative_outputs_by_definition(
   return sorted_unique(detail::cut_to(out, range));
 }
 
-// --- convolution
-// -----------------------------------------------------------------------------------------------------
+// --- convolution -------------------------------------------------------------------------------------------
 
 /// A feature scalar as a double, exactly.
 template <class Scalar>
@@ -266,8 +262,7 @@ Sums convolution_by_definition(std::vector<std::int32_t> const& map, std::vector
   return sums;
 }
 
-// --- random input
-// -----------------------------------------------------------------------------------------------------
+// --- random input ------------------------------------------------------------------------------------------
 
 /// `count` different rows, fewer when the box has no more cells, in random order: batch entries
 /// [0, batches), positions [lower, upper], the corners of the box occupied in the first and last entry as far

@@ -41,8 +41,7 @@ struct is_tile_policy<
     T, std::void_t<decltype(T::rows), decltype(T::channels), decltype(T::depth), decltype(T::stages)>>
     : std::is_empty<T> {};
 
-// --- dataflows: how a convolution is carried out
-// --------------------------------------------------------------------
+// --- dataflows: how a convolution is carried out -----------------------------------------------------------
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///

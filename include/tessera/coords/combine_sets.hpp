@@ -190,7 +190,8 @@ template <int Dim, class Space>
 }
 
 /// Whether two sets hold the same voxels at one tensor stride, in whatever order. See match_rows(), which
-/// also tells which rows go together. Stream: waits.
+/// also tells which rows go together.
+/// Stream: waits.
 template <int Dim, class Space>
 [[nodiscard]] bool same_voxels(CoordinateSetPointer<Dim, Space> const& a,
                                CoordinateSetPointer<Dim, Space> const& b, Execution<Space> const& exec)

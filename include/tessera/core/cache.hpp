@@ -13,7 +13,8 @@ namespace detail {
 /// Objects by key, of any number of types: tables, maps and orders that are derived from a set or a map.
 ///
 /// A key is a plain struct with `operator==` and a member type `Value`, the type of what it names; keys of
-/// two types never meet. Looking an object up allocates nothing. Cost: linear in the number of key types and
+/// two types never meet. Looking an object up allocates nothing.
+/// Cost: linear in the number of key types and
 /// in the keys of that type, which are few.
 class Cache {
  public:

@@ -144,7 +144,8 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-/// As core/parallel.hpp says. Stream: enqueues one kernel, none for count 0; does not wait.
+/// As core/parallel.hpp says.
+/// Stream: enqueues one kernel, none for count 0; does not wait.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int>>
 void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec)
 {

@@ -172,7 +172,8 @@ class HashTable {
  public:
   using Ref = HashTableRef<Key, Hash>;
 
-  /// An empty table. Cost: 16 to 64 bytes a key. Stream: one allocation and one fill.
+  /// An empty table.
+  /// Cost: 16 to 64 bytes a key. Stream: one allocation and one fill.
   HashTable(std::int64_t capacity, Execution<Space> const& exec)
   {
     num_slots_ = 16;  // of whole buckets

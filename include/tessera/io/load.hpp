@@ -55,7 +55,8 @@ struct LoadReport {
 /// @throws invalid_argument  a parameter has no tensor (the missing ones are named, and what the file has
 /// instead), one of another shape (both shapes are named), one that was converted from another kernel size,
 /// or one of integers; the file says that its layout is another than a `Layout` of your own; with `strict`, a
-/// tensor has no parameter Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
+/// tensor has no parameter
+/// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
 /// long as they read host memory. Determinism: same file, same bits.
 template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& layout,
@@ -85,8 +86,8 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       if (is_missing(report.loaded[i])) { lacking.push_back(prefix + parameters[i].name); }
     }
-    detail::expects(false, "load: ", file.path(), " lacks ", missing, " of the module's ", parameters.size(),
-                    " tensors: ", detail::first_few(lacking), names.explain(lacking));
+    detail::expects(false, "load: ", detail::printable(file.path()), " lacks ", missing, " of the module's ",
+                    parameters.size(), " tensors: ", detail::first_few(lacking), names.explain(lacking));
   }
   std::set<std::string> const used(report.loaded.begin(), report.loaded.end());
   for (auto const& name : file.names()) {
@@ -94,8 +95,8 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
     bool const counter = detail::ends_with(name, "num_batches_tracked");  // PyTorch's; nothing depends on it
     if (ours && !counter && used.count(name) == 0) { report.unused.push_back(name); }
   }
-  detail::expects(!options.is_strict || report.unused.empty(), "load: ", file.path(), " has ",
-                  report.unused.size(),
+  detail::expects(!options.is_strict || report.unused.empty(), "load: ", detail::printable(file.path()),
+                  " has ", report.unused.size(),
                   " tensors that the module has no parameter for: ", detail::first_few(report.unused));
   std::vector<std::vector<std::uint8_t>> values;
   for (std::size_t i = 0; i < parameters.size(); ++i) {

@@ -204,11 +204,14 @@ inline void check_points_beginning(InputFile const& input, PointReadOptions cons
 /// its positions need an origin and none fits them all (PointCloud::origin)
 ///
 /// Cost: one pass over the file, which is in memory twice meanwhile, and one more over a `.bin` to know it.
-[[nodiscard]] inline PointCloud read_point_cloud(std::string const& path, PointReadOptions const& options)
+[[nodiscard]] inline PointCloud read_point_cloud(std::string const& path, PointReadOptions options)
 {
   detail::FileContext const file{"read_point_cloud", path};
-  file.expects(options.format != PointFormat::columns || !options.columns.empty(),
-               "PointFormat::columns was given without columns");
+  bool const has_columns = !options.columns.empty();
+  if (has_columns && options.format == PointFormat::detect) { options.format = PointFormat::columns; }
+  file.expects(has_columns == (options.format == PointFormat::columns),
+               has_columns ? "columns were given with a format that has its own"
+                           : "PointFormat::columns was given without columns");
   detail::InputFile input{file};
   detail::check_points_beginning(input, options, file);
   return detail::parse_points(std::move(input).all(), options, file);

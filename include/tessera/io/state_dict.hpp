@@ -148,10 +148,13 @@ inline void note_others(io::TorchValue const& dict, std::string const& where, st
 {
   constexpr std::size_t most = 8;
   constexpr std::size_t longest = 64;
+  std::set<std::uint32_t> seen;  // one dictionary may be there under many names
   for (std::size_t i = 0; dict.kind() == ValueKind::dict && i < dict.size() && names.size() < most; ++i) {
     auto const [key, value] = dict.member(i);
     bool const other = key.kind() == ValueKind::text && key.text() != taken && key.text().size() <= longest;
-    if (other && holds_tensors(value)) { names.push_back(where + std::string{key.text()}); }
+    if (other && seen.insert(value.number()).second && holds_tensors(value)) {
+      names.push_back(where + std::string{key.text()});
+    }
   }
 }
 
@@ -266,8 +269,10 @@ StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const&
   if (layout.empty()) { return result; }
   result.is_as_shaped = layout == detail::layout_text<KrscUnder<Compat::none>>();
   result.layout = result.is_as_shaped ? WeightLayout::krsc : detail::layout_of_text(layout);
-  detail::expects(result.layout.has_value(), "find_state_dict: ", file.path(), ": says that its layout is ",
-                  detail::in_quotes(layout), ", which is not known");
+  if (!result.layout) {
+    detail::FileContext{"find_state_dict", file.path()}.fail(
+        "says that its layout is ", detail::in_quotes(layout), ", which is not known");
+  }
   if (*result.layout != WeightLayout::tessera) { return result; }
   result.is_converted = metadata.count(detail::prefix_key) != 0;
   result.lost = text(detail::prefix_key);

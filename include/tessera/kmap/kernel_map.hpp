@@ -69,7 +69,8 @@ class KernelMap {
 
   /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Valid as long as the map;
   /// in a frame of fixed capacity until tile_map() is called, then ask again. Ask before a parallel loop and
-  /// not inside it: every call takes the map's lock. Stream: may enqueue a kernel there.
+  /// not inside it: every call takes the map's lock.
+  /// Stream: may enqueue a kernel there.
   [[nodiscard]] std::int32_t const* out_in() const
   {
     std::lock_guard lock{mutex_};

@@ -35,8 +35,7 @@ namespace detail {
 
 }  // namespace detail
 
-// --- kernel-map policies: where the kernel sits
-// -------------------------------------------------------------------
+// --- kernel-map policies: where the kernel sits ------------------------------------------------------------
 
 /// spconv's geometry (default): a submanifold kernel is centred on odd axes and begins at the voxel on even
 /// ones; a strided kernel begins `padding` below `stride * out`.
@@ -73,8 +72,7 @@ struct Hashmap {
   }
 };
 
-// --- downsample policies: which outputs a strided convolution has
-// --------------------------------------------------
+// --- downsample policies: which outputs a strided convolution has ------------------------------------------
 
 namespace detail {
 
@@ -154,8 +152,7 @@ struct MinkowskiDownsample {
   }
 };
 
-// --- what a policy must have
-// ---------------------------------------------------------------------------------------
+// --- what a policy must have -------------------------------------------------------------------------------
 
 /// Whether P can stand in for HashmapOnTheFly: an empty type with `name` and `anchor(geometry, kind,
 /// compat)`.

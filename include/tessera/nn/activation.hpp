@@ -169,7 +169,8 @@ class Identity final : public RowModule<Dim, Scalar, Space> {
   using typename RowModule<Dim, Scalar, Space>::Tensor;
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const&) override { return x; }
-  /// A copy. Stream: enqueues it, does not wait.
+  /// A copy.
+  /// Stream: enqueues it, does not wait.
   [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
                                               Execution<Space> const& exec) override
   {

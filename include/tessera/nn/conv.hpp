@@ -21,14 +21,12 @@ namespace nn {
 
 /// Sparse convolution with its weight: of any ConvolutionKind, by its options.
 ///
-/// Parameters: `kernel` (or as told) [volume, in_channels, out_channels], or [in_channels, out_channels]
-/// where size and stride are 1 (as TorchSparse stores it); `bias` [out_channels] if asked for. Initial values
-/// are uniform in
-/// `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed layer
-/// (TorchSparse).
+/// Parameters: `kernel` (or as told) [volume, in_channels, out_channels], or [in_channels, out_channels] where
+/// size and stride are 1 (as TorchSparse stores it); `bias` [out_channels] if asked for. Initial values are
+/// uniform in `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed
+/// layer (TorchSparse).
 ///
-/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile
-/// time
+/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space> {
   static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
@@ -132,12 +130,13 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     Execution<Space> const& exec) override
   {
     if (epilogue_.activation != Activation::none) { return false; }
-    bool const is_new = !options_.bias();
-    if (is_new) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
+    detail::ScaledChannels<Scalar> const scaled{kernel_.data(), options_.bias() ? bias_.data() : nullptr,
+                                                scale, shift, options_.out_channels};
+    if (!detail::holds_scaled(scaled, kernel_.size(), exec)) { return false; }
+    if (!options_.bias()) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
-    for_each(kernel_.size(), detail::ScaleChannels<Scalar>{kernel_.data(), scale, options_.out_channels},
-             exec);
-    for_each(bias_.size(), detail::ScaleBias<Scalar>{bias_.data(), scale, shift, is_new}, exec);
+    for_each(kernel_.size() + bias_.size(),
+             detail::WriteScaled<Scalar>{scaled, kernel_.size(), kernel_.data(), bias_.data()}, exec);
     if (this->is_fused()) { keep(pack(config(), exec)); }
     return true;
   }
@@ -158,7 +157,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
     detail::PackedWeight<Scalar, Space> weight;
   };
   /// The weight as `config` wants it, for configure(); none where fuse() laid none out, or has laid it out
-  /// so. Stream: enqueues at most a kernel, does not wait.
+  /// so.
+  /// Stream: enqueues at most a kernel, does not wait.
   [[nodiscard]] std::optional<LaidOut> lay_out(ConvConfig const& config, Execution<Space> const& exec) const
   {
     bool const fits =
@@ -175,7 +175,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
   }
   /// Makes `config` the layer's own; options().config() does too, but leaves the weight of a fused layer as
   /// it was laid out, so that other tiles have to lay it out at every call. Laid out anew, it lies in memory
-  /// of `exec`, and calls on other streams must wait for it. Stream: enqueues at most a kernel, does not
+  /// of `exec`, and calls on other streams must wait for it.
+  /// Stream: enqueues at most a kernel, does not
   /// wait. Where memory runs out, nothing changes.
   void configure(ConvConfig const& config, Execution<Space> const& exec)
   {

@@ -188,8 +188,8 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
   /// Joins the layers of this module, where it has several. The default joins those of its children.
   void fuse(Execution<Space> const& exec) override { this->fuse_below(exec); }
 
-  /// From now on puts out `scale[c] * y[i, c] + shift[c]`; false where the module cannot. `scale` and `shift`
-  /// [channels] lie in `Space`.
+  /// From now on puts out `scale[c] * y[i, c] + shift[c]`; false where the module cannot, or its scalar does not
+  /// hold what weight and bias would be. `scale` and `shift` [channels] are in `Space`.
   virtual bool scale_output(accumulator_t<Scalar> const* /*scale*/, accumulator_t<Scalar> const* /*shift*/,
                             Execution<Space> const& /*exec*/)
   {
@@ -216,8 +216,11 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
 /// Norms and activations are folded where one module knows their order: in a Sequential and the blocks. A
 /// network of one's own that calls its members one by one has each member fused by itself.
 /// @throws invalid_argument  the module is in training, or in another space than `exec`
-/// Cost: two passes over the weights, and their memory once more. Stream: enqueues a few kernels a layer,
-/// does not wait. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
+/// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays
+/// a layer of its own. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of
+/// 2^-24.
+/// Cost: three passes over the weights, and their memory once more. Stream: enqueues a few kernels a layer, and
+/// waits once for each norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
 /// 2018, and every inference engine).
 template <class Space>
 void fuse(ModuleBase& network, Execution<Space> const& exec)

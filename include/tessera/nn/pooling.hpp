@@ -52,7 +52,8 @@ template <int Dim, class Scalar, class Space, class Term>
 /// without voxels gives 0.
 ///
 /// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
-/// to the highest that has a voxel. Cost: one pass over the features. Stream: enqueues on `exec`, does not
+/// to the highest that has a voxel.
+/// Cost: one pass over the features. Stream: enqueues on `exec`, does not
 /// wait. Determinism: the same bits on every run; they depend on the order of the rows.
 /// @throws invalid_argument  more than 131,072 entries and four for each row of the tensor: a far batch entry
 ///                           would cost memory for all before it

@@ -27,7 +27,8 @@ struct CastElements {
 }  // namespace detail
 
 /// A matrix of another type, rounded to nearest: `cast<__half>(intensity, exec)`, which is a Matrix or a
-/// view. Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// view.
+/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
 template <class To, class From, class Space>
 [[nodiscard]] Matrix<To, Space> cast(MatrixView<From> from, Execution<Space> const& exec)
 {

@@ -78,7 +78,8 @@ class DenseTensor {
     return result;
   }
 
-  /// Zeros everywhere. Stream: enqueues one fill.
+  /// Zeros everywhere.
+  /// Stream: enqueues one fill.
   void set_zero(Execution<Space> const& exec) { fill_bytes(values_, 0, exec); }
 
   /// For kernels.

@@ -47,7 +47,8 @@ class SparseTensor {
   /// | features    | [num_rows, channels] | Space  | any values; NaN flows through                          |
   ///
   /// @throws invalid_argument  the numbers of rows differ, columns are not 1 + Dim, or what
-  /// make_coordinate_set() says Cost: two copies. Stream: as make_coordinate_set().
+  /// make_coordinate_set() says
+  /// Cost: two copies. Stream: as make_coordinate_set().
   SparseTensor(MatrixView<std::int32_t const> coordinates, MatrixView<Scalar const> features,
                Execution<Space> const& exec, CoordinateSetOptions<Dim> const& options = {})
   {
@@ -97,7 +98,8 @@ class SparseTensor {
     return SparseTensor{coordinates_, std::move(features)};
   }
 
-  /// Features on the host, row-major. Stream: waits; reports errors in the coordinates too: duplicates, and
+  /// Features on the host, row-major.
+  /// Stream: waits; reports errors in the coordinates too: duplicates, and
   /// what CoordinateSet::check() does.
   [[nodiscard]] std::vector<Scalar> features_on_host(Execution<Space> const& exec) const
   {
@@ -106,7 +108,8 @@ class SparseTensor {
     check_rows(exec);
     return result;
   }
-  /// Coordinates on the host. Stream: waits; reports errors in the coordinates too.
+  /// Coordinates on the host.
+  /// Stream: waits; reports errors in the coordinates too.
   [[nodiscard]] std::vector<Coordinate<Dim>> coordinates_on_host(Execution<Space> const& exec) const
   {
     if (!coordinates_) { return {}; }

@@ -2,23 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/conv/detail/backend.hpp>
-#include <tessera/conv/detail/block_gemm/run.cuh>
-#include <tessera/conv/detail/device_limits.cuh>
-#include <tessera/conv/detail/gather_scatter/offset_sums.cuh>
 #include <tessera/conv/detail/select.hpp>
-#include <tessera/conv/detail/warp_gemm/run.cuh>
-#include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/specialize.hpp>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
-#include <tessera/kmap/detail/cut_tiles.cuh>
-#include <tessera/kmap/pair_list.hpp>
-#include <tessera/kmap/tile_map.hpp>
 
-#include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <type_traits>
 
 namespace tessera {
@@ -40,9 +28,10 @@ struct ConvolutionBackend<Device> {
     auto const used_splits = ceil_div(map.volume(), split_length(map.volume(), splits));
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
       auto const chosen = plan(arguments, summary_of(map), used_splits, exec);
-      run<AutoTile>(chosen, arguments, map, sort, used_splits, exec);
+      ConvolutionKernels<Scalar>::run(chosen, arguments, map, sort, used_splits, exec);
     } else {
-      run<TilePolicy>(plan_block(arguments, map.num_out(), exec), arguments, map, sort, used_splits, exec);
+      run_plan<TilePolicy>(plan_block(arguments, map.num_out(), exec), arguments, map, sort, used_splits,
+                           exec);
     }
   }
 
@@ -51,149 +40,32 @@ struct ConvolutionBackend<Device> {
   [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const& map,
                                        int splits, Execution<Device> const& exec)
   {
-    auto const limits = device_limits<Scalar>(exec);
+    auto const limits = ConvolutionKernels<Scalar>::limits(exec);
     auto problem = problem_of(arguments, splits);
     problem.has_specialized = has_specialized_kernel(typename SpecializedKernels<Scalar>::list{}, arguments,
                                                      limits.compute_capability);
     return select(problem, map, limits);
   }
 
-  /// The weight [volume, in_channels, out_channels] as `plan` reads it; nothing where that is the plain
-  /// order. Stream: enqueues at most a kernel, does not wait.
   template <class Scalar>
   [[nodiscard]] static PackedWeight<Scalar, Device> pack(KernelPlan const& plan, Scalar const* weight,
                                                          Execution<Device> const& exec)
   {
-    PackedWeight<Scalar, Device> packed;
-    packed.layout = plan.packed;
-    if constexpr (has_warpgroup_kernel<Scalar>) {
-      if (plan.packed[0] == packed_for_warpgroup) {
-        WarpgroupLayout const layout{plan.packed};
-        packed.values = Buffer<Scalar, Device>{layout.size(), exec};
-        pack_warpgroup_weight(weight, packed.values.data(), layout, exec);
-      }
-    }
-    if constexpr (has_warp_kernel<Scalar>) {
-      if (plan.packed[0] == packed_for_warp) {
-        WarpLayout const layout{plan.packed};
-        packed.values = Buffer<Scalar, Device>{layout.size(), exec};
-        pack_warp_weight(weight, packed.values.data(), layout, exec);
-      }
-    }
-    return packed;
+    return ConvolutionKernels<Scalar>::pack(plan, weight, exec);
   }
 
-  /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
   template <class Scalar>
   static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                              Execution<Device> const& exec)
   {
-    using Sum = accumulator_t<Scalar>;
-    check_arguments(arguments, "convolution");
-    if (map.num_out() == 0) { return; }
-    auto const pairs = pair_list(map, exec);
-    std::int64_t most = 0;
-    for (int k = 0; k < map.volume(); ++k) { most = std::max(most, pairs->num_pairs(k)); }
-    Buffer<Scalar, Device> gathered{most * arguments.in_channels, exec};
-    Buffer<Sum, Device> products{most * arguments.out_channels, exec};
-    with_tile<AutoTile, Scalar>(
-        plan_block(arguments, most, exec), arguments.math, [&](auto tile, auto launch_problem) {
-          sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-            auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
-            auto problem = make_problem(arguments, num_pairs);
-            gather(problem, pairs->in.data() + begin, gathered.data(), exec);
-            problem.features = gathered.data();
-            problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
-            problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-            problem.sums = products.data();
-            problem.num_places = num_pairs;
-            problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
-            launch_problem(problem, exec);
-            for_each(
-                num_pairs * arguments.out_channels,
-                ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
-                exec);
-          });
-        });
+    ConvolutionKernels<Scalar>::gather_scatter(arguments, map, exec);
   }
 
-  /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
-  /// with a Tile. Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair
-  /// list.
   template <class Scalar>
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec)
   {
-    using Sum = accumulator_t<Scalar>;
-    check_arguments(arguments, "convolution");
-    if (map.num_out() == 0) { return; }
-    auto const pairs = pair_list(map, exec);
-    with_tile<AutoTile, Scalar>(
-        plan_block(arguments, map.num_out(), exec), arguments.math, [&](auto tile, auto launch_problem) {
-          sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-            auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
-            auto problem = make_problem(arguments, map.num_out());
-            problem.map = pairs->in.data() + begin;
-            problem.order = pairs->out.data() + begin;
-            problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-            problem.sums = sums;
-            problem.continue_sums = true;
-            problem.num_places = num_pairs;
-            problem.num_tiles = (num_pairs + decltype(tile)::rows - 1) / decltype(tile)::rows;
-            launch_problem(problem, exec);
-          });
-        });
-  }
-
- private:
-  /// The tile of the block kernel, which the other dataflows use too.
-  template <class Scalar>
-  [[nodiscard]] static KernelPlan plan_block(ConvolutionArguments<Scalar> const& arguments,
-                                             std::int64_t num_out, Execution<Device> const& exec)
-  {
-    return select_block(problem_of(arguments, 1), num_out, device_limits<Scalar>(exec));
-  }
-
-  /// Runs what `plan` says, and adds up the sums of splits.
-  template <class TilePolicy, class Scalar>
-  static void run(KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
-                  KernelMap<Device>& map, bool sort, int splits, Execution<Device> const& exec)
-  {
-    expects(plan.reads_two_inputs || arguments.more.data == nullptr,
-            "convolution: no kernel reads these input channels from two matrices; see "
-            "KernelPlan::reads_two_inputs");
-    auto const size = map.num_out() * arguments.out_channels;
-    Buffer<accumulator_t<Scalar>, Device> sums;
-    auto const make_sums = [&](int parts) {
-      sums = Buffer<accumulator_t<Scalar>, Device>{parts * size, exec};
-      return sums.data();
-    };
-    switch (plan.kernel) {
-      case GemmKernel::specialized:
-        run_specialized_kernels(typename SpecializedKernels<Scalar>::list{}, arguments, map,
-                                device_limits<Scalar>(exec).compute_capability, exec);
-        return;
-      case GemmKernel::warpgroup:
-      case GemmKernel::warpgroup_pair:
-        if constexpr (has_warpgroup_kernel<Scalar>) {
-          run_warpgroup_gemm(plan, arguments, map, sort, splits, device_limits<Scalar>(exec).shared_bytes,
-                             exec, make_sums);
-        }
-        break;
-      case GemmKernel::warp:
-        if constexpr (has_warp_kernel<Scalar>) {
-          run_warp_gemm(plan, arguments, map, sort, splits, device_limits<Scalar>(exec).multiprocessors, exec,
-                        make_sums);
-        }
-        break;
-      default: run_block_gemm<TilePolicy>(plan, arguments, map, sort, splits, exec, make_sums);
-    }
-    if (sums.data() != nullptr) {
-      for_each(size,
-               FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, arguments.epilogue, size,
-                                  splits, arguments.out_channels},
-               exec);
-    }
+    ConvolutionKernels<Scalar>::fetch_on_demand(arguments, map, exec);
   }
 };
 

@@ -6,6 +6,7 @@
 #include <tessera/conv/detail/warp_gemm/kernel.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
 #include <tessera/conv/problem.hpp>
+#include <tessera/core/build_notes.hpp>
 
 #include <cstddef>
 #include <map>
@@ -32,15 +33,18 @@ template <class Scalar>
   limits.shared_bytes =
       static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));
   // All shapes are compiled for the same architectures, so one tells for all.
+  int code = 0;
   if constexpr (has_warp_kernel<Scalar>) {  // compiled for sm_90 or newer
     limits.has_warp = has_kernel(warp_gemm_kernel<WarpTile<Scalar, warp_shape::narrow>>, exec,
-                                 [](cudaFuncAttributes const& of) { return of.ptxVersion >= 90; });
+                                 [&](cudaFuncAttributes const& of) { return (code = of.ptxVersion) >= 90; });
   }
   if constexpr (has_warpgroup_kernel<Scalar>) {  // compiled for sm_90a
-    limits.has_warpgroup = has_kernel(
-        warpgroup_gemm_kernel<WarpgroupTile<Scalar, 0>>, exec,
-        [](cudaFuncAttributes const& of) { return of.ptxVersion >= 90 && of.sharedSizeBytes == 0; });
+    limits.has_warpgroup =
+        has_kernel(warpgroup_gemm_kernel<WarpgroupTile<Scalar, 0>>, exec, [&](cudaFuncAttributes const& of) {
+          return (code = of.ptxVersion) >= 90 && of.sharedSizeBytes == 0;
+        });
   }
+  note_outdated_code(limits.compute_capability, code, limits.has_warpgroup, sizeof(Scalar) == 2);
   return limits;
 }
 

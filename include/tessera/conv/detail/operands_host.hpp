@@ -5,6 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/microkernel_host.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/build_notes.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
@@ -29,6 +30,8 @@ class HostOperands {
                Execution<Host> const& exec)
       : arguments_{arguments}, num_panels_{ceil_div(arguments.out_channels, panel_channels<Sum>)}
   {
+    note_unoptimized(static_cast<double>(map.num_out()) * map.volume() * arguments.in_channels *
+                     arguments.out_channels);
     pack_weight(map.volume(), exec);
     if constexpr (!std::is_same_v<Scalar, Sum>) {
       converted_ = Buffer<Sum, Host>{map.num_in() * arguments.in_channels, exec};

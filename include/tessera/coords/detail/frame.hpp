@@ -27,18 +27,19 @@ class CoordinateSet;
 /// Room for the sets derived from one input, so that nothing waits for their numbers of rows.
 ///
 /// A derived set gets room for as many rows as it can have at all, but for no more than `max_rows`, or than
-/// is said for its tensor stride. Its number of rows stays in its space; more than fit are an error of the
-/// frame (CoordinateSet::check()).
+/// is said for its tensor stride, the largest number where several are. Its number of rows stays in its
+/// space; more than fit are an error of the frame (CoordinateSet::check()).
 struct FixedCapacity {
   std::int64_t max_rows = INT_MAX;
   std::vector<std::pair<int, std::int64_t>> max_rows_at = {};  ///< (largest tensor stride of any axis, rows)
 
   [[nodiscard]] std::int64_t at(int tensor_stride) const
   {
+    std::int64_t most = -1;  // several sets may have one stride
     for (auto const& [stride, rows] : max_rows_at) {
-      if (stride == tensor_stride) { return rows; }
+      if (stride == tensor_stride) { most = std::max(most, rows); }
     }
-    return max_rows;
+    return most >= 0 ? most : max_rows;
   }
 };
 

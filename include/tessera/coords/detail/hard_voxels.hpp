@@ -136,10 +136,11 @@ class HardVoxelizer<Host> {
       std::int64_t const begin = is_batch ? points.offsets[scan] : 0;
       std::int64_t const end = is_batch ? points.offsets[scan + 1] : points.count;
       auto const most = num_voxels() + rule.max_voxels;
+      auto const first_key = scan * rule.num_cells();
       for (auto i = begin; i < end; ++i) {
         auto const cell = cells[static_cast<std::size_t>(i)];
         if (cell < 0) { continue; }
-        auto const key = scan * rule.num_cells() + cell;
+        auto const key = first_key + cell;
         auto at = first_slot(key, mask, seed);
         while (key_of[static_cast<std::size_t>(at)] != key && key_of[static_cast<std::size_t>(at)] >= 0) {
           at = (at + 1) & mask;
@@ -149,7 +150,7 @@ class HardVoxelizer<Host> {
           if (num_voxels() >= most) { continue; }
           key_of[slot] = key;
           voxel_of[slot] = static_cast<std::int32_t>(num_voxels());
-          voxels_.push_back({cell, scan});
+          voxels_.push_back(key);
           used_.push_back(0);
           lists_.resize(lists_.size() + static_cast<std::size_t>(rule.max_points), -1);
         }
@@ -172,11 +173,6 @@ class HardVoxelizer<Host> {
   }
 
  private:
-  struct Voxel {
-    std::int64_t cell;
-    int scan;
-  };
-
   [[nodiscard]] std::int32_t* list(std::int64_t voxel) { return lists_.data() + voxel * rule_.max_points; }
 
   void write(VoxelRows const& to, std::int64_t voxel)
@@ -184,7 +180,8 @@ class HardVoxelizer<Host> {
     auto const v = static_cast<std::size_t>(voxel);
     auto const columns = points_.columns.columns();
     if (to.coordinates != nullptr) {
-      to.coordinates[voxel] = rule_.coordinate(voxels_[v].cell, voxels_[v].scan);
+      auto const scan = voxels_[v] / rule_.num_cells();
+      to.coordinates[voxel] = rule_.coordinate(voxels_[v] - scan * rule_.num_cells(), static_cast<int>(scan));
     }
     if (to.num_points != nullptr) { to.num_points[voxel] = used_[v]; }
     for (std::int64_t c = 0; c < columns; ++c) {
@@ -202,9 +199,9 @@ class HardVoxelizer<Host> {
 
   HardPoints points_;
   HardVoxelRule rule_;
-  std::vector<Voxel> voxels_;
-  std::vector<std::int32_t> used_;   // points of each
-  std::vector<std::int32_t> lists_;  // [num_voxels, max_points] the points of each, -1 after the last
+  std::vector<std::int64_t> voxels_;  // cell of each, those of a scan after those of the scan before
+  std::vector<std::int32_t> used_;    // points of each
+  std::vector<std::int32_t> lists_;   // [num_voxels, max_points] the points of each, -1 after the last
 };
 
 }  // namespace detail

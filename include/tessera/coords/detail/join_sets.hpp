@@ -248,7 +248,8 @@ template <int Dim, class Space>
 }
 
 /// Calls `body(joined)` with the sorted rows of both sets, the voxels of `kind` being counted in `statistics`
-/// [1]. Stream: enqueues a sort, a scan and kernels, does not wait.
+/// [1].
+/// Stream: enqueues a sort, a scan and kernels, does not wait.
 template <int Dim, class Space, class Body>
 void with_joined_rows(CoordinateSet<Dim, Space> const& a, CoordinateSet<Dim, Space> const& b, JoinKind kind,
                       JoinStatistics* statistics, Execution<Space> const& exec, Body const& body)

@@ -72,7 +72,8 @@ struct CheckOffsets {
   }
 };
 
-/// Throws what PointFaults found. Stream: waits if there is something.
+/// Throws what PointFaults found.
+/// Stream: waits if there is something.
 template <class Space>
 void report(PointFaults const& found, PointRows const& points, char const* who, Execution<Space> const& exec)
 {

@@ -93,7 +93,8 @@ struct GatherBounds {
   }
 };
 
-/// Bounds of the rows in use, [1]. Stream: enqueues two kernels, does not wait.
+/// Bounds of the rows in use, [1].
+/// Stream: enqueues two kernels, does not wait.
 template <int Dim, class Space>
 [[nodiscard]] Buffer<Statistics<Dim>, Space> enqueue_bounds(CoordinateView<Dim> const& coordinates,
                                                             Execution<Space> const& exec)
@@ -105,7 +106,8 @@ template <int Dim, class Space>
   return statistics;
 }
 
-/// Bounds of the rows. Stream: enqueues two kernels and waits for its result.
+/// Bounds of the rows.
+/// Stream: enqueues two kernels and waits for its result.
 template <int Dim, class Space>
 [[nodiscard]] Statistics<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
                                             Execution<Space> const& exec)

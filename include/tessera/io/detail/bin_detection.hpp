@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/point_format.hpp>
 
@@ -41,6 +42,7 @@ class BinWidths {
  public:
   static constexpr std::size_t narrowest = 3;
   static constexpr std::size_t widest = 16;
+  static constexpr std::size_t enough_rows = 100;  // of any scan: its columns differ, and it shows
 
   explicit BinWidths(Bytes const& bytes) : floats_{bytes.size() / 4}
   {
@@ -89,14 +91,16 @@ class BinWidths {
     return result;
   }
 
-  /// A width that `width` cannot hold its own against; 0 if there is none. A `known` width, of files that
-  /// people have, must be clearly worse. Any other must be clearly better, and a multiple of `width` by much:
-  /// scanners that fire their rings in turn leave a pattern of several rows.
+  /// A width that `width` cannot hold its own against; 0 if there is none, 1 if there are enough rows to tell
+  /// and the numbers are as well explained without columns. A `known` width, of files that people have, must
+  /// be clearly worse. Any other must be clearly better, and a multiple of `width` by much: scanners that
+  /// fire their rings in turn leave a pattern of several rows.
   [[nodiscard]] std::size_t rival_of(std::size_t width, std::initializer_list<std::size_t> known) const
   {
     constexpr double clear = 16;               // bits: odds of 65,000 to 1
     constexpr double pattern_of_rows = 0.125;  // bits a number; a sweep of nuScenes has 0.01 for two rows
     double const own = bits(width);
+    if (floats_ / width >= enough_rows && bits(1) - own < clear) { return 1; }
     for (auto other = narrowest; other <= widest; ++other) {
       if (other == width || !fits(other)) { continue; }
       double least = -clear;
@@ -116,7 +120,7 @@ class BinWidths {
 
   [[nodiscard]] static std::uint8_t kind_of(float value) noexcept
   {
-    if (!std::isfinite(value)) { return 0; }
+    if (!is_finite(value)) { return 0; }
     if (value == 0.0F) { return 1; }
     int const exponent = std::clamp(std::ilogb(value) + 12, 0, exponents - 1);
     int const sign = value < 0.0F ? 1 : 0;
@@ -147,7 +151,7 @@ class BinWidths {
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t column = 0; column < width; ++column) {
       auto const value = load_bytes<float>(bytes.data() + 4 * (row * width + column));
-      if (!std::isfinite(value)) { continue; }
+      if (!is_finite(value)) { continue; }
       bool const first = counted[column]++ == 0;
       low[column] = first ? value : std::min(low[column], value);
       high[column] = first ? value : std::max(high[column], value);
@@ -201,7 +205,11 @@ inline constexpr char const* how_to_name_a_format =
   auto const compare = [&](std::string& objection, std::size_t width, std::size_t other) {
     if (!objection.empty()) { return; }
     auto const rival = widths.rival_of(width, {3, 6, both ? other : 3});
-    if (rival != 0) { objection = concat("rows of ", rival, " floats explain it as well or better"); }
+    if (rival == 1) {
+      objection = "its columns do not differ";
+    } else if (rival != 0) {
+      objection = concat("rows of ", rival, " floats explain it as well or better");
+    }
   };
   compare(kitti, 4, 5);
   compare(nuscenes, 5, 4);

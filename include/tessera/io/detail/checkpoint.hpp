@@ -165,7 +165,8 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
   return bytes;
 }
 
-/// The bytes that a file holds for `parameter`, which it has at `place`. Stream: waits.
+/// The bytes that a file holds for `parameter`, which it has at `place`.
+/// Stream: waits.
 template <class Space>
 [[nodiscard]] std::vector<std::uint8_t> bytes_of(nn::ParameterView const& parameter,
                                                  io::KernelPlacement const& place,

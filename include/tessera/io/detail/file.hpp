@@ -197,8 +197,10 @@ class AtomicFile {
     auto const now = std::chrono::steady_clock::now().time_since_epoch().count();
     temporary_ = concat(target_.native(), ".", now, "-", ++counter, ".tmp");
     file_ = open_file(context_, temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL);
-    is_there_ = true;
-    if (fs::exists(status)) { fs::permissions(temporary_, status.permissions(), error); }
+    is_there_ = true;  // nothing below may throw: the file would stay
+    if (!fs::exists(status)) { return; }
+    auto const rights = static_cast<::mode_t>(status.permissions() & fs::perms::mask);
+    static_cast<void>(::fchmod(file_.number(), rights));
   }
 
   AtomicFile(AtomicFile const&) = delete;

@@ -116,12 +116,12 @@ class LayoutDecider {
       bool const mean = last == "running_mean" && tensor.shape.size() == 1;
       if (mean && split_name(module_of(name)).second == "bn") {
         offset_layout_ = WeightLayout::minkowski;
-        offset_reason_ = concat("named kernel, and ", name, " is a norm as MinkowskiEngine's");
+        offset_reason_ = concat("named kernel, and ", shown_name(name), " is a norm as MinkowskiEngine's");
       } else if (last == "bias" && tensor.shape.size() == 2 && tensor.shape[0] == 1 &&
                  table_.find(parent + "kernel") != nullptr) {
         offset_layout_ = WeightLayout::minkowski;
-        offset_reason_ = concat("named kernel, and ", name, " of shape ", shown_shape(tensor.shape),
-                                " is as MinkowskiEngine's");
+        offset_reason_ = concat("named kernel, and ", shown_name(name), " of shape ",
+                                shown_shape(tensor.shape), " is as MinkowskiEngine's");
       } else {
         // TorchSparse's norms are PyTorch's own, and its biases have one axis.
         bool const bias =
@@ -242,10 +242,10 @@ class LayoutDecider {
       reason = "copied: the kernel of no sparse convolution";
       return {};
     }
-    file_.fail(
-        "tensor ", in_quotes(name), " of shape ", shown_shape(tensor.shape), " is no kernel ",
-        forced ? concat("in the layout ", name_of(*forced)) : "of any layout",
-        channels != 0 ? concat(" with ", channels, " channels out as ", source, " has") : std::string{});
+    file_.fail("tensor ", in_quotes(name), " of shape ", shown_shape(tensor.shape), " is no kernel ",
+               forced ? concat("in the layout ", name_of(*forced)) : "of any layout",
+               channels != 0 ? concat(" with ", channels, " channels out as ", shown_name(source), " has")
+                             : std::string{});
   }
 
   io::StateDict const& state_;

@@ -31,8 +31,8 @@ class StoredLayout {
     auto const mark = metadata_.find(layout_key);
     if (mark == metadata_.end() || mark->second == text_) { return; }
     auto const marked = place_of_text(mark->second);
-    expects(marked != nullptr && !text_.empty(), "load: ", file.path(), " says that its layout is ",
-            in_quotes(mark->second),
+    expects(marked != nullptr && !text_.empty(), "load: ", printable(file.path()),
+            " says that its layout is ", in_quotes(mark->second),
             marked == nullptr ? ", which is not known" : ", another than the one asked for");
     text_ = mark->second;
     place_ = marked;

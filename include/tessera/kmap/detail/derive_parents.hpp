@@ -77,7 +77,8 @@ struct SortByParent {
 };
 
 /// The outputs by `rule`, where the space sorts fast enough; else null. The set keeps the parents' rows.
-/// See derive_outputs(). Stream: enqueues a sort and a kernel; between them waits once for the number of
+/// See derive_outputs().
+/// Stream: enqueues a sort and a kernel; between them waits once for the number of
 /// outputs, unless the set has a fixed capacity.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> derive_parents(CoordinateSet<Dim, Space>& set,

@@ -46,7 +46,8 @@ struct TorchSparseBounds {
   }
 };
 
-/// @returns [1], or nothing where the host knows the bounds. Stream: enqueues three kernels, does not wait.
+/// @returns [1], or nothing where the host knows the bounds.
+/// Stream: enqueues three kernels, does not wait.
 template <int Dim, class Space>
 [[nodiscard]] Buffer<CoordinateBox<Dim>, Space> torchsparse_bounds_in_space(
     CoordinateSet<Dim, Space> const& set, ConvolutionGeometry<Dim> const& g, Execution<Space> const& exec)

@@ -31,7 +31,8 @@ namespace detail {
   return concat("sort ", effective.sort, ", splits ", effective.splits, ", rows ", tile_rows);
 }
 
-/// A map like `map` of which nothing is derived yet. Stream: enqueues copies.
+/// A map like `map` of which nothing is derived yet.
+/// Stream: enqueues copies.
 template <class Space>
 [[nodiscard]] std::unique_ptr<KernelMap<Space>> fresh_copy(KernelMap<Space> const& map,
                                                            Execution<Space> const& exec)

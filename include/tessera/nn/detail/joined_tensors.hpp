@@ -74,7 +74,8 @@ struct JoinedSets {
   }
 };
 
-/// The row of `b` of each voxel of `a`. Stream: enqueues on `exec`, does not wait.
+/// The row of `b` of each voxel of `a`.
+/// Stream: enqueues on `exec`, does not wait.
 template <int Dim, class Space>
 [[nodiscard]] typename JoinedSets<Dim, Space>::Rows find_rows(CoordinateSet<Dim, Space>& a,
                                                               CoordinateSet<Dim, Space>& b,

@@ -77,7 +77,8 @@ struct NormalizeRows {
   }
 };
 
-/// A new matrix of normalised rows. Stream: enqueues one kernel, does not wait.
+/// A new matrix of normalised rows.
+/// Stream: enqueues one kernel, does not wait.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> normalize(MatrixView<Scalar const> const& x,
                                               Normalization<Dim, accumulator_t<Scalar>> const& by,

@@ -81,7 +81,8 @@ class TuneGroups {
     return result;
   }
 
-  /// Sets the choices in the layers. Stream: enqueues a kernel for each weight that is laid out anew.
+  /// Sets the choices in the layers.
+  /// Stream: enqueues a kernel for each weight that is laid out anew.
   void apply(nn::Tuning const& tuning, Execution<Space> const& exec) const
   {
     ConvChanges<Tensor::dim, Scalar, Space> changes;

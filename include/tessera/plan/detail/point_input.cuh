@@ -98,6 +98,8 @@ struct PointInput {
       fill_bytes(num_points, 0, exec);
     }
     make_voxels(limits, exec);
+    static_cast<void>(
+        coordinate_table(*tensor.coordinates(), exec));  // in the plan's memory, whoever asks later
     for_each(1, CheckCapacity{{points.rows(), num_points.data()}, tensor.coordinates()->errors()}, exec);
   }
 

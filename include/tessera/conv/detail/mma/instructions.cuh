@@ -82,8 +82,7 @@ struct alignas(sizeof(Scalar) * 2) TwoElements {
   Scalar values[2];
 };
 
-// --- copies from global to shared memory
-// ----------------------------------------------------------------------------
+// --- copies from global to shared memory -------------------------------------------------------------------
 
 [[nodiscard]] __device__ inline std::uint32_t shared_address(void const* pointer)
 {
@@ -121,8 +120,7 @@ __device__ void wait_for_copies()
 #endif
 }
 
-// --- tensor cores
-// ---------------------------------------------------------------------------------------------------
+// --- tensor cores ------------------------------------------------------------------------------------------
 
 #if __CUDA_ARCH__ >= 800
 

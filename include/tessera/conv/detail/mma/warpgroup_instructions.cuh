@@ -116,8 +116,7 @@ __device__ void begin_product(float (&sums)[Columns / 2], std::uint32_t const (&
 #undef TESSERA_SUMS
 #undef TESSERA_OPERANDS
 
-// --- clusters of blocks
-// ---------------------------------------------------------------------------------------------
+// --- clusters of blocks ------------------------------------------------------------------------------------
 
 /// Which block of its cluster this is.
 [[nodiscard]] __device__ inline unsigned cluster_rank()
@@ -156,8 +155,7 @@ __device__ inline void store_in_block(void* to, SharedBarrier const& barrier, un
       : "memory");
 }
 
-// --- registers between warpgroups
-// ----------------------------------------------------------------------------------
+// --- registers between warpgroups --------------------------------------------------------------------------
 
 /// The calling warpgroup has `Count` registers a thread from here on: fewer than before, or more.
 template <int Count>

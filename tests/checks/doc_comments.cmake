@@ -1,0 +1,60 @@
+# cmake -DROOT=<source tree> -P doc_comments.cmake
+#
+# The parts of a doc comment that a formatter or a hasty edit breaks: a row of a table is one line, from `|` to `|`;
+# `@throws` is followed by a type; the group of `Cost:`, `Stream:` and `Determinism:` begins a line of its own.
+
+file(GLOB_RECURSE headers ${ROOT}/include/*.hpp ${ROOT}/include/*.cuh)
+set(faults "")
+macro(fault text line)
+  string(STRIP "${line}" stripped)
+  string(APPEND faults "  ${name}: ${text}: ${stripped}\n")
+endmacro()
+
+foreach(file IN LISTS headers)
+  file(RELATIVE_PATH name ${ROOT} ${file})
+  file(READ ${file} text)
+  # Brackets and semicolons have a meaning in CMake's lists.
+  string(REPLACE "[" "{" text "${text}")
+  string(REPLACE "]" "}" text "${text}")
+  string(REPLACE ";" "," text "${text}")
+
+  string(REGEX MATCHALL "\n[ \t]*///[ \t]*\\|[^\n]*[^|\n]\n" rows "\n${text}\n")
+  foreach(row IN LISTS rows)
+    fault("a row of a table ends with |" "${row}")
+  endforeach()
+  string(REGEX MATCHALL "\n[ \t]*///[ \t]*[^| \t\n][^\n]*\\|\n" rows "\n${text}\n")
+  foreach(row IN LISTS rows)
+    fault("a row of a table begins with |" "${row}")
+  endforeach()
+
+  string(REGEX MATCHALL "@throws[^\n]*" throws "${text}")
+  foreach(throw IN LISTS throws)
+    if(NOT throw MATCHES "^@throws +(invalid_argument|cuda_error|std::[a-z_]+)")
+      fault("@throws is followed by a type" "${throw}")
+    endif()
+  endforeach()
+
+  string(REGEX MATCHALL "(\n[ \t]*///[^\n]*)+" comments "\n${text}")
+  list(FILTER comments INCLUDE REGEX "(Cost|Stream|Determinism): ")
+  foreach(comment IN LISTS comments)
+    string(REGEX MATCHALL "///[^\n]*" lines "${comment}")
+    set(in_group NO)
+    foreach(line IN LISTS lines)
+      if(line MATCHES "^///[ \t]*(@|\\||$)")
+        set(in_group NO)
+      endif()
+      if(line MATCHES "^/// *(Cost|Stream|Determinism|Errors)[a-z, ]*: ")
+        set(in_group YES)
+      elseif(line MATCHES "(Cost|Stream|Determinism): " AND NOT in_group)
+        fault("${CMAKE_MATCH_1}: begins a line" "${line}")
+        set(in_group YES)
+      endif()
+    endforeach()
+  endforeach()
+endforeach()
+
+list(LENGTH headers count)
+if(faults OR count EQUAL 0)
+  message(FATAL_ERROR "doc_comments: ${count} headers read\n${faults}")
+endif()
+message("doc_comments: ${count} headers read")
