@@ -151,19 +151,12 @@ std::string absence()
 #endif
 }
 
-void print_device([[maybe_unused]] bool on_device, Options const& options, char const* precision)
+std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
 {
-  std::string name = host_name(options);
-  std::string note;
 #ifdef __CUDACC__
-  if (on_device) {
-    name = device_name();
-    note = note_on_device();
-  }
+  if (on_device) { return device_name(); }
 #endif
-  std::printf("device    %s, %s\n", name.c_str(), precision);
-  if (!note.empty()) { print_note(note); }
-  program::print_build_note();
+  return host_name(options);
 }
 
 Encoding encode_on(program::Machine<Precision> const& machine, Task const& task)
@@ -272,9 +265,9 @@ void print_voxels(Task const& task, Encoding const& result, LeftOut const& lost)
                 counted(lost.beyond_a_voxel, "point is", "points are").c_str(), voxels.max_points);
   }
   if (lost.voxels > 0) {
-    print_note("there may be " + with_commas(voxels.max_voxels) +
-               " voxels: " + counted(lost.voxels, "more is", "more are") + " left out, with " +
-               counted(lost.points_of_voxels, "point", "points") + "; --max-voxels raises the cap");
+    print_note("the cap of " + counted(voxels.max_voxels, "voxel", "voxels") +
+               " binds: " + counted(lost.voxels, "more is", "more are") + " left out, with " +
+               counted(lost.points_of_voxels, "point", "points") + "; --max-voxels raises it");
   }
   std::printf("output    %s, the voxels that have features after the last layer\n",
               counted(result.num_sites, "site", "sites").c_str());
@@ -403,7 +396,8 @@ void run(Options const& options)
     std::fflush(stdout);
   };
   print_weights(options, network, task.weights);
-  print_device(machine.on_device, options, name_of(machine.precision));
+  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
+              name_of(machine.precision));
   print_notes_on_points(task, sweeps, intensity_scale);
   std::fflush(stdout);
 

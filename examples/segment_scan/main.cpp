@@ -262,19 +262,12 @@ std::string absence()
 #endif
 }
 
-void print_device([[maybe_unused]] bool on_device, Options const& options, char const* precision)
+std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
 {
-  std::string name = host_name(options);
-  std::string note;
 #ifdef __CUDACC__
-  if (on_device) {
-    name = device_name();
-    note = note_on_device();
-  }
+  if (on_device) { return device_name(); }
 #endif
-  std::printf("device    %s, %s\n", name.c_str(), precision);
-  if (!note.empty()) { print_note(note); }
-  program::print_build_note();
+  return host_name(options);
 }
 
 Segmentation segment_on(program::Machine<Precision> const& machine, Task const& task)
@@ -325,7 +318,8 @@ void print_how(Options const& options, program::Machine<Precision> const& machin
   auto const& config = options.config;
   constexpr char const* dataflows[] = {"implicit_gemm", "gather_scatter", "fetch_on_demand"};
   auto const mode = !config.sort ? 0 : config.splits == 1 ? 1 : 2;
-  print_device(machine.on_device, options, name_of(machine.precision));
+  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
+              name_of(machine.precision));
   std::printf("options   %s%s, %s, downsample %s, compat %s\n", dataflows[static_cast<int>(config.dataflow)],
               config.dataflow == ts::Dataflow::implicit_gemm ? (" mode " + std::to_string(mode)).c_str() : "",
               config.kmap == ts::KmapMode::hashmap ? ts::Hashmap::name : ts::HashmapOnTheFly::name,

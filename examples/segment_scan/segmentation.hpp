@@ -61,7 +61,6 @@ struct Segmentation {
 // Only in builds with CUDA.
 [[nodiscard]] std::string absence_of_device();  // why there is no GPU; empty if there is one
 [[nodiscard]] std::string device_name();
-[[nodiscard]] std::string note_on_device();  // what could be better; empty if nothing
 [[nodiscard]] Segmentation segment_on_device(Task const& task, Precision precision);
 
 }  // namespace segment_scan

@@ -134,14 +134,6 @@ inline void print_note(std::string const& text)
   std::printf("note      %s\n", printable(text).c_str());
 }
 
-/// Says if the program was compiled without optimisation.
-inline void print_build_note()
-{
-#ifndef __OPTIMIZE__
-  print_note("compiled without optimisation, so many times slower; -DCMAKE_BUILD_TYPE=Release");
-#endif
-}
-
 /// "1 point", "2,000 points".
 [[nodiscard]] inline std::string counted(std::int64_t number, char const* one, char const* many)
 {
