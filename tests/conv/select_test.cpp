@@ -51,10 +51,10 @@ struct Line {
   int shape;
 };
 
-constexpr auto half = DType::float16;
-constexpr auto bfloat = DType::bfloat16;
-constexpr auto single = DType::float32;
-constexpr auto twice = DType::float64;
+constexpr auto f16 = DType::float16;
+constexpr auto bf16 = DType::bfloat16;
+constexpr auto f32 = DType::float32;
+constexpr auto f64 = DType::float64;
 constexpr auto exact = MathMode::exact;
 constexpr auto tf32 = MathMode::tf32;
 constexpr auto block = GemmKernel::block;
@@ -83,47 +83,47 @@ TEST_CASE("select: each architecture, scalar, number of channels, rows and offse
 {
   std::vector<Line> const table{
       // An H100: few channels of 16 bits by warps, many by warpgroups, which share tiles where those are few.
-      {90, half, exact, 4, 32, 94'444, 27, warp, 16, detail::warp_shape::quads},
-      {90, half, exact, 4, 16, 94'444, 27, warp, 16, detail::warp_shape::narrow_quads},
-      {90, half, exact, 8, 64, 94'444, 27, warp, 16, detail::warp_shape::wide_quads},
-      {90, half, exact, 16, 16, 94'444, 27, warp, 16, detail::warp_shape::narrow_packed},
-      {90, bfloat, exact, 16, 32, 94'444, 27, warp, 16, detail::warp_shape::packed},
-      {90, half, exact, 32, 32, 94'444, 27, warp, 16, detail::warp_shape::narrow},
-      {90, half, exact, 64, 64, 94'444, 27, warp, 16, detail::warp_shape::medium},
-      {90, half, exact, 128, 64, 94'444, 27, warp, 16, detail::warp_shape::staged},
-      {90, half, exact, 96, 96, 94'444, 27, alone, 16, group_shape(96, 3)},
-      {90, bfloat, exact, 96, 96, 94'444, 27, alone, 16, group_shape(96, 3)},
-      {90, half, exact, 96, 96, 20'000, 27, pair, 16, group_shape(96, 3)},
-      {90, half, exact, 96, 96, 20'000, 8, alone, 16, group_shape(96, 3)},
-      {90, half, exact, 128, 128, 94'444, 27, alone, 16, group_shape(128, 2)},
-      {90, half, exact, 256, 256, 94'444, 27, pair, 16, group_shape(256, 4)},
-      {90, half, exact, 384, 256, 400'000, 27, alone, 16, group_shape(256, 4)},
-      {90, half, exact, 32, 64, 94'444, 1, alone, 16, group_shape(64, 1)},
+      {90, f16, exact, 4, 32, 94'444, 27, warp, 16, detail::warp_shape::quads},
+      {90, f16, exact, 4, 16, 94'444, 27, warp, 16, detail::warp_shape::narrow_quads},
+      {90, f16, exact, 8, 64, 94'444, 27, warp, 16, detail::warp_shape::wide_quads},
+      {90, f16, exact, 16, 16, 94'444, 27, warp, 16, detail::warp_shape::narrow_packed},
+      {90, bf16, exact, 16, 32, 94'444, 27, warp, 16, detail::warp_shape::packed},
+      {90, f16, exact, 32, 32, 94'444, 27, warp, 16, detail::warp_shape::narrow},
+      {90, f16, exact, 64, 64, 94'444, 27, warp, 16, detail::warp_shape::medium},
+      {90, f16, exact, 128, 64, 94'444, 27, warp, 16, detail::warp_shape::staged},
+      {90, f16, exact, 96, 96, 94'444, 27, alone, 16, group_shape(96, 3)},
+      {90, bf16, exact, 96, 96, 94'444, 27, alone, 16, group_shape(96, 3)},
+      {90, f16, exact, 96, 96, 20'000, 27, pair, 16, group_shape(96, 3)},
+      {90, f16, exact, 96, 96, 20'000, 8, alone, 16, group_shape(96, 3)},
+      {90, f16, exact, 128, 128, 94'444, 27, alone, 16, group_shape(128, 2)},
+      {90, f16, exact, 256, 256, 94'444, 27, pair, 16, group_shape(256, 4)},
+      {90, f16, exact, 384, 256, 400'000, 27, alone, 16, group_shape(256, 4)},
+      {90, f16, exact, 32, 64, 94'444, 1, alone, 16, group_shape(64, 1)},
       // Channels of which rows do not begin at multiples of 16 bytes.
-      {90, half, exact, 81, 81, 94'444, 27, block, 64, place(TunedTile::ragged)},
-      {90, half, exact, 5, 20, 94'444, 27, block, 64, place(TunedTile::shallow)},
-      {90, half, exact, 12, 8, 94'444, 27, block, 64, place(TunedTile::shallow)},
+      {90, f16, exact, 81, 81, 94'444, 27, block, 64, place(TunedTile::ragged)},
+      {90, f16, exact, 5, 20, 94'444, 27, block, 64, place(TunedTile::shallow)},
+      {90, f16, exact, 12, 8, 94'444, 27, block, 64, place(TunedTile::shallow)},
       // float: exactly by blocks, by TF32 by warpgroups.
-      {90, single, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
-      {90, single, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
-      {90, single, exact, 4, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
-      {90, single, exact, 3, 32, 94'444, 27, block, 64, place(TunedTile::shallow)},
-      {90, single, tf32, 32, 32, 94'444, 27, alone, 16, group_shape(64, 2)},
-      {90, single, tf32, 64, 256, 94'444, 27, pair, 16, group_shape(256, 4)},
-      {90, single, tf32, 12, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
-      {90, twice, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::wide)},
+      {90, f32, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {90, f32, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {90, f32, exact, 4, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {90, f32, exact, 3, 32, 94'444, 27, block, 64, place(TunedTile::shallow)},
+      {90, f32, tf32, 32, 32, 94'444, 27, alone, 16, group_shape(64, 2)},
+      {90, f32, tf32, 64, 256, 94'444, 27, pair, 16, group_shape(256, 4)},
+      {90, f32, tf32, 12, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {90, f64, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::wide)},
       // Other devices have blocks alone; tiles that their shared memory does not hold give way to smaller
       // ones.
-      {80, half, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
-      {80, half, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
-      {80, half, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
-      {80, half, exact, 256, 256, 94'444, 27, block, 64, place(TunedTile::wide)},
-      {80, half, exact, 256, 256, 2'814, 27, block, 64, place(TunedTile::coarse)},
-      {80, half, exact, 64, 256, 2'814, 27, block, 64, place(TunedTile::medium)},
-      {80, single, tf32, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
-      {75, half, exact, 256, 256, 94'444, 27, block, 64, place(TunedTile::medium)},
-      {75, half, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
-      {120, half, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
+      {80, f16, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {80, f16, exact, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {80, f16, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
+      {80, f16, exact, 256, 256, 94'444, 27, block, 64, place(TunedTile::wide)},
+      {80, f16, exact, 256, 256, 2'814, 27, block, 64, place(TunedTile::coarse)},
+      {80, f16, exact, 64, 256, 2'814, 27, block, 64, place(TunedTile::medium)},
+      {80, f32, tf32, 64, 64, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {75, f16, exact, 256, 256, 94'444, 27, block, 64, place(TunedTile::medium)},
+      {75, f16, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
+      {120, f16, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
   };
   for (auto const& line : table) {
     auto problem = problem_of(line.scalar, line.in_channels, line.out_channels);
@@ -144,7 +144,7 @@ TEST_CASE("select: each architecture, scalar, number of channels, rows and offse
 
 TEST_CASE("select: a kernel asked for runs where the operands and the device allow it, else the next one")
 {
-  auto problem = problem_of(half, 64, 64);
+  auto problem = problem_of(f16, 64, 64);
   MapSummary const map{94'444, 27, false};
   auto const selected = [&](GemmKernel asked, DeviceLimits const& device) {
     problem.kernel = asked;
@@ -167,7 +167,7 @@ TEST_CASE("select: a kernel asked for runs where the operands and the device all
   CHECK(selected(alone, device) == alone);
   problem.aligned_inputs = false;
   CHECK(selected(alone, device) == block);
-  problem = problem_of(single, 64, 64);
+  problem = problem_of(f32, 64, 64);
   CHECK(selected(alone, device) == block);  // exact products
   problem.math = tf32;
   CHECK(selected(alone, device) == alone);
@@ -177,7 +177,7 @@ TEST_CASE("select: a kernel asked for runs where the operands and the device all
 TEST_CASE("select: two inputs are read by warpgroups alone, and only where both are cut into whole chunks")
 {
   MapSummary const map{94'444, 27, false};
-  auto problem = problem_of(half, 192, 96);
+  auto problem = problem_of(f16, 192, 96);
   problem.second_channels = 96;
   CHECK(select(problem, map, device_of(90)).reads_two_inputs);
   CHECK_FALSE(select(problem, map, device_of(80)).reads_two_inputs);
@@ -192,7 +192,7 @@ TEST_CASE(
     "select: a kernel of the user's own goes first, but where there is an epilogue or another is asked for")
 {
   MapSummary const map{94'444, 27, false};
-  auto problem = problem_of(half, 96, 96);
+  auto problem = problem_of(f16, 96, 96);
   auto const without = select(problem, map, device_of(90));
   problem.has_specialized = true;
   auto const plan = select(problem, map, device_of(90));
@@ -214,7 +214,7 @@ TEST_CASE(
     "select: the packed weight does not depend on rows, is plain for blocks, and is not kept for splits")
 {
   for (auto const& [in, out] : {std::pair{32, 32}, {64, 64}, {96, 96}, {96, 256}, {4, 32}}) {
-    auto problem = problem_of(half, in, out);
+    auto problem = problem_of(f16, in, out);
     auto const unknown = select(problem, {0, 27, false}, device_of(90)).packed;
     CAPTURE(in);
     CAPTURE(out);
@@ -231,8 +231,8 @@ TEST_CASE(
 TEST_CASE(
     "select: a map that is the identity needs no tile map, and more offsets than a list holds share tiles")
 {
-  CHECK(select(problem_of(half, 96, 96), {94'444, 1, true}, device_of(90)).tile_rows == 0);
-  auto problem = problem_of(half, 96, 96);
+  CHECK(select(problem_of(f16, 96, 96), {94'444, 1, true}, device_of(90)).tile_rows == 0);
+  auto problem = problem_of(f16, 96, 96);
   problem.kernel = alone;
   CHECK(select(problem, {2'000'000, 27, false}, device_of(90)).kernel == alone);
   CHECK(select(problem, {2'000'000, 125, false}, device_of(90)).kernel == pair);
@@ -248,7 +248,7 @@ TEST_CASE("select: every shape and tile is chosen for some problem")
     for (int in = 1; in <= 512; ++in) {
       for (int const out : {8, 16, 20, 32, 40, 64, 96, 128, 160, 256}) {
         for (std::int64_t const rows : {1'000, 200'000}) {
-          auto problem = problem_of(half, in, out);
+          auto problem = problem_of(f16, in, out);
           problem.kernel = asked;
           auto const plan = select(problem, {rows, 27, false}, device_of(90));
           (plan.kernel == warp ? warps : plan.kernel == block ? tiles : groups).insert(plan.shape);
