@@ -41,7 +41,7 @@ struct Fill {
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const { to[n] = static_cast<Scalar>(value); }
 };
 
-template <class Scalar, class Space = ts::Device>
+template <class Scalar, class Space>
 class LayerScale final : public ts::nn::Module<3, Scalar, Space> {
  public:
   using typename ts::nn::Module<3, Scalar, Space>::Tensor;
@@ -68,7 +68,7 @@ class LayerScale final : public ts::nn::Module<3, Scalar, Space> {
 // [layer]
 
 // [network]
-template <class Scalar, class Space = ts::Device>
+template <class Scalar, class Space>
 class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
  public:
   using typename ts::nn::Module<3, Scalar, Space>::Tensor;

@@ -151,19 +151,12 @@ std::string absence()
 #endif
 }
 
-void print_device([[maybe_unused]] bool on_device, Options const& options, char const* precision)
+std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
 {
-  std::string name = host_name(options);
-  std::string note;
 #ifdef __CUDACC__
-  if (on_device) {
-    name = device_name();
-    note = note_on_device();
-  }
+  if (on_device) { return device_name(); }
 #endif
-  std::printf("device    %s, %s\n", name.c_str(), precision);
-  if (!note.empty()) { print_note(note); }
-  program::print_build_note();
+  return host_name(options);
 }
 
 Encoding encode_on(program::Machine<Precision> const& machine, Task const& task)
@@ -200,7 +193,8 @@ void print_points(Options const& options, std::vector<ts::PointCloud> const& swe
   if (sweeps.size() > 1) { source += " and " + std::to_string(sweeps.size() - 1) + " more"; }
   std::int64_t num_points = 0;
   for (auto const& sweep : sweeps) { num_points += sweep.size(); }
-  std::printf("points    %s: %s\n", source.c_str(), counted(num_points, "point", "points").c_str());
+  std::printf("points    %s: %s\n", program::printable(source).c_str(),
+              counted(num_points, "point", "points").c_str());
   program::print_origin(sweeps.front());
   std::fflush(stdout);
 }
@@ -213,8 +207,8 @@ void print_weights(Options const& options, NetworkShape const& network, Weights 
     return;
   }
   auto const& prefix = weights->checkpoint.prefix;
-  std::printf("weights   %s%s\n", options.checkpoint.c_str(),
-              prefix.empty() ? "" : (", names behind '" + prefix + "'").c_str());
+  auto const text = options.checkpoint + (prefix.empty() ? "" : ", names behind '" + prefix + "'");
+  std::printf("weights   %s\n", program::printable(text).c_str());
   if (!options.network && weights->fitting.size() > 1) {
     print_note("the checkpoint fits " + joined(weights->fitting) + ", which differ in voxels and grid; " +
                network.name + " is taken, --network says otherwise");
@@ -271,9 +265,9 @@ void print_voxels(Task const& task, Encoding const& result, LeftOut const& lost)
                 counted(lost.beyond_a_voxel, "point is", "points are").c_str(), voxels.max_points);
   }
   if (lost.voxels > 0) {
-    print_note("there may be " + with_commas(voxels.max_voxels) +
-               " voxels: " + counted(lost.voxels, "more is", "more are") + " left out, with " +
-               counted(lost.points_of_voxels, "point", "points") + "; --max-voxels raises the cap");
+    print_note("the cap of " + counted(voxels.max_voxels, "voxel", "voxels") +
+               " binds: " + counted(lost.voxels, "more is", "more are") + " left out, with " +
+               counted(lost.points_of_voxels, "point", "points") + "; --max-voxels raises it");
   }
   std::printf("output    %s, the voxels that have features after the last layer\n",
               counted(result.num_sites, "site", "sites").c_str());
@@ -304,6 +298,10 @@ void print_times(Task const& task, Encoding const& result, bool on_device, doubl
     line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
   }
   line("write", written, "");
+  if (result.planned && result.planned->num_different > 0) {
+    print_note(counted(result.planned->num_different, "number", "numbers") +
+               " of the graph's map are not those that the same layers give one by one; please report this");
+  }
   if (on_device && !result.planned) {
     print_note("layer by layer and not as one CUDA graph: " + result.no_plan);
   }
@@ -398,7 +396,8 @@ void run(Options const& options)
     std::fflush(stdout);
   };
   print_weights(options, network, task.weights);
-  print_device(machine.on_device, options, name_of(machine.precision));
+  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
+              name_of(machine.precision));
   print_notes_on_points(task, sweeps, intensity_scale);
   std::fflush(stdout);
 
@@ -418,10 +417,11 @@ void run(Options const& options)
   progress.end();
   print_times(task, result, machine.on_device, read, writing.milliseconds());
   auto const filled = std::count_if(norm.begin(), norm.end(), [](float value) { return value > 0; });
-  std::printf("\n%.1f %% of the map's cells are not empty\nwritten: %s, %s%s\n",
-              100.0 * static_cast<double>(filled) / static_cast<double>(norm.size()), names.npy.c_str(),
-              names.picture.c_str(),
-              options.voxel_features.empty() ? "" : (", " + options.voxel_features).c_str());
+  auto const files = names.npy + ", " + names.picture +
+                     (options.voxel_features.empty() ? "" : ", " + options.voxel_features);
+  std::printf("\n%.1f %% of the map's cells are not empty\nwritten: %s\n",
+              100.0 * static_cast<double>(filled) / static_cast<double>(norm.size()),
+              program::printable(files).c_str());
   program::print_picture_note();
 }
 

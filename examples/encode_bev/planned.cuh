@@ -8,6 +8,9 @@
 
 #include <tessera/tessera.cuh>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace encode_bev {
@@ -56,6 +59,7 @@ template <class Network, class BevEncoder>
   }
   plan.check();
   task.progress->end();
+  for (std::size_t i = 0; i < map.size(); ++i) { times.num_different += map[i] != result.data()[i] ? 1 : 0; }
   map.assign(result.data(), result.data() + result.size());
   times.milliseconds = program::median(milliseconds);
   times.download = program::median(downloads);

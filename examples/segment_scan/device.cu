@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include "../support/architecture.cuh"
 #include "../support/stream.cuh"
 #include "device.cuh"
 
@@ -15,11 +14,6 @@ std::string absence_of_device()
 std::string device_name()
 {
   return program::gpu_name();
-}
-
-std::string note_on_device()
-{
-  return program::note_on_architecture();
 }
 
 Segmentation segment_on_device(Task const& task, Precision precision)

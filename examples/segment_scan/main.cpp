@@ -262,19 +262,12 @@ std::string absence()
 #endif
 }
 
-void print_device([[maybe_unused]] bool on_device, Options const& options, char const* precision)
+std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
 {
-  std::string name = host_name(options);
-  std::string note;
 #ifdef __CUDACC__
-  if (on_device) {
-    name = device_name();
-    note = note_on_device();
-  }
+  if (on_device) { return device_name(); }
 #endif
-  std::printf("device    %s, %s\n", name.c_str(), precision);
-  if (!note.empty()) { print_note(note); }
-  program::print_build_note();
+  return host_name(options);
 }
 
 Segmentation segment_on(program::Machine<Precision> const& machine, Task const& task)
@@ -291,7 +284,8 @@ void print_scan(Options const& options, ts::PointCloud const& cloud)
   auto const scan = options.scan.empty() ? "built-in scene " + std::to_string(options.scene) + ", frame " +
                                                std::to_string(options.frame)
                                          : options.scan;
-  std::printf("scan      %s: %s\n", scan.c_str(), counted(cloud.size(), "point", "points").c_str());
+  std::printf("scan      %s: %s\n", program::printable(scan).c_str(),
+              counted(cloud.size(), "point", "points").c_str());
   program::print_origin(cloud);
   std::fflush(stdout);
 }
@@ -304,9 +298,9 @@ void print_weights(Options const& options, Weights const* weights)
     return;
   }
   auto const& prefix = weights->network.prefix;
-  std::printf("weights   %s, %s%s\n", options.checkpoint.c_str(),
-              program::known_network(weights->network.kind).name,
-              prefix.empty() ? "" : (", names behind '" + prefix + "'").c_str());
+  auto const text = options.checkpoint + ", " + program::known_network(weights->network.kind).name +
+                    (prefix.empty() ? "" : ", names behind '" + prefix + "'");
+  std::printf("weights   %s\n", program::printable(text).c_str());
   if (!weights->shape.has_head) {
     print_note(
         "the checkpoint has no classifier (decode_head.conv_seg); a random one makes labels that mean "
@@ -324,7 +318,8 @@ void print_how(Options const& options, program::Machine<Precision> const& machin
   auto const& config = options.config;
   constexpr char const* dataflows[] = {"implicit_gemm", "gather_scatter", "fetch_on_demand"};
   auto const mode = !config.sort ? 0 : config.splits == 1 ? 1 : 2;
-  print_device(machine.on_device, options, name_of(machine.precision));
+  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
+              name_of(machine.precision));
   std::printf("options   %s%s, %s, downsample %s, compat %s\n", dataflows[static_cast<int>(config.dataflow)],
               config.dataflow == ts::Dataflow::implicit_gemm ? (" mode " + std::to_string(mode)).c_str() : "",
               config.kmap == ts::KmapMode::hashmap ? ts::Hashmap::name : ts::HashmapOnTheFly::name,
@@ -362,6 +357,10 @@ void print_times(Task const& task, Segmentation const& result, bool on_device, d
     line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
   }
   line("write", written, "");
+  if (result.planned && result.planned->num_different > 0) {
+    print_note(counted(result.planned->num_different, "label", "labels") +
+               " of the graph are not those that the same layers give one by one; please report this");
+  }
   if (on_device && !result.planned) {
     print_note("layer by layer and not as one CUDA graph: " + result.no_plan);
   }
@@ -436,8 +435,8 @@ void run(Options options)
   write_results(task, result, styles, truth, names);
   progress.end();
   print_times(task, result, machine.on_device, read, writing.milliseconds());
-  std::printf("\nwritten: %s, %s%s\n", names.ply.c_str(), names.picture.c_str(),
-              options.logits.empty() ? "" : (", " + options.logits).c_str());
+  auto const files = names.ply + ", " + names.picture + (options.logits.empty() ? "" : ", " + options.logits);
+  std::printf("\nwritten: %s\n", program::printable(files).c_str());
   program::print_picture_note();
 }
 

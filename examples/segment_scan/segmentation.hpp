@@ -37,6 +37,7 @@ struct PlannedTimes {
   double making = 0;
   std::size_t bytes = 0;
   std::size_t num_nodes = 0;
+  std::int64_t num_different = 0;  // labels that are not those of the same layers one by one; there are none
 };
 
 /// What came out.
@@ -60,7 +61,6 @@ struct Segmentation {
 // Only in builds with CUDA.
 [[nodiscard]] std::string absence_of_device();  // why there is no GPU; empty if there is one
 [[nodiscard]] std::string device_name();
-[[nodiscard]] std::string note_on_device();  // what could be better; empty if nothing
 [[nodiscard]] Segmentation segment_on_device(Task const& task, Precision precision);
 
 }  // namespace segment_scan

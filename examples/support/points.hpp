@@ -131,15 +131,7 @@ inline void print_origin(tessera::PointCloud const& cloud)
 /// A line of the report that deserves a look.
 inline void print_note(std::string const& text)
 {
-  std::printf("note      %s\n", text.c_str());
-}
-
-/// Says if the program was compiled without optimisation.
-inline void print_build_note()
-{
-#ifndef __OPTIMIZE__
-  print_note("compiled without optimisation, so many times slower; -DCMAKE_BUILD_TYPE=Release");
-#endif
+  std::printf("note      %s\n", printable(text).c_str());
 }
 
 /// "1 point", "2,000 points".

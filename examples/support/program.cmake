@@ -97,6 +97,15 @@ function(expect_no_files pattern)  # expect_no_files(<glob in the scratch folder
   endif()
 endfunction()
 
+# Skips where the program has no GPU. Not inside a function.
+macro(expect_gpu)
+  execute_process(COMMAND ${PROGRAM} --device cuda missing.bin WORKING_DIRECTORY ${SCRATCH} ERROR_VARIABLE errors
+                  OUTPUT_QUIET)
+  if(errors MATCHES "--device cuda: ")
+    skip("no CUDA device")
+  endif()
+endmacro()
+
 # Where there is no GPU, or none is seen, it must be named as the reason; <arguments> are those of a quick run, which
 # takes the CPU.
 macro(expect_cpu_without_gpu)  # expect_cpu_without_gpu(<arguments>...)

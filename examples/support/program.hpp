@@ -49,6 +49,31 @@ class Clock {
   return text;
 }
 
+/// `text` with what would move the cursor, hide or turn round what follows on a terminal shown as `\\x1b`:
+/// control characters, and the marks of bidirectional text.
+[[nodiscard]] inline std::string printable(std::string const& text)
+{
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    auto const byte = [&](std::size_t k) {
+      return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0U;
+    };
+    std::size_t hidden = byte(0) < 0x20 || byte(0) == 0x7f ? 1 : 0;
+    if (byte(0) == 0xc2 && byte(1) >= 0x80 && byte(1) < 0xa0) { hidden = 2; }  // U+0080 to U+009F
+    if (byte(0) == 0xe2 && byte(1) == 0x80 && (byte(2) == 0x8e || byte(2) == 0x8f)) { hidden = 3; }
+    if (byte(0) == 0xe2 && byte(1) == 0x80 && byte(2) >= 0xa8 && byte(2) <= 0xae) { hidden = 3; }
+    if (byte(0) == 0xe2 && byte(1) == 0x81 && byte(2) >= 0xa6 && byte(2) <= 0xa9) { hidden = 3; }
+    if (hidden == 0) { result += text[i]; }
+    for (std::size_t k = 0; k < hidden; ++k) {
+      char shown[8];
+      std::snprintf(shown, sizeof(shown), "\\x%02x", byte(k));
+      result += shown;
+    }
+    i += hidden > 1 ? hidden - 1 : 0;
+  }
+  return result;
+}
+
 /// What took how long, of one run or the median of several.
 struct Stage {
   char const* name = "";
@@ -89,7 +114,7 @@ inline void expect_folder_of(std::string const& file, char const* option)
 inline int complain(char const* name, std::string text, int status)
 {
   std::replace(text.begin(), text.end(), '\n', ' ');
-  std::fprintf(stderr, "%s: %s\n", name, text.c_str());
+  std::fprintf(stderr, "%s: %s\n", name, printable(text).c_str());
   return status;
 }
 

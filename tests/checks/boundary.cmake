@@ -1,10 +1,10 @@
 # cmake -DROOT=<source tree> -P boundary.cmake
 #
-# What users read and copy names nothing of `detail`: no example, no page, not the README. docs/contributing.md is for
-# those who change the library.
+# What users read and copy names nothing of `detail`: no example, no page, not the README. The changelog may say what
+# left it, and docs/contributing.md is for those who change the library.
 
 file(GLOB_RECURSE files ${ROOT}/examples/* ${ROOT}/docs/*.md ${ROOT}/README.md)
-list(FILTER files EXCLUDE REGEX "/docs/contributing\\.md$")
+list(FILTER files EXCLUDE REGEX "/docs/(contributing|changelog)\\.md$")
 set(faults "")
 foreach(file IN LISTS files)
   file(RELATIVE_PATH name ${ROOT} ${file})

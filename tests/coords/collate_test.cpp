@@ -119,10 +119,25 @@ TEST_CASE_TEMPLATE("collate: sets that are one scan keep their entry unless anot
   CHECK(entries({batch, scan(5), batch}) == Entries{5, 0, 1, 2, 2, 3, 4});
   CHECK(entries({make<Space>({}), scan(1)}) == Entries{2, 1, 1});
   CHECK(entries({make<Space>({}), scan(0)}) == Entries{2, 1, 1});
+  // rows of one entry are one scan where nothing else is declared
+  auto const by_hand = [](int entry) { return make<Space>({{entry, {7, entry}}}); };
+  CHECK(entries({by_hand(0), by_hand(1), by_hand(2)}) == Entries{3, 0, 1, 2});
+  CHECK(entries({by_hand(2), by_hand(0)}) == Entries{3, 2, 0});
+  CHECK(entries({by_hand(4), by_hand(4), by_hand(0)}) == Entries{3, 0, 1, 2});
+  auto const of_five = make<Space>({{1, {1, 1}}}, {1, SpatialRange<2>{5, {9, 9}}});
+  CHECK(entries({of_five, of_five}) == Entries{10, 1, 6});  // declared as five
+  CoordinateSetOptions<2> declared{1, SpatialRange<2>{5, {9, 9}}};
+  declared.only_entry = 1;
+  CHECK(entries({make<Space>({{1, {1, 1}}}, declared)}) == Entries{5, 1});
 
   CoordinateSetOptions<2> wrong;
   wrong.only_entry = 1;
-  CHECK(test::has(collate_error<Space>({make<Space>({{0, {1, 1}}, {1, {1, 2}}}, wrong), batch}),
+  CHECK(test::error_of([&] {
+          make<Space>({{0, {1, 1}}, {1, {1, 2}}}, wrong);
+        }) == "coordinates: rows of batch entries 0 to 1 in a set of entry 1 alone");
+  CHECK(test::has(test::error_of([&] { make<Space>({{0, {1, 1}}}, wrong); }), "in a set of entry 1 alone"));
+  wrong.spatial_range = SpatialRange<2>{2, {9, 9}};
+  CHECK(test::has(collate_error<Space>({make<Space>({{0, {1, 1}}, {1, {1, 2}}}, wrong), of_five}),
                   "has a negative batch entry"));
   wrong.spatial_range = SpatialRange<2>{1, {9, 9}};
   CHECK(test::error_of([&] { make<Space>({}, wrong); }) == "coordinates: the only batch entry 1 of only 1");

@@ -339,10 +339,12 @@ TEST_CASE("quantize: a box from a range holds every voxel, and without range or 
     auto const uniform = [&](float low, float high) {
       return low + (high - low) * static_cast<float>(random() % 100003) / 100003.0F;
     };
-    float const centre = trial % 3 == 0 ? uniform(-5e5F, 5e5F) : 0;  // far from the origin floats are coarse
+    bool const is_far = trial % 3 == 0;  // where a float has no room for the index of a voxel
+    float const centre = is_far ? uniform(-2e6F, 2e6F) : 0;
     std::array<float, 3> const lower{centre + uniform(-90, -1), uniform(-90, -1), uniform(-90, -1)};
     std::array<float, 3> const upper{centre + uniform(1, 90), uniform(1, 90), uniform(1, 90)};
-    auto options = QuantizeOptions<3>(uniform(0.02F, 3)).range(lower, upper);
+    auto options =
+        QuantizeOptions<3>(is_far ? uniform(0.005F, 0.02F) : uniform(0.02F, 3)).range(lower, upper);
     if (trial % 4 == 1) { options.origin(GridOrigin::lowest_point); }
     if (trial % 4 == 2) { options.origin({uniform(-500, 500), 1, -2}); }
     if (trial % 4 == 3) { options.origin(GridOrigin::lowest_voxel); }

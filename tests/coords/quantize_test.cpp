@@ -329,8 +329,10 @@ TEST_CASE_TEMPLATE("quantize: voxels that do not fit are refused by point, and a
         "range that leaves it out");
   CHECK(quantize<Space>(cloud, QuantizeOptions<3>(1.0F).grid(100)).inverse ==
         std::vector<std::int32_t>{0, -1, -1});
-  CHECK(quantize<Space>(cloud, QuantizeOptions<3>(1.0F).range({0, 0, 0}, {9, 9, 9})).inverse ==
-        std::vector<std::int32_t>{0, -1, -1});
+  auto const ranged = QuantizeOptions<3>(1.0F).range({0, 0, 0}, {9, 9, 9});
+  CHECK(quantize<Space>(cloud, ranged).inverse == std::vector<std::int32_t>{0, -1, -1});
+  cloud.positions = {1, 1, 1, 0, 9, 0, 0, 0, 0};  // a range has its lower end and not its upper one
+  CHECK(quantize<Space>(cloud, ranged).inverse == std::vector<std::int32_t>{1, -1, 0});
 
   cloud.positions = {-1e9F, -1e9F, -1e9F, 0, 0, 0, 1e9F, 1e9F, 1e9F};
   CHECK(test::has(test::error_of([&] { quantize<Space>(cloud, QuantizeOptions<3>(1.0F)); }),

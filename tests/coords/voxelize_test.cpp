@@ -379,10 +379,10 @@ TEST_CASE_TEMPLATE("voxelize: spconv's and mmcv's voxels of real scans, in their
     };
     auto const size = numbers("voxel_size");
     auto const range = numbers("point_cloud_range");
-    auto const options = VoxelizeOptions({size[0], size[1], size[2]}, {range[0], range[1], range[2]},
-                                         {range[3], range[4], range[5]})
-                             .points_per_voxel(test::ints(*config.find("max_points"))[0])
-                             .voxels(test::ints(*config.find("max_voxels"))[0]);
+    VoxelizeOptions options({size[0], size[1], size[2]}, {range[0], range[1], range[2]},
+                            {range[3], range[4], range[5]});
+    options.points_per_voxel(test::ints(*config.find("max_points"))[0])
+        .voxels(test::ints(*config.find("max_voxels"))[0]);
     auto const reference = golden.to_float(name + ".mean");
     auto const columns = golden.shape(name + ".mean")[1];
     auto const points = test::data_file("data/" + *config.find("points")->template get<std::string>());

@@ -384,6 +384,12 @@ TEST_CASE("point bin: rows of any types, in any order, with padding and labels")
   CHECK(test::has(
       test::error_of([&] { static_cast<void>(read_point_cloud(dir / "f.raw", PointFormat::columns)); }),
       "PointFormat::columns was given without columns"));
+  auto chosen = options;
+  chosen.format = PointFormat::detect;
+  CHECK(read_point_cloud(dir / "f.raw", chosen).positions == cloud.positions);
+  chosen.format = PointFormat::kitti;
+  CHECK(test::has(test::error_of([&] { static_cast<void>(read_point_cloud(dir / "f.raw", chosen)); }),
+                  "columns were given with a format that has its own"));
 }
 
 TEST_CASE("point cloud file: files of other formats are refused by their names and beginnings")

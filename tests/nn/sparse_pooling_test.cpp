@@ -4,6 +4,7 @@
 // What tests/nn/sparse_layers_test.cpp, which holds pooling against dense grids, leaves open.
 
 #include "../support/device.hpp"
+#include "../support/files.hpp"
 #include "tensors.hpp"
 
 #include <tessera/nn/sparse_pooling.hpp>
@@ -92,4 +93,26 @@ TEST_CASE_TEMPLATE("pooling over a kernel: no voxels, and no coordinates", Space
   using Tensor = SparseTensor<3, float, Space>;
   CHECK_THROWS_WITH_AS((void)max_pool(Tensor{}, nn::PoolOptions<3>(2), exec),
                        doctest::Contains("no coordinates"), invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("pooling over a kernel: a volume that wraps is refused by its sizes, whole axes included",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<3> options;
+  options.spatial_range = SpatialRange<3>{1, {1 << 30, 9, 4}};
+  SparseTensor<3, float, Space> const x{
+      make_coordinate_set(std::vector<Coordinate<3>>{{0, {1, 1, 1}}}, options, exec),
+      upload_matrix(std::vector<float>{1}, 1, exec)};
+  for (auto compat : {compat::none, compat::spconv}) {
+    auto const error = [&](IntArray<3> const& size) {
+      return test::error_of(
+          [&] { static_cast<void>(max_pool(x, nn::PoolOptions<3>(size).compat(compat), exec)); });
+    };
+    CHECK(error({1 << 30, 2, 1}) == "max_pool: kernel size [1073741824, 2, 1] has more than 1048576 offsets");
+    CHECK(test::has(error({9, 954437177, 1}), "has more than 1048576 offsets"));  // 1 modulo 2^32
+    CHECK(test::has(error({-1, 1, 1}), "max_pool: kernel size [1073741824, 1, 1] has more than 1048576"));
+    CHECK(error({1, -1, -1}).empty());
+  }
 }

@@ -130,6 +130,7 @@ TEST_CASE_TEMPLATE("Plan: points become the voxels and labels that they become s
     Plan plan{net, PlanLimits().max_points(most).channels(4).voxelize(options), exec};
     Pinned<float> pinned{4 * most};
     Pinned<std::int32_t> labels{most};
+    Buffer<__half, Device> logits{4 * most, exec};
     for (unsigned seed = 1; seed <= 6; ++seed) {
       CAPTURE(seed);
       // sizes that rise and fall: what an earlier scan left behind must not be seen
@@ -142,9 +143,12 @@ TEST_CASE_TEMPLATE("Plan: points become the voxels and labels that they become s
       for (auto const* const source : sources) {
         PlanDestination<__half> to;
         to.labels = {labels.data(), count, 1};
+        to.features = {logits.data(), count, 4};  // no more voxels than points
         std::fill_n(labels.data(), most, -7);
         auto const out = plan.run(MatrixView<float const>{source, count, 4}, to, exec);
         CHECK(out.output->coordinates_on_host(exec) == expected.rows);
+        CHECK(same_bits(out.output->features_on_host(exec),
+                        download(logits.data(), 4 * static_cast<std::int64_t>(expected.rows.size()), exec)));
         CHECK(download(out.labels, count, exec) == expected.labels);
         CHECK(std::vector<std::int32_t>(labels.data(), labels.data() + count) == expected.labels);
         plan.check();

@@ -13,11 +13,9 @@
 #include <tessera/coords/voxelize.hpp>
 #include <tessera/io/convert.hpp>
 #include <tessera/io/npy.hpp>
-#include <tessera/io/ply.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
-#include <tessera/io/tuning_file.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/tensor/bev.hpp>
 #include <tessera/tensor/dense.hpp>
@@ -49,36 +47,6 @@ void check_result(std::string const& what, Action const& action, std::int64_t st
                                                    REQUIRE(same);
                                                  },
                                                  step);
-  CHECK(trial.failed > 0);
-  CHECK(trial.leaks == 0);
-  MESSAGE(what << ": " << trial.failed << " allocations failed, " << trial.survived << " were done without");
-}
-
-/// Runs `write`, which writes over the file `path`, with every allocation failing: the file is the old one or
-/// the new one, and nothing lies beside it.
-template <class Write>
-void check_writer(std::string const& what, test::TempDir const& folder, std::string const& path,
-                  Write const& write)
-{
-  CAPTURE(what);
-  std::vector<std::uint8_t> const old{'o', 'l', 'd'};
-  write();
-  auto const expected = test::read_bytes(path);
-  auto const files = folder.num_files();
-  auto const restore = [&] { test::write_bytes(path, old); };
-  restore();
-  auto const trial = test::fail_every_allocation(
-      write,
-      [&](std::int64_t n) {
-        CAPTURE(n);
-        REQUIRE(test::read_bytes(path) == old);
-        REQUIRE(folder.num_files() == files);
-      },
-      [&](std::int64_t n) {
-        CAPTURE(n);
-        REQUIRE(test::read_bytes(path) == expected);
-        restore();
-      });
   CHECK(trial.failed > 0);
   CHECK(trial.leaks == 0);
   MESSAGE(what << ": " << trial.failed << " allocations failed, " << trial.survived << " were done without");
@@ -194,28 +162,4 @@ TEST_CASE("allocations that fail: readers give the whole file or bad_alloc")
       return converted.text();
     });
   }
-}
-
-TEST_CASE("allocations that fail: writers leave the old file or the new one")
-{
-  test::TempDir const folder;
-  PointCloud cloud;
-  cloud.positions = numbers(3 * 1500);
-  cloud.features = numbers(2 * 1500);
-  cloud.channels = 2;
-  for (auto const format : {PlyFormat::ascii, PlyFormat::binary_little_endian}) {
-    auto const path = folder / "cloud.ply";
-    PlyOptions options;
-    options.format = format;
-    check_writer("write_ply", folder, path, [&] { write_ply(path, cloud, options); });
-  }
-  RawTensor tensor;
-  tensor.dtype = DType::float32;
-  tensor.shape = {1500, 3};
-  tensor.bytes = reinterpret_cast<std::uint8_t const*>(cloud.positions.data());
-  tensor.num_bytes = cloud.positions.size() * sizeof(float);
-  check_writer("write_npy", folder, folder / "a.npy", [&] { write_npy(folder / "a.npy", tensor); });
-  check_writer("write_safetensors", folder, folder / "a.safetensors", [&] {
-    write_safetensors(folder / "a.safetensors", {{"a", tensor}, {"b", tensor}}, {{"key", "value"}});
-  });
 }

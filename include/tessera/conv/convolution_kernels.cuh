@@ -23,12 +23,14 @@
 namespace tessera {
 inline namespace v0 {
 
-/// What takes the compiler's time where a program convolves on the device: the kernels for one scalar and
-/// what launches them. A program of several translation units compiles them once: each declares `extern
-/// template struct tessera::ConvolutionKernels<__half>;` behind its includes, and one of them has `template
-/// struct tessera::ConvolutionKernels<__half>;` instead. A Tile, and a SpecializedKernels, are compiled where
-/// they are used all the same; a translation unit with SpecializedKernels of a scalar does without the
-/// declaration.
+/// The kernels of convolutions for one scalar, and what launches them: most of what nvcc needs time for.
+///
+/// A program of several translation units compiles them once. Each unit declares, after its includes,
+/// `extern template struct tessera::ConvolutionKernels<__half>;`
+/// and one of them has instead
+/// `template struct tessera::ConvolutionKernels<__half>;`
+/// A Tile of one's own is compiled where it is used all the same; a unit with SpecializedKernels of a scalar
+/// leaves the declaration out.
 template <class Scalar>
 struct ConvolutionKernels {
   /// What the device and the program's kernels can do.

@@ -77,7 +77,10 @@ template <int Dim, class Space>
     expects(next <= INT_MAX - (move.end - move.first), "collate: too many batch entries");
     next += move.end - move.first;
   }
-  return apart ? claimed.back().end : next;
+  if (!apart) { return next; }
+  int entries = claimed.back().end;
+  for (auto const& set : sets) { entries = std::max(entries, set->num_batches()); }  // as declared
+  return entries;
 }
 
 /// Stride, range and box of several sets one after the other.

@@ -66,7 +66,8 @@ class CoordinateSet {
   {
     return options_.spatial_range;
   }
-  /// The batch entry that all rows are in, of a set that is one scan; of a batch nothing.
+  /// The batch entry that all rows are in, of a set that is one scan: as declared, or as found where no range
+  /// was declared. Of a batch nothing.
   [[nodiscard]] std::optional<int> const& only_entry() const noexcept { return options_.only_entry; }
   /// Room for derived sets, where nothing may wait for their numbers of rows.
   [[nodiscard]] std::optional<FixedCapacity> const& fixed_capacity() const noexcept
@@ -183,6 +184,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows,
 {
   detail::check_options(options, rows.rows.size());
   CoordinateBox<Dim> box;
+  auto known = options;
   if (options.spatial_range) {
     box = box_of(*options.spatial_range);  // rows outside are reported when the table is filled
   } else {
@@ -193,8 +195,14 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows,
     detail::expects(found.highest_batch < INT_MAX, "coordinates: batch entry ", found.highest_batch,
                     " is the largest integer, one too many for the entries to be counted");
     box = found.box();
+    bool const is_one = found.lowest_batch == found.highest_batch;
+    detail::expects(
+        !options.only_entry || box.empty() || (is_one && found.lowest_batch == *options.only_entry),
+        "coordinates: rows of batch entries ", found.lowest_batch, " to ", found.highest_batch,
+        " in a set of entry ", options.only_entry.value_or(0), " alone");
+    if (is_one) { known.only_entry = found.lowest_batch; }
   }
-  return make(std::move(rows), box, options, exec);
+  return make(std::move(rows), box, known, exec);
 }
 
 template <int Dim, class Space>

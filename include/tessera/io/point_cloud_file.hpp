@@ -58,7 +58,7 @@ inline constexpr UnreadFormat unread_formats[] = {{"LASF", ".las", "a LAS file"}
                                                   {"", ".pth", "a checkpoint"},
                                                   {"", ".safetensors", "a checkpoint"}};
 
-[[nodiscard]] inline bool ends_with(std::string_view path, std::string_view end)
+[[nodiscard]] inline bool named_as(std::string_view path, std::string_view end)
 {
   auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return path.size() >= end.size() &&
@@ -76,14 +76,14 @@ inline constexpr UnreadFormat unread_formats[] = {{"LASF", ".las", "a LAS file"}
   for (auto const& format : unread_formats) {
     std::string_view const beginning{format.beginning};
     if (!beginning.empty() && text.substr(0, beginning.size()) == beginning &&
-        ends_with(file.path(), format.ending)) {
+        named_as(file.path(), format.ending)) {
       refuse(format);
     }
   }
   for (auto const& format : unread_formats) {
     std::string_view const beginning{format.beginning};
     bool const begins = !beginning.empty() && text.substr(0, beginning.size()) == beginning;
-    if (begins || ends_with(file.path(), format.ending)) { refuse(format); }
+    if (begins || named_as(file.path(), format.ending)) { refuse(format); }
   }
   file.fail("is no file of points that is known", read);
 }
@@ -105,10 +105,10 @@ inline constexpr UnreadFormat unread_formats[] = {{"LASF", ".las", "a LAS file"}
   if (text.substr(0, npy_magic.size()) == npy_magic) { return PointFormat::npy; }
   if (text.substr(0, 4) == "ply\n" || text.substr(0, 4) == "ply\r") { return PointFormat::ply; }
   if (begins_as_pcd(text)) { return PointFormat::pcd; }
-  if (ends_with(path, ".npy")) { return PointFormat::npy; }
-  if (ends_with(path, ".ply")) { return PointFormat::ply; }
-  if (ends_with(path, ".pcd")) { return PointFormat::pcd; }
-  if (!ends_with(path, ".bin")) { refuse_unread(text, file); }
+  if (named_as(path, ".npy")) { return PointFormat::npy; }
+  if (named_as(path, ".ply")) { return PointFormat::ply; }
+  if (named_as(path, ".pcd")) { return PointFormat::pcd; }
+  if (!named_as(path, ".bin")) { refuse_unread(text, file); }
   for (auto const& format : unread_formats) {
     std::string_view const magic{format.beginning};
     if (magic.size() >= 4 && text.substr(0, magic.size()) == magic) { refuse_unread(text, file); }
@@ -154,7 +154,7 @@ inline constexpr UnreadFormat unread_formats[] = {{"LASF", ".las", "a LAS file"}
 {
   if (options.format == PointFormat::detect) { options.format = detect_point_format(bytes, file); }
   if (options.format == PointFormat::columns && options.columns.empty()) {
-    options.format = detect_bin(bytes, ends_with(file.path(), ".pcd.bin"), file);
+    options.format = detect_bin(bytes, named_as(file.path(), ".pcd.bin"), file);
   }
   if (options.format != PointFormat::columns) { options.columns = columns_of(options.format); }
   return options;
@@ -204,11 +204,14 @@ inline void check_points_beginning(InputFile const& input, PointReadOptions cons
 /// its positions need an origin and none fits them all (PointCloud::origin)
 ///
 /// Cost: one pass over the file, which is in memory twice meanwhile, and one more over a `.bin` to know it.
-[[nodiscard]] inline PointCloud read_point_cloud(std::string const& path, PointReadOptions const& options)
+[[nodiscard]] inline PointCloud read_point_cloud(std::string const& path, PointReadOptions options)
 {
   detail::FileContext const file{"read_point_cloud", path};
-  file.expects(options.format != PointFormat::columns || !options.columns.empty(),
-               "PointFormat::columns was given without columns");
+  bool const has_columns = !options.columns.empty();
+  if (has_columns && options.format == PointFormat::detect) { options.format = PointFormat::columns; }
+  file.expects(has_columns == (options.format == PointFormat::columns),
+               has_columns ? "columns were given with a format that has its own"
+                           : "PointFormat::columns was given without columns");
   detail::InputFile input{file};
   detail::check_points_beginning(input, options, file);
   return detail::parse_points(std::move(input).all(), options, file);

@@ -60,7 +60,7 @@ using PointOrigin = std::optional<std::array<double, 3>>;
 /// How a file of points is read.
 struct PointReadOptions {
   PointFormat format = PointFormat::detect;
-  std::vector<PointColumn> columns;  ///< of PointFormat::columns
+  std::vector<PointColumn> columns;  ///< of PointFormat::columns, which they alone mean too
   PointOrigin origin;
 };
 

@@ -92,6 +92,7 @@ template <class T>
 {
   // Half a unit in the last place above the largest float; from there on to nearest is infinity.
   constexpr double limit = 0x1.ffffffp127;
+  if (!is_finite(value)) { return static_cast<float>(value); }
   if (is_nan(value)) { return static_cast<float>(value); }
   if (value >= limit) { return std::numeric_limits<float>::infinity(); }
   if (value <= -limit) { return -std::numeric_limits<float>::infinity(); }

@@ -130,6 +130,7 @@ template <int Dim, class Space>
     g.padding[i] = 0;
     g.dilation[i] = 1;
   }
+  check_geometry(g, who);
   return g;
 }
 

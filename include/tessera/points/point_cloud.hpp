@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -30,14 +31,14 @@ inline namespace v0 {
 ///
 /// A float cannot hold the coordinates of a map: at 4,841,948.3 m its neighbours are 0.5 m apart. So the
 /// point that is meant is `origin + position`, added in double. Readers return an origin other than zero in
-/// two cases:
-/// - it was given to them: then it is subtracted, and nothing is checked;
-/// - the file has doubles or 32-bit or 64-bit integers, and rounding them to float would move a coordinate of
-/// an axis by
-///   more than 2^-10 m (about a millimetre; never so below 2^15 m). Then the origin of that axis is the
-///   median of its coordinates, rounded down to a whole number; of the others it stays zero. Where a
-///   coordinate is too far from it for a float, the file is refused, and an origin must be given. NaN,
-///   infinities and what is beyond the largest float are not counted.
+/// two cases.
+/// - It was given to them: then it is subtracted, and nothing is checked.
+/// - The file has doubles or integers of 32 or 64 bits, and rounding them to float would move a coordinate by
+///   more than 2^-10 m, about a millimetre; below 2^15 m it never does. Then the origin of that axis is the
+///   median of its coordinates, rounded down to a whole number; the other axes keep zero. Where a coordinate
+///   is too far from it for a float, the file is refused, and an origin must be given. NaN, infinities and
+///   what is beyond the largest float are not counted.
+///
 /// The positions of a file of floats are those floats. Two clouds fit together only about one origin:
 /// move_origin() and append_points(). bounds() and voxels are about the cloud's origin too.
 struct PointCloud {
@@ -71,8 +72,9 @@ inline void PointCloud::check(std::string const& who) const
                   ": a point cloud of ", channels, " channels with ", feature_names.size(), " feature names");
   detail::expects(labels.empty() || labels.size() == points, who, ": a point cloud of ", points,
                   " points with ", labels.size(), " labels");
-  detail::expects(std::isfinite(origin[0]) && std::isfinite(origin[1]) && std::isfinite(origin[2]), who,
-                  ": a point cloud with an origin that is not finite");
+  detail::expects(
+      detail::is_finite(origin[0]) && detail::is_finite(origin[1]) && detail::is_finite(origin[2]), who,
+      ": a point cloud with an origin that is not finite");
 }
 
 /// Measures the positions of `cloud` from `origin`: position + old origin - origin, in double, rounded to
@@ -94,7 +96,7 @@ inline void move_origin(PointCloud& cloud, std::array<double, 3> const& origin)
     double const exact = moved(i);
     bool const near = std::fabs(exact) < 0x1p100;  // what is not would overflow
     bool const held = near && std::fabs(exact - static_cast<double>(static_cast<float>(exact))) <= 0x1p-10;
-    detail::expects(held || !std::isfinite(exact), "move_origin: point ", i / 3, " is ", exact,
+    detail::expects(held || !detail::is_finite(exact), "move_origin: point ", i / 3, " is ", exact,
                     " m from the new origin on axis ", i % 3,
                     ", too far for a float to hold it to a millimetre");
   }

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/point_format.hpp>
 
@@ -119,7 +120,7 @@ class BinWidths {
 
   [[nodiscard]] static std::uint8_t kind_of(float value) noexcept
   {
-    if (!std::isfinite(value)) { return 0; }
+    if (!is_finite(value)) { return 0; }
     if (value == 0.0F) { return 1; }
     int const exponent = std::clamp(std::ilogb(value) + 12, 0, exponents - 1);
     int const sign = value < 0.0F ? 1 : 0;
@@ -150,7 +151,7 @@ class BinWidths {
   for (std::size_t row = 0; row < rows; ++row) {
     for (std::size_t column = 0; column < width; ++column) {
       auto const value = load_bytes<float>(bytes.data() + 4 * (row * width + column));
-      if (!std::isfinite(value)) { continue; }
+      if (!is_finite(value)) { continue; }
       bool const first = counted[column]++ == 0;
       low[column] = first ? value : std::min(low[column], value);
       high[column] = first ? value : std::max(high[column], value);

@@ -28,14 +28,6 @@ namespace detail {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-/// A name from a file as the sentences of load() show it: printable, of bounded length.
-[[nodiscard]] inline std::string shown_name(std::string_view name)
-{
-  constexpr std::size_t longest = 96;
-  auto text = printable(name.substr(0, longest));
-  return name.size() > longest ? text + "..." : text;
-}
-
 /// At most five names, and how many more there are.
 [[nodiscard]] inline std::string first_few(std::vector<std::string> const& names)
 {

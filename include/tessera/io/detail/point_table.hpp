@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/detail/position_rounding.hpp>
 #include <tessera/io/point_format.hpp>
@@ -138,7 +139,7 @@ class PointTable {
     constexpr double low = std::numeric_limits<std::int32_t>::min();
     constexpr double high = std::numeric_limits<std::int32_t>::max();
     if (std::all_of(labels_.begin(), labels_.end(),
-                    [](double v) { return v >= low && v <= high && v == std::floor(v); })) {
+                    [](double v) { return is_finite(v) && v >= low && v <= high && v == std::floor(v); })) {
       cloud_.labels.resize(rows_);
       std::transform(labels_.begin(), labels_.end(), cloud_.labels.begin(),
                      [](double v) { return static_cast<std::int32_t>(v); });

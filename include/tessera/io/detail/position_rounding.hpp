@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/raw_tensor.hpp>
@@ -39,8 +40,8 @@ class PositionRounding {
   PositionRounding(std::size_t points, bool are_floats, PointOrigin const& origin, FileContext const& file)
       : file_{file}, origin_{origin}
   {
-    bool const finite = !origin || (std::isfinite((*origin)[0]) && std::isfinite((*origin)[1]) &&
-                                    std::isfinite((*origin)[2]));
+    bool const finite =
+        !origin || (is_finite((*origin)[0]) && is_finite((*origin)[1]) && is_finite((*origin)[2]));
     file.expects(finite, "an origin that is not finite");
     if (are_floats || origin) {
       rounded_.resize(3 * points);
@@ -81,7 +82,7 @@ class PositionRounding {
     for (std::size_t i = axis; i < exact_.size(); i += 3) {
       double const moved = exact_[i] - origin;
       float const rounded = round_to_float(moved);
-      if (std::isfinite(rounded)) { most = std::max(most, std::fabs(moved - static_cast<double>(rounded))); }
+      if (is_finite(rounded)) { most = std::max(most, std::fabs(moved - static_cast<double>(rounded))); }
     }
     return most;
   }
@@ -94,7 +95,7 @@ class PositionRounding {
     std::vector<double> values;
     values.reserve(exact_.size() / 3);
     for (std::size_t i = axis; i < exact_.size(); i += 3) {
-      if (std::isfinite(round_to_float(exact_[i]))) { values.push_back(exact_[i]); }
+      if (is_finite(round_to_float(exact_[i]))) { values.push_back(exact_[i]); }
     }
     auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
     std::nth_element(values.begin(), middle, values.end());

@@ -67,17 +67,31 @@ namespace detail {
   return result;
 }
 
-/// Text from a file as it may stand in an error sentence: in quotes, printable, of bounded length.
-[[nodiscard]] inline std::string in_quotes(std::string_view text)
+/// The beginning of `text` that a sentence has room for, not cut within a character.
+[[nodiscard]] inline std::string_view short_beginning(std::string_view text) noexcept
 {
   constexpr std::size_t longest = 96;
   std::size_t end = 0;
-  while (end < text.size()) {  // not cut within a character
+  while (end < text.size()) {
     auto const next = end + std::max(character_length(text.substr(end)), std::size_t{1});
     if (next > longest) { break; }
     end = next;
   }
-  return concat("'", printable(text.substr(0, end)), end < text.size() ? "'..." : "'");
+  return text.substr(0, end);
+}
+
+/// A name from a file as sentences show it: printable, of bounded length.
+[[nodiscard]] inline std::string shown_name(std::string_view name)
+{
+  auto const shown = short_beginning(name);
+  return concat(printable(shown), shown.size() < name.size() ? "..." : "");
+}
+
+/// Text from a file as it may stand in an error sentence: in quotes, printable, of bounded length.
+[[nodiscard]] inline std::string in_quotes(std::string_view text)
+{
+  auto const shown = short_beginning(text);
+  return concat("'", printable(shown), shown.size() < text.size() ? "'..." : "'");
 }
 
 }  // namespace detail

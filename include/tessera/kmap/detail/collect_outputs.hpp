@@ -81,9 +81,10 @@ struct CollectOutputs {
       atomic_or(&statistics->errors, std::uint32_t{DataError::out_of_range});
     } else if (used) {
       Key key;
-      for (int j = 0; j < group; ++j) {
+      auto count = atomic_load(&statistics->count);
+      for (int j = 0; j < group && count <= capacity; ++j) {
         if (!make_key(in, first + j, key)) { continue; }
-        if (atomic_load(&statistics->count) > capacity) { break; }
+        count = atomic_load(&statistics->count);  // for the next one, so that nothing waits for it
         auto const what = seen.try_insert(key);
         if (what == Entered::now) { entered |= std::uint32_t{1} << j; }
         if (what == Entered::never) {

@@ -98,6 +98,8 @@ struct PointInput {
       fill_bytes(num_points, 0, exec);
     }
     make_voxels(limits, exec);
+    static_cast<void>(
+        coordinate_table(*tensor.coordinates(), exec));  // in the plan's memory, whoever asks later
     for_each(1, CheckCapacity{{points.rows(), num_points.data()}, tensor.coordinates()->errors()}, exec);
   }
 
@@ -137,11 +139,13 @@ struct PointInput {
               IngestPoints{from, scan.rows.count, points.data(), num_points.data(), points.rows()}, stream);
         });
   }
-  /// Rows that the output may have.
+  /// Rows that the output for a scan of `rows` may have: there are no more voxels than points.
   template <class Output>
-  [[nodiscard]] std::int64_t most_rows(Output const& output, RowCount const&) const noexcept
+  [[nodiscard]] std::int64_t most_rows(Output const& output, RowCount const& rows) const noexcept
   {
-    return output.capacity();
+    void const* const set = output.coordinates().get();
+    bool const on_input = set == tensor.coordinates().get();
+    return on_input ? std::min({rows.capacity, points.rows(), tensor.capacity()}) : output.capacity();
   }
   template <class Destination>
   [[nodiscard]] RunStatus check_labels(Destination const& to, RowCount const& rows) const noexcept
@@ -185,8 +189,10 @@ struct PointInput {
   {
     RelaxedCapture const relaxed;  // it may be asked meanwhile
     cudaPointerAttributes found{};
-    if (scan.rows.capacity == 0 || cudaPointerGetAttributes(&found, scan.points.data) != cudaSuccess) {
-      return Place::device;  // a pointer to nothing is for the copy to find
+    if (scan.rows.capacity == 0) { return Place::device; }
+    if (cudaPointerGetAttributes(&found, scan.points.data) != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());
+      return Place::device;  // what the pointer is worth is for the kernel to find
     }
     if (found.type == cudaMemoryTypeUnregistered) { return Place::pageable; }
     return found.type == cudaMemoryTypeHost ? Place::pinned : Place::device;
