@@ -15,15 +15,17 @@ namespace tessera {
 inline namespace v0 {
 namespace io {
 
-/// Options of convert_checkpoint(): `ConvertOptions().prefix("backbone.").spconv_major(1)`. Names are those
-/// in the file, without a `module.` before all of them.
+/// Options of convert_checkpoint(): `ConvertOptions().prefix("backbone.").spconv_major(1)`. Names are those in
+/// the file, with the wrappers of training (`module.`, `_orig_mod.`, ...) or without them.
 struct ConvertOptions {
-  /// The member of the file that is the state_dict; by default it is searched for.
+  /// The member of the file that is the state_dict, `ema` or `model.ema`; by default it is searched for.
   ConvertOptions& key(std::string value) { return dict_key = std::move(value), *this; }
   /// Only tensors whose names begin so are converted, and lose it; by default the first known prefix that the
-  /// file has (known_prefixes()), or none. An empty text takes everything.
+  /// file has (known_prefixes()), or none. An empty text takes everything, and takes from the names only
+  /// wrappers that are nothing else: `module.` and PyTorch's own.
   ConvertOptions& prefix(std::string value) { return name_prefix = std::move(value), *this; }
-  /// The layout of all kernels of sparse convolutions; by default it is told from shapes and names.
+  /// The layout of all kernels of sparse convolutions; by default the one that the file says, or else it is
+  /// told from shapes and names.
   ConvertOptions& layout(WeightLayout value) { return weight_layout = value, *this; }
   /// 1 or 2: the spconv that the weights were trained with. It tells layouts apart where shapes do not, and
   /// how kernels of one voxel are meant: 2 multiplies by their memory as [in, out], 1 by what the shape says.
@@ -34,15 +36,18 @@ struct ConvertOptions {
   {
     return strided_kernels = std::move(kernels), *this;
   }
-  /// The kernel size of a TorchSparse or MinkowskiEngine kernel that its volume does not tell, e.g. {3, 5,
-  /// 1}; or of a kernel of spconv whose shape a dense convolution might have as well, e.g. [16, 3, 3, 3].
+  /// The kernel size of a TorchSparse or MinkowskiEngine kernel, of which the file has the volume alone, e.g.
+  /// {3, 5, 1}: without it, offsets that need it are put in order by load(). Or of a kernel of spconv whose shape
+  /// a dense convolution might have as well, e.g. [16, 3, 3, 3].
   ConvertOptions& kernel_size(std::string const& kernel, std::vector<int> size)
   {
     return kernel_sizes[kernel] = std::move(size), *this;
   }
   /// Reverses the axes of every kernel: a network over (z, y, x) becomes one over (x, y, z) and back.
   ConvertOptions& swap_axes(bool value = true) { return is_swapping_axes = value, *this; }
-  /// Multiplies the batch norm behind each sparse convolution into its weight and bias, and drops the norm.
+  /// Multiplies the batch norm behind each sparse convolution into its weight and bias, and drops the norm:
+  /// `3.1` behind `3.0` of a Sequential, and `bn2` or `norm2` that is registered right behind `conv2`, which the
+  /// report marks, because an activation may be between them. Other norms stay, and the report says why.
   /// `epsilon` is the norm's, which no file has: mmdetection3d's encoders use 1e-3, PyTorch's default is
   /// 1e-5.
   ConvertOptions& fold_batch_norm(double epsilon) { return is_folding = true, norm_epsilon = epsilon, *this; }
