@@ -202,10 +202,10 @@ TEST_CASE_TEMPLATE(
       auto const run = ((std::uint64_t{1} << free_bits) - 1) << first;
       CHECK(probes_of<Space>(subcube<std::uint64_t>(run)).mean < most64);
       if (first + free_bits <= 31) { CHECK(probes_of<Space>(subcube<std::uint32_t>(run)).mean < most32); }
-      // the top of one halved and somewhere else
-      auto const halved = (std::uint64_t{1} << free_bits / 2) - 1;
+      // the top of one half and somewhere else
+      auto const part = (std::uint64_t{1} << free_bits / 2) - 1;
       for (int const other : {0, 13, 26}) {
-        auto const split = halved << first | halved << (26 + other);
+        auto const split = part << first | part << (26 + other);
         if (first + free_bits / 2 > 26 + other && first < 26 + other + free_bits / 2) { continue; }
         CHECK(probes_of<Space>(subcube<std::uint64_t>(split)).mean < most64);
       }
