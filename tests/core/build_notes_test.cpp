@@ -57,7 +57,7 @@ std::string stderr_of(Body const& body)
   auto const child = fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    alarm(10);
+    alarm(60);
     dup2(ends[1], STDERR_FILENO);
     body();
     _exit(0);
