@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -422,6 +423,33 @@ TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
   broken.add("a.0.weight", {2, 3, 3, 3, 4}).add("a.1.running_mean", {2});
   CHECK(error(broken, io::ConvertOptions().fold_batch_norm(1e-3)) ==
         "batch norm 'a.1' has no running_var of 2 channels");
+}
+
+TEST_CASE("convert: a norm is not folded where the result is beyond the kernel's type")
+{
+  std::list<std::vector<std::int16_t>> kept;  // tensors are views
+  auto const half_tensor = [&](float value, std::vector<std::int64_t> const& shape) {
+    kept.push_back({static_cast<std::int16_t>(detail::float_to_half_bits(value))});
+    auto tensor = raw_tensor(kept.back(), shape);
+    tensor.dtype = DType::float16;
+    return tensor;
+  };
+  for (float const mean : {512.0F, -60000.0F}) {
+    CAPTURE(mean);
+    Made made;
+    made.add("a.0", {1, 1, 1, 1, 1}, "a.1", 1).add("a.1.weight", {1}).add("a.1.bias", {1});
+    for (auto& [name, tensor] : made.state.tensors) {
+      if (name == "a.0.weight") { tensor = half_tensor(1, {1, 1, 1, 1, 1}); }
+      if (name == "a.1.running_mean") { tensor = half_tensor(mean, {1}); }
+      if (name == "a.1.running_var") { tensor = half_tensor(0, {1}); }
+      if (name == "a.1.weight") { tensor = half_tensor(1, {1}); }
+      if (name == "a.1.bias") { tensor = half_tensor(0, {1}); }
+    }
+    auto const options = io::ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-5);
+    CHECK(error(made, options) ==
+          "the batch norm 'a.1' folded into 'a.0.weight' gives values that float16 cannot hold; convert it "
+          "without folding");
+  }
 }
 
 TEST_CASE("convert: a name with control characters is one line of the report, and no command to a terminal")

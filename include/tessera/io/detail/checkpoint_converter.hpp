@@ -146,6 +146,10 @@ class CheckpointConverter {
                  reading.out_channels);
     }
     auto folded = fold_norm(std::move(kernel), bias, norm_values);
+    if (!folded.fits) {
+      file_.fail("the batch norm ", in_quotes(norm), " folded into ", in_quotes(name), " gives values that ",
+                 name_of(tensor.dtype), " cannot hold; convert it without folding");
+    }
     line.reason += concat("; ", norm, " folded with epsilon ", options_.norm_epsilon);
     if (pair.by_name) {
       line.reason += ", by its name and place: wrong if an activation is between them, which no file tells";

@@ -135,6 +135,7 @@ struct NormLine {
 struct FoldedKernel {
   OwnedTensor kernel;
   OwnedTensor bias;
+  bool fits = true;  ///< no value became infinite in the type of the kernel
 };
 
 [[nodiscard]] inline FoldedKernel fold_norm(OwnedTensor kernel, RawTensor const* bias, NormLine const& line)
@@ -144,14 +145,17 @@ struct FoldedKernel {
   auto const elements = kernel.bytes.size() / element;
   FoldedKernel result;
   result.bias = {kernel.dtype, {static_cast<std::int64_t>(channels)}, Bytes(channels * element)};
+  auto const store = [&](double value, OwnedTensor& to, std::size_t i) {
+    store_double(value, kernel.dtype, to.bytes.data() + i * element);
+    if (is_finite(value) && !is_finite(element_to_double(to.view(), i))) { result.fits = false; }
+  };
   auto const view = kernel.view();
   for (std::size_t i = 0; i < elements; ++i) {
-    auto const value = element_to_double(view, i) * line.scale[i % channels];
-    store_double(value, kernel.dtype, kernel.bytes.data() + i * element);
+    store(element_to_double(view, i) * line.scale[i % channels], kernel, i);
   }
   for (std::size_t i = 0; i < channels; ++i) {
     auto const old = bias == nullptr ? 0.0 : element_to_double(*bias, i);
-    store_double(old * line.scale[i] + line.shift[i], kernel.dtype, result.bias.bytes.data() + i * element);
+    store(old * line.scale[i] + line.shift[i], result.bias, i);
   }
   result.kernel = std::move(kernel);
   return result;
