@@ -222,8 +222,8 @@ TEST_CASE_TEMPLATE("by coordinate: the same voxels reached by one step of four a
   std::mt19937 random{5};
   auto const in = random_part<float>(random, 0.3, 4);
   auto const x = test::upload_tensor<float>(in, exec);
-  auto const half = max_pool(x, nn::PoolOptions<3>(2), exec);
-  auto const twice = max_pool(half, nn::PoolOptions<3>(2), exec);
+  auto const halved = max_pool(x, nn::PoolOptions<3>(2), exec);
+  auto const twice = max_pool(halved, nn::PoolOptions<3>(2), exec);
   auto const once = max_pool(x, nn::PoolOptions<3>(4), exec);
   REQUIRE(twice.coordinates() != once.coordinates());
   REQUIRE(same_voxels(twice.coordinates(), once.coordinates(), exec));
