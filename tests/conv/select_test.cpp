@@ -213,11 +213,11 @@ TEST_CASE(
 TEST_CASE(
     "select: the packed weight does not depend on rows, is plain for blocks, and is not kept for splits")
 {
-  for (auto const& [in, out] : {std::pair{32, 32}, {64, 64}, {96, 96}, {96, 256}, {4, 32}}) {
-    auto problem = problem_of(f16, in, out);
+  for (auto const& channels : {std::pair{32, 32}, {64, 64}, {96, 96}, {96, 256}, {4, 32}}) {
+    auto problem = problem_of(f16, channels.first, channels.second);
     auto const unknown = select(problem, {0, 27, false}, device_of(90)).packed;
-    CAPTURE(in);
-    CAPTURE(out);
+    CAPTURE(channels.first);
+    CAPTURE(channels.second);
     CHECK(unknown[0] != 0);
     for (std::int64_t const rows : {1, 20'000, 94'444, 2'000'000}) {
       CHECK(select(problem, {rows, 27, false}, device_of(90)).packed == unknown);
