@@ -157,7 +157,7 @@ TEST_CASE_TEMPLATE(
                            .origin(GridOrigin::lowest_voxel)
                            .range({-30, -30, -5}, {30, 30, 5})
                            .features(VoxelFeatures::mean);
-  Plan plan{net, PlanLimits().max_points(6000).max_voxels(5000).voxelize(options), exec};
+  Plan plan{net, PlanLimits().max_points(6000).max_voxels(6000).voxelize(options), exec};
   std::mt19937 random{7};
   std::uniform_real_distribution<float> uniform{-1, 1};
   for (int const count : {6000, 100, 0, 3000}) {
