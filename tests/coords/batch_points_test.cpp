@@ -398,7 +398,8 @@ TEST_CASE_TEMPLATE("batch of points: scans voxelized as entries stay these entri
                    : sparse_quantize(points, QuantizeOptions<3>(0.5F), exec).coordinates;
     CHECK(set->only_entry() == entry);
     CHECK(set->num_batches() == entry + 1);
-    return SparseTensor<3, float, Space>{set, Matrix<float, Space>{set->num_rows(), 1, exec}};
+    std::vector<float> const ones(static_cast<std::size_t>(set->num_rows()), 1.0F);
+    return SparseTensor<3, float, Space>{set, upload_matrix(ones, 1, exec)};
   };
   auto const entries_of = [&](SparseTensor<3, float, Space> const& x) {
     std::vector<int> entries;
