@@ -370,7 +370,7 @@ TEST_CASE_TEMPLATE("load: whatever is wrong is named, and nothing in the module 
 }
 
 #ifdef __CUDACC__
-TEST_CASE("load: an execution of the other space is refused")
+TEST_CASE("load: the host's execution is refused for a module on the device")
 {
   if (test::skipped<Device>()) { return; }
   Execution<Host> const host;

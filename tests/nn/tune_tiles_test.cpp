@@ -214,8 +214,8 @@ std::vector<SparseTensor<3, Scalar>> samples_of(Execution<Device> const& exec)
 }  // namespace
 
 TEST_CASE_TEMPLATE(
-    "tune: a fused layer gives the bits of an unfused one in the same tiles, laid out for them", Scalar,
-    __half, __nv_bfloat16, float)
+    "tune on the device: a fused layer gives the bits of an unfused one in the same tiles, laid out for them",
+    Scalar, __half, __nv_bfloat16, float)
 {
   if (test::skipped<Device>()) { return; }
   Execution<Device> const exec{};
@@ -278,7 +278,7 @@ class SpoiledMemory final : public MemoryResource {
   bool spoils_ = false;
 };
 
-TEST_CASE_TEMPLATE("tune: a plan made before gives the same bits after", Scalar, __half, float)
+TEST_CASE_TEMPLATE("tune on the device: a plan made before gives the same bits after", Scalar, __half, float)
 {
   if (test::skipped<Device>()) { return; }
   SpoiledMemory memory;
@@ -311,8 +311,8 @@ TEST_CASE_TEMPLATE("tune: a plan made before gives the same bits after", Scalar,
   }
 }
 
-TEST_CASE_TEMPLATE("tune: fused layers are timed with weights that lie ready for the tiles", Scalar, __half,
-                   float)
+TEST_CASE_TEMPLATE("tune on the device: fused layers are timed with weights packed for the tiles", Scalar,
+                   __half, float)
 {
   if (test::skipped<Device>()) { return; }
   test::CountedMemory<Device> memory;

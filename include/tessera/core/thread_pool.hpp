@@ -32,18 +32,22 @@ class ForkCount {
   [[nodiscard]] static int watch()
   {
 #if __has_include(<pthread.h>)
-    static int const failed = pthread_atfork(nullptr, nullptr, [] { ++count_; });
+    static int const failed = pthread_atfork(nullptr, nullptr, [] { ++count(); });
     if (failed != 0) { throw std::bad_alloc{}; }
 #endif
     return now();
   }
   [[nodiscard]] static int now() noexcept
   {
-    return count_.load(std::memory_order_relaxed);
+    return count().load(std::memory_order_relaxed);
   }
 
  private:
-  static inline std::atomic<int> count_{0};
+  [[nodiscard]] static std::atomic<int>& count() noexcept
+  {
+    static std::atomic<int> forks{0};
+    return forks;
+  }
 };
 
 /// Threads that share one loop at a time; the calling thread takes part. No call waits for another one's

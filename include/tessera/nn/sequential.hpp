@@ -18,12 +18,12 @@ namespace detail {
 
 /// Whether `layer.forward(input, exec)` compiles.
 template <class Layer, class Input, class Space, class = void>
-struct takes : std::false_type {};
+struct is_input : std::false_type {};
 template <class Layer, class Input, class Space>
-struct takes<Layer, Input, Space,
-             std::void_t<decltype(std::declval<Layer&>().forward(
-                 std::declval<Input const&>(), std::declval<Execution<Space> const&>()))>> : std::true_type {
-};
+struct is_input<Layer, Input, Space,
+                std::void_t<decltype(std::declval<Layer&>().forward(
+                    std::declval<Input const&>(), std::declval<Execution<Space> const&>()))>>
+    : std::true_type {};
 
 }  // namespace detail
 
@@ -208,7 +208,7 @@ class Sequential<Dim, Scalar, Space, First, Rest...> final : public ModuleBase, 
       return std::forward<Input>(x);
     } else {
       using Layer = std::tuple_element_t<I, decltype(layers_)>;
-      static_assert(detail::takes<typename Layer::element_type, Input, Space>::value,
+      static_assert(detail::is_input<typename Layer::element_type, Input, Space>::value,
                     "Sequential: a layer does not take what the layer before it returns");
       return run<I + 1>(std::get<I>(layers_)->forward(x, exec), exec);
     }

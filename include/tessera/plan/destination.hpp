@@ -28,10 +28,13 @@ struct PlanDestination {
 
 namespace detail {
 
-/// Destinations of a plan's output; of outputs that are neither tensors nor maps there are none.
+/// The destination of an output that has none: it is neither a tensor nor a map.
+struct NoDestination {};
+
+/// Destinations of a plan's output.
 template <class Output>
 struct DestinationOf {
-  struct type {};
+  using type = NoDestination;
 };
 template <int Dim, class Scalar>
 struct DestinationOf<SparseTensor<Dim, Scalar, Device>> {

@@ -97,15 +97,15 @@ struct WarpLayout {
   int chunks_per_offset = 1;  // of `pack` offsets together
 
   WarpLayout() = default;
-  WarpLayout(WarpShape const& shape, int volume_, int in_channels_, int out_channels_)
-      : volume{volume_},
-        in_channels{in_channels_},
-        out_channels{out_channels_},
+  WarpLayout(WarpShape const& shape, int num_offsets, int num_in, int num_out)
+      : volume{num_offsets},
+        in_channels{num_in},
+        out_channels{num_out},
         pack{shape.pack},
         block_channels{shape.block_channels()},
         dealt{shape.dealt()},
         chunks_per_offset{
-            shape.pack > 1 ? 1 : ceil_div(ceil_div(in_channels_, 32), shape.step_chunks) * shape.step_chunks}
+            shape.pack > 1 ? 1 : ceil_div(ceil_div(num_in, 32), shape.step_chunks) * shape.step_chunks}
   {}
   explicit WarpLayout(PackedLayout const& key)
       : volume{key[1]},

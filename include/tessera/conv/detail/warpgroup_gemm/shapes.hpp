@@ -118,7 +118,7 @@ inline constexpr std::array<WarpgroupShape, 14> warpgroup_shapes{{
   bool const in_twos = chunks % 2 == 0;
   int columns = 256;
   int depth = in_fours ? 4 : 3;
-  if (out_channels <= 64 || out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
+  if (out_channels <= 96 || (out_channels > 128 && out_channels <= 192)) {
     columns = out_channels <= 64 ? 64 : 96;
     depth = in_fours ? 4 : !in_threes && in_twos ? 2 : 3;
   } else if (out_channels <= 128) {
@@ -147,12 +147,12 @@ struct WarpgroupLayout {
   int depth = 1;     // chunks that are multiplied one after the other; those of an offset are filled up to it
 
   WarpgroupLayout() = default;
-  WarpgroupLayout(WarpgroupShape const& shape, int chunk_channels_, int volume_, int in_channels_,
-                  int out_channels_)
-      : volume{volume_},
-        in_channels{in_channels_},
-        out_channels{out_channels_},
-        chunk_channels{chunk_channels_},
+  WarpgroupLayout(WarpgroupShape const& shape, int channels_of_chunk, int num_offsets, int num_in,
+                  int num_out)
+      : volume{num_offsets},
+        in_channels{num_in},
+        out_channels{num_out},
+        chunk_channels{channels_of_chunk},
         columns{shape.columns},
         depth{shape.depth}
   {}
