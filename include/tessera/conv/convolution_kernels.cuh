@@ -34,8 +34,11 @@ inline namespace v0 {
 template <class Scalar>
 struct ConvolutionKernels {
   /// What the device and the program's kernels can do.
+  /// Cost: asks CUDA at the first call for a device, later a look-up under a lock. Stream: enqueues nothing.
   [[nodiscard]] static DeviceLimits limits(Execution<Device> const& exec);
   /// Runs what `plan` says, with AutoTile.
+  /// @throws invalid_argument  two inputs where the plan reads one
+  /// Stream: as ConvolutionBackend<Device>::implicit_gemm(); does not wait.
   static void run(detail::KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
                   KernelMap<Device>& map, bool sort, int splits, Execution<Device> const& exec);
   /// The weight [volume, in_channels, out_channels] as `plan` reads it; nothing where that is the plain order.

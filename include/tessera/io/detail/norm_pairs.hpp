@@ -39,7 +39,7 @@ namespace detail {
 struct NormPair {
   std::string norm;      ///< right behind the convolution; empty if none is
   bool by_name = false;  ///< told by the names `conv2` and `bn2`: an activation may be between them
-  std::string why_not;   ///< why a norm beside the convolution is not taken to be right behind it
+  std::string why_not;   ///< why a norm near the convolution is not taken to follow it directly
 };
 
 /// The tensors and layers of a state_dict, to ask what belongs to a convolution.

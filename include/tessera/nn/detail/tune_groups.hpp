@@ -82,7 +82,7 @@ class TuneGroups {
   }
 
   /// Sets the choices in the layers.
-  /// Stream: enqueues a kernel for each weight that is laid out anew.
+  /// Stream: enqueues a kernel for each weight that is packed anew.
   void apply(nn::Tuning const& tuning, Execution<Space> const& exec) const
   {
     ConvChanges<Tensor::dim, Scalar, Space> changes;
