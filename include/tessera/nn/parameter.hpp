@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/buffer.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/core/variable.hpp>
 
 #include <cstdint>
 #include <string>
@@ -39,14 +39,18 @@ class Parameter {
       size *= extent;
     }
     values_ = Buffer<T, Space>{size, exec};
+    id_ = detail::next_variable_id();
   }
 
   Parameter(Parameter&& other) noexcept
-      : shape_{std::exchange(other.shape_, {})}, values_{std::move(other.values_)}
+      : id_{std::exchange(other.id_, 0)},
+        shape_{std::exchange(other.shape_, {})},
+        values_{std::move(other.values_)}
   {}
   Parameter& operator=(Parameter&& other) noexcept
   {
     Parameter moved{std::move(other)};
+    std::swap(id_, moved.id_);
     shape_.swap(moved.shape_);
     values_.swap(moved.values_);
     return *this;
@@ -56,8 +60,13 @@ class Parameter {
   [[nodiscard]] T const* data() const noexcept { return values_.data(); }
   [[nodiscard]] std::int64_t size() const noexcept { return values_.size(); }
   [[nodiscard]] std::vector<std::int64_t> const& shape() const noexcept { return shape_; }
+  /// The parameter as a variable; 0 where it has no values.
+  [[nodiscard]] VariableId id() const noexcept { return id_; }
+  /// The parameter as an operation takes it.
+  operator ParameterRef<T>() const noexcept { return {data(), id()}; }  // NOLINT(google-explicit-constructor)
 
  private:
+  VariableId id_ = 0;
   std::vector<std::int64_t> shape_;
   Buffer<T, Space> values_;
 };
