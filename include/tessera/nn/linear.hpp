@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/nn/detail/packed_weights.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
 
@@ -169,10 +170,10 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
     auto const bound = 1.0 / std::sqrt(static_cast<double>(options.in_channels));
     weight_ = detail::uniform_parameter<Scalar>({options.in_channels, options.out_channels}, bound,
                                                 options.seed(), exec);
-    this->register_parameter("weight", ParameterRole::matrix, weight_, ScalarTraits<Scalar>::dtype);
+    this->register_parameter("weight", ParameterRole::matrix, weight_);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
-      this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
+      this->register_parameter("bias", ParameterRole::bias, bias_);
     }
   }
 
@@ -182,38 +183,40 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    return detail::multiply_rows(x, std::as_const(weight_).data(), std::as_const(bias_).data(),
-                                 options_.out_channels, options_.math(), packed_.view(), exec);
+    return detail::multiply_rows(x, weight_.data(), bias_.data(), options_.out_channels, options_.math(),
+                                 packed(exec), exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
                                               Execution<Space> const& exec) override
   {
     expect_channels(x.columns, "matrix");
-    return detail::multiply_rows(x, std::as_const(weight_).data(), std::as_const(bias_).data(),
-                                 options_.out_channels, options_.math(), packed_.view(), exec);
+    return detail::multiply_rows(x, weight_.data(), bias_.data(), options_.out_channels, options_.math(),
+                                 packed(exec), exec);
   }
 
-  /// Lays the weight out as the space's kernels read it.
+  /// Marks the layer, and packs its weight.
   void fuse(Execution<Space> const& exec) override
   {
     this->mark_fused();
-    auto arguments = detail::make_arguments<Scalar>(std::as_const(weight_).data(), nullptr,
-                                                    options_.out_channels, options_.math());
-    arguments.in_channels = options_.in_channels;
-    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
-    packed_ = detail::ConvolutionBackend<Space>::pack(plan, arguments.weight, exec);
+    static_cast<void>(packed(exec));
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
-  /// Whoever asks may write, so what fuse() laid out is dropped.
-  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept
-  {
-    packed_ = {};
-    return weight_;
-  }
+  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
 
  private:
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
+  {
+    return packed_.get({GemmKernel::automatic, options_.math()}, weight_, exec, [&] {
+      auto arguments =
+          detail::make_arguments<Scalar>(weight_.data(), nullptr, options_.out_channels, options_.math());
+      arguments.in_channels = options_.in_channels;
+      return detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
+    });
+  }
   void expect_channels(std::int64_t channels, char const* what) const
   {
     detail::expects(channels == options_.in_channels, "Linear: the ", what, " has ", channels,
@@ -223,7 +226,7 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   LinearOptions options_;
   Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
-  detail::PackedWeight<Scalar, Space> packed_;  // the weight once more, of a fused layer
+  mutable detail::PackedWeights<Scalar, Space> packed_;  // of the weight, as the kernels read it
 };
 
 }  // namespace nn

@@ -83,8 +83,7 @@ struct ConvCall {
   std::size_t layer = 0;  // number of the NamedConv
   Tensor x;               // the tensors whose features the arguments point at
   std::optional<Tensor> residual;
-  ConvolutionArguments<Scalar> arguments;  // all but the output and a weight that is laid out
-  bool lays_out = false;                   // a fused layer, which keeps its weight as its kernel reads it
+  ConvolutionArguments<Scalar> arguments;  // all but the output and the packed weight
   std::shared_ptr<KernelMap<Space>> map;
 
   [[nodiscard]] bool empty() const { return map->num_out() == 0; }
@@ -128,17 +127,16 @@ class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
   [[nodiscard]] std::vector<Call> take(Execution<Space> const& exec)
   {
     for (auto& call : calls_) {
-      auto const& layer = *convs_[call.layer].layer;  // as const: asking to write drops what fuse() laid out
+      auto const& layer = *convs_[call.layer].layer;
       auto const& options = layer.options();
       auto const config = layer.config();
       auto arguments =
-          make_arguments<Scalar>(layer.kernel().data(), options.bias() ? layer.bias().data() : nullptr,
+          make_arguments<Scalar>(layer.weight().data(), options.bias() ? layer.bias().data() : nullptr,
                                  options.out_channels, config.math);
       arguments.epilogue = call.arguments.epilogue;
       arguments.features = call.x.features().data;
       arguments.in_channels = options.in_channels;
       call.arguments = arguments;
-      call.lays_out = layer.is_laid_out();
       call.map = kernel_map(config, *call.x.coordinates(), options.kind(), options.geometry, exec).map;
     }
     return std::exchange(calls_, {});
@@ -161,26 +159,33 @@ template <class Model, class Convs, class Tensor, class Space>
   return recorder.take(exec);
 }
 
-/// New choices for layers, with the weights of fused ones laid out for them beforehand: where memory runs
-/// out, no layer has changed.
+/// New choices for layers, with their weights packed for them beforehand: where memory runs out, no layer has
+/// changed.
 template <int Dim, class Scalar, class Space>
 class ConvChanges {
  public:
   using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
 
+  ConvChanges() = default;
+  ConvChanges(ConvChanges const&) = delete;
+  ConvChanges& operator=(ConvChanges const&) = delete;
+  /// Leaves layers as they are that make() was not called for.
+  ~ConvChanges()
+  {
+    for (auto& change : changes_) { change.layer->drop_unused_packs(); }
+  }
+
   /// Stream: enqueues at most a kernel, does not wait.
   void add(Layer& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
   {
-    auto const config = choice.in(layer.config());
-    changes_.push_back({&layer, config, layer.lay_out(config, exec)});
+    changes_.push_back({&layer, choice.in(layer.config())});
+    layer.pack(changes_.back().config, exec);
   }
-  /// Stream: waits for weights that were laid out, so that layers may run on any stream then.
+  /// Stream: waits, so that no call on it reads what is dropped.
   void make(Execution<Space> const& exec)
   {
-    bool const lays_out = std::any_of(changes_.begin(), changes_.end(),
-                                      [](auto& change) { return change.laid_out.has_value(); });
-    if (lays_out) { exec.wait(); }
-    for (auto& change : changes_) { change.layer->configure(change.config, std::move(change.laid_out)); }
+    exec.wait();
+    for (auto& change : changes_) { change.layer->configure(change.config, exec); }
     changes_.clear();
   }
 
@@ -188,7 +193,6 @@ class ConvChanges {
   struct Change {
     Layer* layer;
     ConvConfig config;
-    std::optional<typename Layer::LaidOut> laid_out;
   };
   std::vector<Change> changes_;
 };
