@@ -26,7 +26,7 @@ struct Epilogue {
 
 namespace detail {
 
-/// A weight as one of the device's kernels reads it, so that it is not laid out anew at every call.
+/// A weight as one of the device's kernels reads it, so that it is not packed at every call.
 template <class Scalar>
 struct PackedWeightView {
   Scalar const* values = nullptr;

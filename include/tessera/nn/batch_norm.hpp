@@ -64,18 +64,18 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   BatchNorm(NormOptions const& options, Execution<Space> const& exec) : options_{options}
   {
     detail::check_norm(options, "BatchNorm");
-    auto const make = [&](char const* name, ParameterRole role, double value) {
-      Parameter<Sum, Space> parameter{{options.channels}, exec};
+    auto const make = [&](Parameter<Sum, Space>& parameter, char const* name, ParameterRole role,
+                          double value) {
+      parameter = Parameter<Sum, Space>{{options.channels}, exec};
       detail::fill_constant(parameter, value, exec);
-      this->register_parameter(name, role, parameter, ScalarTraits<Sum>::dtype);
-      return parameter;
+      this->register_parameter(name, role, parameter);
     };
     if (options.affine()) {
-      weight_ = make("weight", ParameterRole::weight, 1);
-      bias_ = make("bias", ParameterRole::bias, 0);
+      make(weight_, "weight", ParameterRole::weight, 1);
+      make(bias_, "bias", ParameterRole::bias, 0);
     }
-    running_mean_ = make("running_mean", ParameterRole::buffer, 0);
-    running_var_ = make("running_var", ParameterRole::buffer, 1);
+    make(running_mean_, "running_mean", ParameterRole::buffer, 0);
+    make(running_var_, "running_var", ParameterRole::buffer, 1);
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
@@ -133,8 +133,8 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
           x, {running_mean_, running_var_, weight_, bias_, options_.channels, options_.eps()}, exec);
     }
     return detail::batch_norm_training<Value, Scalar>(x, {weight_, bias_, options_.channels, options_.eps()},
-                                                      {{running_mean_.data(), running_mean_.id()},
-                                                       {running_var_.data(), running_var_.id()},
+                                                      {{running_mean_.write(), running_mean_.id()},
+                                                       {running_var_.write(), running_var_.id()},
                                                        options_.momentum()},
                                                       "BatchNorm", exec);
   }

@@ -28,8 +28,8 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
     bias_ = Parameter<Sum, Space>{{options.channels}, exec};
     detail::fill_constant(weight_, 1, exec);
     detail::fill_constant(bias_, 0, exec);
-    this->register_parameter("weight", ParameterRole::weight, weight_, ScalarTraits<Sum>::dtype);
-    this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Sum>::dtype);
+    this->register_parameter("weight", ParameterRole::weight, weight_);
+    this->register_parameter("bias", ParameterRole::bias, bias_);
   }
   GroupNorm(int groups, int channels, Execution<Space> const& exec)
       : GroupNorm{groups, NormOptions{channels}, exec}

@@ -26,7 +26,7 @@ void fill_uniform(nn::Parameter<T, Space>& parameter, double bound, std::uint64_
     auto const unit = static_cast<double>(next_random(state) >> 11) * 0x1.0p-53;
     value = static_cast<T>(static_cast<float>((2 * unit - 1) * bound));
   }
-  Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+  Transfer<Space>::from_host(parameter.write(), values.data(), values.size() * sizeof(T), exec);
 }
 
 /// A new parameter of such values.
@@ -45,7 +45,7 @@ void fill_constant(nn::Parameter<T, Space>& parameter, double constant, Executio
 {
   std::vector<T> const values(static_cast<std::size_t>(parameter.size()),
                               static_cast<T>(static_cast<float>(constant)));
-  Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+  Transfer<Space>::from_host(parameter.write(), values.data(), values.size() * sizeof(T), exec);
 }
 
 }  // namespace detail

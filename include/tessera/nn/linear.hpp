@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/nn/detail/packed_weights.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/ops/linear.hpp>
@@ -53,10 +54,10 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
     auto const bound = 1.0 / std::sqrt(static_cast<double>(options.in_channels));
     weight_ = detail::uniform_parameter<Scalar>({options.in_channels, options.out_channels}, bound,
                                                 options.seed(), exec);
-    this->register_parameter("weight", ParameterRole::matrix, weight_, ScalarTraits<Scalar>::dtype);
+    this->register_parameter("weight", ParameterRole::matrix, weight_);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
-      this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
+      this->register_parameter("bias", ParameterRole::bias, bias_);
     }
   }
 
@@ -66,38 +67,40 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    return detail::linear<Tensor, Scalar>(x, weight_, bias_, linear_options(), packed_.view(), exec);
+    return detail::linear<Tensor, Scalar>(x, weight_, bias_, linear_options(), packed(exec), exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
     expect_channels(x.columns(), "matrix");
-    return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), packed_.view(),
+    return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), packed(exec),
                                                          exec);
   }
 
-  /// Lays the weight out as the space's kernels read it.
+  /// Marks the layer, and packs its weight.
   void fuse(Execution<Space> const& exec) override
   {
     this->mark_fused();
-    auto arguments = detail::make_arguments<Scalar>(std::as_const(weight_).data(), nullptr,
-                                                    options_.out_channels, options_.math());
-    arguments.in_channels = options_.in_channels;
-    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
-    packed_ = detail::ConvolutionBackend<Space>::pack(plan, arguments.weight, exec);
+    static_cast<void>(packed(exec));
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
-  /// Whoever asks may write, so what fuse() laid out is dropped.
-  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept
-  {
-    packed_ = {};
-    return weight_;
-  }
+  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
 
  private:
   [[nodiscard]] ops::LinearOptions linear_options() const { return {options_.out_channels, options_.math()}; }
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
+  {
+    return packed_.get({GemmKernel::automatic, options_.math()}, weight_, exec, [&] {
+      auto arguments =
+          detail::make_arguments<Scalar>(weight_.data(), nullptr, options_.out_channels, options_.math());
+      arguments.in_channels = options_.in_channels;
+      return detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
+    });
+  }
   void expect_channels(std::int64_t channels, char const* what) const
   {
     detail::expects(channels == options_.in_channels, "Linear: the ", what, " has ", channels,
@@ -107,7 +110,7 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   LinearOptions options_;
   Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
-  detail::PackedWeight<Scalar, Space> packed_;  // the weight once more, of a fused layer
+  mutable detail::PackedWeights<Scalar, Space> packed_;  // of the weight, as the kernels read it
 };
 
 }  // namespace nn

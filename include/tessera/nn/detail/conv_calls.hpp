@@ -83,8 +83,7 @@ struct ConvCall {
   std::size_t layer = 0;  // number of the NamedConv
   Tensor x;               // the tensors whose features the arguments point at
   std::optional<Tensor> residual;
-  ConvolutionArguments<Scalar> arguments;  // all but the output and a weight that is laid out
-  bool lays_out = false;                   // a fused layer, which keeps its weight as its kernel reads it
+  ConvolutionArguments<Scalar> arguments;  // all but the output and the packed weight
   std::shared_ptr<KernelMap<Space>> map;
 
   [[nodiscard]] bool empty() const { return map->num_out() == 0; }
@@ -101,10 +100,7 @@ class ConvRecorder final : public Recorder {
 
   explicit ConvRecorder(Convs const& convs) : convs_{convs}
   {
-    for (std::size_t i = 0; i < convs_.size(); ++i) {
-      auto const& layer = *convs_[i].layer;  // as const: asking to write drops what fuse() laid out
-      numbers_.emplace(layer.kernel().id(), i);
-    }
+    for (std::size_t i = 0; i < convs_.size(); ++i) { numbers_.emplace(convs_[i].layer->weight().id(), i); }
   }
 
   void record(std::shared_ptr<OperationRecord const> operation) override
@@ -135,7 +131,6 @@ class ConvRecorder final : public Recorder {
       if (call.residual) { call.arguments.epilogue.residual = call.residual->features(); }
       call.arguments.features = call.x.features().data;
       call.arguments.in_channels = record->in_channels;
-      call.lays_out = convs_[call.layer].layer->is_laid_out();
       call.map = kernel_map(options.config, *call.x.coordinates(), options.kind, options.geometry, exec).map;
       calls.push_back(std::move(call));
     }
@@ -159,26 +154,33 @@ template <class Model, class Convs, class Tensor, class Space>
   return recorder.take(exec);
 }
 
-/// New choices for layers, with the weights of fused ones laid out for them beforehand: where memory runs
-/// out, no layer has changed.
+/// New choices for layers, with their weights packed for them beforehand: where memory runs out, no layer has
+/// changed.
 template <int Dim, class Scalar, class Space>
 class ConvChanges {
  public:
   using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
 
+  ConvChanges() = default;
+  ConvChanges(ConvChanges const&) = delete;
+  ConvChanges& operator=(ConvChanges const&) = delete;
+  /// Leaves layers as they are that make() was not called for.
+  ~ConvChanges()
+  {
+    for (auto& change : changes_) { change.layer->drop_unused_packs(); }
+  }
+
   /// Stream: enqueues at most a kernel, does not wait.
   void add(Layer& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
   {
-    auto const config = choice.in(layer.config());
-    changes_.push_back({&layer, config, layer.lay_out(config, exec)});
+    changes_.push_back({&layer, choice.in(layer.config())});
+    layer.pack(changes_.back().config, exec);
   }
-  /// Stream: waits for weights that were laid out, so that layers may run on any stream then.
+  /// Stream: waits, so that no call on it reads what is dropped.
   void make(Execution<Space> const& exec)
   {
-    bool const lays_out = std::any_of(changes_.begin(), changes_.end(),
-                                      [](auto& change) { return change.laid_out.has_value(); });
-    if (lays_out) { exec.wait(); }
-    for (auto& change : changes_) { change.layer->configure(change.config, std::move(change.laid_out)); }
+    exec.wait();
+    for (auto& change : changes_) { change.layer->configure(change.config, exec); }
     changes_.clear();
   }
 
@@ -186,7 +188,6 @@ class ConvChanges {
   struct Change {
     Layer* layer;
     ConvConfig config;
-    std::optional<typename Layer::LaidOut> laid_out;
   };
   std::vector<Change> changes_;
 };
