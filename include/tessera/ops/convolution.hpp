@@ -40,20 +40,29 @@ struct ConvolutionInputs {
   Tensor const* residual = nullptr;  // added before the activation, or none
 };
 
-/// Whether the kernel of a convolution of two tensors reads both as they are.
+/// Whether the kernel of a convolution of `channels` and `second_channels` side by side reads both as they are.
+/// @param x, second  where the features are, of which the alignment counts
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] bool reads_two_tensors(int channels, int second_channels, Scalar const* x, Scalar const* second,
+                                     Scalar const* weight, ops::ConvolutionOptions<Dim> const& options,
+                                     Execution<Space> const& exec)
+{
+  if (options.config.dataflow != Dataflow::implicit_gemm || options.config.splits != 1) { return false; }
+  auto arguments = make_arguments<Scalar>(weight, nullptr, options.out_channels, options.config.math);
+  arguments.tiles = options.config.tiles;
+  arguments.features = x;
+  arguments.in_channels = channels + second_channels;
+  arguments.more = MatrixView<Scalar const>{second, 0, second_channels};
+  return ConvolutionBackend<Space>::plan(arguments, {0, options.geometry.volume()}, 1, exec).reads_two_inputs;
+}
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] bool reads_two_tensors(SparseTensor<Dim, Scalar, Space> const& a,
                                      SparseTensor<Dim, Scalar, Space> const& b, Scalar const* weight,
                                      ops::ConvolutionOptions<Dim> const& options,
                                      Execution<Space> const& exec)
 {
-  if (options.config.dataflow != Dataflow::implicit_gemm || options.config.splits != 1) { return false; }
-  auto arguments = make_arguments<Scalar>(weight, nullptr, options.out_channels, options.config.math);
-  arguments.tiles = options.config.tiles;
-  arguments.features = a.features().data;
-  arguments.in_channels = a.channels() + b.channels();
-  arguments.more = b.features();
-  return ConvolutionBackend<Space>::plan(arguments, {0, options.geometry.volume()}, 1, exec).reads_two_inputs;
+  return reads_two_tensors<Dim, Scalar, Space>(a.channels(), b.channels(), a.features().data,
+                                               b.features().data, weight, options, exec);
 }
 
 /// Throws unless the residual stands on the voxels of the output.
