@@ -507,7 +507,7 @@ class TiledProblem {
 
   [[nodiscard]] ts::detail::KernelPlan plan(ts::GemmKernel kernel, int splits = 1)
   {
-    arguments_.tiles = kernel;
+    arguments_.kernel = kernel;
     return Backend::plan(arguments_, ts::detail::summary_of(*map_), splits, exec_);
   }
 
@@ -515,7 +515,7 @@ class TiledProblem {
   /// @param packs  whether the weight is laid out first
   [[nodiscard]] std::vector<Scalar> run(ts::GemmKernel tiles, bool sort, int splits, bool packs)
   {
-    arguments_.tiles = tiles;
+    arguments_.kernel = tiles;
     ts::detail::PackedWeight<Scalar, ts::Device> packed;
     if (packs) {
       packed =
@@ -679,7 +679,7 @@ void reads_two_matrices_in_the_tiles_asked_for(ts::MathMode math = ts::MathMode:
     arguments.in_channels = shape.in_channels;
     arguments.out_channels = shape.out_channels;
     arguments.math = math;
-    arguments.tiles = tiles;
+    arguments.kernel = tiles;
     arguments.features = whole.data();
     auto const run = [&] {
       ts::Buffer<Scalar, ts::Device> output{shape.num_out * shape.out_channels, exec};

@@ -31,7 +31,8 @@ DeviceLimits device_of(int compute_capability)
 ConvProblem problem_of(DType scalar, int in_channels, int out_channels)
 {
   ConvProblem problem;
-  problem.scalar = scalar;
+  problem.in_type = problem.weight_type = problem.out_type = scalar;
+  if (scalar == DType::float64) { problem.sum_type = scalar; }
   problem.in_channels = in_channels;
   problem.out_channels = out_channels;
   return problem;

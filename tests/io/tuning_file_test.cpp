@@ -78,7 +78,7 @@ void check_equal(nn::Tuning const& a, nn::Tuning const& b)
     CHECK(a.groups[i].choice.dataflow == b.groups[i].choice.dataflow);
     CHECK(a.groups[i].choice.sort == b.groups[i].choice.sort);
     CHECK(a.groups[i].choice.splits == b.groups[i].choice.splits);
-    CHECK(a.groups[i].choice.tiles == b.groups[i].choice.tiles);
+    CHECK(a.groups[i].choice.kernel == b.groups[i].choice.kernel);
     CHECK(a.groups[i].before.splits == b.groups[i].before.splits);
     CHECK(a.groups[i].before.dataflow == b.groups[i].before.dataflow);
     CHECK(a.groups[i].seconds == doctest::Approx(b.groups[i].seconds));
@@ -271,7 +271,7 @@ TEST_CASE("tuning file: tiles are words, and automatic where a file does not hav
   REQUIRE(found.size() == 1);
   REQUIRE(found[0].groups.size() == expected.groups.size());
   for (std::size_t i = 0; i < expected.groups.size(); ++i) {
-    CHECK(found[0].groups[i].choice.tiles == GemmKernel::automatic);
+    CHECK(found[0].groups[i].choice.kernel == GemmKernel::automatic);
     CHECK(found[0].groups[i].choice.splits == expected.groups[i].choice.splits);
   }
 }

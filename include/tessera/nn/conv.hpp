@@ -93,7 +93,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
     auto arguments =
         detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
-    arguments.tiles = config.tiles;
+    arguments.kernel = config.kernel;
     arguments.features = a.features().data;
     arguments.in_channels = a.channels() + b.channels();
     arguments.more = b.features();
@@ -162,7 +162,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] std::optional<LaidOut> lay_out(ConvConfig const& config, Execution<Space> const& exec) const
   {
     bool const fits =
-        laid_out_ && laid_out_->config.tiles == config.tiles && laid_out_->config.math == config.math;
+        laid_out_ && laid_out_->config.kernel == config.kernel && laid_out_->config.math == config.math;
     if (!laid_out_ || fits) { return std::nullopt; }
     return pack(config, exec);
   }
@@ -242,11 +242,12 @@ class Conv final : public Module<Dim, Scalar, Space> {
     if constexpr (has_epilogue) {
       auto arguments =
           detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
-      arguments.tiles = config.tiles;
+      arguments.kernel = config.kernel;
       arguments.in_channels = options_.in_channels;
       auto const plan =
           detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec);
-      result.weight = detail::ConvolutionBackend<Space>::pack(plan, std::as_const(kernel_).data(), exec);
+      result.weight = detail::ConvolutionBackend<Space>::pack(
+          plan, detail::weight_of(arguments, options_.geometry.volume()), exec);
     }
     return result;
   }

@@ -28,8 +28,9 @@ struct PackedWeight {
 ///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
 ///   void gather_scatter(arguments, map, exec)
 ///   void fetch_on_demand(arguments, map, exec)
-///   KernelPlan plan(arguments, MapSummary, int splits, exec)        of implicit_gemm() with AutoTile
-///   PackedWeight<Scalar, Space> pack(KernelPlan, Scalar const* weight, exec)
+///   KernelPlan plan(arguments, MapSummary, int splits, exec, bool has_operation = true)
+///                                        of implicit_gemm() with AutoTile, or gather_scatter() in its place
+///   PackedWeight<Scalar, Space> pack(KernelPlan, WeightView<Scalar>, exec)
 template <class Space>
 struct ConvolutionBackend {
   static_assert(!std::is_same_v<Space, Host>,

@@ -100,13 +100,16 @@ class HostBlocks {
 template <>
 struct ConvolutionBackend<Host> {
   template <class Scalar>
-  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const&, MapSummary const&, int,
-                                       Execution<Host> const&)
+  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const&, int,
+                                       Execution<Host> const&, bool has_operation = true)
   {
-    return {};
+    KernelPlan plan;
+    plan.operation = arguments.operation;
+    plan.falls_back = !has_operation;
+    return plan;
   }
   template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, Scalar const*,
+  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, WeightView<Scalar> const&,
                                                        Execution<Host> const&)
   {
     return {};
