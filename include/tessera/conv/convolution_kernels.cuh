@@ -158,14 +158,15 @@ void ConvolutionKernels<Scalar>::gather_scatter(ConvolutionArguments<Scalar> con
   check_arguments(arguments, "convolution");
   if (map.num_out() == 0) { return; }
   auto const pairs = pair_list(map, exec);
+  auto const& begins = pairs->begin_on_host(exec);
   std::int64_t most = 0;
-  for (int k = 0; k < map.volume(); ++k) { most = std::max(most, pairs->num_pairs(k)); }
+  for (std::size_t k = 1; k < begins.size(); ++k) { most = std::max(most, begins[k] - begins[k - 1]); }
   Buffer<Scalar, Device> gathered{most * arguments.in_channels, exec};
   Buffer<Sum, Device> products{most * arguments.out_channels, exec};
   with_tile<AutoTile, Scalar>(
       plan_block(arguments, most, exec), arguments.math, [&](auto tile, auto launch_problem) {
-        sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-          auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+        sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+          auto const begin = begins[static_cast<std::size_t>(k)];
           auto problem = make_problem(arguments, num_pairs);
           gather(problem, pairs->in.data() + begin, gathered.data(), exec);
           problem.features = gathered.data();
@@ -191,10 +192,11 @@ void ConvolutionKernels<Scalar>::fetch_on_demand(ConvolutionArguments<Scalar> co
   check_arguments(arguments, "convolution");
   if (map.num_out() == 0) { return; }
   auto const pairs = pair_list(map, exec);
+  auto const& begins = pairs->begin_on_host(exec);
   with_tile<AutoTile, Scalar>(
       plan_block(arguments, map.num_out(), exec), arguments.math, [&](auto tile, auto launch_problem) {
-        sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-          auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+        sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+          auto const begin = begins[static_cast<std::size_t>(k)];
           auto problem = make_problem(arguments, map.num_out());
           problem.map = pairs->in.data() + begin;
           problem.order = pairs->out.data() + begin;
