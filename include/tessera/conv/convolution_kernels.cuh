@@ -162,8 +162,9 @@ void ConvolutionKernels<Scalar>::gather_scatter(ConvolutionArguments<Scalar> con
   check_arguments(arguments, "convolution");
   if (map.num_out() == 0) { return; }
   auto const pairs = pair_list(map, exec);
+  auto const& begins = pairs->begin_on_host(exec);
   std::int64_t most = 0;
-  for (int k = 0; k < map.volume(); ++k) { most = std::max(most, pairs->num_pairs(k)); }
+  for (std::size_t k = 1; k < begins.size(); ++k) { most = std::max(most, begins[k] - begins[k - 1]); }
   Buffer<Scalar, Device> gathered{most * arguments.in_channels, exec};
   Buffer<Sum, Device> products{most * arguments.out_channels, exec};
   auto const plan = plan_block(arguments, most, map.volume(), exec);
@@ -171,8 +172,8 @@ void ConvolutionKernels<Scalar>::gather_scatter(ConvolutionArguments<Scalar> con
   auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
   with_tile<AutoTile, Scalar>(
       plan, arguments.math, [&](auto tile, auto launch_problem) {
-        sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-          auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+        sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+          auto const begin = begins[static_cast<std::size_t>(k)];
           auto problem = make_problem(plain, num_pairs);
           gather(problem, pairs->in.data() + begin, gathered.data(), exec);
           problem.features = gathered.data();
@@ -198,13 +199,14 @@ void ConvolutionKernels<Scalar>::fetch_on_demand(ConvolutionArguments<Scalar> co
   check_arguments(arguments, "convolution");
   if (map.num_out() == 0) { return; }
   auto const pairs = pair_list(map, exec);
+  auto const& begins = pairs->begin_on_host(exec);
   auto const plan = plan_block(arguments, map.num_out(), map.volume(), exec);
   Buffer<Scalar, Device> own;
   auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
   with_tile<AutoTile, Scalar>(
       plan, arguments.math, [&](auto tile, auto launch_problem) {
-        sum_by_offset(arguments, map, *pairs, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-          auto const begin = pairs->host_begin[static_cast<std::size_t>(k)];
+        sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+          auto const begin = begins[static_cast<std::size_t>(k)];
           auto problem = make_problem(plain, map.num_out());
           problem.map = pairs->in.data() + begin;
           problem.order = pairs->out.data() + begin;

@@ -199,11 +199,13 @@ struct ConvolutionBackend<Host> {
     using Sum = accumulator_t<Scalar>;
     HostOperands<Scalar> const operands{arguments, map, exec};
     auto const lists = pair_list(map, exec);
+    auto const& begins = lists->begin_on_host(exec);
     Buffer<Sum, Host> sums{map.num_out() * operands.width(), exec};
     fill_bytes(sums, 0, exec);
     for (int k = 0; k < map.volume(); ++k) {
-      auto const first = lists->host_begin[static_cast<std::size_t>(k)];
-      exec.parallel_for(lists->num_pairs(k), pairs_per_piece, [&](std::int64_t begin, std::int64_t end) {
+      auto const first = begins[static_cast<std::size_t>(k)];
+      auto const num_pairs = begins[static_cast<std::size_t>(k) + 1] - first;
+      exec.parallel_for(num_pairs, pairs_per_piece, [&](std::int64_t begin, std::int64_t end) {
         for (auto p = begin; p < end; p += pairs_per_piece) {
           Pairs const pairs{lists->in.data() + first + p, lists->out.data() + first + p,
                             std::min(pairs_per_piece, end - p)};
