@@ -42,11 +42,11 @@ struct ConvolutionKernels {
   static void run(detail::KernelPlan const& plan, DeviceLimits const& limits,
                   ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, bool sort,
                   int splits, Execution<Device> const& exec);
-  /// The weight as `plan` reads it; nothing where that is the plain order, which it has.
+  /// Writes the weight to `to` in the order that `plan` reads; nothing where that is the plain order, which
+  /// the weight has.
   /// Stream: enqueues at most a kernel, does not wait.
-  [[nodiscard]] static detail::PackedWeight<Scalar, Device> pack(detail::KernelPlan const& plan,
-                                                                 WeightView<Scalar> const& weight,
-                                                                 Execution<Device> const& exec);
+  static void pack(detail::KernelPlan const& plan, WeightView<Scalar> const& weight, Scalar* to,
+                   Execution<Device> const& exec);
   /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
   static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                              Execution<Device> const& exec);
@@ -125,32 +125,19 @@ void ConvolutionKernels<Scalar>::run(detail::KernelPlan const& plan, DeviceLimit
 }
 
 template <class Scalar>
-detail::PackedWeight<Scalar, Device> ConvolutionKernels<Scalar>::pack(detail::KernelPlan const& plan,
-                                                                      WeightView<Scalar> const& weight,
-                                                                      Execution<Device> const& exec)
+void ConvolutionKernels<Scalar>::pack(detail::KernelPlan const& plan, WeightView<Scalar> const& weight,
+                                      Scalar* to, Execution<Device> const& exec)
 {
   using namespace detail;
-  PackedWeight<Scalar, Device> packed;
-  packed.layout = plan.packed;
-  if (plan.packed[0] == packed_for_block) {
-    packed.values = Buffer<Scalar, Device>{weight.size(), exec};
-    pack_plain_weight(weight, packed.values.data(), exec);
-  }
+  if (plan.packed[0] == packed_for_block) { pack_plain_weight(weight, to, exec); }
   if constexpr (has_warpgroup_kernel<Scalar>) {
     if (plan.packed[0] == packed_for_warpgroup) {
-      WarpgroupLayout const layout{plan.packed};
-      packed.values = Buffer<Scalar, Device>{layout.size(), exec};
-      pack_warpgroup_weight(weight, packed.values.data(), layout, exec);
+      pack_warpgroup_weight(weight, to, WarpgroupLayout{plan.packed}, exec);
     }
   }
   if constexpr (has_warp_kernel<Scalar>) {
-    if (plan.packed[0] == packed_for_warp) {
-      WarpLayout const layout{plan.packed};
-      packed.values = Buffer<Scalar, Device>{layout.size(), exec};
-      pack_warp_weight(weight, packed.values.data(), layout, exec);
-    }
+    if (plan.packed[0] == packed_for_warp) { pack_warp_weight(weight, to, WarpLayout{plan.packed}, exec); }
   }
-  return packed;
 }
 
 template <class Scalar>

@@ -86,8 +86,8 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       if (is_missing(report.loaded[i])) { lacking.push_back(prefix + parameters[i].name); }
     }
-    detail::expects(false, "load: ", detail::printable(file.path()), " lacks ", missing, " of the module's ",
-                    parameters.size(), " tensors: ", detail::first_few(lacking), names.explain(lacking));
+    detail::fail("load: ", detail::printable(file.path()), " lacks ", missing, " of the module's ",
+                 parameters.size(), " tensors: ", detail::first_few(lacking), names.explain(lacking));
   }
   std::set<std::string> const used(report.loaded.begin(), report.loaded.end());
   for (auto const& name : file.names()) {

@@ -246,7 +246,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
       arguments.in_channels = options_.in_channels;
       auto const plan =
           detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec);
-      result.weight = detail::ConvolutionBackend<Space>::pack(
+      result.weight = detail::pack_weight(
           plan, detail::weight_of(arguments, options_.geometry.volume()), exec);
     }
     return result;

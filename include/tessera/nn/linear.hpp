@@ -201,7 +201,7 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
                                                     options_.out_channels, options_.math());
     arguments.in_channels = options_.in_channels;
     auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
-    packed_ = detail::ConvolutionBackend<Space>::pack(plan, detail::weight_of(arguments, 1), exec);
+    packed_ = detail::pack_weight(plan, detail::weight_of(arguments, 1), exec);
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }

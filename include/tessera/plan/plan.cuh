@@ -312,7 +312,7 @@ class Plan {
   {
     if (status.ok()) { return; }
     if (status.error == RunError::cuda_failure) { detail::cuda_check(static_cast<cudaError_t>(status.cuda)); }
-    detail::expects(false, status.sentence());
+    detail::fail(status.sentence());
   }
   [[nodiscard]] RunStatus on_device(Execution<Device> const& exec) const noexcept
   {

@@ -49,12 +49,20 @@ struct ConvolutionBackend<Device> {
     return select(problem, map, limits);
   }
 
-  template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Device> pack(KernelPlan const& plan,
-                                                         WeightView<Scalar> const& weight,
-                                                         Execution<Device> const& exec)
+  [[nodiscard]] static std::int64_t packed_size(KernelPlan const& plan)
   {
-    return ConvolutionKernels<Scalar>::pack(plan, weight, exec);
+    switch (plan.packed[0]) {
+      case packed_for_warpgroup: return WarpgroupLayout{plan.packed}.size();
+      case packed_for_warp: return WarpLayout{plan.packed}.size();
+      case packed_for_block: return plan.packed[1] * plan.packed[2] * plan.packed[3];
+      default: return 0;
+    }
+  }
+  template <class Scalar>
+  static void pack(KernelPlan const& plan, WeightView<Scalar> const& weight, Scalar* to,
+                   Execution<Device> const& exec)
+  {
+    ConvolutionKernels<Scalar>::pack(plan, weight, to, exec);
   }
 
   template <class Scalar>

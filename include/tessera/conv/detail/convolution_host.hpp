@@ -108,12 +108,10 @@ struct ConvolutionBackend<Host> {
     plan.falls_back = !has_operation;
     return plan;
   }
+  [[nodiscard]] static std::int64_t packed_size(KernelPlan const&) { return 0; }
   template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, WeightView<Scalar> const&,
-                                                       Execution<Host> const&)
-  {
-    return {};
-  }
+  static void pack(KernelPlan const&, WeightView<Scalar> const&, Scalar*, Execution<Host> const&)
+  {}
 
   /// `sort` and the tile change nothing here: absent neighbours are never multiplied.
   template <class TilePolicy, class Scalar>

@@ -31,8 +31,8 @@ template <class Scalar, class Pack>
 [[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
                                       Execution<Device> const& exec)
 {
-  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->may_overlap() && !packs_weight &&
-         map.parts().side.streams == exec.sides();
+  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->consume_overlap() &&
+         !packs_weight && map.parts().side.streams == exec.sides();
 }
 
 /// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.

@@ -154,7 +154,7 @@ class GroupTuner {
       auto arguments = call->arguments;
       arguments.kernel = trial_.choice.kernel;
       auto const plan = ConvolutionBackend<Space>::plan(arguments, {0, call->map->volume()}, 1, exec_);
-      weights_[weight] = ConvolutionBackend<Space>::pack(plan, weight_of(arguments, call->map->volume()), exec_);
+      weights_[weight] = pack_weight(plan, weight_of(arguments, call->map->volume()), exec_);
     }
   }
 
