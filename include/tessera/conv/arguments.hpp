@@ -82,6 +82,16 @@ struct ConvArguments : ConvOperands<Types> {
 template <class Scalar>
 using ConvolutionArguments = ConvArguments<ConvTypes<Scalar, Scalar, accumulator_t<Scalar>, Scalar>>;
 
+/// What the gradient of a convolution's weight is computed from, and where its sums go.
+template <class Scalar>
+struct WeightGradientArguments {
+  Scalar const* features = nullptr;              ///< [num_in, in_channels]
+  Scalar const* grad_output = nullptr;           ///< [num_out, out_channels]
+  accumulator_t<Scalar>* grad_weight = nullptr;  ///< [volume, in_channels, out_channels]
+  int in_channels = 0;
+  int out_channels = 0;
+};
+
 namespace detail {
 
 template <class Sum>

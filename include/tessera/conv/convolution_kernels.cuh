@@ -9,6 +9,7 @@
 #include <tessera/conv/detail/select.hpp>
 #include <tessera/conv/detail/warp_gemm/run.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/run.cuh>
+#include <tessera/conv/detail/weight_gradient/kernel.cuh>
 #include <tessera/conv/specialize.hpp>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
@@ -54,6 +55,10 @@ struct ConvolutionKernels {
   /// with a Tile.
   /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair list.
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                              Execution<Device> const& exec);
+  /// Writes the sums of a weight's gradient.
+  /// Stream: enqueues a fill, and two kernels for as many slabs of rows as fit into 64 MB; does not wait.
+  static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec);
 };
 
@@ -157,24 +162,23 @@ void ConvolutionKernels<Scalar>::gather_scatter(ConvolutionArguments<Scalar> con
   auto const plan = plan_block(arguments, most, map.volume(), exec);
   Buffer<Scalar, Device> own;
   auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
-  with_tile<AutoTile, Scalar>(
-      plan, arguments.math, [&](auto tile, auto launch_problem) {
-        sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-          auto const begin = begins[static_cast<std::size_t>(k)];
-          auto problem = make_problem(plain, num_pairs);
-          gather(problem, pairs->in.data() + begin, gathered.data(), exec);
-          problem.features = gathered.data();
-          problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
-          problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-          problem.sums = products.data();
-          problem.num_places = num_pairs;
-          problem.num_tiles = ceil_div(num_pairs, static_cast<long long>(decltype(tile)::rows));
-          launch_problem(problem, exec);
-          for_each(num_pairs * arguments.out_channels,
-                   ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
-                   exec);
-        });
-      });
+  with_tile<AutoTile, Scalar>(plan, arguments.math, [&](auto tile, auto launch_problem) {
+    sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+      auto const begin = begins[static_cast<std::size_t>(k)];
+      auto problem = make_problem(plain, num_pairs);
+      gather(problem, pairs->in.data() + begin, gathered.data(), exec);
+      problem.features = gathered.data();
+      problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
+      problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
+      problem.sums = products.data();
+      problem.num_places = num_pairs;
+      problem.num_tiles = ceil_div(num_pairs, static_cast<long long>(decltype(tile)::rows));
+      launch_problem(problem, exec);
+      for_each(num_pairs * arguments.out_channels,
+               ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
+               exec);
+    });
+  });
 }
 
 template <class Scalar>
@@ -190,20 +194,30 @@ void ConvolutionKernels<Scalar>::fetch_on_demand(ConvolutionArguments<Scalar> co
   auto const plan = plan_block(arguments, map.num_out(), map.volume(), exec);
   Buffer<Scalar, Device> own;
   auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
-  with_tile<AutoTile, Scalar>(
-      plan, arguments.math, [&](auto tile, auto launch_problem) {
-        sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-          auto const begin = begins[static_cast<std::size_t>(k)];
-          auto problem = make_problem(plain, map.num_out());
-          problem.map = pairs->in.data() + begin;
-          problem.order = pairs->out.data() + begin;
-          problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-          problem.sums = sums;
-          problem.continue_sums = true;
-          problem.num_places = num_pairs;
-          problem.num_tiles = ceil_div(num_pairs, static_cast<long long>(decltype(tile)::rows));
-          launch_problem(problem, exec);
-        });
+  with_tile<AutoTile, Scalar>(plan, arguments.math, [&](auto tile, auto launch_problem) {
+    sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
+      auto const begin = begins[static_cast<std::size_t>(k)];
+      auto problem = make_problem(plain, map.num_out());
+      problem.map = pairs->in.data() + begin;
+      problem.order = pairs->out.data() + begin;
+      problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
+      problem.sums = sums;
+      problem.continue_sums = true;
+      problem.num_places = num_pairs;
+      problem.num_tiles = ceil_div(num_pairs, static_cast<long long>(decltype(tile)::rows));
+      launch_problem(problem, exec);
+    });
+  });
+}
+
+template <class Scalar>
+void ConvolutionKernels<Scalar>::weight_gradient(WeightGradientArguments<Scalar> const& arguments,
+                                                 KernelMap<Device>& map, Execution<Device> const& exec)
+{
+  detail::sum_weight_gradient(
+      arguments, map, exec,
+      [&](std::int32_t const* out_in, std::int64_t first, std::int64_t count, auto* parts) {
+        detail::sum_weight_slabs(arguments, out_in, map.num_out(), map.volume(), first, count, parts, exec);
       });
 }
 

@@ -47,8 +47,8 @@ struct is_tile_policy<
 // forward() computes a convolution. backward_data(), with the same arguments, computes the gradient of its
 // input as a convolution of the output's gradient: `features` is that gradient, `output` the input's, the map
 // leads from output rows to input rows, and the weight is a view whose matrices are transposed and whose
-// offsets may be mirrored (ConvArguments::weight_steps). A dataflow that knows forward() alone is never given
-// such arguments; GatherScatter runs what it lacks.
+// offsets may be mirrored (ConvArguments::weight_steps). backward_weight() writes the sums of the weight's
+// gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
@@ -78,6 +78,12 @@ struct ImplicitGemm {
   {
     forward(arguments, map, exec);
   }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
+  }
 };
 
 /// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
@@ -95,6 +101,12 @@ struct GatherScatter {
                             Execution<Space> const& exec)
   {
     forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
   }
 };
 
@@ -114,6 +126,12 @@ struct FetchOnDemand {
                             Execution<Space> const& exec)
   {
     forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
   }
 };
 
@@ -158,31 +176,45 @@ struct has_operation<P, Operation::forward, Scalar, Space, void> : is_dataflow_p
 template <class P, class Scalar, class Space>
 struct has_operation<P, Operation::backward_data, Scalar, Space,
                      std::void_t<decltype(&P::template backward_data<Scalar, Space>)>> : std::true_type {};
+template <class P, class Scalar, class Space>
+struct has_operation<P, Operation::backward_weight, Scalar, Space,
+                     std::void_t<decltype(&P::template backward_weight<Scalar, Space>)>> : std::true_type {};
 
 namespace detail {
 
-/// Runs the operation that the arguments name by `Dataflow`, or by GatherScatter where it lacks that.
+/// Dataflow where it has the operation, else GatherScatter.
+template <class Dataflow, Operation Op, class Scalar, class Space>
+using dataflow_for =
+    std::conditional_t<has_operation<Dataflow, Op, Scalar, Space>::value, Dataflow, GatherScatter>;
+
+/// Runs the convolution or data gradient of the arguments.
 template <class Dataflow, class Scalar, class Space>
 void run_operation(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
                    Execution<Space> const& exec)
 {
   if (arguments.operation == Operation::forward) { return Dataflow::forward(arguments, map, exec); }
-  if constexpr (has_operation<Dataflow, Operation::backward_data, Scalar, Space>::value) {
-    Dataflow::backward_data(arguments, map, exec);
-  } else {
-    GatherScatter::backward_data(arguments, map, exec);
-  }
+  dataflow_for<Dataflow, Operation::backward_data, Scalar, Space>::backward_data(arguments, map, exec);
+}
+template <class Dataflow, class Scalar, class Space>
+void run_weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                         Execution<Space> const& exec)
+{
+  dataflow_for<Dataflow, Operation::backward_weight, Scalar, Space>::backward_weight(arguments, map, exec);
 }
 
-/// How run_operation() runs it: KernelPlan::falls_back says whether the dataflow lacks the operation.
+/// How the operation of the arguments is run: KernelPlan::falls_back says whether `Dataflow` lacks it.
 template <class Dataflow, class Scalar, class Space>
 [[nodiscard]] KernelPlan plan_operation(ConvolutionArguments<Scalar> const& arguments,
                                         KernelMap<Space> const& map, Execution<Space> const& exec)
 {
-  bool const has = arguments.operation == Operation::forward ||
-                   (arguments.operation == Operation::backward_data &&
-                    has_operation<Dataflow, Operation::backward_data, Scalar, Space>::value);
-  return ConvolutionBackend<Space>::plan(arguments, summary_of(map), 1, exec, has);
+  auto const has = [&](auto operation) {
+    return arguments.operation == operation &&
+           has_operation<Dataflow, decltype(operation)::value, Scalar, Space>::value;
+  };
+  bool const has_it = has(std::integral_constant<Operation, Operation::forward>{}) ||
+                      has(std::integral_constant<Operation, Operation::backward_data>{}) ||
+                      has(std::integral_constant<Operation, Operation::backward_weight>{});
+  return ConvolutionBackend<Space>::plan(arguments, summary_of(map), 1, exec, has_it);
 }
 
 }  // namespace detail

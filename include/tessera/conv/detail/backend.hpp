@@ -28,6 +28,7 @@ struct PackedWeight {
 ///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
 ///   void gather_scatter(arguments, map, exec)
 ///   void fetch_on_demand(arguments, map, exec)
+///   void weight_gradient(WeightGradientArguments<Scalar>, map, exec)
 ///   KernelPlan plan(arguments, MapSummary, int splits, exec, bool has_operation = true)
 ///                                        of implicit_gemm() with AutoTile, or gather_scatter() in its place
 ///   std::int64_t packed_size(KernelPlan)    elements of a packed weight, 0: the plan reads the plain order

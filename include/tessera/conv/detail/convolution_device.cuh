@@ -79,6 +79,13 @@ struct ConvolutionBackend<Device> {
     ConvolutionKernels<Scalar>::fetch_on_demand(arguments, map, exec);
   }
 
+  template <class Scalar>
+  static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                              Execution<Device> const& exec)
+  {
+    ConvolutionKernels<Scalar>::weight_gradient(arguments, map, exec);
+  }
+
  private:
   template <class Scalar>
   [[nodiscard]] static ConvProblem complete_problem(ConvolutionArguments<Scalar> const& arguments, int splits,

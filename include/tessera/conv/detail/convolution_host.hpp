@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/backend.hpp>
 #include <tessera/conv/detail/operands_host.hpp>
+#include <tessera/conv/detail/weight_gradient/host.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/kmap/pair_list.hpp>
@@ -167,6 +168,17 @@ struct ConvolutionBackend<Host> {
     for_each_offset(arguments, map, exec, [](auto const& operands, int k, auto const& pairs, auto* sums) {
       operands.add_product(k, operands.features(), pairs.in, pairs.out, pairs.count, sums);
     });
+  }
+
+  template <class Scalar>
+  static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Host>& map,
+                              Execution<Host> const& exec)
+  {
+    sum_weight_gradient(arguments, map, exec,
+                        [&](std::int32_t const* out_in, std::int64_t first, std::int64_t count, auto* parts) {
+                          sum_weight_slabs(arguments, out_in, map.num_out(), map.volume(), first, count,
+                                           parts, exec);
+                        });
   }
 
  private:
