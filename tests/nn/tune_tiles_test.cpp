@@ -41,7 +41,7 @@ TuneOptions options_of(nn::TuneTimer timer)
 
 }  // namespace
 
-TEST_CASE("tune: tiles are part of a choice that is an implicit GEMM")
+TEST_CASE("tune: the kernel is part of a choice that is an implicit GEMM")
 {
   ConvChoice const pair{gemm, true, 1, GemmKernel::warpgroup_pair};
   CHECK(pair != ConvChoice{});
@@ -49,13 +49,13 @@ TEST_CASE("tune: tiles are part of a choice that is an implicit GEMM")
   CHECK(ConvChoice::of(pair.in({})) == pair);
   CHECK(ConvChoice{Dataflow::gather_scatter, true, 1, GemmKernel::warp} ==
         ConvChoice{Dataflow::gather_scatter});
-  CHECK(detail::text_of(pair) == "sorted, 1 split, tiles warpgroup_pair");
+  CHECK(detail::text_of(pair) == "sorted, 1 split, kernel warpgroup_pair");
   CHECK(detail::text_of(ConvChoice{}) == "sorted, 1 split");
   CHECK(detail::effective_choice({gemm, true, 3, GemmKernel::warp}, 1) ==
         ConvChoice{gemm, false, 1, GemmKernel::warp});
 }
 
-TEST_CASE("tune: tiles are tried sorted and unsorted in one split, where they come to something else")
+TEST_CASE("tune: kernels are tried sorted and unsorted in one split, where they come to something else")
 {
   // A device where few rows of one split are shared, and that lacks the warp kernel if told so.
   auto const tried = [](TuneOptions const& options, ConvChoice const& before = {}, bool has_warp = true) {
@@ -94,7 +94,7 @@ TEST_CASE("tune: tiles are tried sorted and unsorted in one split, where they co
   CHECK(std::count(shared.begin(), shared.end(), ConvChoice{}) == 0);
 }
 
-TEST_CASE("tune: the host has automatic tiles alone, whatever is asked for")
+TEST_CASE("tune: the host has the automatic kernel alone, whatever is asked for")
 {
   Execution<Host> const exec;
   nn::Sequential<3, float, Host> net;
@@ -113,7 +113,7 @@ TEST_CASE("tune: the host has automatic tiles alone, whatever is asked for")
   CHECK(tuning.groups[0].choice == ConvChoice{gemm, false, 1});
   CHECK(layer.config().kernel == GemmKernel::automatic);
   CHECK(test::error_of([&] { nn::tune(net, samples, TuneOptions().quiet().kernels({}), exec); }) ==
-        "tune: no tiles to try; GemmKernel::automatic at least");
+        "tune: no kernels to try; GemmKernel::automatic at least");
 }
 
 TEST_CASE("tune: choices that read a map in other tiles pay for another form of it")
@@ -130,7 +130,7 @@ TEST_CASE("tune: choices that read a map in other tiles pay for another form of 
   CHECK(detail::form_of({gemm, true, 1}, 1, 0) == "none");  // every row reads itself
 }
 
-TEST_CASE_TEMPLATE("tune: a tuning's tiles are applied", Space, TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("tune: a tuning's kernels are applied", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};

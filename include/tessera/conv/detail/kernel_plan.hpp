@@ -48,9 +48,6 @@ struct PipelineSize {
 /// Which kernel runs a convolution and what it needs: chosen once by select(), read by run(), pack(), the
 /// choice of two inputs and the tuner.
 struct KernelPlan {
-  Operation operation = Operation::forward;
-  /// The dataflow asked for lacks the operation: gather-scatter runs it, with this kernel for each offset.
-  bool falls_back = false;
   GemmKernel kernel = GemmKernel::automatic;  ///< automatic: the space has one kernel
   int tile_rows = 1;                          ///< of the tile map it reads, or 0: it reads none
   int shape = 0;                              ///< place in the kernel's list of shapes or tiles
@@ -58,6 +55,9 @@ struct KernelPlan {
   bool reads_two_inputs = false;
   PackedLayout packed{};    ///< the weight it reads, or plain; with splits, warps and warpgroups keep none
   PipelineSize pipeline{};  ///< of a split of full length
+  Operation operation = Operation::forward;
+  /// The dataflow asked for lacks the operation: gather-scatter runs it, with this kernel for each offset.
+  bool falls_back = false;
 
   /// Whether two plans do the same on maps of one form, whatever the channels.
   [[nodiscard]] friend bool operator==(KernelPlan const& a, KernelPlan const& b)
