@@ -2,8 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/buffer.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/space.hpp>
+
+#include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
@@ -28,6 +31,22 @@ class WorkEvent<Host> {
   /// being captured.
   [[nodiscard]] bool order(Execution<Host> const& /*exec*/) noexcept { return true; }
 };
+
+/// `size` uninitialised elements from the memory of `home`, to be used by work on `exec`: for what lives as
+/// long as something that was allocated on `home`, whichever stream first needs it.
+/// Stream: allocates in the order of `home`'s stream, for which `exec`'s waits.
+template <class T, class Space>
+[[nodiscard]] Buffer<T, Space> allocate_at(Execution<Space> const& home, std::int64_t size,
+                                           Execution<Space> const& exec)
+{
+  Buffer<T, Space> result{size, home};
+  if (home.stream() != exec.stream()) {
+    WorkEvent<Space> allocated;
+    allocated.record(home);
+    static_cast<void>(allocated.order(exec));
+  }
+  return result;
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -37,6 +37,23 @@ inline constexpr int packed_for_block = 3;  ///< the plain order, of a weight in
   return layout;
 }
 
+/// The weight that `layout` is packed from, where `memory` is its first element in memory. So a kept weight
+/// needs no more than its place to be packed anew, mirrored and transposed ones too.
+template <class T>
+[[nodiscard]] WeightView<T> packed_source(PackedLayout const& layout, T const* memory)
+{
+  auto view = plain_weight(memory, static_cast<int>(layout[1]), static_cast<int>(layout[2]),
+                           static_cast<int>(layout[3]));
+  WeightSteps const steps{layout[8], layout[9], layout[10]};
+  if (!steps.is_plain()) {
+    view.offset_step = steps.offset;
+    view.in_step = steps.in;
+    view.out_step = steps.out;
+    if (steps.offset < 0) { view.data -= (view.volume - 1) * steps.offset; }
+  }
+  return view;
+}
+
 /// How a block's shared memory is cut into stages of weights.
 struct PipelineSize {
   int stages = 1;

@@ -166,7 +166,7 @@ template <class Space>
 {
   auto const element = size_of(parameter.dtype);
   std::vector<std::uint8_t> own(static_cast<std::size_t>(parameter.size) * element);
-  Transfer<Space>::to_host(own.data(), parameter.data, own.size(), exec);
+  Transfer<Space>::to_host(own.data(), parameter.parameter->bytes(), own.size(), exec);
   std::vector<std::uint8_t> bytes(own.size());
   for_each_element(parameter, place, [&](std::int64_t i, std::int64_t in_file) {
     std::memcpy(bytes.data() + static_cast<std::size_t>(in_file) * element,
