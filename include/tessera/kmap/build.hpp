@@ -6,6 +6,7 @@
 #include <tessera/kmap/detail/neighbors.hpp>
 #include <tessera/kmap/detail/outputs.hpp>
 #include <tessera/kmap/kernel_map.hpp>
+#include <tessera/kmap/transpose.hpp>
 
 #include <cstdint>
 #include <memory>

@@ -206,7 +206,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
 
   [[nodiscard]] static typename Packs::Key key_of(ConvConfig const& config)
   {
-    return {config.tiles, config.math};
+    return {config.kernel, config.math};
   }
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(
       [[maybe_unused]] ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const final

@@ -49,7 +49,7 @@ template <int Dim, class Scalar, class Space>
 {
   if (options.config.dataflow != Dataflow::implicit_gemm || options.config.splits != 1) { return false; }
   auto arguments = make_arguments<Scalar>(weight, nullptr, options.out_channels, options.config.math);
-  arguments.tiles = options.config.tiles;
+  arguments.kernel = options.config.kernel;
   arguments.features = x;
   arguments.in_channels = channels + second_channels;
   arguments.more = MatrixView<Scalar const>{second, 0, second_channels};

@@ -44,7 +44,7 @@ class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
     bool const reads_packed =
         config.dataflow == Dataflow::implicit_gemm && (config.splits == 1 || volume_ == 1);
     if (!reads_packed) { return {}; }
-    return packed_.get({config.tiles, config.math}, weight_, exec, [&] {
+    return packed_.get({config.kernel, config.math}, weight_, exec, [&] {
       return plan_of_weight(weight_.data(), in_channels_, static_cast<int>(bias_.size()), volume_,
                             is_identity_, config, exec);
     });

@@ -16,7 +16,7 @@ template <class Scalar, class Space>
                                         Execution<Space> const& exec)
 {
   auto arguments = make_arguments<Scalar>(weight, nullptr, out_channels, config.math);
-  arguments.tiles = config.tiles;
+  arguments.kernel = config.kernel;
   arguments.in_channels = in_channels;
   return ConvolutionBackend<Space>::plan(arguments, {0, volume, is_identity}, 1, exec);
 }
