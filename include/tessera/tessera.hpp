@@ -15,7 +15,6 @@
 #include <tessera/core/scalar.hpp>
 #include <tessera/core/version.hpp>
 //
-#include <tessera/points/lidar_simulator.hpp>
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
@@ -70,6 +69,7 @@
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
