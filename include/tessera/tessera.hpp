@@ -34,8 +34,10 @@
 #include <tessera/kmap/tile_map.hpp>
 //
 #include <tessera/tensor/bev.hpp>
+#include <tessera/tensor/borrow.hpp>
 #include <tessera/tensor/cast.hpp>
 #include <tessera/tensor/collate.hpp>
+#include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/labels.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>

@@ -41,12 +41,16 @@ class Matrix {
   Matrix(std::int64_t rows, std::int64_t columns, Execution<Space> const& exec)
       : rows_{rows}, columns_{columns}, buffer_{checked_size(rows, columns), exec}
   {}
-  /// Takes `buffer` of rows * columns elements.
+  /// Takes `buffer` of rows * columns elements, also one that was adopted.
+  /// @throws invalid_argument  another number of elements, or they do not begin at a multiple of 16 bytes
   Matrix(Buffer<T, Space>&& buffer, std::int64_t rows, std::int64_t columns)
       : rows_{rows}, columns_{columns}, buffer_{std::move(buffer)}
   {
     detail::expects(buffer_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
                     " does not have the ", buffer_.size(), " elements given");
+    detail::expects(reinterpret_cast<std::uintptr_t>(buffer_.data()) % 16 == 0, "Matrix: the address ",
+                    static_cast<void const*>(buffer_.data()),
+                    " is not aligned to 16 bytes, which kernels read at once; copy the elements");
   }
 
   Matrix(Matrix&& other) noexcept
