@@ -39,6 +39,7 @@
 #include <tessera/tensor/collate.hpp>
 #include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/dlpack.hpp>
 #include <tessera/tensor/labels.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
