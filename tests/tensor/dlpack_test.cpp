@@ -113,12 +113,17 @@ TEST_CASE_TEMPLATE("dlpack: a matrix is imported where it is, and deleted once",
   }
   SUBCASE("from this library's own struct")
   {
-    dlpack::ManagedTensorVersioned managed{};
     test::Foreign<float, Space> memory{values, exec};
-    std::int64_t shape[] = {5, 2};
-    int const type = std::is_same_v<Space, Host> ? 1 : 2;
-    managed.version = {1, 0};
-    managed.dl_tensor = {memory.data(), {type, device_of(exec)}, 2, {2, 32, 1}, shape, nullptr, 0};
+    std::vector<std::int64_t> shape{5, 2};
+    dlpack::ManagedTensorVersioned managed{};
+    managed.version.major = 1;
+    auto& tensor = managed.dl_tensor;
+    tensor.data = memory.data();
+    tensor.device.device_type = std::is_same_v<Space, Host> ? 1 : 2;
+    tensor.device.device_id = device_of(exec);
+    tensor.ndim = 2;
+    tensor.dtype = {2, 32, 1};
+    tensor.shape = shape.data();
     CHECK(dlpack::import_matrix<float>(&managed, exec).data() == memory.data());
   }
 }

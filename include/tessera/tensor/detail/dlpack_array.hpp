@@ -36,22 +36,6 @@ namespace detail {
   return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * size_of(type)), 1};
 }
 
-/// The DType of a C++ type.
-template <class T>
-[[nodiscard]] constexpr DType dtype_of()
-{
-  if constexpr (std::is_same_v<T, bool>) {
-    return DType::boolean;
-  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
-    return DType::uint8;
-  } else if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
-    constexpr DType of_size[] = {DType::int8, DType::int16, DType::int32, DType::int64};
-    return of_size[sizeof(T) == 1 ? 0 : sizeof(T) == 2 ? 1 : sizeof(T) == 4 ? 2 : 3];
-  } else {
-    return ScalarTraits<T>::dtype;
-  }
-}
-
 /// "float16", or what DLPack says of a type that is not known here.
 template <class DataType>
 [[nodiscard]] std::string name_of_dlpack_type(DataType const& type)
