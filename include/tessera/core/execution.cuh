@@ -4,13 +4,12 @@
 
 #include <tessera/core/cuda_check.cuh>
 #include <tessera/core/execution.hpp>
+#include <tessera/core/per_device.hpp>
 #include <tessera/core/side_streams.cuh>
 
 #include <cuda_runtime_api.h>
 
-#include <array>
-#include <atomic>
-#include <mutex>
+#include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
@@ -79,16 +78,8 @@ namespace detail {
 /// destroyed, because buffers in static storage may give memory back after every other static is gone.
 inline MemoryResource* default_device_memory(int device)
 {
-  static std::mutex mutex;
-  static std::array<std::atomic<PoolMemoryResource*>, 64> pools{};
-  expects(device >= 0 && device < 64, "Execution: device ", device, " is not supported");
-  auto& pool = pools[static_cast<std::size_t>(device)];
-  if (auto* const made = pool.load(std::memory_order_acquire)) { return made; }
-  std::lock_guard const lock{mutex};
-  if (pool.load(std::memory_order_relaxed) == nullptr) {
-    pool.store(new PoolMemoryResource{device}, std::memory_order_release);
-  }
-  return pool.load(std::memory_order_relaxed);
+  static PerDevice<PoolMemoryResource> pools;
+  return &pools.get(device, [&] { return PoolMemoryResource{device}; });
 }
 
 }  // namespace detail
