@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 namespace test {
@@ -33,5 +33,16 @@ struct Foreign {
   tessera::Buffer<T, Space> memory;
   int released = 0;
 };
+
+/// The number of the device that `exec` runs on, 0 for the host.
+template <class Space>
+int device_of([[maybe_unused]] tessera::Execution<Space> const& exec)
+{
+  if constexpr (std::is_same_v<Space, tessera::Host>) {
+    return 0;
+  } else {
+    return exec.device();
+  }
+}
 
 }  // namespace test
