@@ -2,13 +2,12 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/convolution.hpp>
-#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/detail/packed_weights.hpp>
 #include <tessera/nn/detail/scale_channels.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/ops/convolution.hpp>
 
 #include <cmath>
 #include <utility>
@@ -66,8 +65,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());
-    if (observer_ != nullptr) { observer_->called(*this, x, nullptr, epilogue_); }
-    return convolve(x, epilogue_, exec);
+    return convolve({x}, epilogue_, exec);
   }
 
   [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
@@ -79,34 +77,20 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
     expect_channels(x.channels());
     detail::expect_same_voxels(x, residual, "residual block");
-    auto with_residual = epilogue;
-    with_residual.residual = residual.features();
-    if (observer_ != nullptr) { observer_->called(*this, x, &residual, with_residual); }
-    return convolve(x, with_residual, exec);
+    return convolve({x, nullptr, &residual}, epilogue, exec);
   }
 
   [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
   {
-    auto const config = this->config();
-    if (!has_epilogue || observer_ != nullptr || config.dataflow != Dataflow::implicit_gemm ||
-        config.splits != 1) {
-      return false;
-    }
-    auto arguments =
-        detail::make_arguments<Scalar>(weight_.data(), nullptr, options_.out_channels, config.math);
-    arguments.tiles = config.tiles;
-    arguments.features = a.features().data;
-    arguments.in_channels = a.channels() + b.channels();
-    arguments.more = b.features();
-    return detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec)
-        .reads_two_inputs;
+    return has_epilogue &&
+           detail::reads_two_tensors(a, b, weight_.data(), convolution_options(epilogue_), exec);
   }
 
   [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
   {
     detail::expect_same_voxels(a, b, "Conv of two tensors", "cat_by_coordinate()");
     expect_channels(a.channels() + b.channels());
-    return convolve(a, epilogue_, exec, b.features());
+    return convolve({a, &b}, epilogue_, exec);
   }
 
   /// Marks the layer, and packs its weight.
@@ -172,11 +156,6 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// Drops the packed copies that the layer's own config does not read and no plan holds.
   /// @pre  as configure()
   void drop_unused_packs() { packed_.keep_only(key_of(config())); }
-  /// Who is told of every call, or null; must live as long as it is set. Returns who was before.
-  ConvObserver<Dim, Scalar, Space>* observe(ConvObserver<Dim, Scalar, Space>* observer) noexcept
-  {
-    return std::exchange(observer_, observer);
-  }
   [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
@@ -199,25 +178,26 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     options_.in_channels, " -> ", options_.out_channels, " were expected");
   }
 
-  /// @param more  features that follow those of `x`, or none
-  [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
-                                Execution<Space> const& exec,
-                                [[maybe_unused]] MatrixView<Scalar const> const& more = {}) const
+  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options(Epilogue<Scalar> const& epilogue) const
+  {
+    return {options_.out_channels, options_.kind(),     options_.geometry,
+            this->config(),        epilogue.activation, epilogue.slope};
+  }
+
+  /// @param epilogue  of which activation and slope count
+  [[nodiscard]] Tensor convolve(detail::ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec) const
   {
     auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
     detail::expects(weight_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
                     weight_.size(), " values; channels and kernel size stay those the layer was made with");
-    auto const* const bias = options_.bias() ? bias_.data() : nullptr;
-    auto const config = this->config();
+    auto const bias = options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
+    auto const o = convolution_options(epilogue);
     if constexpr (has_epilogue) {
-      auto arguments = detail::make_arguments(weight_.data(), bias, options_.out_channels, config.math);
-      arguments.epilogue = epilogue;
-      arguments.more = more;
-      arguments.packed = packed_for(config, exec);
-      return detail::convolution(x, arguments, options_.kind(), options_.geometry, config, exec);
+      return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, o, packed_for(o.config, exec), exec);
     } else {
-      return convolution<Policy>(x, weight_.data(), bias, options_.out_channels, options_.kind(),
-                                 options_.geometry, config.math, config.compat, exec);
+      return convolution<Policy>(in.x, weight_, bias, o.out_channels, o.kind, o.geometry, o.config.math,
+                                 o.config.compat, exec);
     }
   }
 
@@ -252,7 +232,6 @@ class Conv final : public Module<Dim, Scalar, Space> {
   Parameter<Scalar, Space> bias_;
   mutable Packs packed_;       // of the weight, as the kernels read it
   Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
-  ConvObserver<Dim, Scalar, Space>* observer_ = nullptr;
 };
 
 }  // namespace nn

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/combine.hpp>
 #include <tessera/nn/detail/layer_arguments.hpp>
 #include <tessera/nn/parameter.hpp>
+#include <tessera/ops/combine.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <memory>
@@ -188,9 +188,8 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
   [[nodiscard]] virtual Tensor forward_add(Tensor const& x, Tensor const& residual,
                                            Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
   {
-    using Function = detail::AddActivateFunction<accumulator_t<Scalar>>;
-    return detail::map_both(forward(x, exec), residual, Function{epilogue.activation, epilogue.slope},
-                            "residual block", "add_by_coordinate()", exec);
+    return detail::add_activate(forward(x, exec), residual, epilogue.activation, epilogue.slope,
+                                "residual block", exec);
   }
 
   /// `forward(cat({a, b}))`, without the copy where the module can: `a` [rows, m] and `b` [rows, n] on the

@@ -92,61 +92,56 @@ struct ConvCall {
 
 /// The calls of a model's convolutions in one forward pass.
 template <int Dim, class Scalar, class Space>
-class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
+class ConvRecorder final : public Recorder {
  public:
-  using Tensor = SparseTensor<Dim, Scalar, Space>;
+  using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
   using Call = ConvCall<Dim, Scalar, Space>;
   using Convs = std::vector<NamedConv<Dim, Scalar, Space>>;
 
-  /// Observes while it lives.
   explicit ConvRecorder(Convs const& convs) : convs_{convs}
   {
-    for (std::size_t i = 0; i < convs_.size(); ++i) {
-      numbers_.emplace(convs_[i].layer, i);
-      before_.push_back(convs_[i].layer->observe(this));
-    }
-  }
-  ~ConvRecorder() override
-  {
-    for (std::size_t i = 0; i < convs_.size(); ++i) { convs_[i].layer->observe(before_[i]); }
+    for (std::size_t i = 0; i < convs_.size(); ++i) { numbers_.emplace(convs_[i].layer->weight().id(), i); }
   }
 
-  void called(nn::ModuleBase const& layer, Tensor const& x, Tensor const* residual,
-              Epilogue<Scalar> const& epilogue) override
+  void record(std::shared_ptr<OperationRecord const> operation) override
   {
-    Call call;
-    call.layer = numbers_.at(&layer);
-    call.x = x;
-    if (residual != nullptr) { call.residual = *residual; }
-    call.arguments.epilogue = epilogue;
-    calls_.push_back(std::move(call));
+    auto record = std::dynamic_pointer_cast<Record const>(operation);
+    if (record != nullptr && numbers_.count(record->weight.id) != 0) {
+      records_.push_back(std::move(record));
+    }
   }
 
   /// The calls since the last take(), with their maps.
-  /// Stream: as convolution(), whose maps the coordinate sets have already.
+  /// Stream: as convolution(), whose maps the coordinate sets have already; a call of two tensors copies them
+  /// into one, since not every choice reads two.
   [[nodiscard]] std::vector<Call> take(Execution<Space> const& exec)
   {
-    for (auto& call : calls_) {
-      auto const& layer = *convs_[call.layer].layer;
-      auto const& options = layer.options();
-      auto const config = layer.config();
-      auto arguments =
-          make_arguments<Scalar>(layer.weight().data(), options.bias() ? layer.bias().data() : nullptr,
-                                 options.out_channels, config.math);
-      arguments.epilogue = call.arguments.epilogue;
-      arguments.features = call.x.features().data;
-      arguments.in_channels = options.in_channels;
-      call.arguments = arguments;
-      call.map = kernel_map(config, *call.x.coordinates(), options.kind(), options.geometry, exec).map;
+    std::vector<Call> calls;
+    for (auto const& record : records_) {
+      Call call;
+      auto const& options = record->options;
+      call.layer = numbers_.at(record->weight.id);
+      call.x = *record->input().value();
+      if (record->second().size() > 0) { call.x = cat({call.x, *record->second()[0].value()}, exec); }
+      if (record->residual().size() > 0) { call.residual = *record->residual()[0].value(); }
+      call.arguments = make_arguments<Scalar>(record->weight.data, record->bias.data, options.out_channels,
+                                              options.config.math);
+      call.arguments.epilogue.activation = options.activation;
+      call.arguments.epilogue.slope = options.slope;
+      if (call.residual) { call.arguments.epilogue.residual = call.residual->features(); }
+      call.arguments.features = call.x.features().data;
+      call.arguments.in_channels = record->in_channels;
+      call.map = kernel_map(options.config, *call.x.coordinates(), options.kind, options.geometry, exec).map;
+      calls.push_back(std::move(call));
     }
-    return std::exchange(calls_, {});
+    records_.clear();
+    return calls;
   }
 
  private:
   Convs const& convs_;
-  std::map<nn::ModuleBase const*, std::size_t> numbers_;
-  std::vector<nn::ConvObserver<Dim, Scalar, Space>*> before_;
-  std::vector<Call> calls_;
+  std::map<VariableId, std::size_t> numbers_;  // of layers, by their weights
+  std::vector<std::shared_ptr<Record const>> records_;
 };
 
 /// The calls of one forward pass of `model` on `x`.
@@ -155,7 +150,7 @@ template <class Model, class Convs, class Tensor, class Space>
                                 Execution<Space> const& exec)
 {
   ConvRecorder<Tensor::dim, typename Tensor::scalar, Space> recorder{convs};
-  static_cast<void>(model.forward(x, exec));
+  static_cast<void>(model.forward(x, exec.with_recorder(recorder)));
   return recorder.take(exec);
 }
 
