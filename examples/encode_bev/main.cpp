@@ -19,10 +19,10 @@
 #include "picture.hpp"
 
 #include <tessera/coords/voxel_options.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <array>

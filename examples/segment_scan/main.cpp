@@ -21,10 +21,10 @@
 #include "truth.hpp"
 
 #include <tessera/coords/voxel_options.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <cstdio>

@@ -8,8 +8,8 @@
 
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/point_bin.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #ifdef __CUDACC__
 #include <tessera/coords/detail/hard_voxels_device.cuh>
