@@ -199,13 +199,10 @@ struct Weights {
   std::vector<std::string> fitting;  // names of the networks that could have been meant
 };
 
-/// @throws Failure  there is none of these networks in the checkpoint, or another than was asked for
-[[nodiscard]] inline Weights read_weights(NetworkOptions const& options)
+/// Those in a checkpoint that was read with the options.
+/// @throws Failure  there is none of these networks in it, or another than was asked for
+[[nodiscard]] inline Weights weights_of(NetworkOptions const& options, Checkpoint checkpoint)
 {
-  tessera::io::ConvertOptions how;
-  how.spconv_major(options.spconv_major);
-  if (options.prefix) { how.prefix(*options.prefix); }
-  auto checkpoint = read_checkpoint(options.checkpoint, how);
   auto const& known = known_network(checkpoint.kind);
   if (known.runs != std::string{"encode_bev"}) {
     throw Failure{options.checkpoint + " is " + known.name + ", which makes no bird's-eye view; " +
@@ -224,6 +221,11 @@ struct Weights {
   auto const name = options.network.value_or(is_default ? default_network : fitting.front());
   auto shape = with_channels(network_named(name), checkpoint, evidence, options.checkpoint);
   return {std::move(checkpoint), std::move(shape), std::move(fitting)};
+}
+
+[[nodiscard]] inline Weights read_weights(NetworkOptions const& options)
+{
+  return weights_of(options, read_checkpoint(options));
 }
 
 /// The network of random weights that the options describe.

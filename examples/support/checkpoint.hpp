@@ -113,6 +113,24 @@ struct Checkpoint {
   return {std::move(converted), kind, std::move(whole_prefix)};
 }
 
+/// What the command line says of weights.
+struct CheckpointOptions {
+  std::string checkpoint;             // empty: random weights
+  std::optional<std::string> prefix;  // not given: searched for
+  int spconv_major = 0;
+  std::uint64_t seed = 1;  // of random weights
+};
+
+/// The checkpoint that the options name.
+/// @throws Failure  as above
+[[nodiscard]] inline Checkpoint read_checkpoint(CheckpointOptions const& options)
+{
+  tessera::io::ConvertOptions how;
+  how.spconv_major(options.spconv_major);
+  if (options.prefix) { how.prefix(*options.prefix); }
+  return read_checkpoint(options.checkpoint, how);
+}
+
 /// Tensors of which the conversion says that they deserve a look.
 [[nodiscard]] inline int num_warnings(Checkpoint const& checkpoint)
 {
@@ -135,14 +153,6 @@ struct Checkpoint {
   throw Failure{path + ": '" + checkpoint.prefix + name + "' is for " + std::to_string(extent) + " " + what +
                 "; 1 to " + std::to_string(most) + " are possible"};
 }
-
-/// What the command line says of weights.
-struct CheckpointOptions {
-  std::string checkpoint;             // empty: random weights
-  std::optional<std::string> prefix;  // not given: searched for
-  int spconv_major = 0;
-  std::uint64_t seed = 1;  // of random weights
-};
 
 /// The options that say what is in a checkpoint.
 inline void add_checkpoint_options(CommandLine& line, CheckpointOptions& options,

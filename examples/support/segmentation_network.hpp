@@ -142,14 +142,11 @@ struct Weights {
   NetworkShape shape;
 };
 
-/// @throws Failure  there is no network of this program in the checkpoint
-[[nodiscard]] inline Weights read_weights(NetworkOptions const& options)
+/// Those in a checkpoint that was read with the options.
+/// @throws Failure  there is no network that labels points in it
+[[nodiscard]] inline Weights weights_of(NetworkOptions const& options, Checkpoint checkpoint)
 {
-  tessera::io::ConvertOptions how;
-  how.spconv_major(options.spconv_major);
-  auto of_network = how;
-  if (options.prefix) { of_network.prefix(*options.prefix); }
-  Weights weights{read_checkpoint(options.checkpoint, of_network), {}, {}};
+  Weights weights{std::move(checkpoint), {}, {}};
   auto const& known = known_network(weights.network.kind);
   if (known.runs != std::string{"segment_scan"}) {
     throw Failure{options.checkpoint + " is " + known.name + ", which makes no labels; " + known.runs +
@@ -166,12 +163,19 @@ struct Weights {
     auto prefix = weights.network.prefix;
     auto const backbone = prefix.rfind("backbone.");
     prefix.erase(backbone == std::string::npos ? prefix.size() : backbone);
+    tessera::io::ConvertOptions how;
+    how.spconv_major(options.spconv_major);
     weights.head = {tessera::io::convert_checkpoint(options.checkpoint, how.prefix(prefix + "decode_head.")),
                     weights.network.kind, prefix + "decode_head."};
   } catch (tessera::invalid_argument const&) {  // there is none
   }
   weights.shape = backbone_shape(weights.network, weights.head ? &*weights.head : nullptr, options);
   return weights;
+}
+
+[[nodiscard]] inline Weights read_weights(NetworkOptions const& options)
+{
+  return weights_of(options, read_checkpoint(options));
 }
 
 /// The rule by which TorchSparse and spconv differ in voxels at the upper border: the options', else the
