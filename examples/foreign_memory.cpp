@@ -5,7 +5,7 @@
 // works alike on a GPU, with Device for Host.
 
 #include <tessera/core/buffer.hpp>
-#include <tessera/nn/activation.hpp>
+#include <tessera/ops/activation.hpp>
 #include <tessera/tensor/borrow.hpp>
 #include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dlpack.hpp>

@@ -13,9 +13,9 @@
 #include <tessera/io/load.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/models/minkunet.hpp>
-#include <tessera/nn/activation.hpp>
 #include <tessera/nn/conv.hpp>
-#include <tessera/tensor/dense.hpp>
+#include <tessera/ops/activation.hpp>
+#include <tessera/ops/dense.hpp>
 #include <tessera/tensor/dlpack.hpp>
 
 #include <doctest/doctest.h>

@@ -5,8 +5,8 @@
 #include "../support/foreign.hpp"
 #include "../support/memory.hpp"
 
+#include <tessera/ops/cast.hpp>
 #include <tessera/tensor/borrow.hpp>
-#include <tessera/tensor/cast.hpp>
 
 #include <cstdint>
 #include <memory>

@@ -4,6 +4,7 @@
 #include "../support/device.hpp"
 #include "../support/foreign.hpp"
 
+#include <tessera/ops/dense.hpp>
 #include <tessera/tensor/copy_into.hpp>
 
 #include <cstdint>

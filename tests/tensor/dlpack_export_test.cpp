@@ -97,7 +97,7 @@ TEST_CASE("dlpack: every element type has its code and bits")
        {Case{DType::float64, 2, 64}, Case{DType::float32, 2, 32}, Case{DType::float16, 2, 16},
         Case{DType::bfloat16, 4, 16}, Case{DType::int64, 0, 64}, Case{DType::int32, 0, 32},
         Case{DType::int16, 0, 16}, Case{DType::int8, 0, 8}, Case{DType::uint8, 1, 8},
-        Case{DType::boolean, 6, 8}}) {
+        Case{DType::boolean, 6, 8}, Case{DType::float8_e4m3, 10, 8}, Case{DType::float8_e5m2, 12, 8}}) {
     auto const its = detail::dlpack_type(expected.type);
     CHECK(int{its.code} == expected.code);
     CHECK(int{its.bits} == expected.bits);

@@ -31,6 +31,8 @@ namespace detail {
     case DType::int8: code = TypeCode::signed_integer; break;
     case DType::uint8: code = TypeCode::unsigned_integer; break;
     case DType::boolean: code = TypeCode::boolean; break;
+    case DType::float8_e4m3: code = TypeCode::float8_e4m3fn; break;
+    case DType::float8_e5m2: code = TypeCode::float8_e5m2; break;
     default: break;
   }
   return {static_cast<std::uint8_t>(code), static_cast<std::uint8_t>(8 * size_of(type)), 1};
@@ -40,8 +42,9 @@ namespace detail {
 template <class DataType>
 [[nodiscard]] std::string name_of_dlpack_type(DataType const& type)
 {
-  for (auto const known : {DType::float64, DType::float32, DType::float16, DType::bfloat16, DType::int64,
-                           DType::int32, DType::int16, DType::int8, DType::uint8, DType::boolean}) {
+  for (auto const known :
+       {DType::float64, DType::float32, DType::float16, DType::bfloat16, DType::int64, DType::int32,
+        DType::int16, DType::int8, DType::uint8, DType::boolean, DType::float8_e4m3, DType::float8_e5m2}) {
     auto const its = dlpack_type(known);
     if (its.code == type.code && its.bits == type.bits && type.lanes == 1) { return name_of(known); }
   }
