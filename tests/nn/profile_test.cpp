@@ -170,15 +170,16 @@ TEST_CASE("profile: a floor is the largest of the known ones, and a launch")
   work.bytes = 8e6;
   work.gathered_bytes = 40e6;
   work.multiply_adds = 9e9;
-  CHECK(detail::floor_of(work, {}) == 0);
-  CHECK(detail::floor_of(work, {4e12, 0, 0, 0}) == doctest::Approx(2e-6));
-  CHECK(detail::floor_of(work, {4e12, 8e12, 0, 1e-6}) == doctest::Approx(6e-6));
+  auto const us = [&](nn::Ceilings const& ceilings) { return 1e6 * detail::floor_of(work, ceilings); };
+  CHECK(us({}) == 0);
+  CHECK(us({4e12, 0, 0, 0}) == doctest::Approx(2));
+  CHECK(us({4e12, 8e12, 0, 1e-6}) == doctest::Approx(6));
   nn::Ceilings const all{4e12, 8e12, 1e15, 1e-6};
-  CHECK(detail::floor_of(work, all) == doctest::Approx(6e-6));  // float32: tensor cores do not count
+  CHECK(us(all) == doctest::Approx(6));  // float32: tensor cores do not count
   work.scalar = DType::float16;
-  CHECK(detail::floor_of(work, all) == doctest::Approx(10e-6));
+  CHECK(us(all) == doctest::Approx(10));
   work.scalar = DType::bfloat16;
-  CHECK(detail::floor_of(work, all) == doctest::Approx(10e-6));
+  CHECK(us(all) == doctest::Approx(10));
 }
 
 TEST_CASE("profile: the table has a line for each operation and one for all")
