@@ -61,6 +61,7 @@
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
 //
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
@@ -75,6 +76,8 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/nn/profile.hpp>
+#include <tessera/nn/profile_table.hpp>
 #include <tessera/nn/registry.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/nn/sequential.hpp>
@@ -114,4 +117,5 @@
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
+#include <tessera/io/trace_file.hpp>
 #include <tessera/io/tuning_file.hpp>
