@@ -17,7 +17,6 @@
 #include <tessera/core/variable.hpp>
 #include <tessera/core/version.hpp>
 //
-#include <tessera/points/lidar_simulator.hpp>
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
@@ -36,8 +35,11 @@
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
+#include <tessera/tensor/borrow.hpp>
 #include <tessera/tensor/collate.hpp>
+#include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/dlpack.hpp>
 #include <tessera/tensor/labels.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
@@ -59,6 +61,7 @@
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
 //
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
@@ -73,6 +76,8 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/nn/profile.hpp>
+#include <tessera/nn/profile_table.hpp>
 #include <tessera/nn/registry.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/nn/sequential.hpp>
@@ -84,6 +89,7 @@
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -111,4 +117,5 @@
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
+#include <tessera/io/trace_file.hpp>
 #include <tessera/io/tuning_file.hpp>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/names.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/weight_source.hpp>
@@ -134,6 +135,8 @@ struct ConvolutionRecord final
         bias.data, options, source.get(), exec);
   }
 
+  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override;
+
   /// Whose channels follow those of the first input: one, or none.
   [[nodiscard]] Variables const& second() const noexcept { return this->template input<1>(); }
   /// What is added before the activation: one, or none.
@@ -145,6 +148,30 @@ struct ConvolutionRecord final
   int in_channels = 0;                                        // of all inputs
   ConvolutionOptions<Dim> options;
 };
+
+template <int Dim, class Scalar, class Space>
+OperationWork ConvolutionRecord<Dim, Scalar, Space>::work(Execution<Space> const& exec) const
+{
+  auto work = ConvolutionRecord::FunctionRecord::work(exec);
+  auto const* const x = this->input().value();
+  if (x == nullptr) { return work; }
+  auto const& config = options.config;
+  auto const map = detail::kernel_map(config, *x->coordinates(), options.kind, options.geometry, exec).map;
+  detail::note_product<Scalar>(work, detail::count_pairs(*map, exec), map->volume(), in_channels,
+                               options.out_channels);
+  work.kernel = detail::name_of(config.dataflow);
+  if (config.dataflow == Dataflow::implicit_gemm) {
+    auto arguments =
+        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, config.math);
+    arguments.tiles = config.tiles;
+    arguments.in_channels = in_channels;
+    arguments.epilogue.activation = options.activation;
+    auto const plan =
+        detail::ConvolutionBackend<Space>::plan(arguments, detail::summary_of(*map), config.splits, exec);
+    work.kernel = detail::name_of_kernel<Space>(plan.kernel);
+  }
+  return work;
+}
 
 /// `y = convolution<Policy>(x)`, every choice made at compile time.
 template <class Policy, int Dim, class Scalar, class Space>

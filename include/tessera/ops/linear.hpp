@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/names.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/weight_source.hpp>
@@ -148,6 +149,19 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
     return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
+  }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override
+  {
+    auto work = LinearRecord::FunctionRecord::work(exec);
+    detail::note_product<Scalar>(work, work.rows, 1, in_channels, options.out_channels);
+    work.pairs = 0;  // it reads no map
+    auto arguments =
+        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, options.math);
+    arguments.in_channels = in_channels;
+    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {work.rows, 1, true}, 1, exec);
+    work.kernel = detail::name_of_kernel<Space>(plan.kernel);
+    return work;
   }
 
   ParameterRef<Scalar> weight;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -49,6 +50,8 @@ class Recorded {
   [[nodiscard]] Value const* value() const noexcept { return value_.get(); }
   void give_back() noexcept { value_.reset(); }
 
+  /// Bytes of the value; 0 once it was given back.
+  [[nodiscard]] double bytes() const { return value_ != nullptr ? detail::bytes_of_value(*value_) : 0; }
   void append_ids(std::vector<VariableId>& to) const { to.push_back(id_); }
   template <class Space>
   [[nodiscard]] Value const& in(Replay<Space> const& replay) const
@@ -81,6 +84,12 @@ class Recorded<std::vector<Value>> {
     for (auto& value : values_) { value.give_back(); }
   }
 
+  [[nodiscard]] double bytes() const
+  {
+    double sum = 0;
+    for (auto const& value : values_) { sum += value.bytes(); }
+    return sum;
+  }
   void append_ids(std::vector<VariableId>& to) const
   {
     for (auto const& value : values_) { value.append_ids(to); }
@@ -104,6 +113,9 @@ class ReplayableRecord : public OperationRecord {
  public:
   /// Runs the operation on the values that `replay` has for its inputs, and stores its outputs there.
   virtual void run(Replay<Space>& replay, Execution<Space> const& exec) const = 0;
+  /// What the operation had to do, as far as the record still holds its values.
+  /// Stream: may enqueue kernels, and wait.
+  [[nodiscard]] virtual OperationWork work(Execution<Space> const& /*exec*/) const { return {}; }
   /// The record by names alone: a copy that holds no variable's storage.
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> description() const = 0;
 };
@@ -164,6 +176,15 @@ class FunctionRecord : public ReplayableRecord<Space> {
     result->inputs_ = {std::move(inputs)...};
     result->output_ = std::move(output);
     return result;
+  }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& /*exec*/) const override
+  {
+    OperationWork work;
+    if (output_.value() != nullptr) { detail::note_output(work, *output_.value()); }
+    work.bytes = output_.bytes();
+    std::apply([&](auto const&... input) { ((work.bytes += input.bytes()), ...); }, inputs_);
+    return work;
   }
 
   /// Input number `I`.
