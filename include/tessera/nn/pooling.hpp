@@ -62,7 +62,8 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         Compat compat, Execution<Space> const& exec)
 {
-  auto const channels = detail::is_spconv(compat) ? std::min(1, x.channels()) : x.channels();
+  auto const channels =
+      rules::visit(compat, [&](auto rules) { return rules.averaged_channels(x.channels()); });
   return detail::global_pool(x, detail::SumOfRows<Scalar>{x.features().data, x.channels()}, channels, true,
                              exec);
 }

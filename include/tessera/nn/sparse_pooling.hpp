@@ -134,7 +134,7 @@ template <int Dim, class Space>
   return g;
 }
 
-/// Pools by the rule that `make_rule(whether spconv's hold)` gives.
+/// Pools by the rule that `make_rule(whether windows start from 0)` gives.
 template <int Dim, class Scalar, class Space, class MakeRule>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                     nn::PoolOptions<Dim> const& options, char const* who,
@@ -143,14 +143,16 @@ template <int Dim, class Scalar, class Space, class MakeRule>
   expect_coordinates(x, who);
   auto config = options.config() ? *options.config() : thread_conv_config();
   if (options.compat()) { config.compat = *options.compat(); }
-  bool const spconv = is_spconv(config.compat);
+  bool const from_zero = rules::visit(config.compat, [](auto rules) { return rules.pools_from_zero; });
+  bool const ignores_padding =
+      rules::visit(config.compat, [](auto rules) { return rules.multiplies_one_voxel_kernels; });
   auto const geometry = pool_geometry(options, *x.coordinates(), who);
   // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
-  if (spconv && geometry.volume() == 1) { config.compat = Compat::none; }
+  if (ignores_padding && geometry.volume() == 1) { config.compat = Compat::none; }
   auto const mapped = kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
   auto& map = *mapped.map;
   Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
-  auto const rule = make_rule(spconv);
+  auto const rule = make_rule(from_zero);
   with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, std::decay_t<decltype(rule)>, columns>;
@@ -179,8 +181,8 @@ template <int Dim, class Scalar, class Space>
                                                         Execution<Space> const& exec)
 {
   using Rule = detail::LargestInWindow<Scalar>;
-  return detail::pool(x, options, "max_pool", exec, [](bool spconv) {
-    return Rule{spconv ? accumulator_t<Scalar>{0} : detail::LargestOfRows<Scalar>::identity};
+  return detail::pool(x, options, "max_pool", exec, [](bool from_zero) {
+    return Rule{from_zero ? accumulator_t<Scalar>{0} : detail::LargestOfRows<Scalar>::identity};
   });
 }
 
