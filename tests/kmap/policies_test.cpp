@@ -184,8 +184,12 @@ Outcome outcome_of(Case const& c, bool is_far = false)
   auto const allocations = memory.allocations();
   auto const bytes = memory.bytes_in_use();
   auto const down = kernel_map<Kmap, Downsample>(*set, ConvolutionKind::strided, c.geometry, c.compat, exec);
-  Outcome outcome{{}, {}, down.coordinates->tensor_stride(), down.coordinates == set,
-                  memory.allocations() - allocations, memory.bytes_in_use() - bytes};
+  Outcome outcome{{},
+                  {},
+                  down.coordinates->tensor_stride(),
+                  down.coordinates == set,
+                  memory.allocations() - allocations,
+                  memory.bytes_in_use() - bytes};
   outcome.rows = download(down.coordinates->data(), down.coordinates->num_rows(), exec);
   outcome.entries = download(down.map->out_in(), down.map->num_out() * down.map->volume(), exec);
   set->check(exec);
@@ -282,8 +286,8 @@ struct FarAwayAndSaysSo : FarAway {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("policies: a user's that says what spconv's says has its outputs, map and algorithm", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("policies: a user's that says what spconv's says has its outputs, map and algorithm",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   check_copy<HashmapOnTheFly, SpconvDownsample, HashmapOnTheFly, CopiedSpconv, Space>();
@@ -326,8 +330,8 @@ TEST_CASE_TEMPLATE("policies: outputs that depend on the stride alone are shared
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  auto const set = make_coordinate_set(
-      test::random_coordinates<3>(60, 1, IntArray<3>(-4), IntArray<3>(5), 2), {}, exec);
+  auto const set =
+      make_coordinate_set(test::random_coordinates<3>(60, 1, IntArray<3>(-4), IntArray<3>(5), 2), {}, exec);
   ConvolutionGeometry<3> wide;
   wide.stride = 2;
   auto narrow = wide;
@@ -342,8 +346,8 @@ TEST_CASE_TEMPLATE("policies: outputs that depend on the stride alone are shared
   CHECK(outputs_of(CopiedMinkowski{}, wide) != outputs_of(MinkowskiDownsample{}, wide));
 }
 
-TEST_CASE_TEMPLATE("policies: outputs beyond the kernel's reach are found where the policy says how far", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("policies: outputs beyond the kernel's reach are found where the policy says how far",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Case const c{{3, 2, 1, 1, 0}, false, compat::none};

@@ -116,8 +116,8 @@ template <class Policy, int Dim, class Space>
 {
   OutputSetKey<Policy, Dim, Space> key{region, grid.bounds, grid.border};
   if (depends_on_stride_alone<Policy>) {
-    key = {{IntArray<Dim>(1), region.stride, IntArray<Dim>(1), IntArray<Dim>(0)}, std::nullopt,
-           AtBorder::drop};
+    key = {
+        {IntArray<Dim>(1), region.stride, IntArray<Dim>(1), IntArray<Dim>(0)}, std::nullopt, AtBorder::drop};
   }
   auto const found = set.cache().find(key);
   if (found) { return (*found)->shared(); }

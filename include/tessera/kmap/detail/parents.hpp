@@ -120,7 +120,6 @@ template <int Dim, class Space>
 {
   auto const volume = region.volume();
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
-  parts.is_releasable = out.fixed_capacity().has_value();
   if (volume <= OffsetOrder::most) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   parts.pair_of_input = Buffer<std::int32_t, Space>{in.capacity(), exec};
   for_each(in.capacity(),

@@ -77,9 +77,7 @@ struct Tessera {
                                                       IntArray<Dim> const& extent)
   {
     IntArray<Dim> result;
-    for (int i = 0; i < Dim; ++i) {
-      result[i] = detail::times_stride(extent[i], g.stride[i], "grid extent");
-    }
+    for (int i = 0; i < Dim; ++i) { result[i] = detail::times_stride(extent[i], g.stride[i], "grid extent"); }
     return result;
   }
   static constexpr detail::AtBorder generative_border = detail::AtBorder::drop;

@@ -62,8 +62,9 @@ template <int Dim, class Space>
 template <class Kmap, class = void>
 inline constexpr bool finds_torchsparse_outputs = false;
 template <class Kmap>
-inline constexpr bool finds_torchsparse_outputs<Kmap, std::void_t<decltype(Kmap::finds_torchsparse_outputs)>> =
-    Kmap::finds_torchsparse_outputs;
+inline constexpr bool
+    finds_torchsparse_outputs<Kmap, std::void_t<decltype(Kmap::finds_torchsparse_outputs)>> =
+        Kmap::finds_torchsparse_outputs;
 
 }  // namespace detail
 
