@@ -145,7 +145,7 @@ template <class Rules, int Dim, class Space>
     return {set.origin()->shared(), transpose(*map, exec)};
   }
   // a kernel of one voxel undoes one that kept the coordinates
-  expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", list(g.kernel_size),
+  expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", g.kernel_size,
           " led to this tensor; those that did have kernel sizes: ", sizes_of_makers(set));
   return same_rows(set, exec);
 }
@@ -173,8 +173,7 @@ template <class Kmap, int Dim, class Space>
     }
     return {finer->shared(), transpose(*map, exec)};
   }
-  expects(false, "transposed convolution: no set of tensor stride ", list(set.tensor_stride()), " / ",
-          list(g.stride),
+  expects(false, "transposed convolution: no set of tensor stride ", set.tensor_stride(), " / ", g.stride,
           " leads to this tensor; it undoes a strided convolution, or use a generative one to make new "
           "coordinates");
   return {};
@@ -232,8 +231,8 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
   auto const by_rules = [&](auto const& make) -> Result { return rules::visit(compat, make); };
   switch (kind) {
     case ConvolutionKind::submanifold:
-      detail::expects(all_equal(geometry.stride, 1), "submanifold convolution: stride ",
-                      detail::list(geometry.stride), " must be 1");
+      detail::expects(all_equal(geometry.stride, 1), "submanifold convolution: stride ", geometry.stride,
+                      " must be 1");
       return detail::submanifold_map<Kmap>(set, geometry, compat, exec);
     case ConvolutionKind::strided: {
       auto const region = detail::region_of(geometry, Kmap::anchor(geometry, kind, compat));

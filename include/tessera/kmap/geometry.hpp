@@ -149,20 +149,19 @@ enum class AtBorder : std::uint8_t { drop, clamp };
 template <int Dim>
 void check_geometry(ConvolutionGeometry<Dim> const& geometry, char const* who)
 {
-  expects(min_element(geometry.kernel_size) >= 1, who, ": kernel size ", list(geometry.kernel_size),
+  expects(min_element(geometry.kernel_size) >= 1, who, ": kernel size ", geometry.kernel_size,
           " must be at least 1 on every axis");
-  expects(min_element(geometry.stride) >= 1, who, ": stride ", list(geometry.stride),
+  expects(min_element(geometry.stride) >= 1, who, ": stride ", geometry.stride,
           " must be at least 1 on every axis");
-  expects(min_element(geometry.dilation) >= 1, who, ": dilation ", list(geometry.dilation),
+  expects(min_element(geometry.dilation) >= 1, who, ": dilation ", geometry.dilation,
           " must be at least 1 on every axis");
-  expects(min_element(geometry.padding) >= 0, who, ": padding ", list(geometry.padding),
-          " must not be negative");
-  expects(min_element(geometry.output_padding) >= 0, who, ": output padding ", list(geometry.output_padding),
+  expects(min_element(geometry.padding) >= 0, who, ": padding ", geometry.padding, " must not be negative");
+  expects(min_element(geometry.output_padding) >= 0, who, ": output padding ", geometry.output_padding,
           " must not be negative");
   std::int64_t volume = 1;
   for (int i = 0; i < Dim; ++i) {
     volume *= geometry.kernel_size[i];
-    expects(volume <= 1 << 20, who, ": kernel size ", list(geometry.kernel_size), " has more than ", 1 << 20,
+    expects(volume <= 1 << 20, who, ": kernel size ", geometry.kernel_size, " has more than ", 1 << 20,
             " offsets");
     auto const reach = std::int64_t{geometry.kernel_size[i] - 1} * geometry.dilation[i];
     expects(reach <= 1 << 28 && geometry.padding[i] <= 1 << 28 && geometry.stride[i] <= 1 << 28 &&

@@ -31,9 +31,8 @@ template <int Dim, class Space>
 void declare_extent(OutputGrid<Dim, Space>& grid, CoordinateSet<Dim, Space> const& set,
                     ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& extent)
 {
-  expects(min_element(extent) >= 1, "convolution: kernel size ", list(g.kernel_size), ", stride ",
-          list(g.stride), " and padding ", list(g.padding), " leave no output in a grid of ",
-          list(set.spatial_range()->extent));
+  expects(min_element(extent) >= 1, "convolution: kernel size ", g.kernel_size, ", stride ", g.stride,
+          " and padding ", g.padding, " leave no output in a grid of ", set.spatial_range()->extent);
   grid.options.spatial_range = SpatialRange<Dim>{set.spatial_range()->batches, extent};
   grid.bounds = box_of(*grid.options.spatial_range);
 }
@@ -68,8 +67,8 @@ template <class Rules, int Dim, class Space>
           "generative convolution: compat::torchsparse needs a tensor with a spatial range");
   for (int i = 0; i < Dim; ++i) {
     expects(!Rules::generates_whole_strides_only || set.tensor_stride()[i] % g.stride[i] == 0,
-            "generative convolution: stride ", list(g.stride), " does not divide the tensor stride ",
-            list(set.tensor_stride()));
+            "generative convolution: stride ", g.stride, " does not divide the tensor stride ",
+            set.tensor_stride());
     grid.options.tensor_stride[i] = std::max(1, set.tensor_stride()[i] / g.stride[i]);
   }
   return grid;
