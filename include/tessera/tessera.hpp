@@ -27,11 +27,13 @@
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
 //
+#include <tessera/hash/coordinate_hash.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
+#include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
 #include <tessera/tensor/bev.hpp>
@@ -39,6 +41,7 @@
 #include <tessera/tensor/collate.hpp>
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/labels.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
@@ -58,6 +61,7 @@
 #include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/nn/point_voxel.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/registry.hpp>
 #include <tessera/nn/row_module.hpp>
