@@ -69,6 +69,7 @@
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/nn/spvconv.hpp>
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
@@ -81,6 +82,7 @@
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/models/sparse_unet.hpp>
+#include <tessera/models/spvcnn.hpp>
 //
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/forward_bev.hpp>

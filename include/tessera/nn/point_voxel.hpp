@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/coords/quantize.hpp>
+#include <tessera/nn/combine.hpp>
 #include <tessera/nn/detail/gather_terms.hpp>
 #include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
@@ -129,6 +130,23 @@ template <int Dim, class Scalar, class Space>
   auto const cells = detail::cells_of(interpolation, compat);
   auto const map = z.points()->map_to(x.coordinates(), cells, Compat::none, exec);
   return z.with_features(devoxelize_features<Scalar>(x.features(), *map, exec));
+}
+
+/// The sum of two tensors on the same points: `y[i, c] = a[i, c] + b[i, c]`.
+/// @throws invalid_argument  other points (PointTensor::points()) or channels
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same
+/// bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] PointTensor<Dim, Scalar, Space> add(PointTensor<Dim, Scalar, Space> const& a,
+                                                  PointTensor<Dim, Scalar, Space> const& b,
+                                                  Execution<Space> const& exec)
+{
+  detail::expect_points(a, "add");
+  detail::expects(a.points() == b.points() && a.channels() == b.channels(),
+                  "add: tensors on different points, or of ", a.channels(), " and ", b.channels(),
+                  " channels");
+  using Function = detail::AddFunction<accumulator_t<Scalar>>;
+  return a.with_features(detail::map_elements<Scalar>(Function{}, exec, a.features(), b.features()));
 }
 
 /// Points in units of the voxels that were made of them, and these voxels.
