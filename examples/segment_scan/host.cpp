@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include "segment.hpp"
+#include "segment_points.hpp"
 
 namespace segment_scan {
 namespace {
@@ -21,7 +21,7 @@ std::string host_name(Options const& options)
 
 Segmentation segment_on_host(Task const& task)
 {
-  return segment<ts::Host, float>(task, execution(*task.options));
+  return segment_any<ts::Host, float>(task, execution(*task.options));
 }
 
 }  // namespace segment_scan

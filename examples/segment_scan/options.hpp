@@ -29,6 +29,8 @@ enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };
   return names[static_cast<std::size_t>(precision)];
 }
 
+enum class Model : std::uint8_t { minkunet, spvcnn };
+
 /// What a network is asked to have at most, by an option or by a checkpoint.
 inline constexpr int most_channels = 10000;
 
@@ -43,6 +45,7 @@ struct Options {
   double voxel_size = 0.05;
   std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
 
+  Model model = Model::minkunet;
   std::string checkpoint;             // empty: random weights
   std::optional<std::string> prefix;  // not given: searched for
   int spconv_major = 0;
@@ -107,10 +110,15 @@ struct Options {
       "The lowest voxel is 0 either way",
       [&](std::size_t i) { options.rounding = static_cast<tessera::Rounding>(i); });
 
-  line.group("The network, a MinkUNet");
+  line.group("The network");
+  line.add_choice(
+      "--model", {"minkunet", "spvcnn"},
+      "minkunet (default) labels voxels, and points as their voxels; spvcnn of SPVNAS labels points. "
+      "A checkpoint of one may hold the names of the other, so it is not told from it",
+      [&](std::size_t i) { options.model = static_cast<Model>(i); });
   add_text(
       "--checkpoint", "FILE",
-      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's MinkUNet, "
+      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's networks, "
       "also one that convert_checkpoint has written; names, layout and channels are told from it. Without "
       "it they are random, and the labels mean nothing",
       options.checkpoint);
@@ -171,8 +179,10 @@ struct Options {
            "a folder gets segmentation.ply and segmentation.png, any other name PREFIX.ply and PREFIX.png "
            "(default: the current folder)",
            options.output);
-  add_text("--logits", "FILE", "also writes 'coordinates' and 'logits' of all voxels as safetensors",
-           options.logits);
+  add_text(
+      "--logits", "FILE",
+      "also writes 'coordinates' and 'logits' of all voxels as safetensors; of spvcnn 'logits' of all points",
+      options.logits);
   line.add("--help", "", "this text", [&](std::string const&) { options.help = true; });
 
   auto const positional = line.parse(arguments);
@@ -194,6 +204,7 @@ struct Options {
         "  segment_scan 000000.bin --checkpoint minkunet.pt --output results/\n"
         "  segment_scan --scene 7 --device cpu --width 0.5 --voxel-size 0.1\n"
         "  segment_scan 000000.bin --device cuda --precision fp16 --conv-mode 2 --repeat 100\n"
+        "  segment_scan 000000.bin --model spvcnn --width 0.5\n"
         "  segment_scan sweep.pcd.bin --kmap hashmap --downsample minkowski\n\n"
         "Progress goes to stderr, where anything takes over a second. Exit status: 0 all went well, 1\n"
         "something failed (a file, the GPU, memory), 2 wrong options; Ctrl-C ends the program as a signal "
