@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/models/detail/point_unet.hpp>
 #include <tessera/models/detail/unet.hpp>
-#include <tessera/nn/dropout.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/spvconv.hpp>
 
@@ -77,21 +77,9 @@ class SPVCNN final : public nn::ModuleBase {
     detail::expects(z.channels() == options_.in_channels, "SPVCNN: the points have ", z.channels(),
                     " channels but ", options_.in_channels, " were expected");
     auto made = initial_voxelize(z, options_.point_unit, options_.size_of_voxels, exec);
-    std::array<Tensor, 4> skips;
-    skips[0] = unet_.stem(std::exchange(made.voxels, {}), exec);
-    Points points = voxel_to_point(skips[0], made.points, exec);
-    Tensor x = to_voxels(points, skips[0], exec);
-    for (std::size_t level = 0; level < 4; ++level) {
-      x = unet_.encode(level, x, exec);
-      if (level < 3) { skips[level + 1] = x; }
-    }
-    points = meet(0, x, points, exec);
-    x = decode(0, to_voxels(points, x, exec), skips, exec);
-    x = unet_.decode(1, std::exchange(x, {}), std::exchange(skips[2], {}), exec);
-    points = meet(1, x, points, exec);
-    x = decode(2, to_voxels(points, x, exec), skips, exec);
-    x = unet_.decode(3, std::exchange(x, {}), std::exchange(skips[0], {}), exec);
-    points = meet(2, x, points, exec);
+    auto const compat = options_.conv_config ? options_.conv_config->compat : thread_conv_config().compat;
+    auto const points = detail::point_unet(unet_, transforms_, dropout_, std::exchange(made.voxels, {}),
+                                           std::exchange(made.points, {}), compat, exec);
     return points.with_features(classifier_->forward(points.features(), exec));
   }
 
@@ -137,25 +125,6 @@ class SPVCNN final : public nn::ModuleBase {
   {
     return detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
                                       "SPVCNN");
-  }
-
-  [[nodiscard]] Tensor to_voxels(Points const& points, Tensor const& like, Execution<Space> const& exec)
-  {
-    auto const compat = options_.conv_config ? options_.conv_config->compat : thread_conv_config().compat;
-    return point_to_voxel(points, like.coordinates(), exec, compat);
-  }
-  /// What points hold where the branches meet for the k-th time.
-  [[nodiscard]] Points meet(std::size_t k, Tensor const& x, Points const& points,
-                            Execution<Space> const& exec)
-  {
-    return add(voxel_to_point(x, points, exec), transforms_[k]->forward(points, exec), exec);
-  }
-  /// A level up from what points gave the voxels.
-  [[nodiscard]] Tensor decode(std::size_t level, Tensor x, std::array<Tensor, 4>& skips,
-                              Execution<Space> const& exec)
-  {
-    auto dropped = dropout_.forward(std::exchange(x, {}), exec);
-    return unet_.decode(level, std::exchange(dropped, {}), std::exchange(skips[3 - level], {}), exec);
   }
 
   SPVCNNOptions options_;

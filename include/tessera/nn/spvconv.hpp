@@ -11,11 +11,18 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace tessera {
 inline namespace v0 {
 namespace nn {
+
+/// What a point transform calls its layers.
+struct PointTransformNames {
+  std::string linear = "0";
+  std::string norm = "1";
+};
 
 /// `relu(norm(linear(features)))` on every point: linear layer "0", batch normalisation "1".
 template <int Dim, class Scalar, class Space = Device>
@@ -27,11 +34,12 @@ class PointTransform final : public ModuleBase {
 
   /// @throws invalid_argument  channels below 1
   /// Stream: enqueues the upload of the initial values.
-  PointTransform(LinearOptions const& options, Execution<Space> const& exec)
+  PointTransform(LinearOptions const& options, Execution<Space> const& exec,
+                 PointTransformNames const& names = {})
       : linear_{options, exec}, norm_{options.out_channels, exec}
   {
-    this->register_child("0", linear_);
-    this->register_child("1", norm_);
+    this->register_child(names.linear, linear_);
+    this->register_child(names.norm, norm_);
   }
 
   /// Cost, stream, determinism: those of its layers.
@@ -44,6 +52,9 @@ class PointTransform final : public ModuleBase {
     return z.with_features(relu_.forward(normalized.view(), exec));
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
+
+  [[nodiscard]] Linear<Dim, Scalar, Space>& linear() noexcept { return linear_; }
+  [[nodiscard]] BatchNorm<Dim, Scalar, Space>& norm() noexcept { return norm_; }
 
  private:
   Linear<Dim, Scalar, Space> linear_;
