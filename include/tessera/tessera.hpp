@@ -55,6 +55,7 @@
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
+#include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>
@@ -83,6 +84,11 @@
 #include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/models/sparse_unet.hpp>
 #include <tessera/models/spvcnn.hpp>
+#include <tessera/models/spvnas.hpp>
+#include <tessera/models/spvnas_config.hpp>
+#include <tessera/models/spvnas_latency.hpp>
+#include <tessera/models/spvnas_search.hpp>
+#include <tessera/models/spvnas_supernet.hpp>
 //
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/forward_bev.hpp>
@@ -101,6 +107,7 @@
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 #include <tessera/io/tuning_file.hpp>
