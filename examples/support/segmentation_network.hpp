@@ -40,6 +40,7 @@ struct NetworkShape {
   double width = 1;                                                  // of SPVNAS's MinkUNet
   std::optional<tessera::models::MinkUNetBackboneOptions> backbone;  // or mmdetection3d's instead
   bool has_head = true;                                              // the checkpoint has a classifier
+  bool on_points = false;                                            // SPVCNN, which has MinkUNet's shape
 
   /// Whether it was trained on spconv, where coarser levels end at the largest voxel.
   [[nodiscard]] bool has_range() const
@@ -154,7 +155,11 @@ struct Weights {
   }
   if (weights.network.kind == NetworkKind::minkunet) {
     weights.shape = minkunet_shape(weights.network, options);
+    weights.shape.on_points = options.model == Model::spvcnn;
     return weights;
+  }
+  if (options.model == Model::spvcnn) {
+    throw program::Failure{"--model spvcnn: " + options.checkpoint + " is " + known.name};
   }
   if (options.width) {
     throw Failure{"--width: the channels of " + std::string{known.name} + " are the checkpoint's"};
