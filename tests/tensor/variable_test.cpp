@@ -72,7 +72,7 @@ TEST_CASE("SparseTensor: num_rows() and downloads ask the recorder first")
   Refusal refusal;
   CHECK(x.num_rows() == 2);
   {
-    detail::ThreadRecorderScope const scope{refusal};
+    detail::ThreadRecorderScope const scope{&refusal};
     CHECK_THROWS_WITH_AS(static_cast<void>(x.num_rows()), "num_rows", invalid_argument);
   }
   CHECK(x.num_rows() == 2);

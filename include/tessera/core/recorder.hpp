@@ -88,13 +88,10 @@ inline void report_host_read(char const* what)
   if (auto* const recorder = recorder_of_thread()) { recorder->reads_on_host(what); }
 }
 
-/// Makes `recorder` the recorder of this thread while it lives.
+/// Makes `recorder` the recorder of this thread while it lives; null: none.
 class ThreadRecorderScope {
  public:
-  explicit ThreadRecorderScope(Recorder& recorder) : before_{recorder_of_thread()}
-  {
-    recorder_of_thread() = &recorder;
-  }
+  explicit ThreadRecorderScope(Recorder* recorder) : before_{std::exchange(recorder_of_thread(), recorder)} {}
   ThreadRecorderScope(ThreadRecorderScope const&) = delete;
   ThreadRecorderScope& operator=(ThreadRecorderScope const&) = delete;
   ~ThreadRecorderScope() { recorder_of_thread() = before_; }

@@ -28,6 +28,14 @@ struct ParameterRef {
 
 namespace detail {
 
+template <class T>
+struct TypeIdentity {
+  using type = T;
+};
+/// A parameter's values as an argument that other arguments give the type of, so that pointers convert.
+template <class T>
+using ParameterArgument = ParameterRef<typename TypeIdentity<T>::type>;
+
 [[nodiscard]] inline VariableId next_variable_id() noexcept
 {
   static std::atomic<VariableId> last{0};

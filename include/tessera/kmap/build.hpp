@@ -173,10 +173,9 @@ template <class Kmap, int Dim, class Space>
     }
     return {finer->shared(), transpose(*map, exec)};
   }
-  expects(false, "transposed convolution: no set of tensor stride ", set.tensor_stride(), " / ", g.stride,
-          " leads to this tensor; it undoes a strided convolution, or use a generative one to make new "
-          "coordinates");
-  return {};
+  fail("transposed convolution: no set of tensor stride ", set.tensor_stride(), " / ", g.stride,
+       " leads to this tensor; it undoes a strided convolution, or use a generative one to make new "
+       "coordinates");
 }
 
 }  // namespace detail
@@ -252,8 +251,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
           [&](auto rules) { return detail::expanding_map<decltype(rules)>(set, geometry, anchor, exec); });
     }
   }
-  detail::expects(false, "convolution: there is no kind ", static_cast<int>(kind));
-  return {};
+  detail::fail("convolution: there is no kind ", static_cast<int>(kind));
 }
 
 }  // namespace v0

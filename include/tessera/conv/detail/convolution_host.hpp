@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/backend.hpp>
 #include <tessera/conv/detail/operands_host.hpp>
+#include <tessera/conv/detail/weight_gradient/host.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/kmap/pair_list.hpp>
@@ -100,17 +101,18 @@ class HostBlocks {
 template <>
 struct ConvolutionBackend<Host> {
   template <class Scalar>
-  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const&, MapSummary const&, int,
-                                       Execution<Host> const&)
+  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const&, int,
+                                       Execution<Host> const&, bool has_operation = true)
   {
-    return {};
+    KernelPlan plan;
+    plan.operation = arguments.operation;
+    plan.falls_back = !has_operation;
+    return plan;
   }
+  [[nodiscard]] static std::int64_t packed_size(KernelPlan const&) { return 0; }
   template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, Scalar const*,
-                                                       Execution<Host> const&)
-  {
-    return {};
-  }
+  static void pack(KernelPlan const&, WeightView<Scalar> const&, Scalar*, Execution<Host> const&)
+  {}
 
   /// `sort` and the tile change nothing here: absent neighbours are never multiplied.
   template <class TilePolicy, class Scalar>
@@ -166,6 +168,17 @@ struct ConvolutionBackend<Host> {
     for_each_offset(arguments, map, exec, [](auto const& operands, int k, auto const& pairs, auto* sums) {
       operands.add_product(k, operands.features(), pairs.in, pairs.out, pairs.count, sums);
     });
+  }
+
+  template <class Scalar>
+  static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Host>& map,
+                              Execution<Host> const& exec)
+  {
+    sum_weight_gradient(arguments, map, exec,
+                        [&](std::int32_t const* out_in, std::int64_t first, std::int64_t count, auto* parts) {
+                          sum_weight_slabs(arguments, out_in, map.num_out(), map.volume(), first, count,
+                                           parts, exec);
+                        });
   }
 
  private:
