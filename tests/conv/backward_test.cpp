@@ -14,6 +14,7 @@
 #include <tessera/conv/convolution.cuh>
 #endif
 #include <tessera/conv/convolution_backward.hpp>
+#include <tessera/ops/convolution.hpp>
 
 #include <cstring>
 #include <functional>
