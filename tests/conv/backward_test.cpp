@@ -494,6 +494,7 @@ TEST_CASE_TEMPLATE(
   auto const voxels = random_voxels(8, 3, random);
   auto const c = make_case({"square", Kind::submanifold, 3, 1, 1, 16, 16}, voxels, random);
   Operands<float, Space> const operands{c, voxels, exec};
+  CAPTURE(ForwardOnly::name);
   using Policy = ConvPolicy<ForwardOnly>;
   ForwardOnly::calls = 0;
   auto const dx = convolution_backward_data<Policy>(seen(operands.grad), operands.view, *operands.map,
