@@ -140,6 +140,7 @@ TEST_CASE("packed weights: nothing is packed into a graph that is being captured
   Layer layer{exec};
   FakeEvent::capturing = true;
   CHECK(layer.get(warp) == 0);  // the kernel packs for itself
+  CHECK(layer.packs.bytes() == 0);
   FakeEvent::capturing = false;
   CHECK(layer.get(warp) == 11);
   FakeEvent::capturing = true;

@@ -33,7 +33,8 @@ class PairList {
     if (begin_on_host_.empty()) { begin_on_host_ = download(begin, exec); }
     return begin_on_host_;
   }
-  /// The number of pairs. Stream: as begin_on_host().
+  /// The number of pairs.
+  /// Stream: as begin_on_host().
   [[nodiscard]] std::int64_t num_pairs(Execution<Space> const& exec) const
   {
     return begin_on_host(exec).back();
