@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/epilogue.hpp>
 #include <tessera/conv/problem.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/matrix.hpp>
@@ -9,20 +10,10 @@
 #include <tessera/kmap/kernel_map.hpp>
 
 #include <array>
-#include <cmath>
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
-
-/// What a convolution does with its sums before it rounds and stores them:
-/// `output = activation(sum + bias + residual)`. A batch norm that follows is folded into weight and bias.
-template <class Scalar>
-struct Epilogue {
-  MatrixView<Scalar const> residual;  ///< [num_out, out_channels] in the convolution's space, or none
-  Activation activation = Activation::none;
-  float slope = 0.01F;  ///< of leaky_relu
-};
 
 namespace detail {
 
@@ -58,16 +49,11 @@ struct ConvolutionArguments {
 
 namespace detail {
 
-template <class Sum>
-[[nodiscard]] TESSERA_HOST_DEVICE Sum apply_activation(Sum x, Activation activation, float slope)
+/// What kernels do with the sums of a convolution.
+template <class Scalar>
+[[nodiscard]] EpilogueFunctor<Scalar> epilogue_of(ConvolutionArguments<Scalar> const& a)
 {
-  using std::exp;
-  switch (activation) {
-    case Activation::relu: return positive_or_nan(x);
-    case Activation::leaky_relu: return x <= Sum{0} ? static_cast<Sum>(slope) * x : x;
-    case Activation::silu: return x / (Sum{1} + exp(-x));
-    default: return x;
-  }
+  return {a.bias, a.epilogue};
 }
 
 /// Whether a pointer is a multiple of 16 bytes; null is.
@@ -115,6 +101,8 @@ void check_arguments(ConvolutionArguments<Scalar> const& a, char const* who)
   expects(a.epilogue.residual.data == nullptr || a.epilogue.residual.columns == a.out_channels, who,
           ": a residual of ", a.epilogue.residual.columns, " channels for ", a.out_channels,
           " output channels");
+  expects(is_fusable(a.epilogue.activation), who, ": an epilogue of ", name_of(a.epilogue.activation),
+          "; there are none, relu, leaky_relu, silu and sigmoid");
 }
 
 }  // namespace detail

@@ -17,14 +17,12 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// output = activation(sum over splits, ascending, + bias + residual), rounded once. `output` may be the sums
-/// of a single split.
+/// output = epilogue(sum over splits, ascending). `output` may be the sums of a single split.
 template <class Scalar>
 struct FinishSums {
   accumulator_t<Scalar> const* sums;  // [splits, size]
-  Scalar const* bias;                 // [out_channels] or null
   Scalar* output;                     // [size]
-  Epilogue<Scalar> epilogue;
+  EpilogueFunctor<Scalar> epilogue;
   std::int64_t size;
   int splits;
   int out_channels;
@@ -33,9 +31,7 @@ struct FinishSums {
   {
     accumulator_t<Scalar> sum{0};
     for (int split = 0; split < splits; ++split) { sum += sums[split * size + i]; }
-    if (bias != nullptr) { sum += widen(bias[i % out_channels]); }
-    if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[i]); }
-    output[i] = narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
+    output[i] = epilogue.template run<ActivationSet::all>(sum, static_cast<int>(i % out_channels), i);
   }
 };
 
@@ -107,8 +103,7 @@ void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
     if (pairs.num_pairs(k) > 0) { add(k, pairs.num_pairs(k), sums); }
   }
   for_each(size,
-           FinishSums<Scalar>{sums, arguments.bias, arguments.output, arguments.epilogue, size, 1,
-                              arguments.out_channels},
+           FinishSums<Scalar>{sums, arguments.output, epilogue_of(arguments), size, 1, arguments.out_channels},
            exec);
 }
 
