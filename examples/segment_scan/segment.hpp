@@ -105,7 +105,7 @@ void prepare_map(ts::KernelMap<Space>& map, ts::ConvConfig const& config, ts::Ex
   if (config.dataflow != ts::Dataflow::implicit_gemm) {
     static_cast<void>(ts::pair_list(map, exec));
   } else if constexpr (std::is_same_v<Space, ts::Device>) {
-    constexpr int rows = ts::TunedTiles<2, true>::medium::rows;  // all tuned tiles have as many
+    constexpr int rows = ts::TunedTiles<ts::ScalarFamily::float16, true>::medium::rows;  // all tuned tiles have as many
     int const split_length = (map.volume() + config.splits - 1) / config.splits;
     int const splits = (map.volume() + split_length - 1) / split_length;
     static_cast<void>(ts::tile_map(map, config.sort && map.volume() > 1, splits, rows, exec));

@@ -12,7 +12,9 @@
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/recorder.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/core/variable.hpp>
 #include <tessera/core/version.hpp>
 //
 #include <tessera/points/lidar_simulator.hpp>
@@ -34,8 +36,6 @@
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
-#include <tessera/tensor/bev.hpp>
-#include <tessera/tensor/cast.hpp>
 #include <tessera/tensor/collate.hpp>
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/labels.hpp>
@@ -43,14 +43,28 @@
 //
 #include <tessera/conv/convolution.hpp>
 //
+#include <tessera/ops/activation.hpp>
+#include <tessera/ops/bev.hpp>
+#include <tessera/ops/cast.hpp>
+#include <tessera/ops/combine.hpp>
+#include <tessera/ops/combine_by_coordinate.hpp>
+#include <tessera/ops/convolution.hpp>
+#include <tessera/ops/copy.hpp>
+#include <tessera/ops/custom.hpp>
+#include <tessera/ops/dense.hpp>
+#include <tessera/ops/dropout.hpp>
+#include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/linear.hpp>
+#include <tessera/ops/normalization.hpp>
+#include <tessera/ops/pooling.hpp>
+#include <tessera/ops/record.hpp>
+#include <tessera/ops/replay.hpp>
+//
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/calibrate.hpp>
-#include <tessera/nn/combine.hpp>
-#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/conv.hpp>
-#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>

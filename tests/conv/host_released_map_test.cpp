@@ -4,8 +4,8 @@
 // In a frame of fixed capacity a tile map takes the place of its kernel map, which host convolutions have
 // rebuilt.
 
-#include <tessera/conv/convolution.hpp>
 #include <tessera/kmap/tile_map.hpp>
+#include <tessera/ops/convolution.hpp>
 
 #include <doctest/doctest.h>
 

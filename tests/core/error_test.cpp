@@ -94,3 +94,13 @@ TEST_CASE("error: the global locale changes no byte")
   CHECK(after == before);
   CHECK(before == "1234567 1234.5 12345[1024, 98765]");
 }
+
+TEST_CASE("error: fail() throws its parts as one sentence, whatever the function returns")
+{
+  auto const half_of = [](int value) -> int {
+    if (value % 2 == 0) { return value / 2; }
+    detail::fail("half_of: ", value, " is odd");
+  };
+  CHECK(half_of(6) == 3);
+  CHECK_THROWS_WITH_AS(static_cast<void>(half_of(7)), "half_of: 7 is odd", invalid_argument);
+}

@@ -4,8 +4,8 @@
 #include "tensors.hpp"
 
 #include <tessera/nn/activation.hpp>
-#include <tessera/nn/combine.hpp>
 #include <tessera/nn/dropout.hpp>
+#include <tessera/ops/combine.hpp>
 
 #include <limits>
 

@@ -439,7 +439,7 @@ TEST_CASE("tune: a choice that rounding does not explain is refused, with what i
   weight[4] = 1e8F;
   std::fill(weight.begin() + 9, weight.begin() + 17, 3.0F);
   weight[22] = -1e8F;
-  std::copy(weight.begin(), weight.end(), layer.kernel().data());
+  std::copy(weight.begin(), weight.end(), layer.weight().write());
   std::vector<Coordinate<3>> rows;
   for (int i = 0; i < 27; ++i) { rows.push_back({0, {i / 9, i / 3 % 3, i % 3}}); }
   Samples<Host> const samples{
@@ -800,7 +800,7 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
     CAPTURE(for_plan);
     auto const options = TuneOptions().quiet().repetitions(2).for_plan(for_plan);
     auto const tuning = nn::tune(net, samples, options, exec);
-    for (auto const& conv : detail::convs_of(net)) { CHECK(conv.layer->is_laid_out()); }
+    for (auto const& conv : detail::convs_of(net)) { CHECK(conv.layer->packed(exec).values != nullptr); }
     REQUIRE(tuning.groups.size() == 3);
     for (auto const& group : tuning.groups) {
       CAPTURE(detail::text_of(group.group));

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <tessera/conv/activation.hpp>
+#include <tessera/conv/operation.hpp>
+#include <tessera/conv/weight_view.hpp>
 #include <tessera/core/scalar.hpp>
 
 #include <array>
@@ -32,9 +34,17 @@ enum class MathMode : std::uint8_t { exact, tf32 };
 /// offsets. Only AutoTile reads it: the host, the other dataflows and a Tile of a ConvPolicy ignore it.
 enum class GemmKernel : std::uint8_t { automatic, block, warp, warpgroup, warpgroup_pair, specialized };
 
-/// A convolution as its kernels see it, in numbers: everything but the map that the choice of one depends on.
+/// A convolution in numbers, without its pointers: all but the map that the choice of a kernel depends on.
+///
+/// A data gradient is a convolution of the output's gradient: `in_channels` are those of what is read.
 struct ConvProblem {
-  DType scalar = DType::float32;  ///< of features, weight and output
+  Operation operation = Operation::forward;
+  bool has_operation = true;  ///< the dataflow asked for has it; else gather-scatter runs it
+  DType in_type = DType::float32;
+  DType weight_type = DType::float32;
+  DType sum_type = DType::float32;
+  DType out_type = DType::float32;
+  WeightSteps weight_steps;
   MathMode math = MathMode::exact;
   GemmKernel kernel = GemmKernel::automatic;  ///< asked for
   int in_channels = 0;                        ///< of both inputs together

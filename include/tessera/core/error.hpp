@@ -83,12 +83,18 @@ template <class Range>
   return text.empty() ? "[]" : text + ']';
 }
 
-/// Throws invalid_argument with the parts as its sentence unless `held`; the sentence is only put
-/// together when it is needed.
+/// Throws invalid_argument with the parts as its sentence.
+template <class... Parts>
+[[noreturn]] void fail(Parts const&... parts)
+{
+  throw invalid_argument{concat(parts...)};
+}
+
+/// fail(parts...) unless `held`; the sentence is only put together when it is needed.
 template <class... Parts>
 void expects(bool held, Parts const&... parts)
 {
-  if (!held) { throw invalid_argument{concat(parts...)}; }
+  if (!held) { fail(parts...); }
 }
 
 }  // namespace detail

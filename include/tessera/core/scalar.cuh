@@ -15,6 +15,7 @@ template <>
 struct ScalarTraits<__half> {
   static constexpr bool is_feature = true;
   static constexpr DType dtype = DType::float16;
+  static constexpr ScalarFamily family = family_of(dtype);
   using Accumulator = float;
 };
 
@@ -22,6 +23,7 @@ template <>
 struct ScalarTraits<__nv_bfloat16> {
   static constexpr bool is_feature = true;
   static constexpr DType dtype = DType::bfloat16;
+  static constexpr ScalarFamily family = family_of(dtype);
   using Accumulator = float;
 };
 

@@ -117,8 +117,11 @@ template <class T>
     case DType::int16: return static_cast<float>(load_as(std::int16_t{}));
     case DType::int8: return static_cast<float>(load_as(std::int8_t{}));
     case DType::uint8: return static_cast<float>(*from);
-    default: return *from != 0 ? 1.0F : 0.0F;
+    case DType::boolean: return *from != 0 ? 1.0F : 0.0F;
+    case DType::float8_e4m3: return float8_e4m3_bits_to_float(*from);
+    case DType::float8_e5m2: return half_bits_to_float(static_cast<std::uint16_t>(*from << 8));
   }
+  return 0.0F;
 }
 
 }  // namespace detail
@@ -141,7 +144,7 @@ template <class T>
 
 /// The elements of `tensor` as floats, of whatever type they are.
 ///
-/// Halfs, bfloat16 and small integers are exact; doubles and large integers are rounded to nearest,
+/// Halfs, bfloat16, 8-bit floats and small integers are exact; doubles and large integers are rounded to nearest,
 /// doubles beyond the largest float to infinity. A boolean gives 0 or 1.
 /// Cost: one pass, 4 bytes an element.
 [[nodiscard]] inline std::vector<float> to_float(RawTensor const& tensor)

@@ -6,6 +6,7 @@
 #include <tessera/kmap/detail/neighbors.hpp>
 #include <tessera/kmap/detail/outputs.hpp>
 #include <tessera/kmap/kernel_map.hpp>
+#include <tessera/kmap/transpose.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -163,11 +164,9 @@ template <class Kmap, int Dim, class Space>
     }
     return {finer->shared(), transpose(*map, exec)};
   }
-  expects(false, "transposed convolution: no set of tensor stride ", list(set.tensor_stride()), " / ",
-          list(g.stride),
-          " leads to this tensor; it undoes a strided convolution, or use a generative one to make new "
-          "coordinates");
-  return {};
+  fail("transposed convolution: no set of tensor stride ", list(set.tensor_stride()), " / ", list(g.stride),
+       " leads to this tensor; it undoes a strided convolution, or use a generative one to make new "
+       "coordinates");
 }
 
 }  // namespace detail

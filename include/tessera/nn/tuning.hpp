@@ -21,7 +21,7 @@ struct ConvChoice {
   Dataflow dataflow = Dataflow::implicit_gemm;
   bool sort = true;
   int splits = 1;
-  GemmKernel tiles = GemmKernel::automatic;
+  GemmKernel kernel = GemmKernel::automatic;
 
   /// `config` with this choice; kernel map, downsample rule, math and compat stay.
   [[nodiscard]] ConvConfig in(ConvConfig config) const
@@ -29,13 +29,13 @@ struct ConvChoice {
     config.dataflow = dataflow;
     config.sort = sort;
     config.splits = splits;
-    config.tiles = tiles;
+    config.kernel = kernel;
     return config;
   }
   /// The choice that is in `config`.
   [[nodiscard]] static ConvChoice of(ConvConfig const& config)
   {
-    return {config.dataflow, config.sort, config.splits, config.tiles};
+    return {config.dataflow, config.sort, config.splits, config.kernel};
   }
   /// Whether a Plan can capture it: the other dataflows wait for the number of pairs.
   [[nodiscard]] bool fits_plan() const noexcept { return dataflow == Dataflow::implicit_gemm; }
@@ -44,7 +44,7 @@ struct ConvChoice {
   {
     bool const same = a.dataflow == b.dataflow;
     return same && (a.dataflow != Dataflow::implicit_gemm ||
-                    (a.sort == b.sort && a.splits == b.splits && a.tiles == b.tiles));
+                    (a.sort == b.sort && a.splits == b.splits && a.kernel == b.kernel));
   }
   friend bool operator!=(ConvChoice const& a, ConvChoice const& b) { return !(a == b); }
 };
@@ -135,9 +135,9 @@ namespace detail {
   return math == MathMode::tf32 ? "tf32" : "exact";
 }
 
-[[nodiscard]] constexpr char const* name_of(GemmKernel tiles) noexcept
+[[nodiscard]] constexpr char const* name_of(GemmKernel kernel) noexcept
 {
-  switch (tiles) {
+  switch (kernel) {
     case GemmKernel::block: return "block";
     case GemmKernel::warp: return "warp";
     case GemmKernel::warpgroup: return "warpgroup";
@@ -146,13 +146,13 @@ namespace detail {
   }
 }
 
-/// `sorted, 3 splits`, `sorted, 1 split, tiles warp` or the dataflow.
+/// `sorted, 3 splits`, `sorted, 1 split, kernel warp` or the dataflow.
 [[nodiscard]] inline std::string text_of(nn::ConvChoice const& choice)
 {
   if (choice.dataflow != Dataflow::implicit_gemm) { return name_of(choice.dataflow); }
   return concat(choice.sort ? "sorted" : "unsorted", ", ", choice.splits,
                 choice.splits == 1 ? " split" : " splits",
-                choice.tiles == GemmKernel::automatic ? "" : concat(", tiles ", name_of(choice.tiles)));
+                choice.kernel == GemmKernel::automatic ? "" : concat(", kernel ", name_of(choice.kernel)));
 }
 
 /// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`

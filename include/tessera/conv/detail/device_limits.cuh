@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <map>
 #include <mutex>
-#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
@@ -19,9 +18,10 @@ namespace detail {
 
 /// Whether the warp and the warpgroup kernel multiply a scalar, the latter float by TF32.
 template <class Scalar>
-inline constexpr bool has_warp_kernel = sizeof(Scalar) == 2;
+inline constexpr bool has_warp_kernel = ScalarTraits<Scalar>::family == ScalarFamily::float16;
 template <class Scalar>
-inline constexpr bool has_warpgroup_kernel = sizeof(Scalar) == 2 || std::is_same_v<Scalar, float>;
+inline constexpr bool has_warpgroup_kernel =
+    has_warp_kernel<Scalar> || ScalarTraits<Scalar>::family == ScalarFamily::float32;
 
 template <class Scalar>
 [[nodiscard]] DeviceLimits ask_device_limits(Execution<Device> const& exec)
@@ -44,7 +44,8 @@ template <class Scalar>
           return (code = of.ptxVersion) >= 90 && of.sharedSizeBytes == 0;
         });
   }
-  note_outdated_code(limits.compute_capability, code, limits.has_warpgroup, sizeof(Scalar) == 2);
+  note_outdated_code(limits.compute_capability, code, limits.has_warpgroup,
+                     ScalarTraits<Scalar>::family == ScalarFamily::float16);
   return limits;
 }
 

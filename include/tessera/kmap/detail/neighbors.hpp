@@ -191,8 +191,10 @@ template <int Dim, class Space>
                                                                bool generative, Execution<Space> const& exec)
 {
   if (!generative) { check_reads(out.box(), region); }
-  int const centre = &in == &out ? region.centre() : -1;
+  bool const is_same_set = &in == &out;
+  int const centre = is_same_set ? region.centre() : -1;
   KernelMapParts<Space> parts;
+  if (is_same_set && !generative) { parts.mirror = mirror_of(region); }
   auto const side = in.next_side_for_map();
   parts.side = side;
   parts.out_count = out.row_count().count;

@@ -4,7 +4,7 @@
 #include "../support/device.hpp"
 #include "../support/files.hpp"
 
-#include <tessera/tensor/dense.hpp>
+#include <tessera/ops/dense.hpp>
 
 #include <cmath>
 #include <limits>

@@ -2,10 +2,12 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/joined_tensors.hpp>
+#include <tessera/ops/detail/joined_tensors.hpp>
+#include <tessera/ops/record.hpp>
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -55,6 +57,7 @@ struct CombineRows {
 };
 
 struct SumOfVoxels {
+  static constexpr char const* name = "add_by_coordinate";
   static constexpr bool needs_all = false;
   template <class Sum>
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
@@ -65,6 +68,7 @@ struct SumOfVoxels {
 
 /// 0 where a factor is missing.
 struct ProductOfVoxels {
+  static constexpr char const* name = "multiply_by_coordinate";
   static constexpr bool needs_all = true;
   template <class Sum>
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
@@ -97,10 +101,11 @@ struct CopyVoxels {
 };
 
 template <class Rule, int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> combine_by_coordinate(
-    SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join, char const* who,
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> combine_by_coordinate_unrecorded(
+    SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
     Execution<Space> const& exec)
 {
+  constexpr auto const* who = Rule::name;
   constexpr auto most = CombineRows<Scalar, Rule, 1>::most;
   expects(count <= most, who, ": ", count, " tensors; at most ", most, " at once");
   for (std::size_t k = 1; k < count; ++k) {
@@ -124,7 +129,7 @@ template <class Rule, int Dim, class Scalar, class Space>
 }
 
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat_by_coordinate(
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat_by_coordinate_unrecorded(
     SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
     Execution<Space> const& exec)
 {
@@ -148,6 +153,86 @@ template <int Dim, class Scalar, class Space>
     }
   });
   return {joined.coordinates, std::move(y)};
+}
+
+}  // namespace detail
+
+namespace ops {
+
+/// The sum (detail::SumOfVoxels) or product (detail::ProductOfVoxels) of tensors by coordinate.
+template <class Rule, int Dim, class Scalar, class Space>
+struct CombineByCoordinateRecord final
+    : FunctionRecord<CombineByCoordinateRecord<Rule, Dim, Scalar, Space>, Space,
+                     SparseTensor<Dim, Scalar, Space>, std::vector<SparseTensor<Dim, Scalar, Space>>> {
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
+
+  CombineByCoordinateRecord(Tensor const& y, Tensor const* first, std::size_t count, Join by)
+      : CombineByCoordinateRecord::FunctionRecord{Recorded<Tensor>{y},
+                                                  Recorded<std::vector<Tensor>>{first, count}},
+        join{by}
+  {}
+
+  [[nodiscard]] char const* name() const noexcept override { return Rule::name; }
+  [[nodiscard]] Tensor compute(std::vector<Tensor> const& x, Execution<Space> const& exec) const
+  {
+    return detail::combine_by_coordinate_unrecorded<Rule>(x.data(), x.size(), join, exec);
+  }
+
+  Join join;
+};
+
+/// Tensors side by side, by coordinate.
+template <int Dim, class Scalar, class Space>
+struct CatByCoordinateRecord final
+    : FunctionRecord<CatByCoordinateRecord<Dim, Scalar, Space>, Space, SparseTensor<Dim, Scalar, Space>,
+                     std::vector<SparseTensor<Dim, Scalar, Space>>> {
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
+
+  CatByCoordinateRecord(Tensor const& y, Tensor const* first, std::size_t count, Join by)
+      : CatByCoordinateRecord::FunctionRecord{Recorded<Tensor>{y},
+                                              Recorded<std::vector<Tensor>>{first, count}},
+        join{by}
+  {}
+
+  [[nodiscard]] char const* name() const noexcept override { return "cat_by_coordinate"; }
+  [[nodiscard]] Tensor compute(std::vector<Tensor> const& x, Execution<Space> const& exec) const
+  {
+    return detail::cat_by_coordinate_unrecorded(x.data(), x.size(), join, exec);
+  }
+
+  Join join;
+};
+
+}  // namespace ops
+
+namespace detail {
+
+template <class Rule, int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> combine_by_coordinate(
+    SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
+    Execution<Space> const& exec)
+{
+  return run_recorded(
+      exec,
+      [&](auto const& inside) {
+        return combine_by_coordinate_unrecorded<Rule>(tensors, count, join, inside);
+      },
+      [&](auto const& y) {
+        using Record = ops::CombineByCoordinateRecord<Rule, Dim, Scalar, Space>;
+        return std::make_shared<Record>(y, tensors, count, join);
+      });
+}
+
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat_by_coordinate(
+    SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
+    Execution<Space> const& exec)
+{
+  return run_recorded(
+      exec, [&](auto const& inside) { return cat_by_coordinate_unrecorded(tensors, count, join, inside); },
+      [&](auto const& y) {
+        return std::make_shared<ops::CatByCoordinateRecord<Dim, Scalar, Space>>(y, tensors, count, join);
+      });
 }
 
 }  // namespace detail
@@ -176,15 +261,13 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> add_by_coordinate(
     std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Join join, Execution<Space> const& exec)
 {
-  return detail::combine_by_coordinate<detail::SumOfVoxels>(tensors.begin(), tensors.size(), join,
-                                                            "add_by_coordinate", exec);
+  return detail::combine_by_coordinate<detail::SumOfVoxels>(tensors.begin(), tensors.size(), join, exec);
 }
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> add_by_coordinate(
     std::vector<SparseTensor<Dim, Scalar, Space>> const& tensors, Join join, Execution<Space> const& exec)
 {
-  return detail::combine_by_coordinate<detail::SumOfVoxels>(tensors.data(), tensors.size(), join,
-                                                            "add_by_coordinate", exec);
+  return detail::combine_by_coordinate<detail::SumOfVoxels>(tensors.data(), tensors.size(), join, exec);
 }
 
 /// The elementwise product of tensors whose voxels are matched by coordinate:
@@ -195,15 +278,13 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_by_coordinate(
     std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Join join, Execution<Space> const& exec)
 {
-  return detail::combine_by_coordinate<detail::ProductOfVoxels>(tensors.begin(), tensors.size(), join,
-                                                                "multiply_by_coordinate", exec);
+  return detail::combine_by_coordinate<detail::ProductOfVoxels>(tensors.begin(), tensors.size(), join, exec);
 }
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_by_coordinate(
     std::vector<SparseTensor<Dim, Scalar, Space>> const& tensors, Join join, Execution<Space> const& exec)
 {
-  return detail::combine_by_coordinate<detail::ProductOfVoxels>(tensors.data(), tensors.size(), join,
-                                                                "multiply_by_coordinate", exec);
+  return detail::combine_by_coordinate<detail::ProductOfVoxels>(tensors.data(), tensors.size(), join, exec);
 }
 
 /// Tensors side by side, the first one's channels first, voxels matched by coordinate:

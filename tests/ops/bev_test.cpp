@@ -4,7 +4,7 @@
 #include "../support/device.hpp"
 #include "../support/files.hpp"
 
-#include <tessera/tensor/bev.hpp>
+#include <tessera/ops/bev.hpp>
 
 #include <random>
 #include <set>

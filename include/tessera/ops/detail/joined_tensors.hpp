@@ -5,7 +5,7 @@
 #include <tessera/coords/combine_sets.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/hash/coordinate_table.hpp>
-#include <tessera/nn/detail/elementwise.hpp>
+#include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <algorithm>

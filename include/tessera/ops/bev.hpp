@@ -2,9 +2,13 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/tensor/dense.hpp>
+#include <tessera/ops/dense.hpp>
 
+#include <climits>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
@@ -70,7 +74,56 @@ struct CopyToBev {
   }
 };
 
+template <class Element, class Scalar, class Space>
+[[nodiscard]] DenseTensor<2, Element, Space> bev_unrecorded(SparseTensor<3, Scalar, Space> const& x,
+                                                            BevOptions const& options,
+                                                            Execution<Space> const& exec)
+{
+  expects(options.height_axis >= 0 && options.height_axis <= 2, "bev: axis ", options.height_axis,
+          "; the axes are 0, 1 and 2");
+  expect_coordinates(x, "bev");
+  auto& set = *x.coordinates();
+  expects(options.grid || set.spatial_range(), "bev: the tensor has no spatial range, so one must be given");
+  auto const range = options.grid ? *options.grid : *set.spatial_range();
+  static_cast<void>(count_cells(range, x.channels(), "bev"));
+  check_inside(set, range, "bev", exec);
+  int const axis = options.height_axis;
+  auto const channels = std::int64_t{range.extent[axis]} * x.channels();
+  expects(channels <= INT_MAX, "bev: ", range.extent[axis], " heights of ", x.channels(),
+          " channels are too many");
+  SpatialRange<2> const plane{range.batches,
+                              {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
+  DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.dense_layout, exec};
+  map.set_zero(exec);
+  for_each(x.features().size(),
+           CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
+                                      options.channel_order, map.indexing(), map.data(), set.errors()},
+           exec);
+  if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
+  return map;
+}
+
 }  // namespace detail
+
+namespace ops {
+
+/// `y = bev<Element>(x)`.
+template <class Element, class Scalar, class Space>
+struct BevRecord final : FunctionRecord<BevRecord<Element, Scalar, Space>, Space,
+                                        DenseTensor<2, Element, Space>, SparseTensor<3, Scalar, Space>> {
+  using BevRecord::FunctionRecord::FunctionRecord;
+
+  [[nodiscard]] char const* name() const noexcept override { return "bev"; }
+  [[nodiscard]] DenseTensor<2, Element, Space> compute(SparseTensor<3, Scalar, Space> const& x,
+                                                       Execution<Space> const& exec) const
+  {
+    return detail::bev_unrecorded<Element>(x, options, exec);
+  }
+
+  BevOptions options;
+};
+
+}  // namespace ops
 
 /// The dense map seen from above: `map[b, c * D + d, row, column] = features[(b, d, row, column), c]`, zero
 /// where there is no voxel, D being the extent of the height axis.
@@ -93,30 +146,15 @@ template <class Out = void, class Scalar, class Space>
                        Execution<Space> const& exec)
 {
   using Element = std::conditional_t<std::is_void_v<Out>, Scalar, Out>;
-  detail::expects(options.height_axis >= 0 && options.height_axis <= 2, "bev: axis ", options.height_axis,
-                  "; the axes are 0, 1 and 2");
-  detail::expect_coordinates(x, "bev");
-  auto& set = *x.coordinates();
-  detail::expects(options.grid || set.spatial_range(),
-                  "bev: the tensor has no spatial range, so one must be given");
-  auto const range = options.grid ? *options.grid : *set.spatial_range();
-  static_cast<void>(detail::count_cells(range, x.channels(), "bev"));
-  detail::check_inside(set, range, "bev", exec);
-  int const axis = options.height_axis;
-  auto const channels = std::int64_t{range.extent[axis]} * x.channels();
-  detail::expects(channels <= INT_MAX, "bev: ", range.extent[axis], " heights of ", x.channels(),
-                  " channels are too many");
-  SpatialRange<2> const plane{range.batches,
-                              {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
-  DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.dense_layout, exec};
-  map.set_zero(exec);
-  for_each(
-      x.features().size(),
-      detail::CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
-                                         options.channel_order, map.indexing(), map.data(), set.errors()},
-      exec);
-  if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
-  return map;
+  using Record = ops::BevRecord<Element, Scalar, Space>;
+  return detail::run_recorded(
+      exec, [&](auto const& inside) { return detail::bev_unrecorded<Element>(x, options, inside); },
+      [&](auto const& y) {
+        auto record = std::make_shared<Record>(ops::Recorded<DenseTensor<2, Element, Space>>{y},
+                                               ops::Recorded<SparseTensor<3, Scalar, Space>>{x});
+        record->options = options;
+        return record;
+      });
 }
 
 }  // namespace v0

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/elementwise.hpp>
-#include <tessera/nn/detail/reduce.hpp>
+#include <tessera/ops/detail/elementwise.hpp>
+#include <tessera/ops/detail/reduce.hpp>
 
 #include <cmath>
 #include <type_traits>

@@ -3,7 +3,7 @@
 
 #include "../support/device.hpp"
 
-#include <tessera/tensor/cast.hpp>
+#include <tessera/ops/cast.hpp>
 
 #include <vector>
 
