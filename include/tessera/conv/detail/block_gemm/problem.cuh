@@ -19,9 +19,8 @@ template <class Scalar>
 struct BlockGemmProblem {
   Scalar const* features = nullptr;  // [num_in, in_channels]
   Scalar const* weight = nullptr;    // [splits * split_length, in_channels, out_channels]
-  Scalar const* bias = nullptr;      // [out_channels] or null
   Scalar* output = nullptr;          // [num_out, out_channels], written unless there are sums
-  Epilogue<Scalar> epilogue;
+  EpilogueFunctor<Scalar> epilogue;
   accumulator_t<Scalar>* sums = nullptr;  // [splits, num_out, out_channels] or null
   std::int32_t const* map = nullptr;      // [splits, num_tiles, split_length, rows] or null
   std::int32_t const* order = nullptr;    // [splits, num_tiles, rows] or null
@@ -48,9 +47,8 @@ template <class Scalar>
   BlockGemmProblem<Scalar> problem;
   problem.features = arguments.features;
   problem.weight = arguments.weight;
-  problem.bias = arguments.bias;
   problem.output = arguments.output;
-  problem.epilogue = arguments.epilogue;
+  problem.epilogue = epilogue_of(arguments);
   problem.num_out = num_out;
   problem.in_channels = arguments.in_channels;
   problem.out_channels = arguments.out_channels;

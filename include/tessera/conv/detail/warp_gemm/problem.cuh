@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
+#include <tessera/conv/epilogue.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -14,10 +15,8 @@ template <class Scalar>
 struct WarpGemmProblem {
   Scalar const* features = nullptr;      // [num_in, in_channels]
   Scalar const* packed = nullptr;        // weight as PackedLayout says
-  Scalar const* bias = nullptr;          // [out_channels] or null
   Scalar* output = nullptr;              // [num_out, out_channels], written unless there are sums
-  Scalar const* residual = nullptr;      // [num_out, out_channels] or null
-  float slope = 1;                       // below 0, of the activation
+  EpilogueFunctor<Scalar> epilogue;
   float* sums = nullptr;                 // [num_out, out_channels] or null
   std::int32_t const* map = nullptr;     // [pieces, split_length, piece_rows]
   std::int32_t const* order = nullptr;   // [pieces, piece_rows]

@@ -52,8 +52,7 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
 {
   auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
   auto const length = tiles->split_length;
-  bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
-  float* const sums = to_sums ? make_sums(splits) : nullptr;
+  float* const sums = splits > 1 ? make_sums(splits) : nullptr;
   auto const weight = weight_of(arguments, map.volume());
   visit_index<static_cast<int>(warp_shapes.size())>(plan.shape, [&](auto index) {
     using Shape = WarpTile<Scalar, decltype(index)::value>;
@@ -63,11 +62,9 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
                               arguments.in_channels, arguments.out_channels};
       WarpGemmProblem<Scalar> problem;
       problem.features = arguments.features;
-      problem.bias = arguments.bias;
       problem.output = arguments.output;
-      problem.residual = arguments.epilogue.residual.data;
-      problem.slope = slope_of(arguments.epilogue);
-      problem.sums = to_sums ? sums + split * map.num_out() * arguments.out_channels : nullptr;
+      problem.epilogue = epilogue_of(arguments);
+      problem.sums = splits > 1 ? sums + split * map.num_out() * arguments.out_channels : nullptr;
       problem.num_pieces = static_cast<int>(tiles->num_tiles);
       auto const first_piece = split * tiles->num_tiles;
       problem.map = tiles->map.data() + first_piece * length * piece_rows;

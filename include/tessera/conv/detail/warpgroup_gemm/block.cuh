@@ -180,8 +180,8 @@ __device__ void prepare_tile(WarpgroupGemmProblem<typename Shape::Scalar> const&
     }
     int const first_channel = static_cast<int>(blockIdx.y) * Shape::columns;
     for (int i = thread - 32; i < Shape::columns; i += Shape::threads - 32) {
-      bool const exists = problem.bias != nullptr && first_channel + i < problem.out_channels;
-      shared.bias[i] = exists ? widen(problem.bias[first_channel + i]) : 0.0F;
+      bool const exists = problem.epilogue.bias != nullptr && first_channel + i < problem.out_channels;
+      shared.bias[i] = exists ? widen(problem.epilogue.bias[first_channel + i]) : 0.0F;
     }
   }
   __syncthreads();
