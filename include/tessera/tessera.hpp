@@ -17,7 +17,6 @@
 #include <tessera/core/variable.hpp>
 #include <tessera/core/version.hpp>
 //
-#include <tessera/points/lidar_simulator.hpp>
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
@@ -36,8 +35,11 @@
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
+#include <tessera/tensor/borrow.hpp>
 #include <tessera/tensor/collate.hpp>
+#include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/dlpack.hpp>
 #include <tessera/tensor/labels.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
@@ -87,6 +89,7 @@
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>

@@ -361,6 +361,12 @@ TEST_CASE_TEMPLATE("load: whatever is wrong is named, and nothing in the module 
       {"\"odd.kernel\"", "[30, 3, 1]", "[15, 2, 3]"});
   check([](Tensors& t) { t.views.back().second.dtype = DType::int32; },
         {"\"block.1.running_mean\"", "int32"});
+  check(
+      [](Tensors& t) {
+        t.views.back().second.dtype = DType::float8_e4m3;
+        t.views.back().second.num_bytes /= sizeof(float);
+      },
+      {"\"block.1.running_mean\"", "float8_e4m3", "float16, bfloat16, float32 or float64"});
 
   CHECK_FALSE(
       test::error_of([&] { io::load(net, folder / "absent.safetensors", io::TorchSparse{}, exec); }).empty());

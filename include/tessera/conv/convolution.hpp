@@ -52,7 +52,7 @@ template <int Dim, class Space>
                                                                             config.compat, exec);
 }
 
-/// A dataflow whose sort, splits and tiles are known at run time.
+/// A dataflow whose sort, splits and kernel are known at run time.
 template <class Scalar, class Space>
 void run_dataflow(ConvConfig const& config, ConvolutionArguments<Scalar> const& arguments,
                   KernelMap<Space>& map, Execution<Space> const& exec)
@@ -61,10 +61,10 @@ void run_dataflow(ConvConfig const& config, ConvolutionArguments<Scalar> const& 
     case Dataflow::gather_scatter: return GatherScatter::forward(arguments, map, exec);
     case Dataflow::fetch_on_demand: return FetchOnDemand::forward(arguments, map, exec);
     default:
-      auto with_tiles = arguments;
-      with_tiles.tiles = config.tiles;
+      auto with_kernel = arguments;
+      with_kernel.kernel = config.kernel;
       return ConvolutionBackend<Space>::template implicit_gemm<AutoTile>(
-          with_tiles, map, config.sort && map.volume() > 1, config.splits, exec);
+          with_kernel, map, config.sort && map.volume() > 1, config.splits, exec);
   }
 }
 

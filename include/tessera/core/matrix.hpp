@@ -59,12 +59,16 @@ class Matrix {
   Matrix(std::int64_t rows, std::int64_t columns, Execution<Space> const& exec)
       : rows_{rows}, columns_{columns}, storage_{Buffer<T, Space>{checked_size(rows, columns), exec}}
   {}
-  /// Takes `buffer` of rows * columns elements.
+  /// Takes `buffer` of rows * columns elements, also one that was adopted.
+  /// @throws invalid_argument  another number of elements, or they do not begin at a multiple of 16 bytes
   Matrix(Buffer<T, Space>&& buffer, std::int64_t rows, std::int64_t columns)
       : rows_{rows}, columns_{columns}, storage_{std::move(buffer)}
   {
     detail::expects(storage_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
                     " does not have the ", storage_.size(), " elements given");
+    detail::expects(reinterpret_cast<std::uintptr_t>(storage_.data()) % 16 == 0, "Matrix: the address ",
+                    static_cast<void const*>(storage_.data()),
+                    " is not aligned to 16 bytes, which kernels read at once; copy the elements");
   }
 
   Matrix(Matrix&& other) noexcept

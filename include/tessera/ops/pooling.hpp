@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/record.hpp>
@@ -164,7 +165,9 @@ template <int Dim, class Scalar, class Space>
   auto config = pool_config(options);
   auto const geometry = pool_geometry(options, *x.coordinates(), who);
   // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
-  if (is_spconv(config.compat) && geometry.volume() == 1) { config.compat = Compat::none; }
+  bool const ignores_padding =
+      rules::visit(config.compat, [](auto rules) { return rules.multiplies_one_voxel_kernels; });
+  if (ignores_padding && geometry.volume() == 1) { config.compat = Compat::none; }
   return kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
 }
 
@@ -177,7 +180,8 @@ template <class Rule, int Dim, class Scalar, class Space>
   auto const mapped = pool_map(x, options, Rule::name, exec);
   auto& map = *mapped.map;
   Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
-  auto const rule = Rule::make(is_spconv(pool_config(options).compat));
+  auto const rule =
+      Rule::make(rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; }));
   with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, Rule, columns>;

@@ -15,6 +15,24 @@
 
 namespace tessera {
 inline namespace v0 {
+namespace detail {
+
+/// `run(exec)`; where `exec` has a recorder, run without it, which is then told `make_record(result)`.
+/// Cost: without a recorder one branch.
+template <class Space, class Run, class MakeRecord>
+[[nodiscard]] auto run_recorded(Execution<Space> const& exec, Run const& run, MakeRecord const& make_record)
+{
+  if (exec.recorder() == nullptr) { return run(exec); }
+  auto const run_unrecorded = [&] {
+    ThreadRecorderScope const scope{nullptr};
+    return run(exec.without_recorder());
+  };
+  auto result = run_unrecorded();
+  exec.recorder()->record(make_record(std::as_const(result)));
+  return result;
+}
+
+}  // namespace detail
 namespace ops {
 
 /// A variable that an operation read or made: its id, and the value until it is given back. One shares the
@@ -126,9 +144,20 @@ class FunctionRecord : public ReplayableRecord<Space> {
   void run(Replay<Space>& replay, Execution<Space> const& exec) const final
   {
     auto const& derived = static_cast<Derived const&>(*this);
-    replay.set(output_.id(),
-               std::apply([&](auto const&... input) { return derived.compute(input.in(replay)..., exec); },
-                          inputs_));
+    std::apply(
+        [&](auto const&... input) {
+          replay.set(
+              output_.id(),
+              detail::run_recorded(
+                  exec, [&](auto const& inside) { return derived.compute(input.in(replay)..., inside); },
+                  [&](Output const& y) {
+                    auto again = std::make_shared<Derived>(derived);
+                    again->inputs_ = {Recorded<Inputs>{input.in(replay)}...};
+                    again->output_ = Recorded<Output>{y};
+                    return again;
+                  }));
+        },
+        inputs_);
   }
   [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> description() const final
   {
@@ -136,6 +165,16 @@ class FunctionRecord : public ReplayableRecord<Space> {
     auto& record = static_cast<FunctionRecord&>(*result);
     std::apply([](auto&... input) { (input.give_back(), ...); }, record.inputs_);
     record.output_.give_back();
+    return result;
+  }
+
+  /// A copy of `record` with other variables, by name.
+  [[nodiscard]] static std::shared_ptr<Derived> renamed(Derived const& record, Recorded<Output> output,
+                                                        Recorded<Inputs>... inputs)
+  {
+    auto result = std::make_shared<Derived>(record);
+    result->inputs_ = {std::move(inputs)...};
+    result->output_ = std::move(output);
     return result;
   }
 
@@ -147,6 +186,7 @@ class FunctionRecord : public ReplayableRecord<Space> {
     std::apply([&](auto const&... input) { ((work.bytes += input.bytes()), ...); }, inputs_);
     return work;
   }
+
   /// Input number `I`.
   template <std::size_t I = 0>
   [[nodiscard]] auto const& input() const noexcept
@@ -162,23 +202,5 @@ class FunctionRecord : public ReplayableRecord<Space> {
 
 }  // namespace ops
 
-namespace detail {
-
-/// `run(exec)`; where `exec` has a recorder, run without it, which is then told `make_record(result)`.
-/// Cost: without a recorder one branch.
-template <class Space, class Run, class MakeRecord>
-[[nodiscard]] auto run_recorded(Execution<Space> const& exec, Run const& run, MakeRecord const& make_record)
-{
-  if (exec.recorder() == nullptr) { return run(exec); }
-  auto const run_unrecorded = [&] {
-    ThreadRecorderScope const scope{nullptr};
-    return run(exec.without_recorder());
-  };
-  auto result = run_unrecorded();
-  exec.recorder()->record(make_record(std::as_const(result)));
-  return result;
-}
-
-}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -28,9 +28,11 @@ struct PackedWeight {
 ///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
 ///   void gather_scatter(arguments, map, exec)
 ///   void fetch_on_demand(arguments, map, exec)
-///   KernelPlan plan(arguments, MapSummary, int splits, exec)        of implicit_gemm() with AutoTile
+///   void weight_gradient(WeightGradientArguments<Scalar>, map, exec)
+///   KernelPlan plan(arguments, MapSummary, int splits, exec, bool has_operation = true)
+///                                        of implicit_gemm() with AutoTile, or gather_scatter() in its place
 ///   std::int64_t packed_size(KernelPlan)    elements of a packed weight, 0: the plan reads the plain order
-///   void pack(KernelPlan, Scalar const* weight, Scalar* to, exec)
+///   void pack(KernelPlan, WeightView<Scalar>, Scalar* to, exec)
 template <class Space>
 struct ConvolutionBackend {
   static_assert(!std::is_same_v<Space, Host>,
@@ -39,11 +41,11 @@ struct ConvolutionBackend {
                 "convolution on the device: include <tessera/conv/convolution.cuh> and compile with nvcc");
 };
 
-/// The weight [volume, in_channels, out_channels] as `plan` reads it, in memory of its own; nothing where that
-/// is the plain order.
+/// The weight as `plan` reads it, in memory of its own; nothing where that is the plain order.
 /// Stream: enqueues at most a kernel, does not wait.
 template <class Scalar, class Space>
-[[nodiscard]] PackedWeight<Scalar, Space> pack_weight(KernelPlan const& plan, Scalar const* weight,
+[[nodiscard]] PackedWeight<Scalar, Space> pack_weight(KernelPlan const& plan,
+                                                      WeightView<Scalar> const& weight,
                                                       Execution<Space> const& exec)
 {
   using Backend = ConvolutionBackend<Space>;

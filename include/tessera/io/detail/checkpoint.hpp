@@ -149,7 +149,7 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
   expects(tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16 ||
               tensor.dtype == DType::float32 || tensor.dtype == DType::float64,
           "load: tensor \"", shown_name(name), "\" holds ", name_of(tensor.dtype),
-          ", but floating point is needed");
+          ", but float16, bfloat16, float32 or float64 is needed");
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(parameter.size) * size_of(parameter.dtype));
   for_each_element(parameter, place, [&](std::int64_t own, std::int64_t in_file) {
     convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);

@@ -70,7 +70,7 @@ template <int Dim, class Scalar, class Space>
   for (auto const* const call : calls) {
     if (call->empty()) { continue; }
     auto arguments = call->arguments;
-    arguments.tiles = choice.tiles;
+    arguments.kernel = choice.kernel;
     result.push_back(ConvolutionBackend<Space>::plan(arguments, summary_of(*call->map), choice.splits, exec));
   }
   return result;
@@ -152,9 +152,9 @@ class GroupTuner {
       auto const* const weight = call->arguments.weight;
       if (weights_.count(weight) != 0) { continue; }
       auto arguments = call->arguments;
-      arguments.tiles = trial_.choice.tiles;
+      arguments.kernel = trial_.choice.kernel;
       auto const plan = ConvolutionBackend<Space>::plan(arguments, {0, call->map->volume()}, 1, exec_);
-      weights_[weight] = pack_weight(plan, weight, exec_);
+      weights_[weight] = pack_weight(plan, weight_of(arguments, call->map->volume()), exec_);
     }
   }
 

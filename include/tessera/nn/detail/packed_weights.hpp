@@ -184,7 +184,7 @@ class PackedWeights {
       auto const version = weight_.version();
       if (this->version_.load(std::memory_order_relaxed) == version) { return packed_.order(exec); }
       if (Event::is_capturing(exec)) { return false; }
-      Backend::pack(plan_, weight_.data(), values_.data(), exec);
+      Backend::pack(plan_, packed_source(plan_.packed, weight_.data()), values_.data(), exec);
       packed_.record(exec);
       this->version_.store(version, std::memory_order_release);
       return true;

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "../support/checkpoint.hpp"
-#include "options.hpp"
+#include "checkpoint.hpp"
 
+#include <tessera/coords/voxel_options.hpp>
 #include <tessera/models/sparse_encoder_options.hpp>
 #include <tessera/models/sparse_unet.hpp>
 
@@ -16,7 +16,34 @@
 #include <utility>
 #include <vector>
 
-namespace encode_bev {
+/// Encoders of detectors, from voxels to a bird's-eye view, as the programs take them.
+namespace program::bev {
+
+/// Part-A2's U-Net, whose encoder is SECOND's.
+inline constexpr char const* part_a2_name = "parta2_kitti";
+
+/// Without a checkpoint, or where one fits several.
+inline constexpr char const* default_network = "centerpoint_0_075";
+
+/// What --network may be.
+[[nodiscard]] inline std::vector<std::string> network_names()
+{
+  auto const encoders = tessera::models::sparse_encoder_names();
+  std::vector<std::string> names(encoders.begin(), encoders.end());
+  names.emplace_back(part_a2_name);
+  return names;
+}
+
+/// What a network is asked to have at most, by a checkpoint.
+inline constexpr int most_channels = 4096;
+
+/// What the command line says of the network and its voxels.
+struct NetworkOptions : CheckpointOptions {
+  std::optional<std::string> network;     // not given: the checkpoint's, else centerpoint_0_075
+  double width = 1;                       // of random weights
+  std::optional<int> max_voxels;          // not given: the network's
+  std::optional<double> intensity_scale;  // not given: 1, for the built-in scene the network's range
+};
 
 /// The network to build.
 struct NetworkShape {
@@ -52,13 +79,13 @@ struct Evidence {
   int in_channels = 0;
 };
 
-[[nodiscard]] inline Evidence evidence_of(program::Checkpoint const& checkpoint, std::string const& path)
+[[nodiscard]] inline Evidence evidence_of(Checkpoint const& checkpoint, std::string const& path)
 {
   using tessera::models::EncoderBlock;
   using tessera::models::EncoderNames;
   auto const& tensors = checkpoint.tensors();
   Evidence evidence;
-  evidence.part_a2 = checkpoint.kind == program::NetworkKind::part_a2;
+  evidence.part_a2 = checkpoint.kind == NetworkKind::part_a2;
   bool const det3d = tensors.contains("extra_conv.0.weight");
   evidence.names = det3d                                  ? EncoderNames::det3d
                    : tensors.contains("conv2.0.0.weight") ? EncoderNames::openpcdet
@@ -67,8 +94,7 @@ struct Evidence {
                       tensors.contains("conv1.0.conv1.weight");
   evidence.block = blocks ? EncoderBlock::basicblock : EncoderBlock::conv_module;
   evidence.in_channels =
-      program::extent_of(checkpoint, path, "conv_input.0.weight", 3, 1, most_channels, "channels")
-          .value_or(0);
+      extent_of(checkpoint, path, "conv_input.0.weight", 3, 1, most_channels, "channels").value_or(0);
   auto const& metadata = tensors.metadata();
   auto const size = metadata.find(std::string{"tessera.kernel_size."} +
                                   (det3d ? "extra_conv.0.weight" : "conv_out.0.weight"));
@@ -119,15 +145,14 @@ struct Evidence {
 }
 
 /// `network` with the names and channels that the checkpoint's kernels have.
-[[nodiscard]] inline NetworkShape with_channels(NetworkShape network, program::Checkpoint const& checkpoint,
+[[nodiscard]] inline NetworkShape with_channels(NetworkShape network, Checkpoint const& checkpoint,
                                                 Evidence const& evidence, std::string const& path)
 {
   using tessera::models::EncoderNames;
   auto& options = network.encoder;
   auto const& tensors = checkpoint.tensors();
   auto const extent = [&](std::string const& name, std::size_t from_last, int absent) {
-    return program::extent_of(checkpoint, path, name, 3, from_last, most_channels, "channels")
-        .value_or(absent);
+    return extent_of(checkpoint, path, name, 3, from_last, most_channels, "channels").value_or(absent);
   };
   bool const blocks = evidence.block == tessera::models::EncoderBlock::basicblock;
   bool const det3d = evidence.names == EncoderNames::det3d;
@@ -163,38 +188,34 @@ struct Evidence {
     up = extent("upsample_layer" + number + ".0.weight", 0, up);
     needed += 54.0 * lateral * lateral;
   }
-  program::expect_values(checkpoint, path, needed, "a network of those channels");
+  expect_values(checkpoint, path, needed, "a network of those channels");
   return network;
 }
 
 /// The weights of a network, and which network that is.
 struct Weights {
-  program::Checkpoint checkpoint;
+  Checkpoint checkpoint;
   NetworkShape shape;
   std::vector<std::string> fitting;  // names of the networks that could have been meant
 };
 
-/// @throws Failure  there is none of these networks in the checkpoint, or another than was asked for
-[[nodiscard]] inline Weights read_weights(Options const& options)
+/// Those in a checkpoint that was read with the options.
+/// @throws Failure  there is none of these networks in it, or another than was asked for
+[[nodiscard]] inline Weights weights_of(NetworkOptions const& options, Checkpoint checkpoint)
 {
-  tessera::io::ConvertOptions how;
-  how.spconv_major(options.spconv_major);
-  if (options.prefix) { how.prefix(*options.prefix); }
-  auto checkpoint = program::read_checkpoint(options.checkpoint, how);
-  auto const& known = program::known_network(checkpoint.kind);
+  auto const& known = known_network(checkpoint.kind);
   if (known.runs != std::string{"encode_bev"}) {
-    throw program::Failure{options.checkpoint + " is " + known.name + ", which makes no bird's-eye view; " +
-                           known.runs + " runs it"};
+    throw Failure{options.checkpoint + " is " + known.name + ", which makes no bird's-eye view; " +
+                  known.runs + " runs it"};
   }
   auto const evidence = evidence_of(checkpoint, options.checkpoint);
   auto fitting = fitting_networks(evidence);
   if (fitting.empty()) {
-    throw program::Failure{options.checkpoint + " is " + known.name + ", but of none of " +
-                           joined(network_names())};
+    throw Failure{options.checkpoint + " is " + known.name + ", but of none of " + joined(network_names())};
   }
   if (options.network && !fits(network_named(*options.network), evidence)) {
-    throw program::Failure{options.checkpoint + " does not fit --network " + *options.network + "; it fits " +
-                           joined(fitting, " or ")};
+    throw Failure{options.checkpoint + " does not fit --network " + *options.network + "; it fits " +
+                  joined(fitting, " or ")};
   }
   bool const is_default = std::find(fitting.begin(), fitting.end(), default_network) != fitting.end();
   auto const name = options.network.value_or(is_default ? default_network : fitting.front());
@@ -202,4 +223,36 @@ struct Weights {
   return {std::move(checkpoint), std::move(shape), std::move(fitting)};
 }
 
-}  // namespace encode_bev
+[[nodiscard]] inline Weights read_weights(NetworkOptions const& options)
+{
+  return weights_of(options, read_checkpoint(options));
+}
+
+/// The network of random weights that the options describe.
+[[nodiscard]] inline NetworkShape random_network(NetworkOptions const& options)
+{
+  auto network = network_named(options.network.value_or(default_network));
+  network.encoder.width(options.width).seed(options.seed);
+  scale_decoder(network, options.width);
+  return network;
+}
+
+/// The voxels that the network was trained with; det3d's are those of NVIDIA's samples, Part-A2's SECOND's.
+[[nodiscard]] inline tessera::VoxelizeOptions voxels_of(NetworkOptions const& options,
+                                                        std::string const& network)
+{
+  auto voxels = tessera::voxel_options(network == "det3d_centerpoint" ? "nvidia_0_075"
+                                       : network == part_a2_name      ? "second_kitti"
+                                                                      : network);
+  if (options.max_voxels) { voxels.voxels(*options.max_voxels); }
+  return voxels;
+}
+
+/// The largest intensity that the network was trained with.
+[[nodiscard]] inline double highest_intensity(std::string const& network)
+{
+  bool const fractions = network == "second_kitti" || network == "second_waymo" || network == part_a2_name;
+  return fractions ? 1 : 255;
+}
+
+}  // namespace program::bev

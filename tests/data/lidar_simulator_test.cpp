@@ -4,7 +4,7 @@
 #include "../support/files.hpp"
 
 #include <tessera/core/scalar.hpp>
-#include <tessera/points/lidar_simulator.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 
 #include <doctest/doctest.h>
 

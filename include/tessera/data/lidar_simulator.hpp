@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/error.hpp>
-#include <tessera/points/detail/ray_cast.hpp>
-#include <tessera/points/detail/scene.hpp>
+#include <tessera/data/detail/ray_cast.hpp>
+#include <tessera/data/detail/scene.hpp>
 #include <tessera/points/point_cloud.hpp>
 
 #include <algorithm>

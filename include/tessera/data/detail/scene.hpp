@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/points/detail/random.hpp>
+#include <tessera/data/detail/random.hpp>
 
 #include <array>
 #include <cmath>

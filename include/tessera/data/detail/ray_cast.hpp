@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/points/detail/scene.hpp>
+#include <tessera/data/detail/scene.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -2,9 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "../support/checkpoint.hpp"
-#include "options.hpp"
+#include "checkpoint.hpp"
 
+#include <tessera/conv/config.hpp>
+#include <tessera/coords/quantize.hpp>
+#include <tessera/coords/voxel_options.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 
 #include <algorithm>
@@ -14,7 +16,22 @@
 #include <utility>
 #include <vector>
 
-namespace segment_scan {
+/// Networks that label every point, as the programs take them.
+namespace program::segmentation {
+
+/// What a network is asked to have at most, by an option or by a checkpoint.
+inline constexpr int most_channels = 10000;
+
+/// What the command line says of the network and its voxels.
+struct NetworkOptions : CheckpointOptions {
+  double intensity_scale = 1;
+  double voxel_size = 0.05;
+  std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
+  std::optional<double> width;                // not given: the checkpoint's, else 1
+  std::optional<int> classes;                 // not given: the checkpoint's, else the caller's default
+  tessera::ConvConfig config;
+  std::optional<tessera::Compat> compat;  // not given: what the network was trained with
+};
 
 /// The network to build; from a checkpoint or from the options.
 struct NetworkShape {
@@ -32,19 +49,15 @@ struct NetworkShape {
 };
 
 /// The shape of a MinkUNet of SPVNAS whose kernels the checkpoint has.
-[[nodiscard]] inline NetworkShape minkunet_shape(program::Checkpoint const& checkpoint,
-                                                 Options const& options)
+[[nodiscard]] inline NetworkShape minkunet_shape(Checkpoint const& checkpoint, NetworkOptions const& options)
 {
   auto const extent = [&](std::string const& name, std::size_t from_last, char const* what) {
     bool const matrix = name == "classifier.0.weight";
-    return program::extent_of(checkpoint, options.checkpoint, name, matrix ? 2 : 3, from_last, most_channels,
-                              what);
+    return extent_of(checkpoint, options.checkpoint, name, matrix ? 2 : 3, from_last, most_channels, what);
   };
   NetworkShape shape;
   auto const in = extent("stem.0.kernel", 1, "channels");
-  if (!in) {
-    throw program::Failure{options.checkpoint + ": '" + checkpoint.prefix + "stem.0.kernel' is no kernel"};
-  }
+  if (!in) { throw Failure{options.checkpoint + ": '" + checkpoint.prefix + "stem.0.kernel' is no kernel"}; }
   shape.in_channels = *in;
   shape.num_classes =
       options.classes.value_or(extent("classifier.0.weight", 1, "classes").value_or(shape.num_classes));
@@ -62,25 +75,24 @@ struct NetworkShape {
   int hundredths = 4;
   while (!options.width && hundredths <= 1600 && !fits(hundredths / 100.0)) { ++hundredths; }
   if (!options.width && hundredths > 1600) {
-    throw program::Failure{options.checkpoint +
-                           ": its channels are those of no width in hundredths; give --width"};
+    throw Failure{options.checkpoint + ": its channels are those of no width in hundredths; give --width"};
   }
   shape.width = options.width.value_or(hundredths / 100.0);
   char name[64];
   std::snprintf(name, sizeof(name), "a network of width %g", shape.width);
-  program::expect_values(checkpoint, options.checkpoint, 21.7e6 * shape.width * shape.width, name);
+  expect_values(checkpoint, options.checkpoint, 21.7e6 * shape.width * shape.width, name);
   return shape;
 }
 
 /// That of a MinkUNet of mmdetection3d; `head` is the checkpoint's decode_head, if there is one.
-[[nodiscard]] inline NetworkShape backbone_shape(program::Checkpoint const& checkpoint,
-                                                 program::Checkpoint const* head, Options const& options)
+[[nodiscard]] inline NetworkShape backbone_shape(Checkpoint const& checkpoint, Checkpoint const* head,
+                                                 NetworkOptions const& options)
 {
   constexpr int most_parts = 16;  // levels, and blocks of a level
-  bool const spconv = checkpoint.kind == program::NetworkKind::mmdet3d_spconv;
+  bool const spconv = checkpoint.kind == NetworkKind::mmdet3d_spconv;
   auto const extent = [&](std::string const& name, bool block, std::size_t from_last) {
     auto const full = name + (!spconv ? ".net.0.kernel" : block ? ".conv1.weight" : ".0.weight");
-    return program::extent_of(checkpoint, options.checkpoint, full, 3, from_last, most_channels, "channels");
+    return extent_of(checkpoint, options.checkpoint, full, 3, from_last, most_channels, "channels");
   };
   double needed = 0;  // values of the residual blocks, which are nearly all
   auto const blocks = [&](std::string const& name, int first, int& channels) {
@@ -112,12 +124,12 @@ struct NetworkShape {
           blocks(side == 0 ? name : name + "1.", side == 0 ? 1 : 0, channels[side].back()));
     }
   }
-  program::expect_values(checkpoint, options.checkpoint, needed, "a network of those channels");
+  expect_values(checkpoint, options.checkpoint, needed, "a network of those channels");
   backbone.encoder(channels[0], numbers[0]).decoder(channels[1], numbers[1]);
   shape.backbone = backbone;
   auto const classes = head == nullptr ? std::nullopt
-                                       : program::extent_of(*head, options.checkpoint, "conv_seg.weight", 2,
-                                                            1, most_channels, "classes");
+                                       : extent_of(*head, options.checkpoint, "conv_seg.weight", 2, 1,
+                                                   most_channels, "classes");
   shape.has_head = classes.has_value();
   shape.num_classes = options.classes.value_or(classes.value_or(shape.num_classes));
   return shape;
@@ -125,36 +137,34 @@ struct NetworkShape {
 
 /// The weights of a network and its shape.
 struct Weights {
-  program::Checkpoint network;
-  std::optional<program::Checkpoint> head;  // mmdetection3d's, which is not part of its backbone
+  Checkpoint network;
+  std::optional<Checkpoint> head;  // mmdetection3d's, which is not part of its backbone
   NetworkShape shape;
 };
 
-/// @throws Failure  there is no network of this program in the checkpoint
-[[nodiscard]] inline Weights read_weights(Options const& options)
+/// Those in a checkpoint that was read with the options.
+/// @throws Failure  there is no network that labels points in it
+[[nodiscard]] inline Weights weights_of(NetworkOptions const& options, Checkpoint checkpoint)
 {
-  using program::NetworkKind;
-  tessera::io::ConvertOptions how;
-  how.spconv_major(options.spconv_major);
-  auto of_network = how;
-  if (options.prefix) { of_network.prefix(*options.prefix); }
-  Weights weights{program::read_checkpoint(options.checkpoint, of_network), {}, {}};
-  auto const& known = program::known_network(weights.network.kind);
+  Weights weights{std::move(checkpoint), {}, {}};
+  auto const& known = known_network(weights.network.kind);
   if (known.runs != std::string{"segment_scan"}) {
-    throw program::Failure{options.checkpoint + " is " + known.name + ", which makes no labels; " +
-                           known.runs + " runs it"};
+    throw Failure{options.checkpoint + " is " + known.name + ", which makes no labels; " + known.runs +
+                  " runs it"};
   }
   if (weights.network.kind == NetworkKind::minkunet) {
     weights.shape = minkunet_shape(weights.network, options);
     return weights;
   }
   if (options.width) {
-    throw program::Failure{"--width: the channels of " + std::string{known.name} + " are the checkpoint's"};
+    throw Failure{"--width: the channels of " + std::string{known.name} + " are the checkpoint's"};
   }
   try {
     auto prefix = weights.network.prefix;
     auto const backbone = prefix.rfind("backbone.");
     prefix.erase(backbone == std::string::npos ? prefix.size() : backbone);
+    tessera::io::ConvertOptions how;
+    how.spconv_major(options.spconv_major);
     weights.head = {tessera::io::convert_checkpoint(options.checkpoint, how.prefix(prefix + "decode_head.")),
                     weights.network.kind, prefix + "decode_head."};
   } catch (tessera::invalid_argument const&) {  // there is none
@@ -163,4 +173,29 @@ struct Weights {
   return weights;
 }
 
-}  // namespace segment_scan
+[[nodiscard]] inline Weights read_weights(NetworkOptions const& options)
+{
+  return weights_of(options, read_checkpoint(options));
+}
+
+/// The rule by which TorchSparse and spconv differ in voxels at the upper border: the options', else the
+/// checkpoint's.
+[[nodiscard]] inline tessera::Compat compat_of(NetworkOptions const& options, Weights const* weights)
+{
+  bool const torchsparse = weights != nullptr && weights->network.kind != NetworkKind::mmdet3d_spconv;
+  return options.compat.value_or(torchsparse ? tessera::Compat::torchsparse : tessera::Compat::none);
+}
+
+/// How the network was trained to make voxels, unless the options say otherwise.
+[[nodiscard]] inline tessera::QuantizeOptions<3> voxels_of(NetworkOptions const& options,
+                                                           NetworkShape const& shape)
+{
+  tessera::QuantizeOptions<3> voxels{0.05F};
+  voxels.origin(tessera::GridOrigin::lowest_voxel);
+  if (shape.backbone) { voxels = tessera::minkunet_voxel_options(); }
+  voxels.voxel_size.fill(static_cast<float>(options.voxel_size));
+  if (options.rounding) { voxels.rounding(*options.rounding); }
+  return voxels;
+}
+
+}  // namespace program::segmentation
