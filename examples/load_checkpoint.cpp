@@ -21,7 +21,7 @@ bool lies_as_torchsparse_says(ts::nn::ModuleBase const& net, std::string const& 
   for (auto const& parameter : net.parameters()) {
     if (parameter.name != "stem.0.kernel") { continue; }
     auto const stored = file.to_float(parameter.name);
-    auto const* const ours = static_cast<float const*>(parameter.data);
+    auto const* const ours = parameter.as<float, ts::Host>().data();
     auto const matrix = static_cast<std::size_t>(parameter.shape[1] * parameter.shape[2]);
     for (std::size_t x = 0; x < 3; ++x) {
       for (std::size_t y = 0; y < 3; ++y) {

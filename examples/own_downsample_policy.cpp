@@ -130,7 +130,7 @@ double difference(ts::SparseTensor<3, float, ts::Host> const& x, CausalConv& lay
             for (int o = 0; o < channels; ++o) {
               sums[static_cast<std::size_t>(o)] +=
                   double{x.features().data[in->second * channels + i]} *
-                  double{layer.kernel().data()[(k * channels + i) * channels + o]};
+                  double{layer.weight().data()[(k * channels + i) * channels + o]};
             }
           }
         }

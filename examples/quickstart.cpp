@@ -90,7 +90,7 @@ int main()
   std::printf("%lld points, %lld voxels, %lld coarse voxels\n", static_cast<long long>(scan.size()),
               static_cast<long long>(x.num_rows()), static_cast<long long>(coarse.num_rows()));
   auto const expected =
-      by_hand(rows, x.features_on_host(exec), ts::download(conv.kernel().data(), conv.kernel().size(), exec),
+      by_hand(rows, x.features_on_host(exec), ts::download(conv.weight().data(), conv.weight().size(), exec),
               ts::download(conv.bias().data(), conv.bias().size(), exec));
   double worst = values.size() == expected.size() ? 0 : INFINITY;
   for (std::size_t i = 0; i < values.size() && worst < INFINITY; ++i) {

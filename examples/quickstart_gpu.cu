@@ -73,7 +73,7 @@ int main()
 
     auto const expected =
         by_hand(x.coordinates_on_host(exec), x.features_on_host(exec),
-                ts::download(conv.kernel().data(), conv.kernel().size(), exec),
+                ts::download(conv.weight().data(), conv.weight().size(), exec),
                 static_cast<std::size_t>(x.channels()), static_cast<std::size_t>(y.channels()));
     float worst = values.size() == expected.size() ? 0 : INFINITY;
     for (std::size_t i = 0; i < values.size() && worst < INFINITY; ++i) {

@@ -54,7 +54,7 @@ bool equals_loop(Tensor const& x, Conv& layer, Tensor const& y, std::set<Cell> c
     for (int k = 0; k < 27; ++k) {  // the last axis runs fastest
       auto const in = value_at.find(
           {2 * p[0] + k / 9 - anchor, 2 * p[1] + k / 3 % 3 - anchor, 2 * p[2] + k % 3 - anchor});
-      if (in != value_at.end()) { sum += in->second * double{layer.kernel().data()[k]}; }
+      if (in != value_at.end()) { sum += in->second * double{layer.weight().data()[k]}; }
     }
     good = outputs.count(p) == 1 && std::fabs(sum - double{y.features().data[o]}) <= 1e-5;
   }

@@ -90,7 +90,7 @@ int main()
   auto const thorough = ts::nn::TuneOptions()
                             .for_plan(false)  // eager calls: pair lists may be used
                             .splits({1, 2})   // numbers of splits to try
-                            .tiles({ts::GemmKernel::automatic, ts::GemmKernel::block})
+                            .kernels({ts::GemmKernel::automatic, ts::GemmKernel::block})
                             .margin(0.05)    // what a change must gain, 5 %
                             .repetitions(3)  // timings of which the median counts
                             .quiet();        // or .progress(f), f being called with a TuneProgress

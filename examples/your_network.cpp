@@ -48,9 +48,8 @@ class LayerScale final : public ts::nn::Module<3, Scalar, Space> {
 
   LayerScale(int channels, float start, ts::Execution<Space> const& exec) : weight_{{channels}, exec}
   {
-    ts::for_each(channels, Fill<Scalar>{weight_.data(), start}, exec);
-    this->register_parameter("weight", ts::nn::ParameterRole::weight, weight_,
-                             ts::ScalarTraits<Scalar>::dtype);
+    ts::for_each(channels, Fill<Scalar>{weight_.write(), start}, exec);
+    this->register_parameter("weight", ts::nn::ParameterRole::weight, weight_);
   }
 
   [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
@@ -144,7 +143,7 @@ Parameters parameters_of(ts::nn::ModuleBase const& module)
 {
   Parameters result;
   for (auto const& parameter : module.parameters()) {
-    auto const* const values = static_cast<float const*>(parameter.data);
+    auto const* const values = parameter.as<float, ts::Host>().data();
     result[parameter.name].assign(values, values + parameter.size);
   }
   return result;

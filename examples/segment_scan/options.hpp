@@ -5,6 +5,7 @@
 #include "../support/command_line.hpp"
 #include "../support/machine.hpp"
 #include "../support/points.hpp"
+#include "../support/segmentation_network.hpp"
 
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/quantize.hpp>
@@ -17,49 +18,25 @@
 namespace segment_scan {
 
 using program::CommandLine;
-using program::DeviceChoice;
 using program::parse_number;
+using program::Precision;
 using program::UsageError;
 
-enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };
+using program::segmentation::Model;
+using program::segmentation::most_channels;
+using program::segmentation::NetworkShape;
+using program::segmentation::Weights;
 
-[[nodiscard]] inline char const* name_of(Precision precision)
-{
-  constexpr char const* names[] = {"fp32", "tf32", "fp16", "bf16"};
-  return names[static_cast<std::size_t>(precision)];
-}
-
-enum class Model : std::uint8_t { minkunet, spvcnn };
-
-/// What a network is asked to have at most, by an option or by a checkpoint.
-inline constexpr int most_channels = 10000;
-
-struct Options {
+struct Options : program::segmentation::NetworkOptions, program::MachineOptions {
   bool help = false;
 
   std::string scan;  // empty: the built-in scene
   tessera::PointReadOptions read;
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
-  double intensity_scale = 1;
-  double voxel_size = 0.05;
-  std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
 
-  Model model = Model::minkunet;
-  std::string checkpoint;             // empty: random weights
-  std::optional<std::string> prefix;  // not given: searched for
-  int spconv_major = 0;
-  std::uint64_t seed = 1;
-  std::optional<double> width;  // not given: the checkpoint's, else 1
-  std::optional<int> classes;   // not given: the checkpoint's, else the built-in scene's 5, else 19
-
-  DeviceChoice device = DeviceChoice::automatic;
-  std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
-  tessera::ConvConfig config;
-  std::optional<tessera::Compat> compat;  // not given: what the network was trained with
-  int threads = 0;                        // 0: all
-  std::optional<int> repeat;              // not given: 10 on the GPU, 1 on the CPU
-  bool stages = false;                    // time each stage by itself, without a plan
+  std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
+  bool stages = false;        // time each stage by itself, without a plan
 
   std::string output;  // a folder, or what file names begin with
   std::string logits;  // a file, or none
@@ -116,17 +93,12 @@ struct Options {
       "minkunet (default) labels voxels, and points as their voxels; spvcnn of SPVNAS labels points. "
       "A checkpoint of one may hold the names of the other, so it is not told from it",
       [&](std::size_t i) { options.model = static_cast<Model>(i); });
-  add_text(
-      "--checkpoint", "FILE",
+  program::add_checkpoint_options(
+      line, options,
       "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's networks, "
       "also one that convert_checkpoint has written; names, layout and channels are told from it. Without "
       "it they are random, and the labels mean nothing",
-      options.checkpoint);
-  line.add("--prefix", "TEXT", "what the network's names begin with (default: looked for, e.g. 'model.')",
-           [&](std::string const& text) { options.prefix = text; });
-  line.add(
-      "--spconv-major", "1|2", "the spconv of the checkpoint, where it cannot be told",
-      [&](std::string const& text) { options.spconv_major = parse_number("--spconv-major", text, 1, 2); });
+      "what the network's names begin with (default: looked for, e.g. 'model.')");
   line.add("--width", "FACTOR", "width of the network (default: the checkpoint's, else 1)",
            [&](std::string const& text) { options.width = parse_number<double>("--width", text, 0.04, 16); });
   line.add(
@@ -138,12 +110,7 @@ struct Options {
   });
 
   line.group("How it runs");
-  line.add_choice("--device", {"auto", "cpu", "cuda"},
-                  "auto (default): the GPU if there is one, else the CPU",
-                  [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
-  line.add_choice("--precision", {"fp32", "tf32", "fp16", "bf16"},
-                  "default: fp16 on the GPU; the CPU runs fp32 only",
-                  [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
+  program::add_machine_options(line, options, 4);
   line.add_choice("--dataflow", {"implicit_gemm", "gather_scatter", "fetch_on_demand"},
                   "how a convolution is carried out (default: implicit_gemm)",
                   [&](std::size_t i) { dataflow = static_cast<Dataflow>(i); });
@@ -162,8 +129,6 @@ struct Options {
       "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
       "trained with (default with such a checkpoint); none: keep every voxel (default otherwise)",
       [&](std::size_t i) { options.compat = static_cast<tessera::Compat>(i); });
-  line.add("--threads", "N", "threads on the CPU (default: all)",
-           [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
   line.add("--repeat", "N",
            "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
            "1 times the first run",
@@ -224,10 +189,7 @@ struct Options {
   if (conv_mode && dataflow.value_or(Dataflow::implicit_gemm) != Dataflow::implicit_gemm) {
     throw UsageError{"--conv-mode belongs to --dataflow implicit_gemm"};
   }
-  if (options.checkpoint.empty() && (options.prefix || options.spconv_major != 0)) {
-    throw UsageError{std::string{options.prefix ? "--prefix" : "--spconv-major"} +
-                     " belongs to --checkpoint"};
-  }
+  program::check_checkpoint_options(options);
   options.config = tessera::with_conv_mode(options.config, conv_mode.value_or(1));
   options.config.dataflow = dataflow.value_or(Dataflow::implicit_gemm);
   if (options.precision == Precision::tf32) { options.config.math = tessera::MathMode::tf32; }

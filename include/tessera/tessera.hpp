@@ -12,10 +12,11 @@
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/recorder.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/core/variable.hpp>
 #include <tessera/core/version.hpp>
 //
-#include <tessera/points/lidar_simulator.hpp>
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
@@ -36,24 +37,40 @@
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
-#include <tessera/tensor/bev.hpp>
-#include <tessera/tensor/cast.hpp>
+#include <tessera/tensor/borrow.hpp>
 #include <tessera/tensor/collate.hpp>
+#include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/dlpack.hpp>
 #include <tessera/tensor/labels.hpp>
 #include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
 //
+#include <tessera/ops/activation.hpp>
+#include <tessera/ops/bev.hpp>
+#include <tessera/ops/cast.hpp>
+#include <tessera/ops/combine.hpp>
+#include <tessera/ops/combine_by_coordinate.hpp>
+#include <tessera/ops/convolution.hpp>
+#include <tessera/ops/copy.hpp>
+#include <tessera/ops/custom.hpp>
+#include <tessera/ops/dense.hpp>
+#include <tessera/ops/dropout.hpp>
+#include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/linear.hpp>
+#include <tessera/ops/normalization.hpp>
+#include <tessera/ops/pooling.hpp>
+#include <tessera/ops/record.hpp>
+#include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
+//
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/calibrate.hpp>
-#include <tessera/nn/combine.hpp>
-#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/conv.hpp>
-#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
@@ -64,6 +81,8 @@
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/point_voxel.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/nn/profile.hpp>
+#include <tessera/nn/profile_table.hpp>
 #include <tessera/nn/registry.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/nn/sequential.hpp>
@@ -76,6 +95,7 @@
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -110,4 +130,5 @@
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
+#include <tessera/io/trace_file.hpp>
 #include <tessera/io/tuning_file.hpp>

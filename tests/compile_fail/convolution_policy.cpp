@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 // expect: convolution: Policy must be a ConvPolicy or a type with its members
-#include <tessera/conv/convolution.hpp>
+#include <tessera/ops/convolution.hpp>
 
 using namespace tessera;
 

@@ -16,7 +16,7 @@ TEST_CASE(
   CHECK(config.dataflow == Dataflow::implicit_gemm);
   CHECK(config.sort);
   CHECK(config.splits == 1);
-  CHECK(config.tiles == GemmKernel::automatic);
+  CHECK(config.kernel == GemmKernel::automatic);
   CHECK(config.kmap == KmapMode::hashmap_on_the_fly);
   CHECK(config.downsample == DownsampleMode::spconv);
   CHECK(config.math == MathMode::exact);

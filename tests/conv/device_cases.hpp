@@ -452,7 +452,7 @@ void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
     arguments.features = whole.data();
     auto const expected = run();
     auto const plan = [&] { return Backend::plan(arguments, {0, shape.volume}, 1, exec); };
-    auto const packed = Backend::pack(plan(), arguments.weight, exec);
+    auto const packed = ts::detail::pack_weight(plan(), ts::detail::weight_of(arguments, shape.volume), exec);
     arguments.packed = packed.view();
     CHECK(same_bits(run(), expected));
     arguments.features = head.data();
@@ -507,19 +507,19 @@ class TiledProblem {
 
   [[nodiscard]] ts::detail::KernelPlan plan(ts::GemmKernel kernel, int splits = 1)
   {
-    arguments_.tiles = kernel;
+    arguments_.kernel = kernel;
     return Backend::plan(arguments_, ts::detail::summary_of(*map_), splits, exec_);
   }
 
   /// The output in memory that held NaNs before.
-  /// @param packs  whether the weight is laid out first
+  /// @param packs  whether the weight is packed first
   [[nodiscard]] std::vector<Scalar> run(ts::GemmKernel tiles, bool sort, int splits, bool packs)
   {
-    arguments_.tiles = tiles;
+    arguments_.kernel = tiles;
     ts::detail::PackedWeight<Scalar, ts::Device> packed;
     if (packs) {
-      packed =
-          Backend::pack(Backend::plan(arguments_, {0, shape_.volume}, 1, exec_), arguments_.weight, exec_);
+      auto const plan = Backend::plan(arguments_, {0, shape_.volume}, 1, exec_);
+      packed = ts::detail::pack_weight(plan, ts::detail::weight_of(arguments_, shape_.volume), exec_);
     }
     arguments_.packed = packed.view();
     ts::Buffer<Scalar, ts::Device> output{shape_.num_out * shape_.out_channels, exec_};
@@ -679,7 +679,7 @@ void reads_two_matrices_in_the_tiles_asked_for(ts::MathMode math = ts::MathMode:
     arguments.in_channels = shape.in_channels;
     arguments.out_channels = shape.out_channels;
     arguments.math = math;
-    arguments.tiles = tiles;
+    arguments.kernel = tiles;
     arguments.features = whole.data();
     auto const run = [&] {
       ts::Buffer<Scalar, ts::Device> output{shape.num_out * shape.out_channels, exec};

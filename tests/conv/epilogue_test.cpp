@@ -6,7 +6,7 @@
 
 #include "../support/spaces.hpp"
 
-#include <tessera/conv/convolution.hpp>
+#include <tessera/ops/convolution.hpp>
 #ifdef __CUDACC__
 #include <tessera/tessera.cuh>
 #endif

@@ -10,8 +10,8 @@
 #ifdef __CUDACC__
 #include <tessera/conv/detail/convolution_device.cuh>
 #endif
-#include <tessera/conv/convolution.hpp>
 #include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/ops/convolution.hpp>
 
 using namespace tessera;
 

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -31,7 +32,8 @@ DeviceLimits device_of(int compute_capability)
 ConvProblem problem_of(DType scalar, int in_channels, int out_channels)
 {
   ConvProblem problem;
-  problem.scalar = scalar;
+  problem.in_type = problem.weight_type = problem.out_type = scalar;
+  if (scalar == DType::float64) { problem.sum_type = scalar; }
   problem.in_channels = in_channels;
   problem.out_channels = out_channels;
   return problem;
@@ -259,4 +261,122 @@ TEST_CASE("select: every shape and tile is chosen for some problem")
   CHECK(warps.size() == detail::warp_shapes.size());
   CHECK(groups.size() == detail::warpgroup_shapes.size());
   CHECK(tiles.size() == 7);
+}
+
+TEST_CASE(
+    "select: a data gradient takes the kernel of its channels, with a layout of its own, never a user's")
+{
+  MapSummary const map{94'444, 27, false};
+  struct OperationLine {
+    int device;
+    DType scalar;
+    MathMode math;
+    int in_channels;
+    int out_channels;
+    GemmKernel kernel;
+  };
+  std::vector<OperationLine> const table{{90, f16, exact, 32, 32, warp},   {90, bf16, exact, 96, 96, alone},
+                                         {90, f16, exact, 20, 33, block},  {90, f32, tf32, 64, 64, alone},
+                                         {90, f32, exact, 64, 64, block},  {90, f64, exact, 64, 64, block},
+                                         {80, f16, exact, 128, 128, block}};
+  for (auto const& line : table) {
+    CAPTURE(line.device);
+    CAPTURE(name_of(line.scalar));
+    CAPTURE(line.in_channels);
+    auto problem = problem_of(line.scalar, line.in_channels, line.out_channels);
+    problem.math = line.math;
+    problem.has_specialized = true;
+    auto const forward = select(problem, map, device_of(line.device));
+    CHECK(forward.kernel == GemmKernel::specialized);
+    CHECK(forward.operation == Operation::forward);
+    problem.operation = Operation::backward_data;
+    problem.weight_steps = {std::int64_t{line.in_channels} * line.out_channels, 1, line.in_channels};
+    auto const gradient = select(problem, map, device_of(line.device));
+    CHECK(static_cast<int>(gradient.kernel) == static_cast<int>(line.kernel));
+    CHECK(gradient.operation == Operation::backward_data);
+    CHECK_FALSE(gradient.falls_back);
+    CHECK(gradient.packed != forward.packed);
+    CHECK(gradient.packed[0] != 0);
+    // Mirrored offsets are another layout.
+    auto mirrored = problem;
+    mirrored.weight_steps.offset = -mirrored.weight_steps.offset;
+    CHECK(select(mirrored, map, device_of(line.device)).packed != gradient.packed);
+    // A strided weight alone is enough to leave a user's kernel out.
+    problem.operation = Operation::forward;
+    CHECK(static_cast<int>(select(problem, map, device_of(line.device)).kernel) ==
+          static_cast<int>(line.kernel));
+  }
+}
+
+TEST_CASE("select: an operation that a dataflow lacks falls back to gather-scatter, and says so")
+{
+  MapSummary const map{94'444, 27, false};
+  for (auto const operation : {Operation::backward_data, Operation::backward_weight}) {
+    CAPTURE(name_of(operation));
+    auto problem = problem_of(f16, 96, 96);
+    problem.operation = operation;
+    auto const had = select(problem, map, device_of(90));
+    CHECK_FALSE(had.falls_back);
+    problem.has_operation = false;
+    auto const plan = select(problem, map, device_of(90));
+    CHECK(plan.falls_back);
+    CHECK(plan.operation == operation);
+    CHECK(plan.tile_rows == 0);
+    CHECK_FALSE(plan.reads_two_inputs);
+    CHECK_FALSE(plan == had);
+  }
+}
+
+TEST_CASE("select: the gradient of a weight is one reduction, which reads no tile map and no packed weight")
+{
+  for (auto const scalar : {f16, bf16, f32, f64}) {
+    auto problem = problem_of(scalar, 96, 96);
+    problem.operation = Operation::backward_weight;
+    auto const plan = select(problem, {94'444, 27, false}, device_of(90));
+    CHECK(plan.kernel == GemmKernel::automatic);
+    CHECK(plan.operation == Operation::backward_weight);
+    CHECK(plan.tile_rows == 0);
+    CHECK(plan.packed == detail::PackedLayout{});
+  }
+}
+
+TEST_CASE("select: types without kernels are refused by name, in every operation")
+{
+  MapSummary const map{94'444, 27, false};
+  auto const refusal = [&](ConvProblem const& problem) {
+    try {
+      static_cast<void>(select(problem, map, device_of(90)));
+    } catch (invalid_argument const& error) {
+      return std::string{error.what()};
+    }
+    return std::string{};
+  };
+  for (auto const operation : {Operation::forward, Operation::backward_data, Operation::backward_weight}) {
+    CAPTURE(name_of(operation));
+    for (auto const scalar : {DType::int8, DType::float8_e4m3, DType::float8_e5m2, DType::uint8, DType::int16,
+                              DType::int32, DType::int64, DType::boolean}) {
+      CAPTURE(name_of(scalar));
+      auto problem = problem_of(scalar, 64, 64);
+      problem.operation = operation;
+      problem.sum_type = DType::int32;
+      problem.out_type = f16;
+      CHECK(refusal(problem) == std::string{"convolution: no kernel multiplies "} + name_of(scalar) +
+                                    " features by a " + name_of(scalar) +
+                                    " weight into float16 outputs with sums in int32; features, weight and " +
+                                    "outputs must have one type, float64 (sums in float64), float32, float16 "
+                                    "or bfloat16 (sums in " +
+                                    "float32)");
+    }
+    auto mixed = problem_of(f16, 64, 64);
+    mixed.operation = operation;
+    mixed.weight_type = DType::int8;
+    CHECK_FALSE(refusal(mixed).empty());
+    mixed = problem_of(f16, 64, 64);
+    mixed.out_type = f32;
+    CHECK_FALSE(refusal(mixed).empty());
+    mixed = problem_of(f64, 64, 64);
+    mixed.sum_type = f32;
+    CHECK_FALSE(refusal(mixed).empty());
+  }
+  CHECK_THROWS_AS(static_cast<void>(detail::tuned_tile_sizes(DType::int8, exact)), invalid_argument);
 }

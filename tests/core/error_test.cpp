@@ -76,6 +76,7 @@ TEST_CASE("error: a list has its values in brackets, also none and empty ones")
 {
   CHECK(detail::list(std::vector<int>{}) == "[]");
   CHECK(detail::list(std::array<std::int64_t, 3>{1, -2, 1234567}) == "[1, -2, 1234567]");
+  CHECK(detail::concat("sizes ", std::vector<int>{3, 1}, ", of ", std::string{"x"}) == "sizes [3, 1], of x");
   CHECK(detail::list(std::vector<std::string>{"", "a", ""}) == "[, a, ]");
 }
 
@@ -93,4 +94,14 @@ TEST_CASE("error: the global locale changes no byte")
   REQUIRE(stream.str() == "1.23.45.67");  // the locale is what it should be
   CHECK(after == before);
   CHECK(before == "1234567 1234.5 12345[1024, 98765]");
+}
+
+TEST_CASE("error: fail() throws its parts as one sentence, whatever the function returns")
+{
+  auto const half_of = [](int value) -> int {
+    if (value % 2 == 0) { return value / 2; }
+    detail::fail("half_of: ", value, " is odd");
+  };
+  CHECK(half_of(6) == 3);
+  CHECK_THROWS_WITH_AS(static_cast<void>(half_of(7)), "half_of: 7 is odd", invalid_argument);
 }

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #ifdef __CUDACC__
 #include <tessera/core/scalar.cuh>
@@ -74,3 +75,53 @@ TEST_CASE("half bits: agree with the CUDA headers")
   }
 }
 #endif
+
+TEST_CASE("float8: every bit pattern is the number that its format says")
+{
+  for (unsigned bits = 0; bits < 256; ++bits) {
+    CAPTURE(bits);
+    int const exponent = static_cast<int>(bits >> 3 & 15U);
+    int const mantissa = static_cast<int>(bits & 7U);
+    double const magnitude =
+        exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10);
+    auto const found = detail::float8_e4m3_bits_to_float(static_cast<std::uint8_t>(bits));
+    if (exponent == 15 && mantissa == 7) {
+      CHECK(std::isnan(found));
+    } else {
+      CHECK(static_cast<double>(found) == (bits < 128 ? magnitude : -magnitude));
+      CHECK(std::signbit(found) == (bits >= 128));
+    }
+  }
+  CHECK(detail::float8_e4m3_bits_to_float(0x7e) == 448.0F);
+}
+
+TEST_CASE("DType: each type has a name, a size, and a family where it is multiplied")
+{
+  struct Row {
+    DType type;
+    char const* name;
+    std::size_t size;
+    ScalarFamily family;
+  };
+  using F = ScalarFamily;
+  for (auto const& row : {Row{DType::float64, "float64", 8, F::float64},
+                          {DType::float32, "float32", 4, F::float32},
+                          {DType::float16, "float16", 2, F::float16},
+                          {DType::bfloat16, "bfloat16", 2, F::float16},
+                          {DType::int64, "int64", 8, F::none},
+                          {DType::int32, "int32", 4, F::none},
+                          {DType::int16, "int16", 2, F::none},
+                          {DType::int8, "int8", 1, F::int8},
+                          {DType::uint8, "uint8", 1, F::none},
+                          {DType::boolean, "boolean", 1, F::none},
+                          {DType::float8_e4m3, "float8_e4m3", 1, F::float8},
+                          {DType::float8_e5m2, "float8_e5m2", 1, F::float8}}) {
+    CAPTURE(row.name);
+    CHECK(std::string{name_of(row.type)} == row.name);
+    CHECK(size_of(row.type) == row.size);
+    CHECK(static_cast<int>(family_of(row.type)) == static_cast<int>(row.family));
+  }
+  CHECK(static_cast<int>(ScalarTraits<float>::family) == static_cast<int>(F::float32));
+  CHECK(static_cast<int>(ScalarTraits<double>::family) == static_cast<int>(F::float64));
+  CHECK(static_cast<int>(ScalarTraits<std::int8_t>::family) == static_cast<int>(F::none));
+}

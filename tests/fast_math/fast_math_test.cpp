@@ -6,13 +6,13 @@
 
 #include "../support/device.hpp"
 
-#include <tessera/conv/convolution.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxelize.hpp>
 #include <tessera/io/raw_tensor.hpp>
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/ops/convolution.hpp>
 #include <tessera/points/point_cloud.hpp>
 #include <tessera/tensor/labels.hpp>
 #ifdef __CUDACC__

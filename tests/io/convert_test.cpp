@@ -68,7 +68,7 @@ class Encoder final : public nn::ModuleBase {
   {
     parameters_.push_back(std::make_unique<nn::Parameter<float, Host>>(shape, exec));
     detail::fill_uniform(*parameters_.back(), 1.0, seed * 100 + parameters_.size(), exec);
-    register_parameter(name, role, *parameters_.back(), DType::float32, size);
+    register_parameter(name, role, *parameters_.back(), size);
   }
   void kernel(std::string const& name, std::string const& last, std::vector<int> const& size, std::int64_t in,
               std::int64_t out, std::uint64_t seed, Execution<Host> const& exec)
@@ -96,7 +96,7 @@ std::vector<float> contents(nn::ModuleBase const& net)
 {
   std::vector<float> all;
   for (auto const& parameter : net.parameters()) {
-    auto const* const first = static_cast<float const*>(parameter.data);
+    auto const* const first = parameter.as<float, Host>().data();
     all.insert(all.end(), first, first + parameter.size);
   }
   return all;
@@ -354,8 +354,7 @@ TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
     struct Net final : nn::ModuleBase {
       Net(std::vector<int> const& kernel_size, Execution<Host> const& on) : kernel{{3, 16, 16}, on}
       {
-        register_parameter("conv_out.0.weight", nn::ParameterRole::kernel, kernel, DType::float32,
-                           kernel_size);
+        register_parameter("conv_out.0.weight", nn::ParameterRole::kernel, kernel, kernel_size);
       }
       nn::Parameter<float, Host> kernel;
     } net{size, exec};

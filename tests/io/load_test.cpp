@@ -36,13 +36,12 @@ class Net final : public nn::ModuleBase {
       detail::fill_uniform(*parameter, 1.0, seed++, exec);
     }
     detail::fill_uniform(statistic, 1.0, seed, exec);
-    auto const dtype = ScalarTraits<Scalar>::dtype;
-    register_parameter("odd.kernel", nn::ParameterRole::kernel, odd, dtype, {3, 5, 1});
-    register_parameter("even.kernel", nn::ParameterRole::kernel, even, dtype, {2, 2, 2});
-    register_parameter("mixed.kernel", nn::ParameterRole::kernel, mixed, dtype, {3, 2, 1});
-    register_parameter("block.0.kernel", nn::ParameterRole::kernel, pointwise, dtype, {1, 1, 1});
-    register_parameter("classifier.weight", nn::ParameterRole::matrix, weight, dtype);
-    register_parameter("block.1.running_mean", nn::ParameterRole::buffer, statistic, DType::float32);
+    register_parameter("odd.kernel", nn::ParameterRole::kernel, odd, {3, 5, 1});
+    register_parameter("even.kernel", nn::ParameterRole::kernel, even, {2, 2, 2});
+    register_parameter("mixed.kernel", nn::ParameterRole::kernel, mixed, {3, 2, 1});
+    register_parameter("block.0.kernel", nn::ParameterRole::kernel, pointwise, {1, 1, 1});
+    register_parameter("classifier.weight", nn::ParameterRole::matrix, weight);
+    register_parameter("block.1.running_mean", nn::ParameterRole::buffer, statistic);
   }
 
   nn::Parameter<Scalar, Space> odd;
@@ -58,7 +57,7 @@ template <class Scalar, class Space>
 struct Row final : nn::ModuleBase {
   explicit Row(Execution<Space> const& exec) : weight{{1, 3}, exec}
   {
-    register_parameter("weight", nn::ParameterRole::weight, weight, ScalarTraits<Scalar>::dtype);
+    register_parameter("weight", nn::ParameterRole::weight, weight);
   }
   nn::Parameter<Scalar, Space> weight;
 };
@@ -68,7 +67,7 @@ std::vector<std::vector<std::uint8_t>> contents(nn::ModuleBase const& module, Ex
 {
   std::vector<std::vector<std::uint8_t>> result;
   for (auto const& p : module.parameters()) {
-    result.push_back(download(static_cast<std::uint8_t const*>(p.data),
+    result.push_back(download(static_cast<std::uint8_t const*>(p.parameter->bytes()),
                               p.size * static_cast<std::int64_t>(size_of(p.dtype)), exec));
   }
   return result;
@@ -362,6 +361,12 @@ TEST_CASE_TEMPLATE("load: whatever is wrong is named, and nothing in the module 
       {"\"odd.kernel\"", "[30, 3, 1]", "[15, 2, 3]"});
   check([](Tensors& t) { t.views.back().second.dtype = DType::int32; },
         {"\"block.1.running_mean\"", "int32"});
+  check(
+      [](Tensors& t) {
+        t.views.back().second.dtype = DType::float8_e4m3;
+        t.views.back().second.num_bytes /= sizeof(float);
+      },
+      {"\"block.1.running_mean\"", "float8_e4m3", "float16, bfloat16, float32 or float64"});
 
   CHECK_FALSE(
       test::error_of([&] { io::load(net, folder / "absent.safetensors", io::TorchSparse{}, exec); }).empty());
@@ -395,8 +400,15 @@ TEST_CASE("load: a fused module is neither loaded nor saved")
   auto const path = folder / "net.safetensors";
   io::save(Row<float, Host>{exec}, path, io::Tessera{}, exec);
   Fused fused;
-  CHECK(test::has(test::error_of([&] { io::load(fused, path, io::Tessera{}, exec); }),
-                  "load: the module is fused for inference; load first, then fuse"));
+  CHECK(test::has(
+      test::error_of([&] { io::load(fused, path, io::Tessera{}, exec); }),
+      "load: the module is fused for inference, so its parameters are no longer those of a checkpoint; do "
+      "it before fuse()"));
   CHECK(test::has(test::error_of([&] { io::save(fused, path, io::Tessera{}, exec); }),
                   "save: the module is fused for inference"));
+  struct Above final : nn::ModuleBase {  // not fused itself
+    explicit Above(nn::ModuleBase& below) { register_child("below", below); }
+  } above{fused};
+  CHECK(test::has(test::error_of([&] { io::load(above, path, io::Tessera{}, exec); }),
+                  "load: the module is fused for inference"));
 }

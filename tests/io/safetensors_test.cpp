@@ -4,11 +4,13 @@
 #include "../support/data.hpp"
 #include "../support/files.hpp"
 
+#include <tessera/io/npy.hpp>
 #include <tessera/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -103,6 +105,26 @@ TEST_CASE("safetensors: a missing tensor, one of another type and one of no know
   CHECK(file.contains("U16"));
   CHECK(file.shape("U16") == std::vector<std::int64_t>{3});
   CHECK(file.to_float("F32").size() == 6);  // the file is still good
+}
+
+TEST_CASE("safetensors: 8-bit floats are read, written back and converted; npy has no type for them")
+{
+  test::TempDir const dir;
+  std::vector<std::uint8_t> const bits{0x00, 0x38, 0xc0, 0x7e};
+  auto const tensor = [&](DType type) { return RawTensor{type, {4}, bits.data(), bits.size()}; };
+  write_safetensors(dir / "float8",
+                    {{"e4m3", tensor(DType::float8_e4m3)}, {"e5m2", tensor(DType::float8_e5m2)}});
+  auto const written = test::read_bytes(dir / "float8");
+  CHECK(test::has(std::string(written.begin(), written.end()), "F8_E4M3"));
+  Safetensors const file{dir / "float8"};
+  CHECK(file.tensor("e4m3").dtype == DType::float8_e4m3);
+  CHECK(file.tensor("e5m2").dtype == DType::float8_e5m2);
+  CHECK(file.to_float("e4m3") == std::vector<float>{0, 1, -2, 448});
+  CHECK(file.to_float("e5m2")[1] == 0.5F);
+  CHECK(file.to_float("e5m2")[2] == -2.0F);
+  CHECK(std::isnan(file.to_float("e5m2")[3]));
+  CHECK(test::error_of([&] { write_npy(dir / "npy", tensor(DType::float8_e4m3)); }) ==
+        "write_npy: " + (dir / "npy") + ": npy has no type for float8_e4m3");
 }
 
 TEST_CASE("safetensors: what is written is read back, bit for bit, in the order given")

@@ -78,7 +78,7 @@ void check_equal(nn::Tuning const& a, nn::Tuning const& b)
     CHECK(a.groups[i].choice.dataflow == b.groups[i].choice.dataflow);
     CHECK(a.groups[i].choice.sort == b.groups[i].choice.sort);
     CHECK(a.groups[i].choice.splits == b.groups[i].choice.splits);
-    CHECK(a.groups[i].choice.tiles == b.groups[i].choice.tiles);
+    CHECK(a.groups[i].choice.kernel == b.groups[i].choice.kernel);
     CHECK(a.groups[i].before.splits == b.groups[i].before.splits);
     CHECK(a.groups[i].before.dataflow == b.groups[i].before.dataflow);
     CHECK(a.groups[i].seconds == doctest::Approx(b.groups[i].seconds));
@@ -236,11 +236,11 @@ TEST_CASE("tuning file: what a value may not be is said with its place")
   CHECK(refused("\"splits\": 3", "\"splits\": -1") ==
         "tuning 1, group 1, choice: \"splits\" is -1; it must be 1 to 1048576");
   CHECK(
-      refused("\"tiles\": \"warp\"", "\"tiles\": \"warps\"") ==
-      "tuning 1, group 2, choice: there is no tiles 'warps'; there are: [automatic, block, warp, warpgroup, "
+      refused("\"kernel\": \"warp\"", "\"kernel\": \"warps\"") ==
+      "tuning 1, group 2, choice: there is no kernel 'warps'; there are: [automatic, block, warp, warpgroup, "
       "warpgroup_pair]");
-  CHECK(refused("\"tiles\": \"warp\"", "\"tiles\": true") ==
-        "tuning 1, group 2, choice needs \"tiles\", a text");
+  CHECK(refused("\"kernel\": \"warp\"", "\"kernel\": true") ==
+        "tuning 1, group 2, choice needs \"kernel\", a text");
   CHECK(refused("\"choice\": {", "\"choice\": 7, \"more\": {") ==
         "tuning 1, group 1, choice needs \"dataflow\", a text");
   CHECK(refused("\"choice\": {", "\"more\": {") == "tuning 1, group 1 needs \"choice\", an object");
@@ -252,7 +252,7 @@ TEST_CASE("tuning file: what a value may not be is said with its place")
         "tuning 1, group 1: \"layers\" is a list of something else than texts");
 }
 
-TEST_CASE("tuning file: tiles are words, and automatic where a file does not have them")
+TEST_CASE("tuning file: kernels are words, called tiles in older files, and automatic where a file has none")
 {
   test::TempDir const folder;
   auto const path = folder / "tuning.json";
@@ -260,10 +260,20 @@ TEST_CASE("tuning file: tiles are words, and automatic where a file does not hav
   auto text = text_of(path);
   for (std::string const name : {"automatic", "block", "warp", "warpgroup", "warpgroup_pair"}) {
     CAPTURE(name);
-    CHECK(test::has(text, "\"tiles\": \"" + name + "\"}"));
+    CHECK(test::has(text, "\"kernel\": \"" + name + "\"}"));
   }
   auto const expected = tuning("host");
-  for (auto at = text.find(", \"tiles\": "); at != std::string::npos; at = text.find(", \"tiles\": ", at)) {
+  std::string const key = ", \"kernel\": ";
+  auto older = text;
+  for (auto at = older.find(key); at != std::string::npos; at = older.find(key, at)) {
+    older.replace(at, key.size(), ", \"tiles\": ");
+  }
+  test::write_bytes(path, older);
+  auto const same = io::read_tunings(path);
+  for (std::size_t i = 0; i < expected.groups.size(); ++i) {
+    CHECK(same.at(0).groups.at(i).choice == expected.groups[i].choice);
+  }
+  for (auto at = text.find(key); at != std::string::npos; at = text.find(key, at)) {
     text.erase(at, text.find('}', at) - at);
   }
   test::write_bytes(path, text);
@@ -271,7 +281,7 @@ TEST_CASE("tuning file: tiles are words, and automatic where a file does not hav
   REQUIRE(found.size() == 1);
   REQUIRE(found[0].groups.size() == expected.groups.size());
   for (std::size_t i = 0; i < expected.groups.size(); ++i) {
-    CHECK(found[0].groups[i].choice.tiles == GemmKernel::automatic);
+    CHECK(found[0].groups[i].choice.kernel == GemmKernel::automatic);
     CHECK(found[0].groups[i].choice.splits == expected.groups[i].choice.splits);
   }
 }

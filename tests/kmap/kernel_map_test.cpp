@@ -44,11 +44,12 @@ void check_map(KernelMap<Space>& map, std::vector<std::int32_t> const& expected,
         test::transposed_map_by_definition(expected, in.size(), static_cast<std::size_t>(map.volume())));
 
   auto const pairs = pair_list(map, exec);
+  auto const begins = pairs->begin_on_host(exec);
   auto const in_rows = download(pairs->in, exec);
   auto const out_rows = download(pairs->out, exec);
   std::size_t p = 0;
   for (int k = 0; k < map.volume(); ++k) {
-    CHECK(pairs->host_begin[static_cast<std::size_t>(k)] == static_cast<std::int64_t>(p));
+    CHECK(begins[static_cast<std::size_t>(k)] == static_cast<std::int64_t>(p));
     for (std::int64_t o = 0; o < map.num_out(); ++o) {
       auto const row = expected[static_cast<std::size_t>(o * map.volume() + k)];
       if (row < 0) { continue; }
@@ -58,8 +59,8 @@ void check_map(KernelMap<Space>& map, std::vector<std::int32_t> const& expected,
       ++p;
     }
   }
-  CHECK(pairs->num_pairs() == static_cast<std::int64_t>(p));
-  CHECK(download(pairs->begin, exec) == pairs->host_begin);
+  CHECK(pairs->num_pairs(exec) == static_cast<std::int64_t>(p));
+  CHECK(download(pairs->begin, exec) == begins);
 }
 
 /// One random cloud and geometry through every kind of map under both kernel-map policies.
@@ -320,7 +321,7 @@ TEST_CASE_TEMPLATE(
     CHECK(halved.coordinates->num_batches() == set->num_batches());
     CHECK(kernel_map(*halved.coordinates, ConvolutionKind::transposed, down, compat::none, exec)
               .map->num_out() == static_cast<std::int64_t>(rows.size()));
-    CHECK(pair_list(*halved.map, exec)->num_pairs() == static_cast<std::int64_t>(rows.size()));
+    CHECK(pair_list(*halved.map, exec)->num_pairs(exec) == static_cast<std::int64_t>(rows.size()));
     // a kernel of one offset and stride 2 keeps even voxels only; here that may be none
     auto sparse = down;
     sparse.kernel_size = 1;

@@ -116,7 +116,7 @@ TEST_CASE("MinkUNet: layers of one seed have different weights")
     if (parameter.role != nn::ParameterRole::kernel) { continue; }
     CAPTURE(parameter.name);
     auto const scale = std::sqrt(static_cast<float>(parameter.shape[parameter.shape.size() - 2]));
-    auto const value = *static_cast<float const*>(parameter.data) * scale;
+    auto const value = *parameter.as<float, Host>().data() * scale;
     CHECK(first_value.emplace(value, parameter.name).second);
   }
 }

@@ -53,18 +53,19 @@ tessera::SparseTensor<Dim, Scalar, Space> input(int size, int batches, int chann
 /// Running statistics, which are floats for float and for half, from a network on the host to one of the same
 /// seed; all else they have in common.
 template <class Space>
-void copy_statistics(tessera::nn::ModuleBase const& from, tessera::nn::ModuleBase const& to,
+void copy_statistics(tessera::nn::ModuleBase const& from, tessera::nn::ModuleBase& to,
                      tessera::Execution<Space> const& exec)
 {
   auto const source = from.parameters();
-  auto const target = to.parameters();
+  auto const target = to.writable_parameters();
   REQUIRE(source.size() == target.size());
   for (std::size_t i = 0; i < source.size(); ++i) {
     if (source[i].role != tessera::nn::ParameterRole::buffer) { continue; }
     REQUIRE(source[i].name == target[i].name);
     REQUIRE(target[i].dtype == tessera::DType::float32);
-    tessera::detail::Transfer<Space>::from_host(
-        target[i].data, source[i].data, static_cast<std::size_t>(source[i].size) * sizeof(float), exec);
+    tessera::detail::Transfer<Space>::from_host(target[i].write_bytes(), source[i].parameter->bytes(),
+                                                static_cast<std::size_t>(source[i].size) * sizeof(float),
+                                                exec);
   }
 }
 

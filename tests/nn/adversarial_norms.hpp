@@ -64,11 +64,11 @@ class Network {
     x_ = {make_coordinate_set(voxels, {}, exec), ts::upload_matrix(features_, in, exec)};
     auto& conv = net_.template add<ts::nn::Conv<3, Scalar, Space>>(ts::nn::ConvOptions<3>(in, out, 1), exec);
     auto& batch_norm = net_.template add<ts::nn::BatchNorm<3, Scalar, Space>>(out, exec);
-    ts::detail::Transfer<Space>::from_host(conv.kernel().data(), weight_.data(),
+    ts::detail::Transfer<Space>::from_host(conv.weight().write(), weight_.data(),
                                            weight_.size() * sizeof(Scalar), exec);
     auto const put = [&](auto& parameter, double value) {
       std::vector<Sum> const values(out, static_cast<Sum>(value));
-      ts::detail::Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(Sum),
+      ts::detail::Transfer<Space>::from_host(parameter.write(), values.data(), values.size() * sizeof(Sum),
                                              exec);
     };
     put(batch_norm.running_mean(), norm.mean);

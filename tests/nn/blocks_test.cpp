@@ -23,10 +23,10 @@ using namespace tessera;
 namespace {
 
 template <class Scalar, class Space>
-std::vector<double> values_of(nn::Parameter<Scalar, Space>& parameter, Execution<Space> const& exec)
+std::vector<double> values_of(nn::Parameter<Scalar, Space> const& parameter, Execution<Space> const& exec)
 {
   std::vector<double> result;
-  for (auto const value : download(std::as_const(parameter).data(), parameter.size(), exec)) {
+  for (auto const value : download(parameter.data(), parameter.size(), exec)) {
     result.push_back(test::wide(value));
   }
   return result;
@@ -140,13 +140,14 @@ TEST_CASE_TEMPLATE("linear: the layer makes no copy of its weight, and uses the 
     static_cast<void>(action());
     return memory.allocations() - before;
   };
-  auto* const weight = layer.weight().data();
+  auto* const weight = layer.weight().write();
   auto const of_function =
       allocations_of([&] { return linear<3, float, Space>(x, weight, nullptr, 4, MathMode::exact, exec); });
   CHECK(allocations_of([&] { return layer(x, exec); }) == of_function - 1);
-  // written through a pointer from before, as an optimizer does
+  // written through a pointer from before
   std::vector<float> const zeros(32, 0.0F);
   detail::Transfer<Space>::from_host(weight, zeros.data(), zeros.size() * sizeof(float), exec);
+  layer.weight().mark_written();
   CHECK(layer(x, exec).features_on_host(exec) == std::vector<float>(200, 0.0F));
 }
 
@@ -270,8 +271,8 @@ TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no tab
   auto const in = test::random_tensor<float>(500, 12, {0, 2}, 1);
   auto const x = test::upload_tensor<float>(in, exec);
   nn::Conv<3, float, Space> layer{nn::ConvOptions<3>(12, 7, 1).bias(true), exec};
-  CHECK(layer.kernel().shape() == std::vector<std::int64_t>{12, 7});
-  auto const kernel = values_of(layer.kernel(), exec);  // [in, out]
+  CHECK(layer.weight().shape() == std::vector<std::int64_t>{12, 7});
+  auto const kernel = values_of(layer.weight(), exec);  // [in, out]
   std::vector<double> weight;
   for (std::size_t o = 0; o < 7; ++o) {
     for (std::size_t c = 0; c < 12; ++c) { weight.push_back(kernel[c * 7 + o]); }

@@ -4,9 +4,9 @@
 #include "../support/device.hpp"
 #include "tensors.hpp"
 
-#include <tessera/nn/combine.hpp>
-#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/ops/combine.hpp>
+#include <tessera/ops/combine_by_coordinate.hpp>
 #include <tessera/plan/limits.hpp>
 
 #include <limits>

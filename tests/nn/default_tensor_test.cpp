@@ -12,14 +12,14 @@
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/calibrate.hpp>
-#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/ops/combine_by_coordinate.hpp>
+#include <tessera/ops/dense.hpp>
 #include <tessera/tensor/collate.hpp>
-#include <tessera/tensor/dense.hpp>
 
 #include <string>
 

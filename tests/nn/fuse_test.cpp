@@ -36,18 +36,19 @@ SparseTensor<3, float, Space> random_tensor(int channels, Execution<Space> const
 
 /// Puts numbers that matter into every norm: none of them 0, 1 or alike.
 template <class Space>
-void randomize_norms(nn::ModuleBase const& module, Execution<Space> const& exec)
+void randomize_norms(nn::ModuleBase& module, Execution<Space> const& exec)
 {
   std::mt19937 random{23};
   std::uniform_real_distribution<float> uniform{0.5F, 2.0F};
-  for (auto const& parameter : module.parameters()) {
+  for (auto const& parameter : module.writable_parameters()) {
     bool const of_norm = parameter.role == nn::ParameterRole::buffer ||
                          parameter.role == nn::ParameterRole::weight ||
                          parameter.role == nn::ParameterRole::bias;
     if (!of_norm) { continue; }
     std::vector<float> values(static_cast<std::size_t>(parameter.size));
     for (auto& value : values) { value = uniform(random); }
-    detail::Transfer<Space>::from_host(parameter.data, values.data(), values.size() * sizeof(float), exec);
+    detail::Transfer<Space>::from_host(parameter.write_bytes(), values.data(), values.size() * sizeof(float),
+                                       exec);
   }
 }
 
@@ -70,38 +71,22 @@ void expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, E
 
 /// The activations that convolutions were called with.
 template <class Space>
-struct SeenActivations final : nn::ConvObserver<3, float, Space> {
-  using Tensor = SparseTensor<3, float, Space>;
-  using Conv = nn::Conv<3, float, Space>;
-
-  explicit SeenActivations(nn::ModuleBase const& module) { observe(module); }
-  ~SeenActivations() override
+struct SeenActivations final : Recorder {
+  void record(std::shared_ptr<OperationRecord const> operation) override
   {
-    for (auto* const layer : layers) { layer->observe(nullptr); }
-  }
-  void called(nn::ModuleBase const&, Tensor const&, Tensor const*, Epilogue<float> const& epilogue) override
-  {
-    activations.push_back(epilogue.activation);
-  }
-  void observe(nn::ModuleBase const& module)
-  {
-    for (auto const& [name, child] : module.children()) {
-      if (auto* const layer = dynamic_cast<Conv*>(child)) {
-        layer->observe(this);
-        layers.push_back(layer);
-      }
-      observe(*child);
+    using Record = ops::ConvolutionRecord<3, float, Space>;
+    if (auto const* const convolution = dynamic_cast<Record const*>(operation.get())) {
+      activations.push_back(convolution->options.activation);
     }
   }
 
-  std::vector<Conv*> layers;
   std::vector<Activation> activations;
 };
 
 template <class Space>
 void clear(nn::Parameter<float, Space>& parameter, Execution<Space> const& exec)
 {
-  detail::Transfer<Space>::fill_bytes(parameter.data(), 0,
+  detail::Transfer<Space>::fill_bytes(parameter.write(), 0,
                                       static_cast<std::size_t>(parameter.size()) * sizeof(float), exec);
 }
 
@@ -139,9 +124,9 @@ TEST_CASE_TEMPLATE("fuse: no activation of a block is left for a pass of its own
   auto const none = Activation::none;
   auto const relu = Activation::relu;
   auto const seen = [&](nn::Module<3, float, Space>& block) {
-    SeenActivations<Space> const activations{block};
-    static_cast<void>(block.forward(x, exec));
-    return activations.activations;
+    SeenActivations<Space> seen_activations;
+    static_cast<void>(block.forward(x, exec.with_recorder(seen_activations)));
+    return seen_activations.activations;
   };
   nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(8, 2), exec};
   CHECK(seen(bottleneck) == std::vector{none, none, none});
@@ -176,14 +161,14 @@ TEST_CASE_TEMPLATE("fuse: reaches the convolution of a bird's-eye view, whose na
   {
     SeenActivations<Space> const activations{net};
     REQUIRE(activations.layers.size() == 1);
-    CHECK(activations.layers[0]->is_laid_out());
+    CHECK(activations.layers[0]->is_fused());
     static_cast<void>(net.forward(random_tensor(4, exec), exec));
     CHECK(activations.activations == std::vector{Activation::relu});
   }
   nn::ToDenseBevConvolution<float, Space> dense{options, exec};
   nn::fuse(dense, exec);
   CHECK(dense.is_fused());
-  CHECK(SeenActivations<Space>{dense}.layers.at(0)->is_laid_out());
+  CHECK(SeenActivations<Space>{dense}.layers.at(0)->is_fused());
 }
 
 TEST_CASE_TEMPLATE("fuse: a sequential of named layers joins what follows one another, up to the pooling",
@@ -280,7 +265,9 @@ TEST_CASE("fuse: a fused module is not trained, nor one in training fused; names
                        invalid_argument);
   block.eval();
   nn::fuse(block, exec);
-  CHECK_THROWS_WITH_AS(block.train(), "train: the module is fused for inference; train one that is not",
+  CHECK_THROWS_WITH_AS(block.train(),
+                       "train: the module is fused for inference, so its parameters are no longer those of a "
+                       "checkpoint; do it before fuse()",
                        invalid_argument);
   auto const after = block.parameters();
   REQUIRE(after.size() == before.size());
@@ -344,11 +331,11 @@ TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is us
   nn::Linear<3, float, Space> linear{nn::LinearOptions{16, 12}.math(MathMode::tf32), exec};
   nn::fuse(conv, exec);
   nn::fuse(linear, exec);
-  clear(conv.kernel(), exec);
+  clear(conv.weight(), exec);
   clear(linear.weight(), exec);
   for (float const value : conv.forward(x, exec).features_on_host(exec)) { REQUIRE(value == 0); }
   auto const y = linear.forward(x, exec).features_on_host(exec);
-  auto const bias = download(std::as_const(linear.bias()).data(), 12, exec);
+  auto const bias = download(linear.bias().data(), 12, exec);
   for (std::size_t i = 0; i < y.size(); ++i) { REQUIRE(y[i] == bias[i % 12]); }
 }
 

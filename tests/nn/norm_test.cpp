@@ -50,13 +50,13 @@ void set(nn::Parameter<Sum, Space>& parameter, std::vector<double> const& values
          Execution<Space> const& exec)
 {
   auto const rounded = test::rounded<Sum>(values);
-  detail::Transfer<Space>::from_host(parameter.data(), rounded.data(), rounded.size() * sizeof(Sum), exec);
+  detail::Transfer<Space>::from_host(parameter.write(), rounded.data(), rounded.size() * sizeof(Sum), exec);
 }
 
 template <class Sum, class Space>
-std::vector<Sum> get(nn::Parameter<Sum, Space>& parameter, Execution<Space> const& exec)
+std::vector<Sum> get(nn::Parameter<Sum, Space> const& parameter, Execution<Space> const& exec)
 {
-  return download(std::as_const(parameter).data(), parameter.size(), exec);
+  return download(parameter.data(), parameter.size(), exec);
 }
 
 /// y of x by the statistics that `statistics_at(row, channel)` names.

@@ -15,8 +15,8 @@
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/ops/dense.hpp>
 #include <tessera/tensor/collate.hpp>
-#include <tessera/tensor/dense.hpp>
 
 #include <string>
 

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/combine.hpp>
 #include <tessera/nn/layer_registry.hpp>
+#include <tessera/ops/combine.hpp>
 
 #include <memory>
 

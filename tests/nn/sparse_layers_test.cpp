@@ -105,9 +105,9 @@ struct Layer {
   Layer(nn::ConvOptions<Dim> const& options, Sample<Dim>& sample, Execution<Space> const& exec)
       : conv{options, exec}
   {
-    weight = sample.values(static_cast<std::size_t>(conv.kernel().size()));
+    weight = sample.values(static_cast<std::size_t>(conv.weight().size()));
     bias = sample.values(static_cast<std::size_t>(conv.bias().size()));
-    store(conv.kernel(), weight, exec);
+    store(conv.weight(), weight, exec);
     store(conv.bias(), bias, exec);
   }
 
@@ -115,7 +115,7 @@ struct Layer {
                     Execution<Space> const& exec)
   {
     auto const values = test::rounded<Scalar>(from);
-    detail::Transfer<Space>::from_host(to.data(), values.data(), values.size() * sizeof(Scalar), exec);
+    detail::Transfer<Space>::from_host(to.write(), values.data(), values.size() * sizeof(Scalar), exec);
   }
 };
 

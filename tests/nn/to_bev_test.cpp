@@ -115,9 +115,11 @@ TEST_CASE_TEMPLATE("ToBevConvolution: a kernel for each height, summed over each
         CHECK(parameters[0].name == "kernel");
         CHECK(parameters[0].shape ==
               std::vector<std::int64_t>{voxels.extent[axis], in_channels, out_channels});
-        auto const kernel = download(static_cast<float const*>(parameters[0].data), parameters[0].size, exec);
-        auto const shift = bias ? download(static_cast<float const*>(parameters[1].data), out_channels, exec)
-                                : std::vector<float>(out_channels);
+        auto const kernel =
+            download(parameters[0].template as<float, Space>().data(), parameters[0].size, exec);
+        auto const shift =
+            bias ? download(parameters[1].template as<float, Space>().data(), out_channels, exec)
+                 : std::vector<float>(out_channels);
         auto expected = columns(
             voxels, axis, out_channels, [&](std::vector<double>& sum, float const* x, std::size_t height) {
               for (std::size_t o = 0; o < out_channels; ++o) {

@@ -212,7 +212,6 @@ TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can
       CHECK(ConvChoice::of(*layer->options().config()) == group->choice);
       CHECK(group->choice.fits_plan());
       CHECK(group->refused.empty());
-      CHECK(conv.layer->observe(nullptr) == nullptr);
     }
     CHECK(test::largest_difference(output_of(net, samples[0], exec), before) < 1e-4);
   }
@@ -439,7 +438,7 @@ TEST_CASE("tune: a choice that rounding does not explain is refused, with what i
   weight[4] = 1e8F;
   std::fill(weight.begin() + 9, weight.begin() + 17, 3.0F);
   weight[22] = -1e8F;
-  std::copy(weight.begin(), weight.end(), layer.kernel().data());
+  std::copy(weight.begin(), weight.end(), layer.weight().write());
   std::vector<Coordinate<3>> rows;
   for (int i = 0; i < 27; ++i) { rows.push_back({0, {i / 9, i / 3 % 3, i % 3}}); }
   Samples<Host> const samples{
@@ -600,7 +599,6 @@ TEST_CASE("tune: what cannot be meant is refused and changes nothing")
   auto const refused = [&](Samples<Host> const& samples, TuneOptions options) {
     auto const error = test::error_of([&] { nn::tune(net, samples, options.quiet(), exec); });
     CHECK_FALSE(layer.options().config());
-    CHECK(layer.observe(nullptr) == nullptr);
     return error;
   };
   auto const good = samples_of(4, exec);
@@ -655,7 +653,6 @@ TEST_CASE_TEMPLATE(
       CHECK_FALSE(layer.options().config());
       ++thrown;
     }
-    CHECK(layer.observe(nullptr) == nullptr);
     memory.fail_at(-1);
     REQUIRE(memory.bytes_in_use() == in_use);
   }
@@ -800,7 +797,7 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
     CAPTURE(for_plan);
     auto const options = TuneOptions().quiet().repetitions(2).for_plan(for_plan);
     auto const tuning = nn::tune(net, samples, options, exec);
-    for (auto const& conv : detail::convs_of(net)) { CHECK(conv.layer->is_laid_out()); }
+    for (auto const& conv : detail::convs_of(net)) { CHECK(conv.layer->packed(exec).values != nullptr); }
     REQUIRE(tuning.groups.size() == 3);
     for (auto const& group : tuning.groups) {
       CAPTURE(detail::text_of(group.group));

@@ -11,8 +11,8 @@
 #include <tessera/coords/detail/hard_voxels_device.cuh>
 #include <tessera/coords/voxelize.hpp>
 #include <tessera/models/sparse_encoder.hpp>
+#include <tessera/ops/cast.hpp>
 #include <tessera/plan/plan.cuh>
-#include <tessera/tensor/cast.hpp>
 
 #include <cmath>
 #include <random>

@@ -9,11 +9,11 @@
 
 #include <tessera/conv/detail/convolution_device.cuh>
 #include <tessera/models/minkunet.hpp>
-#include <tessera/nn/combine_by_coordinate.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/sequential.hpp>
+#include <tessera/ops/cast.hpp>
+#include <tessera/ops/combine_by_coordinate.hpp>
 #include <tessera/plan/plan.cuh>
-#include <tessera/tensor/cast.hpp>
 
 #include <memory>
 #include <random>

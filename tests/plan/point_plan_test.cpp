@@ -8,9 +8,9 @@
 #ifdef __CUDACC__
 #include "plan_cases.hpp"
 
+#include <tessera/ops/bev.hpp>
+#include <tessera/ops/cast.hpp>
 #include <tessera/plan/plan.cuh>
-#include <tessera/tensor/bev.hpp>
-#include <tessera/tensor/cast.hpp>
 
 #include <atomic>
 #include <limits>

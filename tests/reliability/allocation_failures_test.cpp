@@ -17,8 +17,8 @@
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 #include <tessera/models/minkunet.hpp>
-#include <tessera/tensor/bev.hpp>
-#include <tessera/tensor/dense.hpp>
+#include <tessera/ops/bev.hpp>
+#include <tessera/ops/dense.hpp>
 
 #include <doctest/doctest.h>
 

@@ -8,10 +8,10 @@
 #include "../support/allocations.hpp"
 #include "../support/rounds.hpp"
 
-#include <tessera/conv/convolution.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/nn/pooling.hpp>
-#include <tessera/tensor/dense.hpp>
+#include <tessera/ops/convolution.hpp>
+#include <tessera/ops/dense.hpp>
 
 #include <doctest/doctest.h>
 

@@ -62,8 +62,8 @@ class Parameters final : public tessera::nn::ModuleBase {
                   std::vector<int> const& kernel_size = {})
   {
     values_.push_back(std::make_unique<tessera::nn::Parameter<float, tessera::Host>>(shape, *exec_));
-    std::fill_n(values_.back()->data(), values_.back()->size(), -1.0F);
-    register_parameter(name, role, *values_.back(), tessera::DType::float32, kernel_size);
+    std::fill_n(values_.back()->write(), values_.back()->size(), -1.0F);
+    register_parameter(name, role, *values_.back(), kernel_size);
     return *this;
   }
   /// A kernel of one channel in and out.

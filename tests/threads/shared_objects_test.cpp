@@ -4,8 +4,8 @@
 // What several threads may use at once, for the thread sanitizer to watch: one model, one coordinate set,
 // maps that are released and made again, executions inside loops, and errors in all of them.
 
-#include <tessera/conv/convolution.hpp>
 #include <tessera/models/minkunet.hpp>
+#include <tessera/ops/convolution.hpp>
 
 #include <doctest/doctest.h>
 

@@ -16,9 +16,9 @@ enum class DownsampleMode : std::uint8_t { spconv, minkowski };
 /// The choices of a convolution at run time; the same compiled kernels as ConvPolicy's.
 struct ConvConfig {
   Dataflow dataflow = Dataflow::implicit_gemm;
-  bool sort = true;                          ///< implicit GEMM: rows sorted by neighbour mask
-  int splits = 1;                            ///< implicit GEMM: parts of the offsets
-  GemmKernel tiles = GemmKernel::automatic;  ///< implicit GEMM on the device: its kernel
+  bool sort = true;                           ///< implicit GEMM: rows sorted by neighbour mask
+  int splits = 1;                             ///< implicit GEMM: parts of the offsets
+  GemmKernel kernel = GemmKernel::automatic;  ///< implicit GEMM on the device: its kernel
   KmapMode kmap = KmapMode::hashmap_on_the_fly;
   DownsampleMode downsample = DownsampleMode::spconv;
   MathMode math = MathMode::exact;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/backend.hpp>
+#include <tessera/conv/operation.hpp>
 #include <tessera/kmap/policies.hpp>
 
 #include <type_traits>
@@ -41,7 +42,13 @@ struct is_tile_policy<
     T, std::void_t<decltype(T::rows), decltype(T::channels), decltype(T::depth), decltype(T::stages)>>
     : std::is_empty<T> {};
 
-// --- dataflows: how a convolution is carried out -----------------------------------------------------------
+// --- dataflows: how a convolution is computed --------------------------------------------------------------
+//
+// forward() computes a convolution. backward_data(), with the same arguments, computes the gradient of its
+// input as a convolution of the output's gradient: `features` is that gradient, `output` the input's, the map
+// leads from output rows to input rows, and the weight is a view whose matrices are transposed and whose
+// offsets may be mirrored (ConvArguments::weight_steps). backward_weight() writes the sums of the weight's
+// gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
@@ -65,6 +72,18 @@ struct ImplicitGemm {
     detail::ConvolutionBackend<Space>::template implicit_gemm<TilePolicy>(
         arguments, map, Sort && map.volume() > 1, Splits, exec);
   }
+  template <class Scalar, class Space>
+  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                            Execution<Space> const& exec)
+  {
+    forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
+  }
 };
 
 /// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
@@ -76,6 +95,18 @@ struct GatherScatter {
                       Execution<Space> const& exec)
   {
     detail::ConvolutionBackend<Space>::gather_scatter(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                            Execution<Space> const& exec)
+  {
+    forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
   }
 };
 
@@ -89,6 +120,18 @@ struct FetchOnDemand {
                       Execution<Space> const& exec)
   {
     detail::ConvolutionBackend<Space>::fetch_on_demand(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                            Execution<Space> const& exec)
+  {
+    forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
   }
 };
 
@@ -125,7 +168,58 @@ struct is_dataflow_policy<P, Scalar, Space,
                           std::void_t<decltype(P::name), decltype(&P::template forward<Scalar, Space>)>>
     : std::is_empty<P> {};
 
-/// The three choices of a convolution, made at compile time: how it is carried out, where its kernel sits and
+/// Whether the dataflow P has an operation.
+template <class P, Operation Op, class Scalar = float, class Space = Host, class = void>
+struct has_operation : std::false_type {};
+template <class P, class Scalar, class Space>
+struct has_operation<P, Operation::forward, Scalar, Space, void> : is_dataflow_policy<P, Scalar, Space> {};
+template <class P, class Scalar, class Space>
+struct has_operation<P, Operation::backward_data, Scalar, Space,
+                     std::void_t<decltype(&P::template backward_data<Scalar, Space>)>> : std::true_type {};
+template <class P, class Scalar, class Space>
+struct has_operation<P, Operation::backward_weight, Scalar, Space,
+                     std::void_t<decltype(&P::template backward_weight<Scalar, Space>)>> : std::true_type {};
+
+namespace detail {
+
+/// Dataflow where it has the operation, else GatherScatter.
+template <class Dataflow, Operation Op, class Scalar, class Space>
+using dataflow_for =
+    std::conditional_t<has_operation<Dataflow, Op, Scalar, Space>::value, Dataflow, GatherScatter>;
+
+/// Runs the convolution or data gradient of the arguments.
+template <class Dataflow, class Scalar, class Space>
+void run_operation(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                   Execution<Space> const& exec)
+{
+  if (arguments.operation == Operation::forward) { return Dataflow::forward(arguments, map, exec); }
+  dataflow_for<Dataflow, Operation::backward_data, Scalar, Space>::backward_data(arguments, map, exec);
+}
+template <class Dataflow, class Scalar, class Space>
+void run_weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                         Execution<Space> const& exec)
+{
+  dataflow_for<Dataflow, Operation::backward_weight, Scalar, Space>::backward_weight(arguments, map, exec);
+}
+
+/// How the operation of the arguments is run: KernelPlan::falls_back says whether `Dataflow` lacks it.
+template <class Dataflow, class Scalar, class Space>
+[[nodiscard]] KernelPlan plan_operation(ConvolutionArguments<Scalar> const& arguments,
+                                        KernelMap<Space> const& map, Execution<Space> const& exec)
+{
+  auto const has = [&](auto operation) {
+    return arguments.operation == operation &&
+           has_operation<Dataflow, decltype(operation)::value, Scalar, Space>::value;
+  };
+  bool const has_it = has(std::integral_constant<Operation, Operation::forward>{}) ||
+                      has(std::integral_constant<Operation, Operation::backward_data>{}) ||
+                      has(std::integral_constant<Operation, Operation::backward_weight>{});
+  return ConvolutionBackend<Space>::plan(arguments, summary_of(map), 1, exec, has_it);
+}
+
+}  // namespace detail
+
+/// The three choices of a convolution, made at compile time: how it is computed, where its kernel sits and
 /// which outputs it has.
 template <class Mode = ConvMode<1>, class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample>
 struct ConvPolicy {

@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/operation.hpp>
+#include <tessera/conv/weight_view.hpp>
 #include <tessera/core/scalar.hpp>
 
 #include <array>
@@ -35,9 +37,17 @@ enum class GemmKernel : std::uint8_t { automatic, block, warp, warpgroup, warpgr
 /// x / (1 + exp(-x)). NaN stays NaN.
 enum class Activation : std::uint8_t { none, relu, leaky_relu, silu };
 
-/// A convolution as its kernels see it, in numbers: everything but the map that the choice of one depends on.
+/// A convolution in numbers, without its pointers: all but the map that the choice of a kernel depends on.
+///
+/// A data gradient is a convolution of the output's gradient: `in_channels` are those of what is read.
 struct ConvProblem {
-  DType scalar = DType::float32;  ///< of features, weight and output
+  Operation operation = Operation::forward;
+  bool has_operation = true;  ///< the dataflow asked for has it; else gather-scatter runs it
+  DType in_type = DType::float32;
+  DType weight_type = DType::float32;
+  DType sum_type = DType::float32;
+  DType out_type = DType::float32;
+  WeightSteps weight_steps;
   MathMode math = MathMode::exact;
   GemmKernel kernel = GemmKernel::automatic;  ///< asked for
   int in_channels = 0;                        ///< of both inputs together

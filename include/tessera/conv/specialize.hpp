@@ -34,7 +34,8 @@ struct KernelList {};
 /// ```
 ///
 /// ImplicitGemm with AutoTile on the device runs the first kernel of the list whose channels and device fit,
-/// whatever the map, sort and splits; a Tile of the user's own, a GemmKernel other than automatic and the
+/// whatever the map, sort and splits: of a forward convolution whose weight is [volume, in_channels,
+/// out_channels], never of a gradient. A Tile of the user's own, a GemmKernel other than automatic and the
 /// other dataflows never do. `num_out` is at least 1 then, and every element of the output must be written;
 /// the order of sums is the kernel's own.
 ///
@@ -68,8 +69,8 @@ template <class Kernel, class Scalar>
       is_specialized_kernel<Kernel, Scalar>::value,
       "SpecializedKernels: each kernel of the list must be an empty type with constants `in_channels` "
       "and `out_channels`, `supports(int compute_capability)` and `forward(arguments, map, exec)`");
-  return arguments.in_channels == Kernel::in_channels && arguments.out_channels == Kernel::out_channels &&
-         Kernel::supports(compute_capability);
+  return is_plain_forward(arguments) && arguments.in_channels == Kernel::in_channels &&
+         arguments.out_channels == Kernel::out_channels && Kernel::supports(compute_capability);
 }
 
 template <class Kernel, class Scalar>

@@ -24,7 +24,7 @@ struct TileProblem {
   bool aligned = true;  ///< rows of features, weights and outputs begin at multiples of 16 bytes
 };
 
-/// The tiles that AutoTile chooses among for scalars of `Bytes` bytes.
+/// The tiles that AutoTile chooses among for the scalars of a family.
 ///
 /// All have 64 rows, so that the layers on one map share one tile map. Rows of a tile that lack an offset are
 /// multiplied as zeros: tiles of 128 rows waste more of those, tiles of 32 read the weights twice as often.
@@ -33,12 +33,12 @@ struct TileProblem {
 ///
 /// Times are microseconds of one 3x3x3 layer with as many output as input channels on the 94,444 voxels of a
 /// LiDAR scan at 5 cm (3.0 neighbours a voxel), unless another number of rows is given, on an H100.
-template <std::size_t Bytes, bool TensorCores>
+template <ScalarFamily Family, bool TensorCores>
 struct TunedTiles;
 
 /// half and bfloat16.
-template <bool TensorCores>
-struct TunedTiles<2, TensorCores> {
+template <>
+struct TunedTiles<ScalarFamily::float16, true> {
   using narrow = Tile<64, 32, 32, 6>;   // 32 channels: 24; four stages 29, eight 27, 32 rows 38
   using medium = Tile<64, 64, 64, 3>;   // 64 channels: 36; two stages 41, depth 32 42, 32 rows 50
   using broad = Tile<64, 96, 64, 2>;    // 64 to 96 channels: 52, 96: 71, 128 to 96: 75; depth 96 61, 66, 95
@@ -50,7 +50,7 @@ struct TunedTiles<2, TensorCores> {
 
 /// float by TF32.
 template <>
-struct TunedTiles<4, true> {
+struct TunedTiles<ScalarFamily::float32, true> {
   using narrow = Tile<64, 32, 32, 2>;  // 32 channels: 33; three stages 35
   using medium = Tile<64, 64, 64, 2>;  // 64 channels: 60, depth 32 69; 256 on 42,025 rows: 636
   using broad = medium;
@@ -62,7 +62,7 @@ struct TunedTiles<4, true> {
 
 /// float, exactly.
 template <>
-struct TunedTiles<4, false> {
+struct TunedTiles<ScalarFamily::float32, false> {
   using narrow = Tile<64, 32, 32, 2>;  // 32 channels: 66, as with three stages or depth 16
   using medium = Tile<64, 64, 32, 2>;  // 64 channels: 156, depth 16 179; 128 channels: 432
   using broad = medium;
@@ -74,7 +74,7 @@ struct TunedTiles<4, false> {
 
 /// double: for gradient checks, so one tile is enough.
 template <>
-struct TunedTiles<8, false> {
+struct TunedTiles<ScalarFamily::float64, false> {
   using narrow = Tile<64, 32, 16, 2>;  // 32 channels: 90
   using medium = narrow;
   using broad = narrow;
@@ -132,15 +132,25 @@ template <class Tiles>
           size_of_tile<typename Tiles::ragged>()};
 }
 
-/// The tiles for a scalar and its way of multiplying.
-[[nodiscard]] constexpr TileSizes tuned_tile_sizes(DType scalar, MathMode math)
+/// Whether the scalars of a family are multiplied by tensor cores.
+[[nodiscard]] constexpr bool uses_tensor_cores(ScalarFamily family, MathMode math)
 {
-  switch (scalar) {
-    case DType::float64: return tile_sizes<TunedTiles<8, false>>();
-    case DType::float32:
-      return math == MathMode::tf32 ? tile_sizes<TunedTiles<4, true>>() : tile_sizes<TunedTiles<4, false>>();
-    default: return tile_sizes<TunedTiles<2, true>>();
+  return family == ScalarFamily::float16 || (family == ScalarFamily::float32 && math == MathMode::tf32);
+}
+
+/// The tiles for a scalar and its way of multiplying.
+/// @throws invalid_argument  there are none for its family
+[[nodiscard]] inline TileSizes tuned_tile_sizes(DType scalar, MathMode math)
+{
+  switch (family_of(scalar)) {
+    case ScalarFamily::float64: return tile_sizes<TunedTiles<ScalarFamily::float64, false>>();
+    case ScalarFamily::float32:
+      return math == MathMode::tf32 ? tile_sizes<TunedTiles<ScalarFamily::float32, true>>()
+                                    : tile_sizes<TunedTiles<ScalarFamily::float32, false>>();
+    case ScalarFamily::float16: return tile_sizes<TunedTiles<ScalarFamily::float16, true>>();
+    default: break;
   }
+  throw invalid_argument(concat("convolution: there are no tiles for ", name_of(scalar)));
 }
 
 /// Calls `body(tile, aligned)` with an object of the tile's empty type and std::true_type where all rows
@@ -188,7 +198,7 @@ void with_tuned_tile(TunedTile tile, bool aligned, Body const& body)
   // A wide tile reads each row of features once for 128 output channels. The coarse levels of a scan have
   // fewer tiles than the device has places for blocks; there more blocks count for more.
   auto const wide = at(TunedTile::wide);
-  auto const row_tiles = (problem.num_out + wide.rows - 1) / wide.rows;
+  auto const row_tiles = ceil_div(problem.num_out, static_cast<long long>(wide.rows));
   bool const few = row_tiles * blocks_of_channels(TunedTile::wide) < 2 * problem.multiprocessors;
   auto const medium = at(TunedTile::medium);
   if (few && problem.in_channels > medium.depth) { return fitting(TunedTile::coarse); }

@@ -266,6 +266,16 @@ template <int Dim, class Space>
   return make_coordinate_set<Dim>(rows, RowCount{num_rows, nullptr}, options, exec);
 }
 
+/// The same of rows that the set takes over without a copy, also adopted ones (Buffer::adopt). Rows of adopted
+/// memory must not change while the set lives: what is derived from them is kept.
+template <int Dim, class Space>
+[[nodiscard]] CoordinateSetPointer<Dim, Space> make_coordinate_set(Buffer<Coordinate<Dim>, Space>&& rows,
+                                                                   CoordinateSetOptions<Dim> const& options,
+                                                                   Execution<Space> const& exec)
+{
+  return CoordinateSet<Dim, Space>::make({std::move(rows)}, options, exec);
+}
+
 /// The same from host rows.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> make_coordinate_set(std::vector<Coordinate<Dim>> const& rows,

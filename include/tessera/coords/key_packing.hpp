@@ -88,7 +88,7 @@ decltype(auto) with_packing(CoordinateBox<Dim> const& box, Body&& body)
       axes += concat(", ", bits_for(box.extent(i)), " for axis ", i, " (", box.lower[i], " to ", box.upper[i],
                      ")");
     }
-    expects(false, "coordinates: a key of ", bits, " bits is needed but 63 is the most: ", axes);
+    fail("coordinates: a key of ", bits, " bits is needed but 63 is the most: ", axes);
   }
   if (bits <= 31) { return body(make_packing<std::uint32_t>(box)); }
   return body(make_packing<std::uint64_t>(box));

@@ -110,8 +110,8 @@ void report(PointStatistics<Dim> const& found, PointRows const& points, char con
       auto const* const at = all.data + found.first_too_far * all.row_stride + axis * all.column_stride;
       p.push_back(download(at, 1, exec)[0]);
     }
-    expects(false, who, "the voxel of point ", found.first_too_far, " at ", list(p),
-            " is beyond 2^30; choose larger voxels, or a range that leaves it out");
+    fail(who, "the voxel of point ", found.first_too_far, " at ", list(p),
+         " is beyond 2^30; choose larger voxels, or a range that leaves it out");
   }
 }
 

@@ -14,6 +14,7 @@ template <>
 struct ScalarTraits<__half> {
   static constexpr bool is_feature = true;
   static constexpr DType dtype = DType::float16;
+  static constexpr ScalarFamily family = family_of(dtype);
   using Accumulator = float;
 };
 
@@ -21,6 +22,7 @@ template <>
 struct ScalarTraits<__nv_bfloat16> {
   static constexpr bool is_feature = true;
   static constexpr DType dtype = DType::bfloat16;
+  static constexpr ScalarFamily family = family_of(dtype);
   using Accumulator = float;
 };
 

@@ -23,7 +23,9 @@ enum class DType : std::uint8_t {
   int16,
   int8,
   uint8,
-  boolean
+  boolean,
+  float8_e4m3,  ///< 4 bits of exponent, 3 of mantissa, no infinity
+  float8_e5m2   ///< 5 bits of exponent, 2 of mantissa
 };
 
 /// Bytes of one element.
@@ -37,8 +39,13 @@ enum class DType : std::uint8_t {
     case DType::float16:
     case DType::bfloat16:
     case DType::int16: return 2;
-    default: return 1;
+    case DType::int8:
+    case DType::uint8:
+    case DType::boolean:
+    case DType::float8_e4m3:
+    case DType::float8_e5m2: return 1;
   }
+  return 1;
 }
 
 /// The field's name of a type, e.g. "float16".
@@ -54,7 +61,34 @@ enum class DType : std::uint8_t {
     case DType::int16: return "int16";
     case DType::int8: return "int8";
     case DType::uint8: return "uint8";
-    default: return "boolean";
+    case DType::boolean: return "boolean";
+    case DType::float8_e4m3: return "float8_e4m3";
+    case DType::float8_e5m2: return "float8_e5m2";
+  }
+  return "unknown";
+}
+
+/// What kernels, shapes and tiles are chosen by: scalars of one family are multiplied alike.
+enum class ScalarFamily : std::uint8_t {
+  none,     ///< of types that are not multiplied
+  float64,  ///< by multiply-adds
+  float32,  ///< by multiply-adds, or by tensor cores as TF32
+  float16,  ///< float16 and bfloat16: by tensor cores
+  int8,
+  float8  ///< both formats
+};
+
+[[nodiscard]] constexpr ScalarFamily family_of(DType type) noexcept
+{
+  switch (type) {
+    case DType::float64: return ScalarFamily::float64;
+    case DType::float32: return ScalarFamily::float32;
+    case DType::float16:
+    case DType::bfloat16: return ScalarFamily::float16;
+    case DType::int8: return ScalarFamily::int8;
+    case DType::float8_e4m3:
+    case DType::float8_e5m2: return ScalarFamily::float8;
+    default: return ScalarFamily::none;
   }
 }
 
@@ -63,6 +97,7 @@ enum class DType : std::uint8_t {
 template <class Scalar>
 struct ScalarTraits {
   static constexpr bool is_feature = false;
+  static constexpr ScalarFamily family = ScalarFamily::none;
   using Accumulator = float;  // of no use; what refuses the scalar is then the only error
 };
 
@@ -70,6 +105,7 @@ template <>
 struct ScalarTraits<float> {
   static constexpr bool is_feature = true;
   static constexpr DType dtype = DType::float32;
+  static constexpr ScalarFamily family = family_of(dtype);
   using Accumulator = float;
 };
 
@@ -77,6 +113,7 @@ template <>
 struct ScalarTraits<double> {
   static constexpr bool is_feature = true;
   static constexpr DType dtype = DType::float64;
+  static constexpr ScalarFamily family = family_of(dtype);
   using Accumulator = double;
 };
 
@@ -85,6 +122,27 @@ template <class Scalar>
 using accumulator_t = typename ScalarTraits<Scalar>::Accumulator;
 
 namespace detail {
+
+/// The DType of a C++ type. Half types are known where core/scalar.cuh is included.
+template <class T>
+[[nodiscard]] constexpr DType dtype_of() noexcept
+{
+  if constexpr (std::is_same_v<T, std::int64_t>) {
+    return DType::int64;
+  } else if constexpr (std::is_same_v<T, std::int32_t>) {
+    return DType::int32;
+  } else if constexpr (std::is_same_v<T, std::int16_t>) {
+    return DType::int16;
+  } else if constexpr (std::is_same_v<T, std::int8_t>) {
+    return DType::int8;
+  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    return DType::uint8;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return DType::boolean;
+  } else {
+    return ScalarTraits<T>::dtype;
+  }
+}
 
 /// The bits of `from` as a `To` of the same size.
 template <class To, class From>
@@ -179,6 +237,20 @@ template <class Float>
   std::uint32_t result = exponent < 113 ? half : half + ((exponent - 113) << 10);
   if (rest > middle || (rest == middle && (half & 1U) != 0)) { ++result; }
   return static_cast<std::uint16_t>(sign | result);
+}
+
+/// float8_e4m3 bits to float, exactly: exponents -6 to 8, NaN where all but the sign is 1.
+[[nodiscard]] inline float float8_e4m3_bits_to_float(std::uint8_t bits) noexcept
+{
+  std::uint32_t const sign = std::uint32_t{bits & 0x80U} << 24;
+  std::uint32_t const exponent = (bits >> 3) & 0xfU;
+  std::uint32_t const mantissa = bits & 0x7U;
+  if (exponent == 15 && mantissa == 7) { return bit_cast<float>(sign | 0x7fc00000U); }
+  if (exponent == 0) {
+    auto const magnitude = static_cast<float>(mantissa) * 0x1p-9F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  return bit_cast<float>(sign | ((exponent + 120) << 23) | (mantissa << 20));
 }
 
 /// bfloat16 bits to float, exactly.

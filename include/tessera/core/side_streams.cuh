@@ -112,9 +112,12 @@ class SideStreams {
   /// Lets kernels of the layers' stream begin while those before them still run. Only where nothing but
   /// layers and follow() enqueues there, as in a graph: so nobody changes a weight in between.
   void let_kernels_overlap() noexcept { kernels_overlap_ = true; }
-  /// Whether a kernel may, to be asked before each: not the first one after the stream was made to wait for a
-  /// side, for what it took from there.
-  [[nodiscard]] bool may_overlap() noexcept { return !std::exchange(waits_anew_, false) && kernels_overlap_; }
+  /// Whether the next kernel may; called once per kernel. Not the first one after the stream was made to wait
+  /// for a side, which reads what came from there.
+  [[nodiscard]] bool consume_overlap() noexcept
+  {
+    return !std::exchange(waits_anew_, false) && kernels_overlap_;
+  }
   /// @}
 
  private:

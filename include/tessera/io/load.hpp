@@ -62,7 +62,7 @@ template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
-  detail::expects(!module.is_fused(), "load: the module is fused for inference; load first, then fuse");
+  module.expect_unfused("load");
   auto const parameters = module.parameters();
   detail::expect_space<Space>(parameters, "load");
   detail::StoredLayout const stored{file, layout};
@@ -86,8 +86,8 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       if (is_missing(report.loaded[i])) { lacking.push_back(prefix + parameters[i].name); }
     }
-    detail::expects(false, "load: ", detail::printable(file.path()), " lacks ", missing, " of the module's ",
-                    parameters.size(), " tensors: ", detail::first_few(lacking), names.explain(lacking));
+    detail::fail("load: ", detail::printable(file.path()), " lacks ", missing, " of the module's ",
+                 parameters.size(), " tensors: ", detail::first_few(lacking), names.explain(lacking));
   }
   std::set<std::string> const used(report.loaded.begin(), report.loaded.end());
   for (auto const& name : file.names()) {
@@ -99,13 +99,14 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
                   " has ", report.unused.size(),
                   " tensors that the module has no parameter for: ", detail::first_few(report.unused));
   std::vector<std::vector<std::uint8_t>> values;
+  auto const writable = module.writable_parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     auto const& name = report.loaded[i];
     values.push_back(
         detail::values_for(parameters[i], name, file.tensor(name), stored.place(parameters[i], name)));
   }
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    detail::Transfer<Space>::from_host(parameters[i].data, values[i].data(), values[i].size(), exec);
+    detail::Transfer<Space>::from_host(writable[i].write_bytes(), values[i].data(), values[i].size(), exec);
   }
   return report;
 }
@@ -159,8 +160,7 @@ template <class Layout, class Space>
 void save(nn::ModuleBase const& module, std::string const& path, Layout const& /*layout*/,
           Execution<Space> const& exec)
 {
-  detail::expects(!module.is_fused(),
-                  "save: the module is fused for inference, its parameters are no longer a checkpoint's");
+  module.expect_unfused("save");
   auto const parameters = module.parameters();
   detail::expect_space<Space>(parameters, "save");
   std::vector<std::vector<std::uint8_t>> values;

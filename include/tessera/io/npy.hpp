@@ -8,9 +8,11 @@
 #include <tessera/io/detail/npy_header.hpp>
 #include <tessera/io/raw_tensor.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -101,7 +103,7 @@ namespace detail {
 
 /// Writes `tensor` as an npy file of version 1, row-major; the file takes its name when it is complete.
 ///
-/// @throws invalid_argument  the tensor's bytes do not fit its shape; it is bfloat16, which NumPy lacks;
+/// @throws invalid_argument  the tensor's bytes do not fit its shape; it is of a type that NumPy lacks;
 ///                           the file cannot be written
 ///
 /// Cost: one pass. Determinism: same tensor, same bytes.
@@ -113,7 +115,9 @@ inline void write_npy(std::string const& path, RawTensor const& tensor)
   file.expects(fits && bytes == tensor.num_bytes && (bytes == 0 || tensor.bytes != nullptr),
                "a tensor of shape ", detail::list(tensor.shape), " and type ", name_of(tensor.dtype),
                " comes with ", tensor.num_bytes, " bytes");
-  file.expects(tensor.dtype != DType::bfloat16, "npy has no type for bfloat16");
+  bool const is_known = std::any_of(std::begin(detail::npy_types), std::end(detail::npy_types),
+                                    [&](auto const& type) { return type.dtype == tensor.dtype; });
+  file.expects(is_known, "npy has no type for ", name_of(tensor.dtype));
   std::string const header = detail::npy_header(tensor.dtype, tensor.shape, file);
   detail::AtomicFile to{file};
   to.write(header);

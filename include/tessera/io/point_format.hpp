@@ -92,8 +92,8 @@ inline constexpr ColumnTypeName column_types[] = {
   for (std::size_t i = 0; i < std::size(column_types); ++i) {
     if (name == column_types[i].name) { return static_cast<ColumnType>(i); }
   }
-  throw invalid_argument{concat("point_format: there is no type ", in_quotes(name),
-                                "; there are: i1, u1, i2, u2, i4, u4, i8, u8, f4 and f8")};
+  fail("point_format: there is no type ", in_quotes(name),
+       "; there are: i1, u1, i2, u2, i4, u4, i8, u8, f4 and f8");
 }
 
 /// Columns of floats: x, y, z and these features.

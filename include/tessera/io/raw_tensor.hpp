@@ -68,25 +68,6 @@ inline constexpr std::size_t max_tensor_dimensions = 64;
   return concat(text, ", ...] of ", shape.size(), " dimensions");
 }
 
-/// The DType of a C++ type. Half types are known where core/scalar.cuh is included.
-template <class T>
-[[nodiscard]] constexpr DType dtype_of() noexcept
-{
-  if constexpr (std::is_same_v<T, std::int64_t>) {
-    return DType::int64;
-  } else if constexpr (std::is_same_v<T, std::int32_t>) {
-    return DType::int32;
-  } else if constexpr (std::is_same_v<T, std::int16_t>) {
-    return DType::int16;
-  } else if constexpr (std::is_same_v<T, std::int8_t>) {
-    return DType::int8;
-  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
-    return DType::uint8;
-  } else {
-    return ScalarTraits<T>::dtype;
-  }
-}
-
 /// To float, to nearest; what is too large becomes infinite (and does so without undefined behaviour).
 [[nodiscard]] inline float round_to_float(double value) noexcept
 {
@@ -117,8 +98,11 @@ template <class T>
     case DType::int16: return static_cast<float>(load_as(std::int16_t{}));
     case DType::int8: return static_cast<float>(load_as(std::int8_t{}));
     case DType::uint8: return static_cast<float>(*from);
-    default: return *from != 0 ? 1.0F : 0.0F;
+    case DType::boolean: return *from != 0 ? 1.0F : 0.0F;
+    case DType::float8_e4m3: return float8_e4m3_bits_to_float(*from);
+    case DType::float8_e5m2: return half_bits_to_float(static_cast<std::uint16_t>(*from << 8));
   }
+  return 0.0F;
 }
 
 }  // namespace detail
@@ -141,7 +125,7 @@ template <class T>
 
 /// The elements of `tensor` as floats, of whatever type they are.
 ///
-/// Halfs, bfloat16 and small integers are exact; doubles and large integers are rounded to nearest,
+/// Halfs, bfloat16, 8-bit floats and small integers are exact; doubles and large integers are rounded to nearest,
 /// doubles beyond the largest float to infinity. A boolean gives 0 or 1.
 /// Cost: one pass, 4 bytes an element.
 [[nodiscard]] inline std::vector<float> to_float(RawTensor const& tensor)

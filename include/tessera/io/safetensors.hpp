@@ -25,8 +25,8 @@ inline namespace v0 {
 /// Everything the format rules is checked when the file is read: the length of the header (at most
 /// 100 MB), its JSON and unique names, that each tensor's bytes lie inside the file and are as many as
 /// its type and shape need, and that the tensors cover the data without hole or overlap.
-/// Types F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL; a tensor of another type of the format
-/// (U16, F8_E4M3, ...) is listed, and refused only when it is asked for.
+/// Types F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8 and BOOL; a tensor of another type of
+/// the format (U16, ...) is listed, and refused only when it is asked for.
 ///
 /// Cost: reading takes one pass over the header; tensor() is a view, to() and to_float() copy.
 /// Source: https://github.com/huggingface/safetensors, section "Format".

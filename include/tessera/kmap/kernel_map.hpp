@@ -7,6 +7,7 @@
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/side_work.hpp>
+#include <tessera/kmap/offset_mirror.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -25,6 +26,9 @@ struct OffsetOrder {
                                   16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 };
 
+template <class Space>
+class KernelMap;
+
 /// What makers of a kernel map may know besides the map.
 template <class Space>
 struct KernelMapParts {
@@ -35,11 +39,15 @@ struct KernelMapParts {
   /// [num_in] or none, of maps under which an input feeds one output: `out * volume + k`, or -1.
   Buffer<std::int32_t, Space> pair_of_input = {};
   /// Whether a tile map may take the place of the map itself, which is rebuilt from it when somebody asks:
-  /// where memory is planned, in a frame of fixed capacity.
+  /// FixedCapacity::releases_maps.
   bool is_releasable = false;
   /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
   std::int32_t const* out_count = nullptr;
   std::int32_t const* in_count = nullptr;
+  /// Of a map from a set to itself: which offsets are each other's negatives, where all have one.
+  OffsetMirror mirror = {};
+  /// The map that this one is the transposed of, if it is one.
+  std::weak_ptr<KernelMap<Space>> transposed_of = {};
   /// The stream beside the layers' that the map and all that is derived from it are made on, if there is one.
   detail::Side<Space> side = {};
 };
@@ -51,12 +59,13 @@ struct KernelMapParts {
 /// from it (transposed map, pair lists, tile orders), so that layers which share a map share those too. It
 /// must not outlive the coordinate sets it was made from.
 template <class Space>
-class KernelMap {
+class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
  public:
   using space = Space;
 
   /// @param out_in  [num_out, volume] rows of the input, or -1
   /// @param centre  the offset under which every row reads itself, or -1
+  /// @throws invalid_argument  a mirror of another number of offsets, or of a map between different sets
   KernelMap(Buffer<std::int32_t, Space>&& out_in, std::int64_t num_in, std::int64_t num_out, int volume,
             int centre, KernelMapParts<Space>&& parts = {})
       : out_in_{std::move(out_in)},
@@ -65,7 +74,12 @@ class KernelMap {
         volume_{volume},
         centre_{centre},
         parts_{std::move(parts)}
-  {}
+  {
+    auto const& mirror = parts_.mirror;
+    detail::expects(!mirror.exists() || (mirror.volume() == volume && num_in == num_out),
+                    "kernel map: a mirror of ", mirror.volume(), " offsets for a map of ", volume, " from ",
+                    num_in, " rows to ", num_out);
+  }
 
   /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Valid as long as the map;
   /// in a frame of fixed capacity until tile_map() is called, then ask again. Ask before a parallel loop and
@@ -95,6 +109,14 @@ class KernelMap {
   [[nodiscard]] int centre() const noexcept { return centre_; }
   /// Whether every row in use reads itself and nothing else.
   [[nodiscard]] bool is_identity() const noexcept { return volume_ == 1 && centre_ == 0; }
+  /// Whether pairs read backwards are pairs: `out_in(o, k) = i` exactly when
+  /// `out_in(i, mirrored_offset(k)) = o`. So it is where source and target set are one and the kernel's
+  /// offsets are closed under negation: of a region, where `2 anchor = (size - 1) dilation` on every axis.
+  [[nodiscard]] bool is_symmetric() const noexcept { return parts_.mirror.exists(); }
+  /// The offset whose pairs are those of offset k read backwards. @pre  is_symmetric()
+  [[nodiscard]] int mirrored_offset(int k) const { return parts_.mirror(k); }
+  /// mirrored_offset() as a whole; none where the map is not symmetric.
+  [[nodiscard]] OffsetMirror const& mirror() const noexcept { return parts_.mirror; }
 
   /// @name For later stages
   /// @{
@@ -133,95 +155,5 @@ class KernelMap {
   mutable std::recursive_mutex mutex_;
 };
 
-namespace detail {
-
-/// transposed[in, k] = out for each pair (in, out) of offset k; a pair occurs once, so no two threads meet.
-struct TransposePairs {
-  std::int32_t const* out_in;  // [num_out, volume]
-  std::int32_t* transposed;    // [num_in, volume], filled with -1
-  int volume;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    auto const in = out_in[i];
-    if (in >= 0) {
-      auto const out = divide(static_cast<long long>(i), volume);
-      transposed[std::int64_t{in} * volume + (i - out * volume)] = static_cast<std::int32_t>(out);
-    }
-  }
-};
-
-/// The same where each input has one pair at most; item number i is one entry.
-struct ExpandPairs {
-  std::int32_t const* pair_of_input;  // [num_in]
-  std::int32_t* transposed;           // [num_in, volume]
-  std::uint32_t* mask_keys;           // [num_in] or null
-  int volume;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    auto const in = divide(static_cast<long long>(i), volume);
-    auto const k = static_cast<int>(i - in * volume);
-    auto const pair = pair_of_input[in];
-    auto const out = pair < 0 ? -1 : static_cast<std::int32_t>(divide(static_cast<long long>(pair), volume));
-    auto const own = pair - out * volume;
-    transposed[i] = pair >= 0 && own == k ? out : -1;
-    if (k == 0 && mask_keys != nullptr) { mask_keys[in] = pair < 0 ? ~0U : ~(1U << own); }
-  }
-};
-
-template <class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> make_transposed(KernelMap<Space>& map,
-                                                                Execution<Space> const& exec)
-{
-  Buffer<std::int32_t, Space> transposed{map.num_in() * map.volume(), exec};
-  KernelMapParts<Space> parts;
-  auto const& pairs = map.parts().pair_of_input;
-  parts.is_releasable = map.parts().is_releasable;
-  parts.side = map.parts().side;
-  parts.out_count = map.parts().in_count;
-  parts.in_count = map.parts().out_count;
-  if (pairs.empty()) {
-    fill_bytes(transposed, 0xff, exec);
-    for_each(map.num_out() * map.volume(), TransposePairs{map.out_in(), transposed.data(), map.volume()},
-             exec);
-    parts.offset_order = map.parts().offset_order;
-  } else {
-    bool const few = map.volume() <= OffsetOrder::most;
-    parts.mask_keys = Buffer<std::uint32_t, Space>{few ? map.num_in() : 0, exec};
-    for_each(transposed.size(),
-             ExpandPairs{pairs.data(), transposed.data(), parts.mask_keys.data(), map.volume()}, exec);
-  }
-  return std::make_shared<KernelMap<Space>>(std::move(transposed), map.num_out(), map.num_in(), map.volume(),
-                                            map.centre(), std::move(parts));
-}
-
-}  // namespace detail
-
-namespace detail {
-
-/// The transposed map of a map.
-template <class Space>
-struct TransposedMapKey {
-  using Value = KernelMap<Space>;
-  friend bool operator==(TransposedMapKey, TransposedMapKey) { return true; }
-};
-
-}  // namespace detail
-
-/// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
-///
-/// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`.
-/// Cost: one pass over the map, the first time. Stream: enqueues a fill and a kernel, or a kernel where
-/// inputs have one pair each; does not wait. Determinism: same map, same result.
-template <class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
-{
-  std::lock_guard lock{map.mutex()};
-  return map.cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
-    return detail::on_side(map.parts().side, exec,
-                           [&](Execution<Space> const& own) { return detail::make_transposed(map, own); });
-  });
-}
 }  // namespace v0
 }  // namespace tessera

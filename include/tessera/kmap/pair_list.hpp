@@ -9,25 +9,40 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <type_traits>
 #include <vector>
 
 namespace tessera {
 inline namespace v0 {
 
 /// The pairs of a kernel map as lists, one after the other by offset; what gather-scatter and fetch-on-demand
-/// read.
+/// read. How many there are stays in the space until the host asks.
 template <class Space>
-struct PairList {
-  Buffer<std::int32_t, Space> in;        ///< [num_pairs] input rows: by offset, then by output row
-  Buffer<std::int32_t, Space> out;       ///< [num_pairs] output rows
-  Buffer<std::int64_t, Space> begin;     ///< [volume + 1] where each offset's pairs begin
-  std::vector<std::int64_t> host_begin;  ///< the same for the host
+class PairList {
+ public:
+  Buffer<std::int32_t, Space> in;     ///< [room] input rows: by offset, then by output row
+  Buffer<std::int32_t, Space> out;    ///< [room] output rows
+  Buffer<std::int64_t, Space> begin;  ///< [volume + 1] where each offset's pairs begin
 
-  [[nodiscard]] std::int64_t num_pairs() const noexcept { return host_begin.back(); }
-  [[nodiscard]] std::int64_t num_pairs(int k) const
+  /// `begin` for the host. The reference is valid as long as the lists.
+  /// Stream: waits for `exec` the first time, later never.
+  [[nodiscard]] std::vector<std::int64_t> const& begin_on_host(Execution<Space> const& exec) const
   {
-    return host_begin[static_cast<std::size_t>(k) + 1] - host_begin[static_cast<std::size_t>(k)];
+    std::lock_guard lock{mutex_};
+    if (begin_on_host_.empty()) { begin_on_host_ = download(begin, exec); }
+    return begin_on_host_;
   }
+  /// The number of pairs.
+  /// Stream: as begin_on_host().
+  [[nodiscard]] std::int64_t num_pairs(Execution<Space> const& exec) const
+  {
+    return begin_on_host(exec).back();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::vector<std::int64_t> begin_on_host_;  // empty until somebody asks
 };
 
 namespace detail {
@@ -76,51 +91,61 @@ struct CollectBegins {
   TESSERA_HOST_DEVICE void operator()(std::int64_t k) const { begin[k] = place[k * num_out]; }
 };
 
-}  // namespace detail
-
-namespace detail {
-
 template <class Space>
 struct PairListKey {
   using Value = PairList<Space>;
   friend bool operator==(PairListKey, PairListKey) { return true; }
 };
 
+/// Room for the pairs of a map: an output and an offset have one at most.
+template <class Space>
+[[nodiscard]] std::int64_t most_pairs(KernelMap<Space> const& map)
+{
+  if (!map.parts().pair_of_input.empty()) { return map.num_in(); }
+  return map.num_out() * map.volume();
+}
+
+template <class Space>
+[[nodiscard]] std::shared_ptr<PairList<Space>> make_pair_list(KernelMap<Space>& map,
+                                                              Execution<Space> const& exec)
+{
+  auto const volume = map.volume();
+  auto const num_out = map.num_out();
+  auto const entries = num_out * volume;
+  auto lists = std::make_shared<PairList<Space>>();
+  lists->begin = Buffer<std::int64_t, Space>{volume + 1, exec};
+  if (entries == 0) {
+    fill_bytes(lists->begin, 0, exec);
+    return lists;
+  }
+  auto const* const out_in = map.out_in(exec);
+  Buffer<std::int64_t, Space> place{entries + 1, exec};
+  for_each(entries + 1, MarkPairs{out_in, place.data(), num_out, volume}, exec);
+  Scan<Space>::exclusive(place.data(), place.data(), entries + 1, exec);
+  for_each(volume + 1, CollectBegins{place.data(), lists->begin.data(), num_out}, exec);
+  // the host's memory is that of the count: nothing to wait for
+  auto const room = std::is_same_v<Space, Host> ? lists->num_pairs(exec) : most_pairs(map);
+  lists->in = Buffer<std::int32_t, Space>{room, exec};
+  lists->out = Buffer<std::int32_t, Space>{room, exec};
+  for_each(entries, WritePairs{out_in, place.data(), lists->in.data(), lists->out.data(), num_out, volume},
+           exec);
+  return lists;
+}
+
 }  // namespace detail
 
 /// The pair lists of `map`, made at the first call and kept by the map.
 ///
 /// Pair p of offset k, `begin[k] <= p < begin[k + 1]`, satisfies `map.out_in(out[p], k) = in[p]`.
-/// Cost: two passes over the map and a scan, the first time. Stream: waits once, for the number of pairs.
-/// Determinism: same map, same lists.
+/// Cost: two passes over the map and a scan, the first time; on the device room for as many pairs as there
+/// can be, 8 bytes per row and offset. Stream: enqueues kernels, does not wait. Determinism: same map, same
+/// lists.
 template <class Space>
 [[nodiscard]] std::shared_ptr<PairList<Space>> pair_list(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   std::lock_guard lock{map.mutex()};
-  return map.cache().get_or_make(detail::PairListKey<Space>{}, [&] {
-    auto const volume = map.volume();
-    auto const num_out = map.num_out();
-    auto lists = std::make_shared<PairList<Space>>();
-    if (num_out == 0) {
-      lists->host_begin.assign(static_cast<std::size_t>(volume) + 1, 0);
-      lists->begin = upload(lists->host_begin, exec);
-      return lists;
-    }
-    auto const cells = num_out * volume;
-    Buffer<std::int64_t, Space> place{cells + 1, exec};
-    for_each(cells + 1, detail::MarkPairs{map.out_in(exec), place.data(), num_out, volume}, exec);
-    detail::Scan<Space>::exclusive(place.data(), place.data(), cells + 1, exec);
-    lists->begin = Buffer<std::int64_t, Space>{volume + 1, exec};
-    for_each(volume + 1, detail::CollectBegins{place.data(), lists->begin.data(), num_out}, exec);
-    lists->host_begin = download(lists->begin, exec);
-    lists->in = Buffer<std::int32_t, Space>{lists->num_pairs(), exec};
-    lists->out = Buffer<std::int32_t, Space>{lists->num_pairs(), exec};
-    for_each(cells,
-             detail::WritePairs{map.out_in(exec), place.data(), lists->in.data(), lists->out.data(), num_out,
-                                volume},
-             exec);
-    return lists;
-  });
+  return map.cache().get_or_make(detail::PairListKey<Space>{},
+                                 [&] { return detail::make_pair_list(map, exec); });
 }
 
 }  // namespace v0

@@ -5,7 +5,7 @@
 #include <tessera/models/detail/encoder_layers.hpp>
 #include <tessera/models/detail/layer_factory.hpp>
 #include <tessera/nn/blocks.hpp>
-#include <tessera/nn/combine.hpp>
+#include <tessera/ops/combine.hpp>
 
 #include <algorithm>
 #include <memory>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/models/detail/encoder_layers.hpp>
-#include <tessera/tensor/bev.hpp>
+#include <tessera/ops/bev.hpp>
 
 #include <string>
 

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/models/detail/encoder_layers.hpp>
-#include <tessera/nn/combine.hpp>
-#include <tessera/tensor/bev.hpp>
+#include <tessera/ops/bev.hpp>
+#include <tessera/ops/combine.hpp>
 
 #include <array>
 #include <string>

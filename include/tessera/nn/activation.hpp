@@ -2,79 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/activation_functions.hpp>
-#include <tessera/nn/detail/elementwise.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/ops/activation.hpp>
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-template <int Dim, class Scalar, class Space, class Function>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> activate(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        Function const& function,
-                                                        Execution<Space> const& exec)
-{
-  expect_coordinates(x, Function::name);
-  return x.with_features(map_elements<Scalar>(function, exec, x.features()));
-}
-
-}  // namespace detail
-
-/// `max(x, 0)` of every feature; NaN stays NaN.
-/// @throws invalid_argument  the tensor has no coordinates
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
-/// same bits.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> relu(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    Execution<Space> const& exec)
-{
-  return detail::activate(x, detail::ReluFunction<accumulator_t<Scalar>>{}, exec);
-}
-
-/// `x` where it is positive, else `slope * x`. Errors, cost, stream, determinism: as relu().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> leaky_relu(SparseTensor<Dim, Scalar, Space> const& x,
-                                                          double slope, Execution<Space> const& exec)
-{
-  using Sum = accumulator_t<Scalar>;
-  return detail::activate(x, detail::LeakyReluFunction<Sum>{static_cast<Sum>(slope)}, exec);
-}
-
-/// `x / (1 + exp(-x))`. Errors, cost, stream, determinism: as relu(), but host and device round exp()
-/// differently.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> silu(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    Execution<Space> const& exec)
-{
-  return detail::activate(x, detail::SiluFunction<accumulator_t<Scalar>>{}, exec);
-}
-
-/// `1 / (1 + exp(-x))`. Errors, cost, stream, determinism: as silu().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> sigmoid(SparseTensor<Dim, Scalar, Space> const& x,
-                                                       Execution<Space> const& exec)
-{
-  return detail::activate(x, detail::SigmoidFunction<accumulator_t<Scalar>>{}, exec);
-}
-
-/// The hyperbolic tangent. Errors, cost, stream, determinism: as silu().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> tanh(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    Execution<Space> const& exec)
-{
-  return detail::activate(x, detail::TanhFunction<accumulator_t<Scalar>>{}, exec);
-}
-
-/// `x / 2 * (1 + erf(x / sqrt(2)))`, PyTorch's GELU without approximation. Errors, cost, stream, determinism:
-/// as silu().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> gelu(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    Execution<Space> const& exec)
-{
-  return detail::activate(x, detail::GeluFunction<accumulator_t<Scalar>>{}, exec);
-}
-
 namespace nn {
 
 /// An activation as a module, of features or of the rows of a matrix. fuse() makes it a part of the layer
@@ -92,10 +24,10 @@ class ActivationModule : public RowModule<Dim, Scalar, Space> {
   {
     return in_layer_before_ ? x : detail::activate(x, function_, exec);
   }
-  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+  [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) final
   {
-    return in_layer_before_ ? detail::copy_rows(x, exec) : detail::map_elements<Scalar>(function_, exec, x);
+    return in_layer_before_ ? copy(x, exec) : detail::activate(x, function_, exec);
   }
   [[nodiscard]] Epilogue<Scalar> as_epilogue() const final
   {
@@ -171,10 +103,10 @@ class Identity final : public RowModule<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const&) override { return x; }
   /// A copy.
   /// Stream: enqueues it, does not wait.
-  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+  [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
-    return detail::copy_rows(x, exec);
+    return copy(x, exec);
   }
 };
 

@@ -2,9 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/normalize.hpp>
+#include <tessera/nn/detail/norm_as_affine.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/ops/normalization.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -43,85 +44,7 @@ inline void check_norm(nn::NormOptions const& options, char const* who)
   expects(options.eps() >= 0, who, ": epsilon ", options.eps(), " is negative");
 }
 
-/// running = (1 - momentum) running + momentum * statistic, the variance made unbiased.
-template <class Sum>
-struct UpdateRunning {
-  Sum const* mean;        // [channels]
-  Sum const* variance;    // [channels]
-  Sum* running_mean;      // [channels]
-  Sum* running_variance;  // [channels]
-  Sum momentum;
-  Sum unbiased;  // rows / (rows - 1)
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t c) const
-  {
-    running_mean[c] = (Sum{1} - momentum) * running_mean[c] + momentum * mean[c];
-    running_variance[c] = (Sum{1} - momentum) * running_variance[c] + momentum * (unbiased * variance[c]);
-  }
-};
-
-/// scale = weight / sqrt(variance + epsilon), shift = bias - mean * scale.
-template <class Sum>
-struct NormAsAffine {
-  Sum const* mean;      // [channels]
-  Sum const* variance;  // [channels]
-  Sum const* weight;    // [channels], or null: ones
-  Sum const* bias;      // [channels], or null: zeros
-  Sum epsilon;
-  Sum* scale;  // [channels]
-  Sum* shift;  // [channels]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t c) const
-  {
-    using std::sqrt;
-    scale[c] = (weight != nullptr ? weight[c] : Sum{1}) / sqrt(variance[c] + epsilon);
-    shift[c] = (bias != nullptr ? bias[c] : Sum{0}) - mean[c] * scale[c];
-  }
-};
-
-/// batch_norm() of the rows of a matrix.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> normalize_channels(MatrixView<Scalar const> const& x,
-                                                       accumulator_t<Scalar> const* mean,
-                                                       accumulator_t<Scalar> const* variance,
-                                                       accumulator_t<Scalar> const* weight,
-                                                       accumulator_t<Scalar> const* bias, double eps,
-                                                       Execution<Space> const& exec)
-{
-  using Sum = accumulator_t<Scalar>;
-  Normalization<Dim, Sum> by;
-  by.mean = mean;
-  by.variance = variance;
-  by.weight = weight;
-  by.bias = bias;
-  by.epsilon = static_cast<Sum>(eps);
-  by.groups = static_cast<int>(x.columns);
-  return normalize<Dim, Scalar>(x, by, exec);
-}
-
 }  // namespace detail
-
-/// `y[i, c] = (x[i, c] - mean[c]) / sqrt(variance[c] + eps) * weight[c] + bias[c]`, computed in float (double
-/// for double) and rounded once.
-///
-/// | name                         | shape      | memory | holds                                |
-/// |------------------------------|------------|--------|--------------------------------------|
-/// | mean, variance, weight, bias | [channels] | Space  | float (double); the last two or null |
-///
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
-/// same bits, in any order of the rows.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> batch_norm(SparseTensor<Dim, Scalar, Space> const& x,
-                                                          accumulator_t<Scalar> const* mean,
-                                                          accumulator_t<Scalar> const* variance,
-                                                          accumulator_t<Scalar> const* weight,
-                                                          accumulator_t<Scalar> const* bias, double eps,
-                                                          Execution<Space> const& exec)
-{
-  detail::expect_coordinates(x, "batch_norm");
-  return x.with_features(
-      detail::normalize_channels<Dim>(x.features(), mean, variance, weight, bias, eps, exec));
-}
 
 namespace nn {
 
@@ -141,18 +64,18 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   BatchNorm(NormOptions const& options, Execution<Space> const& exec) : options_{options}
   {
     detail::check_norm(options, "BatchNorm");
-    auto const make = [&](char const* name, ParameterRole role, double value) {
-      Parameter<Sum, Space> parameter{{options.channels}, exec};
+    auto const make = [&](Parameter<Sum, Space>& parameter, char const* name, ParameterRole role,
+                          double value) {
+      parameter = Parameter<Sum, Space>{{options.channels}, exec};
       detail::fill_constant(parameter, value, exec);
-      this->register_parameter(name, role, parameter, ScalarTraits<Sum>::dtype);
-      return parameter;
+      this->register_parameter(name, role, parameter);
     };
     if (options.affine()) {
-      weight_ = make("weight", ParameterRole::weight, 1);
-      bias_ = make("bias", ParameterRole::bias, 0);
+      make(weight_, "weight", ParameterRole::weight, 1);
+      make(bias_, "bias", ParameterRole::bias, 0);
     }
-    running_mean_ = make("running_mean", ParameterRole::buffer, 0);
-    running_var_ = make("running_var", ParameterRole::buffer, 1);
+    make(running_mean_, "running_mean", ParameterRole::buffer, 0);
+    make(running_var_, "running_var", ParameterRole::buffer, 1);
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
@@ -163,15 +86,14 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   {
     expect_channels(x.channels(), "tensor");
     if (in_layer_before_) { return x; }
-    auto const rows = this->is_training() ? x.num_rows() : 0;
-    return x.with_features(normalize(x.features(), rows, exec));
+    return normalize(x, exec);
   }
-  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+  [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
-    expect_channels(x.columns, "matrix");
-    if (in_layer_before_) { return detail::copy_rows(x, exec); }
-    return normalize(x, this->is_training() ? x.rows : 0, exec);
+    expect_channels(x.columns(), "matrix");
+    if (in_layer_before_) { return copy(x, exec); }
+    return normalize(x, exec);
   }
 
   bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
@@ -203,24 +125,18 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
                     " channels; they stay the ", running_mean_.size(), " the layer was made with");
   }
 
-  /// @param rows  to take the statistics from, or 0: the running ones hold
-  [[nodiscard]] Matrix<Scalar, Space> normalize(MatrixView<Scalar const> const& x, std::int64_t rows,
-                                                Execution<Space> const& exec)
+  template <class Value>
+  [[nodiscard]] Value normalize(Value const& x, Execution<Space> const& exec)
   {
-    if (rows == 0) {
-      return detail::normalize_channels<Dim>(x, running_mean_.data(), running_var_.data(), weight_.data(),
-                                             bias_.data(), options_.eps(), exec);
+    if (!this->is_training()) {
+      return detail::batch_norm<Value, Scalar>(
+          x, {running_mean_, running_var_, weight_, bias_, options_.channels, options_.eps()}, exec);
     }
-    detail::expects(rows > 1, "BatchNorm: training needs more than 1 row to have a variance");
-    auto const batch =
-        detail::row_statistics<Dim, Scalar>(x, {rows}, nullptr, nullptr, 1, options_.channels, exec);
-    for_each(options_.channels,
-             detail::UpdateRunning<Sum>{batch.mean.data(), batch.variance.data(), running_mean_.data(),
-                                        running_var_.data(), static_cast<Sum>(options_.momentum()),
-                                        static_cast<Sum>(rows) / static_cast<Sum>(rows - 1)},
-             exec);
-    return detail::normalize_channels<Dim>(x, batch.mean.data(), batch.variance.data(), weight_.data(),
-                                           bias_.data(), options_.eps(), exec);
+    return detail::batch_norm_training<Value, Scalar>(x, {weight_, bias_, options_.channels, options_.eps()},
+                                                      {{running_mean_.write(), running_mean_.id()},
+                                                       {running_var_.write(), running_var_.id()},
+                                                       options_.momentum()},
+                                                      "BatchNorm", exec);
   }
 
   NormOptions options_;

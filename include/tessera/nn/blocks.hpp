@@ -4,9 +4,9 @@
 
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
-#include <tessera/nn/combine.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/sequential.hpp>
+#include <tessera/ops/combine.hpp>
 
 #include <memory>
 #include <string>

@@ -4,19 +4,30 @@
 
 #include <tessera/nn/batch_norm.hpp>
 
-#include <vector>
+#include <memory>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The batch normalisations of a module and those below it.
-template <int Dim, class Scalar, class Space>
-void collect_batch_norms(nn::ModuleBase& module, std::vector<nn::BatchNorm<Dim, Scalar, Space>*>& found)
-{
-  if (auto* const norm = dynamic_cast<nn::BatchNorm<Dim, Scalar, Space>*>(&module)) { found.push_back(norm); }
-  for (auto const& [name, child] : module.children()) { collect_batch_norms(*child, found); }
-}
+/// Sets running statistics to those of the batch, as soon as they were taken.
+template <class Sum, class Space>
+class StatisticsRecorder final : public Recorder {
+ public:
+  explicit StatisticsRecorder(Execution<Space> const& exec) : exec_{exec.without_recorder()} {}
+
+  void record(std::shared_ptr<OperationRecord const> operation) override
+  {
+    auto const* const norm = dynamic_cast<ops::BatchNormTraining<Sum, Space> const*>(operation.get());
+    if (norm == nullptr || norm->statistics == nullptr) { return; }
+    auto running = norm->running;
+    running.momentum = 1;
+    update_running(*norm->statistics, running, norm->affine.channels, exec_);
+  }
+
+ private:
+  Execution<Space> exec_;
+};
 
 }  // namespace detail
 
@@ -27,8 +38,8 @@ namespace nn {
 ///
 /// A network with random weights then has activations of mean 0 and variance 1 where it normalises, instead
 /// of ones that vanish with depth; a network moved to another domain is adapted to it.
-/// @throws invalid_argument  what the model's forward() says; one row alone at some level. The momenta are as
-/// before then, the statistics of some layers may not be
+/// @throws invalid_argument  what the model's forward() says; one row alone at some level; the statistics of
+/// some layers may have changed then
 /// Cost: one forward pass in training. Stream: as the model's forward(). Determinism: same model and input,
 /// same bits, for one order of the rows.
 ///
@@ -36,30 +47,22 @@ namespace nn {
 template <template <int, class, class> class Tensor, int Dim, class Scalar, class Space, class Model>
 void calibrate(Model& model, Tensor<Dim, Scalar, Space> const& x, Execution<Space> const& exec)
 {
-  struct Momenta {  // 1 while it lives
-    explicit Momenta(Model& of) : model{of}
-    {
-      detail::collect_batch_norms(of, norms);
-      for (auto* const norm : norms) {
-        old.push_back(norm->options().momentum());
-        norm->options().momentum(1);
-      }
-      of.train();
-    }
-    Momenta(Momenta const&) = delete;
-    Momenta& operator=(Momenta const&) = delete;
-    ~Momenta()
-    {
-      for (std::size_t i = 0; i < norms.size(); ++i) { norms[i]->options().momentum(old[i]); }
-      model.eval();
-    }
+  struct Training {  // while it lives
+    explicit Training(Model& of) : model{of} { of.train(); }
+    Training(Training const&) = delete;
+    Training& operator=(Training const&) = delete;
+    ~Training() { model.eval(); }
 
     Model& model;
-    std::vector<BatchNorm<Dim, Scalar, Space>*> norms;
-    std::vector<double> old;
   };
-  Momenta const momenta{model};
-  static_cast<void>(model.forward(x, exec));
+  Training const training{model};
+  detail::StatisticsRecorder<accumulator_t<Scalar>, Space> statistics{exec};
+  if (auto* const other = exec.recorder()) {
+    RecorderChain both{statistics, *other};
+    static_cast<void>(model.forward(x, exec.with_recorder(both)));
+  } else {
+    static_cast<void>(model.forward(x, exec.with_recorder(statistics)));
+  }
 }
 
 }  // namespace nn

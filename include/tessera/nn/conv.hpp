@@ -2,16 +2,15 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/convolution.hpp>
-#include <tessera/nn/conv_observer.hpp>
 #include <tessera/nn/conv_options.hpp>
+#include <tessera/nn/detail/packed_weights.hpp>
+#include <tessera/nn/detail/plan_of_weight.hpp>
 #include <tessera/nn/detail/scale_channels.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/ops/convolution.hpp>
 
-#include <algorithm>
 #include <cmath>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -26,9 +25,12 @@ namespace nn {
 /// uniform in `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed
 /// layer (TorchSparse).
 ///
+/// Where the space's kernels read the weight in an order of their own, the layer packs it at its first call and again
+/// when the weight's version has changed: see Parameter::write() and Parameter::mark_written().
+///
 /// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
-class Conv final : public Module<Dim, Scalar, Space> {
+class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<Scalar, Space> {
   static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
                 "Conv<Dim, Scalar, Space, Policy>: Policy must be RuntimePolicy, a ConvPolicy or a type with "
                 "its members");
@@ -50,13 +52,12 @@ class Conv final : public Module<Dim, Scalar, Space> {
     if (!pointwise) { shape.insert(shape.begin(), volume); }
     auto const channels = options.is_transposed() ? options.out_channels : options.in_channels;
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
-    kernel_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.seed(), exec);
+    weight_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.seed(), exec);
     std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
-    this->register_parameter(options.weight_name(), ParameterRole::kernel, kernel_,
-                             ScalarTraits<Scalar>::dtype, size);
+    this->register_parameter(options.weight_name(), ParameterRole::kernel, weight_, size);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
-      this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
+      this->register_parameter("bias", ParameterRole::bias, bias_);
     }
   }
 
@@ -65,8 +66,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());
-    if (observer_ != nullptr) { observer_->called(*this, x, nullptr, epilogue_); }
-    return convolve(x, epilogue_, exec);
+    return convolve({x}, epilogue_, exec);
   }
 
   [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
@@ -78,41 +78,27 @@ class Conv final : public Module<Dim, Scalar, Space> {
     }
     expect_channels(x.channels());
     detail::expect_same_voxels(x, residual, "residual block");
-    auto with_residual = epilogue;
-    with_residual.residual = residual.features();
-    if (observer_ != nullptr) { observer_->called(*this, x, &residual, with_residual); }
-    return convolve(x, with_residual, exec);
+    return convolve({x, nullptr, &residual}, epilogue, exec);
   }
 
   [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
   {
-    auto const config = this->config();
-    if (!has_epilogue || observer_ != nullptr || config.dataflow != Dataflow::implicit_gemm ||
-        config.splits != 1) {
-      return false;
-    }
-    auto arguments =
-        detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
-    arguments.tiles = config.tiles;
-    arguments.features = a.features().data;
-    arguments.in_channels = a.channels() + b.channels();
-    arguments.more = b.features();
-    return detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec)
-        .reads_two_inputs;
+    return has_epilogue &&
+           detail::reads_two_tensors(a, b, weight_.data(), convolution_options(epilogue_), exec);
   }
 
   [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
   {
     detail::expect_same_voxels(a, b, "Conv of two tensors", "cat_by_coordinate()");
     expect_channels(a.channels() + b.channels());
-    return convolve(a, epilogue_, exec, b.features());
+    return convolve({a, &b}, epilogue_, exec);
   }
 
-  /// Folds what was folded into the weight, and lays it out as the space's kernels read it.
+  /// Marks the layer, and packs its weight.
   void fuse(Execution<Space> const& exec) override
   {
     this->mark_fused();
-    keep(pack(config(), exec));
+    pack(config(), exec);
   }
 
   bool activate_output(Epilogue<Scalar> const& epilogue) override
@@ -130,14 +116,14 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     Execution<Space> const& exec) override
   {
     if (epilogue_.activation != Activation::none) { return false; }
-    detail::ScaledChannels<Scalar> const scaled{kernel_.data(), options_.bias() ? bias_.data() : nullptr,
+    detail::ScaledChannels<Scalar> const scaled{weight_.data(), options_.bias() ? bias_.data() : nullptr,
                                                 scale, shift, options_.out_channels};
-    if (!detail::holds_scaled(scaled, kernel_.size(), exec)) { return false; }
+    if (!detail::holds_scaled(scaled, weight_.size(), exec)) { return false; }
     if (!options_.bias()) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
     options_.bias(true);
-    for_each(kernel_.size() + bias_.size(),
-             detail::WriteScaled<Scalar>{scaled, kernel_.size(), kernel_.data(), bias_.data()}, exec);
-    if (this->is_fused()) { keep(pack(config(), exec)); }
+    for_each(weight_.size() + bias_.size(),
+             detail::WriteScaled<Scalar>{scaled, weight_.size(), weight_.write(), bias_.write()}, exec);
+    if (this->is_fused()) { pack(config(), exec); }
     return true;
   }
 
@@ -151,59 +137,38 @@ class Conv final : public Module<Dim, Scalar, Space> {
     if (options_.compat()) { result.compat = *options_.compat(); }
     return result;
   }
-  /// A weight as a configuration's kernel reads it.
-  struct LaidOut {
-    ConvConfig config;
-    detail::PackedWeight<Scalar, Space> weight;
-  };
-  /// The weight as `config` wants it, for configure(); none where fuse() laid none out, or has laid it out
-  /// so.
+  /// Packs the weight now as `config` wants it, which forward() does at its first call: so that it allocates
+  /// nothing there.
   /// Stream: enqueues at most a kernel, does not wait.
-  [[nodiscard]] std::optional<LaidOut> lay_out(ConvConfig const& config, Execution<Space> const& exec) const
+  void pack(ConvConfig const& config, Execution<Space> const& exec) const
   {
-    bool const fits =
-        laid_out_ && laid_out_->config.tiles == config.tiles && laid_out_->config.math == config.math;
-    if (!laid_out_ || fits) { return std::nullopt; }
-    return pack(config, exec);
+    static_cast<void>(packed(config, exec));
   }
-  /// Makes `config` the layer's own, with what lay_out() gave for it. The weight as it was laid out before
-  /// stays, for plans that were made with it.
-  void configure(ConvConfig const& config, std::optional<LaidOut> laid_out)
-  {
-    if (laid_out && laid_out_) { change_layout(std::move(*laid_out)); }
-    options_.config(config);
-  }
-  /// Makes `config` the layer's own; options().config() does too, but leaves the weight of a fused layer as
-  /// it was laid out, so that other tiles have to lay it out at every call. Laid out anew, it lies in memory
-  /// of `exec`, and calls on other streams must wait for it.
-  /// Stream: enqueues at most a kernel, does not
-  /// wait. Where memory runs out, nothing changes.
+  /// Makes `config` the layer's own, with its weight packed for it; packed copies that no plan holds and the layer
+  /// needs no longer are dropped.
+  /// @pre  nobody else uses the layer meanwhile; its calls on streams other than that of its constructor have ended
+  /// Stream: enqueues at most a kernel, does not wait. Where memory runs out, nothing changes.
   void configure(ConvConfig const& config, Execution<Space> const& exec)
   {
-    configure(config, lay_out(config, exec));
+    pack(config, exec);
+    options_.config(config);
+    drop_unused_packs();
   }
-  /// Who is told of every call, or null; must live as long as it is set. Returns who was before.
-  ConvObserver<Dim, Scalar, Space>* observe(ConvObserver<Dim, Scalar, Space>* observer) noexcept
-  {
-    return std::exchange(observer_, observer);
-  }
-  /// Whoever asks may write, so what fuse() laid out is dropped.
-  [[nodiscard]] Parameter<Scalar, Space>& kernel() noexcept
-  {
-    laid_out_.reset();
-    former_.clear();
-    return kernel_;
-  }
-  [[nodiscard]] Parameter<Scalar, Space> const& kernel() const noexcept { return kernel_; }
+  /// Drops the packed copies that the layer's own config does not read and no plan holds.
+  /// @pre  as configure()
+  void drop_unused_packs() { packed_.keep_only(key_of(config())); }
+  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
   [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
-  /// The weight as fuse() or configure() laid it out, or none.
-  [[nodiscard]] detail::PackedWeightView<Scalar> packed() const
+  /// The weight as the kernels of forward() read it, packed where it is not yet; none where that is the order it has.
+  /// Stream: enqueues at most a kernel, does not wait.
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
   {
-    return laid_out_ ? laid_out_->weight.view() : detail::PackedWeightView<Scalar>{};
+    return packed(config(), exec);
   }
-  /// Whether fuse() laid the weight out, and nobody may have written to it since.
-  [[nodiscard]] bool is_laid_out() const noexcept { return laid_out_.has_value(); }
+  /// Bytes of its packed copies.
+  [[nodiscard]] std::size_t packed_bytes() const { return packed_.bytes(); }
 
  private:
   static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;
@@ -214,65 +179,57 @@ class Conv final : public Module<Dim, Scalar, Space> {
                     options_.in_channels, " -> ", options_.out_channels, " were expected");
   }
 
-  /// @param more  features that follow those of `x`, or none
-  [[nodiscard]] Tensor convolve(Tensor const& x, [[maybe_unused]] Epilogue<Scalar> const& epilogue,
-                                Execution<Space> const& exec,
-                                [[maybe_unused]] MatrixView<Scalar const> const& more = {}) const
+  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options(Epilogue<Scalar> const& epilogue) const
+  {
+    return {options_.out_channels, options_.kind(),     options_.geometry,
+            this->config(),        epilogue.activation, epilogue.slope};
+  }
+
+  /// @param epilogue  of which activation and slope count
+  [[nodiscard]] Tensor convolve(detail::ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec) const
   {
     auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
-    detail::expects(kernel_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
-                    kernel_.size(), " values; channels and kernel size stay those the layer was made with");
-    auto const* const bias = options_.bias() ? bias_.data() : nullptr;
-    auto const config = this->config();
+    detail::expects(weight_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
+                    weight_.size(), " values; channels and kernel size stay those the layer was made with");
+    auto const bias = options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
+    auto const o = convolution_options(epilogue);
     if constexpr (has_epilogue) {
-      auto arguments = detail::make_arguments(kernel_.data(), bias, options_.out_channels, config.math);
-      arguments.epilogue = epilogue;
-      arguments.more = more;
-      arguments.packed = packed();
-      return detail::convolution(x, arguments, options_.kind(), options_.geometry, config, exec);
+      return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, o, this, exec);
     } else {
-      return convolution<Policy>(x, kernel_.data(), bias, options_.out_channels, options_.kind(),
-                                 options_.geometry, config.math, config.compat, exec);
+      return convolution<Policy>(in.x, weight_, bias, o.out_channels, o.kind, o.geometry, o.config.math,
+                                 o.config.compat, exec);
     }
   }
 
-  [[nodiscard]] LaidOut pack(ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const
+  using Packs = detail::PackedWeights<Scalar, Space>;
+
+  [[nodiscard]] static typename Packs::Key key_of(ConvConfig const& config)
   {
-    LaidOut result{config, {}};
+    return {config.kernel, config.math};
+  }
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(
+      [[maybe_unused]] ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const final
+  {
     if constexpr (has_epilogue) {
-      auto arguments =
-          detail::make_arguments<Scalar>(kernel_.data(), nullptr, options_.out_channels, config.math);
-      arguments.tiles = config.tiles;
-      arguments.in_channels = options_.in_channels;
-      auto const plan =
-          detail::ConvolutionBackend<Space>::plan(arguments, {0, options_.geometry.volume()}, 1, exec);
-      result.weight = detail::ConvolutionBackend<Space>::pack(plan, std::as_const(kernel_).data(), exec);
+      auto const volume = options_.geometry.volume();
+      bool const reads_packed = config.dataflow == Dataflow::implicit_gemm &&
+                                (config.splits == 1 || volume == 1);  // one offset is one split
+      if (reads_packed) {
+        return packed_.get(key_of(config), weight_, exec, [&] {
+          return detail::plan_of_weight(weight_.data(), options_.in_channels, options_.out_channels, volume,
+                                        false, config, exec);
+        });
+      }
     }
-    return result;
-  }
-  /// Makes `next` the weight in use, or one of before that has its layout.
-  void change_layout(LaidOut next)
-  {
-    auto const is_alike = [&](LaidOut const& other) { return other.weight.layout == next.weight.layout; };
-    if (!is_alike(*laid_out_)) {
-      auto const found = std::find_if(former_.begin(), former_.end(), is_alike);
-      std::swap(*laid_out_, found != former_.end() ? *found : former_.emplace_back(std::move(next)));
-    }
-    laid_out_->config = next.config;
-  }
-  void keep(LaidOut laid_out)
-  {
-    laid_out_.emplace(std::move(laid_out));
-    former_.clear();
+    return {};
   }
 
   ConvOptions<Dim> options_;
-  Parameter<Scalar, Space> kernel_;
+  Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
-  Epilogue<Scalar> epilogue_;        // an activation that fuse() put here
-  std::optional<LaidOut> laid_out_;  // the kernel once more, of a fused layer
-  std::vector<LaidOut> former_;      // the same in the layouts it had before, for earlier plans
-  ConvObserver<Dim, Scalar, Space>* observer_ = nullptr;
+  mutable Packs packed_;       // of the weight, as the kernels read it
+  Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
 };
 
 }  // namespace nn

@@ -7,47 +7,6 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Normalises each (batch entry, group of `channels / groups` neighbouring channels) by its own mean and
-/// biased variance: `y[i, c] = (x[i, c] - mean[b, g]) / sqrt(variance[b, g] + eps) * weight[c] + bias[c]`.
-///
-/// | name         | shape      | memory | holds                    |
-/// |--------------|------------|--------|--------------------------|
-/// | weight, bias | [channels] | Space  | float (double), or null  |
-///
-/// @throws invalid_argument  groups below 1 or no divisor of the channels; more than 131,072 batch entries
-/// and
-///                           four for each row of the tensor
-/// Cost: three passes over the features, and a count of the rows of each entry once a coordinate set.
-/// Stream: enqueues on `exec`, does not wait. Determinism: the same bits on every run; they depend on the
-/// order of the rows. Source: PyTorch's group_norm on each batch entry's points.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> group_norm(SparseTensor<Dim, Scalar, Space> const& x,
-                                                          int groups, accumulator_t<Scalar> const* weight,
-                                                          accumulator_t<Scalar> const* bias, double eps,
-                                                          Execution<Space> const& exec)
-{
-  using Sum = accumulator_t<Scalar>;
-  detail::expect_coordinates(x, "group_norm");
-  detail::expects(groups >= 1 && x.channels() % groups == 0, "group_norm: ", groups, " groups do not divide ",
-                  x.channels(), " channels");
-  if (x.capacity() == 0) { return x; }
-  auto& set = *x.coordinates();
-  auto const counts = detail::rows_of_entries(set, "group_norm: ", exec);
-  auto const statistics = detail::row_statistics<Dim, Scalar>(
-      x.features(), set.row_count(), set.data(), counts->data(), set.num_batches(), groups, exec);
-  detail::Normalization<Dim, Sum> by;
-  by.coordinates = set.data();
-  by.mean = statistics.mean.data();
-  by.variance = statistics.variance.data();
-  by.weight = weight;
-  by.bias = bias;
-  by.epsilon = static_cast<Sum>(eps);
-  by.batches = set.num_batches();
-  by.groups = groups;
-  by.channels_per_group = x.channels() / groups;
-  return x.with_features(detail::normalize<Dim, Scalar>(x.features(), by, exec));
-}
-
 namespace nn {
 
 /// group_norm() with its weight and bias [channels], which start as 1 and 0.
@@ -69,8 +28,8 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
     bias_ = Parameter<Sum, Space>{{options.channels}, exec};
     detail::fill_constant(weight_, 1, exec);
     detail::fill_constant(bias_, 0, exec);
-    this->register_parameter("weight", ParameterRole::weight, weight_, ScalarTraits<Sum>::dtype);
-    this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Sum>::dtype);
+    this->register_parameter("weight", ParameterRole::weight, weight_);
+    this->register_parameter("bias", ParameterRole::bias, bias_);
   }
   GroupNorm(int groups, int channels, Execution<Space> const& exec)
       : GroupNorm{groups, NormOptions{channels}, exec}

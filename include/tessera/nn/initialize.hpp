@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/host_device.hpp>
+#include <tessera/core/random.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/nn/parameter.hpp>
 
@@ -13,15 +14,6 @@
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every platform.
-[[nodiscard]] TESSERA_HOST_DEVICE inline std::uint64_t next_random(std::uint64_t& state) noexcept
-{
-  std::uint64_t z = (state += 0x9e3779b97f4a7c15ULL);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
 
 /// Uniform values in [-bound, bound), the same for a seed in every space and scalar up to rounding.
 template <class T, class Space>
@@ -34,7 +26,7 @@ void fill_uniform(nn::Parameter<T, Space>& parameter, double bound, std::uint64_
     auto const unit = static_cast<double>(next_random(state) >> 11) * 0x1.0p-53;
     value = static_cast<T>(static_cast<float>((2 * unit - 1) * bound));
   }
-  Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+  Transfer<Space>::from_host(parameter.write(), values.data(), values.size() * sizeof(T), exec);
 }
 
 /// A new parameter of such values.
@@ -53,7 +45,7 @@ void fill_constant(nn::Parameter<T, Space>& parameter, double constant, Executio
 {
   std::vector<T> const values(static_cast<std::size_t>(parameter.size()),
                               static_cast<T>(static_cast<float>(constant)));
-  Transfer<Space>::from_host(parameter.data(), values.data(), values.size() * sizeof(T), exec);
+  Transfer<Space>::from_host(parameter.write(), values.data(), values.size() * sizeof(T), exec);
 }
 
 }  // namespace detail

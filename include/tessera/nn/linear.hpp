@@ -2,11 +2,12 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/convolution.hpp>
+#include <tessera/nn/detail/packed_weights.hpp>
+#include <tessera/nn/detail/plan_of_weight.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/ops/linear.hpp>
 
-#include <climits>
 #include <cmath>
 #include <utility>
 
@@ -37,126 +38,11 @@ struct LinearOptions {
   std::uint64_t seed_ = 0;
 };
 
-}  // namespace nn
-
-namespace detail {
-
-/// to[c, r] = from[r, c].
-template <class Scalar>
-struct TransposeMatrix {
-  Scalar const* from;  // [rows, columns]
-  Scalar* to;          // [columns, rows]
-  std::int64_t rows;
-  std::int64_t columns;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
-  {
-    auto const row = n / columns;
-    to[(n - row * columns) * rows + row] = from[n];
-  }
-};
-
-/// `y[i, o] = bias[o] + sum over c of x[i, c] * matrix[c, o]`: a convolution whose kernel is one voxel.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_rows(SparseTensor<Dim, Scalar, Space> const& x,
-                                                             Scalar const* matrix, Scalar const* bias,
-                                                             int out_channels, MathMode math,
-                                                             PackedWeightView<Scalar> const& packed,
-                                                             Execution<Space> const& exec)
-{
-  ConvolutionGeometry<Dim> one_voxel;
-  one_voxel.kernel_size = 1;
-  ConvConfig config;
-  config.math = math;
-  auto arguments = make_arguments(matrix, bias, out_channels, math);
-  arguments.packed = packed;
-  return convolution(x, arguments, ConvolutionKind::submanifold, one_voxel, config, exec);
-}
-
-/// index[i] = i.
-struct NumberRows {
-  std::int32_t* index;  // [rows]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { index[i] = static_cast<std::int32_t>(i); }
-};
-
-/// The same of the rows of a matrix: the bits are those of the form for tensors.
-template <class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> multiply_rows(MatrixView<Scalar const> const& x, Scalar const* matrix,
-                                                  Scalar const* bias, int out_channels, MathMode math,
-                                                  PackedWeightView<Scalar> const& packed,
-                                                  Execution<Space> const& exec)
-{
-  auto arguments = make_arguments(matrix, bias, out_channels, math);
-  arguments.packed = packed;
-  arguments.features = x.data;
-  arguments.in_channels = static_cast<int>(x.columns);
-  check_arguments(arguments, "linear");
-  expects(x.rows <= INT_MAX, "linear: ", x.rows, " rows are more than row indices hold");
-  Matrix<Scalar, Space> output{x.rows, out_channels, exec};
-  arguments.output = output.data();
-  if (x.rows == 0) { return output; }
-  Buffer<std::int32_t, Space> index{x.rows, exec};
-  for_each(x.rows, NumberRows{index.data()}, exec);
-  KernelMap<Space> map{std::move(index), x.rows, x.rows, 1, 0};
-  run_dataflow(ConvConfig{}, arguments, map, exec);
-  return output;
-}
-
-/// A weight as PyTorch lays it out, [out_channels, in_channels], as nn::Linear has its own.
-template <class Scalar, class Space>
-[[nodiscard]] Buffer<Scalar, Space> transposed_weight(Scalar const* weight, std::int64_t in_channels,
-                                                      int out_channels, Execution<Space> const& exec)
-{
-  expects(in_channels >= 1 && out_channels >= 1, "linear: ", in_channels, " -> ", out_channels,
-          " channels; both must be at least 1");
-  Buffer<Scalar, Space> transposed{in_channels * out_channels, exec};
-  for_each(transposed.size(), TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
-           exec);
-  return transposed;
-}
-
-}  // namespace detail
-
-/// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[o, c]`, for a weight as PyTorch lays it out;
-/// nn::Linear has its own transposed already.
-///
-/// | name   | shape                       | memory | holds             |
-/// |--------|-----------------------------|--------|-------------------|
-/// | weight | [out_channels, channels]    | Space  | any values        |
-/// | bias   | [out_channels]              | Space  | or null           |
-///
-/// @throws invalid_argument  channels or out_channels below 1
-/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight. Stream: enqueues on `exec`,
-/// does not wait. Determinism: as convolution().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> linear(SparseTensor<Dim, Scalar, Space> const& x,
-                                                      Scalar const* weight, Scalar const* bias,
-                                                      int out_channels, MathMode math,
-                                                      Execution<Space> const& exec)
-{
-  detail::expect_coordinates(x, "linear");
-  auto const transposed = detail::transposed_weight(weight, x.channels(), out_channels, exec);
-  return detail::multiply_rows(x, transposed.data(), bias, out_channels, math, {}, exec);
-}
-
-/// The same of the rows of a matrix, global pooling's for instance: [x.rows(), out_channels].
-template <class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> linear(Matrix<Scalar, Space> const& x, Scalar const* weight,
-                                           Scalar const* bias, int out_channels, MathMode math,
-                                           Execution<Space> const& exec)
-{
-  auto const transposed = detail::transposed_weight(weight, x.columns(), out_channels, exec);
-  return detail::multiply_rows(x.view(), transposed.data(), bias, out_channels, math, {}, exec);
-}
-
-namespace nn {
-
 /// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[c, o]`, with its `weight` [in_channels, out_channels]
 /// and `bias` [out_channels], which start uniform in `+-1 / sqrt(in_channels)` (PyTorch). Checkpoints have
 /// the weight transposed, as PyTorch does; io::load() and io::save() see to it.
 template <int Dim, class Scalar, class Space = Device>
-class Linear final : public RowModule<Dim, Scalar, Space> {
+class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSource<Scalar, Space> {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
 
@@ -169,10 +55,10 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
     auto const bound = 1.0 / std::sqrt(static_cast<double>(options.in_channels));
     weight_ = detail::uniform_parameter<Scalar>({options.in_channels, options.out_channels}, bound,
                                                 options.seed(), exec);
-    this->register_parameter("weight", ParameterRole::matrix, weight_, ScalarTraits<Scalar>::dtype);
+    this->register_parameter("weight", ParameterRole::matrix, weight_);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
-      this->register_parameter("bias", ParameterRole::bias, bias_, ScalarTraits<Scalar>::dtype);
+      this->register_parameter("bias", ParameterRole::bias, bias_);
     }
   }
 
@@ -182,38 +68,40 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    return detail::multiply_rows(x, std::as_const(weight_).data(), std::as_const(bias_).data(),
-                                 options_.out_channels, options_.math(), packed_.view(), exec);
+    return detail::linear<Tensor, Scalar>(x, weight_, bias_, linear_options(), this, exec);
   }
-  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+  [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
-    expect_channels(x.columns, "matrix");
-    return detail::multiply_rows(x, std::as_const(weight_).data(), std::as_const(bias_).data(),
-                                 options_.out_channels, options_.math(), packed_.view(), exec);
+    expect_channels(x.columns(), "matrix");
+    return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), this, exec);
   }
 
-  /// Lays the weight out as the space's kernels read it.
+  /// Marks the layer, and packs its weight.
   void fuse(Execution<Space> const& exec) override
   {
     this->mark_fused();
-    auto arguments = detail::make_arguments<Scalar>(std::as_const(weight_).data(), nullptr,
-                                                    options_.out_channels, options_.math());
-    arguments.in_channels = options_.in_channels;
-    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
-    packed_ = detail::ConvolutionBackend<Space>::pack(plan, arguments.weight, exec);
+    ConvConfig config;
+    config.math = options_.math();
+    static_cast<void>(packed(config, exec));
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
-  /// Whoever asks may write, so what fuse() laid out is dropped.
-  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept
-  {
-    packed_ = {};
-    return weight_;
-  }
+  [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
+  [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
 
  private:
+  [[nodiscard]] ops::LinearOptions linear_options() const { return {options_.out_channels, options_.math()}; }
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(ConvConfig const& config,
+                                                        Execution<Space> const& exec) const final
+  {
+    return packed_.get({GemmKernel::automatic, config.math}, weight_, exec, [&] {
+      return detail::plan_of_weight(weight_.data(), options_.in_channels, options_.out_channels, 1, true,
+                                    config, exec);
+    });
+  }
   void expect_channels(std::int64_t channels, char const* what) const
   {
     detail::expects(channels == options_.in_channels, "Linear: the ", what, " has ", channels,
@@ -223,7 +111,7 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   LinearOptions options_;
   Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
-  detail::PackedWeight<Scalar, Space> packed_;  // the weight once more, of a fused layer
+  mutable detail::PackedWeights<Scalar, Space> packed_;  // of the weight, as the kernels read it
 };
 
 }  // namespace nn

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/combine.hpp>
 #include <tessera/nn/detail/layer_arguments.hpp>
 #include <tessera/nn/parameter.hpp>
+#include <tessera/ops/combine.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <memory>
@@ -44,22 +44,39 @@ class ModuleBase {
   [[nodiscard]] std::vector<ParameterView> parameters(std::string const& prefix = {}) const
   {
     std::vector<ParameterView> result;
-    for (auto const& own : parameters_) {
-      result.push_back(own);
-      result.back().name = prefix + own.name;
-    }
-    for (auto const& [name, child] : children_) {
-      auto const below = name.empty() ? prefix : prefix + name + '.';
-      for (auto& view : child->parameters(below)) { result.push_back(std::move(view)); }
-    }
+    visit_parameters(prefix, [&](std::string const& before, Registered const& own) {
+      result.push_back(own.view(before));
+    });
+    return result;
+  }
+  /// The same for who writes them: an optimizer, a loader, a collective. parameters() is for who only reads.
+  /// @throws invalid_argument  the module or one below it is fused
+  [[nodiscard]] std::vector<WritableParameter> writable_parameters(std::string const& prefix = {})
+  {
+    expect_unfused("writable_parameters");
+    std::vector<WritableParameter> result;
+    visit_parameters(prefix, [&](std::string const& before, Registered const& own) {
+      result.emplace_back(own.view(before), *own.parameter);
+    });
     return result;
   }
 
+  /// Throws where fuse() has folded layers into parameters of this module or of one below it, which then are no
+  /// longer a checkpoint's: the one rule for who loads, saves, trains or otherwise writes.
+  /// @param who  does it: "load"
+  void expect_unfused(char const* who) const
+  {
+    detail::expects(!fused_, who,
+                    ": the module is fused for inference, so its parameters are no longer those "
+                    "of a checkpoint; do it before fuse()");
+    for (auto const& [name, child] : children_) { child->expect_unfused(who); }
+  }
+
   /// Sets this module and those below it to training (batch statistics, dropout) or evaluation (the default).
-  /// @throws invalid_argument  training of a fused module
+  /// @throws invalid_argument  training of a fused module; nothing changes then
   void train(bool on = true)
   {
-    detail::expects(!(on && fused_), "train: the module is fused for inference; train one that is not");
+    if (on) { expect_unfused("train"); }
     training_ = on;
     for (auto const& [name, child] : children_) { child->train(on); }
   }
@@ -82,14 +99,12 @@ class ModuleBase {
 
  protected:
   /// To be called in the constructor of a layer that has parameters: `name` as a checkpoint has it, without
-  /// those of the modules around it. `parameter` must stay where it is; later changes are the checkpoint's.
+  /// those of the modules around it. `parameter` must stay where it is: what it is at the time counts.
   /// @param kernel_size  of a ParameterRole::kernel, one number per axis
-  template <class T, class Space>
-  void register_parameter(std::string name, ParameterRole role, Parameter<T, Space>& parameter, DType dtype,
+  void register_parameter(std::string name, ParameterRole role, ParameterBase& parameter,
                           std::vector<int> kernel_size = {})
   {
-    parameters_.push_back({std::move(name), role, dtype, parameter.shape(), std::move(kernel_size),
-                           parameter.data(), parameter.size(), std::is_same_v<Space, Device>});
+    parameters_.push_back({std::move(name), role, std::move(kernel_size), &parameter});
   }
   /// To be called in the constructor of a module that has others as members, for each of them in the order
   /// of a checkpoint: names of its parameters become `name.weight`, ..., and train(), fuse(), tune(),
@@ -106,7 +121,31 @@ class ModuleBase {
   void mark_fused() noexcept { fused_ = true; }
 
  private:
-  std::vector<ParameterView> parameters_;
+  struct Registered {
+    std::string name;
+    ParameterRole role;
+    std::vector<int> kernel_size;
+    ParameterBase* parameter;
+
+    [[nodiscard]] ParameterView view(std::string const& prefix) const
+    {
+      return {prefix + name,          role,        parameter->dtype(),
+              parameter->shape(),     kernel_size, parameter->size(),
+              parameter->on_device(), parameter};
+    }
+  };
+
+  /// Calls `visit(prefix, registered)` for the parameters of this module and those below it.
+  template <class Visit>
+  void visit_parameters(std::string const& prefix, Visit const& visit) const
+  {
+    for (auto const& own : parameters_) { visit(prefix, own); }
+    for (auto const& [name, child] : children_) {
+      child->visit_parameters(name.empty() ? prefix : prefix + name + '.', visit);
+    }
+  }
+
+  std::vector<Registered> parameters_;
   std::vector<std::pair<std::string, ModuleBase*>> children_;
   bool training_ = false;
   bool fused_ = false;
@@ -149,9 +188,8 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
   [[nodiscard]] virtual Tensor forward_add(Tensor const& x, Tensor const& residual,
                                            Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
   {
-    using Function = detail::AddActivateFunction<accumulator_t<Scalar>>;
-    return detail::map_both(forward(x, exec), residual, Function{epilogue.activation, epilogue.slope},
-                            "residual block", "add_by_coordinate()", exec);
+    return detail::add_activate(forward(x, exec), residual, epilogue.activation, epilogue.slope,
+                                "residual block", exec);
   }
 
   /// `forward(cat({a, b}))`, without the copy where the module can: `a` [rows, m] and `b` [rows, n] on the
@@ -207,11 +245,10 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
 
 /// Rewrites a module in evaluation for faster inference: batch normalisation goes into the convolution before
 /// it, `weight' = weight * s`, `bias' = bias * s + b - mean * s` with `s = gamma / sqrt(variance + eps)`;
-/// activations and sums of residual blocks too. Weights are then laid out as the space's kernels read them,
-/// once more beside the parameters.
+/// activations and sums of residual blocks too. Weights are then packed as the space's kernels read them.
 ///
-/// Outputs stay the same up to the rounding of the new weights. Load a checkpoint before: a fused module can
-/// neither be loaded nor trained. Names and shapes of parameters stay; fusing twice changes nothing.
+/// Outputs stay the same up to the rounding of the new weights. Load a checkpoint before: the parameters of a
+/// fused module are no longer a checkpoint's (ModuleBase::expect_unfused()). Names and shapes of parameters stay; fusing twice changes nothing.
 ///
 /// Norms and activations are folded where one module knows their order: in a Sequential and the blocks. A
 /// network of one's own that calls its members one by one has each member fused by itself.
@@ -219,7 +256,7 @@ class Module : public ModuleBase, public Fusable<Space>, private detail::LayerAr
 /// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays
 /// a layer of its own. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of
 /// 2^-24.
-/// Cost: three passes over the weights, and their memory once more. Stream: enqueues a few kernels a layer, and
+/// Cost: three passes over the weights. Stream: enqueues a few kernels a layer, and
 /// waits once for each norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
 /// 2018, and every inference engine).
 template <class Space>

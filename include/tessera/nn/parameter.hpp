@@ -4,9 +4,15 @@
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/core/variable.hpp>
+#include <tessera/core/work_event.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -23,55 +29,184 @@ enum class ParameterRole : std::uint8_t {
   buffer,  ///< a running statistic, not trained
 };
 
-/// A parameter: values in one space with a shape. Moves, never copies, and is as made by default once moved
-/// from: no values, no extents.
+/// A parameter without its scalar type and its space: a shape, an identity, and a version that is raised by
+/// every write. Whoever keeps something that was computed from the values (a packed weight, a graph) compares
+/// versions to see that it is out of date. Any thread may ask for the version.
+class ParameterBase {
+ public:
+  ParameterBase(ParameterBase const&) = delete;
+  ParameterBase& operator=(ParameterBase const&) = delete;
+  virtual ~ParameterBase() = default;
+
+  /// The parameter as a variable; 0 where it has no values.
+  [[nodiscard]] VariableId id() const noexcept { return id_; }
+  /// How often it was written, counting its allocation; 0 where it has no values.
+  [[nodiscard]] std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
+  /// Raises the version, after a write that the library cannot see: through a pointer that write() gave
+  /// earlier, by a graph that was launched again, a collective or another library.
+  void mark_written() noexcept { version_.fetch_add(1, std::memory_order_acq_rel); }
+
+  [[nodiscard]] std::vector<std::int64_t> const& shape() const noexcept { return shape_; }
+  /// Number of values.
+  [[nodiscard]] std::int64_t size() const noexcept { return size_; }
+  [[nodiscard]] virtual DType dtype() const noexcept = 0;
+  [[nodiscard]] virtual bool on_device() const noexcept = 0;
+
+  /// The values in the parameter's space, size() of dtype(), to be read.
+  [[nodiscard]] virtual void const* bytes() const noexcept = 0;
+  /// The same to be written; raises the version.
+  [[nodiscard]] virtual void* write_bytes() noexcept = 0;
+
+ protected:
+  ParameterBase() = default;
+  explicit ParameterBase(std::vector<std::int64_t> shape)
+      : id_{detail::next_variable_id()}, version_{1}, shape_{std::move(shape)}, size_{1}
+  {
+    for (auto const extent : shape_) {
+      detail::expects(extent >= 0 && (extent == 0 || size_ <= INT64_MAX / extent),
+                      "Parameter: values of shape ", detail::list(shape_), " cannot be allocated");
+      size_ *= extent;
+    }
+  }
+  /// Takes what identifies `other`, under a version that neither had.
+  void take(ParameterBase& other) noexcept
+  {
+    auto const latest = std::max(version(), other.version());
+    id_ = std::exchange(other.id_, 0);
+    version_.store(latest == 0 ? 0 : latest + 1, std::memory_order_release);
+    other.version_.store(0, std::memory_order_release);
+    shape_ = std::exchange(other.shape_, {});
+    size_ = std::exchange(other.size_, 0);
+  }
+
+ private:
+  VariableId id_ = 0;
+  std::atomic<std::uint64_t> version_{0};
+  std::vector<std::int64_t> shape_;
+  std::int64_t size_ = 0;
+};
+
+/// A parameter: values in one space with a shape, and a gradient of that shape once it is asked for. Moves, never
+/// copies, and is as made by default once moved from: no values, no extents. A module's parameters are
+/// registered by address and stay where they are.
+///
+/// Work that reads the values must precede a write on the device, and what reads them next must follow it, as
+/// with any memory: within one stream, or by events.
 template <class T, class Space>
-class Parameter {
+class Parameter final : public ParameterBase {
  public:
   Parameter() = default;
   /// Uninitialised. @throws invalid_argument  a negative extent, or too many values
-  Parameter(std::vector<std::int64_t> shape, Execution<Space> const& exec) : shape_{std::move(shape)}
-  {
-    std::int64_t size = 1;
-    for (auto const extent : shape_) {
-      detail::expects(extent >= 0 && (extent == 0 || size <= INT64_MAX / extent),
-                      "Parameter: values of shape ", detail::list(shape_), " cannot be allocated");
-      size *= extent;
-    }
-    values_ = Buffer<T, Space>{size, exec};
-  }
-
-  Parameter(Parameter&& other) noexcept
-      : shape_{std::exchange(other.shape_, {})}, values_{std::move(other.values_)}
+  Parameter(std::vector<std::int64_t> shape, Execution<Space> const& exec)
+      : ParameterBase{std::move(shape)},
+        home_{std::make_shared<Execution<Space> const>(exec.without_recorder())},
+        values_{size(), exec}
   {}
+
+  Parameter(Parameter&& other) noexcept { swap_in(other); }
+  /// Counts as a write.
   Parameter& operator=(Parameter&& other) noexcept
   {
-    Parameter moved{std::move(other)};
-    shape_.swap(moved.shape_);
-    values_.swap(moved.values_);
+    if (this != &other) { swap_in(other); }
     return *this;
   }
 
-  [[nodiscard]] T* data() noexcept { return values_.data(); }
+  /// The values, to be read; null where there are none.
   [[nodiscard]] T const* data() const noexcept { return values_.data(); }
-  [[nodiscard]] std::int64_t size() const noexcept { return values_.size(); }
-  [[nodiscard]] std::vector<std::int64_t> const& shape() const noexcept { return shape_; }
+  /// The values, to be written by work that is enqueued before the next use of the parameter; raises the
+  /// version. Null where there are none.
+  [[nodiscard]] T* write() noexcept
+  {
+    mark_written();
+    return values_.data();
+  }
+
+  /// The gradient, [size()], to be read; null before grad(exec).
+  [[nodiscard]] T const* grad() const noexcept { return grad_.data(); }
+  /// The gradient to be written; made of zeros when it is first asked for.
+  /// Cost: an allocation the first time, where the values were allocated. Stream: enqueues a fill the first
+  /// time, does not wait.
+  [[nodiscard]] T* grad(Execution<Space> const& exec)
+  {
+    if (grad_.empty() && size() > 0) {
+      grad_ = detail::allocate_at<T>(*home_, size(), exec);
+      fill_bytes(grad_, 0, exec);
+    }
+    return grad_.data();
+  }
+  /// Gives the gradient's memory back.
+  void drop_grad() noexcept { grad_ = {}; }
+
+  /// Where the values were allocated; there must be some.
+  [[nodiscard]] Execution<Space> const& home() const { return *home_; }
+
+  [[nodiscard]] DType dtype() const noexcept override { return ScalarTraits<T>::dtype; }
+  [[nodiscard]] bool on_device() const noexcept override { return std::is_same_v<Space, Device>; }
+  [[nodiscard]] void const* bytes() const noexcept override { return data(); }
+  [[nodiscard]] void* write_bytes() noexcept override { return write(); }
+
+  /// The parameter as an operation takes it.
+  operator ParameterRef<T>() const noexcept { return {data(), id()}; }  // NOLINT(google-explicit-constructor)
 
  private:
-  std::vector<std::int64_t> shape_;
+  void swap_in(Parameter& other) noexcept
+  {
+    take(other);
+    values_ = std::move(other.values_);
+    grad_ = std::move(other.grad_);
+    home_ = std::move(other.home_);
+  }
+
+  std::shared_ptr<Execution<Space> const>
+      home_;  // a pointer, so that host code can name a device's parameter
   Buffer<T, Space> values_;
+  Buffer<T, Space> grad_;
 };
 
-/// A parameter seen without its scalar type, as a checkpoint sees it.
+/// What a checkpoint sees of a module's parameter, to be read.
 struct ParameterView {
   std::string name;  ///< as in a PyTorch state_dict, e.g. "stage1.0.net.0.kernel"
-  ParameterRole role;
-  DType dtype;
+  ParameterRole role = ParameterRole::weight;
+  DType dtype = DType::float32;
   std::vector<std::int64_t> shape;
-  std::vector<int> kernel_size;  ///< of a kernel, one number an axis; else empty
-  void* data;                    ///< in the module's space
-  std::int64_t size;             ///< elements
-  bool on_device;                ///< whether that space is the device
+  std::vector<int> kernel_size;              ///< of a kernel, one number per axis; else empty
+  std::int64_t size = 0;                     ///< elements
+  bool on_device = false;                    ///< whether the module's space is the device
+  ParameterBase const* parameter = nullptr;  ///< the parameter itself; null in a description without values
+
+  /// The parameter with its type.
+  /// @throws invalid_argument  it has another one, or is in another space
+  template <class T, class Space>
+  [[nodiscard]] Parameter<T, Space> const& as() const
+  {
+    bool const fits = parameter != nullptr && parameter->dtype() == ScalarTraits<T>::dtype &&
+                      parameter->on_device() == std::is_same_v<Space, Device>;
+    detail::expects(fits, "ParameterView: \"", name, "\" holds ", name_of(dtype), " on the ",
+                    on_device ? "device" : "host", ", not ", name_of(ScalarTraits<T>::dtype), " on the ",
+                    std::is_same_v<Space, Device> ? "device" : "host");
+    return static_cast<Parameter<T, Space> const&>(*parameter);
+  }
+};
+
+/// The same, to be written too: ModuleBase::writable_parameters() gives it.
+class WritableParameter : public ParameterView {
+ public:
+  WritableParameter(ParameterView view, ParameterBase& of) : ParameterView{std::move(view)}, writable_{&of} {}
+
+  /// The parameter with its type, whose write() and grad() may be called.
+  /// @throws invalid_argument  it has another one, or is in another space
+  template <class T, class Space>
+  [[nodiscard]] Parameter<T, Space>& as() const
+  {
+    static_cast<void>(ParameterView::as<T, Space>());
+    return static_cast<Parameter<T, Space>&>(*writable_);
+  }
+  /// The values, to be written; see ParameterBase::write_bytes().
+  [[nodiscard]] void* write_bytes() const noexcept { return writable_->write_bytes(); }
+  void mark_written() const noexcept { writable_->mark_written(); }
+
+ private:
+  ParameterBase* writable_;
 };
 
 }  // namespace nn

@@ -2,88 +2,13 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/config.hpp>
-#include <tessera/nn/detail/reduce.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/ops/global_pooling.hpp>
 
-#include <algorithm>
 #include <optional>
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-/// pooled[b, c] = value / count of an average, value of a maximum; 0 for an entry without rows.
-template <class Scalar>
-struct FinishPooling {
-  using Sum = accumulator_t<Scalar>;
-
-  Sum const* values;           // [batches, channels]
-  std::int32_t const* counts;  // [batches]
-  Scalar* pooled;              // [batches, channels]
-  std::int64_t channels;
-  bool average;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
-  {
-    auto const count = counts[n / channels];
-    auto const value = average ? values[n] / static_cast<Sum>(count) : values[n];
-    pooled[n] = static_cast<Scalar>(count > 0 ? value : Sum{0});
-  }
-};
-
-template <int Dim, class Scalar, class Space, class Term>
-[[nodiscard]] Matrix<Scalar, Space> global_pool(SparseTensor<Dim, Scalar, Space> const& x, Term const& term,
-                                                int channels, bool average, Execution<Space> const& exec)
-{
-  expect_coordinates(x, average ? "global_average_pool" : "global_max_pool");
-  auto& set = *x.coordinates();
-  auto const counts = rows_of_entries(set, average ? "global_average_pool: " : "global_max_pool: ", exec);
-  Matrix<Scalar, Space> pooled{set.num_batches(), channels, exec};
-  auto const values = reduce_rows(term, set.data(), set.row_count(), set.num_batches(), channels, exec);
-  for_each(pooled.size(),
-           FinishPooling<Scalar>{values.data(), counts->data(), pooled.data(), channels, average}, exec);
-  return pooled;
-}
-
-}  // namespace detail
-
-/// The mean of every channel over each batch entry's voxels: [num_batches, channels] in `Space`. An entry
-/// without voxels gives 0.
-///
-/// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
-/// to the highest that has a voxel.
-/// Cost: one pass over the features. Stream: enqueues on `exec`, does not
-/// wait. Determinism: the same bits on every run; they depend on the order of the rows.
-/// @throws invalid_argument  more than 131,072 entries and four for each row of the tensor: a far batch entry
-///                           would cost memory for all before it
-/// @param compat  compat::spconv gives the mean of channel 0 alone, [num_batches, 1]
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        Compat compat, Execution<Space> const& exec)
-{
-  auto const channels = detail::is_spconv(compat) ? std::min(1, x.channels()) : x.channels();
-  return detail::global_pool(x, detail::SumOfRows<Scalar>{x.features().data, x.channels()}, channels, true,
-                             exec);
-}
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        Execution<Space> const& exec)
-{
-  return global_average_pool(x, Compat::none, exec);
-}
-
-/// The largest value of every channel over each batch entry's voxels: [num_batches, channels] in `Space`, NaN
-/// where there is one. An entry without voxels gives 0.
-/// Cost, stream: as global_average_pool(). Determinism: the same bits for every order of the rows too.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> global_max_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    Execution<Space> const& exec)
-{
-  return detail::global_pool(x, detail::LargestOfRows<Scalar>{x.features().data, x.channels()}, x.channels(),
-                             false, exec);
-}
-
 namespace nn {
 
 /// global_average_pool() as a module, from a sparse tensor to a matrix with a row per batch entry, which

@@ -4,6 +4,7 @@
 
 #include <tessera/core/matrix.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/ops/copy.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -19,12 +20,11 @@ class RowModule : public Module<Dim, Scalar, Space> {
   using Module<Dim, Scalar, Space>::forward;
   /// The same of the rows of a matrix in `Space`. Errors, cost, stream, determinism: those of the form for
   /// tensors.
-  [[nodiscard]] virtual Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x,
+  [[nodiscard]] virtual Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                                       Execution<Space> const& exec) = 0;
 
   using Module<Dim, Scalar, Space>::operator();
-  [[nodiscard]] Matrix<Scalar, Space> operator()(MatrixView<Scalar const> const& x,
-                                                 Execution<Space> const& exec)
+  [[nodiscard]] Matrix<Scalar, Space> operator()(Matrix<Scalar, Space> const& x, Execution<Space> const& exec)
   {
     return forward(x, exec);
   }
@@ -32,15 +32,5 @@ class RowModule : public Module<Dim, Scalar, Space> {
 
 }  // namespace nn
 
-namespace detail {
-
-/// What a row module puts out that leaves its work to the layer before.
-template <class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> copy_rows(MatrixView<Scalar const> const& x, Execution<Space> const& exec)
-{
-  return {copy(x.data, x.size(), exec), x.rows, x.columns};
-}
-
-}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/combine.hpp>
 #include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/sequential.hpp>
+#include <tessera/ops/combine.hpp>
 
 #include <memory>
 #include <string>

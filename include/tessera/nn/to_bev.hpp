@@ -4,7 +4,7 @@
 
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
-#include <tessera/tensor/bev.hpp>
+#include <tessera/ops/bev.hpp>
 
 #include <optional>
 

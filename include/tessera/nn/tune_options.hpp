@@ -61,11 +61,11 @@ struct TuneOptions {
   /// Without it the dataflows on pair lists, which wait for the host once a map, take part, and times are
   /// those of an eager call. Default true.
   TuneOptions& for_plan(bool value = true) { return only_for_plan = value, *this; }
-  /// Numbers of splits to try, each sorted and unsorted, with automatic tiles.
+  /// Numbers of splits to try, each sorted and unsorted, by the automatic kernel.
   TuneOptions& splits(std::vector<int> value) { return tried_splits = std::move(value), *this; }
-  /// Tiles to try: `automatic` in every number of splits, others in one, sorted and unsorted, where they come
-  /// to something else. Default all; the host has `automatic` alone.
-  TuneOptions& tiles(std::vector<GemmKernel> value) { return tried_tiles = std::move(value), *this; }
+  /// Kernels to try: `automatic` in every number of splits, others in one, sorted and unsorted, where they
+  /// come to something else. Default all; the host has `automatic` alone.
+  TuneOptions& kernels(std::vector<GemmKernel> value) { return tried_kernels = std::move(value), *this; }
   /// What another choice must be faster by, as a fraction, to replace what was there.
   TuneOptions& margin(double value) { return least_gain = value, *this; }
   /// Timings of which the median counts.
@@ -82,8 +82,8 @@ struct TuneOptions {
 
   bool only_for_plan = true;
   std::vector<int> tried_splits{1, 2, 3, 4};
-  std::vector<GemmKernel> tried_tiles{GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
-                                      GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
+  std::vector<GemmKernel> tried_kernels{GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
+                                        GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
   double least_gain = 0.02;  // two runs of one kernel differ by about so much
   int num_repetitions = 7;
   std::function<void(TuneProgress const&)> on_progress = print_progress;
@@ -103,7 +103,7 @@ inline void check_options(nn::TuneOptions const& options)
   for (int const number : splits) {
     expects(number >= 1 && number <= 1024, "tune: ", number, " splits; 1 to 1024 may be tried");
   }
-  expects(!options.tried_tiles.empty(), "tune: no tiles to try; GemmKernel::automatic at least");
+  expects(!options.tried_kernels.empty(), "tune: no kernels to try; GemmKernel::automatic at least");
   expects(options.least_gain >= 0 && options.least_gain <= 1, "tune: a margin of ", options.least_gain,
           "; it is a fraction from 0 to 1");
   expects(options.num_repetitions >= 1, "tune: ", options.num_repetitions, " repetitions; at least 1");
@@ -114,8 +114,8 @@ inline void check_options(nn::TuneOptions const& options)
 [[nodiscard]] inline nn::ConvChoice effective_choice(nn::ConvChoice const& choice, int volume)
 {
   if (choice.dataflow != Dataflow::implicit_gemm) { return choice; }
-  auto const length = (volume + choice.splits - 1) / choice.splits;
-  return {choice.dataflow, choice.sort && volume > 1, (volume + length - 1) / length, choice.tiles};
+  auto const length = ceil_div(volume, choice.splits);
+  return {choice.dataflow, choice.sort && volume > 1, ceil_div(volume, length), choice.kernel};
 }
 
 /// The choices to try for a kernel of `volume` offsets: the one there is first, and none that comes to the
@@ -129,7 +129,7 @@ template <class Plans>
   std::vector<nn::ConvChoice> result{before};
   auto const same = [&](nn::ConvChoice a, nn::ConvChoice b) {
     if (a.fits_plan() && b.fits_plan() && !(plans(a) == plans(b))) { return false; }
-    a.tiles = b.tiles = GemmKernel::automatic;
+    a.kernel = b.kernel = GemmKernel::automatic;
     return effective_choice(a, volume) == effective_choice(b, volume);
   };
   auto const add = [&](nn::ConvChoice const& choice) {
@@ -137,15 +137,15 @@ template <class Plans>
         std::none_of(result.begin(), result.end(), [&](auto const& other) { return same(other, choice); });
     if (is_new) { result.push_back(choice); }
   };
-  for (auto tiles : options.tried_tiles) {
+  for (auto asked : options.tried_kernels) {
     // A space that has no choice calls it so, whatever it was asked for.
-    auto const kernel = plans({Dataflow::implicit_gemm, true, 1, tiles}).front().kernel;
-    bool const automatic = tiles == GemmKernel::automatic || kernel == GemmKernel::automatic ||
+    auto const kernel = plans({Dataflow::implicit_gemm, true, 1, asked}).front().kernel;
+    bool const automatic = asked == GemmKernel::automatic || kernel == GemmKernel::automatic ||
                            kernel == GemmKernel::specialized;
-    if (automatic) { tiles = GemmKernel::automatic; }
+    if (automatic) { asked = GemmKernel::automatic; }
     for (int const splits : automatic ? options.tried_splits : std::vector<int>{1}) {
-      add({Dataflow::implicit_gemm, true, splits, tiles});
-      add({Dataflow::implicit_gemm, false, splits, tiles});
+      add({Dataflow::implicit_gemm, true, splits, asked});
+      add({Dataflow::implicit_gemm, false, splits, asked});
     }
   }
   if (!options.only_for_plan) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/config.hpp>
+#include <tessera/conv/detail/names.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/kmap/geometry.hpp>
 
@@ -21,7 +22,7 @@ struct ConvChoice {
   Dataflow dataflow = Dataflow::implicit_gemm;
   bool sort = true;
   int splits = 1;
-  GemmKernel tiles = GemmKernel::automatic;
+  GemmKernel kernel = GemmKernel::automatic;
 
   /// `config` with this choice; kernel map, downsample rule, math and compat stay.
   [[nodiscard]] ConvConfig in(ConvConfig config) const
@@ -29,13 +30,13 @@ struct ConvChoice {
     config.dataflow = dataflow;
     config.sort = sort;
     config.splits = splits;
-    config.tiles = tiles;
+    config.kernel = kernel;
     return config;
   }
   /// The choice that is in `config`.
   [[nodiscard]] static ConvChoice of(ConvConfig const& config)
   {
-    return {config.dataflow, config.sort, config.splits, config.tiles};
+    return {config.dataflow, config.sort, config.splits, config.kernel};
   }
   /// Whether a Plan can capture it: the other dataflows wait for the number of pairs.
   [[nodiscard]] bool fits_plan() const noexcept { return dataflow == Dataflow::implicit_gemm; }
@@ -44,7 +45,7 @@ struct ConvChoice {
   {
     bool const same = a.dataflow == b.dataflow;
     return same && (a.dataflow != Dataflow::implicit_gemm ||
-                    (a.sort == b.sort && a.splits == b.splits && a.tiles == b.tiles));
+                    (a.sort == b.sort && a.splits == b.splits && a.kernel == b.kernel));
   }
   friend bool operator!=(ConvChoice const& a, ConvChoice const& b) { return !(a == b); }
 };
@@ -109,50 +110,13 @@ struct Tuning {
 
 namespace detail {
 
-[[nodiscard]] constexpr char const* name_of(Dataflow dataflow) noexcept
-{
-  switch (dataflow) {
-    case Dataflow::gather_scatter: return GatherScatter::name;
-    case Dataflow::fetch_on_demand: return FetchOnDemand::name;
-    default: return "implicit_gemm";
-  }
-}
-
-[[nodiscard]] constexpr char const* name_of(ConvolutionKind kind) noexcept
-{
-  switch (kind) {
-    case ConvolutionKind::submanifold: return "submanifold";
-    case ConvolutionKind::strided: return "strided";
-    case ConvolutionKind::transposed: return "transposed";
-    case ConvolutionKind::generative: return "generative";
-    case ConvolutionKind::inverse: return "inverse";
-    default: return "expanding";
-  }
-}
-
-[[nodiscard]] constexpr char const* name_of(MathMode math) noexcept
-{
-  return math == MathMode::tf32 ? "tf32" : "exact";
-}
-
-[[nodiscard]] constexpr char const* name_of(GemmKernel tiles) noexcept
-{
-  switch (tiles) {
-    case GemmKernel::block: return "block";
-    case GemmKernel::warp: return "warp";
-    case GemmKernel::warpgroup: return "warpgroup";
-    case GemmKernel::warpgroup_pair: return "warpgroup_pair";
-    default: return "automatic";
-  }
-}
-
-/// `sorted, 3 splits`, `sorted, 1 split, tiles warp` or the dataflow.
+/// `sorted, 3 splits`, `sorted, 1 split, kernel warp` or the dataflow.
 [[nodiscard]] inline std::string text_of(nn::ConvChoice const& choice)
 {
   if (choice.dataflow != Dataflow::implicit_gemm) { return name_of(choice.dataflow); }
   return concat(choice.sort ? "sorted" : "unsorted", ", ", choice.splits,
                 choice.splits == 1 ? " split" : " splits",
-                choice.tiles == GemmKernel::automatic ? "" : concat(", tiles ", name_of(choice.tiles)));
+                choice.kernel == GemmKernel::automatic ? "" : concat(", kernel ", name_of(choice.kernel)));
 }
 
 /// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`

@@ -27,6 +27,12 @@ class ForwardBev {
   {
     return model_->template forward_bev<Element>(x, exec, layout_);
   }
+  /// The model's parameters, by which a plan names what is out of date.
+  template <class M = Model>
+  [[nodiscard]] auto parameters() const -> decltype(std::declval<M const&>().parameters())
+  {
+    return static_cast<M const*>(model_)->parameters();
+  }
   /// The model's options, from which a plan takes the number of channels.
   template <class M = Model>
   [[nodiscard]] auto options() const -> decltype(std::declval<M const&>().options())

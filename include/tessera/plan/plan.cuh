@@ -6,9 +6,11 @@
 #include <tessera/plan/arena.cuh>
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/detail/capture.cuh>
+#include <tessera/plan/detail/measure_plan.cuh>
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/plan/detail/plan_output.cuh>
 #include <tessera/plan/detail/plan_record.cuh>
+#include <tessera/plan/detail/plan_weights.hpp>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/forward_bev.hpp>
 #include <tessera/plan/limits.hpp>
@@ -34,9 +36,11 @@ inline namespace v0 {
 ///
 /// A run copies the scan into the plan's memory and launches the graph on the caller's stream. Nothing is
 /// allocated and nothing waits; numbers of rows stay on the device. try_run() and status() throw nothing
-/// either, so they may be called from a TensorRT plugin's `enqueue`. Parameters are read where the model
-/// keeps them: the model must outlive the plan, and a plan must be made anew after its parameters changed
-/// (layers keep packed copies).
+/// either, so they may be called from a TensorRT plugin's `enqueue`.
+///
+/// Parameters are read where the model keeps them, so the model must outlive the plan. Packed weights are
+/// shared with the layers: once a parameter was written (Parameter::version()), runs are refused until
+/// refresh() has packed it anew.
 ///
 /// A scan of more voxels than planned is refused before anything is enqueued, or, where only the device knows
 /// their number, reported by check() and status(), as are a derived set of more voxels than planned,
@@ -77,7 +81,7 @@ class Plan {
         sides_{detail::made_on<SideStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
-    auto const parts = measure_parts(model, limits_, channels_, exec);
+    auto const parts = detail::measure_plan<Input>(model, limits_, channels_, exec);
     bytes_ = std::accumulate(parts.begin(), parts.end(), std::size_t{0});
     arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
     detail::expects(arena_->bytes() >= bytes_, "Plan: the arena has ", arena_->bytes(), " bytes but ", bytes_,
@@ -87,6 +91,7 @@ class Plan {
 
     memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, sides_);
     auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_sides(sides_);
+    detail::PackUses<Device> packs;
     graph_.capture(stream_.get(), [&] {
       sides_.follow();
       sides_.let_kernels_overlap();
@@ -97,6 +102,7 @@ class Plan {
       for_each(1, record_->note(input_->tensor.coordinates()->errors()), own);
     });
     own.wait();
+    weights_ = detail::PlanWeights<Device>{packs.take(), model};
   }
   /// The same of a view of a model, such as forward_bev() makes, which may end with this call.
   template <class View = Model, class = std::enable_if_t<View::is_model_view>>
@@ -113,7 +119,7 @@ class Plan {
   [[nodiscard]] static std::size_t measure(Model& model, Limits const& limits, int channels,
                                            Execution<Device> const& exec)
   {
-    auto const parts = measure_parts(model, detail::resolved(limits), channels, exec);
+    auto const parts = detail::measure_plan<Input>(model, detail::resolved(limits), channels, exec);
     return std::accumulate(parts.begin(), parts.end(), std::size_t{0});
   }
 
@@ -128,7 +134,8 @@ class Plan {
   /// @param to    memory of the caller's that the output is written to as well
   /// @returns the output, in the plan's memory, good until the next run; CoordinateSet::num_rows() of it
   /// waits
-  /// @throws invalid_argument  more rows than planned; a destination that may be too small; cuda_error
+  /// @throws invalid_argument  more rows than planned; a destination that may be too small; a parameter written
+  /// since its weight was packed, by name; cuda_error
   /// Stream: enqueues one kernel and one graph on `exec`'s stream, and for a destination one kernel each for
   /// features, coordinates, number and labels (for a dense map a copy); does not wait, allocates nothing.
   /// Determinism: the same bits as forward() on the same scan.
@@ -226,6 +233,25 @@ class Plan {
     return enqueue(scan_of(points, nullptr), to, stream);
   }
 
+  /// Packs anew, in place, the weights whose parameters were written since they were packed; runs from here on
+  /// read them. No new capture.
+  /// @pre  work that reads these weights elsewhere, runs of other plans and forward() on other streams, precedes
+  ///       it on the device, as it does the write
+  /// @throws invalid_argument  another device, or a stream that is being captured
+  /// Cost: one pass over those weights. Stream: waits, on the device, for the last run; enqueues a kernel per
+  /// weight; does not wait on the host. Determinism: the bits of a plan made now.
+  void refresh(Execution<Device> const& exec)
+  {
+    expect(on_device(exec));
+    detail::expects(!detail::WorkEvent<Device>::is_capturing(exec),
+                    "Plan::refresh: the stream is being captured");
+    detail::DeviceGuard const guard{device_};
+    std::lock_guard const lock{arena_->mutex()};
+    detail::cuda_check(cudaStreamWaitEvent(exec.stream(), arena_->last_run(), 0));
+    weights_.refresh(exec);
+    detail::cuda_check(cudaEventRecord(arena_->last_run(), exec.stream()));
+  }
+
   /// What the last run put out.
   [[nodiscard]] Output const& output() const noexcept { return *output_; }
   /// The same of a plan that takes points.
@@ -271,32 +297,6 @@ class Plan {
   using Input = typename detail::InputOf<dim, Scalar, Voxelization>::type;
   using Scan = typename detail::InputOf<dim, Scalar, Voxelization>::Scan;
 
-  [[nodiscard]] static detail::ArenaParts measure_parts(Model& model, Limits const& limits, int channels,
-                                                        Execution<Device> const& exec)
-  {
-    detail::expects(channels >= 1, "Plan: ", channels,
-                    " input channels; say PlanLimits::channels(), the model has no options().in_channels");
-    detail::DeviceGuard const guard{exec.device()};
-    auto const forward = [&](Execution<Device> const& execution) {
-      Input input{limits, channels, true, execution};
-      auto const output = model.forward(input.tensor, execution);
-      if (execution.sides() != nullptr) { execution.sides()->join(); }
-      input.label(output, execution);
-    };
-    forward(exec);  // makes what layers make once and keep, which must not be in the arena
-    exec.wait();
-    detail::OwnedStream const stream;
-    SideStreams sides{stream.get()};
-    detail::MeasuringMemory memory{exec.memory(), sides};
-    Execution<Device> const own{stream.get(), &memory};
-    forward(own.with_sides(sides));
-    sides.join();
-    own.wait();
-    detail::expects(memory.num_blocks() == 0, "Plan: forward() keeps ", memory.num_blocks(),
-                    " buffers made in its second call; it may in its first");
-    return memory.parts();
-  }
-
   [[nodiscard]] static Scan scan_of(std::int32_t const* coordinates, Scalar const* features,
                                     RowCount const& rows) noexcept
   {
@@ -312,7 +312,7 @@ class Plan {
   {
     if (status.ok()) { return; }
     if (status.error == RunError::cuda_failure) { detail::cuda_check(static_cast<cudaError_t>(status.cuda)); }
-    detail::expects(false, status.sentence());
+    detail::fail(status.sentence());
   }
   [[nodiscard]] RunStatus on_device(Execution<Device> const& exec) const noexcept
   {
@@ -329,16 +329,25 @@ class Plan {
   {
     auto const fits = input_->accepts(scan);
     if (!fits.ok()) { return fits; }
+    auto const is_current = weights_.status();
+    if (!is_current.ok()) { return is_current; }
     auto const has_room = detail::check_destination(*output_, to, *input_, scan.rows);
     if (!has_room.ok()) { return has_room; }
 
+    detail::mark_output(*output_);
     detail::CurrentDevice const current{device_};
     std::lock_guard const lock{arena_->mutex()};
     auto capturing = cudaStreamCaptureStatusNone;  // then whoever launches that graph keeps runs apart
     auto status = detail::in_order([&] { return current.status(); },
                                    [&] { return cudaStreamIsCapturing(stream, &capturing); });
     bool const ordered = status == cudaSuccess && capturing == cudaStreamCaptureStatusNone;
-    if (ordered) { status = cudaStreamWaitEvent(stream, arena_->last_run(), 0); }
+    if (ordered) {
+      status = detail::in_order([&] { return cudaStreamWaitEvent(stream, arena_->last_run(), 0); },
+                                [&] {  // layers may have packed them on other streams
+                                  return weights_.visit_events(
+                                      cudaSuccess, [&](auto& event) { return event.try_order(stream); });
+                                });
+    }
     status = detail::in_order([&] { return status; }, [&] { return input_->ingest(scan, stream); },
                               [&] { return graph_.try_launch(stream); },
                               [&] { return detail::copy_output(*output_, to, *input_, scan.rows, stream); });
@@ -366,6 +375,7 @@ class Plan {
   std::unique_ptr<detail::ArenaMemory> memory_;
   std::optional<Input> input_;
   std::unique_ptr<Output> output_;
+  detail::PlanWeights<Device> weights_;
   detail::CapturedGraph graph_;
 };
 

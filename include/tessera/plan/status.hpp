@@ -26,15 +26,17 @@ enum class RunError : std::uint8_t {
   scattered_points,   ///< rows with gaps in pageable host memory, where the device cannot read
   small_destination,  ///< the caller's buffer may be too small for the output
   wrong_destination,  ///< the output has no such part, or other columns
+  stale_parameter,    ///< a parameter was written since its weight was packed; Plan::refresh() packs it anew
   cuda_failure,       ///< a call of the CUDA runtime failed; what was enqueued may not be complete
 };
 
 /// What became of Plan::try_run(): nothing here allocates or throws, but sentence().
 struct RunStatus {
   RunError error = RunError::none;
-  std::int64_t given = 0;    ///< the number that does not fit, where there is one
-  std::int64_t planned = 0;  ///< and what it was to be, at most or exactly
-  int cuda = 0;              ///< the `cudaError_t`, of cuda_failure
+  std::int64_t given = 0;           ///< the number that does not fit, where there is one
+  std::int64_t planned = 0;         ///< and what it was to be, at most or exactly
+  int cuda = 0;                     ///< the `cudaError_t`, of cuda_failure
+  char const* parameter = nullptr;  ///< the name, of stale_parameter; as long as the plan
 
   /// Whether the run was enqueued.
   [[nodiscard]] bool ok() const noexcept { return error == RunError::none; }
@@ -57,6 +59,7 @@ struct RunStatus {
         return "points in pageable host memory must be rows that follow each other";
       case RunError::small_destination: return "the destination has too little room for the output";
       case RunError::wrong_destination: return "the output has no such part as the destination names";
+      case RunError::stale_parameter: return "a parameter was written since its weight was packed";
       case RunError::cuda_failure: return "a call of the CUDA runtime failed";
     }
     return "";
@@ -65,6 +68,10 @@ struct RunStatus {
   /// The error with its numbers, as Plan::run() throws it.
   [[nodiscard]] std::string sentence() const
   {
+    if (error == RunError::stale_parameter) {
+      return detail::concat("Plan: \"", parameter != nullptr ? parameter : "",
+                            "\" was written since its weight was packed; call refresh()");
+    }
     if (error == RunError::too_many_voxels || error == RunError::too_many_points) {
       bool const points = error == RunError::too_many_points;
       return detail::concat("Plan: ", given, points ? " points" : " voxels", " are more than the ", planned,

@@ -28,8 +28,11 @@ struct PackedWeight {
 ///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
 ///   void gather_scatter(arguments, map, exec)
 ///   void fetch_on_demand(arguments, map, exec)
-///   KernelPlan plan(arguments, MapSummary, int splits, exec)        of implicit_gemm() with AutoTile
-///   PackedWeight<Scalar, Space> pack(KernelPlan, Scalar const* weight, exec)
+///   void weight_gradient(WeightGradientArguments<Scalar>, map, exec)
+///   KernelPlan plan(arguments, MapSummary, int splits, exec, bool has_operation = true)
+///                                        of implicit_gemm() with AutoTile, or gather_scatter() in its place
+///   std::int64_t packed_size(KernelPlan)    elements of a packed weight, 0: the plan reads the plain order
+///   void pack(KernelPlan, WeightView<Scalar>, Scalar* to, exec)
 template <class Space>
 struct ConvolutionBackend {
   static_assert(!std::is_same_v<Space, Host>,
@@ -37,6 +40,23 @@ struct ConvolutionBackend {
   static_assert(!std::is_same_v<Space, Device>,
                 "convolution on the device: include <tessera/conv/convolution.cuh> and compile with nvcc");
 };
+
+/// The weight as `plan` reads it, in memory of its own; nothing where that is the plain order.
+/// Stream: enqueues at most a kernel, does not wait.
+template <class Scalar, class Space>
+[[nodiscard]] PackedWeight<Scalar, Space> pack_weight(KernelPlan const& plan,
+                                                      WeightView<Scalar> const& weight,
+                                                      Execution<Space> const& exec)
+{
+  using Backend = ConvolutionBackend<Space>;
+  PackedWeight<Scalar, Space> packed;
+  auto const size = Backend::packed_size(plan);
+  if (size == 0) { return packed; }
+  packed.layout = plan.packed;
+  packed.values = Buffer<Scalar, Space>{size, exec};
+  Backend::pack(plan, weight, packed.values.data(), exec);
+  return packed;
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -26,32 +26,43 @@ struct ConvolutionBackend<Device> {
     expects(splits >= 1, "convolution: ", splits, " splits; there must be at least 1");
     if (map.num_out() == 0) { return; }
     auto const used_splits = ceil_div(map.volume(), split_length(map.volume(), splits));
+    auto const limits = ConvolutionKernels<Scalar>::limits(exec);
+    auto const summary = summary_of(map);
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
-      auto const chosen = plan(arguments, summary_of(map), used_splits, exec);
-      ConvolutionKernels<Scalar>::run(chosen, arguments, map, sort, used_splits, exec);
+      auto const chosen = select(complete_problem(arguments, used_splits, limits), summary, limits);
+      ConvolutionKernels<Scalar>::run(chosen, limits, arguments, map, sort, used_splits, exec);
     } else {
-      run_plan<TilePolicy>(plan_block(arguments, map.num_out(), exec), arguments, map, sort, used_splits,
-                           exec);
+      run_plan<TilePolicy>(select_block(problem_of(arguments, used_splits), summary, limits), limits,
+                           arguments, map, sort, used_splits, exec);
     }
   }
 
-  /// How implicit_gemm() with AutoTile runs the arguments on a map.
+  /// How implicit_gemm() with AutoTile runs the arguments on a map, or gather_scatter() for a dataflow that
+  /// has not the operation.
   template <class Scalar>
   [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const& map,
-                                       int splits, Execution<Device> const& exec)
+                                       int splits, Execution<Device> const& exec, bool has_operation = true)
   {
     auto const limits = ConvolutionKernels<Scalar>::limits(exec);
-    auto problem = problem_of(arguments, splits);
-    problem.has_specialized = has_specialized_kernel(typename SpecializedKernels<Scalar>::list{}, arguments,
-                                                     limits.compute_capability);
+    auto problem = complete_problem(arguments, splits, limits);
+    problem.has_operation = has_operation;
     return select(problem, map, limits);
   }
 
-  template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Device> pack(KernelPlan const& plan, Scalar const* weight,
-                                                         Execution<Device> const& exec)
+  [[nodiscard]] static std::int64_t packed_size(KernelPlan const& plan)
   {
-    return ConvolutionKernels<Scalar>::pack(plan, weight, exec);
+    switch (plan.packed[0]) {
+      case packed_for_warpgroup: return WarpgroupLayout{plan.packed}.size();
+      case packed_for_warp: return WarpLayout{plan.packed}.size();
+      case packed_for_block: return plan.packed[1] * plan.packed[2] * plan.packed[3];
+      default: return 0;
+    }
+  }
+  template <class Scalar>
+  static void pack(KernelPlan const& plan, WeightView<Scalar> const& weight, Scalar* to,
+                   Execution<Device> const& exec)
+  {
+    ConvolutionKernels<Scalar>::pack(plan, weight, to, exec);
   }
 
   template <class Scalar>
@@ -66,6 +77,24 @@ struct ConvolutionBackend<Device> {
                               Execution<Device> const& exec)
   {
     ConvolutionKernels<Scalar>::fetch_on_demand(arguments, map, exec);
+  }
+
+  template <class Scalar>
+  static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Device>& map,
+                              Execution<Device> const& exec)
+  {
+    ConvolutionKernels<Scalar>::weight_gradient(arguments, map, exec);
+  }
+
+ private:
+  template <class Scalar>
+  [[nodiscard]] static ConvProblem complete_problem(ConvolutionArguments<Scalar> const& arguments, int splits,
+                                                    DeviceLimits const& limits)
+  {
+    auto problem = problem_of(arguments, splits);
+    problem.has_specialized = has_specialized_kernel(typename SpecializedKernels<Scalar>::list{}, arguments,
+                                                     limits.compute_capability);
+    return problem;
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/backend.hpp>
 #include <tessera/conv/detail/operands_host.hpp>
+#include <tessera/conv/detail/weight_gradient/host.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/kmap/pair_list.hpp>
@@ -100,17 +101,18 @@ class HostBlocks {
 template <>
 struct ConvolutionBackend<Host> {
   template <class Scalar>
-  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const&, MapSummary const&, int,
-                                       Execution<Host> const&)
+  [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const&, int,
+                                       Execution<Host> const&, bool has_operation = true)
   {
-    return {};
+    KernelPlan plan;
+    plan.operation = arguments.operation;
+    plan.falls_back = !has_operation;
+    return plan;
   }
+  [[nodiscard]] static std::int64_t packed_size(KernelPlan const&) { return 0; }
   template <class Scalar>
-  [[nodiscard]] static PackedWeight<Scalar, Host> pack(KernelPlan const&, Scalar const*,
-                                                       Execution<Host> const&)
-  {
-    return {};
-  }
+  static void pack(KernelPlan const&, WeightView<Scalar> const&, Scalar*, Execution<Host> const&)
+  {}
 
   /// `sort` and the tile change nothing here: absent neighbours are never multiplied.
   template <class TilePolicy, class Scalar>
@@ -168,6 +170,17 @@ struct ConvolutionBackend<Host> {
     });
   }
 
+  template <class Scalar>
+  static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Host>& map,
+                              Execution<Host> const& exec)
+  {
+    sum_weight_gradient(arguments, map, exec,
+                        [&](std::int32_t const* out_in, std::int64_t first, std::int64_t count, auto* parts) {
+                          sum_weight_slabs(arguments, out_in, map.num_out(), map.volume(), first, count,
+                                           parts, exec);
+                        });
+  }
+
  private:
   struct Pairs {
     std::int32_t const* in;
@@ -196,11 +209,13 @@ struct ConvolutionBackend<Host> {
     using Sum = accumulator_t<Scalar>;
     HostOperands<Scalar> const operands{arguments, map, exec};
     auto const lists = pair_list(map, exec);
+    auto const& begins = lists->begin_on_host(exec);
     Buffer<Sum, Host> sums{map.num_out() * operands.width(), exec};
     fill_bytes(sums, 0, exec);
     for (int k = 0; k < map.volume(); ++k) {
-      auto const first = lists->host_begin[static_cast<std::size_t>(k)];
-      exec.parallel_for(lists->num_pairs(k), pairs_per_piece, [&](std::int64_t begin, std::int64_t end) {
+      auto const first = begins[static_cast<std::size_t>(k)];
+      auto const num_pairs = begins[static_cast<std::size_t>(k) + 1] - first;
+      exec.parallel_for(num_pairs, pairs_per_piece, [&](std::int64_t begin, std::int64_t end) {
         for (auto p = begin; p < end; p += pairs_per_piece) {
           Pairs const pairs{lists->in.data() + first + p, lists->out.data() + first + p,
                             std::min(pairs_per_piece, end - p)};

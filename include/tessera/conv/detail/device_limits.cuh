@@ -7,11 +7,9 @@
 #include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
 #include <tessera/conv/problem.hpp>
 #include <tessera/core/build_notes.hpp>
+#include <tessera/core/per_device.hpp>
 
 #include <cstddef>
-#include <map>
-#include <mutex>
-#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
@@ -19,9 +17,10 @@ namespace detail {
 
 /// Whether the warp and the warpgroup kernel multiply a scalar, the latter float by TF32.
 template <class Scalar>
-inline constexpr bool has_warp_kernel = sizeof(Scalar) == 2;
+inline constexpr bool has_warp_kernel = ScalarTraits<Scalar>::family == ScalarFamily::float16;
 template <class Scalar>
-inline constexpr bool has_warpgroup_kernel = sizeof(Scalar) == 2 || std::is_same_v<Scalar, float>;
+inline constexpr bool has_warpgroup_kernel =
+    has_warp_kernel<Scalar> || ScalarTraits<Scalar>::family == ScalarFamily::float32;
 
 template <class Scalar>
 [[nodiscard]] DeviceLimits ask_device_limits(Execution<Device> const& exec)
@@ -44,20 +43,17 @@ template <class Scalar>
           return (code = of.ptxVersion) >= 90 && of.sharedSizeBytes == 0;
         });
   }
-  note_outdated_code(limits.compute_capability, code, limits.has_warpgroup, sizeof(Scalar) == 2);
+  note_outdated_code(limits.compute_capability, code, limits.has_warpgroup,
+                     ScalarTraits<Scalar>::family == ScalarFamily::float16);
   return limits;
 }
 
-/// The limits of the execution's device and of the program's kernels of a scalar; asked once a device.
+/// The limits of the execution's device and of the program's kernels of a scalar; asked once per device.
 template <class Scalar>
 [[nodiscard]] DeviceLimits device_limits(Execution<Device> const& exec)
 {
-  static std::mutex mutex;
-  static std::map<int, DeviceLimits> known;
-  std::lock_guard const lock{mutex};
-  auto const found = known.find(exec.device());
-  if (found != known.end()) { return found->second; }
-  return known.emplace(exec.device(), ask_device_limits<Scalar>(exec)).first->second;
+  static PerDevice<DeviceLimits> known;
+  return known.get(exec.device(), [&] { return ask_device_limits<Scalar>(exec); });
 }
 
 }  // namespace detail

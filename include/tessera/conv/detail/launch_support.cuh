@@ -12,14 +12,15 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The weight in the order of `layout`: `given`, if it has that already, else packed into `own`.
-template <class Scalar, class Layout, class Pack>
-[[nodiscard]] Scalar const* packed_weight(PackedWeightView<Scalar> const& given, Layout const& layout,
-                                          Buffer<Scalar, Device>& own, Execution<Device> const& exec,
-                                          Pack const& pack)
+/// The `size` elements of the weight in the order of `layout`: `given`, if it has that already, else packed
+/// into `own`.
+template <class Scalar, class Pack>
+[[nodiscard]] Scalar const* packed_weight(PackedWeightView<Scalar> const& given, PackedLayout const& layout,
+                                          std::int64_t size, Buffer<Scalar, Device>& own,
+                                          Execution<Device> const& exec, Pack const& pack)
 {
-  if (given.values != nullptr && given.layout == layout.key()) { return given.values; }
-  own = Buffer<Scalar, Device>{layout.size(), exec};
+  if (given.values != nullptr && given.layout == layout) { return given.values; }
+  own = Buffer<Scalar, Device>{size, exec};
   pack(own.data());
   return own.data();
 }
@@ -30,8 +31,8 @@ template <class Scalar, class Layout, class Pack>
 [[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
                                       Execution<Device> const& exec)
 {
-  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->may_overlap() && !packs_weight &&
-         map.parts().side.streams == exec.sides();
+  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->consume_overlap() &&
+         !packs_weight && map.parts().side.streams == exec.sides();
 }
 
 /// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.

@@ -98,23 +98,23 @@ class HostOperands {
     return std::int64_t{arguments_.in_channels} * panel_channels<Sum>;
   }
 
-  /// weight [volume, in, out] as [volume, panels, in, panel_channels]: a panel lies together, so that it
+  /// The weight as [volume, panels, in, panel_channels]: a panel lies together, so that it
   /// stays in the first-level cache, and the channels the last one has too many are 0.
   void pack_weight(int volume, Execution<Host> const& exec)
   {
     weight_ = Buffer<Sum, Host>{volume * num_panels_ * panel_size(), exec};
-    exec.parallel_for(std::int64_t{volume} * num_panels_, 8, [this](std::int64_t begin, std::int64_t end) {
+    auto const weight = weight_of(arguments_, volume);
+    exec.parallel_for(std::int64_t{volume} * num_panels_, 8, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
         auto const first = static_cast<int>(i % num_panels_) * panel_channels<Sum>;
         auto const used = std::min(arguments_.out_channels - first, panel_channels<Sum>);
-        auto const* from =
-            arguments_.weight + i / num_panels_ * arguments_.in_channels * arguments_.out_channels + first;
+        auto const* from = &weight.at(i / num_panels_, 0, first);
         auto* to = weight_.data() + i * panel_size();
         for (int c = 0; c < arguments_.in_channels; ++c) {
           for (int j = 0; j < panel_channels<Sum>; ++j) {
-            to[j] = j < used ? static_cast<Sum>(from[j]) : Sum{0};
+            to[j] = j < used ? static_cast<Sum>(from[j * weight.out_step]) : Sum{0};
           }
-          from += arguments_.out_channels;
+          from += weight.in_step;
           to += panel_channels<Sum>;
         }
       }

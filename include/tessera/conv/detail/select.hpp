@@ -15,13 +15,31 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// How the kernels multiply a scalar.
+/// How the kernels multiply.
 enum class Multiplication : std::uint8_t { exact, tf32, half };
 
-[[nodiscard]] constexpr Multiplication multiplication_of(DType scalar, MathMode math)
+/// Of a problem that check_types() accepts.
+[[nodiscard]] constexpr Multiplication multiplication_of(ConvProblem const& problem)
 {
-  if (scalar == DType::float16 || scalar == DType::bfloat16) { return Multiplication::half; }
-  return scalar == DType::float32 && math == MathMode::tf32 ? Multiplication::tf32 : Multiplication::exact;
+  auto const family = family_of(problem.in_type);
+  if (family == ScalarFamily::float16) { return Multiplication::half; }
+  return family == ScalarFamily::float32 && problem.math == MathMode::tf32 ? Multiplication::tf32
+                                                                           : Multiplication::exact;
+}
+
+/// Throws unless there are kernels for the types.
+inline void check_types(ConvProblem const& problem)
+{
+  auto const in = problem.in_type;
+  auto const family = family_of(in);
+  bool const is_float = family == ScalarFamily::float64 || family == ScalarFamily::float32 ||
+                        family == ScalarFamily::float16;
+  auto const sum = family == ScalarFamily::float64 ? DType::float64 : DType::float32;
+  expects(is_float && problem.weight_type == in && problem.out_type == in && problem.sum_type == sum,
+          "convolution: no kernel multiplies ", name_of(in), " features by a ", name_of(problem.weight_type),
+          " weight into ", name_of(problem.out_type), " outputs with sums in ", name_of(problem.sum_type),
+          "; features, weight and outputs must have one type, float64 (sums in float64), float32, float16 or "
+          "bfloat16 (sums in float32)");
 }
 
 /// Offsets of a split; splits without offsets are none.
@@ -35,7 +53,7 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
 [[nodiscard]] inline bool wants_warpgroups(ConvProblem const& problem, int volume)
 {
   constexpr int few_channels = 64;
-  auto const multiplication = multiplication_of(problem.scalar, problem.math);
+  auto const multiplication = multiplication_of(problem);
   if (multiplication == Multiplication::exact) { return false; }
   switch (problem.kernel) {
     case GemmKernel::warpgroup:
@@ -52,7 +70,7 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
                                                                  MapSummary const& map,
                                                                  DeviceLimits const& device)
 {
-  int const chunk = 64 / static_cast<int>(size_of(problem.scalar));  // channels of 64 bytes
+  int const chunk = 64 / static_cast<int>(size_of(problem.in_type));  // channels of 64 bytes
   auto const length = split_length(map.volume, problem.splits);
   auto const first = problem.in_channels - problem.second_channels;
   if (!device.has_warpgroup || problem.in_channels % chunk != 0 || first % chunk != 0 ||
@@ -70,7 +88,7 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
   plan.kernel = shares ? GemmKernel::warpgroup_pair : GemmKernel::warpgroup;
   plan.tile_rows = map.is_identity ? 0 : piece_rows;
   plan.reads_two_inputs = true;
-  if (problem.splits == 1) { plan.packed = layout.key(); }
+  if (problem.splits == 1) { plan.packed = packed_from(layout.key(), problem.weight_steps); }
   return plan;
 }
 
@@ -78,7 +96,7 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
                                                             DeviceLimits const& device)
 {
   bool const few = problem.in_channels <= 8;
-  if (!device.has_warp || multiplication_of(problem.scalar, problem.math) != Multiplication::half ||
+  if (!device.has_warp || multiplication_of(problem) != Multiplication::half ||
       problem.kernel == GemmKernel::block || !(problem.in_channels % 8 == 0 || few) ||
       problem.out_channels % 8 != 0 || problem.second_channels > 0 || !problem.aligned_inputs ||
       !problem.aligned_output || !problem.aligned_epilogue || map.num_out > INT32_MAX - piece_rows) {
@@ -92,8 +110,8 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
     WarpLayout const layout{shape, split_length(map.volume, problem.splits), problem.in_channels,
                             problem.out_channels};
     plan.shape = index;
-    plan.pipeline = warp_pipeline(shape, layout, size_of(problem.scalar), device.shared_bytes);
-    if (problem.splits == 1) { plan.packed = layout.key(); }
+    plan.pipeline = warp_pipeline(shape, layout, size_of(problem.in_type), device.shared_bytes);
+    if (problem.splits == 1) { plan.packed = packed_from(layout.key(), problem.weight_steps); }
     return plan.pipeline.shared_bytes <= device.shared_bytes;
   };
   auto const choose = [&] {
@@ -115,21 +133,27 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
   return choose() ? std::optional<KernelPlan>{plan} : std::nullopt;
 }
 
-/// The tile of the block kernel, which runs everything.
-[[nodiscard]] inline KernelPlan select_block(ConvProblem const& problem, std::int64_t num_out,
+/// The tile of the block kernel, which runs everything; it reads a weight in the plain order.
+[[nodiscard]] inline KernelPlan select_block(ConvProblem const& problem, MapSummary const& map,
                                              DeviceLimits const& device)
 {
-  auto const bytes = static_cast<int>(size_of(problem.scalar));
+  check_types(problem);
+  auto const bytes = static_cast<int>(size_of(problem.in_type));
   int const chunk = 16 / bytes;
   KernelPlan plan;
+  plan.operation = problem.operation;
   plan.kernel = GemmKernel::block;
   plan.aligned = problem.in_channels % chunk == 0 && problem.out_channels % chunk == 0 &&
                  problem.aligned_inputs && problem.aligned_weight && problem.aligned_output;
-  auto const tiles = tuned_tile_sizes(problem.scalar, problem.math);
-  TileProblem const tile_problem{num_out, problem.in_channels, problem.out_channels, device.multiprocessors,
+  auto const tiles = tuned_tile_sizes(problem.in_type, problem.math);
+  TileProblem const tile_problem{map.num_out, problem.in_channels, problem.out_channels, device.multiprocessors,
                                  plan.aligned};
   plan.shape = static_cast<int>(select_tile(tile_problem, tiles, bytes, device.shared_bytes));
   plan.tile_rows = tiles[static_cast<std::size_t>(plan.shape)].rows;
+  if (!problem.weight_steps.is_plain()) {
+    plan.packed = packed_from({packed_for_block, map.volume, problem.in_channels, problem.out_channels},
+                              problem.weight_steps);
+  }
   return plan;
 }
 
@@ -142,26 +166,42 @@ enum class Multiplication : std::uint8_t { exact, tf32, half };
     if (auto const plan = select_warpgroups(problem, map, device)) { return *plan; }
   }
   if (auto const plan = select_warps(problem, map, device)) { return *plan; }
-  return select_block(problem, map.num_out, device);
+  return select_block(problem, map, device);
 }
 
-/// Which kernel of AutoTile runs a convolution on the device.
+/// Which kernel of AutoTile runs an operation of a convolution on the device.
 ///
-/// A kernel of the user's own where there is one, else select_built_in(). A pure function: no call of CUDA.
+/// A kernel of the user's own where there is one for it, else select_built_in(). The gradient of a weight is
+/// a reduction, of which there is one. A pure function: no call of CUDA.
+/// @throws invalid_argument  there is no kernel for the types
 [[nodiscard]] inline KernelPlan select(ConvProblem const& problem, MapSummary const& map,
                                        DeviceLimits const& device)
 {
-  bool const automatic = problem.kernel == GemmKernel::automatic || problem.kernel == GemmKernel::specialized;
-  // Kernels of the user's own know no epilogue but the bias.
-  if (problem.has_specialized && automatic && !problem.has_residual &&
-      problem.activation == Activation::none) {
-    auto plan = select_built_in(problem, map, device);  // calls with an epilogue read the weight it packs
-    plan.kernel = GemmKernel::specialized;
+  check_types(problem);
+  if (problem.operation == Operation::backward_weight) {
+    KernelPlan plan;
+    plan.operation = problem.operation;
+    plan.falls_back = !problem.has_operation;
     plan.tile_rows = 0;
-    plan.reads_two_inputs = false;
     return plan;
   }
-  return select_built_in(problem, map, device);
+  if (!problem.has_operation) {
+    auto plan = select_block(problem, map, device);
+    plan.falls_back = true;
+    plan.tile_rows = 0;  // it reads pair lists
+    return plan;
+  }
+  auto plan = select_built_in(problem, map, device);
+  plan.operation = problem.operation;
+  bool const automatic = problem.kernel == GemmKernel::automatic || problem.kernel == GemmKernel::specialized;
+  // Kernels of the user's own know the forward convolution of a plain weight, and no epilogue but the bias.
+  if (problem.has_specialized && automatic && problem.operation == Operation::forward &&
+      problem.weight_steps.is_plain() && !problem.has_residual && problem.activation == Activation::none) {
+    plan.kernel = GemmKernel::specialized;  // calls with an epilogue read the weight that the other one packs
+    plan.tile_rows = 0;
+    plan.reads_two_inputs = false;
+  }
+  return plan;
 }
 
 }  // namespace detail

@@ -79,12 +79,12 @@ void report(PointFaults const& found, PointRows const& points, char const* who, 
 {
   if (found.first_offset < INT_MAX) {
     auto const offset = download(points.offsets + found.first_offset, 1, exec)[0];
-    expects(false, who, "offset ", found.first_offset, " is ", offset, "; the ", points.num_batches,
-            " + 1 offsets must ascend from 0 to the ", points.count, " points");
+    fail(who, "offset ", found.first_offset, " is ", offset, "; the ", points.num_batches,
+         " + 1 offsets must ascend from 0 to the ", points.count, " points");
   }
   if (found.first_stray < INT_MAX && points.batch != nullptr) {
     auto const batch = download(points.batch + found.first_stray, 1, exec)[0];
-    expects(false, who, "point ", found.first_stray, " belongs to cloud ", batch, " of ", points.num_batches);
+    fail(who, "point ", found.first_stray, " belongs to cloud ", batch, " of ", points.num_batches);
   }
 }
 

@@ -149,7 +149,7 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
   expects(tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16 ||
               tensor.dtype == DType::float32 || tensor.dtype == DType::float64,
           "load: tensor \"", shown_name(name), "\" holds ", name_of(tensor.dtype),
-          ", but floating point is needed");
+          ", but float16, bfloat16, float32 or float64 is needed");
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(parameter.size) * size_of(parameter.dtype));
   for_each_element(parameter, place, [&](std::int64_t own, std::int64_t in_file) {
     convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);
@@ -166,7 +166,7 @@ template <class Space>
 {
   auto const element = size_of(parameter.dtype);
   std::vector<std::uint8_t> own(static_cast<std::size_t>(parameter.size) * element);
-  Transfer<Space>::to_host(own.data(), parameter.data, own.size(), exec);
+  Transfer<Space>::to_host(own.data(), parameter.parameter->bytes(), own.size(), exec);
   std::vector<std::uint8_t> bytes(own.size());
   for_each_element(parameter, place, [&](std::int64_t i, std::int64_t in_file) {
     std::memcpy(bytes.data() + static_cast<std::size_t>(in_file) * element,

@@ -49,7 +49,7 @@ class FileContext {
   template <class... Parts>
   [[noreturn]] void fail(Parts const&... parts) const
   {
-    throw invalid_argument{concat(who_, ": ", path_.empty() ? "''" : printable(path_), ": ", parts...)};
+    detail::fail(who_, ": ", path_.empty() ? "''" : printable(path_), ": ", parts...);
   }
 
   template <class... Parts>

@@ -42,8 +42,8 @@ inline constexpr SafetensorsType safetensors_types[] = {
     {"U8", 1, true, DType::uint8},       {"BOOL", 1, true, DType::boolean},
     {"U64", 8, false, DType::int64},     {"U32", 4, false, DType::int32},
     {"U16", 2, false, DType::int16},     {"C64", 8, false, DType::int64},
-    {"F8_E4M3", 1, false, DType::uint8}, {"F8_E5M2", 1, false, DType::uint8},
-    {"F8_E8M0", 1, false, DType::uint8}};
+    {"F8_E8M0", 1, false, DType::uint8}, {"F8_E4M3", 1, true, DType::float8_e4m3},
+    {"F8_E5M2", 1, true, DType::float8_e5m2}};
 
 [[nodiscard]] inline SafetensorsType const* find_safetensors_type(std::string_view name) noexcept
 {

@@ -33,7 +33,7 @@ inline constexpr std::int64_t tuning_format = 1;
 {
   return concat("{\"dataflow\": \"", name_of(choice.dataflow),
                 "\", \"sort\": ", choice.sort ? "true" : "false", ", \"splits\": ", choice.splits,
-                ", \"tiles\": \"", name_of(choice.tiles), "\"}");
+                ", \"kernel\": \"", name_of(choice.kernel), "\"}");
 }
 
 [[nodiscard]] inline std::string json_names(std::vector<std::string> const& names)
@@ -153,10 +153,12 @@ class TuningReader {
         *object, "dataflow", {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand});
     result.sort = inner.require<bool>(*object, "sort", "true or false");
     result.splits = inner.integer(*object, "splits", 1, 1 << 20);
-    if (object->find("tiles") != nullptr) {  // files of before there was a choice do not have it
-      result.tiles = inner.named(*object, "tiles",
-                                 {GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
-                                  GemmKernel::warpgroup, GemmKernel::warpgroup_pair});
+    for (auto const* const kernel_key : {"kernel", "tiles"}) {  // older files call it tiles, or have none
+      if (object->find(kernel_key) == nullptr) { continue; }
+      result.kernel = inner.named(*object, kernel_key,
+                                  {GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
+                                   GemmKernel::warpgroup, GemmKernel::warpgroup_pair});
+      break;
     }
     return result;
   }

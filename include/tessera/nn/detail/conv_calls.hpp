@@ -83,8 +83,7 @@ struct ConvCall {
   std::size_t layer = 0;  // number of the NamedConv
   Tensor x;               // the tensors whose features the arguments point at
   std::optional<Tensor> residual;
-  ConvolutionArguments<Scalar> arguments;  // all but the output and a weight that is laid out
-  bool lays_out = false;                   // a fused layer, which keeps its weight as its kernel reads it
+  ConvolutionArguments<Scalar> arguments;  // all but the output and the packed weight
   std::shared_ptr<KernelMap<Space>> map;
 
   [[nodiscard]] bool empty() const { return map->num_out() == 0; }
@@ -93,62 +92,56 @@ struct ConvCall {
 
 /// The calls of a model's convolutions in one forward pass.
 template <int Dim, class Scalar, class Space>
-class ConvRecorder final : public nn::ConvObserver<Dim, Scalar, Space> {
+class ConvRecorder final : public Recorder {
  public:
-  using Tensor = SparseTensor<Dim, Scalar, Space>;
+  using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
   using Call = ConvCall<Dim, Scalar, Space>;
   using Convs = std::vector<NamedConv<Dim, Scalar, Space>>;
 
-  /// Observes while it lives.
   explicit ConvRecorder(Convs const& convs) : convs_{convs}
   {
-    for (std::size_t i = 0; i < convs_.size(); ++i) {
-      numbers_.emplace(convs_[i].layer, i);
-      before_.push_back(convs_[i].layer->observe(this));
-    }
-  }
-  ~ConvRecorder() override
-  {
-    for (std::size_t i = 0; i < convs_.size(); ++i) { convs_[i].layer->observe(before_[i]); }
+    for (std::size_t i = 0; i < convs_.size(); ++i) { numbers_.emplace(convs_[i].layer->weight().id(), i); }
   }
 
-  void called(nn::ModuleBase const& layer, Tensor const& x, Tensor const* residual,
-              Epilogue<Scalar> const& epilogue) override
+  void record(std::shared_ptr<OperationRecord const> operation) override
   {
-    Call call;
-    call.layer = numbers_.at(&layer);
-    call.x = x;
-    if (residual != nullptr) { call.residual = *residual; }
-    call.arguments.epilogue = epilogue;
-    calls_.push_back(std::move(call));
+    auto record = std::dynamic_pointer_cast<Record const>(operation);
+    if (record != nullptr && numbers_.count(record->weight.id) != 0) {
+      records_.push_back(std::move(record));
+    }
   }
 
   /// The calls since the last take(), with their maps.
-  /// Stream: as convolution(), whose maps the coordinate sets have already.
+  /// Stream: as convolution(), whose maps the coordinate sets have already; a call of two tensors copies them
+  /// into one, since not every choice reads two.
   [[nodiscard]] std::vector<Call> take(Execution<Space> const& exec)
   {
-    for (auto& call : calls_) {
-      auto const& layer = *convs_[call.layer].layer;  // as const: asking to write drops what fuse() laid out
-      auto const& options = layer.options();
-      auto const config = layer.config();
-      auto arguments =
-          make_arguments<Scalar>(layer.kernel().data(), options.bias() ? layer.bias().data() : nullptr,
-                                 options.out_channels, config.math);
-      arguments.epilogue = call.arguments.epilogue;
-      arguments.features = call.x.features().data;
-      arguments.in_channels = options.in_channels;
-      call.arguments = arguments;
-      call.lays_out = layer.is_laid_out();
-      call.map = kernel_map(config, *call.x.coordinates(), options.kind(), options.geometry, exec).map;
+    std::vector<Call> calls;
+    for (auto const& record : records_) {
+      Call call;
+      auto const& options = record->options;
+      call.layer = numbers_.at(record->weight.id);
+      call.x = *record->input().value();
+      if (record->second().size() > 0) { call.x = cat({call.x, *record->second()[0].value()}, exec); }
+      if (record->residual().size() > 0) { call.residual = *record->residual()[0].value(); }
+      call.arguments = make_arguments<Scalar>(record->weight.data, record->bias.data, options.out_channels,
+                                              options.config.math);
+      call.arguments.epilogue.activation = options.activation;
+      call.arguments.epilogue.slope = options.slope;
+      if (call.residual) { call.arguments.epilogue.residual = call.residual->features(); }
+      call.arguments.features = call.x.features().data;
+      call.arguments.in_channels = record->in_channels;
+      call.map = kernel_map(options.config, *call.x.coordinates(), options.kind, options.geometry, exec).map;
+      calls.push_back(std::move(call));
     }
-    return std::exchange(calls_, {});
+    records_.clear();
+    return calls;
   }
 
  private:
   Convs const& convs_;
-  std::map<nn::ModuleBase const*, std::size_t> numbers_;
-  std::vector<nn::ConvObserver<Dim, Scalar, Space>*> before_;
-  std::vector<Call> calls_;
+  std::map<VariableId, std::size_t> numbers_;  // of layers, by their weights
+  std::vector<std::shared_ptr<Record const>> records_;
 };
 
 /// The calls of one forward pass of `model` on `x`.
@@ -157,30 +150,37 @@ template <class Model, class Convs, class Tensor, class Space>
                                 Execution<Space> const& exec)
 {
   ConvRecorder<Tensor::dim, typename Tensor::scalar, Space> recorder{convs};
-  static_cast<void>(model.forward(x, exec));
+  static_cast<void>(model.forward(x, exec.with_recorder(recorder)));
   return recorder.take(exec);
 }
 
-/// New choices for layers, with the weights of fused ones laid out for them beforehand: where memory runs
-/// out, no layer has changed.
+/// New choices for layers, with their weights packed for them beforehand: where memory runs out, no layer has
+/// changed.
 template <int Dim, class Scalar, class Space>
 class ConvChanges {
  public:
   using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
 
+  ConvChanges() = default;
+  ConvChanges(ConvChanges const&) = delete;
+  ConvChanges& operator=(ConvChanges const&) = delete;
+  /// Leaves layers as they are that make() was not called for.
+  ~ConvChanges()
+  {
+    for (auto& change : changes_) { change.layer->drop_unused_packs(); }
+  }
+
   /// Stream: enqueues at most a kernel, does not wait.
   void add(Layer& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
   {
-    auto const config = choice.in(layer.config());
-    changes_.push_back({&layer, config, layer.lay_out(config, exec)});
+    changes_.push_back({&layer, choice.in(layer.config())});
+    layer.pack(changes_.back().config, exec);
   }
-  /// Stream: waits for weights that were laid out, so that layers may run on any stream then.
+  /// Stream: waits, so that no call on it reads what is dropped.
   void make(Execution<Space> const& exec)
   {
-    bool const lays_out = std::any_of(changes_.begin(), changes_.end(),
-                                      [](auto& change) { return change.laid_out.has_value(); });
-    if (lays_out) { exec.wait(); }
-    for (auto& change : changes_) { change.layer->configure(change.config, std::move(change.laid_out)); }
+    exec.wait();
+    for (auto& change : changes_) { change.layer->configure(change.config, exec); }
     changes_.clear();
   }
 
@@ -188,7 +188,6 @@ class ConvChanges {
   struct Change {
     Layer* layer;
     ConvConfig config;
-    std::optional<typename Layer::LaidOut> laid_out;
   };
   std::vector<Change> changes_;
 };

@@ -70,7 +70,7 @@ template <int Dim, class Scalar, class Space>
   for (auto const* const call : calls) {
     if (call->empty()) { continue; }
     auto arguments = call->arguments;
-    arguments.tiles = choice.tiles;
+    arguments.kernel = choice.kernel;
     result.push_back(ConvolutionBackend<Space>::plan(arguments, summary_of(*call->map), choice.splits, exec));
   }
   return result;
@@ -108,7 +108,7 @@ class GroupTuner {
         group.result.refused.push_back({group.choices[i], std::move(reason)});
       };
       try {
-        lay_out(calls);
+        pack(calls);
         copy_maps(calls);
         auto const fault = i == 0 ? keep_outputs(calls, reference) : compare_outputs(calls, reference);
         if (!fault.empty()) {
@@ -129,7 +129,7 @@ class GroupTuner {
       }
     }
     begin_trial(group, 0);
-    lay_out(calls);
+    pack(calls);
     copy_maps(calls);
     for (auto const* const call : calls) { convolve(*call); }
     group.seconds[0] += std::min(first, time(calls));
@@ -142,19 +142,19 @@ class GroupTuner {
     form_ = group.forms[number];
   }
 
-  /// The weights of fused layers as they will be once the layers have the choice.
-  void lay_out(std::vector<Call const*> const& calls)
+  /// The weights as the layers pack them once they have the choice.
+  void pack(std::vector<Call const*> const& calls)
   {
     weights_.clear();
     if (!trial_.choice.fits_plan()) { return; }  // these read none
     for (auto const* const call : calls) {
       if (effective_choice(trial_.choice, call->map->volume()).splits > 1) { continue; }
       auto const* const weight = call->arguments.weight;
-      if (!call->lays_out || weights_.count(weight) != 0) { continue; }
+      if (weights_.count(weight) != 0) { continue; }
       auto arguments = call->arguments;
-      arguments.tiles = trial_.choice.tiles;
+      arguments.kernel = trial_.choice.kernel;
       auto const plan = ConvolutionBackend<Space>::plan(arguments, {0, call->map->volume()}, 1, exec_);
-      weights_[weight] = ConvolutionBackend<Space>::pack(plan, weight, exec_);
+      weights_[weight] = pack_weight(plan, weight_of(arguments, call->map->volume()), exec_);
     }
   }
 
@@ -242,7 +242,7 @@ class GroupTuner {
   std::string form_;
   Buffer<Scalar, Space> output_;
   std::map<Map const*, std::unique_ptr<Map>> maps_;
-  std::map<Scalar const*, PackedWeight<Scalar, Space>> weights_;  // by what they are laid out from
+  std::map<Scalar const*, PackedWeight<Scalar, Space>> weights_;  // by the unpacked weight
   std::set<std::pair<Map const*, std::string>> timed_;  // a map lives as long as the calls, so as this
 };
 

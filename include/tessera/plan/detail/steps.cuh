@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/launch.cuh>
+#include <tessera/core/work_event.cuh>
 
 #include <cuda_runtime_api.h>
 
@@ -56,31 +57,6 @@ class CurrentDevice {
   int previous_ = 0;
   bool changed_ = false;
   cudaError_t status_ = cudaSuccess;
-};
-
-/// Lets this thread ask for the state of an event while it, or another one, captures a graph.
-class RelaxedCapture {
- public:
-  RelaxedCapture() noexcept { static_cast<void>(cudaThreadExchangeStreamCaptureMode(&mode_)); }
-  RelaxedCapture(RelaxedCapture const&) = delete;
-  RelaxedCapture& operator=(RelaxedCapture const&) = delete;
-  ~RelaxedCapture() { static_cast<void>(cudaThreadExchangeStreamCaptureMode(&mode_)); }
-
- private:
-  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
-};
-
-/// An event without times.
-class OwnedEvent {
- public:
-  OwnedEvent() { cuda_check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
-  OwnedEvent(OwnedEvent const&) = delete;
-  OwnedEvent& operator=(OwnedEvent const&) = delete;
-  ~OwnedEvent() { static_cast<void>(cudaEventDestroy(event_)); }
-  [[nodiscard]] cudaEvent_t get() const noexcept { return event_; }
-
- private:
-  cudaEvent_t event_ = nullptr;
 };
 
 }  // namespace detail

@@ -93,7 +93,7 @@ struct PlainMultiply {
 
   __device__ static Sum operand(Scalar value)
   {
-    if constexpr (std::is_same_v<Scalar, float> && Math == MathMode::tf32) {
+    if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32 && Math == MathMode::tf32) {
       return round_to_tf32(value);
     } else {
       return widen(value);
@@ -206,8 +206,8 @@ struct TensorMultiplyTf32 {
 /// How products are made on the architecture that is being compiled for.
 template <class Layout, MathMode Math>
 using TileMultiply = std::conditional_t<
-    sizeof(typename Layout::Scalar) == 2, TensorMultiply<Layout>,
-    std::conditional_t<std::is_same_v<typename Layout::Scalar, float> && Math == MathMode::tf32,
+    ScalarTraits<typename Layout::Scalar>::family == ScalarFamily::float16, TensorMultiply<Layout>,
+    std::conditional_t<uses_tensor_cores(ScalarTraits<typename Layout::Scalar>::family, Math),
                        TensorMultiplyTf32<Layout>, PlainMultiply<Layout, Math>>>;
 
 #else

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <tessera/conv/detail/block_gemm/kernel.cuh>
+#include <tessera/conv/detail/block_gemm/pack.cuh>
 #include <tessera/conv/detail/kernel_plan.hpp>
+#include <tessera/conv/detail/launch_support.cuh>
 #include <tessera/conv/tuning.hpp>
 #include <tessera/kmap/tile_map.hpp>
 
@@ -18,7 +20,7 @@ namespace detail {
 template <class Scalar, class Body>
 void with_math(MathMode math, Body const& body)
 {
-  if constexpr (std::is_same_v<Scalar, float>) {
+  if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32) {
     if (math == MathMode::tf32) { return body(std::integral_constant<MathMode, MathMode::tf32>{}); }
   }
   body(std::integral_constant<MathMode, MathMode::exact>{});
@@ -36,9 +38,9 @@ void with_tile(KernelPlan const& plan, MathMode math, Body const& body)
       body(tile, launch_block_gemm<Scalar, Math, decltype(tile), decltype(aligned)::value>);
     };
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
-      constexpr bool tensor_cores = sizeof(Scalar) == 2 || Math == MathMode::tf32;
-      with_tuned_tile<TunedTiles<sizeof(Scalar), tensor_cores>>(static_cast<TunedTile>(plan.shape),
-                                                                plan.aligned, with_launcher);
+      constexpr auto family = ScalarTraits<Scalar>::family;
+      with_tuned_tile<TunedTiles<family, uses_tensor_cores(family, Math)>>(
+          static_cast<TunedTile>(plan.shape), plan.aligned, with_launcher);
     } else {
       plan.aligned ? with_launcher(TilePolicy{}, std::true_type{})
                    : with_launcher(TilePolicy{}, std::false_type{});
@@ -46,16 +48,34 @@ void with_tile(KernelPlan const& plan, MathMode math, Body const& body)
   });
 }
 
+/// The arguments with a weight in the plain order: the one given, its packed copy, or one packed into `own`.
+template <class Scalar>
+[[nodiscard]] ConvolutionArguments<Scalar> with_plain_weight(KernelPlan const& plan,
+                                                             ConvolutionArguments<Scalar> arguments,
+                                                             int volume, Buffer<Scalar, Device>& own,
+                                                             Execution<Device> const& exec)
+{
+  if (arguments.weight_steps.is_plain()) { return arguments; }
+  auto const weight = weight_of(arguments, volume);
+  arguments.weight = packed_weight(arguments.packed, plan.packed, weight.size(), own, exec,
+                                   [&](Scalar* to) { pack_plain_weight(weight, to, exec); });
+  arguments.weight_steps = {};
+  return arguments;
+}
+
 /// Runs an implicit GEMM in tiles; sums of several splits go where `make_sums` says.
-/// Stream: enqueues a kernel, and the tile map's the first time. Does not wait.
+/// Stream: enqueues a kernel, one more where the weight has to be packed, and the tile map's the first time.
+/// Does not wait.
 template <class TilePolicy, class Scalar, class MakeSums>
 void run_block_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
                     KernelMap<Device>& map, bool sort, int splits, Execution<Device> const& exec,
                     MakeSums const& make_sums)
 {
+  Buffer<Scalar, Device> own;
+  auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
   with_tile<TilePolicy, Scalar>(plan, arguments.math, [&](auto tile, auto launch_problem) {
     auto const tiles = tile_map(map, sort, splits, decltype(tile)::rows, exec);
-    auto problem = make_problem(arguments, map.num_out());
+    auto problem = make_problem(plain, map.num_out());
     problem.map = tiles->map.data();
     problem.order = tiles->order.data();
     problem.masks = tiles->masks.data();

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -88,9 +89,10 @@ struct ScatterAdd {
 
 /// Adds up offset after offset in a buffer of sums: calls `add(k, num_pairs, sums)` for every offset that has
 /// pairs, ascending, then writes the output.
+/// @param begins  [volume + 1] where each offset's pairs begin
 template <class Scalar, class Add>
 void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device> const& map,
-                   PairList<Device> const& pairs, Execution<Device> const& exec, Add const& add)
+                   std::vector<std::int64_t> const& begins, Execution<Device> const& exec, Add const& add)
 {
   using Sum = accumulator_t<Scalar>;
   auto const size = map.num_out() * arguments.out_channels;
@@ -103,8 +105,9 @@ void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
     sums = buffer.data();
   }
   Transfer<Device>::fill_bytes(sums, 0, static_cast<std::size_t>(size) * sizeof(Sum), exec);
-  for (int k = 0; k < map.volume(); ++k) {
-    if (pairs.num_pairs(k) > 0) { add(k, pairs.num_pairs(k), sums); }
+  for (std::size_t k = 0; k + 1 < begins.size(); ++k) {
+    auto const num_pairs = begins[k + 1] - begins[k];
+    if (num_pairs > 0) { add(static_cast<int>(k), num_pairs, sums); }
   }
   for_each(size,
            FinishSums<Scalar>{sums, arguments.bias, arguments.output, arguments.epilogue, size, 1,

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
+#include <tessera/conv/weight_view.hpp>
 #include <tessera/core/launch.cuh>
 
 namespace tessera {
@@ -14,8 +15,8 @@ namespace detail {
 /// the order [channel blocks, packed offsets, chunks, 16 channels, 2 operands, lanes, 8].
 template <class Scalar>
 struct PackWarpWeight {
-  Scalar const* weight;  // [volume, in_channels, out_channels]
-  Scalar* packed;        // aligned to 16 bytes
+  WeightView<Scalar> weight;
+  Scalar* packed;  // aligned to 16 bytes
   WarpLayout layout;
 
   __device__ void operator()(std::int64_t i) const
@@ -43,15 +44,14 @@ struct PackWarpWeight {
       int const c = in + e / 4 * 2 + e % 2;
       int const o = out + e / 2 % 2;
       bool const exists = offset < layout.volume && c < layout.in_channels && o < layout.out_channels;
-      elements[e] = exists ? weight[(std::int64_t{offset} * layout.in_channels + c) * layout.out_channels + o]
-                           : narrow<Scalar>(0);
+      elements[e] = exists ? weight.at(offset, c, o) : narrow<Scalar>(0);
     }
     reinterpret_cast<uint4*>(packed)[i] = *reinterpret_cast<uint4 const*>(elements);
   }
 };
 
 template <class Scalar>
-void pack_warp_weight(Scalar const* weight, Scalar* packed, WarpLayout const& layout,
+void pack_warp_weight(WeightView<Scalar> const& weight, Scalar* packed, WarpLayout const& layout,
                       Execution<Device> const& exec)
 {
   for_each(layout.size() / 8, PackWarpWeight<Scalar>{weight, packed, layout}, exec);

@@ -54,6 +54,7 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
   auto const length = tiles->split_length;
   bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
   float* const sums = to_sums ? make_sums(splits) : nullptr;
+  auto const weight = weight_of(arguments, map.volume());
   visit_index<static_cast<int>(warp_shapes.size())>(plan.shape, [&](auto index) {
     using Shape = WarpTile<Scalar, decltype(index)::value>;
     for (int split = 0; split < splits; ++split) {
@@ -74,12 +75,11 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
       problem.masks = tiles->masks.data() + first_piece * tiles->words;
       problem.split_length = length;
       problem.words = tiles->words;
-      auto const* const weight =
-          arguments.weight + std::int64_t{split} * length * arguments.in_channels * arguments.out_channels;
       Buffer<Scalar, Device> own;
       auto const given = splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed;
-      problem.packed = packed_weight(given, layout, own, exec,
-                                     [&](Scalar* to) { pack_warp_weight(weight, to, layout, exec); });
+      problem.packed = packed_weight(given, plan.packed, layout.size(), own, exec, [&](Scalar* to) {
+        pack_warp_weight(weight.offsets(split * length, layout.volume), to, layout, exec);
+      });
       launch_warp_gemm<Shape>(problem, layout, plan.pipeline, multiprocessors,
                               may_overlap(map, !own.empty(), exec), exec);
     }

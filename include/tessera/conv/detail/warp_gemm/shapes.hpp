@@ -108,19 +108,19 @@ struct WarpLayout {
             shape.pack > 1 ? 1 : ceil_div(ceil_div(num_in, 32), shape.step_chunks) * shape.step_chunks}
   {}
   explicit WarpLayout(PackedLayout const& key)
-      : volume{key[1]},
-        in_channels{key[2]},
-        out_channels{key[3]},
-        pack{key[4]},
-        block_channels{key[5]},
-        dealt{key[6]},
-        chunks_per_offset{key[7]}
+      : volume{static_cast<int>(key[1])},
+        in_channels{static_cast<int>(key[2])},
+        out_channels{static_cast<int>(key[3])},
+        pack{static_cast<int>(key[4])},
+        block_channels{static_cast<int>(key[5])},
+        dealt{static_cast<int>(key[6])},
+        chunks_per_offset{static_cast<int>(key[7])}
   {}
 
-  [[nodiscard]] TESSERA_HOST_DEVICE int packed_offsets() const { return (volume + pack - 1) / pack; }
+  [[nodiscard]] TESSERA_HOST_DEVICE int packed_offsets() const { return ceil_div(volume, pack); }
   [[nodiscard]] TESSERA_HOST_DEVICE int channel_blocks() const
   {
-    return (out_channels + block_channels - 1) / block_channels;
+    return ceil_div(out_channels, block_channels);
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const
   {

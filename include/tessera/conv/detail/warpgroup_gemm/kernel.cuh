@@ -178,7 +178,7 @@ class ConsumerWarp {
     auto const weights = describe_operand(shared_.weight + stage_ * Shape::stage_size +
                                           Chunk % Shape::stage_chunks * Shape::chunk_bytes);
     auto& rows = chunks_[Chunk];
-    if constexpr (sizeof(Scalar) == 4) { round(rows); }
+    if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32) { round(rows); }
     // A product takes registers that lie side by side, which those of two loads do not.
     auto& operand = operands_[Chunk % Shape::operands];
     bool const fills_up =

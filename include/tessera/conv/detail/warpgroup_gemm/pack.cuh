@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/shapes.hpp>
+#include <tessera/conv/weight_view.hpp>
 #include <tessera/core/launch.cuh>
 
 namespace tessera {
@@ -16,8 +17,8 @@ struct PackWarpgroupWeight {
   static constexpr int elements = 16 / static_cast<int>(sizeof(Scalar));
   static constexpr int width = 4 / static_cast<int>(sizeof(Scalar));  // elements of a register
 
-  Scalar const* weight;  // [volume, in_channels, out_channels]
-  Scalar* packed;        // aligned to 16 bytes
+  WeightView<Scalar> weight;
+  Scalar* packed;  // aligned to 16 bytes
   WarpgroupLayout layout;
 
   __device__ void operator()(std::int64_t i) const
@@ -41,10 +42,8 @@ struct PackWarpgroupWeight {
       int const c = chunk * layout.chunk_channels + 4 * width * (e / width) + 2 * width * step +
                     width * half + e % width;
       bool const exists = c < layout.in_channels && out < layout.out_channels;
-      auto const value =
-          exists ? weight[(std::int64_t{offset} * layout.in_channels + c) * layout.out_channels + out]
-                 : narrow<Scalar>(0);
-      if constexpr (sizeof(Scalar) == 4) {
+      auto const value = exists ? weight.at(offset, c, out) : narrow<Scalar>(0);
+      if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32) {
         values[e] = round_to_tf32(value);
       } else {
         values[e] = value;
@@ -55,7 +54,7 @@ struct PackWarpgroupWeight {
 };
 
 template <class Scalar>
-void pack_warpgroup_weight(Scalar const* weight, Scalar* packed, WarpgroupLayout const& layout,
+void pack_warpgroup_weight(WeightView<Scalar> const& weight, Scalar* packed, WarpgroupLayout const& layout,
                            Execution<Device> const& exec)
 {
   constexpr std::int64_t elements = 16 / static_cast<std::int64_t>(sizeof(Scalar));

@@ -47,7 +47,7 @@ void launch_warpgroup_gemm(WarpgroupGemmProblem<typename Shape::Scalar> problem,
   if (most_shared == tiles || pipeline.few_tiles == 0) { problem.count = nullptr; }
   // Where only the device knows, the grid is enough for either way.
   bool const may_share = problem.count != nullptr || problem.shares(tiles, channel_blocks);
-  auto const blocks = may_share ? std::max(2 * most_shared, (tiles + 1) / 2 * 2) : tiles;
+  auto const blocks = may_share ? std::max(2 * most_shared, 2 * ceil_div(tiles, 2)) : tiles;
   launch({may_share ? 2 : 1, overlaps}, warpgroup_gemm_kernel<Shape>,
          dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(channel_blocks)), Shape::threads,
          pipeline.shared_bytes, exec, problem);
@@ -81,18 +81,19 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
   bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
   float* const sums = to_sums ? make_sums(splits) : nullptr;
   auto const full_length = split_length(map.volume(), splits);
+  auto const weight = weight_of(arguments, map.volume());
   visit_index<static_cast<int>(warpgroup_shapes.size())>(plan.shape, [&](auto index) {
     using Shape = WarpgroupTile<Scalar, decltype(index)::value>;
-    auto const run = [&](int volume, std::int64_t first_weight) {
+    auto const run = [&](int first_offset, int volume) {
       auto const pipeline = volume == full_length
                                 ? plan.pipeline
-                                : warpgroup_pipeline(Shape::shape, volume, arguments.tiles, shared_limit);
+                                : warpgroup_pipeline(Shape::shape, volume, arguments.kernel, shared_limit);
       WarpgroupLayout const layout{Shape::shape, warpgroup_chunk_channels<Scalar>, volume,
                                    arguments.in_channels, arguments.out_channels};
       Buffer<Scalar, Device> own;
       auto const given = splits > 1 ? PackedWeightView<Scalar>{} : arguments.packed;
-      problem.packed = packed_weight(given, layout, own, exec, [&](Scalar* to) {
-        pack_warpgroup_weight(arguments.weight + first_weight, to, layout, exec);
+      problem.packed = packed_weight(given, plan.packed, layout.size(), own, exec, [&](Scalar* to) {
+        pack_warpgroup_weight(weight.offsets(first_offset, volume), to, layout, exec);
       });
       launch_warpgroup_gemm<Shape>(problem, layout, pipeline, may_overlap(map, !own.empty(), exec), exec);
     };
@@ -100,7 +101,7 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
       problem.identity = map.pinned_out_in(exec);
       problem.num_pieces = ceil_div(problem.num_out, piece_rows);
       problem.sums = sums;
-      run(1, 0);
+      run(0, 1);
       return;
     }
     auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
@@ -117,8 +118,7 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
       problem.map = tiles->map.data() + first_piece * length * piece_rows;
       problem.order = tiles->order.data() + first_piece * piece_rows;
       problem.masks = tiles->masks.data() + first_piece * tiles->words;
-      run(std::min(length, map.volume() - split * length),
-          std::int64_t{split} * length * arguments.in_channels * arguments.out_channels);
+      run(split * length, std::min(length, map.volume() - split * length));
     }
   });
 }

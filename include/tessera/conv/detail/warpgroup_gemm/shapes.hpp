@@ -64,7 +64,7 @@ struct WarpgroupShape {
   /// Shared memory of all but the stages and their barriers, where two blocks share a tile.
   [[nodiscard]] std::size_t shared_tile_bytes(int volume) const
   {
-    int const entries = (volume + 1) / 2;
+    int const entries = ceil_div(volume, 2);
     return lists_bytes(entries, copies_all_rows(columns, volume) ? volume : entries) +
            static_cast<std::size_t>(exchange_bytes());
   }
@@ -82,7 +82,7 @@ struct WarpgroupShape {
     auto const places = static_cast<std::size_t>(pieces() * piece_rows) * 4;
     return static_cast<std::size_t>(pieces() + 2) * barrier_bytes +
            static_cast<std::size_t>(columns) * sizeof(float) + places +
-           static_cast<std::size_t>(row_entries) * places + static_cast<std::size_t>((entries + 3) / 4 * 16);
+           static_cast<std::size_t>(row_entries) * places + static_cast<std::size_t>(16 * ceil_div(entries, 4));
   }
 };
 
@@ -157,23 +157,23 @@ struct WarpgroupLayout {
         depth{shape.depth}
   {}
   explicit WarpgroupLayout(PackedLayout const& key)
-      : volume{key[1]},
-        in_channels{key[2]},
-        out_channels{key[3]},
-        chunk_channels{key[4]},
-        columns{key[5]},
-        depth{key[6]}
+      : volume{static_cast<int>(key[1])},
+        in_channels{static_cast<int>(key[2])},
+        out_channels{static_cast<int>(key[3])},
+        chunk_channels{static_cast<int>(key[4])},
+        columns{static_cast<int>(key[5])},
+        depth{static_cast<int>(key[6])}
   {}
 
   /// Of the channels that there are.
   [[nodiscard]] TESSERA_HOST_DEVICE int used_chunks() const
   {
-    return (in_channels + chunk_channels - 1) / chunk_channels;
+    return ceil_div(in_channels, chunk_channels);
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE int chunks() const { return (used_chunks() + depth - 1) / depth * depth; }
+  [[nodiscard]] TESSERA_HOST_DEVICE int chunks() const { return ceil_div(used_chunks(), depth) * depth; }
   [[nodiscard]] TESSERA_HOST_DEVICE int channel_blocks() const
   {
-    return (out_channels + columns - 1) / columns;
+    return ceil_div(out_channels, columns);
   }
   /// Elements.
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const

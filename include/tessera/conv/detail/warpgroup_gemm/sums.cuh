@@ -46,7 +46,7 @@ class WarpgroupSums {
     bool const shares = shared.part.shares;
     int const rank = shared.part.rank;
     int pass = shares ? rank : 0;                      // one of both rows, or both in turn
-    constexpr int held = sizeof(Scalar) == 2 ? 2 : 1;  // rows of residuals that there are registers for
+    constexpr int held = ScalarTraits<Scalar>::family == ScalarFamily::float16 ? 2 : 1;  // rows of residuals that there are registers for
     Eight residual[held][blocks];  // asked for before the other block's sums are waited for
     fetch_residual(problem, rows[8 * pass], first_channel, residual[0]);
     if (held == 2 && !shares) { fetch_residual(problem, rows[8], first_channel, residual[held - 1]); }

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/arguments.hpp>
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/int_array.hpp>
+#include <tessera/core/parallel.hpp>
+#include <tessera/core/scalar.hpp>
+#include <tessera/kmap/kernel_map.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Rows that are summed by themselves before the sums are added up in order: a number that depends on
+/// nothing, so that neither threads, blocks nor capacity change a bit.
+inline constexpr int slab_rows = 1024;
+
+/// total[i] += parts[0, i] + parts[1, i] + ..., in this order.
+template <class Sum>
+struct AddSlabs {
+  Sum const* parts;  // [num_slabs, size]
+  Sum* total;        // [size]
+  std::int64_t size;
+  std::int64_t num_slabs;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    Sum sum = total[i];
+    for (std::int64_t slab = 0; slab < num_slabs; ++slab) { sum += parts[slab * size + i]; }
+    total[i] = sum;
+  }
+};
+
+/// parts[slab, c] = sum over the rows of a slab that are in use, ascending.
+template <class Scalar>
+struct SumRowsOfSlab {
+  Scalar const* rows;           // [num_rows, channels]
+  std::int32_t const* in_use;   // [1] rows in use, or null: all
+  accumulator_t<Scalar>* sums;  // [*, channels]
+  std::int64_t num_rows;
+  std::int64_t first_slab;
+  int channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const begin = (first_slab + i / channels) * slab_rows;
+    auto const used = in_use == nullptr || num_rows < *in_use ? num_rows : std::int64_t{*in_use};
+    auto const end = begin + slab_rows < used ? begin + slab_rows : used;
+    accumulator_t<Scalar> sum{0};
+    for (auto row = begin; row < end; ++row) {
+      sum += static_cast<accumulator_t<Scalar>>(rows[row * channels + i % channels]);
+    }
+    sums[i] = sum;
+  }
+};
+
+/// to[i] = sum, or to[i] + sum, rounded once.
+template <class Sum, class Out>
+struct StoreGradient {
+  Sum const* sums;
+  Out* to;
+  bool accumulates;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    to[i] = static_cast<Out>(accumulates ? static_cast<Sum>(to[i]) + sums[i] : sums[i]);
+  }
+};
+
+/// Writes the `size` sums over all slabs of `num_rows` rows, in the order of the slabs, to `total`.
+/// @param sum_slabs  `sum_slabs(first, count, parts)` enqueues the sums of the slabs [first, first + count),
+///                   parts [count, size]
+/// Cost: up to 64 MB of memory, or one slab's sums. Stream: enqueues two kernels for as many slabs as fit
+/// into it, and a fill; does not wait.
+template <class Sum, class Space, class SumSlabs>
+void sum_by_slabs(std::int64_t num_rows, std::int64_t size, Sum* total, Execution<Space> const& exec,
+                  SumSlabs const& sum_slabs)
+{
+  constexpr std::int64_t most_bytes = std::int64_t{64} << 20;
+  Transfer<Space>::fill_bytes(total, 0, static_cast<std::size_t>(size) * sizeof(Sum), exec);
+  auto const slabs = std::int64_t{ceil_div(static_cast<long long>(num_rows), 1LL * slab_rows)};
+  if (slabs == 0 || size == 0) { return; }
+  auto const fitting = most_bytes / (size * static_cast<std::int64_t>(sizeof(Sum)));
+  auto const at_once = std::clamp<std::int64_t>(fitting, 1, slabs);
+  Buffer<Sum, Space> parts{at_once * size, exec};
+  for (std::int64_t first = 0; first < slabs; first += at_once) {
+    auto const count = std::min(at_once, slabs - first);
+    sum_slabs(first, count, parts.data());
+    for_each(size, AddSlabs<Sum>{parts.data(), total, size, count}, exec);
+  }
+}
+
+/// Writes the gradient of a weight, slab by slab.
+/// @param sum_slabs  `sum_slabs(out_in, first, count, parts)`, see sum_weight_slabs()
+template <class Scalar, class Space, class SumSlabs>
+void sum_weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                         Execution<Space> const& exec, SumSlabs const& sum_slabs)
+{
+  auto const* const out_in = map.out_in(exec);  // here: a released map is rebuilt
+  auto const size = std::int64_t{map.volume()} * arguments.in_channels * arguments.out_channels;
+  sum_by_slabs(map.num_out(), size, arguments.grad_weight, exec,
+               [&](std::int64_t first, std::int64_t count, accumulator_t<Scalar>* parts) {
+                 sum_slabs(out_in, first, count, parts);
+               });
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

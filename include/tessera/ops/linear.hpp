@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/names.hpp>
+#include <tessera/ops/detail/rows.hpp>
+#include <tessera/ops/record.hpp>
+#include <tessera/ops/weight_source.hpp>
+
+#include <climits>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace ops {
+
+/// What a linear layer is besides its weight and bias.
+struct LinearOptions {
+  int out_channels = 0;
+  MathMode math = MathMode::exact;
+  /// Whether the weight is [out_channels, in_channels], as PyTorch has it, instead of [in, out].
+  bool is_transposed = false;
+  Activation activation = Activation::none;
+  float slope = 0.01F;  ///< of leaky_relu
+};
+
+}  // namespace ops
+
+namespace detail {
+
+/// to[c, r] = from[r, c].
+template <class Scalar>
+struct TransposeMatrix {
+  Scalar const* from;  // [rows, columns]
+  Scalar* to;          // [columns, rows]
+  std::int64_t rows;
+  std::int64_t columns;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const row = n / columns;
+    to[(n - row * columns) * rows + row] = from[n];
+  }
+};
+
+/// index[i] = i.
+struct NumberRows {
+  std::int32_t* index;  // [rows]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { index[i] = static_cast<std::int32_t>(i); }
+};
+
+template <class Scalar>
+[[nodiscard]] auto linear_arguments(Scalar const* matrix, Scalar const* bias,
+                                    ops::LinearOptions const& options, PackedWeightView<Scalar> const& packed)
+{
+  auto arguments = make_arguments(matrix, bias, options.out_channels, options.math);
+  arguments.epilogue.activation = options.activation;
+  arguments.epilogue.slope = options.slope;
+  arguments.packed = packed;
+  return arguments;
+}
+
+/// `y[i, o] = activation(bias[o] + sum over c of x[i, c] * matrix[c, o])`: a convolution whose kernel is one
+/// voxel.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_rows(SparseTensor<Dim, Scalar, Space> const& x,
+                                                             Scalar const* matrix, Scalar const* bias,
+                                                             ops::LinearOptions const& options,
+                                                             PackedWeightView<Scalar> const& packed,
+                                                             Execution<Space> const& exec)
+{
+  ConvolutionGeometry<Dim> one_voxel;
+  one_voxel.kernel_size = 1;
+  ConvConfig config;
+  config.math = options.math;
+  return convolution(x, linear_arguments(matrix, bias, options, packed), ConvolutionKind::submanifold,
+                     one_voxel, config, exec);
+}
+
+/// The same of the rows of a matrix: the bits are those of the form for tensors.
+template <class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> multiply_rows(Matrix<Scalar, Space> const& x, Scalar const* matrix,
+                                                  Scalar const* bias, ops::LinearOptions const& options,
+                                                  PackedWeightView<Scalar> const& packed,
+                                                  Execution<Space> const& exec)
+{
+  auto arguments = linear_arguments(matrix, bias, options, packed);
+  arguments.features = x.data();
+  arguments.in_channels = static_cast<int>(x.columns());
+  check_arguments(arguments, "linear");
+  expects(x.rows() <= INT_MAX, "linear: ", x.rows(), " rows are more than row indices hold");
+  Matrix<Scalar, Space> output{x.rows(), options.out_channels, exec};
+  arguments.output = output.data();
+  if (x.rows() == 0) { return output; }
+  Buffer<std::int32_t, Space> index{x.rows(), exec};
+  for_each(x.rows(), NumberRows{index.data()}, exec);
+  KernelMap<Space> map{std::move(index), x.rows(), x.rows(), 1, 0};
+  run_dataflow(ConvConfig{}, arguments, map, exec);
+  return output;
+}
+
+/// A weight as PyTorch lays it out, [out_channels, in_channels], as nn::Linear has its own.
+template <class Scalar, class Space>
+[[nodiscard]] Buffer<Scalar, Space> transposed_weight(Scalar const* weight, std::int64_t in_channels,
+                                                      int out_channels, Execution<Space> const& exec)
+{
+  expects(in_channels >= 1 && out_channels >= 1, "linear: ", in_channels, " -> ", out_channels,
+          " channels; both must be at least 1");
+  Buffer<Scalar, Space> transposed{in_channels * out_channels, exec};
+  for_each(transposed.size(), TransposeMatrix<Scalar>{weight, transposed.data(), out_channels, in_channels},
+           exec);
+  return transposed;
+}
+
+/// multiply_rows() of a weight in either order.
+template <class Value, class Scalar, class Space>
+[[nodiscard]] Value linear_unrecorded(Value const& x, Scalar const* weight, Scalar const* bias,
+                                      ops::LinearOptions const& options,
+                                      ops::WeightSource<Scalar, Space> const* source,
+                                      Execution<Space> const& exec)
+{
+  PackedWeightView<Scalar> packed;
+  if (source != nullptr) {
+    ConvConfig config;
+    config.math = options.math;
+    packed = source->packed(config, exec);
+  }
+  if (!options.is_transposed) { return multiply_rows(x, weight, bias, options, packed, exec); }
+  auto const matrix = transposed_weight(weight, rows_of(x).columns, options.out_channels, exec);
+  return multiply_rows(x, matrix.data(), bias, options, packed, exec);
+}
+
+}  // namespace detail
+
+namespace ops {
+
+/// `y = activation(x * weight + bias)` of the rows of a SparseTensor or a Matrix.
+template <class Value, class Scalar, class Space>
+struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, Space, Value, Value> {
+  using LinearRecord::FunctionRecord::FunctionRecord;
+
+  [[nodiscard]] char const* name() const noexcept override { return "linear"; }
+  [[nodiscard]] std::vector<VariableId> parameters() const override { return {weight.id, bias.id}; }
+  [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
+  {
+    return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
+  }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override
+  {
+    auto work = LinearRecord::FunctionRecord::work(exec);
+    detail::note_product<Scalar>(work, work.rows, 1, in_channels, options.out_channels);
+    work.pairs = 0;  // it reads no map
+    auto arguments =
+        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, options.math);
+    arguments.in_channels = in_channels;
+    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {work.rows, 1, true}, 1, exec);
+    work.kernel = detail::name_of_kernel<Space>(plan.kernel);
+    return work;
+  }
+
+  ParameterRef<Scalar> weight;
+  ParameterRef<Scalar> bias;                                  // [out_channels], or none
+  std::shared_ptr<WeightSource<Scalar, Space> const> source;  // of the packed weight, or none
+  int in_channels = 0;
+  LinearOptions options;
+};
+
+}  // namespace ops
+
+namespace detail {
+
+/// The recorded operation that all forms of linear() come to.
+template <class Value, class Scalar, class Space>
+[[nodiscard]] Value linear(Value const& x, ParameterArgument<Scalar> const& weight,
+                           ParameterArgument<Scalar> const& bias, ops::LinearOptions const& options,
+                           ops::WeightSource<Scalar, Space> const* source, Execution<Space> const& exec)
+{
+  using Record = ops::LinearRecord<Value, Scalar, Space>;
+  return run_recorded(
+      exec,
+      [&](auto const& inside) {
+        return linear_unrecorded(x, weight.data, bias.data, options, source, inside);
+      },
+      [&](Value const& y) {
+        auto record = std::make_shared<Record>(ops::Recorded<Value>{y}, ops::Recorded<Value>{x});
+        record->weight = weight;
+        record->bias = bias;
+        record->source = unowned(source);
+        record->in_channels = static_cast<int>(rows_of(x).columns);
+        record->options = options;
+        return record;
+      });
+}
+
+}  // namespace detail
+
+/// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[o, c]`, for a weight as PyTorch lays it out;
+/// nn::Linear has its own transposed already.
+///
+/// | name   | shape                       | memory | holds             |
+/// |--------|-----------------------------|--------|-------------------|
+/// | weight | [out_channels, channels]    | Space  | any values        |
+/// | bias   | [out_channels]              | Space  | or null           |
+///
+/// @throws invalid_argument  channels or out_channels below 1
+/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight. Stream: enqueues on `exec`,
+/// does not wait. Determinism: as convolution().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> linear(SparseTensor<Dim, Scalar, Space> const& x,
+                                                      detail::ParameterArgument<Scalar> const& weight,
+                                                      detail::ParameterArgument<Scalar> const& bias,
+                                                      int out_channels, MathMode math,
+                                                      Execution<Space> const& exec)
+{
+  detail::expect_coordinates(x, "linear");
+  ops::LinearOptions const options{out_channels, math, true};
+  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar>(x, weight, bias, options, nullptr, exec);
+}
+
+/// The same of the rows of a matrix, global pooling's for instance: [x.rows(), out_channels].
+template <class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> linear(Matrix<Scalar, Space> const& x,
+                                           detail::ParameterArgument<Scalar> const& weight,
+                                           detail::ParameterArgument<Scalar> const& bias, int out_channels,
+                                           MathMode math, Execution<Space> const& exec)
+{
+  ops::LinearOptions const options{out_channels, math, true};
+  return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight, bias, options, nullptr, exec);
+}
+
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// `run(exec)`; where `exec` has a recorder, run without it, which is then told `make_record(result)`.
+/// Cost: without a recorder one branch.
+template <class Space, class Run, class MakeRecord>
+[[nodiscard]] auto run_recorded(Execution<Space> const& exec, Run const& run, MakeRecord const& make_record)
+{
+  if (exec.recorder() == nullptr) { return run(exec); }
+  auto const run_unrecorded = [&] {
+    ThreadRecorderScope const scope{nullptr};
+    return run(exec.without_recorder());
+  };
+  auto result = run_unrecorded();
+  exec.recorder()->record(make_record(std::as_const(result)));
+  return result;
+}
+
+}  // namespace detail
+namespace ops {
+
+/// A variable that an operation read or made: its id, and the value until it is given back. One shares the
+/// storage of the value it was made from.
+template <class Value>
+class Recorded {
+ public:
+  Recorded() = default;
+  explicit Recorded(Value const& value) : id_{value.id()}, value_{detail::Share<Value>::share(value)} {}
+  /// By name alone.
+  explicit Recorded(VariableId id) : id_{id} {}
+
+  [[nodiscard]] VariableId id() const noexcept { return id_; }
+  /// The value, or null once it was given back.
+  [[nodiscard]] Value const* value() const noexcept { return value_.get(); }
+  void give_back() noexcept { value_.reset(); }
+
+  /// Bytes of the value; 0 once it was given back.
+  [[nodiscard]] double bytes() const { return value_ != nullptr ? detail::bytes_of_value(*value_) : 0; }
+  void append_ids(std::vector<VariableId>& to) const { to.push_back(id_); }
+  template <class Space>
+  [[nodiscard]] Value const& in(Replay<Space> const& replay) const
+  {
+    return replay.template get<Value>(id_);
+  }
+
+ private:
+  VariableId id_ = 0;
+  std::shared_ptr<Value const> value_;
+};
+
+/// As many variables as an operation was given.
+template <class Value>
+class Recorded<std::vector<Value>> {
+ public:
+  Recorded() = default;
+  explicit Recorded(std::vector<Recorded<Value>> values) : values_{std::move(values)} {}
+  Recorded(Value const* first, std::size_t count)
+  {
+    values_.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) { values_.emplace_back(first[i]); }
+  }
+  explicit Recorded(std::vector<Value> const& values) : Recorded{values.data(), values.size()} {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }
+  [[nodiscard]] Recorded<Value> const& operator[](std::size_t i) const { return values_[i]; }
+  void give_back() noexcept
+  {
+    for (auto& value : values_) { value.give_back(); }
+  }
+
+  [[nodiscard]] double bytes() const
+  {
+    double sum = 0;
+    for (auto const& value : values_) { sum += value.bytes(); }
+    return sum;
+  }
+  void append_ids(std::vector<VariableId>& to) const
+  {
+    for (auto const& value : values_) { value.append_ids(to); }
+  }
+  template <class Space>
+  [[nodiscard]] std::vector<Value> in(Replay<Space> const& replay) const
+  {
+    std::vector<Value> result;
+    result.reserve(values_.size());
+    for (auto const& value : values_) { result.push_back(value.in(replay)); }
+    return result;
+  }
+
+ private:
+  std::vector<Recorded<Value>> values_;
+};
+
+/// A record of an operation that can run again on other values.
+template <class Space>
+class ReplayableRecord : public OperationRecord {
+ public:
+  /// Runs the operation on the values that `replay` has for its inputs, and stores its outputs there.
+  virtual void run(Replay<Space>& replay, Execution<Space> const& exec) const = 0;
+  /// What the operation had to do, as far as the record still holds its values.
+  /// Stream: may enqueue kernels, and wait.
+  [[nodiscard]] virtual OperationWork work(Execution<Space> const& /*exec*/) const { return {}; }
+  /// The record by names alone: a copy that holds no variable's storage.
+  [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> description() const = 0;
+};
+
+/// A record of `output = Derived::compute(inputs..., exec)`, from which all else follows. Inputs
+/// and output are tensors, matrices, dense tensors or other copyable values with an `id()`, inputs also a
+/// std::vector of them.
+///
+/// `Derived` is copyable, has `name()` and
+/// `Output compute(Inputs const&..., Execution<Space> const& exec) const`, which runs the operation
+/// unrecorded.
+template <class Derived, class Space, class Output, class... Inputs>
+class FunctionRecord : public ReplayableRecord<Space> {
+ public:
+  FunctionRecord(Recorded<Output> output, Recorded<Inputs>... inputs)
+      : inputs_{std::move(inputs)...}, output_{std::move(output)}
+  {}
+
+  [[nodiscard]] std::vector<VariableId> inputs() const final
+  {
+    std::vector<VariableId> result;
+    std::apply([&](auto const&... input) { (input.append_ids(result), ...); }, inputs_);
+    return result;
+  }
+  [[nodiscard]] std::vector<VariableId> outputs() const final { return {output_.id()}; }
+  void run(Replay<Space>& replay, Execution<Space> const& exec) const final
+  {
+    auto const& derived = static_cast<Derived const&>(*this);
+    std::apply(
+        [&](auto const&... input) {
+          replay.set(
+              output_.id(),
+              detail::run_recorded(
+                  exec, [&](auto const& inside) { return derived.compute(input.in(replay)..., inside); },
+                  [&](Output const& y) {
+                    auto again = std::make_shared<Derived>(derived);
+                    again->inputs_ = {Recorded<Inputs>{input.in(replay)}...};
+                    again->output_ = Recorded<Output>{y};
+                    return again;
+                  }));
+        },
+        inputs_);
+  }
+  [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> description() const final
+  {
+    auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
+    auto& record = static_cast<FunctionRecord&>(*result);
+    std::apply([](auto&... input) { (input.give_back(), ...); }, record.inputs_);
+    record.output_.give_back();
+    return result;
+  }
+
+  /// A copy of `record` with other variables, by name.
+  [[nodiscard]] static std::shared_ptr<Derived> renamed(Derived const& record, Recorded<Output> output,
+                                                        Recorded<Inputs>... inputs)
+  {
+    auto result = std::make_shared<Derived>(record);
+    result->inputs_ = {std::move(inputs)...};
+    result->output_ = std::move(output);
+    return result;
+  }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& /*exec*/) const override
+  {
+    OperationWork work;
+    if (output_.value() != nullptr) { detail::note_output(work, *output_.value()); }
+    work.bytes = output_.bytes();
+    std::apply([&](auto const&... input) { ((work.bytes += input.bytes()), ...); }, inputs_);
+    return work;
+  }
+
+  /// Input number `I`.
+  template <std::size_t I = 0>
+  [[nodiscard]] auto const& input() const noexcept
+  {
+    return std::get<I>(inputs_);
+  }
+  [[nodiscard]] Recorded<Output> const& output() const noexcept { return output_; }
+
+ private:
+  std::tuple<Recorded<Inputs>...> inputs_;
+  Recorded<Output> output_;
+};
+
+}  // namespace ops
+
+}  // namespace v0
+}  // namespace tessera

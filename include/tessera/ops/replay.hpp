@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/error.hpp>
+#include <tessera/core/recorder.hpp>
+#include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/sparse_tensor.hpp>
+
+#include <memory>
+#include <type_traits>
+#include <typeindex>
+#include <unordered_map>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Makes a second handle on the storage of a value: a copy, but of those that move only.
+template <class Value>
+struct Share {
+  [[nodiscard]] static std::shared_ptr<Value const> share(Value const& value)
+  {
+    return std::make_shared<Value>(value);
+  }
+};
+template <class T, class Space>
+struct Share<Matrix<T, Space>> {
+  [[nodiscard]] static std::shared_ptr<Matrix<T, Space> const> share(Matrix<T, Space> const& matrix)
+  {
+    return std::make_shared<Matrix<T, Space>>(ShareMatrix::share(matrix));
+  }
+};
+template <int Dim, class Scalar, class Space>
+struct Share<DenseTensor<Dim, Scalar, Space>> {
+  using Tensor = DenseTensor<Dim, Scalar, Space>;
+  [[nodiscard]] static std::shared_ptr<Tensor const> share(Tensor const& tensor)
+  {
+    return std::make_shared<Tensor>(ShareDense::share(tensor));
+  }
+};
+
+}  // namespace detail
+
+namespace ops {
+
+/// The values of variables while recorded operations run again.
+template <class Space>
+class Replay {
+ public:
+  Replay() = default;
+  /// @param constants  values that are there as well, for as long as this lives; or null
+  explicit Replay(Replay const* constants) : constants_{constants} {}
+
+  /// The value of a variable. @throws invalid_argument  there is none, or it is of another type
+  template <class Value>
+  [[nodiscard]] Value const& get(VariableId id) const
+  {
+    auto const* const found = find(id);
+    detail::expects(found != nullptr, "replay: variable ", id, " has no value");
+    detail::expects(found->type == std::type_index{typeid(Value)}, "replay: variable ", id,
+                    " was recorded with a value of another type");
+    return *static_cast<Value const*>(found->value.get());
+  }
+  template <class Value, class = std::enable_if_t<!std::is_lvalue_reference_v<Value>>>
+  void set(VariableId id, Value&& value)
+  {
+    set(id, std::make_shared<Value const>(std::move(value)));
+  }
+  template <class Value>
+  void set(VariableId id, Value const& value)
+  {
+    set(id, detail::Share<Value>::share(value));
+  }
+  template <class Value>
+  void set(VariableId id, std::shared_ptr<Value const> value)
+  {
+    values_.insert_or_assign(id, Typed{std::move(value), std::type_index{typeid(Value)}});
+  }
+  /// Gives a value's storage back. One that is not there is no error.
+  void give_back(VariableId id) { values_.erase(id); }
+
+ private:
+  struct Typed {
+    std::shared_ptr<void const> value;
+    std::type_index type;
+  };
+
+  [[nodiscard]] Typed const* find(VariableId id) const
+  {
+    auto const found = values_.find(id);
+    if (found != values_.end()) { return &found->second; }
+    return constants_ != nullptr ? constants_->find(id) : nullptr;
+  }
+
+  Replay const* constants_ = nullptr;
+  std::unordered_map<VariableId, Typed> values_;
+};
+
+}  // namespace ops
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+// Parameters: identity, version and gradient, and what modules hand out of them.
+
+#include "../support/device.hpp"
+#include "../support/files.hpp"
+
+#include <tessera/nn/batch_norm.hpp>
+#include <tessera/nn/conv.hpp>
+#include <tessera/nn/linear.hpp>
+#include <tessera/nn/sequential.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+using namespace tessera;
+
+namespace {
+
+template <class Space>
+using Floats = nn::Parameter<float, Space>;
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("parameter: every write raises the version, reading does not", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  Floats<Space> parameter{{2, 3}, exec};
+  auto const first = parameter.version();
+  CHECK(first > 0);
+  static_cast<void>(parameter.data());
+  static_cast<void>(parameter.bytes());
+  static_cast<void>(parameter.grad(exec));
+  static_cast<void>(parameter.shape());
+  CHECK(parameter.version() == first);
+  static_cast<void>(parameter.write());
+  CHECK(parameter.version() == first + 1);
+  static_cast<void>(parameter.write_bytes());
+  CHECK(parameter.version() == first + 2);
+  parameter.mark_written();
+  CHECK(parameter.version() == first + 3);
+}
+
+TEST_CASE("parameter: an id is never used again, a version never goes back")
+{
+  Execution<Host> const exec;
+  Floats<Host> const none;
+  CHECK(none.id() == 0);
+  CHECK(none.version() == 0);
+  VariableId last = 0;
+  for (int i = 0; i < 3; ++i) {
+    Floats<Host> const made{{4}, exec};
+    CHECK(made.id() > last);
+    last = made.id();
+  }
+  Floats<Host> a{{4}, exec};
+  for (int i = 0; i < 5; ++i) { a.mark_written(); }
+  auto const written = a.version();
+  Floats<Host> b{{2}, exec};
+  auto const id = b.id();
+  a = std::move(b);  // whoever packed the values of before sees that they are others
+  CHECK(a.id() == id);
+  CHECK(a.version() > written);
+  CHECK(a.shape() == std::vector<std::int64_t>{2});
+  CHECK(b.id() == 0);  // NOLINT(bugprone-use-after-move)
+  CHECK(b.version() == 0);
+  CHECK(b.data() == nullptr);
+  CHECK(b.shape().empty());
+}
+
+TEST_CASE_TEMPLATE("parameter: the gradient is made of zeros when it is asked for, and kept", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  Floats<Space> parameter{{3, 5}, exec};
+  CHECK(std::as_const(parameter).grad() == nullptr);
+  auto* const grad = parameter.grad(exec);
+  CHECK(download(parameter.grad(), parameter.size(), exec) == std::vector<float>(15, 0.0F));
+  CHECK(parameter.grad(exec) == grad);
+  parameter.drop_grad();
+  CHECK(std::as_const(parameter).grad() == nullptr);
+  Floats<Space> none{{0, 5}, exec};
+  CHECK(none.grad(exec) == nullptr);
+}
+
+TEST_CASE("parameter: a module hands out what its parameters are now, to be read or to be written")
+{
+  Execution<Host> const exec;
+  nn::Sequential<3, float, Host> net;
+  auto& conv = net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(2, 4, 3).bias(true), exec);
+  auto& norm = net.add<nn::BatchNorm<3, float, Host>>(4, exec);
+  auto const views = std::as_const(net).parameters("net.");
+  REQUIRE(views.size() == 6);
+  CHECK(views[0].name == "net.0.kernel");
+  CHECK(views[0].parameter == &conv.weight());
+  CHECK(views[1].parameter == &conv.bias());
+  CHECK(views[2].parameter == &norm.weight());
+  CHECK(views[4].parameter == &norm.running_mean());
+  CHECK(views[0].as<float, Host>().data() == conv.weight().data());
+
+  auto const version = norm.weight().version();
+  auto const writable = net.writable_parameters();
+  CHECK(norm.weight().version() == version);  // asking writes nothing
+  writable[2].as<float, Host>().write()[0] = 7;
+  CHECK(norm.weight().data()[0] == 7);
+  CHECK(norm.weight().version() == version + 1);
+
+  // Replaced, a parameter is still the one that is registered.
+  conv.bias() = Floats<Host>{{5}, exec};
+  CHECK(net.parameters()[1].shape == std::vector<std::int64_t>{5});
+  CHECK(net.parameters()[1].as<float, Host>().data() == conv.bias().data());
+}
+
+TEST_CASE("parameter: a view refuses another type or space")
+{
+  Execution<Host> const exec;
+  nn::Linear<3, float, Host> const layer{nn::LinearOptions{2, 3}, exec};
+  auto const view = layer.parameters()[0];
+  CHECK(test::error_of([&] { static_cast<void>(view.as<double, Host>()); }) ==
+        "ParameterView: \"weight\" holds float32 on the host, not float64 on the host");
+  CHECK(test::error_of([&] { static_cast<void>(view.as<float, Device>()); }) ==
+        "ParameterView: \"weight\" holds float32 on the host, not float32 on the device");
+  CHECK_THROWS_AS(static_cast<void>(nn::ParameterView{}.as<float, Host>()), invalid_argument);
+}
+
+TEST_CASE("parameter: batch statistics write the running ones, evaluation writes nothing")
+{
+  Execution<Host> const exec;
+  nn::BatchNorm<3, float, Host> norm{2, exec};
+  auto const x = upload_matrix(std::vector<float>{1, 2, 3, 4, 5, 6}, 2, exec);
+  auto const version = norm.running_mean().version();
+  static_cast<void>(norm.forward(x, exec));
+  CHECK(norm.running_mean().version() == version);
+  norm.train();
+  static_cast<void>(norm.forward(x, exec));
+  CHECK(norm.running_mean().version() == version + 1);
+  CHECK(norm.running_var().version() == version + 1);
+}
+
+TEST_CASE(
+    "parameter: those of a fused module, or of one that has such a child, are not handed out for writing")
+{
+  Execution<Host> const exec;
+  nn::Sequential<3, float, Host> net;
+  net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(2, 4, 3), exec);
+  static_cast<void>(net.writable_parameters());
+  nn::fuse(net[0], exec);
+  CHECK_FALSE(net.is_fused());
+  auto const sentence = [](std::string const& who) {
+    return who +
+           ": the module is fused for inference, so its parameters are no longer those of a checkpoint; do "
+           "it "
+           "before fuse()";
+  };
+  CHECK(test::error_of([&] { static_cast<void>(net.writable_parameters()); }) ==
+        sentence("writable_parameters"));
+  CHECK(test::error_of([&] { net.train(); }) == sentence("train"));
+  CHECK_FALSE(net.is_training());
+  CHECK(net.parameters().size() == 1);
+}
