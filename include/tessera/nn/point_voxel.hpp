@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/coords/quantize.hpp>
-#include <tessera/ops/combine.hpp>
 #include <tessera/nn/detail/gather_terms.hpp>
+#include <tessera/ops/combine.hpp>
 #include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -164,6 +164,7 @@ struct RescalePoint {
   float const* from;  // [num_points, 1 + Dim]
   float size;
   float inverse;
+  float none;           // NaN
   float* to;            // [num_points, 1 + Dim]
   std::int32_t* batch;  // [num_points]
 
@@ -180,7 +181,7 @@ struct RescalePoint {
     result[0] = own[0];
     for (int axis = 1; axis <= Dim; ++axis) {
       float const scaled = own[axis] * size * inverse;
-      result[axis] = is_valid ? scaled : std::numeric_limits<float>::quiet_NaN();
+      result[axis] = is_valid ? scaled : none;
     }
   }
 };
@@ -214,10 +215,10 @@ template <int Dim, class Scalar, class Space>
   auto const positions = z.points()->positions();
   Matrix<float, Space> scaled{positions.rows, positions.columns, exec};
   Buffer<std::int32_t, Space> batch{positions.rows, exec};
-  for_each(
-      positions.rows,
-      detail::RescalePoint<Dim>{positions.data, point_size, 1.0F / voxel_size, scaled.data(), batch.data()},
-      exec);
+  for_each(positions.rows,
+           detail::RescalePoint<Dim>{positions.data, point_size, 1.0F / voxel_size,
+                                     std::numeric_limits<float>::quiet_NaN(), scaled.data(), batch.data()},
+           exec);
   PointsView<Scalar> view;
   view.positions = StridedView<float const>{scaled}.columns_from(1, Dim);
   view.features = z.features();

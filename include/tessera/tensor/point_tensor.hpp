@@ -187,13 +187,13 @@ template <int Dim>
 struct WriteLowerCorners {
   CoordinateView<Dim> voxels;
   IntArray<Dim> stride;
-  float* to;  // [capacity, 1 + Dim]
+  float none;  // NaN
+  float* to;   // [capacity, 1 + Dim]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto* const own = to + i * (1 + Dim);
     bool const is_used = i < voxels.size();
-    auto const none = std::numeric_limits<float>::quiet_NaN();
     own[0] = is_used ? static_cast<float>(voxels[i].batch) : none;
     for (int axis = 0; axis < Dim; ++axis) {
       own[1 + axis] =
@@ -216,7 +216,9 @@ template <int Dim, class Scalar, class Space>
   detail::expect_coordinates(x, "points_of_voxels");
   auto const& set = *x.coordinates();
   Matrix<float, Space> positions{set.capacity(), 1 + Dim, exec};
-  for_each(set.capacity(), detail::WriteLowerCorners<Dim>{set.view(), set.tensor_stride(), positions.data()},
+  for_each(set.capacity(),
+           detail::WriteLowerCorners<Dim>{set.view(), set.tensor_stride(),
+                                          std::numeric_limits<float>::quiet_NaN(), positions.data()},
            exec);
   auto const features = x.features();
   return {std::make_shared<PointSet<Dim, Space>>(std::move(positions), std::max(1, set.num_batches())),
