@@ -47,6 +47,7 @@
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/convolution_backward.hpp>
 //
 #include <tessera/ops/activation.hpp>
 #include <tessera/ops/bev.hpp>

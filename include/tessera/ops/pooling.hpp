@@ -62,9 +62,9 @@ struct LargestInWindow {
 
   Sum begin;  // minus infinity, or spconv's 0
 
-  [[nodiscard]] static LargestInWindow make(bool spconv)
+  [[nodiscard]] static LargestInWindow make(bool from_zero)
   {
-    return {spconv ? Sum{0} : LargestOfRows<Scalar>::identity};
+    return {from_zero ? Sum{0} : LargestOfRows<Scalar>::identity};
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)

@@ -49,6 +49,7 @@ struct RescalePoint {
   float const* from;  // [num_points, 1 + Dim]
   float size;
   float inverse;
+  float none;           // NaN
   float* to;            // [num_points, 1 + Dim]
   std::int32_t* batch;  // [num_points]
 
@@ -65,7 +66,7 @@ struct RescalePoint {
     result[0] = own[0];
     for (int axis = 1; axis <= Dim; ++axis) {
       float const scaled = own[axis] * size * inverse;
-      result[axis] = is_valid ? scaled : std::numeric_limits<float>::quiet_NaN();
+      result[axis] = is_valid ? scaled : none;
     }
   }
 };
@@ -82,7 +83,8 @@ template <int Dim, class Scalar, class Space>
   Matrix<float, Space> scaled{positions.rows, positions.columns, exec};
   Buffer<std::int32_t, Space> batch{positions.rows, exec};
   for_each(positions.rows,
-           RescalePoint<Dim>{positions.data, point_size, 1.0F / voxel_size, scaled.data(), batch.data()},
+           RescalePoint<Dim>{positions.data, point_size, 1.0F / voxel_size,
+                             std::numeric_limits<float>::quiet_NaN(), scaled.data(), batch.data()},
            exec);
   PointsView<Scalar> view;
   view.positions = StridedView<float const>{scaled}.columns_from(1, Dim);
@@ -134,13 +136,13 @@ template <int Dim>
 struct WriteLowerCorners {
   CoordinateView<Dim> voxels;
   IntArray<Dim> stride;
-  float* to;  // [capacity, 1 + Dim]
+  float none;  // NaN
+  float* to;   // [capacity, 1 + Dim]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto* const own = to + i * (1 + Dim);
     bool const is_used = i < voxels.size();
-    auto const none = std::numeric_limits<float>::quiet_NaN();
     own[0] = is_used ? static_cast<float>(voxels[i].batch) : none;
     for (int axis = 0; axis < Dim; ++axis) {
       own[1 + axis] =
@@ -156,7 +158,10 @@ template <int Dim, class Scalar, class Space>
   expect_coordinates(x, "points_of_voxels");
   auto const& set = *x.coordinates();
   Matrix<float, Space> positions{set.capacity(), 1 + Dim, exec};
-  for_each(set.capacity(), WriteLowerCorners<Dim>{set.view(), set.tensor_stride(), positions.data()}, exec);
+  for_each(set.capacity(),
+           WriteLowerCorners<Dim>{set.view(), set.tensor_stride(), std::numeric_limits<float>::quiet_NaN(),
+                                  positions.data()},
+           exec);
   auto const features = x.features();
   return {std::make_shared<PointSet<Dim, Space>>(std::move(positions), std::max(1, set.num_batches())),
           Matrix<Scalar, Space>{copy(features.data, features.size(), exec), features.rows, features.columns}};
