@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
-#include "tensors.hpp"
+#include "../nn/tensors.hpp"
 
 #include <tessera/ops/point_voxel.hpp>
 
