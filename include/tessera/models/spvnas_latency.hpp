@@ -83,7 +83,7 @@ class SPVNASLatencyTable {
   /// Stream: makes the coordinates of all levels; waits for their numbers of rows.
   SPVNASLatencyTable(Tensor const& scan, Execution<Space> const& exec,
                      std::optional<ConvConfig> const& config = {}, int runs = 5)
-      : exec_{exec}, config_{config ? *config : thread_conv_config()}, runs_{runs}
+      : exec_{exec.without_recorder()}, config_{config ? *config : thread_conv_config()}, runs_{runs}
   {
     detail::expect_coordinates(scan, "SPVNASLatencyTable");
     detail::expects(runs >= 1, "SPVNASLatencyTable: ", runs, " runs; at least 1");
