@@ -189,6 +189,12 @@ TEST_CASE("trace: a U-Net is a list of convolutions and a classifier once it is 
         1e-4 * (1 + test::magnitude(before)));
   net.train();  // it can still be trained
   net.eval();
+
+  TensorOf<Host> const nothing{make_coordinate_set(std::vector<Coordinate<3>>{}, {}, exec),
+                               Matrix<float, Host>{0, 4, exec}};
+  auto const of_nothing = nn::fuse(net, nothing, exec);  // no voxels are as good
+  CHECK(counts(of_nothing) == counts(traced));
+  CHECK(of_nothing.forward(x, exec).features_on_host(exec) == traced.forward(x, exec).features_on_host(exec));
 }
 
 TEST_CASE("trace: an array of outputs, a matrix and a dense map come back as they are")
