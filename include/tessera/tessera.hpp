@@ -62,6 +62,8 @@
 #include <tessera/ops/global_pooling.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/normalization.hpp>
+#include <tessera/ops/point_features.hpp>
+#include <tessera/ops/point_voxel.hpp>
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
@@ -80,7 +82,6 @@
 #include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
-#include <tessera/nn/point_voxel.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/profile.hpp>
 #include <tessera/nn/profile_table.hpp>

@@ -7,7 +7,7 @@
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/linear.hpp>
-#include <tessera/nn/point_voxel.hpp>
+#include <tessera/ops/point_voxel.hpp>
 
 #include <memory>
 #include <optional>
@@ -47,8 +47,7 @@ class PointTransform final : public ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "PointTransform");
-    auto const normalized = norm_.forward(linear_.forward(z.matrix(), exec), exec);
-    return z.with_features(relu_.forward(normalized, exec));
+    return relu_.forward(norm_.forward(linear_.forward(z, exec), exec), exec);
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
 

@@ -4,7 +4,7 @@
 #include "../support/device.hpp"
 #include "tensors.hpp"
 
-#include <tessera/nn/point_voxel.hpp>
+#include <tessera/ops/point_voxel.hpp>
 
 #include <limits>
 #include <memory>
