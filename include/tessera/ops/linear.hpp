@@ -232,7 +232,8 @@ template <int Dim, class Scalar, class Space>
 {
   detail::expect_coordinates(x, "linear");
   ops::LinearOptions const options{out_channels, math, true};
-  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar>(x, weight, bias, options, nullptr, exec);
+  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr,
+                                                                         exec);
 }
 
 /// The same of the rows of a matrix, global pooling's for instance: [x.rows(), out_channels].
@@ -243,7 +244,7 @@ template <class Scalar, class Space>
                                            MathMode math, Execution<Space> const& exec)
 {
   ops::LinearOptions const options{out_channels, math, true};
-  return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight, bias, options, nullptr, exec);
+  return detail::linear<Matrix<Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr, exec);
 }
 
 }  // namespace v0

@@ -8,10 +8,8 @@
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
-#include <algorithm>
 #include <climits>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -184,6 +182,5 @@ void expect_points(PointTensor<Dim, Scalar, Space> const& z, char const* who)
 }
 
 }  // namespace detail
-
 }  // namespace v0
 }  // namespace tessera
