@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/ops/detail/joined_tensors.hpp>
 #include <tessera/ops/detail/select_rows.hpp>
 #include <tessera/ops/record.hpp>
 
@@ -180,11 +181,13 @@ template <int Dim, class Scalar, class Space>
   detail::expect_coordinates(y, "prune_backward");
   detail::expects(grad.rows == y.capacity(), "prune_backward: ", grad.rows, " rows of a gradient for ",
                   y.capacity(), " rows");
-  auto const voxels = x.coordinates()->view();
+  auto& from = *x.coordinates();
+  auto& kept = *y.coordinates();
   Buffer<std::int32_t, Space> rows{x.capacity(), exec};
-  coordinate_table(*y.coordinates(), exec)->visit([&](auto const& table) {
+  coordinate_table(kept, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
-    for_each(x.capacity(), detail::FindRows<Dim, Key>{voxels, table, rows.data()}, exec);
+    for_each(x.capacity(),
+             detail::FindRows<Dim, Key>{from.view(), table, rows.data(), kept.errors(), from.errors()}, exec);
   });
   return detail::gather_rows<Scalar>(grad, rows, exec);
 }

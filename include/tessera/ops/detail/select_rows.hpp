@@ -5,7 +5,6 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/core/sort.hpp>
-#include <tessera/hash/coordinate_table.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -147,19 +146,6 @@ template <int Dim, class Scalar, class Space, class Keep>
   auto kept = CoordinateSet<Dim, Space>::make(std::move(rows), set.box(), options, exec);
   return {std::move(kept), gather_rows<Scalar>(x.features(), source, exec)};
 }
-
-/// rows[i] = the row of voxel i in a table, or -1.
-template <int Dim, class Key>
-struct FindRows {
-  CoordinateView<Dim> voxels;
-  CoordinateTableRef<Dim, Key> table;
-  std::int32_t* rows;  // [capacity]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    rows[i] = i < voxels.size() ? table.find(voxels[i]) : -1;
-  }
-};
 
 }  // namespace detail
 }  // namespace v0
