@@ -117,6 +117,7 @@
 //
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/forward_bev.hpp>
+#include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 //
