@@ -5,13 +5,13 @@
 
   cluster.py [--scans 1000000000] [--workers 1,10,100,1000] [--ms 2.0] [--read-gb 20] [--write-gb 10] ...
 
-Every worker has its part of the scans and does them one after the other, at the rate of the slowest of four: the network on
-its GPU, its own link, its share of the file system's reading, its share of the writing. Now and then a worker dies
-(exponentially distributed, --hours-between-failures of one worker). It starts again after --restart seconds and the time
-that it takes to look for its results, and does again what it had in hand, which has been read for nothing.
+Every worker has its share of the scans and does them one after the other, at the rate of the slowest of four: the
+network on its GPU, its own link, its share of the file system's reading, its share of the writing. Now and then one
+dies (exponentially distributed, --hours-between-failures of one worker). It starts again after --restart seconds and
+the time it takes to look up its results, and repeats the scans that it was working on, which are read once more.
 
-The simulation is exact for this model: between two events (a worker starts, dies or ends) all that work have the same rate.
-It is quick: a thousand million scans on a thousand workers take a second.
+The simulation is exact for this model: between two events (a worker starts, dies or ends) all running workers have the
+same rate. It is quick: a thousand million scans on a thousand workers take a second.
 """
 import argparse
 import heapq
@@ -123,7 +123,8 @@ def test():
     often = parse(["--hours-between-failures", "0.01", "--restart", "1", "--scans", "100000", "--ms", "20"])
     hours, again, failures, _ = simulate(often, 10)
     assert failures > 10 and 0 < again <= failures * often.in_hand, (failures, again)
-    assert hours > simulate(parse(["--hours-between-failures", "0", "--restart", "1", "--scans", "100000", "--ms", "20"]), 10)[0]
+    never = parse(["--hours-between-failures", "0", "--restart", "1", "--scans", "100000", "--ms", "20"])
+    assert hours > simulate(never, 10)[0]
     assert simulate(often, 10) == simulate(often, 10)
     print("1 passed, 0 failed, 0 skipped")
 
@@ -133,9 +134,10 @@ def main():
     if o.test:
         return test()
     print(f"{o.scans:,} scans of {o.scan_mb} MB, {o.ms} ms each; {o.read_gb} GB/s read, {o.write_gb} GB/s written, "
-          f"{o.link_gb} GB/s a worker; a failure of a worker each {o.hours_between_failures:g} h, {o.restart:g} s to restart")
-    print(f"a worker alone reads {min(rates(o, 1).values()) * o.scan_mb / 1000:.2f} GB/s; the shared file system limits "
-          f"from {saturation(o):.0f} workers on\n")
+          f"{o.link_gb} GB/s per worker; each worker fails every {o.hours_between_failures:g} h, "
+          f"{o.restart:g} s to restart")
+    print(f"one worker reads {min(rates(o, 1).values()) * o.scan_mb / 1000:.2f} GB/s; the shared file system is "
+          f"saturated by {saturation(o):.0f} workers\n")
     print("workers |     hours | worker-hours | scans/s | failures | read again |  of all GB | limited by")
     print("------: | --------: | -----------: | ------: | -------: | ---------: | ----------: | :---------")
     for workers in (int(text) for text in o.workers.split(",")):
@@ -143,8 +145,8 @@ def main():
         total = sum(limits.values())
         by = ", ".join(f"{name} {100 * seconds / total:.0f} %" for name, seconds in
                        sorted(limits.items(), key=lambda item: -item[1]) if seconds > 0.005 * total)
-        print(f"{workers:7,} | {hours:9.2f} | {hours * workers:12.1f} | {o.scans / hours / 3600:7,.0f} | {failures:8,} | "
-              f"{again:10,} | {100 * again / o.scans:9.4f} % | {by}")
+        print(f"{workers:7,} | {hours:9.2f} | {hours * workers:12.1f} | {o.scans / hours / 3600:7,.0f} | "
+              f"{failures:8,} | {again:10,} | {100 * again / o.scans:9.4f} % | {by}")
     return None
 
 

@@ -5,9 +5,9 @@
 
   ray_driver.py SOURCE --output FOLDER --workers 8 -- build/bin/label_scans --format kitti --checkpoint minkunet.pt
 
-SOURCE and FOLDER are folders or URLs that fsspec knows (s3://, gs://, ...). What follows -- is the program, which must be at
-that path on every machine, with its options but --output. Run it again, and it does what is missing. Exit status: 0 every
-scan has its result, 1 some failed.
+SOURCE and FOLDER are folders or URLs that fsspec knows (s3://, gs://, ...). What follows -- is the program, which must
+have that path on every machine, and its options but --output. Running it again does what is missing. Exit status: 0
+every scan has its result, 1 some failed.
 """
 import argparse
 import json

@@ -4,8 +4,8 @@
 """ray_test.py LABEL_SCANS SIMULATE_SCANS SCRATCH: the Ray driver on this machine, with two actors on the CPU.
 
 When a third of the scans is done, one actor is killed, and the worker of the other. Every scan must have its result,
-once, with the bytes of a run without Ray; then the same from and to an FTP server, which is an object store as far as the
-driver knows, with a bad file among the scans. Needs ray[data] and pyftpdlib. Prints `1 passed, 0 failed, 0 skipped`.
+once, with the bytes of a run without Ray; then the same from and to an FTP server, which is an object store as far as
+the driver knows, with a bad file among the scans. Needs ray[data] and pyftpdlib. Prints the sum of tests.
 """
 import json
 import os
@@ -56,7 +56,8 @@ def main():
     os.makedirs(scratch)
     os.chdir(scratch)
     subprocess.run([simulate, "data", str(number), "8", "128"], check=True)
-    subprocess.run([program, "data", "--layout", "folder", "--format", "kitti", "--output", "whole", *network], check=True)
+    subprocess.run([program, "data", "--layout", "folder", "--format", "kitti", "--output", "whole", *network],
+                   check=True)
 
     ray = subprocess.Popen(run("data", "--output", "labels"))
     while ray.poll() is None and (len(results("labels")) < number / 3 or len(workers()) < 2):

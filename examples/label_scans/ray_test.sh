@@ -16,7 +16,8 @@ fi
 cmake -S . -B build/ray/programs -DTESSERA_BUILD_TESTS=OFF -DTESSERA_ENABLE_CUDA=OFF >&2
 cmake --build build/ray/programs --parallel "$jobs" --target label_scans simulate_scans >&2
 bin=build/ray/programs/bin
-if ! build/ray/bin/python examples/label_scans/ray_test.py "$bin/label_scans" "$bin/simulate_scans" build/ray/scratch; then
+test=examples/label_scans/ray_test.py
+if ! build/ray/bin/python $test "$bin/label_scans" "$bin/simulate_scans" build/ray/scratch; then
   echo "0 passed, 1 failed, 0 skipped"
   exit 1
 fi
