@@ -102,6 +102,7 @@ template <class T, class Space>
 template <class T, class Space>
 [[nodiscard]] std::vector<T> download(T const* from, std::int64_t size, Execution<Space> const& exec)
 {
+  if (auto* const recorder = exec.recorder()) { recorder->reads_on_host("download"); }
   std::vector<T> result(static_cast<std::size_t>(size));
   detail::Transfer<Space>::to_host(result.data(), from, result.size() * sizeof(T), exec);
   return result;

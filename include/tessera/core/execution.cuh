@@ -122,12 +122,29 @@ class Execution<Device> {
   }
   /// The streams beside it, or null.
   [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
-  /// The same device and memory on another stream, with none beside it.
+  /// The same, telling `recorder` of every operation. What stores an execution stores it without.
+  [[nodiscard]] Execution with_recorder(Recorder& recorder) const
+  {
+    auto result = *this;
+    result.recorder_ = &recorder;
+    return result;
+  }
+  [[nodiscard]] Execution without_recorder() const
+  {
+    auto result = *this;
+    result.recorder_ = nullptr;
+    return result;
+  }
+  /// Who is told of operations, or null.
+  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
+
+  /// The same device and memory on another stream, with none beside it and no recorder.
   [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
     auto result = *this;
     result.stream_ = stream;
     result.sides_ = nullptr;
+    result.recorder_ = nullptr;
     return result;
   }
 
@@ -142,6 +159,7 @@ class Execution<Device> {
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
   SideStreams* sides_ = nullptr;
+  Recorder* recorder_ = nullptr;
   int device_ = 0;
 };
 

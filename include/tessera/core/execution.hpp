@@ -4,6 +4,7 @@
 
 #include <tessera/core/error.hpp>
 #include <tessera/core/memory_resource.hpp>
+#include <tessera/core/recorder.hpp>
 #include <tessera/core/space.hpp>
 #include <tessera/core/thread_pool.hpp>
 
@@ -81,6 +82,22 @@ class Execution<Host> {
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int num_threads() const noexcept { return pool_->num_threads(); }
 
+  /// The same, telling `recorder` of every operation. What stores an execution stores it without.
+  [[nodiscard]] Execution with_recorder(Recorder& recorder) const
+  {
+    auto result = *this;
+    result.recorder_ = &recorder;
+    return result;
+  }
+  [[nodiscard]] Execution without_recorder() const
+  {
+    auto result = *this;
+    result.recorder_ = nullptr;
+    return result;
+  }
+  /// Who is told of operations, or null.
+  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
+
   /// Returns at once: host work has finished when the call that did it returned.
   void wait() const noexcept {}
 
@@ -109,6 +126,7 @@ class Execution<Host> {
 
   std::shared_ptr<detail::ThreadPool> pool_;
   MemoryResource* memory_;
+  Recorder* recorder_ = nullptr;
 };
 
 Execution(StreamHandle)->Execution<Device>;

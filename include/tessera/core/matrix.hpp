@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/buffer.hpp>
+#include <tessera/core/variable.hpp>
 
 #include <cstdint>
 #include <utility>
@@ -30,6 +30,24 @@ struct MatrixView {
   [[nodiscard]] std::int64_t size() const noexcept { return rows * columns; }
 };
 
+template <class T, class Space>
+class Matrix;
+template <int Dim, class Scalar, class Space>
+class SparseTensor;
+
+namespace detail {
+
+/// Makes a second handle on a matrix's elements, for those that only read them: tensors and records.
+struct ShareMatrix {
+  template <class T, class Space>
+  [[nodiscard]] static Matrix<T, Space> share(Matrix<T, Space> const& matrix)
+  {
+    return matrix;
+  }
+};
+
+}  // namespace detail
+
 /// A row-major matrix [rows, columns] that owns its memory; moves, never copies, and has no rows once moved
 /// from.
 template <class T, class Space>
@@ -39,40 +57,56 @@ class Matrix {
 
   /// Uninitialised. @throws invalid_argument  a negative number of rows or columns
   Matrix(std::int64_t rows, std::int64_t columns, Execution<Space> const& exec)
-      : rows_{rows}, columns_{columns}, buffer_{checked_size(rows, columns), exec}
+      : rows_{rows}, columns_{columns}, storage_{Buffer<T, Space>{checked_size(rows, columns), exec}}
   {}
   /// Takes `buffer` of rows * columns elements.
   Matrix(Buffer<T, Space>&& buffer, std::int64_t rows, std::int64_t columns)
-      : rows_{rows}, columns_{columns}, buffer_{std::move(buffer)}
+      : rows_{rows}, columns_{columns}, storage_{std::move(buffer)}
   {
-    detail::expects(buffer_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
-                    " does not have the ", buffer_.size(), " elements given");
+    detail::expects(storage_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
+                    " does not have the ", storage_.size(), " elements given");
   }
 
   Matrix(Matrix&& other) noexcept
       : rows_{std::exchange(other.rows_, 0)},
         columns_{std::exchange(other.columns_, 0)},
-        buffer_{std::move(other.buffer_)}
+        storage_{std::move(other.storage_)}
   {}
   Matrix& operator=(Matrix&& other) noexcept
   {
     Matrix moved{std::move(other)};
     std::swap(rows_, moved.rows_);
     std::swap(columns_, moved.columns_);
-    buffer_.swap(moved.buffer_);
+    std::swap(storage_, moved.storage_);
     return *this;
   }
+  ~Matrix() = default;
 
-  [[nodiscard]] T* data() noexcept { return buffer_.data(); }
-  [[nodiscard]] T const* data() const noexcept { return buffer_.data(); }
+  [[nodiscard]] T* data() noexcept { return storage_.data(); }
+  [[nodiscard]] T const* data() const noexcept { return storage_.data(); }
   [[nodiscard]] std::int64_t rows() const noexcept { return rows_; }
   [[nodiscard]] std::int64_t columns() const noexcept { return columns_; }
-  [[nodiscard]] std::int64_t size() const noexcept { return buffer_.size(); }
+  [[nodiscard]] std::int64_t size() const noexcept { return storage_.size(); }
   [[nodiscard]] MatrixView<T> view() noexcept { return {data(), rows_, columns_}; }
   [[nodiscard]] MatrixView<T const> view() const noexcept { return {data(), rows_, columns_}; }
   operator MatrixView<T const>() const noexcept { return view(); }  // NOLINT(google-explicit-constructor)
 
+  /// The identity of the elements, which moves with them; 0 of a matrix made by default or moved from.
+  [[nodiscard]] VariableId id() const noexcept { return storage_.id(); }
+  /// How often mark_written() was called on these elements.
+  [[nodiscard]] std::uint64_t version() const noexcept { return storage_.version(); }
+  /// To be called by whoever writes elements that a recorder may have been told of: what was recorded before
+  /// then no longer goes with them.
+  void mark_written() const noexcept { storage_.mark_written(); }
+
  private:
+  friend struct detail::ShareMatrix;
+  template <int Dim, class Scalar, class OfSpace>
+  friend class SparseTensor;
+
+  Matrix(Matrix const&) = default;  // shares the elements
+  Matrix& operator=(Matrix const&) = default;
+
   static std::int64_t checked_size(std::int64_t rows, std::int64_t columns)
   {
     detail::expects(rows >= 0 && columns >= 0 && (columns == 0 || rows <= INT64_MAX / columns),
@@ -82,7 +116,7 @@ class Matrix {
 
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
-  Buffer<T, Space> buffer_;
+  detail::VariableStorage<T, Space> storage_;
 };
 
 /// A matrix in `Space` with the elements of a host vector, row-major. No elements in no columns are a matrix

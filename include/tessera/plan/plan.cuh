@@ -272,8 +272,9 @@ class Plan {
   using Scan = typename detail::InputOf<dim, Scalar, Voxelization>::Scan;
 
   [[nodiscard]] static detail::ArenaParts measure_parts(Model& model, Limits const& limits, int channels,
-                                                        Execution<Device> const& exec)
+                                                        Execution<Device> const& recording)
   {
+    auto const exec = recording.without_recorder();
     detail::expects(channels >= 1, "Plan: ", channels,
                     " input channels; say PlanLimits::channels(), the model has no options().in_channels");
     detail::DeviceGuard const guard{exec.device()};
@@ -332,6 +333,7 @@ class Plan {
     auto const has_room = detail::check_destination(*output_, to, *input_, scan.rows);
     if (!has_room.ok()) { return has_room; }
 
+    detail::mark_output(*output_);
     detail::CurrentDevice const current{device_};
     std::lock_guard const lock{arena_->mutex()};
     auto capturing = cudaStreamCaptureStatusNone;  // then whoever launches that graph keeps runs apart

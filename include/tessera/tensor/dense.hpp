@@ -37,16 +37,32 @@ void check_inside(CoordinateSet<Dim, Space>& set, SpatialRange<Dim> const& range
 
 }  // namespace detail
 
+template <int Dim, class Scalar, class Space = Device>
+class DenseTensor;
+
+namespace detail {
+
+/// Makes a second handle on a dense tensor's values, for records, which only read them.
+struct ShareDense {
+  template <int Dim, class Scalar, class Space>
+  [[nodiscard]] static DenseTensor<Dim, Scalar, Space> share(DenseTensor<Dim, Scalar, Space> const& tensor)
+  {
+    return tensor;
+  }
+};
+
+}  // namespace detail
+
 /// A value for every cell of a grid, zero where there is no voxel; moves, never copies, and has no cells and
 /// no channels once moved from.
-template <int Dim, class Scalar, class Space = Device>
+template <int Dim, class Scalar, class Space>
 class DenseTensor {
  public:
   /// Uninitialised.
   /// @throws invalid_argument  a range below 1 on an axis, channels below 0, or too many elements
   DenseTensor(SpatialRange<Dim> const& range, int channels, DenseLayout layout, Execution<Space> const& exec)
       : shape_{range, channels, layout},
-        values_{detail::count_cells(range, channels, "DenseTensor") * channels, exec}
+        values_{Buffer<Scalar, Space>{detail::count_cells(range, channels, "DenseTensor") * channels, exec}}
   {}
 
   DenseTensor(DenseTensor&& other) noexcept
@@ -57,7 +73,7 @@ class DenseTensor {
   {
     DenseTensor moved{std::move(other)};
     std::swap(shape_, moved.shape_);
-    values_.swap(moved.values_);
+    std::swap(values_, moved.values_);
     return *this;
   }
 
@@ -80,14 +96,30 @@ class DenseTensor {
 
   /// Zeros everywhere.
   /// Stream: enqueues one fill.
-  void set_zero(Execution<Space> const& exec) { fill_bytes(values_, 0, exec); }
+  void set_zero(Execution<Space> const& exec)
+  {
+    auto const bytes = static_cast<std::size_t>(size()) * sizeof(Scalar);
+    detail::Transfer<Space>::fill_bytes(data(), 0, bytes, exec);
+  }
+
+  /// The identity of the values, which moves with them; 0 once moved from.
+  [[nodiscard]] VariableId id() const noexcept { return values_.id(); }
+  /// How often mark_written() was called on these values.
+  [[nodiscard]] std::uint64_t version() const noexcept { return values_.version(); }
+  /// To be called by whoever writes values that a recorder may have been told of.
+  void mark_written() const noexcept { values_.mark_written(); }
 
   /// For kernels.
   [[nodiscard]] detail::DenseShape<Dim> const& indexing() const noexcept { return shape_; }
 
  private:
+  friend struct detail::ShareDense;
+
+  DenseTensor(DenseTensor const&) = default;  // shares the values
+  DenseTensor& operator=(DenseTensor const&) = default;
+
   detail::DenseShape<Dim> shape_;
-  Buffer<Scalar, Space> values_;
+  detail::VariableStorage<Scalar, Space> values_;
 };
 
 /// How dense() lays out; without a range that of the tensor is taken.

@@ -57,40 +57,44 @@ class SparseTensor {
     detail::expects(coordinates.rows == features.rows, "SparseTensor: ", coordinates.rows,
                     " coordinates but ", features.rows, " rows of features");
     coordinates_ = make_coordinate_set<Dim>(coordinates.data, coordinates.rows, options, exec);
-    features_ = std::make_shared<Matrix<Scalar, Space>>(copy(features.data, features.size(), exec),
-                                                        features.rows, features.columns);
+    features_ = {copy(features.data, features.size(), exec), features.rows, features.columns};
   }
 
   /// A tensor on the voxels of `coordinates`; takes `features` [num_rows, channels].
   /// @throws invalid_argument  the numbers of rows differ (of `features` and the set's capacity)
   SparseTensor(CoordinateSetPointer<Dim, Space> coordinates, Matrix<Scalar, Space>&& features)
-      : coordinates_{std::move(coordinates)},
-        features_{std::make_shared<Matrix<Scalar, Space>>(std::move(features))}
+      : coordinates_{std::move(coordinates)}, features_{std::move(features)}
   {
     detail::expects(coordinates_ != nullptr, "SparseTensor: no coordinates");
-    detail::expects(coordinates_->capacity() == features_->rows(), "SparseTensor: ", coordinates_->capacity(),
-                    " coordinates but ", features_->rows(), " rows of features");
+    detail::expects(coordinates_->capacity() == features_.rows(), "SparseTensor: ", coordinates_->capacity(),
+                    " coordinates but ", features_.rows(), " rows of features");
   }
 
   /// Rows in use; waits only if the host does not know (CoordinateSet::num_rows()).
-  [[nodiscard]] std::int64_t num_rows() const { return coordinates_ ? coordinates_->num_rows() : 0; }
+  [[nodiscard]] std::int64_t num_rows() const
+  {
+    detail::report_host_read("num_rows");
+    return coordinates_ ? coordinates_->num_rows() : 0;
+  }
   /// Rows there is room for: those of features().
   [[nodiscard]] std::int64_t capacity() const noexcept { return coordinates_ ? coordinates_->capacity() : 0; }
-  [[nodiscard]] int channels() const noexcept
-  {
-    return features_ ? static_cast<int>(features_->columns()) : 0;
-  }
+  [[nodiscard]] int channels() const noexcept { return static_cast<int>(features_.columns()); }
 
   /// [capacity, channels] in `Space`, of which the first num_rows() are in use.
-  [[nodiscard]] MatrixView<Scalar const> features() const noexcept
-  {
-    return features_ ? std::as_const(*features_).view() : MatrixView<Scalar const>{};
-  }
+  [[nodiscard]] MatrixView<Scalar const> features() const noexcept { return features_.view(); }
   [[nodiscard]] CoordinateSetPointer<Dim, Space> const& coordinates() const noexcept { return coordinates_; }
   [[nodiscard]] IntArray<Dim> tensor_stride() const
   {
     return coordinates_ ? coordinates_->tensor_stride() : IntArray<Dim>(1);
   }
+
+  /// The identity of the features, which copies of the tensor share; 0 of a tensor made by default.
+  [[nodiscard]] VariableId id() const noexcept { return features_.id(); }
+  /// How often mark_written() was called on these features.
+  [[nodiscard]] std::uint64_t version() const noexcept { return features_.version(); }
+  /// To be called by whoever writes the features in place, as a plan does with its output and an owner with
+  /// memory that the tensor borrows: what was recorded of them before no longer holds.
+  void mark_written() const noexcept { features_.mark_written(); }
 
   /// The same voxels with other features.
   [[nodiscard]] SparseTensor with_features(Matrix<Scalar, Space>&& features) const
@@ -104,7 +108,7 @@ class SparseTensor {
   [[nodiscard]] std::vector<Scalar> features_on_host(Execution<Space> const& exec) const
   {
     if (!coordinates_) { return {}; }
-    auto result = download(features_->data(), num_rows() * channels(), exec);
+    auto result = download(features_.data(), num_rows() * channels(), exec);
     check_rows(exec);
     return result;
   }
@@ -131,7 +135,7 @@ class SparseTensor {
   }
 
   CoordinateSetPointer<Dim, Space> coordinates_;
-  std::shared_ptr<Matrix<Scalar, Space>> features_;
+  Matrix<Scalar, Space> features_;
 };
 
 namespace detail {

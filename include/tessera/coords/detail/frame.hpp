@@ -64,7 +64,7 @@ namespace detail {
 /// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
 template <int Dim, class Space>
 struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
-  explicit Frame(Execution<Space> const& execution) : exec{execution} {}
+  explicit Frame(Execution<Space> const& execution) : exec{execution.without_recorder()} {}
   Frame(Frame const&) = delete;
   Frame& operator=(Frame const&) = delete;
   ~Frame()

@@ -25,6 +25,27 @@ struct PlannedPoints {
 
 namespace detail {
 
+/// Tells those who were told of the output that a run writes it anew. Outputs that are no variables have
+/// nobody to tell.
+template <int Dim, class Scalar>
+void mark_output(SparseTensor<Dim, Scalar, Device> const& output) noexcept
+{
+  output.mark_written();
+}
+template <int Dim, class Scalar>
+void mark_output(DenseTensor<Dim, Scalar, Device> const& output) noexcept
+{
+  output.mark_written();
+}
+template <class T>
+void mark_output(Matrix<T, Device> const& output) noexcept
+{
+  output.mark_written();
+}
+template <class Output>
+void mark_output(Output const&) noexcept
+{}
+
 /// Copies the rows in use.
 [[nodiscard]] inline cudaError_t copy_rows(void const* from, void* to, RowCount const& rows,
                                            std::int64_t row_bytes, cudaStream_t stream) noexcept

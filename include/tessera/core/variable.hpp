@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/recorder.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+
+/// Values that an operation reads and somebody else owns: a parameter, or a plain pointer. They stay where
+/// they are as long as whoever recorded the operation uses the record.
+template <class T>
+struct ParameterRef {
+  T const* data = nullptr;  ///< in the operation's space, or null where there are none
+  VariableId id = 0;        ///< of the parameter; 0 of a plain pointer
+
+  ParameterRef() = default;
+  ParameterRef(T const* values, VariableId parameter = 0)  // NOLINT(google-explicit-constructor)
+      : data{values}, id{parameter}
+  {}
+};
+
+namespace detail {
+
+[[nodiscard]] inline VariableId next_variable_id() noexcept
+{
+  static std::atomic<VariableId> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+/// A buffer that tensors and records share, with its identity and a count of the writes after it was filled.
+template <class T, class Space>
+class VariableStorage {
+ public:
+  VariableStorage() = default;
+  explicit VariableStorage(Buffer<T, Space>&& values) : shared_{std::make_shared<Shared>(std::move(values))}
+  {}
+
+  [[nodiscard]] T* data() const noexcept { return shared_ ? shared_->values.data() : nullptr; }
+  [[nodiscard]] std::int64_t size() const noexcept { return shared_ ? shared_->values.size() : 0; }
+  [[nodiscard]] VariableId id() const noexcept { return shared_ ? shared_->id : 0; }
+  [[nodiscard]] std::uint64_t version() const noexcept
+  {
+    return shared_ ? shared_->version.load(std::memory_order_acquire) : 0;
+  }
+  void mark_written() const noexcept
+  {
+    if (shared_) { shared_->version.fetch_add(1, std::memory_order_acq_rel); }
+  }
+
+ private:
+  struct Shared {
+    explicit Shared(Buffer<T, Space>&& from) : values{std::move(from)} {}
+
+    Buffer<T, Space> values;
+    VariableId id = next_variable_id();
+    std::atomic<std::uint64_t> version{0};
+  };
+
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
