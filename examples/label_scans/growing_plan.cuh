@@ -76,6 +76,16 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
   }
 
  private:
+  // A box grows to powers of two, since keys get no longer before. A point that is so far away that those of
+  // all scans would is not worth it.
+  static constexpr int widest = 1 << 17;
+  [[nodiscard]] static int power_beyond(int extent)
+  {
+    int power = 1;
+    while (power < extent + extent / 4) { power *= 2; }
+    return power;
+  }
+
   /// Makes the limits so large that such a scan fits; false if they stay.
   template <class Voxels>
   [[nodiscard]] bool grow(Voxels const& voxels)
@@ -86,25 +96,20 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
       limit = std::max(limit, to);
     };
     voxels.for_each_in_frame([&](auto const& level) {
-      auto& planned = rows_[tessera::max_element(level.tensor_stride())];
+      int const stride = tessera::max_element(level.tensor_stride());
+      bool const has_room = !labels && stride == 1;  // hard voxels have it for all that there may be
+      auto& planned = rows_[stride];
       auto const rows = level.num_rows();
-      if (rows > planned) { raise(planned, std::min(rows + rows / 4 + 1, max_points_)); }
+      if (rows > planned && !has_room) { raise(planned, std::min(rows + rows / 4 + 1, max_points_)); }
     });
-    if constexpr (!labels) { return grew; }  // the grid of the voxels is the box
-    // Keys get no longer when a box grows up to a power of two, so room in it costs nothing; a point that is far
-    // away, which would make those of all scans longer, is not worth it.
-    constexpr int widest = 1 << 17;
-    auto const power_beyond = [](int extent) {
-      int power = 1;
-      while (power < extent + extent / 4) { power *= 2; }
-      return power;
-    };
-    auto const& box = voxels.box();
-    for (int axis = 0; axis < 3; ++axis) {
-      int const above = box.upper[axis] + 1;
-      int const below = -box.lower[axis];
-      if (above > upper_[axis] && above < widest) { raise(upper_[axis], power_beyond(above)); }
-      if (below > below_[axis] && below < widest) { raise(below_[axis], power_beyond(below)); }
+    if constexpr (labels) {  // of an encoder the grid of the voxels is the box
+      auto const& box = voxels.box();
+      for (int axis = 0; axis < 3; ++axis) {
+        int const above = box.upper[axis] + 1;
+        int const below = -box.lower[axis];
+        if (above > upper_[axis] && above < widest) { raise(upper_[axis], power_beyond(above)); }
+        if (below > below_[axis] && below < widest) { raise(below_[axis], power_beyond(below)); }
+      }
     }
     return grew;
   }
@@ -114,14 +119,8 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
     tessera::PlanLimits limits;
     limits.channels(in_channels_).max_points(max_points_);
     for (auto const& [stride, rows] : rows_) {
-      auto const most = std::min(rows, max_points_);
-      if (stride > 1) {
-        limits.max_voxels_at(stride, most);
-      } else if constexpr (labels) {
-        limits.max_voxels(most);
-      } else {  // a plan of hard voxels has room for all that there may be
-        limits.max_voxels(std::min<std::int64_t>(max_points_, voxels_.max_voxels));
-      }
+      if (rows == 0) { continue; }
+      stride > 1 ? limits.max_voxels_at(stride, rows) : limits.max_voxels(rows);
     }
     if constexpr (labels) {
       tessera::CoordinateBox<3> box;
