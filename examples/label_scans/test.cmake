@@ -268,7 +268,7 @@ elseif(CASE STREQUAL "bad_files")
   foreach(reason "000100\", \"status\": \"failed\", [^\n]*the scan has no points" "000101\", \"status\": \"failed\", [^\n]*whole number|000101[^\n]*bytes"
           "000102\", \"status\": \"failed\", [^\n]*[0-9]+ points are more than the 5000 of --max-points"
           "000103\", \"status\": \"failed\", [^\n]*is a directory" "000104\", \"status\": \"failed\", [^\n]*No such file"
-          "000105\", \"status\": \"done\", [^\n]*\"points\": 3, \"without_place\": 1,"
+          "000105\", \"status\": \"done\", [^\n]*\"points\": 3, \"not_finite\": 1,"
           "000106\", \"status\": \"failed\", [^\n]*no point has a position that is finite"
           "000107\", \"status\": \"failed\", [^\n]*1 point has a feature that is no finite number"
           "000108\", \"status\": \"failed\", [^\n]*beyond 2\\^30")
