@@ -159,8 +159,36 @@ TEST_CASE_TEMPLATE("fixed capacity: outputs and maps that are there already ask 
   }
 }
 
-TEST_CASE_TEMPLATE("fixed capacity: a map that gave way to its tiles comes again, whatever the tiles", Space,
+TEST_CASE_TEMPLATE("fixed capacity: maps are released where it says so, and no others", Space,
                    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  for (bool const releases : {false, true}) {
+    CAPTURE(releases);
+    test::CountedMemory<Space> memory;
+    auto const exec = memory.execution(1);
+    std::mt19937 random{3};
+    CoordinateSetOptions<3> options;
+    options.fixed_capacity = FixedCapacity{};
+    options.fixed_capacity->releases_maps = releases;
+    auto const set = counted_set<Space>(random_rows(random, 250, 12), 300, options, exec);
+    auto const coarse =
+        kernel_map(*set, ConvolutionKind::strided, geometry_of(3, 2, 1), compat::none, exec).coordinates;
+    for (auto const& of : {set, coarse}) {  // derived sets do as the first one
+      auto const map =
+          kernel_map(*of, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec).map;
+      CHECK(map->parts().is_releasable == releases);
+      auto const before = memory.bytes_in_use();
+      auto const tiles = tile_map(*map, false, 1, 16, exec);
+      auto const bytes_of_tiles = 4 * (tiles->order.size() + tiles->map.size() + tiles->masks.size());
+      auto const bytes_of_map = 4 * map->num_out() * map->volume();
+      CHECK(memory.bytes_in_use() - before == bytes_of_tiles - (releases ? bytes_of_map : 0));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("fixed capacity: a map that was released is rebuilt from its tiles, whatever they are",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
@@ -168,6 +196,7 @@ TEST_CASE_TEMPLATE("fixed capacity: a map that gave way to its tiles comes again
   auto const rows = random_rows(random, 250, 12);
   CoordinateSetOptions<3> options;
   options.fixed_capacity = FixedCapacity{};
+  options.fixed_capacity->releases_maps = true;
   auto const set = counted_set<Space>(rows, 300, options, exec);
   auto const same = kernel_map(*set, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec);
   auto const down = kernel_map(*set, ConvolutionKind::strided, geometry_of(2, 2, 0), compat::none, exec);

@@ -71,31 +71,15 @@ void expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, E
 
 /// The activations that convolutions were called with.
 template <class Space>
-struct SeenActivations final : nn::ConvObserver<3, float, Space> {
-  using Tensor = SparseTensor<3, float, Space>;
-  using Conv = nn::Conv<3, float, Space>;
-
-  explicit SeenActivations(nn::ModuleBase const& module) { observe(module); }
-  ~SeenActivations() override
+struct SeenActivations final : Recorder {
+  void record(std::shared_ptr<OperationRecord const> operation) override
   {
-    for (auto* const layer : layers) { layer->observe(nullptr); }
-  }
-  void called(nn::ModuleBase const&, Tensor const&, Tensor const*, Epilogue<float> const& epilogue) override
-  {
-    activations.push_back(epilogue.activation);
-  }
-  void observe(nn::ModuleBase const& module)
-  {
-    for (auto const& [name, child] : module.children()) {
-      if (auto* const layer = dynamic_cast<Conv*>(child)) {
-        layer->observe(this);
-        layers.push_back(layer);
-      }
-      observe(*child);
+    using Record = ops::ConvolutionRecord<3, float, Space>;
+    if (auto const* const convolution = dynamic_cast<Record const*>(operation.get())) {
+      activations.push_back(convolution->options.activation);
     }
   }
 
-  std::vector<Conv*> layers;
   std::vector<Activation> activations;
 };
 
@@ -140,9 +124,9 @@ TEST_CASE_TEMPLATE("fuse: no activation of a block is left for a pass of its own
   auto const none = Activation::none;
   auto const relu = Activation::relu;
   auto const seen = [&](nn::Module<3, float, Space>& block) {
-    SeenActivations<Space> const activations{block};
-    static_cast<void>(block.forward(x, exec));
-    return activations.activations;
+    SeenActivations<Space> seen_activations;
+    static_cast<void>(block.forward(x, exec.with_recorder(seen_activations)));
+    return seen_activations.activations;
   };
   nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(8, 2), exec};
   CHECK(seen(bottleneck) == std::vector{none, none, none});

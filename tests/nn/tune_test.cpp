@@ -212,7 +212,6 @@ TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can
       CHECK(ConvChoice::of(*layer->options().config()) == group->choice);
       CHECK(group->choice.fits_plan());
       CHECK(group->refused.empty());
-      CHECK(conv.layer->observe(nullptr) == nullptr);
     }
     CHECK(test::largest_difference(output_of(net, samples[0], exec), before) < 1e-4);
   }
@@ -600,7 +599,6 @@ TEST_CASE("tune: what cannot be meant is refused and changes nothing")
   auto const refused = [&](Samples<Host> const& samples, TuneOptions options) {
     auto const error = test::error_of([&] { nn::tune(net, samples, options.quiet(), exec); });
     CHECK_FALSE(layer.options().config());
-    CHECK(layer.observe(nullptr) == nullptr);
     return error;
   };
   auto const good = samples_of(4, exec);
@@ -655,7 +653,6 @@ TEST_CASE_TEMPLATE(
       CHECK_FALSE(layer.options().config());
       ++thrown;
     }
-    CHECK(layer.observe(nullptr) == nullptr);
     memory.fail_at(-1);
     REQUIRE(memory.bytes_in_use() == in_use);
   }

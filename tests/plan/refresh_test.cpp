@@ -159,7 +159,7 @@ TEST_CASE_TEMPLATE("Plan: a plan made before a layer got other tiles still runs,
   auto const planned = plan.run(x, exec).features_on_host(exec);
   for (auto const kernel : {GemmKernel::warp, GemmKernel::block, GemmKernel::warpgroup}) {
     auto config = layer.config();
-    config.tiles = kernel;
+    config.kernel = kernel;
     layer.configure(config, exec);
     CHECK(same_bits(plan.run(x, exec).features_on_host(exec), planned));
   }

@@ -108,8 +108,8 @@ struct CollatePlan {
         continue;
       }
       expects(set.tensor_stride() == options.tensor_stride, who,
-              "tensor strides differ: ", list(options.tensor_stride), " of the first, ",
-              list(set.tensor_stride()), " of number ", i);
+              "tensor strides differ: ", options.tensor_stride, " of the first, ", set.tensor_stride(),
+              " of number ", i);
       expects(set.spatial_range().has_value() == options.spatial_range.has_value(), who,
               "of the first and number ", i, " only one has a spatial range");
       for (int axis = 0; axis < Dim && options.spatial_range; ++axis) {

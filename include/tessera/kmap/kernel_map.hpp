@@ -39,7 +39,7 @@ struct KernelMapParts {
   /// [num_in] or none, of maps under which an input feeds one output: `out * volume + k`, or -1.
   Buffer<std::int32_t, Space> pair_of_input = {};
   /// Whether a tile map may take the place of the map itself, which is rebuilt from it when somebody asks:
-  /// where memory is planned, in a frame of fixed capacity.
+  /// FixedCapacity::releases_maps.
   bool is_releasable = false;
   /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
   std::int32_t const* out_count = nullptr;

@@ -14,9 +14,6 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// What happens to a candidate outside the bounds.
-enum class AtBorder : std::uint8_t { drop, clamp };
-
 /// Which outputs an input has, inside a box.
 template <int Dim, class Downsample>
 struct OutputRule {

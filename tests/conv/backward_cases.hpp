@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "../support/data.hpp"
+// Convolutions of every kind with random operands, and their gradients by definition: loops over the map.
+
 #include "../support/device.hpp"
-#include "../support/golden.hpp"
 #include "../support/small.hpp"
 #include "../support/ways.hpp"
 
@@ -14,9 +14,10 @@
 #include <tessera/conv/convolution_backward.hpp>
 
 #include <cstring>
+#include <memory>
 #include <random>
 
-namespace gradient_cases {
+namespace backward_cases {
 
 using namespace tessera;
 
@@ -116,7 +117,7 @@ std::vector<Scalar> rounded(Values const& values)
   return result;
 }
 template <>
-std::vector<double> rounded(Values const& values)
+inline std::vector<double> rounded(Values const& values)
 {
   return values;
 }
@@ -257,49 +258,4 @@ bool same_bits(std::vector<Scalar> const& a, std::vector<Scalar> const& b)
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0;
 }
 
-/// A dataflow of a user's, which knows forward() alone and takes the plain order for granted.
-struct ForwardOnly {
-  static constexpr char const* name = "forward_only";
-  static inline int calls = 0;
-
-  template <class Scalar, class Space>
-  static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                      Execution<Space> const& exec)
-  {
-    ++calls;
-    auto plain = arguments;
-    plain.weight_steps = {};
-    ConvMode<1>::forward(plain, map, exec);
-  }
-};
-
-template <class Scalar, class Space>
-void check_gradients(double tolerance, Execution<Space> const& exec)
-{
-  using Sum = accumulator_t<Scalar>;
-  unsigned seed = 40;
-  for (auto const& layer : layers()) {
-    std::mt19937 random{++seed};
-    CAPTURE(layer.name);
-    CAPTURE(seed);
-    auto const voxels = random_voxels(test::small_sets() ? 7 : 12, 3, random);
-    auto const c = make_case(layer, voxels, random);
-    Operands<Scalar, Space> const operands{c, voxels, exec};
-    for (auto const& way : test::every_way({})) {
-      CAPTURE(way.name);
-      auto const dx =
-          convolution_backward_data(seen(operands.grad), operands.view, *operands.map, way.config, exec);
-      CHECK(dx.rows() == static_cast<std::int64_t>(c.num_in));
-      CHECK(difference(on_host(dx, exec), c.data_gradient()) <= tolerance);
-    }
-    Buffer<Sum, Space> dw{static_cast<std::int64_t>(c.weight.size()), exec};
-    convolution_backward_weight(seen(operands.x), seen(operands.grad), *operands.map, dw.data(),
-                                GradientMode::overwrite, exec);
-    CHECK(difference(download(dw, exec), c.weight_gradient()) <= 1e-5);
-    Buffer<Sum, Space> db{layer.out_channels, exec};
-    convolution_backward_bias(seen(operands.grad), *operands.map, db.data(), GradientMode::overwrite, exec);
-    CHECK(difference(download(db, exec), c.bias_gradient()) <= 1e-5);
-  }
-}
-
-}  // namespace gradient_cases
+}  // namespace backward_cases
