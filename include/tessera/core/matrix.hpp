@@ -10,7 +10,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A row-major matrix in somebody else's memory.
+/// A row-major matrix in memory that it does not own.
 template <class T>
 struct MatrixView {
   T* data = nullptr;  // [rows, columns]

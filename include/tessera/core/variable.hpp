@@ -17,7 +17,7 @@ inline namespace v0 {
 /// they are as long as whoever recorded the operation uses the record.
 template <class T>
 struct ParameterRef {
-  T const* data = nullptr;  ///< in the operation's space, or null where there are none
+  T const* data = nullptr;  ///< in the operation's space, or null if it has none
   VariableId id = 0;        ///< of the parameter; 0 of a plain pointer
 
   ParameterRef() = default;
