@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/block_gemm/loader.cuh>
 #include <tessera/conv/detail/block_gemm/multiply.cuh>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/core/device_attributes.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <climits>
@@ -82,7 +83,8 @@ __device__ void store_pair(BlockGemmProblem<Scalar> const& problem, std::int64_t
 
 /// Writes the outputs of this thread's sums, which are gone then.
 template <bool Aligned, class Layout>
-__device__ void store_outputs(TileSums<Layout>& sums, BlockGemmProblem<typename Layout::Scalar> const& problem,
+__device__ void store_outputs(TileSums<Layout>& sums,
+                              BlockGemmProblem<typename Layout::Scalar> const& problem,
                               BlockPlace<Layout> const& place)
 {
   using Sum = typename TileSums<Layout>::Sum;
@@ -168,8 +170,7 @@ void launch_block_gemm(BlockGemmProblem<Scalar> const& problem, Execution<Device
 {
   using Layout = TileLayout<Scalar, Tile>;
   if constexpr (Layout::shared_bytes > 48 * 1024) {
-    int limit = 0;
-    cuda_check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, exec.device()));
+    int const limit = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec);
     expects(Layout::shared_bytes <= static_cast<std::size_t>(limit), "convolution: a tile of ", Tile::rows,
             " x ", Tile::channels, " x ", Tile::depth, " with ", Tile::stages, " stages needs ",
             Layout::shared_bytes, " bytes of shared memory, but a block of this device has at most ", limit);

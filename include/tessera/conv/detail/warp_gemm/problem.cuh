@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
 #include <tessera/conv/epilogue.hpp>
+#include <tessera/core/lanes.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -13,9 +14,9 @@ namespace detail {
 /// What one launch of the warp kernel reads and writes.
 template <class Scalar>
 struct WarpGemmProblem {
-  Scalar const* features = nullptr;      // [num_in, in_channels]
-  Scalar const* packed = nullptr;        // weight as PackedLayout says
-  Scalar* output = nullptr;              // [num_out, out_channels], written unless there are sums
+  Scalar const* features = nullptr;  // [num_in, in_channels]
+  Scalar const* packed = nullptr;    // weight as PackedLayout says
+  Scalar* output = nullptr;          // [num_out, out_channels], written unless there are sums
   EpilogueFunctor<Scalar> epilogue;
   float* sums = nullptr;                 // [num_out, out_channels] or null
   std::int32_t const* map = nullptr;     // [pieces, split_length, piece_rows]
@@ -62,15 +63,6 @@ struct WarpStep {
   int chunk = 0;    // the first, of the offset
   int tile = 0;     // twice the warp's tile, + 1 for the last offset of the tile; negative past the last tile
 };
-
-#if __CUDA_ARCH__ >= 900
-
-__device__ inline int warp()
-{
-  return static_cast<int>(threadIdx.x) / 32;
-}
-
-#endif
 
 }  // namespace detail
 }  // namespace v0
