@@ -82,8 +82,8 @@ template <class Space, class Scalar>
       enough = enough && level.num_rows() > 1;
     });
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
-    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", net};
-    if (task.weights == nullptr && enough) { ts::nn::calibrate(net, upload(), exec); }
+    program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
+    if (task.weights == nullptr && enough) { ts::nn::calibrate(net, upload(), layers.exec(exec)); }
   }
   ts::nn::fuse(net, exec);
 
@@ -96,8 +96,8 @@ template <class Space, class Scalar>
     std::array<double, 3> laps{watch.lap()};
     ts::PointTensor<3, Scalar, Space> logits;
     {
-      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[1], net};
-      logits = net.forward(z, exec);
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[1], net};
+      logits = net.forward(z, layers.exec(exec));
     }
     laps[1] = watch.lap();
     progress.begin(stage_names[2]);

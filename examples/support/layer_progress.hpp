@@ -6,49 +6,44 @@
 
 #include <tessera/nn/conv.hpp>
 
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace program {
 
 /// A stage of the progress whose steps are the convolutions of a model, on the host, where they take time and
-/// are carried out as they are called. While it lives it observes them.
+/// have run when a call returns. It records what runs with its exec().
 template <class Scalar, class Space>
-class LayerProgress final : public tessera::nn::ConvObserver<3, Scalar, Space> {
+class LayerProgress final : public tessera::Recorder {
  public:
-  using Layer = tessera::nn::Conv<3, Scalar, Space>;
-  using Tensor = tessera::SparseTensor<3, Scalar, Space>;
-
   LayerProgress(Progress& progress, std::string stage, tessera::nn::ModuleBase& model) : progress_{&progress}
   {
-    if constexpr (std::is_same_v<Space, tessera::Host>) { collect(model); }
-    progress.begin(std::move(stage), static_cast<int>(layers_.size()), "layers");
-    for (auto* const layer : layers_) { layer->observe(this); }
-  }
-  LayerProgress(LayerProgress const&) = delete;
-  LayerProgress& operator=(LayerProgress const&) = delete;
-  ~LayerProgress() override
-  {
-    for (auto* const layer : layers_) { layer->observe(nullptr); }
+    progress.begin(std::move(stage), is_host ? count(model) : 0, "layers");
   }
 
-  void called(tessera::nn::ModuleBase const&, Tensor const&, Tensor const*,
-              tessera::Epilogue<Scalar> const&) override
+  [[nodiscard]] tessera::Execution<Space> exec(tessera::Execution<Space> const& plain)
   {
-    progress_->step();
+    return is_host ? plain.with_recorder(*this) : plain;
+  }
+  void record(std::shared_ptr<tessera::OperationRecord const> operation) override
+  {
+    using Convolution = tessera::ops::ConvolutionRecord<3, Scalar, Space>;
+    if (dynamic_cast<Convolution const*>(operation.get()) != nullptr) { progress_->step(); }
   }
 
  private:
-  void collect(tessera::nn::ModuleBase& module)
+  static constexpr bool is_host = std::is_same_v<Space, tessera::Host>;
+
+  [[nodiscard]] static int count(tessera::nn::ModuleBase& module)
   {
-    if (auto* const layer = dynamic_cast<Layer*>(&module)) { layers_.push_back(layer); }
-    for (auto const& child : module.children()) { collect(*child.second); }
+    int result = dynamic_cast<tessera::nn::Conv<3, Scalar, Space>*>(&module) != nullptr ? 1 : 0;
+    for (auto const& child : module.children()) { result += count(*child.second); }
+    return result;
   }
 
   Progress* progress_;
-  std::vector<Layer*> layers_;
 };
 
 }  // namespace program

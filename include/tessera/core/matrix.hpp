@@ -34,6 +34,8 @@ template <class T, class Space>
 class Matrix;
 template <int Dim, class Scalar, class Space>
 class SparseTensor;
+template <int Dim, class Scalar, class Space>
+class PointTensor;
 
 namespace detail {
 
@@ -107,6 +109,8 @@ class Matrix {
   friend struct detail::ShareMatrix;
   template <int Dim, class Scalar, class OfSpace>
   friend class SparseTensor;
+  template <int Dim, class Scalar, class OfSpace>
+  friend class PointTensor;
 
   Matrix(Matrix const&) = default;  // shares the elements
   Matrix& operator=(Matrix const&) = default;

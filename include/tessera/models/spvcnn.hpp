@@ -80,7 +80,7 @@ class SPVCNN final : public nn::ModuleBase {
     auto const compat = options_.conv_config ? options_.conv_config->compat : thread_conv_config().compat;
     auto const points = detail::point_unet(unet_, transforms_, dropout_, std::exchange(made.voxels, {}),
                                            std::exchange(made.points, {}), compat, exec);
-    return points.with_features(classifier_->forward(points.features(), exec));
+    return points.with_features(classifier_->forward(points.matrix(), exec));
   }
 
   /// The same of the voxels of a tensor as points: points_of_voxels().

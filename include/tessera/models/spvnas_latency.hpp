@@ -144,7 +144,7 @@ class SPVNASLatencyTable {
       nn::Linear<Dim, Scalar, Space> linear{
           nn::LinearOptions{layer.in_channels, layer.out_channels}.math(config_.math), exec_};
       nn::fuse(linear, exec_);
-      return median_of([&] { static_cast<void>(linear.forward(x.features(), exec_)); });
+      return median_of([&] { static_cast<void>(linear.forward(x, exec_)); });
     }
     int const size = layer.kind == Kind::block ? 3 : layer.kind == Kind::shortcut ? 1 : 2;
     auto options = nn::ConvOptions<Dim>{layer.in_channels, layer.out_channels, size}.config(config_);

@@ -57,7 +57,12 @@ void calibrate(Model& model, Tensor<Dim, Scalar, Space> const& x, Execution<Spac
   };
   Training const training{model};
   detail::StatisticsRecorder<accumulator_t<Scalar>, Space> recorder{exec};
-  static_cast<void>(model.forward(x, exec.with_recorder(recorder)));
+  if (exec.recorder() == nullptr) {
+    static_cast<void>(model.forward(x, exec.with_recorder(recorder)));
+  } else {
+    RecorderChain both{recorder, *exec.recorder()};
+    static_cast<void>(model.forward(x, exec.with_recorder(both)));
+  }
 }
 
 }  // namespace nn

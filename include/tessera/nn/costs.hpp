@@ -2,65 +2,38 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/kmap/pair_list.hpp>
-#include <tessera/nn/conv.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/ops/convolution.hpp>
+#include <tessera/ops/work.hpp>
 #include <tessera/tensor/point_tensor.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Multiply-adds of one convolution of x.
+/// Sums the multiply-adds of the convolutions that it is told of.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] std::int64_t macs_of(nn::Conv<Dim, Scalar, Space> const& layer,
-                                   SparseTensor<Dim, Scalar, Space> const& x, Execution<Space> const& exec)
-{
-  auto const& options = layer.options();
-  auto const mapped = kernel_map(layer.config(), *x.coordinates(), options.kind(), options.geometry, exec);
-  auto const pairs = mapped.map->is_identity() ? x.num_rows() : pair_list(*mapped.map, exec)->num_pairs();
-  return pairs * options.in_channels * options.out_channels;
-}
-
-/// Sums over the convolutions of a network while it lives.
-template <int Dim, class Scalar, class Space>
-class MacCounter final : public nn::ConvObserver<Dim, Scalar, Space> {
+class MacCounter final : public Recorder {
  public:
-  using Layer = nn::Conv<Dim, Scalar, Space>;
+  explicit MacCounter(Execution<Space> const& exec) : exec_{exec.without_recorder()} {}
 
-  MacCounter(nn::ModuleBase& network, Execution<Space> const& exec) : exec_{&exec}
+  void record(std::shared_ptr<OperationRecord const> operation) override
   {
-    collect(network);
-    for (auto* const layer : layers_) { before_.push_back(layer->observe(this)); }
-  }
-  MacCounter(MacCounter const&) = delete;
-  MacCounter& operator=(MacCounter const&) = delete;
-  ~MacCounter() override
-  {
-    for (std::size_t i = 0; i < layers_.size(); ++i) { layers_[i]->observe(before_[i]); }
-  }
-
-  void called(nn::ModuleBase const& layer, SparseTensor<Dim, Scalar, Space> const& x,
-              SparseTensor<Dim, Scalar, Space> const*, Epilogue<Scalar> const&) override
-  {
-    macs_ += macs_of(dynamic_cast<Layer const&>(layer), x, *exec_);
+    using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
+    auto const* const record = dynamic_cast<Record const*>(operation.get());
+    if (record == nullptr) { return; }
+    auto const& o = record->options;
+    auto const& x = *record->input().value();
+    auto const map = kernel_map(o.config, *x.coordinates(), o.kind, o.geometry, exec_).map;
+    macs_ += count_pairs(*map, exec_) * record->in_channels * o.out_channels;
   }
   [[nodiscard]] std::int64_t macs() const noexcept { return macs_; }
 
  private:
-  void collect(nn::ModuleBase& module)
-  {
-    if (auto* const layer = dynamic_cast<Layer*>(&module)) { layers_.push_back(layer); }
-    for (auto const& child : module.children()) { collect(*child.second); }
-  }
-
-  Execution<Space> const* exec_;
-  std::vector<Layer*> layers_;
-  std::vector<nn::ConvObserver<Dim, Scalar, Space>*> before_;
+  Execution<Space> exec_;
   std::int64_t macs_ = 0;
 };
 
@@ -99,8 +72,8 @@ template <template <int, class, class> class Input, int Dim, class Scalar, class
 [[nodiscard]] std::int64_t num_macs(Network& network, Input<Dim, Scalar, Space> const& x,
                                     Execution<Space> const& exec)
 {
-  detail::MacCounter<Dim, Scalar, Space> const counter{network, exec};
-  static_cast<void>(network.forward(x, exec));
+  detail::MacCounter<Dim, Scalar, Space> counter{exec};
+  static_cast<void>(network.forward(x, exec.with_recorder(counter)));
   std::int64_t linear = 0;
   for (auto const& parameter : network.parameters()) {
     if (parameter.role == ParameterRole::matrix) { linear += parameter.size; }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/coords/quantize.hpp>
-#include <tessera/nn/combine.hpp>
+#include <tessera/ops/combine.hpp>
 #include <tessera/nn/detail/gather_terms.hpp>
 #include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>

@@ -47,9 +47,8 @@ class PointTransform final : public ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "PointTransform");
-    auto const linear = linear_.forward(z.features(), exec);
-    auto const normalized = norm_.forward(linear.view(), exec);
-    return z.with_features(relu_.forward(normalized.view(), exec));
+    auto const normalized = norm_.forward(linear_.forward(z.matrix(), exec), exec);
+    return z.with_features(relu_.forward(normalized, exec));
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
 

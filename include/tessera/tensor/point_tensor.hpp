@@ -127,23 +127,21 @@ class PointTensor {
   /// A tensor on the points of `points`; takes `features` [num_points, channels].
   /// @throws invalid_argument  there are no points, the numbers of rows differ
   PointTensor(std::shared_ptr<Set> points, Matrix<Scalar, Space>&& features)
-      : points_{std::move(points)}, features_{std::make_shared<Matrix<Scalar, Space>>(std::move(features))}
+      : points_{std::move(points)}, features_{std::move(features)}
   {
     detail::expects(points_ != nullptr, "PointTensor: no points");
-    detail::expects(points_->num_points() == features_->rows(), "PointTensor: ", points_->num_points(),
-                    " positions but ", features_->rows(), " rows of features");
+    detail::expects(points_->num_points() == features_.rows(), "PointTensor: ", points_->num_points(),
+                    " positions but ", features_.rows(), " rows of features");
   }
 
   [[nodiscard]] std::int64_t num_points() const noexcept { return points_ ? points_->num_points() : 0; }
-  [[nodiscard]] int channels() const noexcept
-  {
-    return features_ ? static_cast<int>(features_->columns()) : 0;
-  }
+  [[nodiscard]] int channels() const noexcept { return static_cast<int>(features_.columns()); }
   /// [num_points, channels] in `Space`.
-  [[nodiscard]] MatrixView<Scalar const> features() const noexcept
-  {
-    return features_ ? std::as_const(*features_).view() : MatrixView<Scalar const>{};
-  }
+  [[nodiscard]] MatrixView<Scalar const> features() const noexcept { return features_.view(); }
+  /// The same as a matrix, which layers of rows take: it shares the tensor's elements and identity.
+  [[nodiscard]] Matrix<Scalar, Space> const& matrix() const noexcept { return features_; }
+  /// The identity of the features, which copies of the tensor share; 0 of a tensor made by default.
+  [[nodiscard]] VariableId id() const noexcept { return features_.id(); }
   /// The positions and their maps; null where there are none.
   [[nodiscard]] std::shared_ptr<Set> const& points() const noexcept { return points_; }
 
@@ -171,7 +169,7 @@ class PointTensor {
 
  private:
   std::shared_ptr<Set> points_;
-  std::shared_ptr<Matrix<Scalar, Space>> features_;
+  Matrix<Scalar, Space> features_;
 };
 
 namespace detail {

@@ -6,7 +6,7 @@
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/point_map.hpp>
-#include <tessera/nn/detail/elementwise.hpp>
+#include <tessera/ops/detail/elementwise.hpp>
 
 #include <cstdint>
 
