@@ -76,7 +76,7 @@ class BevEncoder {
     pass.milliseconds[1] = watch.lap();
     {
       program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
-      pass.sparse = net.forward(pass.voxels, layers.exec(*exec_));
+      pass.sparse = net.forward(pass.voxels, layers.execution(*exec_));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -149,7 +149,7 @@ template <class Space, class Scalar>
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
     auto const x = encoder.voxelize(encoder.upload());
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
-    if (x.num_rows() > 1) { ts::nn::calibrate(net, x, layers.exec(exec)); }
+    if (x.num_rows() > 1) { ts::nn::calibrate(net, x, layers.execution(exec)); }
   }
   ts::nn::fuse(net, exec);
 

@@ -22,11 +22,10 @@ using program::parse_number;
 using program::Precision;
 using program::UsageError;
 
+using program::segmentation::Model;
 using program::segmentation::most_channels;
 using program::segmentation::NetworkShape;
 using program::segmentation::Weights;
-
-enum class Model : std::uint8_t { minkunet, spvcnn };
 
 struct Options : program::segmentation::NetworkOptions, program::MachineOptions {
   bool help = false;
@@ -36,7 +35,6 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
 
-  Model model = Model::minkunet;
   std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
   bool stages = false;        // time each stage by itself, without a plan
 

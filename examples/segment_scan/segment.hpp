@@ -171,7 +171,7 @@ class Segmenter {
     }
     {
       program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
-      pass.logits = net.forward(pass.voxels, layers.exec(exec));
+      pass.logits = net.forward(pass.voxels, layers.execution(exec));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -235,7 +235,7 @@ template <class Space, class Scalar>
     ts::SparseTensor<3, Scalar, Space> const x{voxels.coordinates, std::move(voxels.features)};
     prepare_maps<Space>(x.coordinates(), task.options->config, exec);
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", *net};
-    if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net, x, layers.exec(exec)); }
+    if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net, x, layers.execution(exec)); }
   }
   ts::nn::fuse(*net, exec);
 

@@ -83,7 +83,7 @@ template <class Space, class Scalar>
     });
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
-    if (task.weights == nullptr && enough) { ts::nn::calibrate(net, upload(), layers.exec(exec)); }
+    if (task.weights == nullptr && enough) { ts::nn::calibrate(net, upload(), layers.execution(exec)); }
   }
   ts::nn::fuse(net, exec);
 
@@ -97,7 +97,7 @@ template <class Space, class Scalar>
     ts::PointTensor<3, Scalar, Space> logits;
     {
       program::LayerProgress<Scalar, Space> layers{progress, stage_names[1], net};
-      logits = net.forward(z, layers.exec(exec));
+      logits = net.forward(z, layers.execution(exec));
     }
     laps[1] = watch.lap();
     progress.begin(stage_names[2]);
@@ -115,7 +115,7 @@ template <class Space, class Scalar>
     }
   }
   for (std::size_t stage = 0; stage < milliseconds.size(); ++stage) {
-    result.stages.push_back({stage_names[stage], median(milliseconds[stage])});
+    result.stages.push_back({stage_names[stage], program::median(milliseconds[stage])});
   }
   result.labels.assign(labels.data(), labels.data() + labels.size());
   for (std::size_t i = 0; i < result.labels.size(); ++i) {  // a point that is nowhere has no class

@@ -6,6 +6,7 @@
 
 #include <tessera/nn/conv.hpp>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -14,33 +15,34 @@
 namespace program {
 
 /// A stage of the progress whose steps are the convolutions of a model, on the host, where they take time and
-/// have run when a call returns. It records what runs with its exec().
+/// have finished when their call returns. Run the model with execution().
 template <class Scalar, class Space>
 class LayerProgress final : public tessera::Recorder {
+  static constexpr bool counts = std::is_same_v<Space, tessera::Host>;
+
  public:
   LayerProgress(Progress& progress, std::string stage, tessera::nn::ModuleBase& model) : progress_{&progress}
   {
-    progress.begin(std::move(stage), is_host ? count(model) : 0, "layers");
+    progress.begin(std::move(stage), counts ? count(model) : 0, "layers");
   }
 
-  [[nodiscard]] tessera::Execution<Space> exec(tessera::Execution<Space> const& plain)
+  /// `exec`, with which convolutions are steps.
+  [[nodiscard]] tessera::Execution<Space> execution(tessera::Execution<Space> const& exec)
   {
-    return is_host ? plain.with_recorder(*this) : plain;
+    return counts ? exec.with_recorder(*this) : exec;
   }
+
   void record(std::shared_ptr<tessera::OperationRecord const> operation) override
   {
-    using Convolution = tessera::ops::ConvolutionRecord<3, Scalar, Space>;
-    if (dynamic_cast<Convolution const*>(operation.get()) != nullptr) { progress_->step(); }
+    if (std::strcmp(operation->name(), "convolution") == 0) { progress_->step(); }
   }
 
  private:
-  static constexpr bool is_host = std::is_same_v<Space, tessera::Host>;
-
-  [[nodiscard]] static int count(tessera::nn::ModuleBase& module)
+  static int count(tessera::nn::ModuleBase& module)
   {
-    int result = dynamic_cast<tessera::nn::Conv<3, Scalar, Space>*>(&module) != nullptr ? 1 : 0;
-    for (auto const& child : module.children()) { result += count(*child.second); }
-    return result;
+    int layers = dynamic_cast<tessera::nn::Conv<3, Scalar, Space>*>(&module) != nullptr ? 1 : 0;
+    for (auto const& child : module.children()) { layers += count(*child.second); }
+    return layers;
   }
 
   Progress* progress_;

@@ -22,8 +22,12 @@ namespace program::segmentation {
 /// What a network is asked to have at most, by an option or by a checkpoint.
 inline constexpr int most_channels = 10000;
 
+/// What labels: the voxels, or with SPVCNN the points.
+enum class Model : std::uint8_t { minkunet, spvcnn };
+
 /// What the command line says of the network and its voxels.
 struct NetworkOptions : CheckpointOptions {
+  Model model = Model::minkunet;
   double intensity_scale = 1;
   double voxel_size = 0.05;
   std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with

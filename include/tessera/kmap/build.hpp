@@ -251,8 +251,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
           [&](auto rules) { return detail::expanding_map<decltype(rules)>(set, geometry, anchor, exec); });
     }
   }
-  detail::expects(false, "convolution: there is no kind ", static_cast<int>(kind));
-  return {};
+  detail::fail("convolution: there is no kind ", static_cast<int>(kind));
 }
 
 }  // namespace v0

@@ -137,8 +137,9 @@ struct GradientMap {
 ///
 /// A symmetric map serves both directions, and so do its tile maps; else it is transpose() of `map`. Where
 /// the result's `map` is `map` itself and `map` is in no shared_ptr, the result does not own it.
-/// Cost: none of a symmetric map; else as transpose(). Stream: as transpose(). Determinism: same map, same
-/// result.
+/// Cost: nothing for a symmetric map, else that of transpose().
+/// Stream: as transpose().
+/// Determinism: as transpose().
 template <class Space>
 [[nodiscard]] GradientMap<Space> gradient_map(KernelMap<Space>& map, Execution<Space> const& exec)
 {

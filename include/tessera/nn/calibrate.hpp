@@ -56,12 +56,12 @@ void calibrate(Model& model, Tensor<Dim, Scalar, Space> const& x, Execution<Spac
     Model& model;
   };
   Training const training{model};
-  detail::StatisticsRecorder<accumulator_t<Scalar>, Space> recorder{exec};
-  if (exec.recorder() == nullptr) {
-    static_cast<void>(model.forward(x, exec.with_recorder(recorder)));
-  } else {
-    RecorderChain both{recorder, *exec.recorder()};
+  detail::StatisticsRecorder<accumulator_t<Scalar>, Space> statistics{exec};
+  if (auto* const other = exec.recorder()) {
+    RecorderChain both{statistics, *other};
     static_cast<void>(model.forward(x, exec.with_recorder(both)));
+  } else {
+    static_cast<void>(model.forward(x, exec.with_recorder(statistics)));
   }
 }
 
