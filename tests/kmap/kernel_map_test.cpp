@@ -2,171 +2,15 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/files.hpp"
 #include "../support/oracle.hpp"
+#include "kernel_map_cases.hpp"
 
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
 
 using namespace tessera;
-
-namespace {
-
-/// A geometry with numbers that differ from axis to axis, so that a mixed-up axis shows.
-template <int Dim>
-ConvolutionGeometry<Dim> random_geometry(std::mt19937& random, bool strided)
-{
-  auto const draw = [&](int lowest, int highest) {
-    return std::uniform_int_distribution<int>{lowest, highest}(random);
-  };
-  ConvolutionGeometry<Dim> g;
-  for (int i = 0; i < Dim; ++i) {
-    g.kernel_size[i] = draw(1, Dim <= 2 ? 5 : Dim == 3 ? 4 : 3);
-    g.dilation[i] = draw(1, 3);
-    g.stride[i] = strided ? draw(1, 3) : 1;
-    g.padding[i] = draw(0, 3);
-  }
-  if (strided && all_equal(g.stride, 1)) { g.stride[Dim - 1] = 2; }
-  return g;
-}
-
-template <int Dim, class Space>
-void check_map(KernelMap<Space>& map, std::vector<std::int32_t> const& expected,
-               test::Coordinates<Dim> const& in, Execution<Space> const& exec)
-{
-  REQUIRE(map.num_out() * map.volume() == static_cast<std::int64_t>(expected.size()));
-  CHECK(map.num_in() == static_cast<std::int64_t>(in.size()));
-  CHECK(download(map.out_in(exec), map.num_out() * map.volume(), exec) == expected);
-
-  auto const transposed = transpose(map, exec);
-  CHECK(transposed == transpose(map, exec));  // made once
-  CHECK(download(transposed->out_in(exec), transposed->num_out() * map.volume(), exec) ==
-        test::transposed_map_by_definition(expected, in.size(), static_cast<std::size_t>(map.volume())));
-
-  auto const pairs = pair_list(map, exec);
-  auto const begins = pairs->begin_on_host(exec);
-  auto const in_rows = download(pairs->in, exec);
-  auto const out_rows = download(pairs->out, exec);
-  std::size_t p = 0;
-  for (int k = 0; k < map.volume(); ++k) {
-    CHECK(begins[static_cast<std::size_t>(k)] == static_cast<std::int64_t>(p));
-    for (std::int64_t o = 0; o < map.num_out(); ++o) {
-      auto const row = expected[static_cast<std::size_t>(o * map.volume() + k)];
-      if (row < 0) { continue; }
-      REQUIRE(p < in_rows.size());
-      CHECK(in_rows[p] == row);
-      CHECK(out_rows[p] == o);
-      ++p;
-    }
-  }
-  CHECK(pairs->num_pairs(exec) == static_cast<std::int64_t>(p));
-  CHECK(download(pairs->begin, exec) == begins);
-}
-
-/// One random cloud and geometry through every kind of map under both kernel-map policies.
-template <int Dim, class Space>
-void check_all_kinds(unsigned seed)
-{
-  CAPTURE(Dim);
-  CAPTURE(seed);
-  Execution<Space> const exec{};
-  std::mt19937 random{seed};
-  bool const with_range = seed % 2 == 1;
-  IntArray<Dim> lower;
-  IntArray<Dim> upper;
-  for (int i = 0; i < Dim; ++i) {
-    lower[i] = with_range ? 0 : -static_cast<int>(random() % 6);
-    upper[i] = lower[i] + 4 + static_cast<int>(random() % 6);
-  }
-  auto const in = test::random_coordinates<Dim>(70, 3, lower, upper, seed);
-  CoordinateSetOptions<Dim> options;
-  if (with_range) {
-    SpatialRange<Dim> range;
-    range.batches = 3;
-    for (int i = 0; i < Dim; ++i) { range.extent[i] = upper[i] + 1; }
-    options.spatial_range = range;
-  }
-  auto const set = make_coordinate_set(in, options, exec);
-  auto const rows_of = [&](CoordinateSetPointer<Dim, Space> const& s) {
-    return download(s->data(), s->num_rows(), exec);
-  };
-
-  {
-    auto const g = random_geometry<Dim>(random, false);
-    CAPTURE(detail::list(g.kernel_size));
-    CAPTURE(detail::list(g.dilation));
-    KernelRegion<Dim> region{g.kernel_size, 1, g.dilation, 0};
-    for (int i = 0; i < Dim; ++i) {
-      region.anchor[i] = g.kernel_size[i] % 2 == 1 ? g.kernel_size[i] / 2 * g.dilation[i] : 0;
-    }
-    auto const centred = kernel_map(*set, ConvolutionKind::submanifold, g, compat::none, exec);
-    CHECK(centred.coordinates == set);
-    check_map<Dim>(*centred.map, test::kernel_map_by_definition(in, in, region), in, exec);
-    for (int i = 0; i < Dim; ++i) { region.anchor[i] = (g.kernel_size[i] - 1) / 2 * g.dilation[i]; }
-    auto const minkowski = kernel_map<Hashmap>(*set, ConvolutionKind::submanifold, g, compat::none, exec);
-    check_map<Dim>(*minkowski.map, test::kernel_map_by_definition(in, in, region), in, exec);
-  }
-  {
-    auto g = random_geometry<Dim>(random, true);
-    if (with_range) {
-      for (int i = 0; i < Dim; ++i) {  // so that some output fits
-        while ((g.kernel_size[i] - 1) * g.dilation[i] + 1 > options.spatial_range->extent[i]) {
-          --g.kernel_size[i];
-        }
-      }
-    }
-    CAPTURE(detail::list(g.kernel_size));
-    CAPTURE(detail::list(g.stride));
-    CAPTURE(detail::list(g.padding));
-    CAPTURE(detail::list(g.dilation));
-    KernelRegion<Dim> const region{g.kernel_size, g.stride, g.dilation, g.padding};
-    auto const down = kernel_map(*set, ConvolutionKind::strided, g, compat::none, exec);
-    auto const out = test::spconv_outputs_by_definition(in, region, options.spatial_range);
-    CHECK(rows_of(down.coordinates) == out);
-    check_map<Dim>(*down.map, test::kernel_map_by_definition(in, out, region), in, exec);
-    for (int i = 0; i < Dim; ++i) { CHECK(down.coordinates->tensor_stride()[i] == g.stride[i]); }
-
-    auto const up = kernel_map(*down.coordinates, ConvolutionKind::transposed, g, compat::none, exec);
-    CHECK(up.coordinates == set);
-    CHECK(up.map == transpose(*down.map, exec));
-
-    auto const floored =
-        kernel_map<Hashmap, MinkowskiDownsample>(*set, ConvolutionKind::strided, g, compat::none, exec);
-    KernelRegion<Dim> centred = region;
-    for (int i = 0; i < Dim; ++i) { centred.anchor[i] = (g.kernel_size[i] - 1) / 2 * g.dilation[i]; }
-    auto const coarse = test::minkowski_outputs_by_definition(in, g.stride, options.spatial_range);
-    CHECK(rows_of(floored.coordinates) == coarse);
-    check_map<Dim>(*floored.map, test::kernel_map_by_definition(in, coarse, centred), in, exec);
-
-    // a transposed layer whose own strided one never ran: the map is built on the way back
-    ConvolutionGeometry<Dim> other = g;
-    other.kernel_size = g.kernel_size[0] == 2 ? 3 : 2;
-    auto const back =
-        kernel_map(*floored.coordinates, ConvolutionKind::transposed, other, compat::none, exec);
-    CHECK(back.coordinates == set);
-    KernelRegion<Dim> const other_region{other.kernel_size, other.stride, other.dilation, other.padding};
-    CHECK(download(back.map->out_in(exec), back.map->num_out() * back.map->volume(), exec) ==
-          test::transposed_map_by_definition(test::kernel_map_by_definition(in, coarse, other_region),
-                                             in.size(), static_cast<std::size_t>(other.volume())));
-  }
-  {
-    auto g = random_geometry<Dim>(random, true);
-    CAPTURE(detail::list(g.kernel_size));
-    CAPTURE(detail::list(g.stride));
-    CAPTURE(detail::list(g.dilation));
-    CoordinateSetOptions<Dim> coarse_options;
-    coarse_options.tensor_stride = g.stride;
-    coarse_options.spatial_range = options.spatial_range;
-    auto const coarse = make_coordinate_set(in, coarse_options, exec);
-    auto const grown = kernel_map(*coarse, ConvolutionKind::generative, g, compat::none, exec);
-    auto const out = test::generative_outputs_by_definition(in, g, options.spatial_range);
-    CHECK(rows_of(grown.coordinates) == out);
-    CHECK(all_equal(grown.coordinates->tensor_stride(), 1));
-    check_map<Dim>(*grown.map, test::generative_map_by_definition(in, out, g), in, exec);
-  }
-  set->check(exec);
-}
-
-}  // namespace
+using namespace kernel_map_cases;
 
 TEST_CASE_TEMPLATE(
     "kernel map: agrees with the definition in 1 to 4 dimensions, for sizes 1-5, strides and dilations "
@@ -344,4 +188,101 @@ TEST_CASE_TEMPLATE("kernel map: a kernel of 7 x 7 x 7 and one of 11 x 1 x 3 work
     check_map<3>(*kernel_map(*set, ConvolutionKind::submanifold, g, compat::none, exec).map,
                  test::kernel_map_by_definition(in, in, region), in, exec);
   }
+}
+
+TEST_CASE_TEMPLATE(
+    "kernel map: what cannot be meant is refused before anything runs, and the set stays usable", Space,
+    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<3> options;
+  options.spatial_range = SpatialRange<3>{1, {4, 4, 4}};
+  auto const set = make_coordinate_set(std::vector<Coordinate<3>>{{0, {1, 1, 1}}}, options, exec);
+  auto const map = [&](ConvolutionKind kind, IntArray<3> size, IntArray<3> stride, IntArray<3> padding,
+                       IntArray<3> dilation) {
+    return kernel_map(*set, kind, ConvolutionGeometry<3>{size, stride, padding, dilation}, compat::none,
+                      exec);
+  };
+  auto const strided = ConvolutionKind::strided;
+  CHECK_THROWS_WITH_AS(map(strided, IntArray<3>{3, 0, 3}, 2, 0, 1),
+                       "convolution: kernel size [3, 0, 3] must be at least 1 on every axis",
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 3, IntArray<3>{1, 1, 0}, 0, 1),
+                       "convolution: stride [1, 1, 0] must be at least 1 on every axis", invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 3, 2, 0, IntArray<3>{0, 1, 1}),
+                       "convolution: dilation [0, 1, 1] must be at least 1 on every axis", invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 3, 2, IntArray<3>{0, -1, 0}, 1),
+                       "convolution: padding [0, -1, 0] must not be negative", invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 2000, 2, 0, 1), doctest::Contains("more than 1048576 offsets"),
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 2, 2, INT_MAX, 1), doctest::Contains("reach too far"), invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 3, 2, 0, 1 << 30), doctest::Contains("reach too far"), invalid_argument);
+  CHECK_THROWS_WITH_AS(map(strided, 7, 2, 0, 1), doctest::Contains("leave no output in a grid of [4, 4, 4]"),
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS(map(ConvolutionKind::submanifold, 3, 2, 0, 1),
+                       doctest::Contains("stride [2, 2, 2] must be 1"), invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      map(ConvolutionKind::transposed, 2, 2, 0, 1),
+      doctest::Contains("no set of tensor stride [1, 1, 1] / [2, 2, 2] leads to this tensor"),
+      invalid_argument);
+  CHECK_THROWS_WITH_AS(map(ConvolutionKind::generative, 2, 2, 0, 1), doctest::Contains("does not divide"),
+                       invalid_argument);
+  CHECK(map(strided, 2, 2, 0, 1).map->num_out() == 1);
+}
+
+TEST_CASE_TEMPLATE("kernel map: coordinates at the limits of 32 bits neither wrap nor crash", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  int const far = 1 << 30;
+  std::vector<Coordinate<1>> const in{{0, {-far}}, {0, {-far + 1}}, {0, {far}}, {0, {far - 1}}};
+  auto const set = make_coordinate_set(in, {}, exec);
+  ConvolutionGeometry<1> g;
+  CHECK(download(kernel_map(*set, ConvolutionKind::submanifold, g, compat::none, exec).map->out_in(exec), 12,
+                 exec) == std::vector<std::int32_t>{-1, 0, 1, 0, 1, -1, 3, 2, -1, -1, 3, 2});
+  g.stride = 2;
+  g.kernel_size = 2;
+  auto const down = kernel_map(*set, ConvolutionKind::strided, g, compat::none, exec);
+  CHECK(download(down.coordinates->data(), down.map->num_out(), exec) ==
+        std::vector<Coordinate<1>>{{0, {-far / 2}}, {0, {far / 2 - 1}}, {0, {far / 2}}});
+  CoordinateSetOptions<1> options;
+  options.tensor_stride = 4;
+  g.stride = 4;
+  auto const coarse = make_coordinate_set(in, options, exec);
+  CHECK_THROWS_WITH_AS((void)kernel_map(*coarse, ConvolutionKind::generative, g, compat::none, exec),
+                       doctest::Contains("do not fit 32 bits"), invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("kernel map: strides that only wrap to a set's stride lead to no set", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  CoordinateSetOptions<2> options;
+  options.tensor_stride = 1 << 16;
+  auto const input = make_coordinate_set(std::vector<Coordinate<2>>{{0, {1, 1}}, {0, {5, 2}}}, options, exec);
+  ConvolutionGeometry<2> same;
+  same.padding = 1;
+  auto const derived = kernel_map(*input, ConvolutionKind::strided, same, compat::none, exec).coordinates;
+  ConvolutionGeometry<2> wraps = same;
+  wraps.stride = (1 << 16) + 1;  // times 2^16 is 2^16 modulo 2^32
+  CHECK(test::has(test::error_of([&] {
+                    static_cast<void>(
+                        kernel_map(*derived, ConvolutionKind::transposed, wraps, compat::none, exec));
+                  }),
+                  "no set of tensor stride [65536, 65536] / [65537, 65537] leads to this tensor"));
+  // outputs so far out that what they would read does not fit
+  options.tensor_stride = 1;
+  auto const far = input->derive({upload(std::vector<Coordinate<2>>{{0, {1 << 30, 0}}}, exec)},
+                                 CoordinateBox<2>{1, {1 << 30, 0}, {1 << 30, 0}},
+                                 CoordinateSetOptions<2>{1 << 17, {}}, exec);
+  ConvolutionGeometry<2> doubles = same;
+  doubles.stride = 2;
+  CHECK(test::has(test::error_of([&] {
+                    static_cast<void>(
+                        kernel_map(*far, ConvolutionKind::transposed, doubles, compat::none, exec));
+                  }),
+                  "read coordinates that do not fit 32 bits"));
 }

@@ -107,8 +107,8 @@ void run_plan(KernelPlan const& plan, DeviceLimits const& limits,
   }
   if (sums.data() != nullptr) {
     for_each(size,
-             FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, arguments.epilogue, size,
-                                splits, arguments.out_channels},
+             FinishSums<Scalar>{sums.data(), arguments.output, epilogue_of(arguments), size, splits,
+                                arguments.out_channels},
              exec);
   }
 }

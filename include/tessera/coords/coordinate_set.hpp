@@ -243,7 +243,9 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
   auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
-  if (set.is_counted_in_space()) { for_each(1, detail::CheckCapacity{set.row_count(), detail::access(set).errors()}, exec); }
+  if (set.is_counted_in_space()) {
+    for_each(1, detail::CheckCapacity{set.row_count(), detail::access(set).errors()}, exec);
+  }
   detail::follow_on_sides(exec);
   return set.shared();
 }

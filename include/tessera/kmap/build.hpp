@@ -173,7 +173,7 @@ template <class Kmap, int Dim, class Space>
     }
     return {finer->shared(), transpose(*map, exec)};
   }
-  fail("transposed convolution: no set of tensor stride ", set.tensor_stride(), " / ", g.stride,
+  fail("transposed convolution: no set of tensor stride ", list(set.tensor_stride()), " / ", list(g.stride),
        " leads to this tensor; it undoes a strided convolution, or use a generative one to make new "
        "coordinates");
 }

@@ -84,7 +84,7 @@ template <class Space>
   tiles->split_length = ceil_div(map.volume(), splits);
   tiles->tile_rows = tile_rows;
   tiles->words = ceil_div(tiles->split_length, 32);
-  tiles->num_tiles = (map.num_out() + tile_rows - 1) / tile_rows;
+  tiles->num_tiles = ceil_div(map.num_out(), tile_rows);
   auto const all_tiles = splits * tiles->num_tiles;
   tiles->order = Buffer<std::int32_t, Space>{all_tiles * tile_rows, exec};
   tiles->map = Buffer<std::int32_t, Space>{all_tiles * tile_rows * tiles->split_length, exec};

@@ -163,7 +163,7 @@ OperationWork ConvolutionRecord<Dim, Scalar, Space>::work(Execution<Space> const
   if (config.dataflow == Dataflow::implicit_gemm) {
     auto arguments =
         detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, config.math);
-    arguments.tiles = config.tiles;
+    arguments.kernel = config.kernel;
     arguments.in_channels = in_channels;
     arguments.epilogue.activation = options.activation;
     auto const plan =

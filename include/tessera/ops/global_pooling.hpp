@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/config.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/record.hpp>
 

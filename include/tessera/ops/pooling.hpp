@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/record.hpp>
@@ -89,6 +90,19 @@ struct MeanOfWindow {
   {
     return value / static_cast<Sum>(count);
   }
+};
+
+/// The sum.
+template <class Scalar>
+struct SumOfWindow {
+  using Sum = accumulator_t<Scalar>;
+  static constexpr char const* name = "sum_pool";
+
+  Sum begin;  // 0
+
+  [[nodiscard]] static SumOfWindow make(bool) { return {Sum{0}}; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int) { return value; }
 };
 
 /// pooled[o, c] = what `rule` makes of the inputs of o, offsets ascending; 0 where there are none. Item
@@ -180,7 +194,7 @@ template <class Rule, int Dim, class Scalar, class Space>
   auto& map = *mapped.map;
   Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
   auto const rule =
-      rules::visit(pool_config(options).compat, [](auto rules) { return Rule::make(rules.pools_from_zero); });
+      Rule::make(rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; }));
   with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, Rule, columns>;
@@ -270,6 +284,16 @@ template <int Dim, class Scalar, class Space>
                                                             Execution<Space> const& exec)
 {
   return detail::pool<detail::MeanOfWindow<Scalar>>(x, options, exec);
+}
+
+/// The sum of each channel over the existing voxels in each output's window, in float (double for double). Outputs,
+/// errors, cost, stream, determinism: as max_pool().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> sum_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        nn::PoolOptions<Dim> const& options,
+                                                        Execution<Space> const& exec)
+{
+  return detail::pool<detail::SumOfWindow<Scalar>>(x, options, exec);
 }
 
 }  // namespace v0

@@ -40,9 +40,9 @@ namespace detail {
   return math == MathMode::tf32 ? "tf32" : "exact";
 }
 
-[[nodiscard]] constexpr char const* name_of(GemmKernel tiles) noexcept
+[[nodiscard]] constexpr char const* name_of(GemmKernel kernel) noexcept
 {
-  switch (tiles) {
+  switch (kernel) {
     case GemmKernel::block: return "block";
     case GemmKernel::warp: return "warp";
     case GemmKernel::warpgroup: return "warpgroup";

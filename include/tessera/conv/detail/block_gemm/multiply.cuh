@@ -66,6 +66,19 @@ struct TileSums {
   static constexpr int channel_steps = Layout::warp_channels / 8;
   Sum values[row_steps][channel_steps][2];
 
+  /// Puts the next row's sums into the place of each row's.
+  __device__ void shift()
+  {
+#pragma unroll
+    for (int i = 0; i + 1 < row_steps; ++i) {
+#pragma unroll
+      for (int j = 0; j < channel_steps; ++j) {
+        values[i][j][0] = values[i + 1][j][0];
+        values[i][j][1] = values[i + 1][j][1];
+      }
+    }
+  }
+
   __device__ static int first_row()
   {
     int const warp = static_cast<int>(threadIdx.x) / 32;

@@ -18,14 +18,12 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// output = activation(sum over splits, ascending, + bias + residual), rounded once. `output` may be the sums
-/// of a single split.
+/// output = epilogue(sum over splits, ascending). `output` may be the sums of a single split.
 template <class Scalar>
 struct FinishSums {
   accumulator_t<Scalar> const* sums;  // [splits, size]
-  Scalar const* bias;                 // [out_channels] or null
   Scalar* output;                     // [size]
-  Epilogue<Scalar> epilogue;
+  EpilogueFunctor<Scalar> epilogue;
   std::int64_t size;
   int splits;
   int out_channels;
@@ -34,9 +32,7 @@ struct FinishSums {
   {
     accumulator_t<Scalar> sum{0};
     for (int split = 0; split < splits; ++split) { sum += sums[split * size + i]; }
-    if (bias != nullptr) { sum += widen(bias[i % out_channels]); }
-    if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[i]); }
-    output[i] = narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
+    output[i] = epilogue.template run<ActivationSet::all>(sum, static_cast<int>(i % out_channels), i);
   }
 };
 
@@ -110,8 +106,7 @@ void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
     if (num_pairs > 0) { add(static_cast<int>(k), num_pairs, sums); }
   }
   for_each(size,
-           FinishSums<Scalar>{sums, arguments.bias, arguments.output, arguments.epilogue, size, 1,
-                              arguments.out_channels},
+           FinishSums<Scalar>{sums, arguments.output, epilogue_of(arguments), size, 1, arguments.out_channels},
            exec);
 }
 
