@@ -60,10 +60,9 @@ class TwoBlocks final : public ts::nn::ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Exec const& exec)
   {
     auto const made = ts::initial_voxelize(z, 1, 0.1F, exec);  // from metres to voxels of 0.1 m
-    auto const& voxels = made.voxels.coordinates();
-    auto points = first_.forward(made.points, voxels, exec);
-    points = second_.forward(points, voxels, exec);
-    return points.with_features(classify_.forward(points.features(), exec));
+    auto points = first_.forward(made.points, made.voxels, exec);
+    points = second_.forward(points, made.voxels, exec);
+    return classify_.forward(points, exec);
   }
 
  private:
@@ -98,9 +97,9 @@ void build_a_network(std::vector<float> const& rows, std::vector<float> const& i
   expect(net.parameters().front().name == "first.voxel_branch.0.kernel", "names of parameters");
 
   // [operations]
-  auto const made = ts::initial_voxelize(z, 1, 0.1F, exec);  // voxels with the mean of their points
-  auto const x = ts::point_to_voxel(made.points, made.voxels.coordinates(), exec);  // the same again
-  auto const back = ts::voxel_to_point(x, made.points, exec);  // trilinear, at every point
+  auto const made = ts::initial_voxelize(z, 1, 0.1F, exec);           // voxels with the mean of their points
+  auto const x = ts::point_to_voxel(made.points, made.voxels, exec);  // the same again
+  auto const back = ts::voxel_to_point(x, made.points, exec);         // trilinear, at every point
   auto const nearest = ts::voxel_to_point(x, made.points, exec, ts::Interpolation::nearest);
   // [operations]
   expect(x.features_on_host(exec) == made.voxels.features_on_host(exec), "voxels of the same points");

@@ -115,7 +115,7 @@ template <class Space, class Scalar>
     }
   }
   for (std::size_t stage = 0; stage < milliseconds.size(); ++stage) {
-    result.stages.push_back({stage_names[stage], median(milliseconds[stage])});
+    result.stages.push_back({stage_names[stage], program::median(milliseconds[stage])});
   }
   result.labels.assign(labels.data(), labels.data() + labels.size());
   for (std::size_t i = 0; i < result.labels.size(); ++i) {  // a point that is nowhere has no class

@@ -51,6 +51,7 @@
 //
 #include <tessera/ops/activation.hpp>
 #include <tessera/ops/bev.hpp>
+#include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
@@ -62,7 +63,11 @@
 #include <tessera/ops/global_pooling.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/normalization.hpp>
+#include <tessera/ops/point_features.hpp>
+#include <tessera/ops/point_voxel.hpp>
 #include <tessera/ops/pooling.hpp>
+#include <tessera/ops/prune.hpp>
+#include <tessera/ops/unpool.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/work.hpp>
@@ -80,7 +85,6 @@
 #include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
-#include <tessera/nn/point_voxel.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/profile.hpp>
 #include <tessera/nn/profile_table.hpp>
@@ -113,6 +117,7 @@
 //
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/forward_bev.hpp>
+#include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 //

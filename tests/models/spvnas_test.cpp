@@ -17,6 +17,7 @@
 #include <tessera/models/spvnas_search.hpp>
 #include <tessera/models/spvnas_supernet.hpp>
 #include <tessera/nn/costs.hpp>
+#include <tessera/plan/forward_voxels.hpp>
 
 #include <set>
 #include <string>
@@ -216,6 +217,25 @@ TEST_CASE_TEMPLATE("SPVNAS: a subnet has the supernet's bits; what is no part of
   wrong = config;
   wrong.down[0].transition = 32;  // 16 -> 16 has no shortcut
   CHECK_THROWS_AS(supernet.select(wrong, exec), ts::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("SPVCNN: of voxels each is a point, and the logits are those of points at their corners",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec{};
+  ts::models::SPVCNN<3, float, Space> network{ts::models::SPVCNNOptions(4, 5).width(0.25), exec};
+  auto x = random_networks::input<3>(16, 2, 4, exec);
+  auto const logits = network.forward(x, exec).features_on_host(exec);
+  auto const view = ts::forward_voxels(network);
+  auto const on_voxels = view.forward(x, exec);
+  CHECK(on_voxels.coordinates() == x.coordinates());
+  CHECK(on_voxels.features_on_host(exec) == logits);
+  // voxels made of those points are in another order, the points are not; sums over rows of maps are the same
+  CHECK(network.forward(ts::points_of_voxels(x, exec), exec).features_on_host(exec) == logits);
+  auto const narrow = x.with_features(ts::Matrix<float, Space>{x.capacity(), 3, exec});
+  CHECK_THROWS_WITH_AS(static_cast<void>(network.forward(narrow, exec)),
+                       "SPVCNN: the input has 3 channels but 4 were expected", ts::invalid_argument);
 }
 
 TEST_CASE("SPVNAS: configurations that are none are refused by name")

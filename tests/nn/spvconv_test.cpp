@@ -42,7 +42,7 @@ TEST_CASE_TEMPLATE("SPVConv: points receive what the voxels' branch makes of the
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const made = initial_voxelize(cloud(exec), 0.1F, 0.2F, exec);
-  auto const& voxels = made.voxels.coordinates();
+  auto const& voxels = made.voxels;
   auto const options = nn::ConvOptions<3>(4, 8, 3).seed(3);
   nn::SPVConv<3, float, Space> block{options, exec};
   CHECK(block.parameters().front().name == "voxel_branch.0.kernel");
@@ -73,14 +73,14 @@ TEST_CASE_TEMPLATE("SPVConv: any module is a voxels' branch, on a coarser set to
   branch->template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 6, 2).stride(2), exec);
   branch->template add<nn::SparseResBlock<3, float, Space>>(nn::ConvOptions<3>(6, 6, 3), exec);
   nn::SPVConv<3, float, Space> block{std::move(branch), nn::LinearOptions(4, 6), exec};
-  auto const first = block.forward(made.points, made.voxels.coordinates(), exec);
+  auto const first = block.forward(made.points, made.voxels, exec);
   CHECK(first.channels() == 6);
   // a second block on the points of the first
   nn::SPVConv<3, float, Space> next{nn::ConvOptions<3>(6, 6, 3), exec};
-  auto const second = next.forward(first, made.voxels.coordinates(), exec);
+  auto const second = next.forward(first, made.voxels, exec);
   CHECK(second.num_points() == 300);
   auto const bits = second.features_on_host(exec);
-  CHECK(test::same_bits(bits, next.forward(first, made.voxels.coordinates(), exec).features_on_host(exec)));
+  CHECK(test::same_bits(bits, next.forward(first, made.voxels, exec).features_on_host(exec)));
 }
 
 TEST_CASE_TEMPLATE("points_of_voxels: lower corners in voxels of the finest grid", Space, TESSERA_TEST_SPACES)
@@ -97,7 +97,7 @@ TEST_CASE_TEMPLATE("points_of_voxels: lower corners in voxels of the finest grid
   CHECK(download(view.data, view.size(), exec) == std::vector<float>{1, 6, -2, 20, 0, 0, 0, 0});
   CHECK(z.points()->num_batches() == 2);
   // back again: each point is in its voxel
-  CHECK(point_to_voxel(z, x.coordinates(), exec).features_on_host(exec) == std::vector<float>{7, 8});
+  CHECK(point_to_voxel(z, x, exec).features_on_host(exec) == std::vector<float>{7, 8});
   CHECK(voxel_to_point(x, z, exec, Interpolation::nearest).features_on_host(exec) ==
         std::vector<float>{7, 8});
 }

@@ -46,6 +46,14 @@ struct ShareMatrix {
   {
     return matrix;
   }
+  /// The same elements as another variable.
+  template <class T, class Space>
+  [[nodiscard]] static Matrix<T, Space> alias(Matrix<T, Space> const& matrix)
+  {
+    auto result = matrix;
+    result.storage_ = matrix.storage_.alias();
+    return result;
+  }
 };
 
 }  // namespace detail

@@ -50,6 +50,13 @@ class VariableStorage {
   explicit VariableStorage(Buffer<T, Space>&& values) : shared_{std::make_shared<Shared>(std::move(values))}
   {}
 
+  /// The same memory as another variable, with an identity of its own.
+  [[nodiscard]] VariableStorage alias() const
+  {
+    if (!shared_) { return {}; }
+    return VariableStorage{Buffer<T, Space>::adopt(data(), size(), shared_)};
+  }
+
   [[nodiscard]] T* data() const noexcept { return shared_ ? shared_->values.data() : nullptr; }
   [[nodiscard]] std::int64_t size() const noexcept { return shared_ ? shared_->values.size() : 0; }
   [[nodiscard]] VariableId id() const noexcept { return shared_ ? shared_->id : 0; }

@@ -74,19 +74,15 @@ class SPVCNN final : public nn::ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "SPVCNN");
-    detail::expects(z.channels() == options_.in_channels, "SPVCNN: the points have ", z.channels(),
-                    " channels but ", options_.in_channels, " were expected");
     auto made = initial_voxelize(z, options_.point_unit, options_.size_of_voxels, exec);
-    auto const compat = options_.conv_config ? options_.conv_config->compat : thread_conv_config().compat;
-    auto const points = detail::point_unet(unet_, transforms_, dropout_, std::exchange(made.voxels, {}),
-                                           std::exchange(made.points, {}), compat, exec);
-    return points.with_features(classifier_->forward(points.matrix(), exec));
+    return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
-
-  /// The same of the voxels of a tensor as points: points_of_voxels().
+  /// Voxels, each of which is one point too: what SPVNAS trains and evaluates on.
+  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() says
+  /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {
-    return forward(points_of_voxels(x, exec), exec);
+    return run(x, points_of_voxels(x, exec), exec);
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
 
@@ -95,6 +91,16 @@ class SPVCNN final : public nn::ModuleBase {
  private:
   using Classifier = nn::Linear<Dim, Scalar, Space>;
   using Transform = nn::PointTransform<Dim, Scalar, Space>;
+
+  [[nodiscard]] Points run(Tensor voxels, Points points, Execution<Space> const& exec)
+  {
+    detail::expects(voxels.channels() == options_.in_channels, "SPVCNN: the input has ", voxels.channels(),
+                    " channels but ", options_.in_channels, " were expected");
+    auto const compat = options_.conv_config ? options_.conv_config->compat : thread_conv_config().compat;
+    points =
+        detail::point_unet(unet_, transforms_, dropout_, std::move(voxels), std::move(points), compat, exec);
+    return classifier_->forward(points, exec);
+  }
 
   SPVCNN(SPVCNNOptions const& options, detail::LayerFactory<Dim> layers, Execution<Space> const& exec)
       : options_{options},

@@ -176,7 +176,7 @@ class SPVNAS final : public nn::ModuleBase {
     Voxels parts{*this};
     points =
         detail::point_unet(parts, transforms_, dropout_, std::move(voxels), std::move(points), compat, exec);
-    return points.with_features(classifier_->forward(points.matrix(), exec));
+    return classifier_->forward(points, exec);
   }
 
   SPVNASConfig config_;

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/kmap/pair_list.hpp>
 #include <tessera/models/spvnas.hpp>
+#include <tessera/ops/work.hpp>
 
 #include <algorithm>
 #include <array>
@@ -53,7 +53,7 @@ template <int Dim, class Space>
   halve.stride = 2;
   SPVNASWorkload work;
   auto const pairs = [&](auto const& set, ConvolutionKind kind, ConvolutionGeometry<Dim> const& geometry) {
-    return pair_list(*detail::kernel_map(config, *set, kind, geometry, exec).map, exec)->num_pairs();
+    return detail::count_pairs(*detail::kernel_map(config, *set, kind, geometry, exec).map, exec);
   };
   for (std::size_t i = 0; i < levels.size(); ++i) {
     work.voxels[i] = levels[i]->num_rows();
@@ -83,7 +83,7 @@ class SPVNASLatencyTable {
   /// Stream: makes the coordinates of all levels; waits for their numbers of rows.
   SPVNASLatencyTable(Tensor const& scan, Execution<Space> const& exec,
                      std::optional<ConvConfig> const& config = {}, int runs = 5)
-      : exec_{exec}, config_{config ? *config : thread_conv_config()}, runs_{runs}
+      : exec_{exec.without_recorder()}, config_{config ? *config : thread_conv_config()}, runs_{runs}
   {
     detail::expect_coordinates(scan, "SPVNASLatencyTable");
     detail::expects(runs >= 1, "SPVNASLatencyTable: ", runs, " runs; at least 1");

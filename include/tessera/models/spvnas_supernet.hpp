@@ -120,14 +120,14 @@ class SPVNASSupernet final : public nn::ModuleBase {
       return from_last < shape.size() ? shape[shape.size() - 1 - from_last] : std::int64_t{1};
     };
     for_each(to.size(),
-             detail::TakeChannels<T>{from.data(), to.data(), extent(from, 1), extent(from, 0), extent(to, 1),
+             detail::TakeChannels<T>{from.data(), to.write(), extent(from, 1), extent(from, 0), extent(to, 1),
                                      extent(to, 0), split, from_split},
              exec);
   }
   static void take(nn::Conv<Dim, Scalar, Space>& from, nn::Conv<Dim, Scalar, Space>& to, std::int64_t split,
                    std::int64_t from_split, Execution<Space> const& exec)
   {
-    take(from.kernel(), to.kernel(), split, from_split, exec);
+    take(from.weight(), to.weight(), split, from_split, exec);
   }
   static void take(nn::BatchNorm<Dim, Scalar, Space>& from, nn::BatchNorm<Dim, Scalar, Space>& to,
                    Execution<Space> const& exec)

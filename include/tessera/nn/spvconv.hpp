@@ -7,7 +7,7 @@
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/linear.hpp>
-#include <tessera/nn/point_voxel.hpp>
+#include <tessera/ops/point_voxel.hpp>
 
 #include <memory>
 #include <optional>
@@ -47,8 +47,7 @@ class PointTransform final : public ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "PointTransform");
-    auto const normalized = norm_.forward(linear_.forward(z.matrix(), exec), exec);
-    return z.with_features(relu_.forward(normalized, exec));
+    return relu_.forward(norm_.forward(linear_.forward(z, exec), exec), exec);
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
 
@@ -96,11 +95,11 @@ class SPVConv final : public ModuleBase {
     this->register_child("point_branch", point_branch_);
   }
 
-  /// @param voxels  where the points are gathered: of initial_voxelize(), or any set derived from those
-  /// @throws invalid_argument  z has other channels or no points, there are no voxels, the branches differ in
+  /// @param voxels  where the points are gathered: those of initial_voxelize(), or any derived from them
+  /// @throws invalid_argument  z has other channels or no points, `voxels` has no coordinates, the branches differ in
   /// channels
   /// Cost, stream: those of its parts. Determinism: as convolution().
-  [[nodiscard]] Points forward(Points const& z, CoordinateSetPointer<Dim, Space> const& voxels,
+  [[nodiscard]] Points forward(Points const& z, SparseTensor<Dim, Scalar, Space> const& voxels,
                                Execution<Space> const& exec)
   {
     auto const compat = compat_ ? *compat_ : thread_conv_config().compat;

@@ -8,10 +8,8 @@
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
-#include <algorithm>
 #include <climits>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -150,13 +148,15 @@ class PointTensor {
   {
     return PointTensor{points_, std::move(features)};
   }
-  /// The same features on other points. @throws invalid_argument  there are not as many
+  /// The same features on other points, as another variable.
+  /// @throws invalid_argument  there are not as many
   [[nodiscard]] PointTensor with_points(std::shared_ptr<Set> points) const
   {
     detail::expects(points != nullptr && points->num_points() == num_points(), "PointTensor: ", num_points(),
                     " rows of features for other points");
     auto result = *this;
     result.points_ = std::move(points);
+    result.features_ = detail::ShareMatrix::alias(features_);
     return result;
   }
 
@@ -181,49 +181,6 @@ void expect_points(PointTensor<Dim, Scalar, Space> const& z, char const* who)
   expects(z.points() != nullptr, who, ": the tensor has no points");
 }
 
-/// to[i] = the batch entry of voxel i and its lower corner in voxels of the finest grid; NaN in rows that are not in
-/// use.
-template <int Dim>
-struct WriteLowerCorners {
-  CoordinateView<Dim> voxels;
-  IntArray<Dim> stride;
-  float none;  // NaN
-  float* to;   // [capacity, 1 + Dim]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    auto* const own = to + i * (1 + Dim);
-    bool const is_used = i < voxels.size();
-    own[0] = is_used ? static_cast<float>(voxels[i].batch) : none;
-    for (int axis = 0; axis < Dim; ++axis) {
-      own[1 + axis] =
-          is_used ? static_cast<float>(voxels[i].position[axis]) * static_cast<float>(stride[axis]) : none;
-    }
-  }
-};
-
 }  // namespace detail
-
-/// The voxels of a tensor as points at their lower corners, `position = coordinate * tensor_stride`, with a copy
-/// of their features. Rows that are not in use are points in no voxel.
-/// @throws invalid_argument  the tensor has no coordinates
-/// Cost: one pass over both. Stream: enqueues a kernel and a copy, does not wait. Determinism: same input, same
-/// points.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] PointTensor<Dim, Scalar, Space> points_of_voxels(SparseTensor<Dim, Scalar, Space> const& x,
-                                                               Execution<Space> const& exec)
-{
-  detail::expect_coordinates(x, "points_of_voxels");
-  auto const& set = *x.coordinates();
-  Matrix<float, Space> positions{set.capacity(), 1 + Dim, exec};
-  for_each(set.capacity(),
-           detail::WriteLowerCorners<Dim>{set.view(), set.tensor_stride(),
-                                          std::numeric_limits<float>::quiet_NaN(), positions.data()},
-           exec);
-  auto const features = x.features();
-  return {std::make_shared<PointSet<Dim, Space>>(std::move(positions), std::max(1, set.num_batches())),
-          Matrix<Scalar, Space>{copy(features.data, features.size(), exec), features.rows, features.columns}};
-}
-
 }  // namespace v0
 }  // namespace tessera

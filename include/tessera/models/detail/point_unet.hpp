@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/nn/dropout.hpp>
-#include <tessera/nn/point_voxel.hpp>
 #include <tessera/nn/spvconv.hpp>
+#include <tessera/ops/point_voxel.hpp>
 
 #include <array>
 #include <cstddef>
@@ -36,7 +36,7 @@ template <class UNet, int Dim, class Scalar, class Space>
   std::array<Tensor, levels> skips;
   skips[0] = unet.stem(std::exchange(voxels, {}), exec);
   points = voxel_to_point(skips[0], points, exec);
-  Tensor x = point_to_voxel(points, skips[0].coordinates(), exec, compat);
+  Tensor x = point_to_voxel(points, skips[0], exec, compat);
   for (std::size_t level = 0; level < levels; ++level) {
     x = unet.encode(level, x, exec);
     if (level + 1 < levels) { skips[level + 1] = x; }
@@ -46,7 +46,7 @@ template <class UNet, int Dim, class Scalar, class Space>
   };
   meet(0);
   for (std::size_t level = 0; level < levels; ++level) {
-    if (level % 2 == 0) { x = dropout.forward(point_to_voxel(points, x.coordinates(), exec, compat), exec); }
+    if (level % 2 == 0) { x = dropout.forward(point_to_voxel(points, x, exec, compat), exec); }
     x = unet.decode(level, std::exchange(x, {}), std::exchange(skips[levels - 1 - level], {}), exec);
     if (level % 2 == 1) { meet(1 + level / 2); }
   }

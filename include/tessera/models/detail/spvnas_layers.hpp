@@ -153,15 +153,16 @@ class LeadingLinear final : public nn::ModuleBase {
     this->register_child("linear", linear_);
   }
 
-  [[nodiscard]] Matrix<Scalar, Space> forward(MatrixView<Scalar const> const& x, Execution<Space> const& exec)
+  [[nodiscard]] PointTensor<Dim, Scalar, Space> forward(PointTensor<Dim, Scalar, Space> const& z,
+                                                        Execution<Space> const& exec)
   {
     auto const& options = linear_.options();
-    if (x.columns == options.in_channels) { return linear_.forward(x, exec); }
-    expects(x.columns >= 1 && x.columns < options.in_channels, "SPVNAS: ", x.columns,
+    if (z.channels() == options.in_channels) { return linear_.forward(z, exec); }
+    expects(z.channels() >= 1 && z.channels() < options.in_channels, "SPVNAS: ", z.channels(),
             " channels for a classifier of ", options.in_channels);
     // rows of the weight are input channels, so that the first of them are a matrix too
-    return multiply_rows<Scalar>(x, linear_.weight().data(), linear_.bias().data(), options.out_channels,
-                                 options.math(), {}, exec);
+    return detail::linear<PointTensor<Dim, Scalar, Space>, Scalar, Space>(
+        z, linear_.weight(), linear_.bias(), {options.out_channels, options.math()}, nullptr, exec);
   }
   [[nodiscard]] nn::Linear<Dim, Scalar, Space>& linear() noexcept { return linear_; }
 

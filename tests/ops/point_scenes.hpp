@@ -2,16 +2,18 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "../support/device.hpp"
-#include "tensors.hpp"
+// Points over voxels, and what the operations between them are by definition: matrices, written out on the host.
 
-#include <tessera/nn/point_voxel.hpp>
+#include "../nn/tensors.hpp"
+#include "../support/device.hpp"
+
+#include <tessera/ops/point_voxel.hpp>
 
 #include <limits>
 #include <memory>
 #include <vector>
 
-namespace point_voxel_cases {
+namespace point_scenes {
 
 using namespace tessera;
 
@@ -266,49 +268,4 @@ void check_dimension(IntArray<Dim> const& stride, Execution<Space> const& exec)
   }
 }
 
-/// The same points and voxels with one value of a gradient check.
-template <class Space>
-struct LossOf {
-  Scene<3> const& scene;
-  std::vector<double> const& cotangent;
-  std::size_t channels;
-  Execution<Space> const& exec;
-
-  [[nodiscard]] double sum(std::vector<double> const& values) const
-  {
-    double result = 0;
-    for (std::size_t i = 0; i < values.size(); ++i) { result += values[i] * cotangent[i]; }
-    return result;
-  }
-  [[nodiscard]] double voxelized(std::vector<double> const& of_points) const
-  {
-    std::vector<double> const zeros(scene.voxels.size() * channels);
-    Uploaded<3, double, Space> const x{scene, of_points, zeros, channels, exec};
-    return sum(point_to_voxel(x.points, x.voxels.coordinates(), exec).features_on_host(exec));
-  }
-  [[nodiscard]] double interpolated(std::vector<double> const& of_voxels) const
-  {
-    std::vector<double> const zeros(scene.num_points() * channels);
-    Uploaded<3, double, Space> const x{scene, zeros, of_voxels, channels, exec};
-    return sum(voxel_to_point(x.voxels, x.points, exec).features_on_host(exec));
-  }
-};
-
-template <class Loss>
-std::vector<double> finite_differences(std::vector<double> values, Loss const& loss)
-{
-  constexpr double step = 1e-3;
-  std::vector<double> result;
-  for (auto& value : values) {
-    auto const kept = value;
-    value = kept + step;
-    auto const above = loss(values);
-    value = kept - step;
-    auto const below = loss(values);
-    value = kept;
-    result.push_back((above - below) / (2 * step));
-  }
-  return result;
-}
-
-}  // namespace point_voxel_cases
+}  // namespace point_scenes
