@@ -67,9 +67,9 @@
 #include <tessera/ops/point_voxel.hpp>
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/prune.hpp>
-#include <tessera/ops/unpool.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
+#include <tessera/ops/unpool.hpp>
 #include <tessera/ops/work.hpp>
 //
 #include <tessera/nn/activation.hpp>

@@ -32,8 +32,8 @@ inline void check_types(ConvProblem const& problem)
 {
   auto const in = problem.in_type;
   auto const family = family_of(in);
-  bool const is_float = family == ScalarFamily::float64 || family == ScalarFamily::float32 ||
-                        family == ScalarFamily::float16;
+  bool const is_float =
+      family == ScalarFamily::float64 || family == ScalarFamily::float32 || family == ScalarFamily::float16;
   auto const sum = family == ScalarFamily::float64 ? DType::float64 : DType::float32;
   expects(is_float && problem.weight_type == in && problem.out_type == in && problem.sum_type == sum,
           "convolution: no kernel multiplies ", name_of(in), " features by a ", name_of(problem.weight_type),
@@ -146,8 +146,8 @@ inline void check_types(ConvProblem const& problem)
   plan.aligned = problem.in_channels % chunk == 0 && problem.out_channels % chunk == 0 &&
                  problem.aligned_inputs && problem.aligned_weight && problem.aligned_output;
   auto const tiles = tuned_tile_sizes(problem.in_type, problem.math);
-  TileProblem const tile_problem{map.num_out, problem.in_channels, problem.out_channels, device.multiprocessors,
-                                 plan.aligned};
+  TileProblem const tile_problem{map.num_out, problem.in_channels, problem.out_channels,
+                                 device.multiprocessors, plan.aligned};
   plan.shape = static_cast<int>(select_tile(tile_problem, tiles, bytes, device.shared_bytes));
   plan.tile_rows = tiles[static_cast<std::size_t>(plan.shape)].rows;
   if (!problem.weight_steps.is_plain()) {

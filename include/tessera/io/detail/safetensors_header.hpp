@@ -35,14 +35,14 @@ struct SafetensorsType {
 };
 
 inline constexpr SafetensorsType safetensors_types[] = {
-    {"F64", 8, true, DType::float64},    {"F32", 4, true, DType::float32},
-    {"F16", 2, true, DType::float16},    {"BF16", 2, true, DType::bfloat16},
-    {"I64", 8, true, DType::int64},      {"I32", 4, true, DType::int32},
-    {"I16", 2, true, DType::int16},      {"I8", 1, true, DType::int8},
-    {"U8", 1, true, DType::uint8},       {"BOOL", 1, true, DType::boolean},
-    {"U64", 8, false, DType::int64},     {"U32", 4, false, DType::int32},
-    {"U16", 2, false, DType::int16},     {"C64", 8, false, DType::int64},
-    {"F8_E8M0", 1, false, DType::uint8}, {"F8_E4M3", 1, true, DType::float8_e4m3},
+    {"F64", 8, true, DType::float64},        {"F32", 4, true, DType::float32},
+    {"F16", 2, true, DType::float16},        {"BF16", 2, true, DType::bfloat16},
+    {"I64", 8, true, DType::int64},          {"I32", 4, true, DType::int32},
+    {"I16", 2, true, DType::int16},          {"I8", 1, true, DType::int8},
+    {"U8", 1, true, DType::uint8},           {"BOOL", 1, true, DType::boolean},
+    {"U64", 8, false, DType::int64},         {"U32", 4, false, DType::int32},
+    {"U16", 2, false, DType::int16},         {"C64", 8, false, DType::int64},
+    {"F8_E8M0", 1, false, DType::uint8},     {"F8_E4M3", 1, true, DType::float8_e4m3},
     {"F8_E5M2", 1, true, DType::float8_e5m2}};
 
 [[nodiscard]] inline SafetensorsType const* find_safetensors_type(std::string_view name) noexcept

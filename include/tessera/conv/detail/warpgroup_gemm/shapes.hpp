@@ -82,7 +82,8 @@ struct WarpgroupShape {
     auto const places = static_cast<std::size_t>(pieces() * piece_rows) * 4;
     return static_cast<std::size_t>(pieces() + 2) * barrier_bytes +
            static_cast<std::size_t>(columns) * sizeof(float) + places +
-           static_cast<std::size_t>(row_entries) * places + static_cast<std::size_t>(16 * ceil_div(entries, 4));
+           static_cast<std::size_t>(row_entries) * places +
+           static_cast<std::size_t>(16 * ceil_div(entries, 4));
   }
 };
 
@@ -166,15 +167,9 @@ struct WarpgroupLayout {
   {}
 
   /// Of the channels that there are.
-  [[nodiscard]] TESSERA_HOST_DEVICE int used_chunks() const
-  {
-    return ceil_div(in_channels, chunk_channels);
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE int used_chunks() const { return ceil_div(in_channels, chunk_channels); }
   [[nodiscard]] TESSERA_HOST_DEVICE int chunks() const { return ceil_div(used_chunks(), depth) * depth; }
-  [[nodiscard]] TESSERA_HOST_DEVICE int channel_blocks() const
-  {
-    return ceil_div(out_channels, columns);
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE int channel_blocks() const { return ceil_div(out_channels, columns); }
   /// Elements.
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t size() const
   {
