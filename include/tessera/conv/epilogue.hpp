@@ -102,8 +102,8 @@ class EpilogueFunctor {
   [[nodiscard]] TESSERA_HOST_DEVICE Scalar run(Sum sum, int channel, std::int64_t at) const
   {
     Sum const sums[1] = {sum};
-    Scalar bias_terms[1];
-    Scalar residual_terms[1];
+    Scalar bias_terms[1] = {};
+    Scalar residual_terms[1] = {};
     Scalar outputs[1];
     if (bias != nullptr) { bias_terms[0] = bias[channel]; }
     if (residual != nullptr) { residual_terms[0] = residual[at]; }
