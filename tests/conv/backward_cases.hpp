@@ -187,7 +187,7 @@ inline Case make_case(Layer const& layer, std::vector<Coordinate<3>> const& voxe
   Case result{
       layer, {}, static_cast<std::size_t>(map->num_in()), static_cast<std::size_t>(map->num_out()), {},
       {},    {}};
-  auto const* const entries = map->out_in();
+  auto const* const entries = map->out_in(exec);
   result.out_in.assign(entries, entries + map->num_out() * map->volume());
   result.x = random_values(result.num_in * result.cin(), random);
   result.weight = random_values(layer.weights(), random);

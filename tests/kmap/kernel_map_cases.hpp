@@ -37,11 +37,11 @@ void check_map(KernelMap<Space>& map, std::vector<std::int32_t> const& expected,
 {
   REQUIRE(map.num_out() * map.volume() == static_cast<std::int64_t>(expected.size()));
   CHECK(map.num_in() == static_cast<std::int64_t>(in.size()));
-  CHECK(download(map.out_in(), map.num_out() * map.volume(), exec) == expected);
+  CHECK(download(map.out_in(exec), map.num_out() * map.volume(), exec) == expected);
 
   auto const transposed = transpose(map, exec);
   CHECK(transposed == transpose(map, exec));  // made once
-  CHECK(download(transposed->out_in(), transposed->num_out() * map.volume(), exec) ==
+  CHECK(download(transposed->out_in(exec), transposed->num_out() * map.volume(), exec) ==
         test::transposed_map_by_definition(expected, in.size(), static_cast<std::size_t>(map.volume())));
 
   auto const pairs = pair_list(map, exec);
@@ -146,7 +146,7 @@ void check_all_kinds(unsigned seed)
         kernel_map(*floored.coordinates, ConvolutionKind::transposed, other, compat::none, exec);
     CHECK(back.coordinates == set);
     KernelRegion<Dim> const other_region{other.kernel_size, other.stride, other.dilation, other.padding};
-    CHECK(download(back.map->out_in(), back.map->num_out() * back.map->volume(), exec) ==
+    CHECK(download(back.map->out_in(exec), back.map->num_out() * back.map->volume(), exec) ==
           test::transposed_map_by_definition(test::kernel_map_by_definition(in, coarse, other_region),
                                              in.size(), static_cast<std::size_t>(other.volume())));
   }

@@ -44,7 +44,7 @@ TEST_CASE_TEMPLATE("kernel map: without a range no voxel is lost on the way down
         auto const set = make_coordinate_set(in, {}, exec);
         auto const down = kernel_map(*set, ConvolutionKind::strided, g, compat::none, exec);
         std::vector<int> reached(in.size(), 0);
-        for (auto const row : download(down.map->out_in(), down.map->num_out() * g.volume(), exec)) {
+        for (auto const row : download(down.map->out_in(exec), down.map->num_out() * g.volume(), exec)) {
           if (row >= 0) { ++reached[static_cast<std::size_t>(row)]; }
         }
         CHECK(std::count(reached.begin(), reached.end(), 0) == 0);
@@ -75,8 +75,8 @@ TEST_CASE_TEMPLATE("kernel map: shuffled inputs give the same outputs and the sa
   REQUIRE(a.map->num_out() == b.map->num_out());
   CHECK(download(a.coordinates->data(), a.map->num_out(), exec) ==
         download(b.coordinates->data(), b.map->num_out(), exec));
-  auto const first = download(a.map->out_in(), a.map->num_out() * 27, exec);
-  auto second = download(b.map->out_in(), b.map->num_out() * 27, exec);
+  auto const first = download(a.map->out_in(exec), a.map->num_out() * 27, exec);
+  auto second = download(b.map->out_in(exec), b.map->num_out() * 27, exec);
   for (auto& row : second) { row = row < 0 ? -1 : order[static_cast<std::size_t>(row)]; }
   CHECK(first == second);
 }
@@ -240,7 +240,7 @@ TEST_CASE_TEMPLATE("kernel map: coordinates at the limits of 32 bits neither wra
   std::vector<Coordinate<1>> const in{{0, {-far}}, {0, {-far + 1}}, {0, {far}}, {0, {far - 1}}};
   auto const set = make_coordinate_set(in, {}, exec);
   ConvolutionGeometry<1> g;
-  CHECK(download(kernel_map(*set, ConvolutionKind::submanifold, g, compat::none, exec).map->out_in(), 12,
+  CHECK(download(kernel_map(*set, ConvolutionKind::submanifold, g, compat::none, exec).map->out_in(exec), 12,
                  exec) == std::vector<std::int32_t>{-1, 0, 1, 0, 1, -1, 3, 2, -1, -1, 3, 2});
   g.stride = 2;
   g.kernel_size = 2;

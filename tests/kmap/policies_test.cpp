@@ -193,7 +193,7 @@ Outcome outcome_of(Case const& c, bool is_far = false)
                   memory.allocations() - allocations,
                   memory.bytes_in_use() - bytes};
   outcome.rows = download(down.coordinates->data(), down.coordinates->num_rows(), exec);
-  outcome.entries = download(down.map->out_in(), down.map->num_out() * down.map->volume(), exec);
+  outcome.entries = download(down.map->out_in(exec), down.map->num_out() * down.map->volume(), exec);
   set->check(exec);
   return outcome;
 }

@@ -111,6 +111,37 @@ TEST_CASE_TEMPLATE("prune: nothing kept, nothing there, everything kept", Space,
   CHECK_THROWS_AS(static_cast<void>(prune_above(x, x, 0, exec)), invalid_argument);
 }
 
+TEST_CASE_TEMPLATE("prune: where the number of rows stays in the space, so does that of those kept", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const host = test::random_tensor<float>(60, 2, {0, 1}, 5);
+  std::vector<std::int32_t> rows;
+  for (auto const& c : host.coordinates) {
+    rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
+  }
+  CoordinateSetOptions<3> options;
+  options.spatial_range = SpatialRange<3>{2, {50, 50, 50}};
+  options.fixed_capacity = FixedCapacity{60};
+  auto const own_rows = upload(rows, exec);
+  auto const count = upload(std::vector<std::int32_t>{40}, exec);  // of 60 rows 40 are in use
+  SparseTensor<3, float, Space> const x{
+      make_coordinate_set<3>(own_rows.data(), RowCount{60, count.data()}, options, exec),
+      upload_matrix(test::rounded<float>(host.features), 2, exec)};
+  std::vector<std::uint8_t> mask;
+  for (std::size_t i = 0; i < 60; ++i) { mask.push_back(i % 3 == 0 ? 1 : 0); }
+  auto const pruned = prune(x, upload_matrix(mask, 1, exec), exec);
+  CHECK(pruned.capacity() == 60);
+  CHECK(pruned.coordinates()->is_counted_in_space());
+  check_equal(pruned, kept_of(host, [&](std::size_t i) { return i < 40 && mask[i] != 0; }), exec);
+  auto const grad = on_host(prune_backward<3, float, Space>(pruned.features(), pruned, x, exec), exec);
+  for (std::size_t n = 0; n < grad.size(); ++n) {
+    bool const stays = n / 2 < 40 && mask[n / 2] != 0;
+    CHECK(grad[n] == (stays ? static_cast<float>(host.features[n]) : 0.0F));
+  }
+}
+
 TEST_CASE_TEMPLATE("broadcast: each voxel gets the row of its batch entry, and gives its gradient to it",
                    Space, TESSERA_TEST_SPACES)
 {

@@ -87,7 +87,8 @@ class EpilogueFunctor {
         auto const value = values[0];
         for (int i = 0; i + 1 < N; ++i) { values[i] = values[i + 1]; }
         if constexpr (Set == ActivationSet::curved) {
-          values[N - 1] = activated(value, activation_ == Activation::silu ? Activation::silu : Activation::sigmoid);
+          values[N - 1] =
+              activated(value, activation_ == Activation::silu ? Activation::silu : Activation::sigmoid);
         } else {
           values[N - 1] = activated(value, activation_);
         }

@@ -38,7 +38,10 @@ struct ScalarConversion<__half> {
 
 template <>
 struct ScalarConversion<__nv_bfloat16> {
-  [[nodiscard]] TESSERA_HOST_DEVICE static float widen(__nv_bfloat16 value) { return __bfloat162float(value); }
+  [[nodiscard]] TESSERA_HOST_DEVICE static float widen(__nv_bfloat16 value)
+  {
+    return __bfloat162float(value);
+  }
   [[nodiscard]] TESSERA_HOST_DEVICE static __nv_bfloat16 narrow(float value)
   {
     return __float2bfloat16_rn(value);

@@ -187,7 +187,9 @@ template <int Dim, class Scalar, class Space>
   coordinate_table(kept, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
     for_each(x.capacity(),
-             detail::FindRows<Dim, Key>{from.view(), table, rows.data(), kept.errors(), from.errors()}, exec);
+             detail::FindRows<Dim, Key>{from.view(), table, rows.data(), detail::access(kept).errors(),
+                                        detail::access(from).errors()},
+             exec);
   });
   return detail::gather_rows<Scalar>(grad, rows, exec);
 }

@@ -101,7 +101,7 @@ class Plan {
       output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
       sides_.join();
       input_->label(*output_, own);
-      for_each(1, record_->note(input_->tensor.coordinates()->errors()), own);
+      for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
     });
     own.wait();
     weights_ = detail::PlanWeights<Device>{packs.take(), model};

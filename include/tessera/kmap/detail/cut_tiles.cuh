@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/int_array.hpp>
+#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/kmap/detail/cut_tiles.hpp>
 
@@ -22,7 +23,7 @@ __global__ void __launch_bounds__(256)
   constexpr int turns = 16;  // of two offsets each
   auto const tile = thread_index() / 32;
   if (tile >= tiles) { return; }
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const half = lane / step_rows;
   auto const split = tile / cut.num_tiles;
   auto const first = (tile - split * cut.num_tiles) * cut.tile_rows;

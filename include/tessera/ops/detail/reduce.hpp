@@ -192,8 +192,8 @@ template <int Dim, class Space>
                                                                            Execution<Space> const& exec)
 {
   check_num_entries(set.num_batches(), set.capacity(), who);
-  std::lock_guard lock{set.mutex()};
-  return set.cache().get_or_make(RowsOfEntriesKey<Space>{}, [&] {
+  std::lock_guard lock{access(set).mutex()};
+  return access(set).cache().get_or_make(RowsOfEntriesKey<Space>{}, [&] {
     return std::make_shared<Buffer<std::int32_t, Space>>(
         reduce_rows(NumberOfRows{}, set.data(), set.row_count(), set.num_batches(), 1, exec));
   });

@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/block_gemm/loader.cuh>
 #include <tessera/conv/detail/block_gemm/multiply.cuh>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/core/device_attributes.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <climits>
@@ -169,8 +170,7 @@ void launch_block_gemm(BlockGemmProblem<Scalar> const& problem, Execution<Device
 {
   using Layout = TileLayout<Scalar, Tile>;
   if constexpr (Layout::shared_bytes > 48 * 1024) {
-    int limit = 0;
-    cuda_check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, exec.device()));
+    int const limit = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec);
     expects(Layout::shared_bytes <= static_cast<std::size_t>(limit), "convolution: a tile of ", Tile::rows,
             " x ", Tile::channels, " x ", Tile::depth, " with ", Tile::stages, " stages needs ",
             Layout::shared_bytes, " bytes of shared memory, but a block of this device has at most ", limit);

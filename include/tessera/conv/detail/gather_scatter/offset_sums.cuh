@@ -4,15 +4,9 @@
 
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
-#include <tessera/conv/detail/mma/instructions.cuh>
-#include <tessera/core/buffer.hpp>
 #include <tessera/core/launch.cuh>
-#include <tessera/kmap/pair_list.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <type_traits>
-#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -83,30 +77,15 @@ struct ScatterAdd {
   }
 };
 
-/// Adds up offset after offset in a buffer of sums: calls `add(k, num_pairs, sums)` for every offset that has
-/// pairs, ascending, then writes the output.
-/// @param begins  [volume + 1] where each offset's pairs begin
-template <class Scalar, class Add>
-void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device> const& map,
-                   std::vector<std::int64_t> const& begins, Execution<Device> const& exec, Add const& add)
+/// Enqueues FinishSums of all outputs.
+template <class Scalar>
+void finish_sums(accumulator_t<Scalar> const* sums, int splits, ConvolutionArguments<Scalar> const& arguments,
+                 std::int64_t num_out, Execution<Device> const& exec)
 {
-  using Sum = accumulator_t<Scalar>;
-  auto const size = map.num_out() * arguments.out_channels;
-  Buffer<Sum, Device> buffer;
-  Sum* sums = nullptr;
-  if constexpr (std::is_same_v<Scalar, Sum>) {
-    sums = arguments.output;
-  } else {
-    buffer = Buffer<Sum, Device>{size, exec};
-    sums = buffer.data();
-  }
-  Transfer<Device>::fill_bytes(sums, 0, static_cast<std::size_t>(size) * sizeof(Sum), exec);
-  for (std::size_t k = 0; k + 1 < begins.size(); ++k) {
-    auto const num_pairs = begins[k + 1] - begins[k];
-    if (num_pairs > 0) { add(static_cast<int>(k), num_pairs, sums); }
-  }
+  auto const size = num_out * arguments.out_channels;
   for_each(size,
-           FinishSums<Scalar>{sums, arguments.output, epilogue_of(arguments), size, 1, arguments.out_channels},
+           FinishSums<Scalar>{sums, arguments.output, epilogue_of(arguments), size, splits,
+                              arguments.out_channels},
            exec);
 }
 

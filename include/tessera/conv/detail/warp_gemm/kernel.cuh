@@ -76,7 +76,7 @@ struct WarpSums {
   /// Stores the lane's two rows of row tile `j`.
   __device__ void store_two(WarpGemmProblem<Scalar> const& problem, int tile, int j, int first_channel) const
   {
-    int const lane = static_cast<int>(threadIdx.x) % 32;
+    int const lane = lane_id();
     int const piece = tile * Shape::row_steps + j / 2;
     auto rows = make_int2(-1, -1);
     if (piece < problem.num_pieces) {
@@ -146,8 +146,7 @@ class WarpMultiplication {
         weight_{weight},
         features_{problem, weight.queue()},
         first_channel_{first_channel + channel_warp * Shape::channels},
-        operands_begin_{channel_warp * problem.stage_chunks * Shape::chunk_size +
-                        static_cast<int>(threadIdx.x) % 32 * 8}
+        operands_begin_{channel_warp * problem.stage_chunks * Shape::chunk_size + lane_id() * 8}
   {}
 
   __device__ void run() { run(std::make_integer_sequence<int, Shape::depth>{}); }
@@ -223,7 +222,8 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
     WarpMultiplication<Shape, ResidentWeight<Shape>>{problem, weight, 0, first_channel}.run();
   } else {
     StagedWeight<Shape> weight{problem, shared, block};
-    WarpMultiplication<Shape, StagedWeight<Shape>>{problem, weight, warp() / Shape::row_warps, first_channel}
+    WarpMultiplication<Shape, StagedWeight<Shape>>{problem, weight, warp_id() / Shape::row_warps,
+                                                   first_channel}
         .run();
   }
 #endif

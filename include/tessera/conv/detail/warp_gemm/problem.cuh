@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
 #include <tessera/conv/epilogue.hpp>
+#include <tessera/core/lanes.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -64,15 +65,6 @@ struct WarpStep {
   int chunk = 0;    // the first, of the offset
   int tile = 0;     // twice the warp's tile, + 1 for the last offset of the tile; negative past the last tile
 };
-
-#if __CUDA_ARCH__ >= 900
-
-__device__ inline int warp()
-{
-  return static_cast<int>(threadIdx.x) / 32;
-}
-
-#endif
 
 }  // namespace detail
 }  // namespace v0

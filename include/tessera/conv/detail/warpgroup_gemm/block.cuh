@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/mma/pipeline_state.cuh>
 #include <tessera/conv/detail/mma/warpgroup_instructions.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/problem.cuh>
 
@@ -109,7 +110,7 @@ template <class Shape>
 __device__ int list_offsets(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
                             WarpgroupShared<Shape> const& shared)
 {
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const piece = shared.part.first_piece + lane;
   auto const own = !shared.part.shares ? ~0U : shared.part.rank == 0 ? problem.rank_bits : ~problem.rank_bits;
   bool const exists = lane < Shape::pieces && piece < problem.num_pieces;
@@ -139,7 +140,7 @@ template <class Shape>
 __device__ void begin_rows(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
                            WarpgroupShared<Shape> const& shared)
 {
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const pieces = min(Shape::pieces, problem.num_pieces - shared.part.first_piece);
   int const size = problem.volume * piece_rows;
   auto const bytes = static_cast<std::uint32_t>(size) * 4U;
@@ -226,20 +227,18 @@ class WarpgroupWeights {
         (std::size_t(blockIdx.y) * std::size_t(problem_.volume) + (shared_.list[entry_] & 0xffffU)) *
             std::size_t(problem_.chunks) +
         std::size_t(chunk_);
-    wait(shared_.read[stage_], phase_);
-    arrive_expecting(shared_.full[stage_], stage_bytes);
-    begin_bulk_copy(shared_.weight + std::size_t(stage_) * stage_bytes,
+    int const stage = writing_.stage();
+    wait(shared_.read[stage], writing_.phase());
+    arrive_expecting(shared_.full[stage], stage_bytes);
+    begin_bulk_copy(shared_.weight + std::size_t(stage) * stage_bytes,
                     reinterpret_cast<unsigned char const*>(problem_.packed) + place * Shape::chunk_bytes,
-                    stage_bytes, shared_.full[stage_]);
+                    stage_bytes, shared_.full[stage]);
     chunk_ += Shape::stage_chunks;
     if (chunk_ >= problem_.chunks) {
       chunk_ = 0;
       ++entry_;
     }
-    if (++stage_ == problem_.stages) {
-      stage_ = 0;
-      phase_ ^= 1U;
-    }
+    writing_.advance(problem_.stages);
     return true;
   }
 
@@ -249,8 +248,7 @@ class WarpgroupWeights {
   int count_;
   int entry_ = 0;
   int chunk_ = 0;
-  int stage_ = 0;
-  std::uint32_t phase_ = 1;  // a stage that nobody has read yet counts as read
+  PipelineState writing_{1};  // a stage that nobody has read yet counts as read
 };
 
 #endif

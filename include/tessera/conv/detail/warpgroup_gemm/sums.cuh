@@ -40,13 +40,15 @@ class WarpgroupSums {
   __device__ void finish(Problem const& problem, WarpgroupShared<Shape> const& shared, int first_channel)
   {
     constexpr int size = Shape::columns / 4;
-    int const warp = static_cast<int>(threadIdx.x) / 32;
+    int const warp = warp_id();
     auto* const place = shared.received_sums + threadIdx.x;
-    auto const* const rows = shared.out_rows + warp * piece_rows + static_cast<int>(threadIdx.x) % 32 / 4;
+    auto const* const rows = shared.out_rows + warp * piece_rows + lane_id() / 4;
     bool const shares = shared.part.shares;
     int const rank = shared.part.rank;
-    int pass = shares ? rank : 0;                      // one of both rows, or both in turn
-    constexpr int held = ScalarTraits<Scalar>::family == ScalarFamily::float16 ? 2 : 1;  // rows of residuals that there are registers for
+    int pass = shares ? rank : 0;  // one of both rows, or both in turn
+    constexpr int held = ScalarTraits<Scalar>::family == ScalarFamily::float16
+                             ? 2
+                             : 1;  // rows of residuals that there are registers for
     Eight residual[held][blocks];  // asked for before the other block's sums are waited for
     fetch_residual(problem, rows[8 * pass], first_channel, residual[0]);
     if (held == 2 && !shares) { fetch_residual(problem, rows[8], first_channel, residual[held - 1]); }
@@ -147,7 +149,8 @@ class WarpgroupSums {
         int const channel = first + i * 32;
         if (channel >= problem.out_channels) { continue; }
         Eight result;
-        finish_eight<ActivationSet::linear>(problem, i, bias + (channel - first_channel), residual[i], result);
+        finish_eight<ActivationSet::linear>(problem, i, bias + (channel - first_channel), residual[i],
+                                            result);
         store_once(problem.output + at + channel, result);
       }
       return;
