@@ -7,8 +7,8 @@
 
 #include "support/statistics.hpp"
 
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/point_cloud_file.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 #include <tessera/tessera.cuh>
 
 #include <algorithm>

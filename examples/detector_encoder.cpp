@@ -5,10 +5,10 @@
 // is at hand here, so the checkpoint is one written as mmdetection3d would, in spconv 2's layout.
 
 #include <tessera/coords/voxel_options.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/convert.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/models/sparse_encoder.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <cstdio>
 #include <filesystem>

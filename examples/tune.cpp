@@ -64,6 +64,7 @@ int main()
   ts::Execution<ts::Host> const exec;
   auto const options = ts::models::MinkUNetOptions(1, 19).width(0.25);
   std::string const path = (std::filesystem::temp_directory_path() / "tessera_example_tuning.json").string();
+  std::string const trace = (std::filesystem::temp_directory_path() / "tessera_example_trace.json").string();
   std::filesystem::remove(path);
   Network untuned(options, exec);
   ts::nn::fuse(untuned, exec);
@@ -86,6 +87,12 @@ int main()
   for (auto const& layer : report.unknown) { std::printf("not tuned: %s\n", layer.c_str()); }
   // [load]
 
+  // [profile]
+  ts::nn::Profile const profile = ts::nn::profile(net, samples[0], exec);
+  std::fputs(profile.table().c_str(), stdout);
+  ts::io::save_trace(trace, profile);  // for chrome://tracing or Perfetto
+  // [profile]
+
   // [options]
   auto const thorough = ts::nn::TuneOptions()
                             .for_plan(false)  // eager calls: pair lists may be used
@@ -106,7 +113,11 @@ int main()
   ts::nn::Tuning const of_small = ts::nn::tune(small, samples, thorough, exec);
   expect(of_small.groups.size() == 1 && of_small.seconds <= of_small.seconds_before, "options act");
 
+  expect(profile.operations.size() >= 49 && profile.seconds() > 0, "every operation is timed");
+  expect(std::filesystem::file_size(trace) > 0, "the trace is written");
+
   std::filesystem::remove(path);
+  std::filesystem::remove(trace);
   std::puts(failures == 0 ? "ok" : "FAILED");
   return failures == 0 ? 0 : 1;
 }

@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/nn/profile_table.hpp>
+
 #include <algorithm>
 #include <cstdint>
 
@@ -9,9 +11,12 @@ namespace bench {
 
 /// What an H100 reaches at best with 16-bit operands; all were measured on one, none is from a data sheet.
 struct Ceilings {
-  double multiply_adds_per_s = 300e12;   ///< 600 TFLOP/s of tensor cores that wait for nothing
-  double gathered_bytes_per_s = 5.5e12;  ///< rows of features, from the L2 cache into the SMs
-  double launch_ms = 2e-3;               ///< one step of a CUDA graph, from the end of the one before
+  static constexpr auto h100 = tessera::nn::Ceilings::h100();
+
+  double multiply_adds_per_s = h100.multiply_adds_per_s;  ///< of tensor cores that wait for nothing
+  double gathered_bytes_per_s =
+      h100.gathered_bytes_per_s;                 ///< rows of features, from the L2 cache into the SMs
+  double launch_ms = 1e3 * h100.launch_seconds;  ///< one step of a CUDA graph, from the end of the one before
 };
 
 /// Arithmetic and memory traffic that one convolution cannot do without.

@@ -7,10 +7,10 @@
 
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxel_options.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/detail/zip.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_bin.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <array>

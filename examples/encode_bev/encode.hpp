@@ -2,16 +2,12 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/bev_layers.hpp"
 #include "../support/layer_progress.hpp"
+#include "../support/passes.hpp"
 #include "../support/stopwatch.hpp"
 #include "../support/transfer.hpp"
 #include "encoding.hpp"
-
-#ifdef __CUDACC__
-#include <tessera/tessera.cuh>
-#else
-#include <tessera/tessera.hpp>
-#endif
 
 #include <algorithm>
 #include <array>
@@ -26,61 +22,8 @@
 namespace encode_bev {
 
 namespace ts = tessera;
-using program::median;
 using program::Stopwatch;
-
-/// A sparse encoder, or Part-A2's U-Net, which has one and a decoder: from voxels to the sparse output.
-template <class Scalar, class Space>
-class Encoder final : public ts::nn::Module<3, Scalar, Space> {
- public:
-  using typename ts::nn::Module<3, Scalar, Space>::Tensor;
-
-  Encoder(NetworkShape const& shape, ts::Execution<Space> const& exec) : shape_{shape}
-  {
-    if (shape.part_a2) {
-      unet_.emplace(ts::models::SparseUNetOptions{shape.encoder}.decoder(shape.decoder), exec);
-      this->register_child("net", *unet_);
-    } else {
-      encoder_.emplace(shape.encoder, exec);
-      this->register_child("net", *encoder_);
-    }
-  }
-
-  [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
-  {
-    return encoder_ ? encoder_->forward(x, exec) : unet_->forward(x, exec).encoded;
-  }
-  /// What Part-A2's decoder makes of the voxels, on them.
-  [[nodiscard]] Tensor decode(Tensor const& x, ts::Execution<Space> const& exec)
-  {
-    return unet_->forward(x, exec).decoded;
-  }
-  /// The dense map, float whatever the network's type.
-  template <class Out = float>
-  [[nodiscard]] auto forward_bev(Tensor const& x, ts::Execution<Space> const& exec, ts::DenseLayout layout)
-  {
-    return bev(forward(x, exec), exec, layout);
-  }
-  [[nodiscard]] auto bev(Tensor const& sparse, ts::Execution<Space> const& exec, ts::DenseLayout layout)
-  {
-    return ts::bev<float>(sparse, ts::BevOptions().axis(shape_.encoder.height_axis).layout(layout), exec);
-  }
-
-  void load(Weights const& weights, ts::Execution<Space> const& exec)
-  {
-    auto& net = shape_.part_a2 ? static_cast<ts::nn::ModuleBase&>(*unet_)
-                               : static_cast<ts::nn::ModuleBase&>(*encoder_);
-    ts::io::load(net, weights.checkpoint.converted, exec);
-  }
-
-  /// The options, from which a plan takes the number of channels.
-  [[nodiscard]] ts::models::SparseEncoderOptions const& options() const noexcept { return shape_.encoder; }
-
- private:
-  NetworkShape shape_;
-  std::optional<ts::models::SparseEncoder<Scalar, Space>> encoder_;
-  std::optional<ts::models::SparseUNet<Scalar, Space>> unet_;
-};
+using program::bev::Encoder;
 
 /// The points in host memory, and the way from there to the map.
 template <class Space, class Scalar>
@@ -109,8 +52,7 @@ class BevEncoder {
   }
   [[nodiscard]] Tensor voxelize(ts::Matrix<float, Space> const& points) const
   {
-    auto voxels = ts::hard_voxelize<Space>(points.view(), task_->voxels, *exec_);
-    return {voxels.coordinates, ts::cast<Scalar>(voxels.mean.view(), *exec_)};
+    return program::bev::voxelize<Scalar>(points.view(), task_->voxels, *exec_);
   }
 
   struct Pass {
@@ -133,8 +75,8 @@ class BevEncoder {
     pass.voxels = voxelize(points);
     pass.milliseconds[1] = watch.lap();
     {
-      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[2], net};
-      pass.sparse = net.forward(pass.voxels, *exec_);
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
+      pass.sparse = net.forward(pass.voxels, layers.execution(*exec_));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -206,8 +148,8 @@ template <class Space, class Scalar>
   if (task.weights == nullptr) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
     auto const x = encoder.voxelize(encoder.upload());
-    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", net};
-    if (x.num_rows() > 1) { ts::nn::calibrate(net, x, exec); }
+    program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
+    if (x.num_rows() > 1) { ts::nn::calibrate(net, x, layers.execution(exec)); }
   }
   ts::nn::fuse(net, exec);
 
@@ -215,31 +157,21 @@ template <class Space, class Scalar>
   result.no_plan = absence_of_plan<Space>(task);
   bool const planned = result.no_plan.empty();
   bool const timed = !planned || task.options->stages;
-  int const runs = timed ? task.repeat : 1;
-  int const warm_up = runs > 1 ? 1 : 0;
-  std::array<std::vector<double>, 4> milliseconds;
-  for (int run = -warm_up; run < runs; ++run) {
-    auto const pass = encoder.run(net);
-    for (std::size_t stage = 0; run >= 0 && stage < milliseconds.size(); ++stage) {
-      milliseconds[stage].push_back(pass.milliseconds[stage]);
-    }
-    if (run + 1 < runs) { continue; }
-    describe(pass, net, task, result, exec);
+  program::TimedPasses<4> passes{timed ? task.repeat : 1};
+  auto const pass = passes.run([&] { return encoder.run(net); });
+  describe(pass, net, task, result, exec);
 #ifdef __CUDACC__
-    if constexpr (std::is_same_v<Space, ts::Device>) {
-      if (planned) {
-        try {
-          result.planned = run_planned(task, net, *pass.voxels.coordinates(), encoder, result.map, exec);
-        } catch (ts::invalid_argument const& error) {
-          result.no_plan = error.what();
-        }
+  if constexpr (std::is_same_v<Space, ts::Device>) {
+    if (planned) {
+      try {
+        result.planned = run_planned(task, net, *pass.voxels.coordinates(), encoder, result.map, exec);
+      } catch (ts::invalid_argument const& error) {
+        result.no_plan = error.what();
       }
     }
+  }
 #endif
-  }
-  for (std::size_t stage = 0; (timed || !result.planned) && stage < milliseconds.size(); ++stage) {
-    result.stages.push_back({encoder.stage_names[stage], median(milliseconds[stage])});
-  }
+  if (timed || !result.planned) { result.stages = passes.medians(encoder.stage_names); }
   return result;
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../support/progress.hpp"
-#include "network.hpp"
 #include "options.hpp"
 
 #include <tessera/coords/coordinate.hpp>
@@ -60,12 +59,9 @@ struct Encoding {
   int voxel_channels = 0;
 };
 
-[[nodiscard]] std::string host_name(Options const& options);
 [[nodiscard]] Encoding encode_on_host(Task const& task);
 
 // Only in builds with CUDA.
-[[nodiscard]] std::string absence_of_device();  // why there is no GPU; empty if there is one
-[[nodiscard]] std::string device_name();
 [[nodiscard]] Encoding encode_on_device(Task const& task, Precision precision);
 
 }  // namespace encode_bev

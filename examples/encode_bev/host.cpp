@@ -4,24 +4,10 @@
 #include "encode.hpp"
 
 namespace encode_bev {
-namespace {
-
-ts::Execution<ts::Host> execution(Options const& options)
-{
-  return options.threads > 0 ? ts::Execution<ts::Host>{options.threads} : ts::Execution<ts::Host>{};
-}
-
-}  // namespace
-
-std::string host_name(Options const& options)
-{
-  int const threads = execution(options).num_threads();
-  return "CPU, " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
-}
 
 Encoding encode_on_host(Task const& task)
 {
-  return encode<ts::Host, float>(task, execution(*task.options));
+  return encode<ts::Host, float>(task, program::host_execution(task.options->threads));
 }
 
 }  // namespace encode_bev

@@ -4,25 +4,26 @@
 // From LiDAR points to the bird's-eye view of a 3D detector; `encode_bev --help` says how it is used.
 //
 //   options.hpp            the command line
-//   network.hpp            which network a checkpoint holds
 //   encode.hpp             points -> voxels -> sparse encoder -> dense map, for either space
 //   host.cpp, device*.cu   that for the CPU, and for the GPU in each precision
 //   left_out.hpp           what grid and caps leave out
 //   picture.hpp            what the map looks like
 
+#include "../support/gpu.hpp"
+#include "../support/network_input.hpp"
 #include "../support/picture_file.hpp"
 #include "../support/points.hpp"
 #include "../support/program.hpp"
+#include "../support/times.hpp"
 #include "encoding.hpp"
 #include "left_out.hpp"
-#include "network.hpp"
 #include "picture.hpp"
 
 #include <tessera/coords/voxel_options.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <array>
@@ -83,48 +84,16 @@ std::vector<ts::PointCloud> read_sweeps(Options const& options)
   return sweeps;
 }
 
-/// The largest intensity that the network was trained with.
-double highest_intensity(std::string const& network)
-{
-  bool const fractions = network == "second_kitti" || network == "second_waymo" || network == part_a2_name;
-  return fractions ? 1 : 255;
-}
-
-/// The channel of that name; -1 where there is none.
-int channel_named(ts::PointCloud const& cloud, char const* name)
-{
-  auto const& names = cloud.feature_names;
-  auto const found = std::find(names.begin(), names.end(), name);
-  return found == names.end() ? -1 : static_cast<int>(found - names.begin());
-}
-
-/// x, y, z, intensity, and as fifth channel the age of the sweep; Waymo's is the elongation of the pulse.
+/// The sweeps one after the other, each with its age.
 std::vector<float> network_input(std::vector<ts::PointCloud> const& sweeps, Options const& options,
                                  std::string const& network, int in_channels, double intensity_scale)
 {
-  if (in_channels < 3 || in_channels > 5) {
-    throw Failure{"the network takes " + std::to_string(in_channels) +
-                  " channels; those known are x, y, z, intensity and the age of a sweep"};
-  }
-  bool const ages = network != "second_waymo";
   std::vector<float> input;
   for (std::size_t k = 0; k < sweeps.size(); ++k) {
-    auto const& cloud = sweeps[k];
     auto const age = static_cast<float>(options.sweep_interval * static_cast<double>(k));
-    auto const channels = static_cast<std::size_t>(cloud.channels);
-    int const intensity = program::intensity_channel(cloud);
-    int const elongation = channel_named(cloud, "elongation");
-    auto const value = [&](std::size_t i, int channel) {
-      return channel < 0 ? 0.0F : cloud.features[channels * i + static_cast<std::size_t>(channel)];
-    };
-    for (std::size_t i = 0; i < static_cast<std::size_t>(cloud.size()); ++i) {
-      auto const position = cloud.positions.begin() + static_cast<std::ptrdiff_t>(3 * i);
-      input.insert(input.end(), position, position + 3);
-      if (in_channels >= 4) {
-        input.push_back(static_cast<float>(intensity_scale * double{value(i, intensity)}));
-      }
-      if (in_channels == 5) { input.push_back(ages ? age : value(i, elongation)); }
-    }
+    program::append_input(
+        program::detector_channels(sweeps[k], in_channels, intensity_scale, network == "second_waymo", age),
+        sweeps[k], input);
   }
   return input;
 }
@@ -141,41 +110,13 @@ OutputNames output_names(Options const& options)
   return {prefix + ".npy", prefix + program::picture_extension()};
 }
 
-/// Why there is no GPU; empty if there is one.
-std::string absence()
-{
-#ifdef __CUDACC__
-  return absence_of_device();
-#else
-  return "this program was built without CUDA";
-#endif
-}
-
-std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
-{
-#ifdef __CUDACC__
-  if (on_device) { return device_name(); }
-#endif
-  return host_name(options);
-}
-
-Encoding encode_on(program::Machine<Precision> const& machine, Task const& task)
+Encoding encode_on(program::Machine const& machine, Task const& task)
 {
 #ifdef __CUDACC__
   if (machine.on_device) { return encode_on_device(task, machine.precision); }
 #endif
   static_cast<void>(machine);
   return encode_on_host(task);
-}
-
-/// The voxels that the network was trained with; det3d's are those of NVIDIA's samples, Part-A2's SECOND's.
-ts::VoxelizeOptions voxels_of(Options const& options, std::string const& network)
-{
-  auto voxels = ts::voxel_options(network == "det3d_centerpoint" ? "nvidia_0_075"
-                                  : network == part_a2_name      ? "second_kitti"
-                                                                 : network);
-  if (options.max_voxels) { voxels.voxels(*options.max_voxels); }
-  return voxels;
 }
 
 std::string shown(std::vector<std::int64_t> const& shape)
@@ -201,28 +142,18 @@ void print_points(Options const& options, std::vector<ts::PointCloud> const& swe
 
 void print_weights(Options const& options, NetworkShape const& network, Weights const* weights)
 {
-  if (weights == nullptr) {
-    std::printf("weights   random, seed %llu: the map means nothing\n",
-                static_cast<unsigned long long>(options.seed));
-    return;
-  }
-  auto const& prefix = weights->checkpoint.prefix;
-  auto const text = options.checkpoint + (prefix.empty() ? "" : ", names behind '" + prefix + "'");
-  std::printf("weights   %s\n", program::printable(text).c_str());
+  program::print_weights(options, weights == nullptr ? nullptr : &weights->checkpoint, "", "map means");
+  if (weights == nullptr) { return; }
   if (!options.network && weights->fitting.size() > 1) {
-    print_note("the checkpoint fits " + joined(weights->fitting) + ", which differ in voxels and grid; " +
-               network.name + " is taken, --network says otherwise");
+    print_note("the checkpoint fits " + program::bev::joined(weights->fitting) +
+               ", which differ in voxels and grid; " + network.name + " is taken, --network says otherwise");
   }
   if (options.network &&
       std::find(weights->fitting.begin(), weights->fitting.end(), network.name) == weights->fitting.end()) {
-    print_note("the checkpoint fits " + joined(weights->fitting, " or ") +
+    print_note("the checkpoint fits " + program::bev::joined(weights->fitting, " or ") +
                " better, by its names and channels");
   }
-  int const warnings = program::num_warnings(weights->checkpoint);
-  if (warnings > 0) {
-    print_note(counted(warnings, "tensor deserves", "tensors deserve") +
-               " a look, which convert_checkpoint prints; --spconv-major may matter");
-  }
+  program::print_conversion_note(weights->checkpoint);
 }
 
 /// What does not go into the network as it is in the files.
@@ -233,10 +164,10 @@ void print_notes_on_points(Task const& task, std::vector<ts::PointCloud> const& 
   int const in_channels = task.network.encoder.in_channels;
   std::vector<std::string> told;
   for (auto const& sweep : sweeps) {
-    auto notes = in_channels >= 4
-                     ? program::notes_on_intensity(sweep, intensity_scale, highest_intensity(name))
-                     : std::vector<std::string>{};
-    if (in_channels == 5 && name == "second_waymo" && channel_named(sweep, "elongation") < 0 &&
+    auto notes = in_channels >= 4 ? program::notes_on_intensity(sweep, intensity_scale,
+                                                                program::bev::highest_intensity(name))
+                                  : std::vector<std::string>{};
+    if (in_channels == 5 && name == "second_waymo" && program::channel_named(sweep, "elongation") < 0 &&
         !sweep.empty()) {
       notes.emplace_back("the points have no channel 'elongation'; the network gets 0 instead");
     }
@@ -278,12 +209,8 @@ void print_voxels(Task const& task, Encoding const& result, LeftOut const& lost)
 
 void print_times(Task const& task, Encoding const& result, bool on_device, double read, double written)
 {
-  std::printf("\nmilliseconds, %s\n",
-              task.repeat == 1 ? "one run" : ("median of " + std::to_string(task.repeat) + " runs").c_str());
-  auto const line = [](char const* name, double milliseconds, char const* what) {
-    std::printf("  %-10s %10.2f%s\n", name, milliseconds, what);
-  };
-  line("read", read, "");
+  program::TimesReport report{task.repeat, read, written};
+  report.stages = result.stages;
   if (result.planned) {
     char what[200];
     std::snprintf(
@@ -292,12 +219,9 @@ void print_times(Task const& task, Encoding const& result, bool on_device, doubl
         "%.0f ms; then %.2f to copy the map",
         result.planned->num_nodes, static_cast<double>(result.planned->bytes) / 1e6, result.planned->making,
         result.planned->download);
-    line("encode", result.planned->milliseconds, what);
+    report.planned = {{"encode", result.planned->milliseconds}, what};
   }
-  for (auto const& stage : result.stages) {
-    line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
-  }
-  line("write", written, "");
+  program::print_times(report);
   if (result.planned && result.planned->num_different > 0) {
     print_note(counted(result.planned->num_different, "number", "numbers") +
                " of the graph's map are not those that the same layers give one by one; please report this");
@@ -347,7 +271,7 @@ void write_results(Task const& task, Encoding const& result, std::vector<float> 
 
 void run(Options const& options)
 {
-  auto const machine = program::choose_machine(options.device, options.precision, absence);
+  auto const machine = program::choose_machine(options, program::absence);
   auto const names = output_names(options);
   program::Progress progress;
 
@@ -359,13 +283,10 @@ void run(Options const& options)
   print_points(options, sweeps);
 
   std::optional<Weights> weights;
-  auto network = network_named(options.network.value_or(default_network));
-  if (options.checkpoint.empty()) {
-    network.encoder.width(options.width).seed(options.seed);
-    scale_decoder(network, options.width);
-  } else {
+  auto network = program::bev::random_network(options);
+  if (!options.checkpoint.empty()) {
     progress.begin("checkpoint");
-    weights.emplace(read_weights(options));
+    weights.emplace(program::bev::read_weights(options));
     progress.end();
     network = weights->shape;
   }
@@ -380,9 +301,9 @@ void run(Options const& options)
   }
   bool const simulated = options.scans.empty();
   double const intensity_scale =
-      options.intensity_scale.value_or(simulated ? highest_intensity(network.name) : 1);
+      options.intensity_scale.value_or(simulated ? program::bev::highest_intensity(network.name) : 1);
   Task task{network_input(sweeps, options, network.name, network.encoder.in_channels, intensity_scale),
-            voxels_of(options, network.name),
+            program::bev::voxels_of(options, network.name),
             network,
             weights ? &*weights : nullptr,
             &options,
@@ -396,8 +317,7 @@ void run(Options const& options)
     std::fflush(stdout);
   };
   print_weights(options, network, task.weights);
-  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
-              name_of(machine.precision));
+  std::printf("device    %s\n", program::description(machine, options.threads).c_str());
   print_notes_on_points(task, sweeps, intensity_scale);
   std::fflush(stdout);
 

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/bev_network.hpp"
 #include "../support/command_line.hpp"
 #include "../support/machine.hpp"
 #include "../support/points.hpp"
@@ -18,37 +19,17 @@
 namespace encode_bev {
 
 using program::CommandLine;
-using program::DeviceChoice;
 using program::parse_number;
+using program::Precision;
 using program::UsageError;
 
-/// Part-A2's U-Net, whose encoder is SECOND's.
-inline constexpr char const* part_a2_name = "parta2_kitti";
+using program::bev::default_network;
+using program::bev::network_names;
+using program::bev::NetworkShape;
+using program::bev::part_a2_name;
+using program::bev::Weights;
 
-/// Without a checkpoint, or where one fits several.
-inline constexpr char const* default_network = "centerpoint_0_075";
-
-/// What --network may be.
-[[nodiscard]] inline std::vector<std::string> network_names()
-{
-  auto const encoders = tessera::models::sparse_encoder_names();
-  std::vector<std::string> names(encoders.begin(), encoders.end());
-  names.emplace_back(part_a2_name);
-  return names;
-}
-
-/// What a network is asked to have at most, by a checkpoint.
-inline constexpr int most_channels = 4096;
-
-enum class Precision : std::uint8_t { fp32, tf32, fp16 };
-
-[[nodiscard]] inline char const* name_of(Precision precision)
-{
-  constexpr char const* names[] = {"fp32", "tf32", "fp16"};
-  return names[static_cast<std::size_t>(precision)];
-}
-
-struct Options {
+struct Options : program::bev::NetworkOptions, program::MachineOptions {
   bool help = false;
 
   std::vector<std::string> scans;  // empty: the built-in scene
@@ -57,21 +38,9 @@ struct Options {
   std::int64_t frame = 0;
   int sweeps = 1;  // of the built-in scene
   double sweep_interval = 0.05;
-  std::optional<double> intensity_scale;  // not given: 1, for the built-in scene the network's range
 
-  std::optional<std::string> network;  // not given: the checkpoint's, else centerpoint_0_075
-  std::string checkpoint;              // empty: random weights
-  std::optional<std::string> prefix;
-  int spconv_major = 0;
-  std::uint64_t seed = 1;
-  double width = 1;
-  std::optional<int> max_voxels;  // not given: the network's
-
-  DeviceChoice device = DeviceChoice::automatic;
-  std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
-  int threads = 0;                     // 0: all
-  std::optional<int> repeat;           // not given: 10 on the GPU, 1 on the CPU
-  bool stages = false;                 // time each stage by itself, without a plan
+  std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
+  bool stages = false;        // time each stage by itself, without a plan
 
   bool channels_last = false;
   std::string voxel_features;  // a file, or none
@@ -128,19 +97,11 @@ struct Options {
              }
              options.network = text;
            });
-  line.add("--checkpoint", "FILE",
-           "trained weights: a detector's PyTorch checkpoint (.pth, .pt) or safetensors; names, layout and "
-           "channels are told from it. Without it weights are random, and the map means nothing",
-           [&](std::string const& text) {
-             if (text.empty()) { throw UsageError{"--checkpoint needs a value"}; }
-             options.checkpoint = text;
-           });
-  line.add("--prefix", "TEXT",
-           "what the encoder's names begin with (default: looked for, e.g. 'pts_middle_encoder.')",
-           [&](std::string const& text) { options.prefix = text; });
-  line.add(
-      "--spconv-major", "1|2", "the spconv of the checkpoint, where it cannot be told",
-      [&](std::string const& text) { options.spconv_major = parse_number("--spconv-major", text, 1, 2); });
+  program::add_checkpoint_options(
+      line, options,
+      "trained weights: a detector's PyTorch checkpoint (.pth, .pt) or safetensors; names, layout and "
+      "channels are told from it. Without it weights are random, and the map means nothing",
+      "what the encoder's names begin with (default: looked for, e.g. 'pts_middle_encoder.')");
   line.add("--width", "FACTOR", "of random weights: multiplies all channels (default: 1)",
            [&](std::string const& text) {
              options.width = parse_number<double>("--width", text, 0.0625, 16);
@@ -156,13 +117,7 @@ struct Options {
            });
 
   line.group("How it runs");
-  line.add_choice("--device", {"auto", "cpu", "cuda"},
-                  "auto (default): the GPU if there is one, else the CPU",
-                  [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
-  line.add_choice("--precision", {"fp32", "tf32", "fp16"}, "default: fp16 on the GPU; the CPU runs fp32 only",
-                  [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
-  line.add("--threads", "N", "threads on the CPU (default: all)",
-           [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
+  program::add_machine_options(line, options, 3);
   line.add("--repeat", "N",
            "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
            "1 times the first run",
@@ -225,10 +180,7 @@ struct Options {
     throw UsageError{scene_option + " is about the built-in scene, but '" + options.scans[0] +
                      "' is given too"};
   }
-  if (options.checkpoint.empty() && (options.prefix || options.spconv_major != 0)) {
-    throw UsageError{std::string{options.prefix ? "--prefix" : "--spconv-major"} +
-                     " belongs to --checkpoint"};
-  }
+  program::check_checkpoint_options(options);
   if (!options.checkpoint.empty() && weights_option) {
     throw UsageError{"--width and --seed are about random weights, but a checkpoint is given"};
   }

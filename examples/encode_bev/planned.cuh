@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/passes.hpp"
 #include "../support/stopwatch.hpp"
 #include "../support/transfer.hpp"
 #include "encoding.hpp"
@@ -44,19 +45,17 @@ template <class Network, class BevEncoder>
   task.progress->begin("encode");
   std::vector<double> milliseconds;
   std::vector<double> downloads;
-  int const warm_up = task.repeat > 1 ? 1 : 0;
-  for (int run = -warm_up; run < task.repeat; ++run) {
-    program::throw_if_interrupted();
+  program::repeat_runs(task.repeat, [&](bool counted) {
     program::Stopwatch<ts::Device> watch{exec};
     auto const output = plan.run(points, exec);
     double const encoded = watch.lap();
     result.download(output.output->data(), exec);
     double const copied = watch.lap();
-    if (run >= 0) {
+    if (counted) {
       milliseconds.push_back(encoded + copied);
       downloads.push_back(copied);
     }
-  }
+  });
   plan.check();
   task.progress->end();
   for (std::size_t i = 0; i < map.size(); ++i) { times.num_different += map[i] != result.data()[i] ? 1 : 0; }

@@ -6,16 +6,6 @@
 
 namespace segment_scan {
 
-std::string absence_of_device()
-{
-  return program::absence_of_gpu();
-}
-
-std::string device_name()
-{
-  return program::gpu_name();
-}
-
 Segmentation segment_on_device(Task const& task, Precision precision)
 {
   program::Stream const stream;

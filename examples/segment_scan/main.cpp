@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 //
-// Labels every point of a LiDAR scan with a MinkUNet; `segment_scan --help` says how it is used.
+// Labels every point of a LiDAR scan with a MinkUNet or an SPVCNN; `segment_scan --help` says how it is used.
 //
 //   options.hpp                the command line
-//   network.hpp                which network a checkpoint holds
 //   segment.hpp                points -> voxels -> kernel maps -> network -> labels, for either space
+//   segment_points.hpp         the same by SPVCNN, which takes points
 //   host.cpp, device*.cu       that for the CPU, and for the GPU in each precision
 //   truth.hpp                  labels against what the points really are
 //   palette.hpp, picture.hpp   what the results look like
 
+#include "../support/gpu.hpp"
+#include "../support/network_input.hpp"
 #include "../support/picture_file.hpp"
 #include "../support/points.hpp"
 #include "../support/program.hpp"
-#include "network.hpp"
+#include "../support/times.hpp"
 #include "options.hpp"
 #include "palette.hpp"
 #include "picture.hpp"
 #include "segmentation.hpp"
 #include "truth.hpp"
 
-#include <tessera/coords/voxel_options.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -48,40 +49,6 @@ ts::PointCloud read_scan(Options const& options)
   ts::LidarOptions lidar;
   lidar.seed = options.scene;
   return ts::simulate_lidar(lidar, options.frame);
-}
-
-/// x, y, z and as many features as the network takes; intensities scaled.
-std::vector<float> network_input(ts::PointCloud const& cloud, int in_channels, double intensity_scale)
-{
-  int const extra = in_channels - 3;
-  if (extra < 0 || extra > cloud.channels) {
-    throw Failure{"the network takes " + std::to_string(in_channels) +
-                  " channels, but a point of this scan has x, y, z and " + std::to_string(cloud.channels) +
-                  " more"};
-  }
-  auto const channels = static_cast<std::size_t>(cloud.channels);
-  auto const intensity = static_cast<std::size_t>(std::max(0, program::intensity_channel(cloud)));
-  auto const first = extra == 1 ? intensity : 0;
-  std::vector<float> input;
-  input.reserve(static_cast<std::size_t>(cloud.size()) * static_cast<std::size_t>(in_channels));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(cloud.size()); ++i) {
-    for (std::size_t k = 0; k < 3; ++k) { input.push_back(cloud.positions[3 * i + k]); }
-    for (std::size_t k = first; k < first + static_cast<std::size_t>(extra); ++k) {
-      double const scale = k == intensity ? intensity_scale : 1;
-      input.push_back(static_cast<float>(scale * double{cloud.features[channels * i + k]}));
-    }
-  }
-  return input;
-}
-
-/// How the network was trained to make voxels, unless the options say otherwise.
-ts::QuantizeOptions<3> voxels_of(Options const& options, NetworkShape const& shape)
-{
-  auto voxels = shape.backbone ? ts::minkunet_voxel_options()
-                               : ts::QuantizeOptions<3>(0.05F).origin(ts::GridOrigin::lowest_voxel);
-  voxels.voxel_size.fill(static_cast<float>(options.voxel_size));
-  if (options.rounding) { voxels.rounding(*options.rounding); }
-  return voxels;
 }
 
 /// Names of the files to write; the folder exists afterwards.
@@ -144,6 +111,11 @@ void append_legend(std::vector<LegendEntry>& legend, std::vector<ClassStyle> con
   }
 }
 
+char const* name_of_network(NetworkShape const& shape)
+{
+  return shape.on_points ? "SPVCNN" : "MinkUNet";
+}
+
 Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyle> const& styles,
              std::optional<Truth> const& truth)
 {
@@ -152,8 +124,8 @@ Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyl
   bool const own_legend = truth && !truth->same_classes;
   if (truth) { panels.push_back({"truth", colors_of(truth->styles, *truth->labels)}); }
   bool const means_nothing = task.weights == nullptr || !task.shape.has_head;
-  panels.push_back(
-      {means_nothing ? "MinkUNet, random weights" : "MinkUNet", colors_of(styles, result.labels)});
+  std::string const name = name_of_network(task.shape);
+  panels.push_back({means_nothing ? name + ", random weights" : name, colors_of(styles, result.labels)});
   if (own_legend) { append_legend(legend, truth->styles, *truth->labels, " (truth)"); }
   append_legend(legend, styles, result.labels, "");
   return draw_from_above(*task.cloud, panels, legend);
@@ -189,9 +161,10 @@ void write_results(Task const& task, Segmentation const& result, std::vector<Cla
       rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
     }
     auto const num_rows = static_cast<std::int64_t>(result.coordinates.size());
+    auto const num_logits = task.shape.on_points ? cloud.size() : num_rows;
     std::vector<ts::NamedTensor> tensors{
-        {"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
-        {"logits", ts::raw_tensor(result.logits, {num_rows, task.shape.num_classes})}};
+        {"logits", ts::raw_tensor(result.logits, {num_logits, task.shape.num_classes})}};
+    if (!task.shape.on_points) { tensors.push_back({"coordinates", ts::raw_tensor(rows, {num_rows, 4})}); }
     std::vector<double> const origin(cloud.origin.begin(), cloud.origin.end());
     if (cloud.has_origin()) { tensors.push_back({"origin", ts::raw_tensor(origin, {3})}); }
     ts::write_safetensors(task.options->logits, tensors);
@@ -252,25 +225,7 @@ void print_classes(Segmentation const& result, std::vector<ClassStyle> const& st
               100 * agreement.right);
 }
 
-/// Why there is no GPU; empty if there is one.
-std::string absence()
-{
-#ifdef __CUDACC__
-  return absence_of_device();
-#else
-  return "this program was built without CUDA";
-#endif
-}
-
-std::string machine_name([[maybe_unused]] bool on_device, Options const& options)
-{
-#ifdef __CUDACC__
-  if (on_device) { return device_name(); }
-#endif
-  return host_name(options);
-}
-
-Segmentation segment_on(program::Machine<Precision> const& machine, Task const& task)
+Segmentation segment_on(program::Machine const& machine, Task const& task)
 {
 #ifdef __CUDACC__
   if (machine.on_device) { return segment_on_device(task, machine.precision); }
@@ -292,34 +247,24 @@ void print_scan(Options const& options, ts::PointCloud const& cloud)
 
 void print_weights(Options const& options, Weights const* weights)
 {
-  if (weights == nullptr) {
-    std::printf("weights   random, seed %llu: the labels mean nothing\n",
-                static_cast<unsigned long long>(options.seed));
-    return;
-  }
-  auto const& prefix = weights->network.prefix;
-  auto const text = options.checkpoint + ", " + program::known_network(weights->network.kind).name +
-                    (prefix.empty() ? "" : ", names behind '" + prefix + "'");
-  std::printf("weights   %s\n", program::printable(text).c_str());
+  auto const* const checkpoint = weights == nullptr ? nullptr : &weights->network;
+  auto const what = checkpoint == nullptr ? "" : program::known_network(checkpoint->kind).name;
+  program::print_weights(options, checkpoint, what, "labels mean");
+  if (checkpoint == nullptr) { return; }
   if (!weights->shape.has_head) {
     print_note(
         "the checkpoint has no classifier (decode_head.conv_seg); a random one makes labels that mean "
         "nothing");
   }
-  int const warnings = program::num_warnings(weights->network);
-  if (warnings > 0) {
-    print_note(counted(warnings, "tensor deserves", "tensors deserve") +
-               " a look, which convert_checkpoint prints; --spconv-major may matter");
-  }
+  program::print_conversion_note(*checkpoint);
 }
 
-void print_how(Options const& options, program::Machine<Precision> const& machine)
+void print_how(Options const& options, program::Machine const& machine)
 {
   auto const& config = options.config;
   constexpr char const* dataflows[] = {"implicit_gemm", "gather_scatter", "fetch_on_demand"};
   auto const mode = !config.sort ? 0 : config.splits == 1 ? 1 : 2;
-  std::printf("device    %s, %s\n", machine_name(machine.on_device, options).c_str(),
-              name_of(machine.precision));
+  std::printf("device    %s\n", program::description(machine, options.threads).c_str());
   std::printf("options   %s%s, %s, downsample %s, compat %s\n", dataflows[static_cast<int>(config.dataflow)],
               config.dataflow == ts::Dataflow::implicit_gemm ? (" mode " + std::to_string(mode)).c_str() : "",
               config.kmap == ts::KmapMode::hashmap ? ts::Hashmap::name : ts::HashmapOnTheFly::name,
@@ -331,19 +276,15 @@ void print_network(NetworkShape const& shape, std::int64_t num_parameters)
 {
   char width[32] = "";
   if (!shape.backbone) { std::snprintf(width, sizeof(width), ", width %g", shape.width); }
-  std::printf("network   MinkUNet%s, %d channels in, %d classes, %s parameters\n", width, shape.in_channels,
-              shape.num_classes, with_commas(num_parameters).c_str());
+  std::printf("network   %s%s, %d channels in, %d classes, %s parameters\n", name_of_network(shape), width,
+              shape.in_channels, shape.num_classes, with_commas(num_parameters).c_str());
   std::fflush(stdout);
 }
 
 void print_times(Task const& task, Segmentation const& result, bool on_device, double read, double written)
 {
-  std::printf("\nmilliseconds, %s\n",
-              task.repeat == 1 ? "one run" : ("median of " + std::to_string(task.repeat) + " runs").c_str());
-  auto const line = [](char const* name, double milliseconds, char const* what) {
-    std::printf("  %-10s %10.2f%s\n", name, milliseconds, what);
-  };
-  line("read", read, "");
+  program::TimesReport report{task.repeat, read, written};
+  report.stages = result.stages;
   if (result.planned) {
     char what[160];
     std::snprintf(what, sizeof(what),
@@ -351,12 +292,9 @@ void print_times(Task const& task, Segmentation const& result, bool on_device, d
                   "made in %.0f ms",
                   result.planned->num_nodes, static_cast<double>(result.planned->bytes) / 1e6,
                   result.planned->making);
-    line("segment", result.planned->milliseconds, what);
+    report.planned = {{"segment", result.planned->milliseconds}, what};
   }
-  for (auto const& stage : result.stages) {
-    line(stage.name, stage.milliseconds, result.planned ? "  by itself, without the graph" : "");
-  }
-  line("write", written, "");
+  program::print_times(report);
   if (result.planned && result.planned->num_different > 0) {
     print_note(counted(result.planned->num_different, "label", "labels") +
                " of the graph are not those that the same layers give one by one; please report this");
@@ -368,7 +306,7 @@ void print_times(Task const& task, Segmentation const& result, bool on_device, d
 
 void run(Options options)
 {
-  auto const machine = program::choose_machine(options.device, options.precision, absence);
+  auto const machine = program::choose_machine(options, program::absence);
   auto const names = output_names(options);
   program::Progress progress;
 
@@ -390,18 +328,20 @@ void run(Options options)
     task.shape.in_channels = cloud.channels > 0 ? 4 : 3;
     task.shape.num_classes = options.classes.value_or(simulated ? ts::num_scene_classes : 19);
     task.shape.width = options.width.value_or(1);
+    task.shape.on_points = options.model == Model::spvcnn;
   } else {
     progress.begin("checkpoint");
-    weights.emplace(read_weights(options));
+    weights.emplace(program::segmentation::read_weights(options));
     progress.end();
     task.weights = &*weights;
     task.shape = weights->shape;
   }
-  bool const torchsparse = weights && weights->network.kind != program::NetworkKind::mmdet3d_spconv;
-  options.config.compat = options.compat.value_or(torchsparse ? ts::Compat::torchsparse : ts::Compat::none);
+  options.config.compat = program::segmentation::compat_of(options, task.weights);
   if (task.shape.backbone) { task.shape.backbone->config(options.config).seed(options.seed); }
-  task.features = network_input(cloud, task.shape.in_channels, options.intensity_scale);
-  task.voxels = voxels_of(options, task.shape);
+  program::append_input(
+      program::segmentation_channels(cloud, task.shape.in_channels, options.intensity_scale), cloud,
+      task.features);
+  task.voxels = program::segmentation::voxels_of(options, task.shape);
   task.network_made = [&](std::int64_t num_parameters) { print_network(task.shape, num_parameters); };
   print_weights(options, task.weights);
   print_how(options, machine);

@@ -5,6 +5,7 @@
 #include "../support/command_line.hpp"
 #include "../support/machine.hpp"
 #include "../support/points.hpp"
+#include "../support/segmentation_network.hpp"
 
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/quantize.hpp>
@@ -17,46 +18,25 @@
 namespace segment_scan {
 
 using program::CommandLine;
-using program::DeviceChoice;
 using program::parse_number;
+using program::Precision;
 using program::UsageError;
 
-enum class Precision : std::uint8_t { fp32, tf32, fp16, bf16 };
+using program::segmentation::Model;
+using program::segmentation::most_channels;
+using program::segmentation::NetworkShape;
+using program::segmentation::Weights;
 
-[[nodiscard]] inline char const* name_of(Precision precision)
-{
-  constexpr char const* names[] = {"fp32", "tf32", "fp16", "bf16"};
-  return names[static_cast<std::size_t>(precision)];
-}
-
-/// What a network is asked to have at most, by an option or by a checkpoint.
-inline constexpr int most_channels = 10000;
-
-struct Options {
+struct Options : program::segmentation::NetworkOptions, program::MachineOptions {
   bool help = false;
 
   std::string scan;  // empty: the built-in scene
   tessera::PointReadOptions read;
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
-  double intensity_scale = 1;
-  double voxel_size = 0.05;
-  std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
 
-  std::string checkpoint;             // empty: random weights
-  std::optional<std::string> prefix;  // not given: searched for
-  int spconv_major = 0;
-  std::uint64_t seed = 1;
-  std::optional<double> width;  // not given: the checkpoint's, else 1
-  std::optional<int> classes;   // not given: the checkpoint's, else the built-in scene's 5, else 19
-
-  DeviceChoice device = DeviceChoice::automatic;
-  std::optional<Precision> precision;  // not given: fp16 on the GPU, fp32 on the CPU
-  tessera::ConvConfig config;
-  std::optional<tessera::Compat> compat;  // not given: what the network was trained with
-  int threads = 0;                        // 0: all
-  std::optional<int> repeat;              // not given: 10 on the GPU, 1 on the CPU
-  bool stages = false;                    // time each stage by itself, without a plan
+  std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
+  bool stages = false;        // time each stage by itself, without a plan
 
   std::string output;  // a folder, or what file names begin with
   std::string logits;  // a file, or none
@@ -107,18 +87,18 @@ struct Options {
       "The lowest voxel is 0 either way",
       [&](std::size_t i) { options.rounding = static_cast<tessera::Rounding>(i); });
 
-  line.group("The network, a MinkUNet");
-  add_text(
-      "--checkpoint", "FILE",
-      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's MinkUNet, "
+  line.group("The network");
+  line.add_choice(
+      "--model", {"minkunet", "spvcnn"},
+      "minkunet (default) labels voxels, and points as their voxels; spvcnn of SPVNAS labels points. "
+      "A checkpoint of one may hold the names of the other, so it is not told from it",
+      [&](std::size_t i) { options.model = static_cast<Model>(i); });
+  program::add_checkpoint_options(
+      line, options,
+      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's networks, "
       "also one that convert_checkpoint has written; names, layout and channels are told from it. Without "
       "it they are random, and the labels mean nothing",
-      options.checkpoint);
-  line.add("--prefix", "TEXT", "what the network's names begin with (default: looked for, e.g. 'model.')",
-           [&](std::string const& text) { options.prefix = text; });
-  line.add(
-      "--spconv-major", "1|2", "the spconv of the checkpoint, where it cannot be told",
-      [&](std::string const& text) { options.spconv_major = parse_number("--spconv-major", text, 1, 2); });
+      "what the network's names begin with (default: looked for, e.g. 'model.')");
   line.add("--width", "FACTOR", "width of the network (default: the checkpoint's, else 1)",
            [&](std::string const& text) { options.width = parse_number<double>("--width", text, 0.04, 16); });
   line.add(
@@ -130,12 +110,7 @@ struct Options {
   });
 
   line.group("How it runs");
-  line.add_choice("--device", {"auto", "cpu", "cuda"},
-                  "auto (default): the GPU if there is one, else the CPU",
-                  [&](std::size_t i) { options.device = static_cast<DeviceChoice>(i); });
-  line.add_choice("--precision", {"fp32", "tf32", "fp16", "bf16"},
-                  "default: fp16 on the GPU; the CPU runs fp32 only",
-                  [&](std::size_t i) { options.precision = static_cast<Precision>(i); });
+  program::add_machine_options(line, options, 4);
   line.add_choice("--dataflow", {"implicit_gemm", "gather_scatter", "fetch_on_demand"},
                   "how a convolution is carried out (default: implicit_gemm)",
                   [&](std::size_t i) { dataflow = static_cast<Dataflow>(i); });
@@ -154,8 +129,6 @@ struct Options {
       "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
       "trained with (default with such a checkpoint); none: keep every voxel (default otherwise)",
       [&](std::size_t i) { options.compat = static_cast<tessera::Compat>(i); });
-  line.add("--threads", "N", "threads on the CPU (default: all)",
-           [&](std::string const& text) { options.threads = parse_number("--threads", text, 1, 1024); });
   line.add("--repeat", "N",
            "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
            "1 times the first run",
@@ -171,8 +144,10 @@ struct Options {
            "a folder gets segmentation.ply and segmentation.png, any other name PREFIX.ply and PREFIX.png "
            "(default: the current folder)",
            options.output);
-  add_text("--logits", "FILE", "also writes 'coordinates' and 'logits' of all voxels as safetensors",
-           options.logits);
+  add_text(
+      "--logits", "FILE",
+      "also writes 'coordinates' and 'logits' of all voxels as safetensors; of spvcnn 'logits' of all points",
+      options.logits);
   line.add("--help", "", "this text", [&](std::string const&) { options.help = true; });
 
   auto const positional = line.parse(arguments);
@@ -194,6 +169,7 @@ struct Options {
         "  segment_scan 000000.bin --checkpoint minkunet.pt --output results/\n"
         "  segment_scan --scene 7 --device cpu --width 0.5 --voxel-size 0.1\n"
         "  segment_scan 000000.bin --device cuda --precision fp16 --conv-mode 2 --repeat 100\n"
+        "  segment_scan 000000.bin --model spvcnn --width 0.5\n"
         "  segment_scan sweep.pcd.bin --kmap hashmap --downsample minkowski\n\n"
         "Progress goes to stderr, where anything takes over a second. Exit status: 0 all went well, 1\n"
         "something failed (a file, the GPU, memory), 2 wrong options; Ctrl-C ends the program as a signal "
@@ -213,10 +189,7 @@ struct Options {
   if (conv_mode && dataflow.value_or(Dataflow::implicit_gemm) != Dataflow::implicit_gemm) {
     throw UsageError{"--conv-mode belongs to --dataflow implicit_gemm"};
   }
-  if (options.checkpoint.empty() && (options.prefix || options.spconv_major != 0)) {
-    throw UsageError{std::string{options.prefix ? "--prefix" : "--spconv-major"} +
-                     " belongs to --checkpoint"};
-  }
+  program::check_checkpoint_options(options);
   options.config = tessera::with_conv_mode(options.config, conv_mode.value_or(1));
   options.config.dataflow = dataflow.value_or(Dataflow::implicit_gemm);
   if (options.precision == Precision::tf32) { options.config.math = tessera::MathMode::tf32; }

@@ -4,7 +4,7 @@
 
 #include "../support/picture.hpp"
 
-#include <tessera/points/lidar_simulator.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 
 #include <cmath>
 #include <cstdint>

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/passes.hpp"
 #include "../support/stopwatch.hpp"
 #include "segmentation.hpp"
 
@@ -48,14 +49,12 @@ template <class Network, class Segmenter>
   to.labels = {segmenter.labels().data(), num_points, 1};
   task.progress->begin("segment");
   std::vector<double> milliseconds;
-  int const warm_up = task.repeat > 1 ? 1 : 0;
-  for (int run = -warm_up; run < task.repeat; ++run) {
-    program::throw_if_interrupted();
+  program::repeat_runs(task.repeat, [&](bool counted) {
     program::Stopwatch<ts::Device> watch{exec};
     plan.run(points, to, exec);
     auto const passed = watch.lap();
-    if (run >= 0) { milliseconds.push_back(passed); }
-  }
+    if (counted) { milliseconds.push_back(passed); }
+  });
   plan.check();
   task.progress->end();
   times.milliseconds = program::median(milliseconds);

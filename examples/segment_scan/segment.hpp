@@ -3,15 +3,12 @@
 #pragma once
 
 #include "../support/layer_progress.hpp"
+#include "../support/passes.hpp"
+#include "../support/segmentation_layers.hpp"
 #include "../support/stopwatch.hpp"
 #include "../support/transfer.hpp"
 #include "segmentation.hpp"
 
-#ifdef __CUDACC__
-#include <tessera/tessera.cuh>
-#else
-#include <tessera/tessera.hpp>
-#endif
 #include <tessera/conv/tuning.hpp>
 #include <tessera/tensor/labels.hpp>
 
@@ -27,63 +24,7 @@
 namespace segment_scan {
 
 namespace ts = tessera;
-using program::median;
 using program::Stopwatch;
-
-/// mmdetection3d's backbone and its head.
-template <class Scalar, class Space>
-class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
- public:
-  using typename ts::nn::Module<3, Scalar, Space>::Tensor;
-
-  HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
-                 ts::Execution<Space> const& exec)
-      : backbone_{options, exec},
-        head_{ts::nn::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
-              exec}
-  {
-    this->register_child("backbone", backbone_);
-    this->register_child("conv_seg", head_);
-  }
-
-  [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
-  {
-    return head_.forward(backbone_.forward(x, exec), exec);
-  }
-
-  void load(Weights const& weights, ts::Execution<Space> const& exec)
-  {
-    ts::io::load(backbone_, weights.network.converted, exec);
-    if (weights.shape.has_head) {
-      ts::io::load(head_, weights.head->converted, exec, ts::io::LoadOptions().prefix("conv_seg."));
-    }
-  }
-
- private:
-  ts::models::MinkUNetBackbone<Scalar, Space> backbone_;
-  ts::nn::Linear<3, Scalar, Space> head_;
-};
-
-/// The network of the task, with its weights if there are any.
-template <class Scalar, class Space>
-[[nodiscard]] std::unique_ptr<ts::nn::Module<3, Scalar, Space>> make_network(Task const& task,
-                                                                             ts::Execution<Space> const& exec)
-{
-  auto const& shape = task.shape;
-  if (shape.backbone) {
-    auto net = std::make_unique<HeadedBackbone<Scalar, Space>>(*shape.backbone, shape.num_classes, exec);
-    net->load(*task.weights, exec);
-    return net;
-  }
-  auto net = std::make_unique<ts::models::MinkUNet<3, Scalar, Space>>(
-      ts::models::MinkUNetOptions(shape.in_channels, shape.num_classes)
-          .width(shape.width)
-          .config(task.options->config)
-          .seed(task.options->seed),
-      exec);
-  if (task.weights != nullptr) { ts::io::load(*net, task.weights->network.converted, exec); }
-  return net;
-}
 
 /// Calls `body` with the kernel-map and downsample policies that `config` names.
 template <class Body>
@@ -105,7 +46,8 @@ void prepare_map(ts::KernelMap<Space>& map, ts::ConvConfig const& config, ts::Ex
   if (config.dataflow != ts::Dataflow::implicit_gemm) {
     static_cast<void>(ts::pair_list(map, exec));
   } else if constexpr (std::is_same_v<Space, ts::Device>) {
-    constexpr int rows = ts::TunedTiles<ts::ScalarFamily::float16, true>::medium::rows;  // all tuned tiles have as many
+    constexpr int rows =
+        ts::TunedTiles<ts::ScalarFamily::float16, true>::medium::rows;  // all tuned tiles have as many
     int const split_length = (map.volume() + config.splits - 1) / config.splits;
     int const splits = (map.volume() + split_length - 1) / split_length;
     static_cast<void>(ts::tile_map(map, config.sort && map.volume() > 1, splits, rows, exec));
@@ -191,13 +133,8 @@ class Segmenter {
     ts::Matrix<float, Space> features{num_points, task_->shape.in_channels, exec};
     positions_.upload(positions.data(), exec);
     features_.upload(features.data(), exec);
-    if constexpr (std::is_same_v<Scalar, float>) {
-      return with_range(ts::sparse_quantize(ts::PointsView<float>{positions, features}, task_->voxels, exec));
-    } else {
-      auto const converted = ts::cast<Scalar>(features.view(), exec);
-      return with_range(
-          ts::sparse_quantize(ts::PointsView<Scalar>{positions, converted}, task_->voxels, exec));
-    }
+    return program::segmentation::voxelize<Scalar>(positions.view(), features.view(), task_->voxels,
+                                                   task_->shape, exec);
   }
 
   /// The class of each point, in labels(): that of the largest logit of its voxel. Waits.
@@ -233,8 +170,8 @@ class Segmenter {
       pass.milliseconds[1] = watch.lap();
     }
     {
-      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[2], net};
-      pass.logits = net.forward(pass.voxels, exec);
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
+      pass.logits = net.forward(pass.voxels, layers.execution(exec));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -245,23 +182,6 @@ class Segmenter {
   }
 
  private:
-  /// The voxels with the spatial range that spconv's networks were trained in: up to the largest voxel, and
-  /// at least a voxel of the coarsest level.
-  [[nodiscard]] Quantized with_range(Quantized voxels) const
-  {
-    if (!task_->shape.has_range()) { return voxels; }
-    ts::CoordinateSetOptions<3> options;
-    int const coarsest = 1 << task_->shape.backbone->encoder_channels.size();
-    ts::SpatialRange<3> range{1, ts::IntArray<3>(1)};
-    for (int axis = 0; axis < 3; ++axis) {
-      range.extent[axis] = std::max(coarsest, voxels.coordinates->box().upper[axis] + 1);
-    }
-    options.spatial_range = range;
-    auto rows = ts::copy(voxels.coordinates->data(), voxels.coordinates->num_rows(), *exec_);
-    voxels.coordinates = ts::CoordinateSet<3, Space>::make({std::move(rows)}, options, *exec_);
-    return voxels;
-  }
-
   Task const* task_;
   ts::Execution<Space> const* exec_;
   program::Staging<float, Space> positions_;
@@ -299,7 +219,8 @@ template <class Space, class Scalar>
 {
   auto& progress = *task.progress;
   progress.begin("load");
-  auto const net = make_network<Scalar, Space>(task, exec);
+  auto const net =
+      program::segmentation::make_network<Scalar, Space>(task.shape, *task.options, task.weights, exec);
   std::int64_t num_parameters = 0;
   for (auto const& parameter : net->parameters()) {
     if (parameter.role != ts::nn::ParameterRole::buffer) { num_parameters += parameter.size; }
@@ -313,10 +234,8 @@ template <class Space, class Scalar>
     auto voxels = segmenter.voxelize();
     ts::SparseTensor<3, Scalar, Space> const x{voxels.coordinates, std::move(voxels.features)};
     prepare_maps<Space>(x.coordinates(), task.options->config, exec);
-    bool enough = true;
-    x.coordinates()->for_each_in_frame([&](auto const& level) { enough = enough && level.num_rows() > 1; });
-    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", *net};
-    if (enough) { ts::nn::calibrate(*net, x, exec); }
+    program::LayerProgress<Scalar, Space> layers{progress, "calibrate", *net};
+    if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net, x, layers.execution(exec)); }
   }
   ts::nn::fuse(*net, exec);
 
@@ -324,34 +243,26 @@ template <class Space, class Scalar>
   result.no_plan = absence_of_plan<Space>(task);
   bool const planned = result.no_plan.empty();
   bool const timed = !planned || task.options->stages;
-  int const runs = timed ? task.repeat : 1;
-  int const warm_up = runs > 1 ? 1 : 0;
-  std::array<std::vector<double>, 4> milliseconds;
-  for (int run = -warm_up; run < runs; ++run) {
-    auto const pass = segmenter.run(*net);
-    for (std::size_t stage = 0; run >= 0 && stage < milliseconds.size(); ++stage) {
-      milliseconds[stage].push_back(pass.milliseconds[stage]);
-    }
-    if (run + 1 < runs) { continue; }
-    describe(pass, *task.options, result, exec);
+  program::TimedPasses<4> passes{timed ? task.repeat : 1};
+  auto const pass = passes.run([&] { return segmenter.run(*net); });
+  describe(pass, *task.options, result, exec);
 #ifdef __CUDACC__
-    if constexpr (std::is_same_v<Space, ts::Device>) {
-      if (planned && pass.voxels.num_rows() == 0) {
-        result.no_plan = "no point is in a voxel";
-      } else if (planned) {
-        try {
-          result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
-        } catch (ts::invalid_argument const& error) {
-          result.no_plan = error.what();
-          static_cast<void>(segmenter.run(*net));  // labels() as they were
-        }
+  if constexpr (std::is_same_v<Space, ts::Device>) {
+    if (planned && pass.voxels.num_rows() == 0) {
+      result.no_plan = "no point is in a voxel";
+    } else if (planned) {
+      try {
+        result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
+      } catch (ts::invalid_argument const& error) {
+        result.no_plan = error.what();
+        static_cast<void>(segmenter.run(*net));  // labels() as they were
       }
     }
-#endif
   }
-  for (std::size_t stage = 0; (timed || !result.planned) && stage < milliseconds.size(); ++stage) {
-    if (stage == 1 && task.shape.backbone) { continue; }  // its maps are made in its layers
-    result.stages.push_back({segmenter.stage_names[stage], median(milliseconds[stage])});
+#endif
+  if (timed || !result.planned) { result.stages = passes.medians(segmenter.stage_names); }
+  if (task.shape.backbone && !result.stages.empty()) {
+    result.stages.erase(result.stages.begin() + 1);  // its maps are made in its layers
   }
   result.labels.assign(segmenter.labels().data(), segmenter.labels().data() + segmenter.labels().size());
   return result;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "../support/progress.hpp"
-#include "network.hpp"
 #include "options.hpp"
 
 #include <tessera/coords/coordinate.hpp>
@@ -55,12 +54,9 @@ struct Segmentation {
   std::vector<float> logits;                        // [num_voxels, num_classes], if asked for
 };
 
-[[nodiscard]] std::string host_name(Options const& options);
 [[nodiscard]] Segmentation segment_on_host(Task const& task);
 
 // Only in builds with CUDA.
-[[nodiscard]] std::string absence_of_device();  // why there is no GPU; empty if there is one
-[[nodiscard]] std::string device_name();
 [[nodiscard]] Segmentation segment_on_device(Task const& task, Precision precision);
 
 }  // namespace segment_scan

@@ -4,7 +4,7 @@
 
 #include "palette.hpp"
 
-#include <tessera/points/lidar_simulator.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "points.hpp"
 #include "program.hpp"
 
 #include <tessera/io/convert.hpp>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -111,6 +113,24 @@ struct Checkpoint {
   return {std::move(converted), kind, std::move(whole_prefix)};
 }
 
+/// What the command line says of weights.
+struct CheckpointOptions {
+  std::string checkpoint;             // empty: random weights
+  std::optional<std::string> prefix;  // not given: searched for
+  int spconv_major = 0;
+  std::uint64_t seed = 1;  // of random weights
+};
+
+/// The checkpoint that the options name.
+/// @throws Failure  as above
+[[nodiscard]] inline Checkpoint read_checkpoint(CheckpointOptions const& options)
+{
+  tessera::io::ConvertOptions how;
+  how.spconv_major(options.spconv_major);
+  if (options.prefix) { how.prefix(*options.prefix); }
+  return read_checkpoint(options.checkpoint, how);
+}
+
 /// Tensors of which the conversion says that they deserve a look.
 [[nodiscard]] inline int num_warnings(Checkpoint const& checkpoint)
 {
@@ -132,6 +152,53 @@ struct Checkpoint {
   if (extent >= 1 && extent <= most) { return static_cast<int>(extent); }
   throw Failure{path + ": '" + checkpoint.prefix + name + "' is for " + std::to_string(extent) + " " + what +
                 "; 1 to " + std::to_string(most) + " are possible"};
+}
+
+/// The options that say what is in a checkpoint.
+inline void add_checkpoint_options(CommandLine& line, CheckpointOptions& options,
+                                   std::string const& checkpoint_help, std::string const& prefix_help)
+{
+  line.add("--checkpoint", "FILE", checkpoint_help, [&options](std::string const& text) {
+    if (text.empty()) { throw UsageError{"--checkpoint needs a value"}; }
+    options.checkpoint = text;
+  });
+  line.add("--prefix", "TEXT", prefix_help, [&options](std::string const& text) { options.prefix = text; });
+  line.add("--spconv-major", "1|2", "the spconv of the checkpoint, where it cannot be told",
+           [&options](std::string const& text) {
+             options.spconv_major = parse_number("--spconv-major", text, 1, 2);
+           });
+}
+
+/// @throws UsageError  options about a checkpoint that is not given
+inline void check_checkpoint_options(CheckpointOptions const& options)
+{
+  if (!options.checkpoint.empty() || (!options.prefix && options.spconv_major == 0)) { return; }
+  throw UsageError{std::string{options.prefix ? "--prefix" : "--spconv-major"} + " belongs to --checkpoint"};
+}
+
+/// The line of the report that says where the weights are from.
+/// @param what  the network, or nothing
+inline void print_weights(CheckpointOptions const& options, Checkpoint const* checkpoint,
+                          std::string const& what, char const* results)
+{
+  if (checkpoint == nullptr) {
+    std::printf("weights   random, seed %llu: the %s nothing\n",
+                static_cast<unsigned long long>(options.seed), results);
+    return;
+  }
+  auto const& prefix = checkpoint->prefix;
+  auto const text = options.checkpoint + (what.empty() ? "" : ", ") + what +
+                    (prefix.empty() ? "" : ", names behind '" + prefix + "'");
+  std::printf("weights   %s\n", printable(text).c_str());
+}
+
+/// The note that the conversion of a checkpoint deserves, if any.
+inline void print_conversion_note(Checkpoint const& checkpoint)
+{
+  int const warnings = num_warnings(checkpoint);
+  if (warnings == 0) { return; }
+  print_note(counted(warnings, "tensor deserves", "tensors deserve") +
+             " a look, which convert_checkpoint prints; --spconv-major may matter");
 }
 
 /// Throws Failure unless the checkpoint has about as many values as the network needs, before there is one.

@@ -18,7 +18,7 @@
 namespace program {
 
 /// Tells on stderr what the program is doing while a stage takes over a second: a bar that is drawn over on a
-/// terminal, elsewhere a line after the first second and every three seconds.
+/// terminal, elsewhere a line after the first second, every three seconds, and after a while every minute.
 ///
 /// One thread runs the stages. Between them nothing of the bar is left, so that it can print. begin(), step()
 /// and end() throw Interrupted after Ctrl-C.
@@ -58,10 +58,23 @@ class Progress {
     std::lock_guard<std::mutex> const lock{mutex_};
     if (step_ < steps_) { ++step_; }
   }
+  /// So many steps are done; `remark` ends the line. Unlike the others this may be called by any thread, and
+  /// throws nothing after Ctrl-C.
+  void set(int step, std::string remark)
+  {
+    std::lock_guard<std::mutex> const lock{mutex_};
+    step_ = std::min(step, steps_);
+    remark_ = std::move(remark);
+  }
   /// The stage ends.
   void end()
   {
     throw_if_interrupted();
+    stop();
+  }
+  /// The same, also after Ctrl-C.
+  void stop()
+  {
     std::lock_guard<std::mutex> const lock{mutex_};
     stop_stage();
   }
@@ -77,7 +90,8 @@ class Progress {
       if (done_ || stage_.empty()) { continue; }
       std::chrono::duration<double> const passed = std::chrono::steady_clock::now() - start_;
       if (passed.count() < next_line_) { continue; }
-      if (!terminal_) { next_line_ = passed.count() + 3; }
+      // Lines of hours are fewer than those of minutes.
+      if (!terminal_) { next_line_ = passed.count() + std::clamp(0.1 * passed.count(), 3.0, 60.0); }
       show(passed.count());
     }
   }
@@ -87,13 +101,14 @@ class Progress {
     std::string line = "  " + stage_;
     line.resize(std::max<std::size_t>(line.size(), 12), ' ');
     if (steps_ > 0 && terminal_) {
-      auto const filled = static_cast<std::size_t>(bar_width * step_ / steps_);
+      auto const filled = static_cast<std::size_t>(std::int64_t{bar_width} * step_ / steps_);
       line += " [" + std::string(filled, '#') + std::string(bar_width - filled, '-') + "]";
     }
     if (steps_ > 0) {
       line += " " + std::to_string(step_) + " of " + std::to_string(steps_) + " " + unit_ + ",";
     }
     line += " " + std::to_string(static_cast<int>(seconds)) + " s";
+    if (!remark_.empty()) { line += ", " + remark_; }
     std::fprintf(stderr, terminal_ ? "\r%s\033[K" : "%s\n", line.c_str());
     std::fflush(stderr);
     shown_ = terminal_;
@@ -107,6 +122,7 @@ class Progress {
     }
     shown_ = false;
     stage_.clear();
+    remark_.clear();
   }
 
   bool terminal_;
@@ -114,6 +130,7 @@ class Progress {
   std::condition_variable wake_;
   std::string stage_;  // empty: none
   std::string unit_;
+  std::string remark_;
   int steps_ = 0;
   int step_ = 0;
   std::chrono::steady_clock::time_point start_;

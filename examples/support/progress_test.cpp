@@ -92,6 +92,9 @@ void work(double seconds)
   pause(seconds);
   progress.begin("stepless");
   pause(seconds);
+  progress.begin("counted", 8, "scans");
+  progress.set(6, "half of it left");
+  pause(seconds > 1 ? 1.5 : seconds);
   progress.end();
 }
 
@@ -103,6 +106,7 @@ void test_pipe()
   expect(has(slow, "  slow       2 of 8 layers, "), "a stage of over a second has a line with its steps",
          slow);
   expect(has(slow, "\n  stepless   "), "a stage of unknown steps has a line with its time", slow);
+  expect(has(slow, "  counted    6 of 8 scans, 1 s, half of it left\n"), "a stage may say more", slow);
   expect(!has(slow, "quick") && !has(slow, "\r") && !has(slow, "\033"),
          "there is nothing else, and no control codes", slow);
 }

@@ -80,6 +80,21 @@ class Staging<T, tessera::Device> {
 };
 #endif
 
+/// Copies between the host's memory and the space's, or within the host's; enqueued.
+template <class T>
+void copy_to(T* to, T const* from, std::size_t size, tessera::Execution<tessera::Host> const&)
+{
+  std::copy(from, from + size, to);
+}
+#ifdef __CUDACC__
+template <class T>
+void copy_to(T* to, T const* from, std::size_t size, tessera::Execution<tessera::Device> const& exec)
+{
+  if (size == 0) { return; }
+  check(cudaMemcpyAsync(to, from, size * sizeof(T), cudaMemcpyDefault, exec.stream()));
+}
+#endif
+
 /// What `values` holds, staged.
 template <class Space, class T>
 [[nodiscard]] Staging<T, Space> staged(std::vector<T> const& values)

@@ -14,6 +14,7 @@
 #include <tessera/kmap/build.cuh>
 //
 #include <tessera/conv/convolution.cuh>
+#include <tessera/nn/profile.cuh>
 #include <tessera/nn/tune.cuh>
 //
 #include <tessera/plan/plan.cuh>

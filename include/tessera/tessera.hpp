@@ -17,7 +17,6 @@
 #include <tessera/core/variable.hpp>
 #include <tessera/core/version.hpp>
 //
-#include <tessera/points/lidar_simulator.hpp>
 #include <tessera/points/point_cloud.hpp>
 //
 #include <tessera/coords/collate.hpp>
@@ -29,22 +28,30 @@
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
 //
+#include <tessera/hash/coordinate_hash.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
+#include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
+#include <tessera/tensor/borrow.hpp>
 #include <tessera/tensor/collate.hpp>
+#include <tessera/tensor/copy_into.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/dlpack.hpp>
 #include <tessera/tensor/labels.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/convolution_backward.hpp>
 //
 #include <tessera/ops/activation.hpp>
 #include <tessera/ops/bev.hpp>
+#include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
@@ -56,9 +63,14 @@
 #include <tessera/ops/global_pooling.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/normalization.hpp>
+#include <tessera/ops/point_features.hpp>
+#include <tessera/ops/point_voxel.hpp>
 #include <tessera/ops/pooling.hpp>
+#include <tessera/ops/prune.hpp>
+#include <tessera/ops/unpool.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
 //
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
@@ -66,6 +78,7 @@
 #include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/conv_options.hpp>
+#include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>
@@ -73,17 +86,21 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/pooling.hpp>
+#include <tessera/nn/profile.hpp>
+#include <tessera/nn/profile_table.hpp>
 #include <tessera/nn/registry.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/nn/sequential.hpp>
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/nn/spvconv.hpp>
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -91,9 +108,16 @@
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/models/sparse_unet.hpp>
+#include <tessera/models/spvcnn.hpp>
+#include <tessera/models/spvnas.hpp>
+#include <tessera/models/spvnas_config.hpp>
+#include <tessera/models/spvnas_latency.hpp>
+#include <tessera/models/spvnas_search.hpp>
+#include <tessera/models/spvnas_supernet.hpp>
 //
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/forward_bev.hpp>
+#include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 //
@@ -109,6 +133,8 @@
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
+#include <tessera/io/trace_file.hpp>
 #include <tessera/io/tuning_file.hpp>

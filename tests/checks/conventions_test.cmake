@@ -12,6 +12,8 @@ expect("begins with TESSERA_" include/tessera/conv/a.hpp "${head}#if 1\n#  defin
 string(REPEAT "// a line\n" 397 lines)
 expect(PASS include/tessera/conv/a.hpp "${head}${lines}")
 expect("401 lines, 400 at most" include/tessera/conv/a.hpp "${head}${lines}\n")
+expect("402 lines, 400 at most" tests/conv/a_test.cpp "${head}${lines}\n\n")
+expect(PASS examples/a.cpp "${head}${lines}\n")
 expect("licence lines" benchmarks/a.cu "int main() {}\n")
 expect("no #pragma once" include/tessera/conv/a.hpp "${licence}\n")
 expect("using directive" include/tessera/conv/a.hpp "${head}using namespace std;\n")

@@ -2,7 +2,7 @@
 #
 # A header includes only its own stage and earlier ones. The headers directly in include/tessera/ may include all.
 
-set(stages core points coords hash kmap tensor conv ops nn autograd models plan io)
+set(stages core points coords hash kmap tensor conv ops autograd nn data train models plan io)
 
 file(GLOB_RECURSE headers RELATIVE ${ROOT}/include/tessera ${ROOT}/include/tessera/*)
 set(faults "")

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-// In a frame of fixed capacity a tile map takes the place of its kernel map, which host convolutions have
-// rebuilt.
+// Where maps are released a tile map takes the place of its kernel map, which host convolutions have rebuilt.
 
 #include <tessera/kmap/tile_map.hpp>
 #include <tessera/ops/convolution.hpp>
@@ -35,6 +34,7 @@ Tensor make_input(ts::Execution<ts::Host> const& exec)
   }
   ts::CoordinateSetOptions<3> options;
   options.fixed_capacity = ts::FixedCapacity{};
+  options.fixed_capacity->releases_maps = true;
   return {make_coordinate_set(rows, options, exec), upload_matrix(features, 2, exec)};
 }
 

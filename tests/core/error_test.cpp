@@ -76,6 +76,7 @@ TEST_CASE("error: a list has its values in brackets, also none and empty ones")
 {
   CHECK(detail::list(std::vector<int>{}) == "[]");
   CHECK(detail::list(std::array<std::int64_t, 3>{1, -2, 1234567}) == "[1, -2, 1234567]");
+  CHECK(detail::concat("sizes ", std::vector<int>{3, 1}, ", of ", std::string{"x"}) == "sizes [3, 1], of x");
   CHECK(detail::list(std::vector<std::string>{"", "a", ""}) == "[, a, ]");
 }
 

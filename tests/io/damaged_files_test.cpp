@@ -3,13 +3,13 @@
 
 #include "../support/files.hpp"
 
+#include <tessera/data/detail/random.hpp>
 #include <tessera/io/convert.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/pcd.hpp>
 #include <tessera/io/ply.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/safetensors.hpp>
-#include <tessera/points/detail/random.hpp>
 
 #include <doctest/doctest.h>
 

@@ -2,70 +2,20 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/files.hpp"
+#include "ply_files.hpp"
 
 #include <tessera/io/ply.hpp>
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <limits>
 #include <string>
 #include <vector>
 
 using namespace tessera;
-
-namespace {
-
-constexpr auto formats = {PlyFormat::ascii, PlyFormat::binary_little_endian, PlyFormat::binary_big_endian};
-
-PointCloud parse(std::string const& text)
-{
-  return detail::parse_ply({text.begin(), text.end()}, detail::FileContext{"read_ply", "f"});
-}
-
-/// What is said of a file, behind the common beginning.
-std::string error(std::string const& text)
-{
-  auto const sentence = test::error_of([&] { static_cast<void>(parse(text)); });
-  std::string const beginning = "read_ply: f: ";
-  return sentence.substr(0, beginning.size()) == beginning ? sentence.substr(beginning.size()) : sentence;
-}
-
-std::string const xyz = "property float x\nproperty float y\nproperty float z\n";
-
-std::string ascii(std::string const& count, std::string const& properties, std::string const& rows)
-{
-  return "ply\nformat ascii 1.0\nelement vertex " + count + "\n" + properties + "end_header\n" + rows;
-}
-
-std::string binary(std::string const& count, std::string const& properties, std::string const& rows)
-{
-  return "ply\nformat binary_little_endian 1.0\nelement vertex " + count + "\n" + properties +
-         "end_header\n" + rows;
-}
-
-PointCloud some_points(bool labels)
-{
-  PointCloud cloud;
-  cloud.positions = {0.1F, -1e-30F, 3e30F, 1, 2, 3, -0.0F, 16777216, 0.3333333F};
-  cloud.channels = 2;
-  cloud.feature_names = {"intensity", "ring"};
-  cloud.features = {0.25F, 1, 0.7F, 2, 1, 31};
-  if (labels) {
-    cloud.labels = {std::numeric_limits<std::int32_t>::min(), 0, std::numeric_limits<std::int32_t>::max()};
-  }
-  return cloud;
-}
-
-bool same_bits(std::vector<float> const& a, std::vector<float> const& b)
-{
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), 4 * a.size()) == 0);
-}
-
-}  // namespace
+using namespace ply_files;
 
 TEST_CASE("ply: files of another writer are read, with faces first and lists between, in all three formats")
 {
@@ -78,111 +28,6 @@ TEST_CASE("ply: files of another writer are read, with faces first and lists bet
     CHECK(cloud.features == std::vector<float>{0, 0, 10, 0.5F, 20, 1});
     CHECK(cloud.labels == std::vector<std::int32_t>{-1, 0, 1});
   }
-}
-
-TEST_CASE("ply: what is written is read back, bit for bit, in every format")
-{
-  test::TempDir const dir;
-  for (auto const format : formats) {
-    for (bool const labels : {false, true}) {
-      CAPTURE(static_cast<int>(format));
-      CAPTURE(labels);
-      auto const cloud = some_points(labels);
-      write_ply(dir / "cloud.ply", cloud, {format, {}});
-      auto const read = read_ply(dir / "cloud.ply");
-      CHECK(same_bits(read.positions, cloud.positions));
-      CHECK(same_bits(read.features, cloud.features));
-      CHECK(read.channels == 2);
-      CHECK(read.feature_names == cloud.feature_names);
-      CHECK(read.labels == cloud.labels);
-    }
-  }
-  CHECK(dir.num_files() == 1);
-}
-
-TEST_CASE("ply: infinities and NaN survive, the bits of a NaN in binary only")
-{
-  test::TempDir const dir;
-  float const infinity = std::numeric_limits<float>::infinity();
-  PointCloud cloud;
-  cloud.positions = {std::numeric_limits<float>::quiet_NaN(), infinity, -infinity};
-  for (auto const format : formats) {
-    CAPTURE(static_cast<int>(format));
-    write_ply(dir / "cloud.ply", cloud, {format, {}});
-    auto const read = read_ply(dir / "cloud.ply");
-    CHECK(std::isnan(read.positions[0]));
-    CHECK(read.positions[1] == infinity);
-    CHECK(read.positions[2] == -infinity);
-  }
-}
-
-TEST_CASE("ply: no point is legal")
-{
-  test::TempDir const dir;
-  for (auto const format : formats) {
-    write_ply(dir / "none.ply", PointCloud{}, {format, {}});
-    CHECK(read_ply(dir / "none.ply").empty());
-  }
-}
-
-TEST_CASE("ply: colours are written as bytes and read as features")
-{
-  test::TempDir const dir;
-  auto cloud = some_points(true);
-  for (auto const format : formats) {
-    CAPTURE(static_cast<int>(format));
-    write_ply(dir / "colored.ply", cloud, {format, {255, 0, 1, 2, 3, 4, 5, 6, 250}});
-    auto const read = read_ply(dir / "colored.ply");
-    CHECK(read.feature_names == std::vector<std::string>{"red", "green", "blue", "intensity", "ring"});
-    CHECK(std::vector<float>(read.features.begin(), read.features.begin() + 5) ==
-          std::vector<float>{255, 0, 1, 0.25F, 1});
-  }
-  write_ply(dir / "colored.ply", cloud, {PlyFormat::ascii, {255, 0, 1, 2, 3, 4, 5, 6, 250}});
-  auto const bytes = test::read_bytes(dir / "colored.ply");
-  CHECK(test::has({bytes.begin(), bytes.end()},
-                  "property float z\nproperty uchar red\nproperty uchar green\nproperty uchar blue\n"
-                  "property float intensity\nproperty float ring\nproperty int label\nend_header\n"
-                  "0.1 -1e-30 3e+30 255 0 1 0.25 1 -2147483648\n"));
-}
-
-TEST_CASE("ply: features without names get some")
-{
-  test::TempDir const dir;
-  auto cloud = some_points(false);
-  cloud.feature_names.clear();
-  write_ply(dir / "cloud.ply", cloud);
-  CHECK(read_ply(dir / "cloud.ply").feature_names == std::vector<std::string>{"feature_0", "feature_1"});
-  cloud.channels = 1;
-  cloud.features.resize(3);
-  write_ply(dir / "cloud.ply", cloud);
-  CHECK(read_ply(dir / "cloud.ply").feature_names == std::vector<std::string>{"intensity"});
-}
-
-TEST_CASE("ply: what cannot be written is refused, and leaves no file")
-{
-  test::TempDir const dir;
-  auto const path = dir / "f";
-  auto const error_with = [&](PointCloud const& cloud, PlyOptions const& options) {
-    return test::error_of([&] { write_ply(path, cloud, options); });
-  };
-  auto cloud = some_points(false);
-  CHECK(error_with(cloud, {PlyFormat::ascii, {1, 2, 3}}) ==
-        "write_ply: " + path + ": 3 points with 3 colour values; three each are needed");
-  cloud.feature_names = {"red", "x"};
-  CHECK(test::has(error_with(cloud, {}), "the property 'x' would be written twice"));
-  cloud.feature_names = {"red", "red"};
-  CHECK(test::has(error_with(cloud, {}), "the property 'red' would be written twice"));
-  cloud.feature_names = {"a", "red"};
-  CHECK(error_with(cloud, {}).empty());
-  CHECK(test::has(error_with(cloud, {PlyFormat::ascii, std::vector<std::uint8_t>(9)}),
-                  "the property 'red' would be written twice"));
-  for (std::string const name : {"", "two words", "line\nbreak"}) {
-    cloud.feature_names = {"a", name};
-    CHECK(test::has(error_with(cloud, {}), "is not one printable word"));
-  }
-  cloud.labels = {1};
-  CHECK(test::has(error_with(cloud, {}), "3 points with 1 labels"));
-  CHECK(dir.num_files() == 1);  // of the one that was right
 }
 
 TEST_CASE("ply: line ends of any kind, comments, other names of types and spare space are read")
@@ -423,28 +268,6 @@ TEST_CASE("ply: what programs write beside points is passed over or becomes chan
   CHECK(old.positions[2] == -INFINITY);
   CHECK(test::has(error(ascii("1", xyz, "1.#X 1 1\n")), "'1.#X' is no number"));
   CHECK(test::has(error(ascii("1", xyz, std::string(2000, '1') + " 1 1\n")), "is no number"));
-}
-
-TEST_CASE("ply: a cloud with an origin is written as doubles, and read back to where it was")
-{
-  test::TempDir const dir;
-  PointCloud cloud;
-  cloud.origin = {627285, 4841948, -0.5};
-  cloud.positions = {
-      0.125F, 0.25F, 1, 1000.0625F, -2000.5F, 2, -3, 4, std::numeric_limits<float>::quiet_NaN()};
-  for (auto const format : formats) {
-    CAPTURE(static_cast<int>(format));
-    write_ply(dir / "f.ply", cloud, {format, {}});
-    auto const bytes = test::read_bytes(dir / "f.ply");
-    CHECK(
-        test::has({bytes.begin(), bytes.end()}, "property double x\nproperty double y\nproperty double z\n"));
-    auto const read = read_ply(dir / "f.ply", cloud.origin);
-    CHECK(read.origin == cloud.origin);
-    CHECK(std::equal(read.positions.begin(), read.positions.end() - 1, cloud.positions.begin()));
-    CHECK(std::isnan(read.positions[8]));
-  }
-  cloud.origin[1] = std::numeric_limits<double>::infinity();
-  CHECK(test::has(test::error_of([&] { write_ply(dir / "f.ply", cloud); }), "an origin that is not finite"));
 }
 
 TEST_CASE("ply: a large file of something else is refused by its beginning")

@@ -4,6 +4,8 @@
 // What a file costs that was made to be expensive: twice the bytes may take twice the time and memory, not
 // more.
 
+#include "reader_costs.hpp"
+
 #include "../support/allocations.hpp"
 #include "../support/files.hpp"
 #include "../support/pickles.hpp"
@@ -14,106 +16,17 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <ctime>
 #include <string>
 #include <vector>
 
 using namespace tessera;
+using namespace reader_costs;
 using test::global;
 using test::integer;
 using test::packed;
 using test::pickle;
 using test::text;
-
-namespace {
-
-struct Cost {
-  double seconds = 1e9;
-  std::int64_t bytes = 0;
-};
-
-/// What `read` of a file takes: processor time, the least of several runs, and the most memory at one time.
-/// That it is refused is as good as that it is read.
-template <class Read>
-Cost cost_of(std::vector<std::uint8_t> const& file, int runs, Read const& read)
-{
-  Cost cost;
-  for (int run = 0; run < runs; ++run) {
-    auto copy = file;
-    test::AllocationWatch const watch;
-    auto const begin = std::clock();
-    try {
-      read(std::move(copy));
-    } catch (invalid_argument const& error) {
-      CHECK(std::string{error.what()}.size() < 2000);
-    }
-    cost.seconds = std::min(cost.seconds, static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
-    cost.bytes = std::max(cost.bytes, watch.peak_bytes());
-  }
-  return cost;
-}
-
-/// `make(n)` must give a file whose size is about proportional to n.
-template <class Make, class Read>
-void grows_with_the_file(std::string const& name, int n, double most_bytes_a_byte, Make const& make,
-                         Read const& read)
-{
-  CAPTURE(name);
-  auto const small = make(n);
-  auto const large = make(2 * n);
-  REQUIRE(large.size() > small.size() * 17 / 10);
-  REQUIRE(large.size() < small.size() * 22 / 10);
-  auto const first = cost_of(small, 3, read);
-  auto const second = cost_of(large, 3, read);
-  CAPTURE(small.size());
-  CAPTURE(first.seconds);
-  CAPTURE(second.seconds);
-  CAPTURE(first.bytes);
-  CAPTURE(second.bytes);
-  CHECK(static_cast<double>(second.bytes) <= 2.5 * static_cast<double>(first.bytes) + 100e3);
-  CHECK(static_cast<double>(second.bytes) <= most_bytes_a_byte * static_cast<double>(large.size()) + 1e6);
-  CHECK(second.seconds <= 2.5 * first.seconds + 0.03);
-}
-
-void convert(std::vector<std::uint8_t> bytes)
-{
-  io::TorchCheckpoint const checkpoint{std::move(bytes), "f"};
-  static_cast<void>(io::convert_checkpoint(checkpoint, io::ConvertOptions().fold_batch_norm(1e-3)).text());
-}
-
-std::vector<std::uint8_t> zipped(std::string const& body, std::vector<std::string> const& storages = {})
-{
-  return test::bytes_of(test::checkpoint(pickle(body), storages));
-}
-
-std::string const scalar = test::tensor(test::storage("0", 1), 0, {}, {});
-std::string const one_float(4, '\0');
-
-std::string keep(std::uint32_t key)
-{
-  return "r" + packed(key);
-}
-std::string again(std::uint32_t key)
-{
-  return "j" + packed(key);
-}
-
-/// `n` times what `piece(i)` gives.
-template <class Piece>
-std::string repeated(int n, Piece const& piece)
-{
-  std::string all;
-  for (int i = 0; i < n; ++i) { all += piece(i); }
-  return all;
-}
-
-std::vector<std::uint8_t> safetensors(std::string const& header, std::size_t data = 0)
-{
-  return test::bytes_of(packed(std::uint64_t{header.size()}) + header + std::string(data, '\0'));
-}
-
-}  // namespace
 
 TEST_CASE("costs: names of a pickle that are spelled once and used often")
 {

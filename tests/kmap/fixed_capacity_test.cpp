@@ -59,7 +59,7 @@ template <class Space>
 std::vector<std::int32_t> entries_of(KernelMap<Space> const& map, std::int64_t num_out,
                                      Execution<Space> const& exec)
 {
-  auto entries = download(map.out_in(), map.num_out() * map.volume(), exec);
+  auto entries = download(map.out_in(exec), map.num_out() * map.volume(), exec);
   auto const used = entries.begin() + num_out * map.volume();
   CHECK(std::all_of(used, entries.end(), [](std::int32_t in) { return in == -1; }));
   entries.erase(used, entries.end());
@@ -159,8 +159,36 @@ TEST_CASE_TEMPLATE("fixed capacity: outputs and maps that are there already ask 
   }
 }
 
-TEST_CASE_TEMPLATE("fixed capacity: a map that gave way to its tiles comes again, whatever the tiles", Space,
+TEST_CASE_TEMPLATE("fixed capacity: maps are released where it says so, and no others", Space,
                    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  for (bool const releases : {false, true}) {
+    CAPTURE(releases);
+    test::CountedMemory<Space> memory;
+    auto const exec = memory.execution(1);
+    std::mt19937 random{3};
+    CoordinateSetOptions<3> options;
+    options.fixed_capacity = FixedCapacity{};
+    options.fixed_capacity->releases_maps = releases;
+    auto const set = counted_set<Space>(random_rows(random, 250, 12), 300, options, exec);
+    auto const coarse =
+        kernel_map(*set, ConvolutionKind::strided, geometry_of(3, 2, 1), compat::none, exec).coordinates;
+    for (auto const& of : {set, coarse}) {  // derived sets do as the first one
+      auto const map =
+          kernel_map(*of, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec).map;
+      CHECK(map->parts().is_releasable == releases);
+      auto const before = memory.bytes_in_use();
+      auto const tiles = tile_map(*map, false, 1, 16, exec);
+      auto const bytes_of_tiles = 4 * (tiles->order.size() + tiles->map.size() + tiles->masks.size());
+      auto const bytes_of_map = 4 * map->num_out() * map->volume();
+      CHECK(memory.bytes_in_use() - before == bytes_of_tiles - (releases ? bytes_of_map : 0));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("fixed capacity: a map that was released is rebuilt from its tiles, whatever they are",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
@@ -168,6 +196,7 @@ TEST_CASE_TEMPLATE("fixed capacity: a map that gave way to its tiles comes again
   auto const rows = random_rows(random, 250, 12);
   CoordinateSetOptions<3> options;
   options.fixed_capacity = FixedCapacity{};
+  options.fixed_capacity->releases_maps = true;
   auto const set = counted_set<Space>(rows, 300, options, exec);
   auto const same = kernel_map(*set, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec);
   auto const down = kernel_map(*set, ConvolutionKind::strided, geometry_of(2, 2, 0), compat::none, exec);
@@ -176,17 +205,17 @@ TEST_CASE_TEMPLATE("fixed capacity: a map that gave way to its tiles comes again
                                                             wide.map};
   for (auto const& map : maps) {
     auto const size = map->num_out() * map->volume();
-    auto const before = download(map->out_in(), size, exec);
+    auto const before = download(detail::access(*map).materialize(), size, exec);
     for (int const splits : {1, 3}) {
       for (int const tile_rows : {16, 64}) {
         auto const tiles = tile_map(*map, splits == 1, splits, tile_rows, exec);
-        CHECK(download(map->out_in(), size, exec) == before);
+        CHECK(download(detail::access(*map).materialize(), size, exec) == before);
       }
     }
     // and the next tiles are made from it
     static_cast<void>(tile_map(*map, true, 1, 24, exec));
     static_cast<void>(tile_map(*map, true, 1, 40, exec));
-    CHECK(download(map->out_in(), size, exec) == before);
+    CHECK(download(detail::access(*map).materialize(), size, exec) == before);
   }
 }
 
@@ -215,7 +244,7 @@ TEST_CASE_TEMPLATE("fixed capacity: more outputs than there is room for are repo
   // what there is of the set is still one: a map of it can be made
   auto const map =
       kernel_map(*down.coordinates, ConvolutionKind::submanifold, geometry_of(3, 1, 0), compat::none, exec);
-  auto const entries = download(map.map->out_in(), map.map->num_out() * map.map->volume(), exec);
+  auto const entries = download(map.map->out_in(exec), map.map->num_out() * map.map->volume(), exec);
   CHECK(std::all_of(entries.begin(), entries.end(), [](std::int32_t in) { return in < 100; }));
 }
 

@@ -51,9 +51,7 @@ template <int Dim>
 void check_mirror(OffsetMirror const& mirror, Offsets<Dim> const& offsets, bool may_exist)
 {
   bool is_closed = may_exist;
-  for (std::size_t k = 0; k < offsets.size(); ++k) {
-    is_closed = is_closed && negative_of(offsets, k) >= 0;
-  }
+  for (std::size_t k = 0; k < offsets.size(); ++k) { is_closed = is_closed && negative_of(offsets, k) >= 0; }
   REQUIRE(mirror.exists() == is_closed);
   if (!is_closed) { return; }
   CHECK(mirror.volume() == static_cast<int>(offsets.size()));
@@ -98,10 +96,8 @@ TEST_CASE("offset mirror: a region has one exactly where its offsets are closed 
   for_each_axis([](int size, int dilation, int anchor, int stride) {
     check_region<1>({size, stride, dilation, anchor});
     for_each_axis([&](int other_size, int other_dilation, int other_anchor, int other_stride) {
-      check_region<2>({{size, other_size},
-                       {stride, other_stride},
-                       {dilation, other_dilation},
-                       {anchor, other_anchor}});
+      check_region<2>(
+          {{size, other_size}, {stride, other_stride}, {dilation, other_dilation}, {anchor, other_anchor}});
     });
   });
   for (unsigned seed = 1; seed <= 300; ++seed) {
@@ -175,8 +171,8 @@ TEST_CASE("offset mirror: a map takes none of another number of offsets, or betw
   auto const make = [&](std::int64_t num_in, int volume) {
     KernelMapParts<Host> parts;
     parts.mirror = OffsetMirror::reversal(volume);
-    return KernelMap<Host>{upload(std::vector<std::int32_t>(6, -1), exec), num_in, 2, 3, -1,
-                           std::move(parts)};
+    return KernelMap<Host>{
+        upload(std::vector<std::int32_t>(6, -1), exec), num_in, 2, 3, -1, std::move(parts)};
   };
   CHECK(make(2, 3).is_symmetric());
   CHECK_THROWS_AS(static_cast<void>(make(2, 2)), invalid_argument);

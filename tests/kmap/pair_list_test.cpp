@@ -25,8 +25,8 @@ template <class Space>
 MappedCoordinates<3, Space> mapped(ConvolutionKind kind, ConvolutionGeometry<3> const& g,
                                    Execution<Space> const& exec)
 {
-  auto const set = make_coordinate_set(
-      test::random_coordinates<3>(400, 2, IntArray<3>(-4), IntArray<3>(5), 7), {}, exec);
+  auto const set =
+      make_coordinate_set(test::random_coordinates<3>(400, 2, IntArray<3>(-4), IntArray<3>(5), 7), {}, exec);
   return kernel_map(*set, kind, g, compat::none, exec);
 }
 
@@ -42,7 +42,7 @@ ConvolutionGeometry<3> strided(int size)
 template <class Space>
 void check_lists(KernelMap<Space>& map, Execution<Space> const& exec)
 {
-  auto const entries = download(map.out_in(), map.num_out() * map.volume(), exec);
+  auto const entries = download(map.out_in(exec), map.num_out() * map.volume(), exec);
   auto const lists = pair_list(map, exec);
   CHECK(pair_list(map, exec) == lists);
   auto const& begins = lists->begin_on_host(exec);
@@ -70,8 +70,8 @@ void check_lists(KernelMap<Space>& map, Execution<Space> const& exec)
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("pair list: has the pairs of a map and of its transposed, by offset and then by row", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("pair list: has the pairs of a map and of its transposed, by offset and then by row",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
@@ -119,7 +119,8 @@ TEST_CASE("pair list: the device's is enqueued, with its transposed map, and not
     static_cast<void>(pair_list(map, exec));
     static_cast<void>(pair_list(*transpose(map, exec), exec));
   };
-  make(*mapped<Device>(ConvolutionKind::strided, g, exec).map);  // loads the kernels, and memory into the pool
+  make(
+      *mapped<Device>(ConvolutionKind::strided, g, exec).map);  // loads the kernels, and memory into the pool
   auto const m = mapped<Device>(ConvolutionKind::strided, g, exec);
   struct Gate {
     std::atomic<bool> is_open{false};

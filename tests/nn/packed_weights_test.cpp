@@ -30,10 +30,11 @@ struct FakeBackend {
   static inline int packings = 0;
 
   static std::int64_t packed_size(KernelPlan const& plan) { return plan.packed[0] == 0 ? 0 : 4; }
-  static void pack(KernelPlan const& plan, float const* weight, float* to, Execution<Host> const& /*exec*/)
+  static void pack(KernelPlan const& plan, WeightView<float> const& weight, float* to,
+                   Execution<Host> const& /*exec*/)
   {
     ++packings;
-    for (int i = 0; i < 4; ++i) { to[i] = weight[i] + static_cast<float>(plan.packed[0]); }
+    for (int i = 0; i < 4; ++i) { to[i] = weight.data[i] + static_cast<float>(plan.packed[0]); }
   }
 };
 
@@ -139,6 +140,7 @@ TEST_CASE("packed weights: nothing is packed into a graph that is being captured
   Layer layer{exec};
   FakeEvent::capturing = true;
   CHECK(layer.get(warp) == 0);  // the kernel packs for itself
+  CHECK(layer.packs.bytes() == 0);
   FakeEvent::capturing = false;
   CHECK(layer.get(warp) == 11);
   FakeEvent::capturing = true;

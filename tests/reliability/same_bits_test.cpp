@@ -10,10 +10,10 @@
 #include "../support/ways.hpp"
 
 #include <tessera/coords/quantize.hpp>
+#include <tessera/data/lidar_simulator.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/nn/calibrate.hpp>
-#include <tessera/points/lidar_simulator.hpp>
 
 #include <doctest/doctest.h>
 

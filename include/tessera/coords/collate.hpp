@@ -108,8 +108,8 @@ struct CollatePlan {
         continue;
       }
       expects(set.tensor_stride() == options.tensor_stride, who,
-              "tensor strides differ: ", list(options.tensor_stride), " of the first, ",
-              list(set.tensor_stride()), " of number ", i);
+              "tensor strides differ: ", options.tensor_stride, " of the first, ", set.tensor_stride(),
+              " of number ", i);
       expects(set.spatial_range().has_value() == options.spatial_range.has_value(), who,
               "of the first and number ", i, " only one has a spatial range");
       for (int axis = 0; axis < Dim && options.spatial_range; ++axis) {
@@ -152,8 +152,10 @@ template <int Dim, class Space>
   auto result = CoordinateSet<Dim, Space>::make({std::move(rows)}, plan.box, plan.options, exec);
   for (std::size_t i = 0; i < sets.size(); ++i) {
     auto const& set = *sets[i];
-    for_each(set.num_rows(),
-             detail::MoveEntries<Dim>{set.view(), set.box(), plan.moves[i], to, result->errors()}, exec);
+    for_each(
+        set.num_rows(),
+        detail::MoveEntries<Dim>{set.view(), set.box(), plan.moves[i], to, detail::access(*result).errors()},
+        exec);
     to += set.num_rows();
   }
   detail::follow_on_sides(exec);  // the rows are there only now

@@ -6,10 +6,10 @@
 #include <tessera/core/cluster_sort_kernel.cuh>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/launch.cuh>
+#include <tessera/core/per_device.hpp>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace tessera {
@@ -36,33 +36,37 @@ namespace detail {
 /// Blocks of a cluster that the device runs this kernel with, at most 16: none if the program holds no code
 /// of it for sm_90 or newer.
 template <class Task, bool NumberRuns>
+[[nodiscard]] int ask_blocks_of_cluster_sort(int device)
+{
+  DeviceGuard const guard{device};
+  auto const kernel = cluster_sort_kernel<Task, NumberRuns>;
+  auto const allow = [&](cudaFuncAttribute attribute, int value) {
+    return cudaFuncSetAttribute(kernel, attribute, value) == cudaSuccess;
+  };
+  cudaFuncAttributes attributes{};
+  int blocks = 0;
+  if (cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 90 &&
+      allow(cudaFuncAttributeMaxDynamicSharedMemorySize, ClusterSort::most_shared_bytes)) {
+    blocks = ClusterSort::portable_blocks;
+    cudaLaunchAttribute attribute{};
+    auto const larger = cluster_config(ClusterSort::most_blocks, ClusterSort::most_shared_bytes, attribute);
+    int clusters = 0;
+    if (allow(cudaFuncAttributeNonPortableClusterSizeAllowed, 1) &&
+        cudaOccupancyMaxActiveClusters(&clusters, kernel, &larger) == cudaSuccess && clusters >= 1) {
+      blocks = ClusterSort::most_blocks;
+    }
+  }
+  static_cast<void>(cudaGetLastError());
+  return blocks;
+}
+
+/// The same, asked once per device.
+template <class Task, bool NumberRuns>
 [[nodiscard]] int blocks_of_cluster_sort(Execution<Device> const& exec)
 {
-  static std::array<std::atomic<int>, 64> known{};  // by device: 0 not asked yet, else blocks + 1
-  auto& answer = known[static_cast<std::size_t>(exec.device()) % known.size()];
-  if (answer == 0) {
-    DeviceGuard const guard{exec.device()};
-    auto const kernel = cluster_sort_kernel<Task, NumberRuns>;
-    auto const allow = [&](cudaFuncAttribute attribute, int value) {
-      return cudaFuncSetAttribute(kernel, attribute, value) == cudaSuccess;
-    };
-    cudaFuncAttributes attributes{};
-    int blocks = 0;
-    if (cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 90 &&
-        allow(cudaFuncAttributeMaxDynamicSharedMemorySize, ClusterSort::most_shared_bytes)) {
-      blocks = ClusterSort::portable_blocks;
-      cudaLaunchAttribute attribute{};
-      auto const larger = cluster_config(ClusterSort::most_blocks, ClusterSort::most_shared_bytes, attribute);
-      int clusters = 0;
-      if (allow(cudaFuncAttributeNonPortableClusterSizeAllowed, 1) &&
-          cudaOccupancyMaxActiveClusters(&clusters, kernel, &larger) == cudaSuccess && clusters >= 1) {
-        blocks = ClusterSort::most_blocks;
-      }
-    }
-    static_cast<void>(cudaGetLastError());
-    answer = blocks + 1;
-  }
-  return answer - 1;
+  static PerDevice<int> known;
+  return known.get(exec.device(),
+                   [&] { return ask_blocks_of_cluster_sort<Task, NumberRuns>(exec.device()); });
 }
 
 /// Sorts by one cluster, where the device can and its shared memory holds the items.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/host_device.hpp>
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/lanes.cuh>
 
 #include <cooperative_groups.h>
@@ -31,7 +32,7 @@ struct ClusterSort {
   /// Items of a block, all but the last one's.
   [[nodiscard]] TESSERA_HOST_DEVICE static std::int64_t items_of_block(std::int64_t count, int blocks)
   {
-    return (count + blocks * threads - 1) / (blocks * threads) * threads;
+    return ceil_div(count, blocks * threads) * threads;
   }
 };
 
@@ -85,10 +86,10 @@ class ClusterSorter {
 
   __device__ void sort(int bits)
   {
-    int const passes = bits <= Shape::digit_bits ? 1 : (bits + Shape::digit_bits - 1) / Shape::digit_bits;
+    int const passes = bits <= Shape::digit_bits ? 1 : ceil_div(bits, Shape::digit_bits);
     int shift = 0;
     for (int pass = 0; pass < passes; ++pass) {
-      int const width = (bits - shift + passes - pass - 1) / (passes - pass);
+      int const width = ceil_div(bits - shift, passes - pass);
       auto const digit = [&](Key key) {
         return static_cast<std::uint32_t>(key >> shift) & ((1U << width) - 1);
       };

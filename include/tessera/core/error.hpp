@@ -8,11 +8,12 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace tessera {
 inline namespace v0 {
 
-/// Thrown when an argument, a file or a combination of options cannot be meant; before any work is
+/// Thrown when an argument, a file or a combination of options is invalid; before any work is
 /// enqueued, and with the offending numbers in the sentence.
 class invalid_argument : public std::invalid_argument {
  public:
@@ -33,8 +34,16 @@ class cuda_error : public std::runtime_error {
 
 namespace detail {
 
+template <class Range>
+[[nodiscard]] std::string list(Range const& values);
+
+template <class T, class = void>
+inline constexpr bool is_range = false;
+template <class T>
+inline constexpr bool is_range<T, std::void_t<decltype(std::declval<T const&>().begin())>> = true;
+
 /// Appends `part` as text: a number in decimal digits, a floating-point number with up to 6 significant
-/// digits (as printf's %g), a bool as 0 or 1, an address in hexadecimal digits.
+/// digits (as printf's %g), a bool as 0 or 1, an address in hexadecimal digits, a range as list().
 ///
 /// No stream is used: a stream writes numbers as the global locale says, and cuts the text where memory runs
 /// out. This writes the same bytes in every locale, and throws std::bad_alloc.
@@ -45,6 +54,8 @@ void append(std::string& text, T const& part)
     text += part;
   } else if constexpr (std::is_same_v<T, bool>) {
     text += part ? '1' : '0';
+  } else if constexpr (is_range<T>) {
+    text += list(part);
   } else {
     char digits[32];
     std::to_chars_result written{};
@@ -69,7 +80,8 @@ template <class... Parts>
   return text;
 }
 
-/// `[a, b, c]`, for the sizes in error sentences.
+/// `[a, b, c]`, for the sizes in error sentences. expects() takes the range itself, and makes this of it
+/// where it throws.
 template <class Range>
 [[nodiscard]] std::string list(Range const& values)
 {

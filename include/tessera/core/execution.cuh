@@ -4,12 +4,12 @@
 
 #include <tessera/core/cuda_check.cuh>
 #include <tessera/core/execution.hpp>
+#include <tessera/core/per_device.hpp>
 #include <tessera/core/side_streams.cuh>
 
 #include <cuda_runtime_api.h>
 
-#include <array>
-#include <mutex>
+#include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
@@ -78,13 +78,8 @@ namespace detail {
 /// destroyed, because buffers in static storage may give memory back after every other static is gone.
 inline MemoryResource* default_device_memory(int device)
 {
-  static std::mutex mutex;
-  static std::array<PoolMemoryResource*, 64> pools{};
-  expects(device >= 0 && device < 64, "Execution: device ", device, " is not supported");
-  std::lock_guard lock{mutex};
-  auto& pool = pools[static_cast<std::size_t>(device)];
-  if (pool == nullptr) { pool = new PoolMemoryResource{device}; }
-  return pool;
+  static PerDevice<PoolMemoryResource> pools;
+  return &pools.get(device, [&] { return PoolMemoryResource{device}; });
 }
 
 }  // namespace detail
@@ -99,19 +94,27 @@ class Execution<Device> {
   /// @param memory  a stream-ordered resource of that device, which outlives the Execution; by default a pool
   ///                shared by the process that keeps memory for reuse
   /// @throws cuda_error  there is no device
-  explicit Execution(StreamHandle stream = nullptr, MemoryResource* memory = nullptr) : stream_{stream}
-  {
-    detail::cuda_check(cudaGetDevice(&device_));
-    memory_ = memory != nullptr ? memory : detail::default_device_memory(device_);
-  }
+  /// Cost: asks the runtime for the current device, some ten nanoseconds; the first one of a device without a
+  /// resource makes the pool. Stream: enqueues nothing.
+  explicit Execution(StreamHandle stream = nullptr, MemoryResource* memory = nullptr)
+      : Execution(stream, memory, current_device())
+  {}
+  /// The same of a device that the caller knows. Given a resource too, it makes no CUDA call, so that a binding
+  /// may make one for each operation.
+  /// @param device  the one that `stream` and `memory` belong to
+  Execution(StreamHandle stream, MemoryResource* memory, int device)
+      : stream_{stream},
+        memory_{memory != nullptr ? memory : detail::default_device_memory(device)},
+        device_{device}
+  {}
 
   [[nodiscard]] StreamHandle stream() const noexcept { return stream_; }
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
-  /// The same with streams beside it (SideStreams of its stream), on which coordinate sets and kernel maps
-  /// are then made. They must outlive every coordinate set made with it.
-  /// @throws invalid_argument  the sides are beside another stream
+  /// The same with side streams (SideStreams of its stream), on which coordinate sets and kernel maps are
+  /// then made. They must outlive every coordinate set made with it.
+  /// @throws invalid_argument  `sides` belong to another stream
   /// Stream: enqueues nothing. Determinism: results are the same bits.
   [[nodiscard]] Execution with_sides(SideStreams& sides) const
   {
@@ -120,7 +123,7 @@ class Execution<Device> {
     result.sides_ = &sides;
     return result;
   }
-  /// The streams beside it, or null.
+  /// Its side streams, or null.
   [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
   /// The same, telling `recorder` of every operation. What stores an execution stores it without.
   [[nodiscard]] Execution with_recorder(Recorder& recorder) const
@@ -138,7 +141,7 @@ class Execution<Device> {
   /// Who is told of operations, or null.
   [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
 
-  /// The same device and memory on another stream, with none beside it and no recorder.
+  /// The same device and memory on another stream, without side streams and recorder.
   [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
     auto result = *this;
@@ -156,6 +159,13 @@ class Execution<Device> {
   }
 
  private:
+  [[nodiscard]] static int current_device()
+  {
+    int device = 0;
+    detail::cuda_check(cudaGetDevice(&device));
+    return device;
+  }
+
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
   SideStreams* sides_ = nullptr;

@@ -131,6 +131,7 @@ class Execution<Host> {
 
 Execution(StreamHandle)->Execution<Device>;
 Execution(StreamHandle, MemoryResource*)->Execution<Device>;
+Execution(StreamHandle, MemoryResource*, int)->Execution<Device>;
 
 namespace detail {
 

@@ -13,7 +13,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// What hashes are mixed with, so that nobody who sends coordinates can choose them to collide.
+/// What hashes are mixed with, so that coordinates from an untrusted source cannot be chosen to collide.
 struct HashSeed {
   std::uint32_t first = 0;
   std::uint32_t second = 0;
@@ -65,8 +65,7 @@ inline void set_hash_seed(HashSeed const& seed)
 /// Where a key starts probing: the finaliser of MurmurHash3 (Appleby, public domain), which flips every
 /// output bit with half of the input bits, with a seed before each multiplication. Of 64 bits the low half is
 /// mixed before the high half is added, since a plain sum of the two could be chosen to be constant whatever
-/// the seed; all multiplications are of 32 bits, as those of 64 cost a GPU four times as much. A policy: any
-/// empty type with such an operator() may stand in for it.
+/// the seed; all multiplications are of 32 bits, as those of 64 cost a GPU four times as much.
 struct MurmurHash {
   [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t operator()(std::uint64_t key, HashSeed const& seed) const
   {

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <initializer_list>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
@@ -131,10 +132,12 @@ namespace detail {
   return quotient * b < a ? quotient + 1 : quotient;
 }
 
-/// ceil(a / b) for counts.
-[[nodiscard]] TESSERA_HOST_DEVICE constexpr long long ceil_div(long long a, long long b)
+/// ceil(a / b) for counts of any integer types: a >= 0, b > 0.
+template <class A, class B>
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr std::common_type_t<A, B> ceil_div(A a, B b)
 {
-  return (a + b - 1) / b;
+  using Count = std::common_type_t<A, B>;
+  return (static_cast<Count>(a) + static_cast<Count>(b) - 1) / static_cast<Count>(b);
 }
 
 }  // namespace detail

@@ -93,7 +93,7 @@ void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 gr
 /// that may be launched with fewer than it needs strides over the rest.
 [[nodiscard]] inline dim3 grid_for(std::int64_t count, int per_block, std::int64_t most = 1 << 20)
 {
-  auto const blocks = detail::ceil_div(count, static_cast<long long>(per_block));
+  auto const blocks = detail::ceil_div(count, per_block);
   return dim3(static_cast<unsigned>(std::min<std::int64_t>(blocks, most)));
 }
 

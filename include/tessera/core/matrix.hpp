@@ -10,7 +10,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A row-major matrix in somebody else's memory.
+/// A row-major matrix in memory that it does not own.
 template <class T>
 struct MatrixView {
   T* data = nullptr;  // [rows, columns]
@@ -34,6 +34,8 @@ template <class T, class Space>
 class Matrix;
 template <int Dim, class Scalar, class Space>
 class SparseTensor;
+template <int Dim, class Scalar, class Space>
+class PointTensor;
 
 namespace detail {
 
@@ -43,6 +45,14 @@ struct ShareMatrix {
   [[nodiscard]] static Matrix<T, Space> share(Matrix<T, Space> const& matrix)
   {
     return matrix;
+  }
+  /// The same elements as another variable.
+  template <class T, class Space>
+  [[nodiscard]] static Matrix<T, Space> alias(Matrix<T, Space> const& matrix)
+  {
+    auto result = matrix;
+    result.storage_ = matrix.storage_.alias();
+    return result;
   }
 };
 
@@ -59,12 +69,16 @@ class Matrix {
   Matrix(std::int64_t rows, std::int64_t columns, Execution<Space> const& exec)
       : rows_{rows}, columns_{columns}, storage_{Buffer<T, Space>{checked_size(rows, columns), exec}}
   {}
-  /// Takes `buffer` of rows * columns elements.
+  /// Takes `buffer` of rows * columns elements, also one that was adopted.
+  /// @throws invalid_argument  another number of elements, or they do not begin at a multiple of 16 bytes
   Matrix(Buffer<T, Space>&& buffer, std::int64_t rows, std::int64_t columns)
       : rows_{rows}, columns_{columns}, storage_{std::move(buffer)}
   {
     detail::expects(storage_.size() == checked_size(rows, columns), "Matrix: ", rows, " x ", columns,
                     " does not have the ", storage_.size(), " elements given");
+    detail::expects(reinterpret_cast<std::uintptr_t>(storage_.data()) % 16 == 0, "Matrix: the address ",
+                    static_cast<void const*>(storage_.data()),
+                    " is not aligned to 16 bytes, which kernels read at once; copy the elements");
   }
 
   Matrix(Matrix&& other) noexcept
@@ -103,6 +117,8 @@ class Matrix {
   friend struct detail::ShareMatrix;
   template <int Dim, class Scalar, class OfSpace>
   friend class SparseTensor;
+  template <int Dim, class Scalar, class OfSpace>
+  friend class PointTensor;
 
   Matrix(Matrix const&) = default;  // shares the elements
   Matrix& operator=(Matrix const&) = default;

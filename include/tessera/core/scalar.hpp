@@ -123,6 +123,27 @@ using accumulator_t = typename ScalarTraits<Scalar>::Accumulator;
 
 namespace detail {
 
+/// The DType of a C++ type. Half types are known where core/scalar.cuh is included.
+template <class T>
+[[nodiscard]] constexpr DType dtype_of() noexcept
+{
+  if constexpr (std::is_same_v<T, std::int64_t>) {
+    return DType::int64;
+  } else if constexpr (std::is_same_v<T, std::int32_t>) {
+    return DType::int32;
+  } else if constexpr (std::is_same_v<T, std::int16_t>) {
+    return DType::int16;
+  } else if constexpr (std::is_same_v<T, std::int8_t>) {
+    return DType::int8;
+  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    return DType::uint8;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return DType::boolean;
+  } else {
+    return ScalarTraits<T>::dtype;
+  }
+}
+
 /// The bits of `from` as a `To` of the same size.
 template <class To, class From>
 [[nodiscard]] To bit_cast(From const& from) noexcept

@@ -47,11 +47,11 @@ inline constexpr std::uint64_t longest_run = 512;
 /// bucket of 32 bytes does, and find() looks at a bucket at once: memory gives no less, and the threads of a
 /// warp wait for the one that probes longest, on a LiDAR scan 1.5 to 3 times where slot by slot it was 4
 /// to 6.
-template <class Key, class Hash = MurmurHash>
+template <class Key>
 struct HashTableRef;
 
-template <class Hash>
-struct HashTableRef<std::uint64_t, Hash> {
+template <>
+struct HashTableRef<std::uint64_t> {
   static constexpr std::int64_t words_per_slot = 2;  // in units of 64 bits, rows padded to the key's size
   static constexpr std::uint64_t bucket = 2;         // slots
   static constexpr unsigned long long empty = ~0ULL;
@@ -102,12 +102,12 @@ struct HashTableRef<std::uint64_t, Hash> {
   /// The slot where `key` begins probing.
   [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t begin(std::uint64_t key) const
   {
-    return Hash{}(key, seed) * bucket & mask;
+    return MurmurHash{}(key, seed) * bucket & mask;
   }
 };
 
-template <class Hash>
-struct HashTableRef<std::uint32_t, Hash> {
+template <>
+struct HashTableRef<std::uint32_t> {
   static constexpr std::int64_t words_per_slot = 1;
   static constexpr std::uint64_t bucket = 4;  // slots
   static constexpr unsigned long long empty = ~0ULL;
@@ -162,15 +162,15 @@ struct HashTableRef<std::uint32_t, Hash> {
   /// The slot where `key` begins probing.
   [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t begin(std::uint32_t key) const
   {
-    return std::uint64_t{Hash{}(key, seed)} * bucket & mask;
+    return std::uint64_t{MurmurHash{}(key, seed)} * bucket & mask;
   }
 };
 
 /// Owns the slots of one table for up to `capacity` keys.
-template <class Key, class Space, class Hash = MurmurHash>
+template <class Key, class Space>
 class HashTable {
  public:
-  using Ref = HashTableRef<Key, Hash>;
+  using Ref = HashTableRef<Key>;
 
   /// An empty table.
   /// Cost: 16 to 64 bytes a key. Stream: one allocation and one fill.

@@ -68,25 +68,6 @@ inline constexpr std::size_t max_tensor_dimensions = 64;
   return concat(text, ", ...] of ", shape.size(), " dimensions");
 }
 
-/// The DType of a C++ type. Half types are known where core/scalar.cuh is included.
-template <class T>
-[[nodiscard]] constexpr DType dtype_of() noexcept
-{
-  if constexpr (std::is_same_v<T, std::int64_t>) {
-    return DType::int64;
-  } else if constexpr (std::is_same_v<T, std::int32_t>) {
-    return DType::int32;
-  } else if constexpr (std::is_same_v<T, std::int16_t>) {
-    return DType::int16;
-  } else if constexpr (std::is_same_v<T, std::int8_t>) {
-    return DType::int8;
-  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
-    return DType::uint8;
-  } else {
-    return ScalarTraits<T>::dtype;
-  }
-}
-
 /// To float, to nearest; what is too large becomes infinite (and does so without undefined behaviour).
 [[nodiscard]] inline float round_to_float(double value) noexcept
 {

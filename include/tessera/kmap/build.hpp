@@ -49,99 +49,105 @@ template <int Dim>
   return {g.kernel_size, g.stride, g.dilation, anchor};
 }
 
-/// Whether a convolution is a product of each row with a matrix. spconv takes every kernel of one voxel and
-/// stride 1 for that, whatever its padding.
-template <int Dim>
-[[nodiscard]] bool is_one_voxel(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor, Compat compat)
+/// Whether a convolution is a product of each row with a matrix.
+template <class Rules, int Dim>
+[[nodiscard]] bool is_one_voxel(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor)
 {
-  return g.volume() == 1 && all_equal(g.stride, 1) && (all_equal(anchor, 0) || is_spconv(compat));
+  return g.volume() == 1 && all_equal(g.stride, 1) &&
+         (all_equal(anchor, 0) || Rules::multiplies_one_voxel_kernels);
 }
 
-/// Whether a downsample policy is known to keep positions where stride and kernel are 1.
-template <class Downsample>
-inline constexpr bool keeps_positions =
-    std::is_same_v<Downsample, SpconvDownsample> || std::is_same_v<Downsample, MinkowskiDownsample>;
+/// The set itself, under the map of every row to itself.
+template <int Dim, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> same_rows(CoordinateSet<Dim, Space>& set,
+                                                      Execution<Space> const& exec)
+{
+  KernelRegion<Dim> const one_voxel{IntArray<Dim>(1), IntArray<Dim>(1), IntArray<Dim>(1), IntArray<Dim>(0)};
+  return {set.shared(), cached_map(set, set, one_voxel, false, exec)};
+}
 
-template <class Kmap, class Downsample, int Dim, class Space>
+/// The set itself, under the map of a submanifold convolution.
+template <class Kmap, int Dim, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> submanifold_map(CoordinateSet<Dim, Space>& set,
+                                                            ConvolutionGeometry<Dim> const& g, Compat compat,
+                                                            Execution<Space> const& exec)
+{
+  auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::submanifold, compat));
+  return {set.shared(), cached_map(set, set, region, false, exec)};
+}
+
+template <class Rules, class Kmap, class Downsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> strided_map(CoordinateSet<Dim, Space>& set,
-                                                        ConvolutionGeometry<Dim> const& g, Compat compat,
+                                                        ConvolutionGeometry<Dim> const& g,
+                                                        KernelRegion<Dim> const& region,
                                                         Execution<Space> const& exec)
 {
-  auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::strided, compat));
-  if (is_one_voxel(g, region.anchor, compat) && keeps_positions<Downsample>) {
-    return {set.shared(), cached_map(set, set, region_of(g, IntArray<Dim>(0)), false, exec)};
-  }
-  auto outputs_geometry = g;
-  auto outputs_region = region;
-  CoordinateSetPointer<Dim, Space> out;
-  if (compat == Compat::torchsparse) {
-    // TorchSparse derives coordinates from the padding even where it looks neighbours up centred
-    outputs_region.anchor = g.padding;
-    bool tiles_the_grid = true;
-    for (int i = 0; i < Dim; ++i) {
-      tiles_the_grid = tiles_the_grid && (g.stride[i] == 1 || g.stride[i] == g.kernel_size[i]);
-    }
-    if (std::is_same_v<Kmap, HashmapOnTheFly>) {
-      out = outputs<SpconvDownsample>(set, outputs_geometry, outputs_region, compat, exec);
-    } else if (std::is_same_v<Downsample, SpconvDownsample> && tiles_the_grid) {
-      out = outputs<MinkowskiDownsample>(set, outputs_geometry, outputs_region, compat, exec);
-    }
-  } else {
-    outputs_geometry.padding = region.anchor;
-  }
-  if (!out) { out = outputs<Downsample>(set, outputs_geometry, outputs_region, compat, exec); }
+  if (keeps_positions<Downsample> && is_one_voxel<Rules>(g, region.anchor)) { return same_rows(set, exec); }
+  auto padded = g;
+  padded.padding = Rules::output_padding(g, region.anchor);
+  auto const out = Rules::template with_downsample<Kmap, Downsample>(g, [&](auto policy) {
+    using Policy = decltype(policy);
+    return outputs<Policy>(set, region_of(g, padded.padding), strided_grid<Rules, Policy>(set, padded), exec);
+  });
   auto map = cached_map(set, *out, region, false, exec);
-  set.cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
+  access(set).cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
   remember_maker(*out, g, map);
   return {out, map};
 }
 
-/// `Upsample` is GenerativeUpsample or ExpandingUpsample.
+/// The outputs of an `Upsample` policy of detail/upsample.hpp.
 template <class Upsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> upsampled_map(CoordinateSet<Dim, Space>& set,
                                                           ConvolutionGeometry<Dim> const& g,
-                                                          KernelRegion<Dim> const& region, Compat compat,
+                                                          KernelRegion<Dim> const& region,
+                                                          OutputGrid<Dim, Space> const& grid,
                                                           Execution<Space> const& exec)
 {
-  auto const out = outputs<Upsample>(set, g, region, compat, exec);
+  auto const out = outputs<Upsample>(set, region, grid, exec);
   auto const map = cached_map(set, *out, region, true, exec);
   remember_maker(*out, g, map);
   return {out, map};
 }
 
-template <class Kmap, int Dim, class Space>
+template <class Rules, int Dim, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> generative_map(CoordinateSet<Dim, Space>& set,
+                                                           ConvolutionGeometry<Dim> const& g,
+                                                           Execution<Space> const& exec)
+{
+  auto const region = region_of(g, Rules::generative_anchor(g));
+  return upsampled_map<GenerativeUpsample>(set, g, region, generative_grid<Rules>(set, g), exec);
+}
+
+template <class Rules, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> expanding_map(CoordinateSet<Dim, Space>& set,
-                                                          ConvolutionGeometry<Dim> g, Compat compat,
+                                                          ConvolutionGeometry<Dim> g,
+                                                          IntArray<Dim> const& anchor,
                                                           Execution<Space> const& exec)
 {
-  g.padding = Kmap::anchor(g, ConvolutionKind::expanding, compat);
-  if (is_one_voxel(g, g.padding, compat) && all_equal(g.output_padding, 0)) {
-    return {set.shared(), cached_map(set, set, region_of(g, IntArray<Dim>(0)), false, exec)};
-  }
-  auto region = region_of(g, g.padding);
+  g.padding = anchor;
+  if (is_one_voxel<Rules>(g, anchor) && all_equal(g.output_padding, 0)) { return same_rows(set, exec); }
+  auto region = region_of(g, anchor);
   for (int i = 0; i < Dim; ++i) {
     region.dilation[i] = -region.dilation[i];
     region.anchor[i] = -region.anchor[i];
   }
-  return upsampled_map<ExpandingUpsample>(set, g, region, compat, exec);
+  return upsampled_map<ExpandingUpsample>(set, g, region, expanding_grid<Rules>(set, g), exec);
 }
 
 /// Goes from `set` back to its origin, whatever the stride that led here.
-template <int Dim, class Space>
+template <class Rules, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> inverse_map(CoordinateSet<Dim, Space>& set,
-                                                        ConvolutionGeometry<Dim> const& g, Compat compat,
+                                                        ConvolutionGeometry<Dim> const& g,
                                                         Execution<Space> const& exec)
 {
-  bool const stays = g.volume() == 1 && is_spconv(compat);
+  bool const stays = g.volume() == 1 && Rules::multiplies_one_voxel_kernels;
   if (auto const map = stays ? nullptr : maker_of(set, g)) {
     return {set.origin()->shared(), transpose(*map, exec)};
   }
   // a kernel of one voxel undoes one that kept the coordinates
-  expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", list(g.kernel_size),
+  expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", g.kernel_size,
           " led to this tensor; those that did have kernel sizes: ", sizes_of_makers(set));
-  auto region = region_of(g, IntArray<Dim>(0));
-  region.stride = IntArray<Dim>(1);
-  return {set.shared(), cached_map(set, set, region, false, exec)};
+  return same_rows(set, exec);
 }
 
 /// Goes from `set` back to the set it came from.
@@ -150,6 +156,9 @@ template <class Kmap, int Dim, class Space>
                                                            ConvolutionGeometry<Dim> const& g, Compat compat,
                                                            Execution<Space> const& exec)
 {
+  if (all_equal(g.stride, 1)) {
+    return {set.shared(), transpose(*submanifold_map<Kmap>(set, g, compat, exec).map, exec)};
+  }
   for (auto* finer = set.origin(); finer != nullptr; finer = finer->origin()) {
     bool reaches = true;
     for (int i = 0; i < Dim; ++i) {
@@ -157,7 +166,7 @@ template <class Kmap, int Dim, class Space>
       reaches = reaches && scaled == set.tensor_stride()[i];
     }
     if (!reaches) { continue; }
-    auto map = finer->cache().find(UndoneMapKey<Dim, Space>{g, &set});
+    auto map = access(*finer).cache().find(UndoneMapKey<Dim, Space>{g, &set});
     if (!map) {
       auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::strided, compat));
       map = cached_map(*finer, set, region, false, exec);
@@ -215,34 +224,34 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
   static_assert(is_downsample_policy<Downsample>::value,
                 "kernel_map: Downsample is not a downsample policy, see kmap/policies.hpp");
   detail::check_geometry(geometry, "convolution");
-  std::lock_guard lock{set.mutex()};
-  set.take_sides(exec);
+  std::lock_guard lock{detail::access(set).mutex()};
+  detail::access(set).take_sides(exec);
+  using Result = MappedCoordinates<Dim, Space>;
+  auto const by_rules = [&](auto const& make) -> Result { return rules::visit(compat, make); };
   switch (kind) {
-    case ConvolutionKind::submanifold: {
-      detail::expects(all_equal(geometry.stride, 1), "submanifold convolution: stride ",
-                      detail::list(geometry.stride), " must be 1");
+    case ConvolutionKind::submanifold:
+      detail::expects(all_equal(geometry.stride, 1), "submanifold convolution: stride ", geometry.stride,
+                      " must be 1");
+      return detail::submanifold_map<Kmap>(set, geometry, compat, exec);
+    case ConvolutionKind::strided: {
       auto const region = detail::region_of(geometry, Kmap::anchor(geometry, kind, compat));
-      return {set.shared(), detail::cached_map(set, set, region, false, exec)};
+      return by_rules([&](auto rules) {
+        return detail::strided_map<decltype(rules), Kmap, Downsample>(set, geometry, region, exec);
+      });
     }
-    case ConvolutionKind::strided: return detail::strided_map<Kmap, Downsample>(set, geometry, compat, exec);
-    case ConvolutionKind::transposed: {
-      if (!all_equal(geometry.stride, 1)) {
-        return detail::transposed_map<Kmap>(set, geometry, compat, exec);
-      }
-      auto const region =
-          detail::region_of(geometry, Kmap::anchor(geometry, ConvolutionKind::submanifold, compat));
-      return {set.shared(), transpose(*detail::cached_map(set, set, region, false, exec), exec)};
+    case ConvolutionKind::transposed: return detail::transposed_map<Kmap>(set, geometry, compat, exec);
+    case ConvolutionKind::generative:
+      return by_rules(
+          [&](auto rules) { return detail::generative_map<decltype(rules)>(set, geometry, exec); });
+    case ConvolutionKind::inverse:
+      return by_rules([&](auto rules) { return detail::inverse_map<decltype(rules)>(set, geometry, exec); });
+    case ConvolutionKind::expanding: {
+      auto const anchor = Kmap::anchor(geometry, kind, compat);
+      return by_rules(
+          [&](auto rules) { return detail::expanding_map<decltype(rules)>(set, geometry, anchor, exec); });
     }
-    case ConvolutionKind::inverse: return detail::inverse_map(set, geometry, compat, exec);
-    case ConvolutionKind::expanding: return detail::expanding_map<Kmap>(set, geometry, compat, exec);
-    default: break;
   }
-  auto region = detail::region_of(geometry, IntArray<Dim>(0));
-  for (int i = 0; i < Dim; ++i) {
-    int const size = compat == Compat::torchsparse ? geometry.kernel_size[i] - 1 : geometry.kernel_size[i];
-    region.anchor[i] = size / 2 * geometry.dilation[i];
-  }
-  return detail::upsampled_map<detail::GenerativeUpsample>(set, geometry, region, compat, exec);
+  detail::fail("convolution: there is no kind ", static_cast<int>(kind));
 }
 
 }  // namespace v0

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/coordinate.hpp>
 
+#include <algorithm>
 #include <climits>
 #include <cstdint>
 
@@ -34,6 +35,12 @@ struct ConvolutionGeometry {
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return product(kernel_size); }
 };
 
+/// Coordinates of an axis, both ends included; of 64 bits, since they may lie beyond what rows hold.
+struct AxisBounds {
+  std::int64_t lower = 0;
+  std::int64_t upper = 0;
+};
+
 /// The offsets of a kernel, enumerated row-major: the last axis runs fastest, always.
 ///
 /// Offset number k has one digit an axis, `d_i` in [0, size_i), and lies at `d_i * dilation_i - anchor_i`. An
@@ -51,6 +58,24 @@ struct KernelRegion {
   friend bool operator==(KernelRegion const& a, KernelRegion const& b)
   {
     return a.size == b.size && a.stride == b.stride && a.dilation == b.dilation && a.anchor == b.anchor;
+  }
+
+  /// Whether kernels neither overlap nor leave gaps, so that every input has one pair.
+  [[nodiscard]] bool tiles_inputs() const
+  {
+    for (int i = 0; i < Dim; ++i) {
+      if (size[i] != stride[i] || (size[i] > 1 && dilation[i] != 1)) { return false; }
+    }
+    return true;
+  }
+
+  /// Between which outputs inputs in `box` lie under any offset, or at `in / stride`, with two to spare.
+  [[nodiscard]] AxisBounds reach(CoordinateBox<Dim> const& box, int axis) const
+  {
+    auto const span = std::int64_t{size[axis] - 1} * dilation[axis];
+    std::int64_t const first = anchor[axis];
+    return {(box.lower[axis] + std::min<std::int64_t>(0, first - span)) / stride[axis] - 2,
+            (box.upper[axis] + first) / stride[axis] + 2};
   }
 
   /// The digits of offset number k.
@@ -84,26 +109,59 @@ struct KernelRegion {
   }
 };
 
+/// Outputs `floor((in + anchor) / stride)`, one for each input: its parent.
+template <int Dim>
+struct ParentRule {
+  IntArray<Dim> stride;
+  IntArray<Dim> anchor;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE IntArray<Dim> operator()(IntArray<Dim> const& in) const
+  {
+    IntArray<Dim> out;
+    for (int i = 0; i < Dim; ++i) { out[i] = detail::floor_div(in[i] + anchor[i], stride[i]); }
+    return out;
+  }
+
+  /// Bounds of the parents of inputs that reach from bound to bound of `box`.
+  [[nodiscard]] CoordinateBox<Dim> operator()(CoordinateBox<Dim> const& box) const
+  {
+    CoordinateBox<Dim> result = box;
+    result.lower = (*this)(box.lower);
+    result.upper = (*this)(box.upper);
+    return result;
+  }
+};
+
 namespace detail {
+
+/// What happens to an output outside the bounds.
+enum class AtBorder : std::uint8_t { drop, clamp };
+
+/// `value * stride`. @throws invalid_argument  it exceeds 2^30
+[[nodiscard]] inline int times_stride(int value, int stride, char const* what)
+{
+  auto const product = std::int64_t{value} * stride;
+  expects(product <= 1 << 30, "convolution: ", what, " ", value, " times stride ", stride, " exceeds 2^30");
+  return static_cast<int>(product);
+}
 
 /// Throws unless every number of the geometry can be meant; `who` begins the sentence.
 template <int Dim>
 void check_geometry(ConvolutionGeometry<Dim> const& geometry, char const* who)
 {
-  expects(min_element(geometry.kernel_size) >= 1, who, ": kernel size ", list(geometry.kernel_size),
+  expects(min_element(geometry.kernel_size) >= 1, who, ": kernel size ", geometry.kernel_size,
           " must be at least 1 on every axis");
-  expects(min_element(geometry.stride) >= 1, who, ": stride ", list(geometry.stride),
+  expects(min_element(geometry.stride) >= 1, who, ": stride ", geometry.stride,
           " must be at least 1 on every axis");
-  expects(min_element(geometry.dilation) >= 1, who, ": dilation ", list(geometry.dilation),
+  expects(min_element(geometry.dilation) >= 1, who, ": dilation ", geometry.dilation,
           " must be at least 1 on every axis");
-  expects(min_element(geometry.padding) >= 0, who, ": padding ", list(geometry.padding),
-          " must not be negative");
-  expects(min_element(geometry.output_padding) >= 0, who, ": output padding ", list(geometry.output_padding),
+  expects(min_element(geometry.padding) >= 0, who, ": padding ", geometry.padding, " must not be negative");
+  expects(min_element(geometry.output_padding) >= 0, who, ": output padding ", geometry.output_padding,
           " must not be negative");
   std::int64_t volume = 1;
   for (int i = 0; i < Dim; ++i) {
     volume *= geometry.kernel_size[i];
-    expects(volume <= 1 << 20, who, ": kernel size ", list(geometry.kernel_size), " has more than ", 1 << 20,
+    expects(volume <= 1 << 20, who, ": kernel size ", geometry.kernel_size, " has more than ", 1 << 20,
             " offsets");
     auto const reach = std::int64_t{geometry.kernel_size[i] - 1} * geometry.dilation[i];
     expects(reach <= 1 << 28 && geometry.padding[i] <= 1 << 28 && geometry.stride[i] <= 1 << 28 &&

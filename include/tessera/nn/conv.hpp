@@ -4,6 +4,7 @@
 
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/detail/packed_weights.hpp>
+#include <tessera/nn/detail/plan_of_weight.hpp>
 #include <tessera/nn/detail/scale_channels.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
@@ -29,7 +30,7 @@ namespace nn {
 ///
 /// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
-class Conv final : public Module<Dim, Scalar, Space> {
+class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<Scalar, Space> {
   static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
                 "Conv<Dim, Scalar, Space, Policy>: Policy must be RuntimePolicy, a ConvPolicy or a type with "
                 "its members");
@@ -141,7 +142,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// Stream: enqueues at most a kernel, does not wait.
   void pack(ConvConfig const& config, Execution<Space> const& exec) const
   {
-    static_cast<void>(packed_for(config, exec));
+    static_cast<void>(packed(config, exec));
   }
   /// Makes `config` the layer's own, with its weight packed for it; packed copies that no plan holds and the layer
   /// needs no longer are dropped.
@@ -164,7 +165,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
   /// Stream: enqueues at most a kernel, does not wait.
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
   {
-    return packed_for(config(), exec);
+    return packed(config(), exec);
   }
   /// Bytes of its packed copies.
   [[nodiscard]] std::size_t packed_bytes() const { return packed_.bytes(); }
@@ -194,7 +195,7 @@ class Conv final : public Module<Dim, Scalar, Space> {
     auto const bias = options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
     auto const o = convolution_options(epilogue);
     if constexpr (has_epilogue) {
-      return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, o, packed_for(o.config, exec), exec);
+      return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, o, this, exec);
     } else {
       return convolution<Policy>(in.x, weight_, bias, o.out_channels, o.kind, o.geometry, o.config.math,
                                  o.config.compat, exec);
@@ -207,8 +208,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
   {
     return {config.kernel, config.math};
   }
-  [[nodiscard]] detail::PackedWeightView<Scalar> packed_for(
-      [[maybe_unused]] ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(
+      [[maybe_unused]] ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const final
   {
     if constexpr (has_epilogue) {
       auto const volume = options_.geometry.volume();
@@ -216,11 +217,8 @@ class Conv final : public Module<Dim, Scalar, Space> {
                                 (config.splits == 1 || volume == 1);  // one offset is one split
       if (reads_packed) {
         return packed_.get(key_of(config), weight_, exec, [&] {
-          auto arguments =
-              detail::make_arguments<Scalar>(weight_.data(), nullptr, options_.out_channels, config.math);
-          arguments.kernel = config.kernel;
-          arguments.in_channels = options_.in_channels;
-          return detail::ConvolutionBackend<Space>::plan(arguments, {0, volume}, 1, exec);
+          return detail::plan_of_weight(weight_.data(), options_.in_channels, options_.out_channels, volume,
+                                        false, config, exec);
         });
       }
     }

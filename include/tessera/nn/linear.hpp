@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/nn/detail/packed_weights.hpp>
+#include <tessera/nn/detail/plan_of_weight.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/ops/linear.hpp>
@@ -41,7 +42,7 @@ struct LinearOptions {
 /// and `bias` [out_channels], which start uniform in `+-1 / sqrt(in_channels)` (PyTorch). Checkpoints have
 /// the weight transposed, as PyTorch does; io::load() and io::save() see to it.
 template <int Dim, class Scalar, class Space = Device>
-class Linear final : public RowModule<Dim, Scalar, Space> {
+class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSource<Scalar, Space> {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
 
@@ -67,21 +68,31 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    return detail::linear<Tensor, Scalar>(x, weight_, bias_, linear_options(), packed(exec), exec);
+    return detail::linear<Tensor, Scalar>(x, weight_, bias_, linear_options(), this, exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
     expect_channels(x.columns(), "matrix");
-    return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), packed(exec),
-                                                         exec);
+    return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), this, exec);
+  }
+
+  /// The same of points.
+  [[nodiscard]] PointTensor<Dim, Scalar, Space> forward(PointTensor<Dim, Scalar, Space> const& x,
+                                                        Execution<Space> const& exec)
+  {
+    expect_channels(x.channels(), "tensor");
+    return detail::linear<PointTensor<Dim, Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), this,
+                                                                   exec);
   }
 
   /// Marks the layer, and packs its weight.
   void fuse(Execution<Space> const& exec) override
   {
     this->mark_fused();
-    static_cast<void>(packed(exec));
+    ConvConfig config;
+    config.math = options_.math();
+    static_cast<void>(packed(config, exec));
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
@@ -92,13 +103,12 @@ class Linear final : public RowModule<Dim, Scalar, Space> {
 
  private:
   [[nodiscard]] ops::LinearOptions linear_options() const { return {options_.out_channels, options_.math()}; }
-  [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
+  [[nodiscard]] detail::PackedWeightView<Scalar> packed(ConvConfig const& config,
+                                                        Execution<Space> const& exec) const final
   {
-    return packed_.get({GemmKernel::automatic, options_.math()}, weight_, exec, [&] {
-      auto arguments =
-          detail::make_arguments<Scalar>(weight_.data(), nullptr, options_.out_channels, options_.math());
-      arguments.in_channels = options_.in_channels;
-      return detail::ConvolutionBackend<Space>::plan(arguments, {0, 1, true}, 1, exec);
+    return packed_.get({GemmKernel::automatic, config.math}, weight_, exec, [&] {
+      return detail::plan_of_weight(weight_.data(), options_.in_channels, options_.out_channels, 1, true,
+                                    config, exec);
     });
   }
   void expect_channels(std::int64_t channels, char const* what) const

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/config.hpp>
+#include <tessera/conv/detail/names.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/kmap/geometry.hpp>
 
@@ -108,43 +109,6 @@ struct Tuning {
 }  // namespace nn
 
 namespace detail {
-
-[[nodiscard]] constexpr char const* name_of(Dataflow dataflow) noexcept
-{
-  switch (dataflow) {
-    case Dataflow::gather_scatter: return GatherScatter::name;
-    case Dataflow::fetch_on_demand: return FetchOnDemand::name;
-    default: return "implicit_gemm";
-  }
-}
-
-[[nodiscard]] constexpr char const* name_of(ConvolutionKind kind) noexcept
-{
-  switch (kind) {
-    case ConvolutionKind::submanifold: return "submanifold";
-    case ConvolutionKind::strided: return "strided";
-    case ConvolutionKind::transposed: return "transposed";
-    case ConvolutionKind::generative: return "generative";
-    case ConvolutionKind::inverse: return "inverse";
-    default: return "expanding";
-  }
-}
-
-[[nodiscard]] constexpr char const* name_of(MathMode math) noexcept
-{
-  return math == MathMode::tf32 ? "tf32" : "exact";
-}
-
-[[nodiscard]] constexpr char const* name_of(GemmKernel kernel) noexcept
-{
-  switch (kernel) {
-    case GemmKernel::block: return "block";
-    case GemmKernel::warp: return "warp";
-    case GemmKernel::warpgroup: return "warpgroup";
-    case GemmKernel::warpgroup_pair: return "warpgroup_pair";
-    default: return "automatic";
-  }
-}
 
 /// `sorted, 3 splits`, `sorted, 1 split, kernel warp` or the dataflow.
 [[nodiscard]] inline std::string text_of(nn::ConvChoice const& choice)

@@ -160,13 +160,20 @@ struct CatRecord final
     : FunctionRecord<CatRecord<Dim, Scalar, Space>, Space, SparseTensor<Dim, Scalar, Space>,
                      std::vector<SparseTensor<Dim, Scalar, Space>>> {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
-  using CatRecord::FunctionRecord::FunctionRecord;
+
+  CatRecord(Tensor const& y, Tensor const* first, std::size_t count)
+      : CatRecord::FunctionRecord{Recorded<Tensor>{y}, Recorded<std::vector<Tensor>>{first, count}}
+  {
+    for (auto const* x = first; x != first + count; ++x) { channels.push_back(x->channels()); }
+  }
 
   [[nodiscard]] char const* name() const noexcept override { return "cat"; }
   [[nodiscard]] Tensor compute(std::vector<Tensor> const& x, Execution<Space> const& exec) const
   {
     return detail::cat_unrecorded(x.data(), x.size(), exec);
   }
+
+  std::vector<int> channels;  // of each tensor
 };
 
 }  // namespace ops
@@ -209,10 +216,7 @@ template <int Dim, class Scalar, class Space>
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   return run_recorded(
       exec, [&](auto const& inside) { return cat_unrecorded(first, count, inside); },
-      [&](Tensor const& y) {
-        return std::make_shared<ops::CatRecord<Dim, Scalar, Space>>(
-            ops::Recorded<Tensor>{y}, ops::Recorded<std::vector<Tensor>>{first, count});
-      });
+      [&](Tensor const& y) { return std::make_shared<ops::CatRecord<Dim, Scalar, Space>>(y, first, count); });
 }
 
 }  // namespace detail

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/names.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/record.hpp>
+#include <tessera/ops/weight_source.hpp>
 
 #include <memory>
 #include <utility>
@@ -39,20 +41,29 @@ struct ConvolutionInputs {
   Tensor const* residual = nullptr;  // added before the activation, or none
 };
 
-/// Whether the kernel of a convolution of two tensors reads both as they are.
+/// Whether the kernel of a convolution of `channels` and `second_channels` side by side reads both as they are.
+/// @param x, second  where the features are, of which the alignment counts
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] bool reads_two_tensors(int channels, int second_channels, Scalar const* x, Scalar const* second,
+                                     Scalar const* weight, ops::ConvolutionOptions<Dim> const& options,
+                                     Execution<Space> const& exec)
+{
+  if (options.config.dataflow != Dataflow::implicit_gemm || options.config.splits != 1) { return false; }
+  auto arguments = make_arguments<Scalar>(weight, nullptr, options.out_channels, options.config.math);
+  arguments.kernel = options.config.kernel;
+  arguments.features = x;
+  arguments.in_channels = channels + second_channels;
+  arguments.more = MatrixView<Scalar const>{second, 0, second_channels};
+  return ConvolutionBackend<Space>::plan(arguments, {0, options.geometry.volume()}, 1, exec).reads_two_inputs;
+}
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] bool reads_two_tensors(SparseTensor<Dim, Scalar, Space> const& a,
                                      SparseTensor<Dim, Scalar, Space> const& b, Scalar const* weight,
                                      ops::ConvolutionOptions<Dim> const& options,
                                      Execution<Space> const& exec)
 {
-  if (options.config.dataflow != Dataflow::implicit_gemm || options.config.splits != 1) { return false; }
-  auto arguments = make_arguments<Scalar>(weight, nullptr, options.out_channels, options.config.math);
-  arguments.kernel = options.config.kernel;
-  arguments.features = a.features().data;
-  arguments.in_channels = a.channels() + b.channels();
-  arguments.more = b.features();
-  return ConvolutionBackend<Space>::plan(arguments, {0, options.geometry.volume()}, 1, exec).reads_two_inputs;
+  return reads_two_tensors<Dim, Scalar, Space>(a.channels(), b.channels(), a.features().data,
+                                               b.features().data, weight, options, exec);
 }
 
 /// Throws unless the residual stands on the voxels of the output.
@@ -74,14 +85,14 @@ void expect_residual_fits(SparseTensor<Dim, Scalar, Space> const& x,
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> convolve_unrecorded(
     ConvolutionInputs<Dim, Scalar, Space> const& in, Scalar const* weight, Scalar const* bias,
-    ops::ConvolutionOptions<Dim> const& options, PackedWeightView<Scalar> const& packed,
+    ops::ConvolutionOptions<Dim> const& options, ops::WeightSource<Scalar, Space> const* source,
     Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   auto arguments = make_arguments(weight, bias, options.out_channels, options.config.math);
   arguments.epilogue.activation = options.activation;
   arguments.epilogue.slope = options.slope;
-  arguments.packed = packed;
+  if (source != nullptr) { arguments.packed = source->packed(options.config, exec); }
   if (in.residual != nullptr) { arguments.epilogue.residual = in.residual->features(); }
   auto const run = [&](Tensor const& x) {
     if (in.residual != nullptr) { expect_residual_fits(x, *in.residual, options, exec); }
@@ -121,19 +132,46 @@ struct ConvolutionRecord final
   {
     return detail::convolve_unrecorded<Dim, Scalar, Space>(
         {x, second.empty() ? nullptr : &second[0], residual.empty() ? nullptr : &residual[0]}, weight.data,
-        bias.data, options, {}, exec);
+        bias.data, options, source.get(), exec);
   }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override;
 
   /// Whose channels follow those of the first input: one, or none.
   [[nodiscard]] Variables const& second() const noexcept { return this->template input<1>(); }
   /// What is added before the activation: one, or none.
   [[nodiscard]] Variables const& residual() const noexcept { return this->template input<2>(); }
 
-  ParameterRef<Scalar> weight;  // [volume, in_channels, out_channels]
-  ParameterRef<Scalar> bias;    // [out_channels], or none
-  int in_channels = 0;          // of all inputs
+  ParameterRef<Scalar> weight;                                // [volume, in_channels, out_channels]
+  ParameterRef<Scalar> bias;                                  // [out_channels], or none
+  std::shared_ptr<WeightSource<Scalar, Space> const> source;  // of the packed weight, or none
+  int in_channels = 0;                                        // of all inputs
   ConvolutionOptions<Dim> options;
 };
+
+template <int Dim, class Scalar, class Space>
+OperationWork ConvolutionRecord<Dim, Scalar, Space>::work(Execution<Space> const& exec) const
+{
+  auto work = ConvolutionRecord::FunctionRecord::work(exec);
+  auto const* const x = this->input().value();
+  if (x == nullptr) { return work; }
+  auto const& config = options.config;
+  auto const map = detail::kernel_map(config, *x->coordinates(), options.kind, options.geometry, exec).map;
+  detail::note_product<Scalar>(work, detail::count_pairs(*map, exec), map->volume(), in_channels,
+                               options.out_channels);
+  work.kernel = detail::name_of(config.dataflow);
+  if (config.dataflow == Dataflow::implicit_gemm) {
+    auto arguments =
+        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, config.math);
+    arguments.kernel = config.kernel;
+    arguments.in_channels = in_channels;
+    arguments.epilogue.activation = options.activation;
+    auto const plan =
+        detail::ConvolutionBackend<Space>::plan(arguments, detail::summary_of(*map), config.splits, exec);
+    work.kernel = detail::name_of_kernel<Space>(plan.kernel);
+  }
+  return work;
+}
 
 /// `y = convolution<Policy>(x)`, every choice made at compile time.
 template <class Policy, int Dim, class Scalar, class Space>
@@ -162,7 +200,7 @@ template <int Dim, class Scalar, class Space>
                                                         ParameterArgument<Scalar> const& weight,
                                                         ParameterArgument<Scalar> const& bias,
                                                         ops::ConvolutionOptions<Dim> const& options,
-                                                        PackedWeightView<Scalar> const& packed,
+                                                        ops::WeightSource<Scalar, Space> const* source,
                                                         Execution<Space> const& exec)
 {
   using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
@@ -170,7 +208,7 @@ template <int Dim, class Scalar, class Space>
   return run_recorded(
       exec,
       [&](auto const& inside) {
-        return convolve_unrecorded(in, weight.data, bias.data, options, packed, inside);
+        return convolve_unrecorded(in, weight.data, bias.data, options, source, inside);
       },
       [&](Tensor const& y) {
         using Variables = typename Record::Variables;
@@ -179,6 +217,7 @@ template <int Dim, class Scalar, class Space>
                                                listed(in.second), listed(in.residual));
         record->weight = weight;
         record->bias = bias;
+        record->source = unowned(source);
         record->in_channels = in.x.channels() + (in.second != nullptr ? in.second->channels() : 0);
         record->options = options;
         return record;
@@ -261,8 +300,8 @@ template <int Dim, class Scalar, class Space>
     detail::ParameterArgument<Scalar> const& bias, int out_channels, ConvolutionKind kind,
     ConvolutionGeometry<Dim> const& geometry, ConvConfig const& config, Execution<Space> const& exec)
 {
-  return detail::convolve<Dim, Scalar, Space>({x}, weight, bias, {out_channels, kind, geometry, config}, {},
-                                              exec);
+  return detail::convolve<Dim, Scalar, Space>({x}, weight, bias, {out_channels, kind, geometry, config},
+                                              nullptr, exec);
 }
 
 /// The convolution of the channels of two tensors on one coordinate set, those of `x` first:
@@ -276,7 +315,7 @@ template <int Dim, class Scalar, class Space>
     ConvConfig const& config, Execution<Space> const& exec)
 {
   return detail::convolve<Dim, Scalar, Space>({x, &second}, weight, bias,
-                                              {out_channels, kind, geometry, config}, {}, exec);
+                                              {out_channels, kind, geometry, config}, nullptr, exec);
 }
 
 /// `activation(convolution(x) + residual)`, rounded once.
@@ -291,8 +330,8 @@ template <int Dim, class Scalar, class Space>
     ConvConfig const& config, Activation activation, float slope, Execution<Space> const& exec)
 {
   return detail::convolve<Dim, Scalar, Space>({x, nullptr, &residual}, weight, bias,
-                                              {out_channels, kind, geometry, config, activation, slope}, {},
-                                              exec);
+                                              {out_channels, kind, geometry, config, activation, slope},
+                                              nullptr, exec);
 }
 
 /// With an epilogue: `activation(y + residual)`, rounded once.
@@ -307,8 +346,8 @@ template <int Dim, class Scalar, class Space>
 {
   if (epilogue.residual.data == nullptr) {
     return detail::convolve<Dim, Scalar, Space>(
-        {x}, weight, bias, {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope}, {},
-        exec);
+        {x}, weight, bias, {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope},
+        nullptr, exec);
   }
   detail::expects(exec.recorder() == nullptr,
                   "convolution: a residual that is a view cannot be recorded; use convolution_add()");

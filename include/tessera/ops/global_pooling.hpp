@@ -3,10 +3,10 @@
 #pragma once
 
 #include <tessera/conv/config.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/record.hpp>
 
-#include <algorithm>
 #include <memory>
 
 namespace tessera {
@@ -50,7 +50,8 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
                                                               Compat compat, Execution<Space> const& exec)
 {
-  auto const channels = is_spconv(compat) ? std::min(1, x.channels()) : x.channels();
+  auto const channels =
+      rules::visit(compat, [&](auto rules) { return rules.averaged_channels(x.channels()); });
   return global_pool(x, SumOfRows<Scalar>{x.features().data, x.channels()}, channels, true, exec);
 }
 template <int Dim, class Scalar, class Space>

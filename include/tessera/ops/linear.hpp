@@ -3,8 +3,10 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/detail/names.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/ops/record.hpp>
+#include <tessera/ops/weight_source.hpp>
 
 #include <climits>
 #include <memory>
@@ -102,6 +104,18 @@ template <class Scalar, class Space>
   return output;
 }
 
+/// The same of points.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] PointTensor<Dim, Scalar, Space> multiply_rows(PointTensor<Dim, Scalar, Space> const& x,
+                                                            Scalar const* matrix, Scalar const* bias,
+                                                            ops::LinearOptions const& options,
+                                                            PackedWeightView<Scalar> const& packed,
+                                                            Execution<Space> const& exec)
+{
+  expect_points(x, "linear");
+  return x.with_features(multiply_rows(x.matrix(), matrix, bias, options, packed, exec));
+}
+
 /// A weight as PyTorch lays it out, [out_channels, in_channels], as nn::Linear has its own.
 template <class Scalar, class Space>
 [[nodiscard]] Buffer<Scalar, Space> transposed_weight(Scalar const* weight, std::int64_t in_channels,
@@ -119,8 +133,15 @@ template <class Scalar, class Space>
 template <class Value, class Scalar, class Space>
 [[nodiscard]] Value linear_unrecorded(Value const& x, Scalar const* weight, Scalar const* bias,
                                       ops::LinearOptions const& options,
-                                      PackedWeightView<Scalar> const& packed, Execution<Space> const& exec)
+                                      ops::WeightSource<Scalar, Space> const* source,
+                                      Execution<Space> const& exec)
 {
+  PackedWeightView<Scalar> packed;
+  if (source != nullptr) {
+    ConvConfig config;
+    config.math = options.math;
+    packed = source->packed(config, exec);
+  }
   if (!options.is_transposed) { return multiply_rows(x, weight, bias, options, packed, exec); }
   auto const matrix = transposed_weight(weight, rows_of(x).columns, options.out_channels, exec);
   return multiply_rows(x, matrix.data(), bias, options, packed, exec);
@@ -139,11 +160,25 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   [[nodiscard]] std::vector<VariableId> parameters() const override { return {weight.id, bias.id}; }
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
-    return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, {}, exec);
+    return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
+  }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override
+  {
+    auto work = LinearRecord::FunctionRecord::work(exec);
+    detail::note_product<Scalar>(work, work.rows, 1, in_channels, options.out_channels);
+    work.pairs = 0;  // it reads no map
+    auto arguments =
+        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, options.math);
+    arguments.in_channels = in_channels;
+    auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {work.rows, 1, true}, 1, exec);
+    work.kernel = detail::name_of_kernel<Space>(plan.kernel);
+    return work;
   }
 
   ParameterRef<Scalar> weight;
-  ParameterRef<Scalar> bias;  // [out_channels], or none
+  ParameterRef<Scalar> bias;                                  // [out_channels], or none
+  std::shared_ptr<WeightSource<Scalar, Space> const> source;  // of the packed weight, or none
   int in_channels = 0;
   LinearOptions options;
 };
@@ -156,18 +191,19 @@ namespace detail {
 template <class Value, class Scalar, class Space>
 [[nodiscard]] Value linear(Value const& x, ParameterArgument<Scalar> const& weight,
                            ParameterArgument<Scalar> const& bias, ops::LinearOptions const& options,
-                           PackedWeightView<Scalar> const& packed, Execution<Space> const& exec)
+                           ops::WeightSource<Scalar, Space> const* source, Execution<Space> const& exec)
 {
   using Record = ops::LinearRecord<Value, Scalar, Space>;
   return run_recorded(
       exec,
       [&](auto const& inside) {
-        return linear_unrecorded(x, weight.data, bias.data, options, packed, inside);
+        return linear_unrecorded(x, weight.data, bias.data, options, source, inside);
       },
       [&](Value const& y) {
         auto record = std::make_shared<Record>(ops::Recorded<Value>{y}, ops::Recorded<Value>{x});
         record->weight = weight;
         record->bias = bias;
+        record->source = unowned(source);
         record->in_channels = static_cast<int>(rows_of(x).columns);
         record->options = options;
         return record;
@@ -196,7 +232,8 @@ template <int Dim, class Scalar, class Space>
 {
   detail::expect_coordinates(x, "linear");
   ops::LinearOptions const options{out_channels, math, true};
-  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar>(x, weight, bias, options, {}, exec);
+  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr,
+                                                                         exec);
 }
 
 /// The same of the rows of a matrix, global pooling's for instance: [x.rows(), out_channels].
@@ -207,7 +244,7 @@ template <class Scalar, class Space>
                                            MathMode math, Execution<Space> const& exec)
 {
   ops::LinearOptions const options{out_channels, math, true};
-  return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight, bias, options, {}, exec);
+  return detail::linear<Matrix<Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr, exec);
 }
 
 }  // namespace v0

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/record.hpp>
@@ -61,9 +62,9 @@ struct LargestInWindow {
 
   Sum begin;  // minus infinity, or spconv's 0
 
-  [[nodiscard]] static LargestInWindow make(bool spconv)
+  [[nodiscard]] static LargestInWindow make(bool from_zero)
   {
-    return {spconv ? Sum{0} : LargestOfRows<Scalar>::identity};
+    return {from_zero ? Sum{0} : LargestOfRows<Scalar>::identity};
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
@@ -89,6 +90,19 @@ struct MeanOfWindow {
   {
     return value / static_cast<Sum>(count);
   }
+};
+
+/// The sum.
+template <class Scalar>
+struct SumOfWindow {
+  using Sum = accumulator_t<Scalar>;
+  static constexpr char const* name = "sum_pool";
+
+  Sum begin;  // 0
+
+  [[nodiscard]] static SumOfWindow make(bool) { return {Sum{0}}; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int) { return value; }
 };
 
 /// pooled[o, c] = what `rule` makes of the inputs of o, offsets ascending; 0 where there are none. Item
@@ -155,22 +169,32 @@ template <int Dim>
   return config;
 }
 
+/// Outputs of a pool and the map from the rows of `x` to them.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> pool_map(SparseTensor<Dim, Scalar, Space> const& x,
+                                                     nn::PoolOptions<Dim> const& options, char const* who,
+                                                     Execution<Space> const& exec)
+{
+  auto config = pool_config(options);
+  auto const geometry = pool_geometry(options, *x.coordinates(), who);
+  // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
+  bool const ignores_padding =
+      rules::visit(config.compat, [](auto rules) { return rules.multiplies_one_voxel_kernels; });
+  if (ignores_padding && geometry.volume() == 1) { config.compat = Compat::none; }
+  return kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
+}
+
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> pool_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
                                                                nn::PoolOptions<Dim> const& options,
                                                                Execution<Space> const& exec)
 {
-  constexpr auto const* who = Rule::name;
-  expect_coordinates(x, who);
-  auto config = pool_config(options);
-  bool const spconv = is_spconv(config.compat);
-  auto const geometry = pool_geometry(options, *x.coordinates(), who);
-  // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
-  if (spconv && geometry.volume() == 1) { config.compat = Compat::none; }
-  auto const mapped = kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
+  expect_coordinates(x, Rule::name);
+  auto const mapped = pool_map(x, options, Rule::name, exec);
   auto& map = *mapped.map;
   Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
-  auto const rule = Rule::make(spconv);
+  auto const rule =
+      Rule::make(rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; }));
   with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
     constexpr int columns = decltype(size)::value;
     using Body = PoolWindows<Scalar, Rule, columns>;
@@ -202,6 +226,16 @@ struct PoolRecord final : FunctionRecord<PoolRecord<Rule, Dim, Scalar, Space>, S
   [[nodiscard]] Tensor compute(Tensor const& x, Execution<Space> const& exec) const
   {
     return detail::pool_unrecorded<Rule>(x, options, exec);
+  }
+  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override
+  {
+    auto work = PoolRecord::FunctionRecord::work(exec);
+    auto const* const x = this->input().value();
+    if (x == nullptr) { return work; }
+    auto const map = detail::pool_map(*x, options, Rule::name, exec).map;
+    work.pairs = detail::count_pairs(*map, exec);
+    work.gathered_bytes = static_cast<double>(work.pairs) * x->channels() * sizeof(Scalar);
+    return work;
   }
 
   nn::PoolOptions<Dim> options;  // with the configuration of the thread that recorded
@@ -250,6 +284,16 @@ template <int Dim, class Scalar, class Space>
                                                             Execution<Space> const& exec)
 {
   return detail::pool<detail::MeanOfWindow<Scalar>>(x, options, exec);
+}
+
+/// The sum of each channel over the existing voxels in each output's window, in float (double for double). Outputs,
+/// errors, cost, stream, determinism: as max_pool().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> sum_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        nn::PoolOptions<Dim> const& options,
+                                                        Execution<Space> const& exec)
+{
+  return detail::pool<detail::SumOfWindow<Scalar>>(x, options, exec);
 }
 
 }  // namespace v0

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/ops/replay.hpp>
+#include <tessera/ops/work.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -14,6 +15,24 @@
 
 namespace tessera {
 inline namespace v0 {
+namespace detail {
+
+/// `run(exec)`; where `exec` has a recorder, run without it, which is then told `make_record(result)`.
+/// Cost: without a recorder one branch.
+template <class Space, class Run, class MakeRecord>
+[[nodiscard]] auto run_recorded(Execution<Space> const& exec, Run const& run, MakeRecord const& make_record)
+{
+  if (exec.recorder() == nullptr) { return run(exec); }
+  auto const run_unrecorded = [&] {
+    ThreadRecorderScope const scope{nullptr};
+    return run(exec.without_recorder());
+  };
+  auto result = run_unrecorded();
+  exec.recorder()->record(make_record(std::as_const(result)));
+  return result;
+}
+
+}  // namespace detail
 namespace ops {
 
 /// A variable that an operation read or made: its id, and the value until it is given back. One shares the
@@ -31,6 +50,8 @@ class Recorded {
   [[nodiscard]] Value const* value() const noexcept { return value_.get(); }
   void give_back() noexcept { value_.reset(); }
 
+  /// Bytes of the value; 0 once it was given back.
+  [[nodiscard]] double bytes() const { return value_ != nullptr ? detail::bytes_of_value(*value_) : 0; }
   void append_ids(std::vector<VariableId>& to) const { to.push_back(id_); }
   template <class Space>
   [[nodiscard]] Value const& in(Replay<Space> const& replay) const
@@ -63,6 +84,12 @@ class Recorded<std::vector<Value>> {
     for (auto& value : values_) { value.give_back(); }
   }
 
+  [[nodiscard]] double bytes() const
+  {
+    double sum = 0;
+    for (auto const& value : values_) { sum += value.bytes(); }
+    return sum;
+  }
   void append_ids(std::vector<VariableId>& to) const
   {
     for (auto const& value : values_) { value.append_ids(to); }
@@ -84,8 +111,13 @@ class Recorded<std::vector<Value>> {
 template <class Space>
 class ReplayableRecord : public OperationRecord {
  public:
+  /// What keeps the operation from being run on other voxels, or null.
+  [[nodiscard]] virtual char const* obstacle() const noexcept { return nullptr; }
   /// Runs the operation on the values that `replay` has for its inputs, and stores its outputs there.
   virtual void run(Replay<Space>& replay, Execution<Space> const& exec) const = 0;
+  /// What the operation had to do, as far as the record still holds its values.
+  /// Stream: may enqueue kernels, and wait.
+  [[nodiscard]] virtual OperationWork work(Execution<Space> const& /*exec*/) const { return {}; }
   /// The record by names alone: a copy that holds no variable's storage.
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> description() const = 0;
 };
@@ -114,9 +146,20 @@ class FunctionRecord : public ReplayableRecord<Space> {
   void run(Replay<Space>& replay, Execution<Space> const& exec) const final
   {
     auto const& derived = static_cast<Derived const&>(*this);
-    replay.set(output_.id(),
-               std::apply([&](auto const&... input) { return derived.compute(input.in(replay)..., exec); },
-                          inputs_));
+    std::apply(
+        [&](auto const&... input) {
+          replay.set(
+              output_.id(),
+              detail::run_recorded(
+                  exec, [&](auto const& inside) { return derived.compute(input.in(replay)..., inside); },
+                  [&](Output const& y) {
+                    auto again = std::make_shared<Derived>(derived);
+                    again->inputs_ = {Recorded<Inputs>{input.in(replay)}...};
+                    again->output_ = Recorded<Output>{y};
+                    return again;
+                  }));
+        },
+        inputs_);
   }
   [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> description() const final
   {
@@ -125,6 +168,25 @@ class FunctionRecord : public ReplayableRecord<Space> {
     std::apply([](auto&... input) { (input.give_back(), ...); }, record.inputs_);
     record.output_.give_back();
     return result;
+  }
+
+  /// A copy of `record` with other variables, by name.
+  [[nodiscard]] static std::shared_ptr<Derived> renamed(Derived const& record, Recorded<Output> output,
+                                                        Recorded<Inputs>... inputs)
+  {
+    auto result = std::make_shared<Derived>(record);
+    result->inputs_ = {std::move(inputs)...};
+    result->output_ = std::move(output);
+    return result;
+  }
+
+  [[nodiscard]] OperationWork work(Execution<Space> const& /*exec*/) const override
+  {
+    OperationWork work;
+    if (output_.value() != nullptr) { detail::note_output(work, *output_.value()); }
+    work.bytes = output_.bytes();
+    std::apply([&](auto const&... input) { ((work.bytes += input.bytes()), ...); }, inputs_);
+    return work;
   }
 
   /// Input number `I`.
@@ -142,23 +204,5 @@ class FunctionRecord : public ReplayableRecord<Space> {
 
 }  // namespace ops
 
-namespace detail {
-
-/// `run(exec)`; where `exec` has a recorder, run without it, which is then told `make_record(result)`.
-/// Cost: without a recorder one branch.
-template <class Space, class Run, class MakeRecord>
-[[nodiscard]] auto run_recorded(Execution<Space> const& exec, Run const& run, MakeRecord const& make_record)
-{
-  if (exec.recorder() == nullptr) { return run(exec); }
-  auto const run_unrecorded = [&] {
-    ThreadRecorderScope const scope{nullptr};
-    return run(exec.without_recorder());
-  };
-  auto result = run_unrecorded();
-  exec.recorder()->record(make_record(std::as_const(result)));
-  return result;
-}
-
-}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -49,22 +49,34 @@ namespace ops {
 template <class Space>
 class Replay {
  public:
+  Replay() = default;
+  /// @param constants  values that are there as well, for as long as this lives; or null
+  explicit Replay(Replay const* constants) : constants_{constants} {}
+
   /// The value of a variable. @throws invalid_argument  there is none, or it is of another type
   template <class Value>
   [[nodiscard]] Value const& get(VariableId id) const
   {
-    auto const found = values_.find(id);
-    detail::expects(found != values_.end(), "replay: variable ", id, " has no value");
-    detail::expects(found->second.type == std::type_index{typeid(Value)}, "replay: variable ", id,
+    auto const* const found = find(id);
+    detail::expects(found != nullptr, "replay: variable ", id, " has no value");
+    detail::expects(found->type == std::type_index{typeid(Value)}, "replay: variable ", id,
                     " was recorded with a value of another type");
-    return *static_cast<Value const*>(found->second.value.get());
+    return *static_cast<Value const*>(found->value.get());
   }
-  template <class Value>
+  template <class Value, class = std::enable_if_t<!std::is_lvalue_reference_v<Value>>>
   void set(VariableId id, Value&& value)
   {
-    using Stored = std::decay_t<Value>;
-    values_.insert_or_assign(
-        id, Typed{std::make_shared<Stored>(std::forward<Value>(value)), std::type_index{typeid(Stored)}});
+    set(id, std::make_shared<Value const>(std::move(value)));
+  }
+  template <class Value>
+  void set(VariableId id, Value const& value)
+  {
+    set(id, detail::Share<Value>::share(value));
+  }
+  template <class Value>
+  void set(VariableId id, std::shared_ptr<Value const> value)
+  {
+    values_.insert_or_assign(id, Typed{std::move(value), std::type_index{typeid(Value)}});
   }
   /// Gives a value's storage back. One that is not there is no error.
   void give_back(VariableId id) { values_.erase(id); }
@@ -75,6 +87,14 @@ class Replay {
     std::type_index type;
   };
 
+  [[nodiscard]] Typed const* find(VariableId id) const
+  {
+    auto const found = values_.find(id);
+    if (found != values_.end()) { return &found->second; }
+    return constants_ != nullptr ? constants_->find(id) : nullptr;
+  }
+
+  Replay const* constants_ = nullptr;
   std::unordered_map<VariableId, Typed> values_;
 };
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/row_count.hpp>
 #include <tessera/plan/status.hpp>
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
@@ -43,28 +42,6 @@ struct DestinationOf<SparseTensor<Dim, Scalar, Device>> {
 template <int Dim, class Scalar>
 struct DestinationOf<DenseTensor<Dim, Scalar, Device>> {
   using type = PlanDestination<Scalar>;
-};
-
-/// Copies the rows in use by words of the widest kind that both places begin at a multiple of.
-template <class Word>
-struct CopyRowsInUse {
-  void const* from;
-  void* to;
-  RowCount rows;
-  std::int64_t row_bytes;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    constexpr auto word = static_cast<std::int64_t>(sizeof(Word));
-    auto const size = rows.size() * row_bytes;
-    if ((i + 1) * word <= size) {
-      static_cast<Word*>(to)[i] = static_cast<Word const*>(from)[i];
-      return;
-    }
-    for (auto at = i * word; at < size; ++at) {
-      static_cast<unsigned char*>(to)[at] = static_cast<unsigned char const*>(from)[at];
-    }
-  }
 };
 
 }  // namespace detail

@@ -130,6 +130,7 @@ class PlanLimits {
   {
     CoordinateSetOptions<Dim> options;
     options.fixed_capacity = derived_;
+    options.fixed_capacity->releases_maps = true;
     if (derived_.max_rows == INT_MAX) { options.fixed_capacity->max_rows = max_voxels_; }
     if (is_range_) {
       SpatialRange<Dim> range{batches_, {}};

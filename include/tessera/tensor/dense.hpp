@@ -42,6 +42,21 @@ class DenseTensor {
         values_{Buffer<Scalar, Space>{detail::count_cells(range, channels, "DenseTensor") * channels, exec}}
   {}
 
+  /// Takes `values` of all cells and channels, also ones that were adopted.
+  /// @throws invalid_argument  as above; another number of elements, or they do not begin at a multiple of 16
+  ///                           bytes
+  DenseTensor(Buffer<Scalar, Space>&& values, SpatialRange<Dim> const& range, int channels,
+              DenseLayout layout)
+      : shape_{range, channels, layout}, values_{std::move(values)}
+  {
+    auto const count = detail::count_cells(range, channels, "DenseTensor") * channels;
+    detail::expects(values_.size() == count, "DenseTensor: ", count, " elements, but ", values_.size(),
+                    " are given");
+    detail::expects(reinterpret_cast<std::uintptr_t>(values_.data()) % 16 == 0, "DenseTensor: the address ",
+                    static_cast<void const*>(values_.data()),
+                    " is not aligned to 16 bytes, which kernels read at once; copy the elements");
+  }
+
   DenseTensor(DenseTensor&& other) noexcept
       : shape_{std::exchange(other.shape_, {{0, IntArray<Dim>(0)}, 0, other.shape_.layout})},
         values_{std::move(other.values_)}

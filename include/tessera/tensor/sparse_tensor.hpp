@@ -156,9 +156,9 @@ void expect_same_voxels(SparseTensor<Dim, A, Space> const& a, SparseTensor<Dim, 
   expect_coordinates(a, who);
   expect_coordinates(b, who);
   expects(a.coordinates() == b.coordinates(), who, ": the tensors are on different coordinate sets (",
-          a.capacity(), " rows at tensor stride ", list(a.tensor_stride()), " and ", b.capacity(), " at ",
-          list(b.tensor_stride()), "), whose rows need not agree even if they hold the same voxels; ",
-          instead, " matches voxels by coordinate");
+          a.capacity(), " rows at tensor stride ", a.tensor_stride(), " and ", b.capacity(), " at ",
+          b.tensor_stride(), "), whose rows need not agree even if they hold the same voxels; ", instead,
+          " matches voxels by coordinate");
 }
 
 }  // namespace detail

@@ -7,10 +7,9 @@
 #include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
 #include <tessera/conv/problem.hpp>
 #include <tessera/core/build_notes.hpp>
+#include <tessera/core/per_device.hpp>
 
 #include <cstddef>
-#include <map>
-#include <mutex>
 
 namespace tessera {
 inline namespace v0 {
@@ -48,16 +47,12 @@ template <class Scalar>
   return limits;
 }
 
-/// The limits of the execution's device and of the program's kernels of a scalar; asked once a device.
+/// The limits of the execution's device and of the program's kernels of a scalar; asked once per device.
 template <class Scalar>
 [[nodiscard]] DeviceLimits device_limits(Execution<Device> const& exec)
 {
-  static std::mutex mutex;
-  static std::map<int, DeviceLimits> known;
-  std::lock_guard const lock{mutex};
-  auto const found = known.find(exec.device());
-  if (found != known.end()) { return found->second; }
-  return known.emplace(exec.device(), ask_device_limits<Scalar>(exec)).first->second;
+  static PerDevice<DeviceLimits> known;
+  return known.get(exec.device(), [&] { return ask_device_limits<Scalar>(exec); });
 }
 
 }  // namespace detail

@@ -32,6 +32,9 @@ class CoordinateSet;
 struct FixedCapacity {
   std::int64_t max_rows = INT_MAX;
   std::vector<std::pair<int, std::int64_t>> max_rows_at = {};  ///< (largest tensor stride of any axis, rows)
+  /// Whether kernel maps give their memory back as soon as a tile map holds the same; they are rebuilt where
+  /// somebody asks. A plan's maps do, which are made anew in each run.
+  bool releases_maps = false;
 
   [[nodiscard]] std::int64_t at(int tensor_stride) const
   {
@@ -60,6 +63,9 @@ struct CoordinateSetOptions {
 };
 
 namespace detail {
+
+template <class Set>
+class CoordinateSetAccess;
 
 /// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
 template <int Dim, class Space>
@@ -113,12 +119,12 @@ void check_options(CoordinateSetOptions<Dim> const& options, std::int64_t num_ro
 {
   expects(num_rows <= INT_MAX, "coordinates: ", num_rows, " rows are more than the ", INT_MAX,
           " that row indices hold");
-  expects(min_element(options.tensor_stride) >= 1, "coordinates: tensor stride ", list(options.tensor_stride),
+  expects(min_element(options.tensor_stride) >= 1, "coordinates: tensor stride ", options.tensor_stride,
           " must be at least 1 on every axis");
   if (options.spatial_range) {
     expects(options.spatial_range->batches >= 1 && min_element(options.spatial_range->extent) >= 1,
             "coordinates: spatial range ", options.spatial_range->batches, " x ",
-            list(options.spatial_range->extent), " must be at least 1 on every axis");
+            options.spatial_range->extent, " must be at least 1 on every axis");
   }
   if (options.only_entry) {
     int const entry = *options.only_entry;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/coords/detail/point_rows.hpp>
+#include <tessera/core/int_array.hpp>
 
 #include <climits>
 #include <cstdint>
@@ -71,7 +72,7 @@ struct CountBlocks {
   TESSERA_HOST_DEVICE void operator()(std::int64_t s) const
   {
     bool const used = s < num_scans && faults->first_offset == INT_MAX;
-    blocks[s] = used ? (offsets[s + 1] - offsets[s] + voxel_block - 1) / voxel_block : 0;
+    blocks[s] = used ? ceil_div(offsets[s + 1] - offsets[s], voxel_block) : 0;
   }
 };
 

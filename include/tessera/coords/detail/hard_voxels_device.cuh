@@ -4,6 +4,7 @@
 
 #include <tessera/coords/detail/hard_voxel_scans.cuh>
 #include <tessera/coords/detail/hard_voxels.hpp>
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/core/scan.cuh>
@@ -191,8 +192,8 @@ class HardVoxelizer<Device> {
       : points_{points},
         rule_{rule},
         num_slots_{num_cell_slots(points.count)},
-        num_blocks_{std::max<std::int64_t>(1, (points.count + voxel_block - 1) / voxel_block +
-                                                  (points.offsets != nullptr ? points.num_scans : 0))},
+        num_blocks_{std::max<std::int64_t>(
+            1, ceil_div(points.count, voxel_block) + (points.offsets != nullptr ? points.num_scans : 0))},
         wide_{points.num_scans * rule.num_cells() > UINT32_MAX - 1LL},
         slot_of_{points.count, exec},
         num_first_{num_blocks_, exec},

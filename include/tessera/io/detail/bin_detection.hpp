@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/point_format.hpp>
@@ -49,7 +50,7 @@ class BinWidths {
     // Blocks from all over the file that begin at a row whatever the width.
     constexpr std::size_t block = 5040;
     constexpr std::size_t most_blocks = 12;
-    auto const blocks = (floats_ + block - 1) / block;
+    auto const blocks = ceil_div(floats_, block);
     auto const taken = std::min(blocks, most_blocks);
     for (std::size_t b = 0; b < taken; ++b) {
       auto const first = block * (b * blocks / taken);

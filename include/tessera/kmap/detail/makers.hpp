@@ -32,7 +32,7 @@ template <int Dim, class Space>
 [[nodiscard]] std::vector<Maker<Dim, Space>>& makers_of(CoordinateSet<Dim, Space>& set)
 {
   using Key = MakersKey<Dim, Space>;
-  return *set.cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
+  return *access(set).cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
 }
 
 template <int Dim, class Space>
@@ -64,9 +64,9 @@ template <int Dim, class Space>
     of_size = &maker;
     ++count;
   }
-  expects(count <= 1, "inverse convolution: ", count, " layers of kernel size ", list(g.kernel_size),
-          " led to this tensor, none of them with stride ", list(g.stride), ", dilation ", list(g.dilation),
-          " and padding ", list(g.padding), "; name those of the one to undo");
+  expects(count <= 1, "inverse convolution: ", count, " layers of kernel size ", g.kernel_size,
+          " led to this tensor, none of them with stride ", g.stride, ", dilation ", g.dilation,
+          " and padding ", g.padding, "; name those of the one to undo");
   return of_size == nullptr ? nullptr : of_size->map;
 }
 

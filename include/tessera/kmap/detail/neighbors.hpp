@@ -148,7 +148,6 @@ template <int Dim, class Space>
   auto const volume = region.volume();
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
   parts.offset_order = order_offsets(region, centre);
-  parts.is_releasable = out.fixed_capacity().has_value();
   bool const few = volume <= OffsetOrder::most;
   if (few) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   in_table.visit([&](auto const& table) {
@@ -194,13 +193,15 @@ template <int Dim, class Space>
   bool const is_same_set = &in == &out;
   int const centre = is_same_set ? region.centre() : -1;
   KernelMapParts<Space> parts;
+  parts.is_releasable = out.fixed_capacity() && out.fixed_capacity()->releases_maps;
   if (is_same_set && !generative) { parts.mirror = mirror_of(region); }
-  auto const side = in.next_side_for_map();
+  auto const side = access(in).next_side_for_map();
   parts.side = side;
   parts.out_count = out.row_count().count;
   parts.in_count = in.row_count().count;
   auto const on_own_side = [&](auto const& make) { return on_side(side, exec, make); };
   if (region.volume() == 1 && centre == 0) {
+    parts.is_releasable = false;  // it is read as it is
     return on_own_side(
         [&](Execution<Space> const& own) { return identity_map(in.row_count(), std::move(parts), own); });
   }
@@ -235,8 +236,8 @@ template <int Dim, class Space>
                                                            KernelRegion<Dim> const& region, bool generative,
                                                            Execution<Space> const& exec)
 {
-  return in.cache().get_or_make(KernelMapKey<Dim, Space>{region, generative, &out},
-                                [&] { return find_neighbors(in, out, region, generative, exec); });
+  return access(in).cache().get_or_make(KernelMapKey<Dim, Space>{region, generative, &out},
+                                        [&] { return find_neighbors(in, out, region, generative, exec); });
 }
 
 }  // namespace detail

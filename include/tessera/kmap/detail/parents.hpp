@@ -5,40 +5,15 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/kmap/geometry.hpp>
 #include <tessera/kmap/kernel_map.hpp>
-#include <tessera/kmap/policies.hpp>
 
 #include <climits>
 #include <memory>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// Outputs `floor((in + anchor) / stride)`, one for each input: its parent.
-template <int Dim>
-struct ParentRule {
-  IntArray<Dim> stride;
-  IntArray<Dim> anchor;
-
-  [[nodiscard]] TESSERA_HOST_DEVICE IntArray<Dim> operator()(IntArray<Dim> const& in) const
-  {
-    IntArray<Dim> out;
-    for (int i = 0; i < Dim; ++i) { out[i] = floor_div(in[i] + anchor[i], stride[i]); }
-    return out;
-  }
-
-  /// Bounds of the parents of inputs that reach from bound to bound of `box`.
-  [[nodiscard]] CoordinateBox<Dim> operator()(CoordinateBox<Dim> const& box) const
-  {
-    CoordinateBox<Dim> result = box;
-    result.lower = (*this)(box.lower);
-    result.upper = (*this)(box.upper);
-    return result;
-  }
-};
 
 /// The inputs of a set ordered by their parents.
 template <class Space>
@@ -58,29 +33,6 @@ struct InputsByParentKey {
     return a.rule.stride == b.rule.stride && a.rule.anchor == b.rule.anchor && a.out == b.out;
   }
 };
-
-/// Whether kernels neither overlap nor leave gaps, so that an input has one pair.
-template <int Dim>
-[[nodiscard]] bool tiles_inputs(KernelRegion<Dim> const& region)
-{
-  for (int i = 0; i < Dim; ++i) {
-    if (region.size[i] != region.stride[i] || (region.size[i] > 1 && region.dilation[i] != 1)) {
-      return false;
-    }
-  }
-  return true;
-}
-
-/// The rule by which `Downsample` names one output for every input, where it does.
-template <class Downsample, int Dim>
-[[nodiscard]] std::optional<ParentRule<Dim>> parent_rule(KernelRegion<Dim> const& region)
-{
-  if (std::is_same_v<Downsample, MinkowskiDownsample>) { return ParentRule<Dim>{region.stride, 0}; }
-  if (std::is_same_v<Downsample, SpconvDownsample> && tiles_inputs(region)) {
-    return ParentRule<Dim>{region.stride, region.anchor};
-  }
-  return std::nullopt;
-}
 
 /// Enters the one pair of each input, an item; the first of an output's inputs writes the output's row.
 template <int Dim>
@@ -153,8 +105,8 @@ template <int Dim, class Space>
                                                                   CoordinateSet<Dim, Space> const& out,
                                                                   KernelRegion<Dim> const& region)
 {
-  if (!tiles_inputs(region) || out.capacity() * region.volume() > INT_MAX) { return nullptr; }
-  return in.cache().find(InputsByParentKey<Dim, Space>{{region.stride, region.anchor}, &out});
+  if (!region.tiles_inputs() || out.capacity() * region.volume() > INT_MAX) { return nullptr; }
+  return access(in).cache().find(InputsByParentKey<Dim, Space>{{region.stride, region.anchor}, &out});
 }
 
 /// The map from `in` to `out` by the rows of parents.
@@ -168,13 +120,12 @@ template <int Dim, class Space>
 {
   auto const volume = region.volume();
   Buffer<std::int32_t, Space> out_in{out.capacity() * volume, exec};
-  parts.is_releasable = out.fixed_capacity().has_value();
   if (volume <= OffsetOrder::most) { parts.mask_keys = Buffer<std::uint32_t, Space>{out.capacity(), exec}; }
   parts.pair_of_input = Buffer<std::int32_t, Space>{in.capacity(), exec};
   for_each(in.capacity(),
            PairWithParents<Dim>{in.view(), by_parent.rows.data(), by_parent.parents.data(), region,
                                 out.row_count(), out_in.data(), parts.mask_keys.data(),
-                                parts.pair_of_input.data(), in.errors()},
+                                parts.pair_of_input.data(), access(in).errors()},
            exec);
   if constexpr (std::is_same_v<Space, Host>) { in.check(exec); }
   return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume, -1,

@@ -2,7 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/kmap/policies.hpp>
+#include <tessera/kmap/downsample.hpp>
+
+#include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
@@ -24,6 +26,15 @@ struct GenerativeUpsample : EveryOffset {
     }
     return true;
   }
+
+  template <int Dim>
+  [[nodiscard]] static AxisBounds reach(KernelRegion<Dim> const& region, CoordinateBox<Dim> const& box,
+                                        int axis)
+  {
+    std::int64_t const stride = region.stride[axis];
+    auto const span = std::int64_t{region.size[axis] - 1} * region.dilation[axis];
+    return {box.lower[axis] * stride - span, box.upper[axis] * stride + span};
+  }
 };
 
 /// Expanding convolutions: the outputs `q = stride * in - offset`, the region's dilation being negative and
@@ -40,6 +51,16 @@ struct ExpandingUpsample : EveryOffset {
     auto const offset = region.offset(index);
     for (int i = 0; i < Dim; ++i) { out[i] = region.stride[i] * in[i] - offset[i]; }
     return true;
+  }
+
+  template <int Dim>
+  [[nodiscard]] static AxisBounds reach(KernelRegion<Dim> const& region, CoordinateBox<Dim> const& box,
+                                        int axis)
+  {
+    std::int64_t const stride = region.stride[axis];
+    auto const span = std::int64_t{region.size[axis] - 1} * region.dilation[axis];  // not positive
+    std::int64_t const first = region.anchor[axis];
+    return {box.lower[axis] * stride + first, box.upper[axis] * stride + first - span};
   }
 };
 

@@ -140,9 +140,6 @@ class PackedWeights {
   void keep_only(Key const& key)
   {
     std::lock_guard const lock{mutex_};
-    auto const current =
-        std::find_if(entries_.begin(), entries_.end(), [&](auto& e) { return e.key == key; });
-    auto const kept = current == entries_.end() ? nullptr : current->copy;
     auto const is_held = [&](Entry const& entry) {
       auto const own = std::count_if(entries_.begin(), entries_.end(),
                                      [&](auto& other) { return other.copy == entry.copy; });
@@ -150,9 +147,7 @@ class PackedWeights {
     };
     std::vector<Entry> left;
     for (auto const& entry : entries_) {
-      if (entry.key == key || (entry.copy != nullptr && entry.copy == kept) || is_held(entry)) {
-        left.push_back(entry);
-      }
+      if (entry.key == key || is_held(entry)) { left.push_back(entry); }
     }
     entries_.swap(left);
   }

@@ -50,7 +50,7 @@ struct TuneBackend<Device> {
   class Stopwatch {
    public:
     Stopwatch(Execution<Device> const& exec, bool hide_launches)
-        : exec_{exec}, hide_launches_{hide_launches}, begin_{make_event(exec)}, end_{make_event(exec)}
+        : exec_{exec.without_recorder()}, hide_launches_{hide_launches}, begin_{make_event(exec)}, end_{make_event(exec)}
     {}
 
     template <class Work>

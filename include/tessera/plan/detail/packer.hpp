@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/int_array.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
@@ -21,7 +23,7 @@ class Packer {
   /// The offset of a new block of `bytes` > 0.
   [[nodiscard]] std::size_t take(std::size_t bytes)
   {
-    auto const size = (bytes + alignment - 1) / alignment * alignment;
+    auto const size = ceil_div(bytes, alignment) * alignment;
     std::size_t offset = 0;
     for (auto const& [begin, length] : blocks_) {
       if (begin - offset >= size) { break; }

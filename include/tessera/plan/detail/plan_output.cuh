@@ -7,6 +7,7 @@
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/detail/steps.cuh>
+#include <tessera/tensor/copy_into.hpp>
 
 #include <cstdint>
 
@@ -46,27 +47,17 @@ template <class Output>
 void mark_output(Output const&) noexcept
 {}
 
-/// Copies the rows in use.
-[[nodiscard]] inline cudaError_t copy_rows(void const* from, void* to, RowCount const& rows,
-                                           std::int64_t row_bytes, cudaStream_t stream) noexcept
+/// copy_rows_in_use() of a run, which does not throw.
+[[nodiscard]] inline cudaError_t try_copy_rows_in_use(void const* from, void* to, RowCount const& rows,
+                                                      std::int64_t row_bytes, cudaStream_t stream) noexcept
 {
   if (to == nullptr) { return cudaSuccess; }
-  auto const places = reinterpret_cast<std::uintptr_t>(from) | reinterpret_cast<std::uintptr_t>(to);
-  auto const copy = [&](auto word) {
+  return with_copy_word(from, to, [&](auto word) {
     constexpr auto bytes = static_cast<std::int64_t>(sizeof(word));
-    return try_for_each((rows.capacity * row_bytes + bytes - 1) / bytes,
+    return try_for_each(ceil_div(rows.capacity * row_bytes, bytes),
                         CopyRowsInUse<decltype(word)>{from, to, rows, row_bytes}, stream);
-  };
-  return places % sizeof(uint4) == 0 ? copy(uint4{}) : copy(std::uint16_t{});
+  });
 }
-
-/// to[0] = rows in use.
-struct StoreCount {
-  RowCount rows;
-  std::int32_t* to;  // [1]
-
-  __device__ void operator()(std::int64_t) const { *to = static_cast<std::int32_t>(rows.size()); }
-};
 
 /// Whether the destination has room for what a scan of `rows` may become.
 template <int Dim, class Scalar, class Input>
@@ -119,14 +110,14 @@ template <int Dim, class Scalar, class Input>
   return in_order(
       [&] {
         auto const row_bytes = output.channels() * static_cast<std::int64_t>(sizeof(Scalar));
-        return copy_rows(output.features().data, to.features.data, used, row_bytes, stream);
+        return try_copy_rows_in_use(output.features().data, to.features.data, used, row_bytes, stream);
       },
       [&] {
-        return copy_rows(output.coordinates()->data(), to.coordinates.data, used, sizeof(Coordinate<Dim>),
-                         stream);
+        return try_copy_rows_in_use(output.coordinates()->data(), to.coordinates.data, used,
+                                    sizeof(Coordinate<Dim>), stream);
       },
       [&] {
-        return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreCount{used, to.num_rows}, stream);
+        return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreNumRows{used, to.num_rows}, stream);
       },
       [&] { return input.copy_labels(to, rows, stream); });
 }

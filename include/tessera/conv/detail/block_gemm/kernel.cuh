@@ -175,7 +175,7 @@ void launch_block_gemm(BlockGemmProblem<Scalar> const& problem, Execution<Device
             " x ", Tile::channels, " x ", Tile::depth, " with ", Tile::stages, " stages needs ",
             Layout::shared_bytes, " bytes of shared memory, but a block of this device has at most ", limit);
   }
-  auto const channel_tiles = (problem.out_channels + Tile::channels - 1) / Tile::channels;
+  auto const channel_tiles = ceil_div(problem.out_channels, Tile::channels);
   auto const blocks = problem.num_tiles * problem.splits * channel_tiles;
   expects(blocks <= INT_MAX, "convolution: ", problem.num_tiles, " tiles, ", problem.splits, " splits and ",
           channel_tiles, " blocks of channels are more than one launch can have");

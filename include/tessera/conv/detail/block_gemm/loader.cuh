@@ -19,9 +19,8 @@ class StageLoader {
   using Scalar = typename Layout::Scalar;
   static constexpr int row_chunks = Layout::depth / Layout::chunk;
   static constexpr int weight_chunks = Layout::channels / Layout::chunk;
-  static constexpr int feature_copies = (Layout::rows * row_chunks + Layout::threads - 1) / Layout::threads;
-  static constexpr int weight_copies =
-      (Layout::depth * weight_chunks + Layout::threads - 1) / Layout::threads;
+  static constexpr int feature_copies = ceil_div(Layout::rows * row_chunks, Layout::threads);
+  static constexpr int weight_copies = ceil_div(Layout::depth * weight_chunks, Layout::threads);
 
  public:
   __device__ StageLoader(BlockGemmProblem<Scalar> const& problem, BlockPlace<Layout> const& place)

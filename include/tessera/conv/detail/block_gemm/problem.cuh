@@ -69,8 +69,7 @@ struct BlockPlace {
 
   __device__ explicit BlockPlace(BlockGemmProblem<typename Layout::Scalar> const& problem)
   {
-    auto const channel_tiles =
-        static_cast<unsigned>((problem.out_channels + Layout::channels - 1) / Layout::channels);
+    auto const channel_tiles = static_cast<unsigned>(ceil_div(problem.out_channels, Layout::channels));
     auto const splits = static_cast<unsigned>(problem.splits);
     first_channel = static_cast<int>(blockIdx.x % channel_tiles) * Layout::channels;
     auto const rest = blockIdx.x / channel_tiles;

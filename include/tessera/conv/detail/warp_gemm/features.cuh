@@ -166,7 +166,7 @@ class FeatureStream {
       int taken = 0;
       if (lane_id() == 0) { taken = atomicAdd(queue_, 1); }
       tile_ = static_cast<int>(blockIdx.x + __shfl_sync(0xffffffffU, taken, 0) * gridDim.x);
-      if (tile_ >= (problem_.num_pieces + row_steps - 1) / row_steps) { tile_ = -1; }
+      if (tile_ >= ceil_div(problem_.num_pieces, row_steps)) { tile_ = -1; }
     } else {
       tile_ =
           tile_ == -2 ? static_cast<int>(blockIdx.x) * Shape::row_warps + warp_id() % Shape::row_warps : -1;

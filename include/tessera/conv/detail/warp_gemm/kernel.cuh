@@ -146,7 +146,7 @@ class WarpMultiplication {
         weight_{weight},
         features_{problem, weight.queue()},
         first_channel_{first_channel + channel_warp * Shape::channels},
-        operands_begin_{channel_warp * Shape::channels * 32 + lane_id() * 8}
+        operands_begin_{channel_warp * problem.stage_chunks * Shape::chunk_size + lane_id() * 8}
   {}
 
   __device__ void run() { run(std::make_integer_sequence<int, Shape::depth>{}); }

@@ -27,7 +27,9 @@ struct WarpGemmProblem {
   int words = 1;
   int in_channels = 0;
   int out_channels = 0;
-  int chunks_per_offset = 1;
+  int chunks_per_offset = 1;  // that are multiplied
+  int packed_chunks = 1;      // of an offset in memory
+  int channel_blocks = 1;     // in memory, of a warp's channels each
   int packed_offsets = 1;
 
   int stage_chunks = 1;  // of a stage, a divisor of chunks_per_offset
@@ -54,7 +56,7 @@ struct WarpTile {
   static constexpr int threads = 32 * consumers;
   static constexpr int block_channels = shape.block_channels();
   static constexpr int dealt = shape.dealt();
-  static constexpr int chunk_size = shape.chunk_size();  // elements of a chunk of weights
+  static constexpr int chunk_size = channels * 32;  // elements of a chunk of a warp's weights
 };
 
 /// What a warp multiplies at once: Shape::step_chunks chunks of one offset's channels.

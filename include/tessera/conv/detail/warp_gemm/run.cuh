@@ -25,18 +25,21 @@ void launch_warp_gemm(WarpGemmProblem<typename Shape::Scalar> problem, WarpLayou
 {
   problem.in_channels = layout.in_channels;
   problem.out_channels = layout.out_channels;
-  problem.chunks_per_offset = layout.chunks_per_offset;
+  problem.chunks_per_offset = Shape::shape.chunks(layout.in_channels);
+  problem.packed_chunks = layout.chunks_per_offset;
+  problem.channel_blocks = layout.channel_blocks();
   problem.packed_offsets = layout.packed_offsets();
   problem.stage_chunks = pipeline.stage_chunks;
   problem.stages = pipeline.stages;
   auto const tiles = ceil_div(problem.num_pieces, Shape::row_steps * Shape::row_warps);
+  auto const channel_blocks = ceil_div(layout.channel_blocks(), Shape::channel_warps);
   auto blocks = tiles;
   if constexpr (Shape::resident) {
     auto const places = multiprocessors * Shape::min_blocks;
-    blocks = std::min(tiles, std::max(1, places / layout.channel_blocks()));
+    blocks = std::min(tiles, std::max(1, places / channel_blocks));
   }
   launch({1, overlaps}, warp_gemm_kernel<Shape>,
-         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(layout.channel_blocks())), Shape::threads,
+         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(channel_blocks)), Shape::threads,
          pipeline.shared_bytes, exec, problem);
 }
 

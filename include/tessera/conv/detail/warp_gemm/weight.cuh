@@ -117,13 +117,17 @@ class StagedWeight {
         offsets_{problem},
         to_copy_{offsets_},
         weight_{reinterpret_cast<Scalar*>(shared)},
-        stage_size_{problem.stage_chunks * Shape::chunk_size},
+        part_size_{problem.stage_chunks * Shape::chunk_size},
+        stage_size_{part_size_ * Shape::channel_warps},
         full_{reinterpret_cast<SharedBarrier*>(shared + std::size_t(problem.stages) *
                                                             std::size_t(stage_size_) * sizeof(Scalar))},
         read_{full_ + problem.stages}
   {
-    offset_size_ = problem.chunks_per_offset * Shape::chunk_size;
-    from_ = problem.packed + std::int64_t{block} * problem.packed_offsets * offset_size_;
+    auto const first = block * Shape::channel_warps;
+    from_ = problem.packed + std::int64_t{first} * problem.packed_offsets * packed_offset_size();
+    if constexpr (Shape::channel_warps > 1) {
+      parts_ = min(Shape::channel_warps, problem.channel_blocks - first);
+    }
     if (threadIdx.x == 0) {
       for (int i = 0; i < problem.stages; ++i) {
         prepare_barrier(full_[i], 1);
@@ -189,19 +193,32 @@ class StagedWeight {
     reading_.advance(problem_.stages);
   }
 
-  /// One thread begins the copy that is due into a stage, if there is any left.
+  [[nodiscard]] __device__ int packed_offset_size() const
+  {
+    return problem_.packed_chunks * Shape::chunk_size;
+  }
+
+  /// One thread begins the copies that are due into a stage, if there are any left: each of a part, the
+  /// channels of one warp. What a last part would have that does not exist stays as it is: its sums are not
+  /// stored.
   __device__ void copy(int stage)
   {
     if (to_copy_.offset() < 0) { return; }
-    auto const bytes = static_cast<std::uint32_t>(stage_size_ * int(sizeof(Scalar)));
-    arrive_expecting(full_[stage], bytes);
-    begin_bulk_copy(weight_ + stage * stage_size_,
-                    from_ + std::int64_t{to_copy_.offset()} * offset_size_ + copied_, bytes, full_[stage]);
+    auto const bytes = static_cast<std::uint32_t>(part_size_ * int(sizeof(Scalar)));
+    arrive_expecting(full_[stage], bytes * static_cast<std::uint32_t>(parts_));
+#pragma unroll
+    for (int part = 0; part < Shape::channel_warps; ++part) {
+      if (part < parts_) {
+        auto const offset = std::int64_t{part} * problem_.packed_offsets + to_copy_.offset();
+        begin_bulk_copy(weight_ + stage * stage_size_ + part * part_size_,
+                        from_ + offset * packed_offset_size() + copied_, bytes, full_[stage]);
+      }
+    }
   }
   __device__ void next_copy()
   {
-    copied_ += stage_size_;
-    if (copied_ >= offset_size_) {
+    copied_ += part_size_;
+    if (copied_ >= problem_.chunks_per_offset * Shape::chunk_size) {
       copied_ = 0;
       if (to_copy_.offset() >= 0) { to_copy_.next(); }
     }
@@ -211,10 +228,11 @@ class StagedWeight {
   BlockOffsets<Shape> offsets_;
   BlockOffsets<Shape> to_copy_;
   Scalar* weight_;
-  int stage_size_;
+  int part_size_;   // of a stage: the channels of one warp
+  int stage_size_;  // of all parts, one after the other
   SharedBarrier* full_;
   SharedBarrier* read_;
-  int offset_size_ = 0;
+  int parts_ = 1;  // that exist
   Scalar const* from_ = nullptr;
   int copied_ = 0;
   int turn_ = -1;

@@ -28,7 +28,7 @@ part_of_block(WarpgroupGemmProblem<typename Shape::Scalar> const& problem)
   constexpr int places = Shape::pieces * piece_rows;
   int const num_rows =
       problem.count != nullptr ? min(max(*problem.count, 0), problem.num_out) : problem.num_out;
-  int const num_tiles = (num_rows + places - 1) / places;
+  int const num_tiles = ceil_div(num_rows, places);
   int const block = static_cast<int>(blockIdx.x);
   if (!problem.shares(num_tiles, static_cast<int>(gridDim.y))) {
     return {block < num_tiles ? block * Shape::pieces : -1, false, 0};
@@ -77,7 +77,7 @@ struct WarpgroupShared {
     auto const entries = part.shares ? problem.rank_volume : problem.volume;
     auto const row_entries = Shape::copies_all_rows(problem.volume) ? problem.volume : entries;
     rows = reinterpret_cast<std::int32_t*>(take(row_entries * places * 4));
-    list = reinterpret_cast<std::uint32_t*>(take((entries + 3) / 4 * 16));
+    list = reinterpret_cast<std::uint32_t*>(take(16 * ceil_div(entries, 4)));
     received_sums = reinterpret_cast<float4*>(shared);
   }
 

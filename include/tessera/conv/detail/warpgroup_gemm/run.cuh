@@ -95,7 +95,7 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
       launch_warpgroup_gemm<Shape>(problem, layout, pipeline, may_overlap(map, !own.empty(), exec), exec);
     };
     if (map.is_identity()) {
-      problem.identity = map.pinned_out_in(exec);
+      problem.identity = access(map).pin(exec);
       problem.num_pieces = ceil_div(problem.num_out, piece_rows);
       problem.sums = sums;
       run(0, 1);

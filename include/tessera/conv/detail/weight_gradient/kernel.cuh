@@ -148,7 +148,8 @@ __global__ void __launch_bounds__(WeightGradientBlock::threads)
   }
 }
 
-/// The same as on the host. Stream: enqueues a kernel for each 65,535 slabs.
+/// The same as on the host.
+/// Stream: enqueues a kernel for each 65,535 slabs.
 template <class Scalar>
 void sum_weight_slabs(WeightGradientArguments<Scalar> const& arguments, std::int32_t const* out_in,
                       std::int64_t num_out, int volume, std::int64_t first, std::int64_t count,

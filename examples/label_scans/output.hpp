@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include "../support/command_line.hpp"
+#include "../support/program.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+namespace label_scans {
+
+namespace fs = std::filesystem;
+using program::Failure;
+
+/// SemanticKITTI's number of each of its 19 classes in the order that networks have: learning_map_inv of
+/// semantic-kitti.yaml, without class 0, which is "unlabeled".
+inline constexpr std::array<std::uint32_t, 19> semantic_kitti_ids{10, 11, 15, 18, 20, 30, 31, 32, 40, 44,
+                                                                  48, 49, 50, 51, 70, 71, 72, 80, 81};
+
+/// The numbers that a .label file has for classes; 0 is a point without a class.
+///
+/// `text` is "raw" (semantic_kitti_ids), "train" (class + 1, as learning_map numbers them), "auto" (raw where
+/// there are 19 classes, else train), or a number for each class, between commas.
+/// @throws UsageError
+[[nodiscard]] inline std::vector<std::uint32_t> label_ids(std::string const& text, int num_classes)
+{
+  auto const classes = static_cast<std::size_t>(num_classes);
+  if (text == "raw" || (text == "auto" && classes == semantic_kitti_ids.size())) {
+    if (classes != semantic_kitti_ids.size()) {
+      throw program::UsageError{"--label-ids raw is for 19 classes, and the network has " +
+                                std::to_string(num_classes)};
+    }
+    return {semantic_kitti_ids.begin(), semantic_kitti_ids.end()};
+  }
+  std::vector<std::uint32_t> ids;
+  if (text == "train" || text == "auto") {
+    for (std::size_t c = 0; c < classes; ++c) { ids.push_back(static_cast<std::uint32_t>(c + 1)); }
+    return ids;
+  }
+  for (std::size_t at = 0; at <= text.size();) {
+    auto const end = std::min(text.find(',', at), text.size());
+    ids.push_back(program::parse_number<std::uint32_t>(
+        "--label-ids", std::string_view{text}.substr(at, end - at), 0, UINT32_MAX));
+    at = end + 1;
+  }
+  if (ids.size() != classes) {
+    throw program::UsageError{"--label-ids has " + std::to_string(ids.size()) + " numbers for " +
+                              std::to_string(num_classes) + " classes"};
+  }
+  return ids;
+}
+
+/// A shape as NumPy writes it: (3,), (1, 64, 180, 180).
+[[nodiscard]] inline std::string npy_shape(std::vector<std::int64_t> const& shape)
+{
+  std::string text;
+  for (auto const extent : shape) { text += (text.empty() ? "" : ", ") + std::to_string(extent); }
+  return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+/// The bytes before the numbers of an npy file of version 1.
+/// @param dtype  NumPy's, e.g. "<f4"
+[[nodiscard]] inline std::string npy_header(std::string const& dtype, std::vector<std::int64_t> const& shape)
+{
+  std::string text =
+      "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': " + npy_shape(shape) + ", }";
+  constexpr std::size_t before = 10;  // magic, version, length
+  text.append(64 - (before + text.size() + 1) % 64, ' ');
+  text += '\n';
+  std::string header{"\x93NUMPY\x01\x00", 8};
+  header += static_cast<char>(text.size() & 0xff);
+  header += static_cast<char>(text.size() >> 8);
+  return header + text;
+}
+
+/// Writes files so that a name never stands for half of one: under a temporary name in the same folder, which
+/// is then renamed. A process that is killed leaves the temporary file, over which the next one with the same
+/// tag writes.
+class OutputFolder {
+ public:
+  /// @param tag   of this process among those that write here
+  /// @param sync  whether bytes are on the disk before a file has its name
+  OutputFolder(std::string folder, std::string tag, bool sync)
+      : folder_{std::move(folder)}, tag_{std::move(tag)}, sync_{sync}
+  {}
+
+  /// Where results of a name are.
+  [[nodiscard]] fs::path path_of(std::string const& name, char const* extension) const
+  {
+    return folder_ / (name + extension);
+  }
+
+  /// Writes `parts` one after the other. Any thread.
+  /// @throws Failure  the file cannot be written; nothing of it stays
+  void write(fs::path const& path, std::vector<std::string_view> const& parts)
+  {
+    auto const fail = [&](char const* what) {
+      throw Failure{path.string() + ": " + what + ": " + std::strerror(errno)};
+    };
+    make_folder(path.parent_path());
+    auto const temporary = path.string() + "." + tag_ + ".tmp";
+    int const file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file < 0) { fail("cannot be created"); }
+    bool good = true;
+    for (auto const part : parts) { good = good && write_all(file, part); }
+    good = good && (!sync_ || ::fsync(file) == 0);
+    int const error = errno;
+    good = ::close(file) == 0 && good;
+    good = good && ::rename(temporary.c_str(), path.c_str()) == 0;
+    if (!good) {
+      if (error != 0) { errno = error; }
+      int const reason = errno;
+      static_cast<void>(::unlink(temporary.c_str()));
+      errno = reason;
+      fail("cannot be written");
+    }
+  }
+
+ private:
+  static bool write_all(int file, std::string_view bytes)
+  {
+    while (!bytes.empty()) {
+      auto const written = ::write(file, bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) { continue; }
+      if (written <= 0) { return false; }
+      bytes.remove_prefix(static_cast<std::size_t>(written));
+    }
+    return true;
+  }
+  void make_folder(fs::path const& folder)
+  {
+    std::lock_guard const lock{mutex_};
+    if (known_.count(folder.native()) > 0) { return; }
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (!fs::is_directory(folder, error)) {
+      throw Failure{folder.string() + ": cannot be created: " + error.message()};
+    }
+    known_.insert(folder.native());
+  }
+
+  fs::path folder_;
+  std::string tag_;
+  bool sync_;
+  std::mutex mutex_;
+  std::set<std::string> known_;  // folders that are there
+};
+
+}  // namespace label_scans

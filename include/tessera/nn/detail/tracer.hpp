@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/ops/record.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Collects the operations of one forward pass by names alone, and refuses what could not run again.
+template <class Space>
+class Tracer final : public Recorder {
+ public:
+  using Record = ops::ReplayableRecord<Space>;
+
+  Tracer(VariableId input, std::vector<VariableId> const& constants)
+      : known_{constants.begin(), constants.end()}, thread_{std::this_thread::get_id()}
+  {
+    known_.insert(input);
+  }
+
+  void record(std::shared_ptr<OperationRecord const> operation) override
+  {
+    expects(std::this_thread::get_id() == thread_, "trace: ", operation->name(), " ran on another thread");
+    auto const* const record = dynamic_cast<Record const*>(operation.get());
+    expects(record != nullptr, "trace: ", operation->name(), " cannot be run again");
+    expects(record->obstacle() == nullptr, "trace: ", operation->name(),
+            " cannot be run again: ", record->obstacle() != nullptr ? record->obstacle() : "");
+    auto const inputs = record->inputs();
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      expects(is_known(inputs[i]), "trace: input ", i, " of operation ", operations_.size(), ", ",
+              record->name(),
+              ", was made by no recorded operation and is no declared constant; ops::custom() records "
+              "computations of yours, TraceConstants declares what was there before");
+    }
+    for (auto const id : record->outputs()) { known_.insert(id); }
+    operations_.push_back(record->description());
+  }
+  void reads_on_host(char const* what) override
+  {
+    expects(false, "trace: ", what, "() was called after ", operations_.size(),
+            " operations; what a model does must not depend on values or numbers of rows");
+  }
+
+  [[nodiscard]] bool is_known(VariableId id) const { return known_.count(id) != 0; }
+  [[nodiscard]] std::vector<std::shared_ptr<Record const>> take() { return std::exchange(operations_, {}); }
+
+ private:
+  std::unordered_set<VariableId> known_;
+  std::vector<std::shared_ptr<Record const>> operations_;
+  std::thread::id thread_;
+};
+
+template <class Model, class = void>
+struct HasTraining : std::false_type {};
+template <class Model>
+struct HasTraining<Model, std::void_t<decltype(std::declval<Model const&>().is_training())>>
+    : std::true_type {};
+
+/// Whether a model is in training; one that cannot say is not.
+template <class Model>
+[[nodiscard]] bool is_training(Model const& model)
+{
+  if constexpr (HasTraining<Model>::value) {
+    return model.is_training();
+  } else {
+    return false;
+  }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
