@@ -378,8 +378,8 @@ void applies_the_epilogue(ts::MathMode math = ts::MathMode::exact)
     auto const p = random_problem<Scalar>(shape, ++seed);
     CAPTURE(seed);
     auto const sums = by_definition(p, true, math);
-    for (auto const activation :
-         {ts::Activation::none, ts::Activation::relu, ts::Activation::leaky_relu, ts::Activation::silu}) {
+    for (auto const activation : {ts::Activation::none, ts::Activation::relu, ts::Activation::leaky_relu,
+                                  ts::Activation::silu, ts::Activation::sigmoid}) {
       CAPTURE(static_cast<int>(activation));
       Options options;
       options.math = math;
@@ -393,6 +393,7 @@ void applies_the_epilogue(ts::MathMode math = ts::MathMode::exact)
         expected.value[i] = activation == ts::Activation::relu         ? std::max(x, 0.0)
                             : activation == ts::Activation::leaky_relu ? std::max(x, double{0.01F} * x)
                             : activation == ts::Activation::silu       ? x / (1 + std::exp(-x))
+                            : activation == ts::Activation::sigmoid    ? 1 / (1 + std::exp(-x))
                                                                        : x;
       }
       for (auto const& way : ways<Scalar>()) {
@@ -766,8 +767,8 @@ void keeps_a_nan_where_it_is_read(ts::MathMode math = ts::MathMode::exact)
         rounded<Scalar>(std::numeric_limits<double>::infinity());
     std::size_t const added = 5;  // of the residual
     p.residual[added] = rounded<Scalar>(std::numeric_limits<double>::quiet_NaN());
-    for (auto const activation :
-         {ts::Activation::none, ts::Activation::relu, ts::Activation::leaky_relu, ts::Activation::silu}) {
+    for (auto const activation : {ts::Activation::none, ts::Activation::relu, ts::Activation::leaky_relu,
+                                  ts::Activation::silu, ts::Activation::sigmoid}) {
       CAPTURE(static_cast<int>(activation));
       Options options;
       options.math = math;
