@@ -131,7 +131,9 @@ template <class Space>
 [[nodiscard]] std::int64_t count_pairs(ts::KernelMap<Space> const& map, ts::Execution<Space> const& exec)
 {
   std::int64_t pairs = 0;
-  for (auto const in : ts::download(map.out_in(), map.num_out() * map.volume(), exec)) { pairs += in >= 0; }
+  for (auto const in : ts::download(map.out_in(exec), map.num_out() * map.volume(), exec)) {
+    pairs += in >= 0;
+  }
   return pairs;
 }
 

@@ -75,8 +75,8 @@ class BevEncoder {
     pass.voxels = voxelize(points);
     pass.milliseconds[1] = watch.lap();
     {
-      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[2], net};
-      pass.sparse = net.forward(pass.voxels, *exec_);
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
+      pass.sparse = net.forward(pass.voxels, layers.execution(*exec_));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -148,8 +148,8 @@ template <class Space, class Scalar>
   if (task.weights == nullptr) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
     auto const x = encoder.voxelize(encoder.upload());
-    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", net};
-    if (x.num_rows() > 1) { ts::nn::calibrate(net, x, exec); }
+    program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
+    if (x.num_rows() > 1) { ts::nn::calibrate(net, x, layers.execution(exec)); }
   }
   ts::nn::fuse(net, exec);
 

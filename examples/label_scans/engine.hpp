@@ -52,7 +52,7 @@ struct Outcome {
   double milliseconds = 0;  // from points in host memory to results there
   bool planned = false;     // as one CUDA graph
   std::int64_t num_points = 0;
-  std::int64_t num_dropped = 0;  // of them: in no place
+  std::int64_t num_dropped = 0;  // of them: those whose position is not finite
 };
 
 /// The CUDA graph that most scans are one run of.

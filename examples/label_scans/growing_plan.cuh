@@ -54,7 +54,8 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
   [[nodiscard]] PlanState make_for(Voxels const& voxels, tessera::Execution<> const& exec)
   {
     if (!state_.no_plan.empty()) { return state_; }
-    grow(voxels);
+    bool const grew = grow(voxels);
+    if (plan_ && !grew) { return state_; }  // another plan would not take that scan either
     plan_.reset();
     try {
       auto const limits = this->limits();
@@ -75,27 +76,42 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
   }
 
  private:
-  template <class Voxels>
-  void grow(Voxels const& voxels)
+  // A box grows to powers of two, since keys get no longer before. A point that is so far away that those of
+  // all scans would is not worth it.
+  static constexpr int widest = 1 << 17;
+  [[nodiscard]] static int power_beyond(int extent)
   {
-    voxels.for_each_in_frame([&](auto const& level) {
-      auto& rows = rows_[tessera::max_element(level.tensor_stride())];
-      rows = std::max(rows, level.num_rows() + level.num_rows() / 4 + 1);
-    });
-    // Keys get no longer when a box grows up to a power of two, so scans in it cost nothing.
-    auto const power_beyond = [](int extent) {
-      int power = 1;
-      while (power < extent + extent / 4) { power *= 2; }
-      return power;
+    int power = 1;
+    while (power < extent + extent / 4) { power *= 2; }
+    return power;
+  }
+
+  /// Makes the limits so large that such a scan fits; false if they stay.
+  template <class Voxels>
+  [[nodiscard]] bool grow(Voxels const& voxels)
+  {
+    bool grew = false;
+    auto const raise = [&](auto& limit, auto to) {
+      grew = grew || to > limit;
+      limit = std::max(limit, to);
     };
-    box_.batches = 1;
-    auto const& box = voxels.box();
-    for (int axis = 0; axis < 3; ++axis) {
-      if (box.lower[axis] < 0) {
-        box_.lower[axis] = std::min(box_.lower[axis], -power_beyond(-box.lower[axis]));
+    voxels.for_each_in_frame([&](auto const& level) {
+      int const stride = tessera::max_element(level.tensor_stride());
+      bool const has_room = !labels && stride == 1;  // hard voxels have it for all that there may be
+      auto& planned = rows_[stride];
+      auto const rows = level.num_rows();
+      if (rows > planned && !has_room) { raise(planned, std::min(rows + rows / 4 + 1, max_points_)); }
+    });
+    if constexpr (labels) {  // of an encoder the grid of the voxels is the box
+      auto const& box = voxels.box();
+      for (int axis = 0; axis < 3; ++axis) {
+        int const above = box.upper[axis] + 1;
+        int const below = -box.lower[axis];
+        if (above > upper_[axis] && above < widest) { raise(upper_[axis], power_beyond(above)); }
+        if (below > below_[axis] && below < widest) { raise(below_[axis], power_beyond(below)); }
       }
-      box_.upper[axis] = std::max(box_.upper[axis], power_beyond(box.upper[axis] + 1) - 1);
     }
+    return grew;
   }
 
   [[nodiscard]] tessera::PointLimits<Voxelization> limits() const
@@ -103,16 +119,18 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
     tessera::PlanLimits limits;
     limits.channels(in_channels_).max_points(max_points_);
     for (auto const& [stride, rows] : rows_) {
-      auto const most = std::min(rows, max_points_);
-      if (stride > 1) {
-        limits.max_voxels_at(stride, most);
-      } else if constexpr (labels) {
-        limits.max_voxels(most);
-      } else {  // a plan of hard voxels has room for all that there may be
-        limits.max_voxels(std::min<std::int64_t>(max_points_, voxels_.max_voxels));
-      }
+      if (rows == 0) { continue; }
+      stride > 1 ? limits.max_voxels_at(stride, rows) : limits.max_voxels(rows);
     }
-    if constexpr (labels) { limits.box(box_); }
+    if constexpr (labels) {
+      tessera::CoordinateBox<3> box;
+      box.batches = 1;
+      for (int axis = 0; axis < 3; ++axis) {
+        box.lower[axis] = -below_[axis];
+        box.upper[axis] = upper_[axis] - 1;
+      }
+      limits.box(box);
+    }
     return limits.voxelize(voxels_);
   }
 
@@ -120,8 +138,9 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
   Voxelization voxels_;
   std::int64_t max_points_;
   int in_channels_;
-  std::map<int, std::int64_t> rows_;  // by tensor stride
-  tessera::CoordinateBox<3> box_{};
+  std::map<int, std::int64_t> rows_;                      // by tensor stride
+  tessera::IntArray<3> upper_ = tessera::IntArray<3>(1);  // positions are below it, in voxels
+  tessera::IntArray<3> below_ = tessera::IntArray<3>(0);  // and not below minus this
   std::unique_ptr<Plan> plan_;
   PlanState state_;
 };

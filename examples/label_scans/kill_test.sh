@@ -19,7 +19,7 @@ for round in 1 2 3; do
   target=$((before + 1 + RANDOM % (scans / 5)))
   "$@" --output killed >"killed.$round.log" 2>&1 &
   worker=$!
-  while kill -0 "$worker" 2>/dev/null && [ "$(lines)" -lt "$target" ]; do sleep 0.01; done
+  while kill -0 "$worker" 2>/dev/null && [ "$(lines)" -lt "$target" ]; do sleep 0.05; done
   if ! kill -KILL "$worker" 2>/dev/null; then
     echo "run $round ended by itself" >&2
     exit 1

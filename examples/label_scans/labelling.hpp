@@ -166,7 +166,7 @@ class Labelling {
       auto const path = parts_.folder->path_of(scan.name, parts_.format.extension());
       parts_.format.write(*parts_.folder, path, output->memory.get(), outcome.num_points);
       line.add("result", path.string()).add("points", outcome.num_points);
-      if (outcome.num_dropped > 0) { line.add("without_place", outcome.num_dropped); }
+      if (outcome.num_dropped > 0) { line.add("not_finite", outcome.num_dropped); }
       line.add("milliseconds", outcome.milliseconds);
     }
     std::lock_guard const lock{mutex_};
@@ -183,7 +183,7 @@ class Labelling {
     if (parts_.progress != nullptr) { show(); }
   }
 
-  /// What the bar tells besides.
+  /// The end of the progress line.
   void show()
   {
     auto const finished = tally_.done + tally_.failed;

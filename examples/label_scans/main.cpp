@@ -226,7 +226,7 @@ std::string summary(Tally const& tally, PlanState const& state, Work const& work
       .add("failed_before", work.failed_before)
       .add("seconds", tally.seconds)
       .add("scans_per_second", tally.rate())
-      .add("network_milliseconds", tally.milliseconds)
+      .add("network_ms", tally.milliseconds)
       .add("efficiency", tally.efficiency())
       .add("planned", tally.planned)
       .add("plans", state.times_made)
@@ -303,7 +303,7 @@ void label_shard(Options const& options)
                        },
                        [&](JsonLine const& line) { manifest.append(line.text()); }}};
   auto const tally = labelling.run();
-  if (program::caught_signal == 0) { progress.end(); }
+  progress.stop();
   print_tally(tally, it, work, shard);
   program::throw_if_interrupted();
   auto const failed = tally.failed + work.failed_before;

@@ -70,9 +70,9 @@ struct Options : program::CheckpointOptions, program::MachineOptions {
   line.add_choice(
       "--layout", {"detect", "folder", "semantickitti", "nuscenes", "list"},
       "what SOURCE is (default: detect). folder: .bin, .pcd, .ply and .npy at any depth; semantickitti: "
-      "sequences/XX/velodyne/*.bin, labelled to sequences/XX/predictions/; nuscenes: "
+      "sequences/XX/velodyne/*.bin, labelled in sequences/XX/predictions/; nuscenes: "
       "samples/LIDAR_TOP/*.bin; "
-      "list: a text file, a path on each line, after a tab what its results are called",
+      "list: a text file with a path per line, then optionally a tab and a name for the results",
       [&](std::size_t i) { options.layout = static_cast<Layout>(i); });
   flag("--sweeps", "nuscenes: sweeps/LIDAR_TOP too", options.sweeps);
   program::add_reading_options(line, options.read);
@@ -80,19 +80,19 @@ struct Options : program::CheckpointOptions, program::MachineOptions {
            [&](std::string const& text) {
              options.intensity_scale = parse_number<double>("--intensity-scale", text, 1e-6, 1e6);
            });
-  line.add("--max-points", "N", "a scan of more points fails (default: 300000); memory is taken for so many",
+  line.add("--max-points", "N", "scans with more points fail (default: 300000); buffers are that large",
            [&](std::string const& text) {
              options.max_points = parse_number<std::int64_t>("--max-points", text, 1, 100000000);
            });
 
   line.group("Which of them");
   line.add("--shard", "I/N",
-           "the part of this process, I from 0: of the sorted scans every N-th (default: what a launcher's "
-           "variables say: SLURM_ARRAY_TASK_ID and _COUNT, SLURM_PROCID and SLURM_NTASKS, "
+           "the share of this process, counted from 0: every N-th of the sorted scans (default: from a "
+           "launcher's variables, SLURM_ARRAY_TASK_ID and _COUNT, SLURM_PROCID and SLURM_NTASKS, "
            "OMPI_COMM_WORLD_RANK and _SIZE, PMI_RANK and _SIZE, RANK and WORLD_SIZE; else all scans)",
            [&](std::string const& text) { options.shard = text; });
-  flag("--skip-failed", "leave out scans that failed before (default: try them again)", options.skip_failed);
-  flag("--mixed", "go on in a folder whose results were made with other settings", options.mixed);
+  flag("--skip-failed", "skip scans that failed before (default: retry them)", options.skip_failed);
+  flag("--mixed", "continue in a folder whose results were made with other settings", options.mixed);
 
   line.group("The network");
   auto networks = program::bev::network_names();
@@ -137,21 +137,20 @@ struct Options : program::CheckpointOptions, program::MachineOptions {
 
   line.group("How it runs");
   program::add_machine_options(line, options, 4);
-  line.add("--gpu", "N",
-           "which GPU (default: by the number of the process on its machine, SLURM_LOCALID, "
-           "OMPI_COMM_WORLD_LOCAL_RANK or LOCAL_RANK; else 0)",
-           [&](std::string const& text) { options.gpu = parse_number("--gpu", text, 0, 1023); });
+  line.add(
+      "--gpu", "N",
+      "which GPU (default: the local rank, SLURM_LOCALID, OMPI_COMM_WORLD_LOCAL_RANK or LOCAL_RANK; else 0)",
+      [&](std::string const& text) { options.gpu = parse_number("--gpu", text, 0, 1023); });
   line.add("--readers", "N", "threads that read (default: 2)",
            [&](std::string const& text) { options.readers = parse_number("--readers", text, 1, 64); });
   line.add("--writers", "N", "threads that write (default: 2)",
            [&](std::string const& text) { options.writers = parse_number("--writers", text, 1, 64); });
   flag("--no-sync",
-       "do not wait until results are on the disk: quicker, but where a machine loses power files may be "
-       "empty that count as done",
+       "do not sync results to the disk: faster, but after a power failure truncated files may count as done",
        options.sync, false);
 
   line.group("Results");
-  line.add("--output", "FOLDER", "where results go, each named as its scan, and the manifest (needed)",
+  line.add("--output", "FOLDER", "where results and the manifest go (required)",
            [&](std::string const& text) { options.output = text; });
   line.add_choice(
       "--write", {"label", "npy"},
@@ -174,13 +173,13 @@ struct Options : program::CheckpointOptions, program::MachineOptions {
   if (options.help) {
     help_text =
         "usage: label_scans SOURCE --output FOLDER [options]\n\n"
-        "Labels the points of many LiDAR scans, or makes a bird's-eye view of each. Reading, the network "
+        "Labels the points of many LiDAR scans, or writes the bird's-eye view of each. Reading, the network "
         "and\n"
-        "writing go on at once. A file has its name when it is complete, so running the same command again "
+        "writing overlap. A result gets its name when it is complete, so running the same command again "
         "does\n"
-        "what is missing; FOLDER/manifest/ says what became of each scan. Several processes share the work "
-        "by\n"
-        "--shard or by the variables of Slurm, mpirun and torchrun.\n" +
+        "what is missing; FOLDER/manifest/ records every scan. Several processes share the work through "
+        "--shard\n"
+        "or the variables of Slurm, mpirun and torchrun.\n" +
         line.help() +
         "\nExamples:\n"
         "  label_scans kitti/dataset --checkpoint minkunet.pt --output predictions\n"

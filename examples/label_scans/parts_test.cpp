@@ -16,8 +16,10 @@
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -26,7 +28,9 @@
 #include <random>
 #include <set>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace label_scans {
@@ -319,6 +323,35 @@ void test_output()
   expect(!reason.empty(), "a folder that cannot be made is told");
 }
 
+/// A name never stands for half of a file, whenever the writer is killed.
+void test_killed_writers()
+{
+  OutputFolder folder{scratch() / "killed", "tag", false};
+  auto const path = folder.path_of("result", ".npy");
+  std::string const bytes(std::size_t{16} << 20, 'x');
+  std::mt19937 random{1};
+  int begun = 0;
+  for (int round = 0; round < 12; ++round) {
+    auto const child = ::fork();
+    if (child == 0) {
+      folder.write(path, {bytes, bytes});
+      ::_exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds{random() % 20000});
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    begun += fs::exists(path.string() + ".tag.tmp") ? 1 : 0;
+    expect(!fs::exists(path) || fs::file_size(path) == 2 * bytes.size(), "a name stands for a whole file",
+           std::to_string(round));
+    fs::remove(path);
+  }
+  folder.write(path, {bytes});
+  expect(fs::file_size(path) == bytes.size() && !fs::exists(path.string() + ".tag.tmp"),
+         "what a killed writer left is written over");
+  if (begun == 0) { std::puts("no writer was killed half-way"); }
+}
+
 struct Slow {
   double read;
   double compute;
@@ -331,7 +364,8 @@ void test_waiting()
   auto const pause = [](double milliseconds) {
     std::this_thread::sleep_for(std::chrono::duration<double, std::milli>{milliseconds});
   };
-  for (auto const& slow : {Slow{6, 1, 1, "reading"}, Slow{1, 6, 1, "computing"}, Slow{1, 1, 6, "writing"}}) {
+  for (auto const& slow :
+       {Slow{10, 1, 1, "reading"}, Slow{1, 10, 1, "computing"}, Slow{1, 1, 10, "writing"}}) {
     int next = 0;
     std::mutex mutex;
     std::multiset<int> finished;
@@ -465,6 +499,7 @@ int main(int argc, char** argv)
   test_json();
   test_manifest();
   test_output();
+  test_killed_writers();  // before there are threads
   test_waiting();
   test_stopping();
   test_lines();

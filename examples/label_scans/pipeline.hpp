@@ -103,7 +103,7 @@ struct PipelineTimes {
   }
 };
 
-/// Reads, computes and writes one item after the other, the three at once, in memory that goes round.
+/// Reads, computes and writes items, the three stages at once, in reused buffers.
 ///
 /// `Job` is what is to be done, `Input` memory that it is read into, `Output` memory that results are computed
 /// in, `Outcome` what is known of a result. The thread that calls run() computes. A job that cannot be read or

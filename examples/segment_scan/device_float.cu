@@ -2,13 +2,13 @@
 // Copyright (c) the Tessera authors
 
 #include "device.cuh"
-#include "segment.hpp"
+#include "segment_points.hpp"
 
 namespace segment_scan {
 
 Segmentation segment_in_float(Task const& task, tessera::Execution<> const& exec)
 {
-  return segment<tessera::Device, float>(task, exec);
+  return segment_any<tessera::Device, float>(task, exec);
 }
 
 }  // namespace segment_scan

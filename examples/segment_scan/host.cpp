@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include "segment.hpp"
+#include "segment_points.hpp"
 
 namespace segment_scan {
 
 Segmentation segment_on_host(Task const& task)
 {
-  return segment<ts::Host, float>(task, program::host_execution(task.options->threads));
+  return segment_any<ts::Host, float>(task, program::host_execution(task.options->threads));
 }
 
 }  // namespace segment_scan

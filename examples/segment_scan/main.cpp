@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 //
-// Labels every point of a LiDAR scan with a MinkUNet; `segment_scan --help` says how it is used.
+// Labels every point of a LiDAR scan with a MinkUNet or an SPVCNN; `segment_scan --help` says how it is used.
 //
 //   options.hpp                the command line
 //   segment.hpp                points -> voxels -> kernel maps -> network -> labels, for either space
+//   segment_points.hpp         the same by SPVCNN, which takes points
 //   host.cpp, device*.cu       that for the CPU, and for the GPU in each precision
 //   truth.hpp                  labels against what the points really are
 //   palette.hpp, picture.hpp   what the results look like
@@ -110,6 +111,11 @@ void append_legend(std::vector<LegendEntry>& legend, std::vector<ClassStyle> con
   }
 }
 
+char const* name_of_network(NetworkShape const& shape)
+{
+  return shape.on_points ? "SPVCNN" : "MinkUNet";
+}
+
 Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyle> const& styles,
              std::optional<Truth> const& truth)
 {
@@ -118,8 +124,8 @@ Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyl
   bool const own_legend = truth && !truth->same_classes;
   if (truth) { panels.push_back({"truth", colors_of(truth->styles, *truth->labels)}); }
   bool const means_nothing = task.weights == nullptr || !task.shape.has_head;
-  panels.push_back(
-      {means_nothing ? "MinkUNet, random weights" : "MinkUNet", colors_of(styles, result.labels)});
+  std::string const name = name_of_network(task.shape);
+  panels.push_back({means_nothing ? name + ", random weights" : name, colors_of(styles, result.labels)});
   if (own_legend) { append_legend(legend, truth->styles, *truth->labels, " (truth)"); }
   append_legend(legend, styles, result.labels, "");
   return draw_from_above(*task.cloud, panels, legend);
@@ -155,9 +161,10 @@ void write_results(Task const& task, Segmentation const& result, std::vector<Cla
       rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
     }
     auto const num_rows = static_cast<std::int64_t>(result.coordinates.size());
+    auto const num_logits = task.shape.on_points ? cloud.size() : num_rows;
     std::vector<ts::NamedTensor> tensors{
-        {"coordinates", ts::raw_tensor(rows, {num_rows, 4})},
-        {"logits", ts::raw_tensor(result.logits, {num_rows, task.shape.num_classes})}};
+        {"logits", ts::raw_tensor(result.logits, {num_logits, task.shape.num_classes})}};
+    if (!task.shape.on_points) { tensors.push_back({"coordinates", ts::raw_tensor(rows, {num_rows, 4})}); }
     std::vector<double> const origin(cloud.origin.begin(), cloud.origin.end());
     if (cloud.has_origin()) { tensors.push_back({"origin", ts::raw_tensor(origin, {3})}); }
     ts::write_safetensors(task.options->logits, tensors);
@@ -269,8 +276,8 @@ void print_network(NetworkShape const& shape, std::int64_t num_parameters)
 {
   char width[32] = "";
   if (!shape.backbone) { std::snprintf(width, sizeof(width), ", width %g", shape.width); }
-  std::printf("network   MinkUNet%s, %d channels in, %d classes, %s parameters\n", width, shape.in_channels,
-              shape.num_classes, with_commas(num_parameters).c_str());
+  std::printf("network   %s%s, %d channels in, %d classes, %s parameters\n", name_of_network(shape), width,
+              shape.in_channels, shape.num_classes, with_commas(num_parameters).c_str());
   std::fflush(stdout);
 }
 
@@ -321,6 +328,7 @@ void run(Options options)
     task.shape.in_channels = cloud.channels > 0 ? 4 : 3;
     task.shape.num_classes = options.classes.value_or(simulated ? ts::num_scene_classes : 19);
     task.shape.width = options.width.value_or(1);
+    task.shape.on_points = options.model == Model::spvcnn;
   } else {
     progress.begin("checkpoint");
     weights.emplace(program::segmentation::read_weights(options));

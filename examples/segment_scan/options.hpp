@@ -22,6 +22,7 @@ using program::parse_number;
 using program::Precision;
 using program::UsageError;
 
+using program::segmentation::Model;
 using program::segmentation::most_channels;
 using program::segmentation::NetworkShape;
 using program::segmentation::Weights;
@@ -86,10 +87,15 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
       "The lowest voxel is 0 either way",
       [&](std::size_t i) { options.rounding = static_cast<tessera::Rounding>(i); });
 
-  line.group("The network, a MinkUNet");
+  line.group("The network");
+  line.add_choice(
+      "--model", {"minkunet", "spvcnn"},
+      "minkunet (default) labels voxels, and points as their voxels; spvcnn of SPVNAS labels points. "
+      "A checkpoint of one may hold the names of the other, so it is not told from it",
+      [&](std::size_t i) { options.model = static_cast<Model>(i); });
   program::add_checkpoint_options(
       line, options,
-      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's MinkUNet, "
+      "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's networks, "
       "also one that convert_checkpoint has written; names, layout and channels are told from it. Without "
       "it they are random, and the labels mean nothing",
       "what the network's names begin with (default: looked for, e.g. 'model.')");
@@ -138,8 +144,10 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
            "a folder gets segmentation.ply and segmentation.png, any other name PREFIX.ply and PREFIX.png "
            "(default: the current folder)",
            options.output);
-  add_text("--logits", "FILE", "also writes 'coordinates' and 'logits' of all voxels as safetensors",
-           options.logits);
+  add_text(
+      "--logits", "FILE",
+      "also writes 'coordinates' and 'logits' of all voxels as safetensors; of spvcnn 'logits' of all points",
+      options.logits);
   line.add("--help", "", "this text", [&](std::string const&) { options.help = true; });
 
   auto const positional = line.parse(arguments);
@@ -161,6 +169,7 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
         "  segment_scan 000000.bin --checkpoint minkunet.pt --output results/\n"
         "  segment_scan --scene 7 --device cpu --width 0.5 --voxel-size 0.1\n"
         "  segment_scan 000000.bin --device cuda --precision fp16 --conv-mode 2 --repeat 100\n"
+        "  segment_scan 000000.bin --model spvcnn --width 0.5\n"
         "  segment_scan sweep.pcd.bin --kmap hashmap --downsample minkowski\n\n"
         "Progress goes to stderr, where anything takes over a second. Exit status: 0 all went well, 1\n"
         "something failed (a file, the GPU, memory), 2 wrong options; Ctrl-C ends the program as a signal "

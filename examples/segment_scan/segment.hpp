@@ -46,7 +46,8 @@ void prepare_map(ts::KernelMap<Space>& map, ts::ConvConfig const& config, ts::Ex
   if (config.dataflow != ts::Dataflow::implicit_gemm) {
     static_cast<void>(ts::pair_list(map, exec));
   } else if constexpr (std::is_same_v<Space, ts::Device>) {
-    constexpr int rows = ts::TunedTiles<ts::ScalarFamily::float16, true>::medium::rows;  // all tuned tiles have as many
+    constexpr int rows =
+        ts::TunedTiles<ts::ScalarFamily::float16, true>::medium::rows;  // all tuned tiles have as many
     int const split_length = (map.volume() + config.splits - 1) / config.splits;
     int const splits = (map.volume() + split_length - 1) / split_length;
     static_cast<void>(ts::tile_map(map, config.sort && map.volume() > 1, splits, rows, exec));
@@ -169,8 +170,8 @@ class Segmenter {
       pass.milliseconds[1] = watch.lap();
     }
     {
-      program::LayerProgress<Scalar, Space> const layers{progress, stage_names[2], net};
-      pass.logits = net.forward(pass.voxels, exec);
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
+      pass.logits = net.forward(pass.voxels, layers.execution(exec));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -233,8 +234,8 @@ template <class Space, class Scalar>
     auto voxels = segmenter.voxelize();
     ts::SparseTensor<3, Scalar, Space> const x{voxels.coordinates, std::move(voxels.features)};
     prepare_maps<Space>(x.coordinates(), task.options->config, exec);
-    program::LayerProgress<Scalar, Space> const layers{progress, "calibrate", *net};
-    if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net, x, exec); }
+    program::LayerProgress<Scalar, Space> layers{progress, "calibrate", *net};
+    if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net, x, layers.execution(exec)); }
   }
   ts::nn::fuse(*net, exec);
 

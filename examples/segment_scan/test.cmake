@@ -33,6 +33,33 @@ if(CASE STREQUAL "scene")
   run(0 ${small} --classes 7 --output seven)
   expect("${output}" "note +the labels of the scan are not compared: they are no numbers of the network's 7 classes")
 
+elseif(CASE STREQUAL "points")
+  set(spvcnn ${small} --model spvcnn)
+  run(0 ${spvcnn} --logits logits.safetensors)
+  expect("${output}" "network +SPVCNN, width 0.25" "level 0, stride  1 " "level 4, stride 16 " "  upload " "  network " "  label "
+         "mean IoU +[0-9.]+ % of 5 classes" "logits.safetensors")
+  expect_ply(segmentation)
+  run(0 ${spvcnn} --threads 1 --output again)
+  same_files(segmentation.ply again.ply 1)
+  run(0 ${small} --output voxels)
+  same_files(segmentation.ply voxels.ply 0)
+  file(WRITE ${SCRATCH}/none.bin "")
+  run(0 ${spvcnn} none.bin)
+  expect("${output}" "none.bin: 0 points" "level 4, stride 16 +0")
+  string(CONCAT header "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\n"
+                       "property float z\nend_header\n")
+  file(WRITE ${SCRATCH}/lost.ply "${header}nan 2 3\n1 2 3\n")
+  run(0 ${spvcnn} lost.ply)
+  expect("${output}" "\\(none\\) +1 +50.0 %")
+  if(EXISTS ${DATA}/golden/spvcnn_semkitti.safetensors)
+    run(0 --device cpu --voxel-size 0.2 --model spvcnn --checkpoint ${DATA}/golden/spvcnn_semkitti.safetensors)
+    expect("${output}" "names behind 'param.'" "network +SPVCNN, width 0.25" "19 classes" "compat torchsparse")
+  endif()
+  if(EXISTS ${DATA}/golden/spconv/minkunet_mmdet3d.pth)
+    run(1 --device cpu --model spvcnn --checkpoint ${DATA}/golden/spconv/minkunet_mmdet3d.pth)
+    expect("${errors}" "--model spvcnn: .*mmdetection3d's MinkUNet")
+  endif()
+
 elseif(CASE STREQUAL "scan_file")
   # What was written can be read: the coloured points, whose first feature is not the intensity, and their labels.
   run(0 ${small} --scene 5 --classes 7 --output first)
@@ -143,6 +170,8 @@ elseif(CASE STREQUAL "on_device")
   same_files(planned_fp16.ply stages.ply 1)
   run(0 ${quick} --dataflow fetch_on_demand)
   expect("${output}" "note +layer by layer and not as one CUDA graph: this dataflow waits for the host" "  network ")
+  run(0 ${quick} --model spvcnn --output points)
+  expect("${output}" "network +SPVCNN" "note +layer by layer and not as one CUDA graph: SPVCNN waits" "  label ")
   file(WRITE ${SCRATCH}/none.bin "")
   run(0 ${quick} none.bin)
   if(EXISTS ${DATA}/golden/spconv/minkunet_mmdet3d.pth)
@@ -215,7 +244,7 @@ elseif(CASE STREQUAL "few_points")
 
 elseif(CASE STREQUAL "help")
   run(0 --help)
-  expect("${output}" "usage: segment_scan" --scene --frame --format --origin --voxel-size --rounding --checkpoint --prefix --width
+  expect("${output}" "usage: segment_scan" --scene --frame --format --origin --voxel-size --rounding --model --checkpoint --prefix --width
          --classes --seed --device --precision --stages --spconv-major --intensity-scale --dataflow --conv-mode --kmap --downsample --compat --threads --repeat
          --output --logits Examples "Exit status")
   run(0 -h)
@@ -223,7 +252,7 @@ elseif(CASE STREQUAL "help")
 elseif(CASE STREQUAL "wrong_options")
   foreach(wrong "--colour" "--device;tpu" "--precision=int8" "--conv-mode;3" "--voxel-size;0" "--voxel-size;nan"
           "--voxel-size;0.1x" "--width;-1" "--classes;0" "--repeat;0" "--threads;1.5" "--scene;-1" "--scene" "--output;"
-          "--help=yes" "a.bin;b.bin" "a.bin;--scene;2" "--spconv-major;2" "--intensity-scale;0" "--dataflow;gather_scatter;--conv-mode;2" "--prefix;model." "-x"
+          "--help=yes" "a.bin;b.bin" "a.bin;--scene;2" "--spconv-major;2" "--intensity-scale;0" "--dataflow;gather_scatter;--conv-mode;2" "--prefix;model." "-x" "--model;resnet"
           "--repeat;99999999999999999999")
     run(2 ${wrong})
   endforeach()

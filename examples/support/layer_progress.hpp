@@ -6,49 +6,46 @@
 
 #include <tessera/nn/conv.hpp>
 
+#include <cstring>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace program {
 
 /// A stage of the progress whose steps are the convolutions of a model, on the host, where they take time and
-/// are carried out as they are called. While it lives it observes them.
+/// have finished when their call returns. Run the model with execution().
 template <class Scalar, class Space>
-class LayerProgress final : public tessera::nn::ConvObserver<3, Scalar, Space> {
- public:
-  using Layer = tessera::nn::Conv<3, Scalar, Space>;
-  using Tensor = tessera::SparseTensor<3, Scalar, Space>;
+class LayerProgress final : public tessera::Recorder {
+  static constexpr bool counts = std::is_same_v<Space, tessera::Host>;
 
+ public:
   LayerProgress(Progress& progress, std::string stage, tessera::nn::ModuleBase& model) : progress_{&progress}
   {
-    if constexpr (std::is_same_v<Space, tessera::Host>) { collect(model); }
-    progress.begin(std::move(stage), static_cast<int>(layers_.size()), "layers");
-    for (auto* const layer : layers_) { layer->observe(this); }
-  }
-  LayerProgress(LayerProgress const&) = delete;
-  LayerProgress& operator=(LayerProgress const&) = delete;
-  ~LayerProgress() override
-  {
-    for (auto* const layer : layers_) { layer->observe(nullptr); }
+    progress.begin(std::move(stage), counts ? count(model) : 0, "layers");
   }
 
-  void called(tessera::nn::ModuleBase const&, Tensor const&, Tensor const*,
-              tessera::Epilogue<Scalar> const&) override
+  /// `exec`, with which convolutions are steps.
+  [[nodiscard]] tessera::Execution<Space> execution(tessera::Execution<Space> const& exec)
   {
-    progress_->step();
+    return counts ? exec.with_recorder(*this) : exec;
+  }
+
+  void record(std::shared_ptr<tessera::OperationRecord const> operation) override
+  {
+    if (std::strcmp(operation->name(), "convolution") == 0) { progress_->step(); }
   }
 
  private:
-  void collect(tessera::nn::ModuleBase& module)
+  static int count(tessera::nn::ModuleBase& module)
   {
-    if (auto* const layer = dynamic_cast<Layer*>(&module)) { layers_.push_back(layer); }
-    for (auto const& child : module.children()) { collect(*child.second); }
+    int layers = dynamic_cast<tessera::nn::Conv<3, Scalar, Space>*>(&module) != nullptr ? 1 : 0;
+    for (auto const& child : module.children()) { layers += count(*child.second); }
+    return layers;
   }
 
   Progress* progress_;
-  std::vector<Layer*> layers_;
 };
 
 }  // namespace program

@@ -97,9 +97,9 @@ function(expect_no_files pattern)  # expect_no_files(<glob in the scratch folder
   endif()
 endfunction()
 
-# Skips where the program has no GPU. Not inside a function.
-macro(expect_gpu)
-  execute_process(COMMAND ${PROGRAM} --device cuda missing.bin WORKING_DIRECTORY ${SCRATCH} ERROR_VARIABLE errors
+# Skips where the program has no GPU; <arguments> are those that it cannot do without. Not inside a function.
+macro(expect_gpu)  # expect_gpu(<arguments>...)
+  execute_process(COMMAND ${PROGRAM} --device cuda missing.bin ${ARGN} WORKING_DIRECTORY ${SCRATCH} ERROR_VARIABLE errors
                   OUTPUT_QUIET)
   if(errors MATCHES "--device cuda: ")
     skip("no CUDA device")
@@ -109,10 +109,10 @@ endmacro()
 # Where there is no GPU, or none is seen, it must be named as the reason; <arguments> are those of a quick run, which
 # takes the CPU.
 macro(expect_cpu_without_gpu)  # expect_cpu_without_gpu(<arguments>...)
-  run(1 --device cpu --precision fp16)
+  run(1 --device cpu --precision fp16 ${ARGN})
   expect("${errors}" "fp16 needs a GPU")
   set(ENV{CUDA_VISIBLE_DEVICES} "")  # hides GPUs from the CUDA runtime
-  run(1 --device cuda)
+  run(1 --device cuda ${ARGN})
   expect("${errors}" "--device cuda: (there is no GPU|this program was built without CUDA)")
   run(0 ${ARGN})
   expect("${output}" "device    CPU")

@@ -70,6 +70,11 @@ class Progress {
   void end()
   {
     throw_if_interrupted();
+    stop();
+  }
+  /// The same, also after Ctrl-C.
+  void stop()
+  {
     std::lock_guard<std::mutex> const lock{mutex_};
     stop_stage();
   }

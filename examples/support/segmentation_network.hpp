@@ -22,8 +22,12 @@ namespace program::segmentation {
 /// What a network is asked to have at most, by an option or by a checkpoint.
 inline constexpr int most_channels = 10000;
 
+/// What labels: the voxels, or with SPVCNN the points.
+enum class Model : std::uint8_t { minkunet, spvcnn };
+
 /// What the command line says of the network and its voxels.
 struct NetworkOptions : CheckpointOptions {
+  Model model = Model::minkunet;
   double intensity_scale = 1;
   double voxel_size = 0.05;
   std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
@@ -40,6 +44,7 @@ struct NetworkShape {
   double width = 1;                                                  // of SPVNAS's MinkUNet
   std::optional<tessera::models::MinkUNetBackboneOptions> backbone;  // or mmdetection3d's instead
   bool has_head = true;                                              // the checkpoint has a classifier
+  bool on_points = false;                                            // SPVCNN, which has MinkUNet's shape
 
   /// Whether it was trained on spconv, where coarser levels end at the largest voxel.
   [[nodiscard]] bool has_range() const
@@ -154,7 +159,11 @@ struct Weights {
   }
   if (weights.network.kind == NetworkKind::minkunet) {
     weights.shape = minkunet_shape(weights.network, options);
+    weights.shape.on_points = options.model == Model::spvcnn;
     return weights;
+  }
+  if (options.model == Model::spvcnn) {
+    throw program::Failure{"--model spvcnn: " + options.checkpoint + " is " + known.name};
   }
   if (options.width) {
     throw Failure{"--width: the channels of " + std::string{known.name} + " are the checkpoint's"};

@@ -28,11 +28,13 @@
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
 //
+#include <tessera/hash/coordinate_hash.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
+#include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
 #include <tessera/tensor/borrow.hpp>
@@ -41,12 +43,15 @@
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/dlpack.hpp>
 #include <tessera/tensor/labels.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 //
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/convolution_backward.hpp>
 //
 #include <tessera/ops/activation.hpp>
 #include <tessera/ops/bev.hpp>
+#include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
@@ -58,7 +63,11 @@
 #include <tessera/ops/global_pooling.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/normalization.hpp>
+#include <tessera/ops/point_features.hpp>
+#include <tessera/ops/point_voxel.hpp>
 #include <tessera/ops/pooling.hpp>
+#include <tessera/ops/prune.hpp>
+#include <tessera/ops/unpool.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/work.hpp>
@@ -69,6 +78,7 @@
 #include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/conv_options.hpp>
+#include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>
@@ -84,6 +94,7 @@
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
+#include <tessera/nn/spvconv.hpp>
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
@@ -97,9 +108,16 @@
 #include <tessera/models/sparse_resnet21d.hpp>
 #include <tessera/models/sparse_resunet42.hpp>
 #include <tessera/models/sparse_unet.hpp>
+#include <tessera/models/spvcnn.hpp>
+#include <tessera/models/spvnas.hpp>
+#include <tessera/models/spvnas_config.hpp>
+#include <tessera/models/spvnas_latency.hpp>
+#include <tessera/models/spvnas_search.hpp>
+#include <tessera/models/spvnas_supernet.hpp>
 //
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/forward_bev.hpp>
+#include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 //
@@ -115,6 +133,7 @@
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 #include <tessera/io/trace_file.hpp>

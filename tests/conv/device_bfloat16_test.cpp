@@ -50,6 +50,12 @@ TEST_CASE("device convolution of bfloat16: many rows give what gather-scatter gi
   device_cases::agrees_with_gather_scatter_on_many_rows<device_cases::BFloat16>();
 }
 
+TEST_CASE("device convolution of bfloat16: many rows read the weight that is packed before there are rows")
+{
+  if (test::skipped<tessera::Device>()) { return; }
+  device_cases::reads_the_weight_packed_for_any_number_of_rows<device_cases::BFloat16>();
+}
+
 TEST_CASE("device convolution of bfloat16: residual and activation are applied before the one rounding")
 {
   if (test::skipped<tessera::Device>()) { return; }

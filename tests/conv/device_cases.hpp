@@ -537,7 +537,7 @@ class TiledProblem {
   {
     bool made = false;
     ts::detail::TileMapKey<ts::Device> const key{sort, splits, rows};
-    static_cast<void>(map_->cache().get_or_make(key, [&] {
+    static_cast<void>(detail::access(*map_).cache().get_or_make(key, [&] {
       made = true;
       return std::make_shared<ts::TileMap<ts::Device>>();
     }));
@@ -859,6 +859,31 @@ void agrees_with_gather_scatter_on_many_rows()
   }
 }
 
+/// The warp kernel's shape for many rows reads the weight that is packed before the rows are known: with two
+/// and three blocks of channels, even and odd numbers of chunks.
+template <class Scalar>
+void reads_the_weight_packed_for_any_number_of_rows()
+{
+  for (auto const& shape : {Shape{132000, 132000, 2, 64, 136}, Shape{132000, 132000, 2, 96, 256},
+                            Shape{132000, 132000, 2, 160, 384}, Shape{132000, 132000, 3, 128, 200}}) {
+    CAPTURE(shape.in_channels);
+    CAPTURE(shape.out_channels);
+    TiledProblem<Scalar> problem{random_problem<Scalar>(shape, 63), ts::MathMode::exact};
+    auto const expected = problem.run(ts::GemmKernel::block, true, 1, false);
+    auto const output = problem.run(ts::GemmKernel::warp, true, 1, false);
+    double worst = 0;
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      double const error = std::abs(wide(output[i]) - wide(expected[i]));
+      worst = std::max(worst, std::isnan(error) ? 1e9 : error / (std::abs(wide(expected[i])) + 0.01));
+    }
+    CHECK(worst <= 2.1 * result_error<Scalar>());  // each was rounded once
+    CHECK(same_bits(output, problem.run(ts::GemmKernel::warp, true, 1, true)));
+    if (problem.plan(ts::GemmKernel::warp).kernel == ts::GemmKernel::warp) {
+      CHECK(problem.plan(ts::GemmKernel::warp).shape == ts::detail::warp_shape::large);
+    }
+  }
+}
+
 #else
 
 // Where there is no nvcc the test cases are still there, and skip themselves before they call these.
@@ -882,6 +907,9 @@ void has_the_same_bits_in_every_tile(tessera::MathMode = tessera::MathMode::exac
 {}
 template <class Scalar>
 void agrees_with_gather_scatter_on_many_rows()
+{}
+template <class Scalar>
+void reads_the_weight_packed_for_any_number_of_rows()
 {}
 template <class Scalar>
 void applies_the_epilogue(tessera::MathMode = tessera::MathMode::exact)

@@ -230,6 +230,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("select: the packed weight of the warp kernel does not depend on rows either, where its shape does")
+{
+  for (auto const& channels : {std::pair{96, 256}, {128, 384}, {64, 136}, {160, 200}, {256, 256}}) {
+    CAPTURE(channels.first);
+    CAPTURE(channels.second);
+    auto problem = problem_of(f16, channels.first, channels.second);
+    problem.kernel = warp;
+    auto const unknown = select(problem, {0, 27, false}, device_of(90));
+    auto const many = select(problem, {2'000'000, 27, false}, device_of(90));
+    CHECK(many.shape == detail::warp_shape::large);
+    CHECK(unknown.shape != many.shape);
+    CHECK(unknown.packed == many.packed);
+    CHECK(many.packed[0] == detail::packed_for_warp);
+  }
+}
+
 TEST_CASE(
     "select: a map that is the identity needs no tile map, and more offsets than a list holds share tiles")
 {

@@ -4,6 +4,7 @@
 #include "../support/data.hpp"
 #include "../support/files.hpp"
 #include "../support/state_dicts.hpp"
+#include "convert_cases.hpp"
 
 #include <tessera/io/convert.hpp>
 #include <tessera/io/load.hpp>
@@ -11,112 +12,14 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <list>
-#include <memory>
 #include <string>
 #include <vector>
 
 using namespace tessera;
+using namespace convert_cases;
 using io::WeightLayout;
 using test::Made;
-
-namespace {
-
-/// The layout and the reason that the converter gives for each kernel, by name.
-std::map<std::string, std::pair<std::string, std::string>> layouts(Made const& made,
-                                                                   io::ConvertOptions const& options = {})
-{
-  std::map<std::string, std::pair<std::string, std::string>> result;
-  for (auto const& line : io::convert_checkpoint(made.state, "f", options).report) {
-    result[line.from] = {line.layout, line.reason};
-  }
-  return result;
-}
-
-std::string error(Made const& made, io::ConvertOptions const& options = {})
-{
-  auto const sentence =
-      test::error_of([&] { static_cast<void>(io::convert_checkpoint(made.state, "f", options)); });
-  std::string const beginning = "convert_checkpoint: f: ";
-  return sentence.rfind(beginning, 0) == 0 ? sentence.substr(beginning.size()) : sentence;
-}
-
-/// Parameters named as a sparse encoder of mmdetection3d has them: kernels of several sizes, one of a single
-/// voxel, biases and norms.
-class Encoder final : public nn::ModuleBase {
- public:
-  Encoder(std::uint64_t seed, std::string const& kernel_name, Execution<Host> const& exec)
-  {
-    kernel("conv_input.0", kernel_name, {3, 3, 3}, 4, 8, seed, exec);
-    norm("conv_input.1", 8, seed, exec);
-    kernel("layer1.conv1", kernel_name, {3, 3, 3}, 8, 8, seed, exec);
-    norm("layer1.bn1", 8, seed, exec);
-    kernel("layer1.downsample.0", kernel_name, {1, 1, 1}, 8, 12, seed, exec);
-    norm("layer1.downsample.1", 12, seed, exec);
-    kernel("up.0", kernel_name, {2, 2, 2}, 12, 6, seed, exec);
-    norm("up.1", 6, seed, exec);
-    kernel("conv_out.0", kernel_name, {3, 1, 1}, 6, 6, seed, exec);
-    norm("conv_out.1", 6, seed, exec);
-  }
-
- private:
-  void add(std::string const& name, nn::ParameterRole role, std::vector<std::int64_t> const& shape,
-           std::uint64_t seed, Execution<Host> const& exec, std::vector<int> const& size = {})
-  {
-    parameters_.push_back(std::make_unique<nn::Parameter<float, Host>>(shape, exec));
-    detail::fill_uniform(*parameters_.back(), 1.0, seed * 100 + parameters_.size(), exec);
-    register_parameter(name, role, *parameters_.back(), size);
-  }
-  void kernel(std::string const& name, std::string const& last, std::vector<int> const& size, std::int64_t in,
-              std::int64_t out, std::uint64_t seed, Execution<Host> const& exec)
-  {
-    std::int64_t volume = 1;
-    for (auto const extent : size) { volume *= extent; }
-    std::vector<std::int64_t> shape{in, out};
-    if (volume > 1) { shape.insert(shape.begin(), volume); }
-    add(name + "." + last, nn::ParameterRole::kernel, shape, seed, exec, size);
-  }
-  void norm(std::string const& name, std::int64_t channels, std::uint64_t seed, Execution<Host> const& exec)
-  {
-    for (auto const* const part : {"weight", "bias"}) {
-      add(name + "." + part, nn::ParameterRole::weight, {channels}, seed, exec);
-    }
-    for (auto const* const part : {"running_mean", "running_var"}) {
-      add(name + "." + part, nn::ParameterRole::buffer, {channels}, seed, exec);
-    }
-  }
-
-  std::vector<std::unique_ptr<nn::Parameter<float, Host>>> parameters_;
-};
-
-std::vector<float> contents(nn::ModuleBase const& net)
-{
-  std::vector<float> all;
-  for (auto const& parameter : net.parameters()) {
-    auto const* const first = parameter.as<float, Host>().data();
-    all.insert(all.end(), first, first + parameter.size);
-  }
-  return all;
-}
-
-bool same(RawTensor const& a, RawTensor const& b)
-{
-  return a.dtype == b.dtype && a.shape == b.shape && a.num_bytes == b.num_bytes &&
-         std::memcmp(a.bytes, b.bytes, a.num_bytes) == 0;
-}
-
-constexpr WeightLayout foreign[] = {WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::krsc,
-                                    WeightLayout::rskc, WeightLayout::rsck};
-
-bool named_kernel(WeightLayout layout)
-{
-  return layout == WeightLayout::torchsparse || layout == WeightLayout::minkowski;
-}
-
-}  // namespace
 
 TEST_CASE("convert: a network exported to each layout comes back bit by bit, and so does the foreign file")
 {
@@ -375,80 +278,6 @@ TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
           (swap ? "[3, 1, 1]" : "[1, 1, 3]"));
   }
   CHECK(error_of_loading({}, {1, 3}).empty());  // of other dimensions, which only the user can judge
-}
-
-TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
-{
-  for (bool const has_bias : {false, true}) {
-    CAPTURE(has_bias);
-    Made made;
-    made.add("c.conv1", {2, 3, 1, 1, 4}, "c.bn1", 2).add("c.bn1.weight", {2}).add("c.bn1.bias", {2});
-    made.add("c.bn1.num_batches_tracked", {})
-        .add("d.weight", {3, 3, 3, 3, 3})
-        .add("e.0", {2, 3, 3, 3, 4}, "e.1", 2);
-    if (has_bias) { made.add("c.conv1.bias", {2}); }
-    std::vector<float> const weight{1.5F, -2};
-    std::vector<float> const shift{0.25F, 3};
-    std::vector<float> const mean{-1, 0.5F};
-    std::vector<float> const variance{4, 0.01F};
-    for (auto& [name, tensor] : made.state.tensors) {
-      if (name == "c.bn1.weight") { tensor = raw_tensor(weight, {2}); }
-      if (name == "c.bn1.bias") { tensor = raw_tensor(shift, {2}); }
-      if (name == "c.bn1.running_mean") { tensor = raw_tensor(mean, {2}); }
-      if (name == "c.bn1.running_var") { tensor = raw_tensor(variance, {2}); }
-    }
-    auto const plain =
-        io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc));
-    auto const folded = io::convert_checkpoint(
-        made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-3));
-    auto const a = plain.tensors.to_float("c.conv1.weight");
-    auto const b = folded.tensors.to_float("c.conv1.weight");
-    auto const bias = folded.tensors.to_float("c.conv1.bias");
-    REQUIRE((a.size() == b.size() && bias.size() == 2));
-    for (std::size_t i = 0; i < 2; ++i) {
-      double const scale = weight[i] / std::sqrt(variance[i] + 1e-3);
-      for (std::size_t k = i; k < a.size(); k += 2) { CHECK(b[k] == static_cast<float>(a[k] * scale)); }
-      double const old = has_bias ? static_cast<double>(i) : 0.0;
-      CHECK(bias[i] == doctest::Approx((old - mean[i]) * scale + shift[i]));
-    }
-    for (auto const* const gone : {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}) {
-      CHECK_FALSE(folded.tensors.contains(std::string{"c.bn1."} + gone));
-    }
-    CHECK(folded.tensors.contains("e.0.bias"));
-    CHECK_FALSE(folded.tensors.contains("d.bias"));
-    CHECK(test::has(folded.text(), "c.conv1.bias [2] made: of c.bn1"));
-  }
-  Made broken;
-  broken.add("a.0.weight", {2, 3, 3, 3, 4}).add("a.1.running_mean", {2});
-  CHECK(error(broken, io::ConvertOptions().fold_batch_norm(1e-3)) ==
-        "batch norm 'a.1' has no running_var of 2 channels");
-}
-
-TEST_CASE("convert: a norm is not folded where the result is beyond the kernel's type")
-{
-  std::list<std::vector<std::int16_t>> kept;  // tensors are views
-  auto const half_tensor = [&](float value, std::vector<std::int64_t> const& shape) {
-    kept.push_back({static_cast<std::int16_t>(detail::float_to_half_bits(value))});
-    auto tensor = raw_tensor(kept.back(), shape);
-    tensor.dtype = DType::float16;
-    return tensor;
-  };
-  for (float const mean : {512.0F, -60000.0F}) {
-    CAPTURE(mean);
-    Made made;
-    made.add("a.0", {1, 1, 1, 1, 1}, "a.1", 1).add("a.1.weight", {1}).add("a.1.bias", {1});
-    for (auto& [name, tensor] : made.state.tensors) {
-      if (name == "a.0.weight") { tensor = half_tensor(1, {1, 1, 1, 1, 1}); }
-      if (name == "a.1.running_mean") { tensor = half_tensor(mean, {1}); }
-      if (name == "a.1.running_var") { tensor = half_tensor(0, {1}); }
-      if (name == "a.1.weight") { tensor = half_tensor(1, {1}); }
-      if (name == "a.1.bias") { tensor = half_tensor(0, {1}); }
-    }
-    auto const options = io::ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-5);
-    CHECK(error(made, options) ==
-          "the batch norm 'a.1' folded into 'a.0.weight' gives values that float16 cannot hold; convert it "
-          "without folding");
-  }
 }
 
 TEST_CASE("convert: a name with control characters is one line of the report, and no command to a terminal")

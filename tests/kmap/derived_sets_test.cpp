@@ -215,9 +215,9 @@ TEST_CASE_TEMPLATE("derived sets: kernels that tile the grid lead to the outputs
         CHECK(download(down.coordinates->data(), down.coordinates->num_rows(), exec) == out);
         for (auto const& row : out) { CHECK(down.coordinates->box().contains(row)); }
         auto const expected = test::kernel_map_by_definition(in, out, region);
-        CHECK(download(down.map->out_in(), down.map->num_out() * g.volume(), exec) == expected);
+        CHECK(download(down.map->out_in(exec), down.map->num_out() * g.volume(), exec) == expected);
         auto const up = transpose(*down.map, exec);
-        CHECK(download(up->out_in(), up->num_out() * g.volume(), exec) ==
+        CHECK(download(up->out_in(exec), up->num_out() * g.volume(), exec) ==
               test::transposed_map_by_definition(expected, in.size(), static_cast<std::size_t>(g.volume())));
         set->check(exec);
       }

@@ -37,7 +37,7 @@ TEST_CASE_TEMPLATE("kernel map: every recorded map of TorchSparse is reproduced,
     auto const& map = *mapped.map;
     auto const volume = golden.geometry.volume();
     REQUIRE(static_cast<std::int64_t>(recorded.size()) == map.num_out() * volume);
-    auto const out_in = download(map.out_in(), map.num_out() * volume, exec);
+    auto const out_in = download(map.out_in(exec), map.num_out() * volume, exec);
     std::int64_t different = 0;
     for (std::size_t i = 0; i < recorded.size(); ++i) {
       auto const row = i / static_cast<std::size_t>(volume);

@@ -25,7 +25,7 @@ namespace {
 template <class Space>
 std::vector<std::int32_t> entries_of(KernelMap<Space> const& map, Execution<Space> const& exec)
 {
-  return download(map.out_in(), map.num_out() * map.volume(), exec);
+  return download(map.out_in(exec), map.num_out() * map.volume(), exec);
 }
 
 /// Whether every pair of `map` [num_out, volume] is one read backwards too, under whatever offset.
@@ -221,7 +221,7 @@ TEST_CASE_TEMPLATE("gradient map: a symmetric map is its own, with its tile maps
   CHECK(gradient.map == map);
   CHECK(gradient.is_mirrored);
   CHECK(tile_map(*gradient.map, true, 1, 16, exec) == tiles);
-  CHECK(map->cache().find(detail::TransposedMapKey<Space>{}) == nullptr);
+  CHECK(detail::access(*map).cache().find(detail::TransposedMapKey<Space>{}) == nullptr);
 }
 
 TEST_CASE_TEMPLATE("transposed map: is made once, leads back to its map, and knows the masks of its rows",

@@ -42,7 +42,7 @@ ConvolutionGeometry<3> strided(int size)
 template <class Space>
 void check_lists(KernelMap<Space>& map, Execution<Space> const& exec)
 {
-  auto const entries = download(map.out_in(), map.num_out() * map.volume(), exec);
+  auto const entries = download(map.out_in(exec), map.num_out() * map.volume(), exec);
   auto const lists = pair_list(map, exec);
   CHECK(pair_list(map, exec) == lists);
   auto const& begins = lists->begin_on_host(exec);

@@ -174,6 +174,8 @@ struct Outcome {
 template <class Kmap, class Downsample, class Space>
 Outcome outcome_of(Case const& c, bool is_far = false)
 {
+  CAPTURE(Kmap::name);
+  CAPTURE(Downsample::name);
   test::CountedMemory<Space> memory;
   auto const exec = memory.execution(1);
   auto rows = test::random_coordinates<3>(90, 2, IntArray<3>(c.with_range ? 0 : -5), {8, 6, 7}, 11);
@@ -191,7 +193,7 @@ Outcome outcome_of(Case const& c, bool is_far = false)
                   memory.allocations() - allocations,
                   memory.bytes_in_use() - bytes};
   outcome.rows = download(down.coordinates->data(), down.coordinates->num_rows(), exec);
-  outcome.entries = download(down.map->out_in(), down.map->num_out() * down.map->volume(), exec);
+  outcome.entries = download(down.map->out_in(exec), down.map->num_out() * down.map->volume(), exec);
   set->check(exec);
   return outcome;
 }

@@ -23,7 +23,7 @@ std::vector<Coordinate<Dim>> rows_of(CoordinateSet<Dim, Space> const& set, Execu
 template <class Space>
 std::vector<std::int32_t> values_of(KernelMap<Space> const& map, Execution<Space> const& exec)
 {
-  return download(map.out_in(), map.num_out() * map.volume(), exec);
+  return download(map.out_in(exec), map.num_out() * map.volume(), exec);
 }
 
 ConvolutionGeometry<2> geometry(int size, int stride, int padding = 0, int dilation = 1)

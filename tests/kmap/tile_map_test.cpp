@@ -73,7 +73,7 @@ bool is_sorted(ts::KernelMap<Space>& kernel_map, ts::TileMap<Space> const& tiles
                ts::Execution<Space> const& exec)
 {
   int const volume = kernel_map.volume();
-  auto const map = ts::download(kernel_map.out_in(), kernel_map.num_out() * volume, exec);
+  auto const map = ts::download(kernel_map.out_in(exec), kernel_map.num_out() * volume, exec);
   auto const order = ts::download(tiles.order, exec);
   auto const places = tiles.num_tiles * tiles.tile_rows;
   for (int z = 0; z < tiles.splits; ++z) {

@@ -10,7 +10,6 @@
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
-#include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/pooling.hpp>
@@ -67,19 +66,6 @@ std::vector<std::string> names_of(nn::ModuleBase const& module)
   std::vector<std::string> names;
   for (auto const& parameter : module.parameters()) { names.push_back(parameter.name); }
   return names;
-}
-
-/// Mean and variance of channel `c`.
-std::pair<double, double> moments(std::vector<float> const& values, std::size_t channels, std::size_t c)
-{
-  double mean = 0;
-  double square = 0;
-  auto const rows = static_cast<double>(values.size() / channels);
-  for (std::size_t i = c; i < values.size(); i += channels) {
-    mean += values[i] / rows;
-    square += double{values[i]} * values[i] / rows;
-  }
-  return {mean, square - mean * mean};
 }
 
 }  // namespace
@@ -289,7 +275,7 @@ TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no tab
       CHECK(results.back().coordinates() == x.coordinates());
     }
   }
-  CHECK(x.coordinates()->cache().find(detail::CoordinateTableKey<3, Space>{}) == nullptr);
+  CHECK(detail::access(*x.coordinates()).cache().find(detail::CoordinateTableKey<3, Space>{}) == nullptr);
   for (auto const& y : results) { test::check_close(y.features_on_host(exec), expected, 1e-5); }
 }
 
@@ -342,31 +328,6 @@ TEST_CASE_TEMPLATE("residual block: a strided one works on Minkowski's outputs a
   CHECK(block(x, exec).tensor_stride() == IntArray<3>(2));
 }
 
-TEST_CASE_TEMPLATE("parameter: moving empties the source, shape and all; impossible shapes are refused",
-                   Space, TESSERA_TEST_SPACES)
-{
-  if (test::skipped<Space>()) { return; }
-  Execution<Space> const exec{};
-  nn::Parameter<float, Space> a{{2, 3}, exec};
-  auto const* const data = a.data();
-  nn::Parameter<float, Space> b{std::move(a)};
-  nn::Parameter<float, Space> c{{7}, exec};
-  c = std::move(b);
-  for (auto const* const empty : {&a, &b}) {
-    CHECK(empty->data() == nullptr);
-    CHECK(empty->size() == 0);
-    CHECK(empty->shape().empty());
-  }
-  CHECK(c.data() == data);
-  CHECK(c.size() == 6);
-  CHECK(c.shape() == std::vector<std::int64_t>{2, 3});
-  using Shape = std::vector<std::int64_t>;
-  for (auto const& shape :
-       {Shape{-1}, Shape{std::int64_t{1} << 32, std::int64_t{1} << 32}, Shape{INT64_MAX}}) {
-    CHECK_THROWS_AS((nn::Parameter<float, Space>{shape, exec}), invalid_argument);
-  }
-}
-
 TEST_CASE_TEMPLATE("module tree: train and eval reach every child", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
@@ -403,56 +364,4 @@ TEST_CASE("module tree: two children of one name are refused, an empty name adds
                                                    "b.weight", "b.bias", "b.running_mean", "b.running_var"});
   CHECK(pair.parameters("net.")[0].name == "net.weight");
   CHECK(test::error_of([&] { Pair{"", exec}; }) == "register_child: there is a child \"\" already");
-}
-
-TEST_CASE("sequential: two modules of one name are refused")
-{
-  using Relu = nn::ReLU<3, float, Host>;
-  nn::Sequential<3, float, Host> net;
-  net.append(std::make_unique<Relu>(), "1");
-  CHECK_THROWS_WITH_AS(net.add<Relu>(), "Sequential: there is a module \"1\" already", invalid_argument);
-  CHECK_THROWS_AS(net.append(nullptr), invalid_argument);
-  CHECK(net.size() == 1);
-  CHECK(net.children().size() == 1);
-}
-
-TEST_CASE("convolution layer: options that its weight does not have are refused, the others may change")
-{
-  Execution<Host> const exec;
-  auto const x = test::upload_tensor<float>(test::random_tensor<float>(40, 4, {0, 1}, 1), exec);
-  nn::Conv<3, float, Host> conv{nn::ConvOptions<3>(4, 4, 3), exec};
-  auto const before = conv(x, exec).features_on_host(exec);
-  conv.options().geometry.kernel_size = 5;
-  CHECK(test::error_of([&] { (void)conv(x, exec); }) ==
-        "Conv: a weight of 432 values; channels and kernel size stay those the layer was made with");
-  conv.options().geometry.kernel_size = 3;
-  conv.options().out_channels = 5;
-  CHECK_THROWS_AS((void)conv(x, exec), invalid_argument);
-  conv.options().out_channels = 4;
-  conv.options().geometry.dilation = 2;
-  CHECK(conv(x, exec).features_on_host(exec) != before);
-}
-
-TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards", Space, TESSERA_TEST_SPACES)
-{
-  if (test::skipped<Space>()) { return; }
-  Execution<Space> const exec{};
-  auto const x = test::upload_tensor<float>(test::random_tensor<float>(4000, 4, {0, 1}, 1), exec);
-  nn::Sequential<3, float, Space> net;
-  net.template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
-  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(8, 5, 3), exec);
-  auto& last = net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
-  nn::calibrate(net, x, exec);
-  CHECK_FALSE(net.is_training());
-  CHECK(last.options().momentum() == 0.1);
-  auto const y = net(x, exec).features_on_host(exec);
-  for (std::size_t c = 0; c < 5; ++c) {
-    auto const [mean, variance] = moments(y, 5, c);
-    CHECK(std::abs(mean) < 1e-2);
-    CHECK(std::abs(variance - 1) < 1e-2);
-  }
-  auto const wrong = test::upload_tensor<float>(test::random_tensor<float>(10, 3, {0}, 1), exec);
-  CHECK_FALSE(test::error_of([&] { nn::calibrate(net, wrong, exec); }).empty());
-  CHECK(last.options().momentum() == 0.1);
-  CHECK_FALSE(net.is_training());
 }

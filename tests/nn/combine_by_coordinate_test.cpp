@@ -50,14 +50,14 @@ std::map<Voxel, std::size_t> rows_by_voxel(test::HostTensor const& x)
   return result;
 }
 
-enum class Operation { add, multiply, cat };
+enum class Combination { add, multiply, cat };
 
 struct Expected {
   std::vector<Voxel> voxels;
   std::vector<double> features;
 };
 
-Expected by_definition(std::vector<test::HostTensor> const& tensors, Operation operation, Join join)
+Expected by_definition(std::vector<test::HostTensor> const& tensors, Combination operation, Join join)
 {
   std::vector<std::map<Voxel, std::size_t>> rows;
   std::set<Voxel> all;
@@ -79,16 +79,16 @@ Expected by_definition(std::vector<test::HostTensor> const& tensors, Operation o
       auto const found = rows[k].find(voxel);
       return found != rows[k].end() ? tensors[k].at(found->second, c) : 0.0;
     };
-    if (operation == Operation::cat) {
+    if (operation == Combination::cat) {
       for (std::size_t k = 0; k < tensors.size(); ++k) {
         for (int c = 0; c < tensors[k].channels; ++c) { result.features.push_back(value(k, c)); }
       }
       continue;
     }
     for (int c = 0; c < tensors[0].channels; ++c) {
-      double combined = operation == Operation::add ? 0 : 1;
+      double combined = operation == Combination::add ? 0 : 1;
       for (std::size_t k = 0; k < tensors.size(); ++k) {
-        combined = operation == Operation::add ? combined + value(k, c) : combined * value(k, c);
+        combined = operation == Combination::add ? combined + value(k, c) : combined * value(k, c);
       }
       result.features.push_back(combined);
     }
@@ -97,12 +97,12 @@ Expected by_definition(std::vector<test::HostTensor> const& tensors, Operation o
 }
 
 template <class Tensor, class Space>
-Tensor combine(std::vector<Tensor> const& tensors, Operation operation, Join join,
+Tensor combine(std::vector<Tensor> const& tensors, Combination operation, Join join,
                Execution<Space> const& exec)
 {
   switch (operation) {
-    case Operation::add: return add_by_coordinate(tensors, join, exec);
-    case Operation::multiply: return multiply_by_coordinate(tensors, join, exec);
+    case Combination::add: return add_by_coordinate(tensors, join, exec);
+    case Combination::multiply: return multiply_by_coordinate(tensors, join, exec);
     default: return cat_by_coordinate(tensors, join, exec);
   }
 }
@@ -117,7 +117,7 @@ void expect_result(SparseTensor<3, Scalar, Space> const& found, Expected const& 
   test::check_close(found.features_on_host(exec), expected.features, bound);
 }
 
-constexpr Operation operations[] = {Operation::add, Operation::multiply, Operation::cat};
+constexpr Combination operations[] = {Combination::add, Combination::multiply, Combination::cat};
 constexpr Join joins[] = {Join::outer, Join::inner, Join::left};
 
 }  // namespace
@@ -172,21 +172,21 @@ TEST_CASE_TEMPLATE("by coordinate: channels that differ, empty tensors and tenso
   auto const empty = test::upload_tensor<float>(none, exec);
   for (auto const join : joins) {
     CAPTURE(static_cast<int>(join));
-    expect_result(cat_by_coordinate({x, y}, join, exec), by_definition({a, b}, Operation::cat, join), 0,
+    expect_result(cat_by_coordinate({x, y}, join, exec), by_definition({a, b}, Combination::cat, join), 0,
                   exec);
     expect_result(cat_by_coordinate({y, empty, x}, join, exec),
-                  by_definition({b, none, a}, Operation::cat, join), 0, exec);
-    expect_result(add_by_coordinate({x, empty}, join, exec), by_definition({a, none}, Operation::add, join),
+                  by_definition({b, none, a}, Combination::cat, join), 0, exec);
+    expect_result(add_by_coordinate({x, empty}, join, exec), by_definition({a, none}, Combination::add, join),
                   0, exec);
     expect_result(multiply_by_coordinate({empty, x}, join, exec),
-                  by_definition({none, a}, Operation::multiply, join), 0, exec);
+                  by_definition({none, a}, Combination::multiply, join), 0, exec);
     // on one set there is nothing to match: the set stays, and the bits are those of add()
     auto const twice = add_by_coordinate({x, x}, join, exec);
     CHECK(twice.coordinates() == x.coordinates());
     CHECK(test::same_bits(twice.features_on_host(exec), add(x, x, exec).features_on_host(exec)));
     // the first set once more behind another one
     expect_result(add_by_coordinate({x, test::upload_tensor<float>(a, exec), x}, join, exec),
-                  by_definition({a, a, a}, Operation::add, join), 1e-6, exec);
+                  by_definition({a, a, a}, Combination::add, join), 1e-6, exec);
   }
 }
 

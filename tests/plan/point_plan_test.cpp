@@ -3,6 +3,7 @@
 
 #include "../support/allocations.hpp"
 #include "../support/device.hpp"
+#include "point_plan_cases.hpp"
 
 // Plans are CUDA graphs; a build without CUDA has none.
 #ifdef __CUDACC__
@@ -13,108 +14,12 @@
 #include <tessera/plan/plan.cuh>
 
 #include <atomic>
-#include <limits>
-#include <random>
 #include <thread>
 #include <vector>
 
 using namespace tessera;
+using namespace point_plan_cases;
 using namespace plan_cases;
-
-namespace {
-
-/// The smallest network: its logits are the features. What a plan does around layers shows as well with it.
-struct Identity {
-  using Tensor = SparseTensor<3, float>;
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Device> const&) { return x; }
-};
-struct IdentityHalf {
-  using Tensor = SparseTensor<3, __half>;
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Device> const&) { return x; }
-};
-/// An encoder without layers.
-struct Flattening {
-  struct Options {
-    int in_channels = 4;
-  };
-  using Tensor = SparseTensor<3, float>;
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Device> const&) { return x; }
-  template <class Out = void>
-  [[nodiscard]] auto forward_bev(Tensor const& x, Execution<Device> const& exec, DenseLayout layout)
-  {
-    return bev<Out>(x, BevOptions().layout(layout), exec);
-  }
-  [[nodiscard]] Options options() const { return {}; }
-};
-
-/// Points [count, 4] of [-extent, extent), some equal, some not finite; the last number is a feature.
-std::vector<float> random_points(unsigned seed, int count, float extent)
-{
-  std::mt19937 random{seed};
-  std::uniform_real_distribution<float> uniform{-extent, extent};
-  std::vector<float> points;
-  for (int i = 0; i < count; ++i) {
-    for (int axis = 0; axis < 4; ++axis) {
-      bool const repeats = i > 0 && axis < 3 && random() % 2 == 0;
-      points.push_back(repeats ? points[points.size() - 4] : uniform(random));
-    }
-    if (random() % 17 == 0) { points[points.size() - 3] = std::numeric_limits<float>::quiet_NaN(); }
-  }
-  return points;
-}
-
-std::vector<float> columns_of(std::vector<float> const& points, std::size_t first, std::size_t end)
-{
-  std::vector<float> result;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    if (i % 4 >= first && i % 4 < end) { result.push_back(points[i]); }
-  }
-  return result;
-}
-
-/// What is not planned: points to labels, stage by stage.
-struct Eager {
-  std::vector<Coordinate<3>> rows;
-  std::vector<std::int32_t> labels;
-};
-Eager eager_labels(std::vector<float> const& points, QuantizeOptions<3> const& options,
-                   Execution<Device> const& exec)
-{
-  auto const positions = Matrix<float, Device>{upload(columns_of(points, 0, 3), exec),
-                                               static_cast<std::int64_t>(points.size() / 4), 3};
-  auto const features = Matrix<float, Device>{upload(points, exec), positions.rows(), 4};
-  auto const voxels = sparse_quantize(PointsView<float>{positions.view(), features.view()}, options, exec);
-  auto const logits = cast<__half>(voxels.features.view(), exec);
-  Eager result;
-  result.rows = download(voxels.coordinates->data(), voxels.num_voxels(), exec);
-  result.labels = download(gather(argmax(logits.view(), exec), voxels.inverse, -1, exec), exec);
-  return result;
-}
-
-template <class T>
-class Pinned {
- public:
-  explicit Pinned(std::size_t size)
-  {
-    void* memory = nullptr;
-    detail::cuda_check(cudaMallocHost(&memory, size * sizeof(T) + 1));
-    data_ = static_cast<T*>(memory);
-  }
-  Pinned(Pinned const&) = delete;
-  Pinned& operator=(Pinned const&) = delete;
-  ~Pinned() { static_cast<void>(cudaFreeHost(data_)); }
-  [[nodiscard]] T* data() noexcept { return data_; }
-
- private:
-  T* data_ = nullptr;
-};
-
-QuantizeOptions<3> grid_of_half_metres()
-{
-  return QuantizeOptions<3>(0.5F).origin(GridOrigin::lowest_voxel).range({-9, -9, -9}, {9, 9, 9});
-}
-
-}  // namespace
 
 TEST_CASE_TEMPLATE("Plan: points become the voxels and labels that they become stage by stage", Space, Device)
 {
@@ -353,112 +258,6 @@ TEST_CASE_TEMPLATE("Plan: outputs are written into the caller's memory, rows in 
       CHECK(plan.try_run(x, to, exec.stream()).error == RunError::wrong_destination);
     }
   }
-}
-
-TEST_CASE_TEMPLATE("Plan: try_run() says what run() would throw, and status() what check() would", Space,
-                   Device)
-{
-  if (test::skipped<Space>()) { return; }
-  Stream const stream;
-  Execution<Device> const exec{stream.handle};
-  Identity net;
-  Plan plan{net, PlanLimits().max_voxels(500).channels(4).grid(SpatialRange<3>{1, {30, 30, 30}}), exec};
-  CHECK(plan.status().finished);
-  CHECK(plan.status().ok());
-  CHECK(plan.status().runs == 0);
-  auto rows = random_surface(1, 20);
-  auto const good = tensor_of<float>(rows, 4, {}, exec);
-  CHECK(plan.try_run(Identity::Tensor{}, exec.stream()).error == RunError::no_coordinates);
-  CHECK(plan.try_run(tensor_of<float>(rows, 3, {}, exec), exec.stream()).error == RunError::wrong_channels);
-  CHECK(plan.try_run(tensor_of<float>(random_surface(1, 40), 4, {}, exec), exec.stream()).error ==
-        RunError::too_many_voxels);
-  CoordinateSetOptions<3> coarse;
-  coarse.tensor_stride = 2;
-  CHECK(plan.try_run(tensor_of<float>(rows, 4, coarse, exec), exec.stream()).error == RunError::wrong_stride);
-  CoordinateSetOptions<3> other;
-  other.spatial_range = SpatialRange<3>{1, {31, 30, 30}};
-  CHECK(plan.try_run(tensor_of<float>(rows, 4, other, exec), exec.stream()).error == RunError::wrong_range);
-  for (auto const error : {RunError::none, RunError::too_many_voxels, RunError::cuda_failure}) {
-    CHECK(std::string{RunStatus{error}.what()}.size() > 3);
-  }
-  CHECK(plan.status().runs == 0);
-
-  CHECK(plan.try_run(good, exec.stream()).ok());
-  exec.wait();
-  CHECK(plan.status().finished);
-  CHECK(plan.status().ok());
-  CHECK(plan.status().runs == 1);
-  CHECK(same_bits(plan.output().features_on_host(exec), good.features_on_host(exec)));
-
-  rows[5] = rows[6];
-  auto const twice = tensor_of<float>(rows, 4, {}, exec);
-  CHECK(plan.try_run(twice, exec.stream()).ok());
-  rows[5] = {0, {30, 0, 0}};
-  auto const outside = tensor_of<float>(rows, 4, {}, exec);
-  CHECK(plan.try_run(outside, exec.stream()).ok());
-  CHECK(plan.try_run(good, exec.stream()).ok());
-  exec.wait();
-  auto const report = plan.status();
-  CHECK(report.finished);
-  CHECK(!report.ok());
-  CHECK(report.duplicates);
-  CHECK(report.out_of_bounds);
-  CHECK(!report.over_capacity);
-  CHECK(!report.negative_count);
-  CHECK(report.runs == 4);
-  CHECK(plan.status().duplicates);  // asking changes nothing
-  plan.acknowledge();
-  CHECK(plan.status().ok());
-  plan.check();
-
-  // nothing of this is allocated on the host
-  test::AllocationWatch const watch;
-  bool const enqueued = plan.try_run(good, exec.stream()).ok();
-  bool const refused = !plan.try_run(Identity::Tensor{}, exec.stream()).ok();
-  bool const reported = plan.status().ok();
-  auto const allocations = watch.allocations();
-  CHECK(enqueued);
-  CHECK(refused);
-  CHECK(reported);
-  CHECK(allocations == 0);
-
-  CHECK(plan.try_run(twice, exec.stream()).ok());
-  exec.wait();
-  CHECK(plan.status().duplicates);
-  CHECK(!plan.status().out_of_bounds);
-  CHECK_THROWS_WITH_AS(plan.check(), doctest::Contains("two rows hold the same coordinate"),
-                       invalid_argument);
-  CHECK(plan.status().ok());
-}
-
-TEST_CASE_TEMPLATE("Plan: status() sees a run that has not finished, and does not wait for it", Space, Device)
-{
-  if (test::skipped<Space>()) { return; }
-  Stream const stream;
-  Execution<Device> const exec{stream.handle};
-  Identity net;
-  Plan plan{net, PlanLimits().max_voxels(500).channels(4), exec};
-  auto const x = tensor_of<float>(random_surface(1, 20), 4, {}, exec);
-  CHECK(plan.try_run(x, stream.handle)
-            .ok());  // loads its kernels, which a stream that stands still may hold up
-  plan.check();
-  // the stream stands still until the host lets it go on
-  std::atomic<bool> goes_on{false};
-  detail::cuda_check(cudaLaunchHostFunc(
-      stream.handle,
-      [](void* flag) {
-        while (!static_cast<std::atomic<bool>*>(flag)->load()) { std::this_thread::yield(); }
-      },
-      &goes_on));
-  CHECK(plan.try_run(x, stream.handle).ok());
-  auto const before = plan.status();
-  CHECK(!before.finished);
-  CHECK(before.runs == 1);
-  CHECK(before.ok());
-  goes_on = true;
-  plan.check();
-  CHECK(plan.status().finished);
-  CHECK(plan.status().runs == 2);
 }
 
 TEST_CASE_TEMPLATE("Plan: a run is a part of a graph that the caller captures, points and destination too",

@@ -3,26 +3,17 @@
 #pragma once
 
 #include <tessera/conv/detail/kernel_plan.hpp>
+#include <tessera/conv/epilogue.hpp>
 #include <tessera/conv/problem.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
-#include <cmath>
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
-
-/// What a convolution does with its sums before it rounds and stores them:
-/// `output = activation(sum + bias + residual)`. A batch norm that follows is folded into weight and bias.
-template <class Scalar>
-struct Epilogue {
-  MatrixView<Scalar const> residual;  ///< [num_out, out_channels] in the convolution's space, or none
-  Activation activation = Activation::none;
-  float slope = 0.01F;  ///< of leaky_relu
-};
 
 /// The scalars of a convolution: of what it reads, of its weight, of its sums, and of what it writes.
 template <class InType, class WeightType = InType, class AccType = accumulator_t<InType>,
@@ -94,16 +85,11 @@ struct WeightGradientArguments {
 
 namespace detail {
 
-template <class Sum>
-[[nodiscard]] TESSERA_HOST_DEVICE Sum apply_activation(Sum x, Activation activation, float slope)
+/// What kernels do with the sums of a convolution.
+template <class Scalar>
+[[nodiscard]] EpilogueFunctor<Scalar> epilogue_of(ConvolutionArguments<Scalar> const& a)
 {
-  using std::exp;
-  switch (activation) {
-    case Activation::relu: return positive_or_nan(x);
-    case Activation::leaky_relu: return x <= Sum{0} ? static_cast<Sum>(slope) * x : x;
-    case Activation::silu: return x / (Sum{1} + exp(-x));
-    default: return x;
-  }
+  return {a.bias, a.epilogue};
 }
 
 /// Whether a pointer is a multiple of 16 bytes; null is.
@@ -177,6 +163,8 @@ void check_arguments(ConvolutionArguments<Scalar> const& a, char const* who)
   expects(a.epilogue.residual.data == nullptr || a.epilogue.residual.columns == a.out_channels, who,
           ": a residual of ", a.epilogue.residual.columns, " channels for ", a.out_channels,
           " output channels");
+  expects(is_fusable(a.epilogue.activation), who, ": an epilogue of ", name_of(a.epilogue.activation),
+          "; there are none, relu, leaky_relu, silu and sigmoid");
 }
 
 }  // namespace detail

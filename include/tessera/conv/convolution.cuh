@@ -6,4 +6,5 @@
 
 #include <tessera/conv/convolution.hpp>
 #include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/core/work_event.cuh>
 #include <tessera/kmap/build.cuh>

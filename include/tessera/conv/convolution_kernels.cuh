@@ -5,7 +5,7 @@
 #include <tessera/conv/detail/backend.hpp>
 #include <tessera/conv/detail/block_gemm/run.cuh>
 #include <tessera/conv/detail/device_limits.cuh>
-#include <tessera/conv/detail/gather_scatter/offset_sums.cuh>
+#include <tessera/conv/detail/gather_scatter/run.cuh>
 #include <tessera/conv/detail/select.hpp>
 #include <tessera/conv/detail/warp_gemm/run.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/run.cuh>
@@ -14,11 +14,8 @@
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
 #include <tessera/kmap/detail/cut_tiles.cuh>
-#include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 
 namespace tessera {
@@ -64,14 +61,6 @@ struct ConvolutionKernels {
 
 namespace detail {
 
-/// The tile of the block kernel, which the other dataflows use too.
-template <class Scalar>
-[[nodiscard]] KernelPlan plan_block(ConvolutionArguments<Scalar> const& arguments, std::int64_t num_out,
-                                    int volume, Execution<Device> const& exec)
-{
-  return select_block(problem_of(arguments, 1), {num_out, volume}, ConvolutionKernels<Scalar>::limits(exec));
-}
-
 /// Runs what `plan` says, and adds up the sums of splits.
 template <class TilePolicy, class Scalar>
 void run_plan(KernelPlan const& plan, DeviceLimits const& limits,
@@ -105,12 +94,7 @@ void run_plan(KernelPlan const& plan, DeviceLimits const& limits,
       break;
     default: run_block_gemm<TilePolicy>(plan, arguments, map, sort, splits, exec, make_sums);
   }
-  if (sums.data() != nullptr) {
-    for_each(size,
-             FinishSums<Scalar>{sums.data(), arguments.bias, arguments.output, arguments.epilogue, size,
-                                splits, arguments.out_channels},
-             exec);
-  }
+  if (sums.data() != nullptr) { finish_sums(sums.data(), splits, arguments, map.num_out(), exec); }
 }
 
 }  // namespace detail
@@ -149,65 +133,14 @@ template <class Scalar>
 void ConvolutionKernels<Scalar>::gather_scatter(ConvolutionArguments<Scalar> const& arguments,
                                                 KernelMap<Device>& map, Execution<Device> const& exec)
 {
-  using namespace detail;
-  using Sum = accumulator_t<Scalar>;
-  check_arguments(arguments, "convolution");
-  if (map.num_out() == 0) { return; }
-  auto const pairs = pair_list(map, exec);
-  auto const& begins = pairs->begin_on_host(exec);
-  std::int64_t most = 0;
-  for (std::size_t k = 1; k < begins.size(); ++k) { most = std::max(most, begins[k] - begins[k - 1]); }
-  Buffer<Scalar, Device> gathered{most * arguments.in_channels, exec};
-  Buffer<Sum, Device> products{most * arguments.out_channels, exec};
-  auto const plan = plan_block(arguments, most, map.volume(), exec);
-  Buffer<Scalar, Device> own;
-  auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
-  with_tile<AutoTile, Scalar>(plan, arguments.math, [&](auto tile, auto launch_problem) {
-    sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-      auto const begin = begins[static_cast<std::size_t>(k)];
-      auto problem = make_problem(plain, num_pairs);
-      gather(problem, pairs->in.data() + begin, gathered.data(), exec);
-      problem.features = gathered.data();
-      problem.aligned_features = arguments.in_channels * sizeof(Scalar) % 16 == 0;
-      problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-      problem.sums = products.data();
-      problem.num_places = num_pairs;
-      problem.num_tiles = ceil_div(num_pairs, static_cast<long long>(decltype(tile)::rows));
-      launch_problem(problem, exec);
-      for_each(num_pairs * arguments.out_channels,
-               ScatterAdd<Sum>{products.data(), pairs->out.data() + begin, sums, arguments.out_channels},
-               exec);
-    });
-  });
+  detail::run_gather_scatter(limits(exec), arguments, map, exec);
 }
 
 template <class Scalar>
 void ConvolutionKernels<Scalar>::fetch_on_demand(ConvolutionArguments<Scalar> const& arguments,
                                                  KernelMap<Device>& map, Execution<Device> const& exec)
 {
-  using namespace detail;
-  using Sum = accumulator_t<Scalar>;
-  check_arguments(arguments, "convolution");
-  if (map.num_out() == 0) { return; }
-  auto const pairs = pair_list(map, exec);
-  auto const& begins = pairs->begin_on_host(exec);
-  auto const plan = plan_block(arguments, map.num_out(), map.volume(), exec);
-  Buffer<Scalar, Device> own;
-  auto const plain = with_plain_weight(plan, arguments, map.volume(), own, exec);
-  with_tile<AutoTile, Scalar>(plan, arguments.math, [&](auto tile, auto launch_problem) {
-    sum_by_offset(arguments, map, begins, exec, [&](int k, std::int64_t num_pairs, Sum* sums) {
-      auto const begin = begins[static_cast<std::size_t>(k)];
-      auto problem = make_problem(plain, map.num_out());
-      problem.map = pairs->in.data() + begin;
-      problem.order = pairs->out.data() + begin;
-      problem.weight += std::int64_t{k} * arguments.in_channels * arguments.out_channels;
-      problem.sums = sums;
-      problem.continue_sums = true;
-      problem.num_places = num_pairs;
-      problem.num_tiles = ceil_div(num_pairs, static_cast<long long>(decltype(tile)::rows));
-      launch_problem(problem, exec);
-    });
-  });
+  detail::run_fetch_on_demand(limits(exec), arguments, map, exec);
 }
 
 template <class Scalar>

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/activation.hpp>
 #include <tessera/conv/operation.hpp>
 #include <tessera/conv/weight_view.hpp>
 #include <tessera/core/scalar.hpp>
@@ -32,10 +33,6 @@ enum class MathMode : std::uint8_t { exact, tf32 };
 /// and `block` that they do allow runs; `warpgroup` shares tiles where a block cannot hold a list of all
 /// offsets. Only AutoTile reads it: the host, the other dataflows and a Tile of a ConvPolicy ignore it.
 enum class GemmKernel : std::uint8_t { automatic, block, warp, warpgroup, warpgroup_pair, specialized };
-
-/// What is done with a sum before it is stored: `relu` max(x, 0), `leaky_relu` x or slope * x below 0, `silu`
-/// x / (1 + exp(-x)). NaN stays NaN.
-enum class Activation : std::uint8_t { none, relu, leaky_relu, silu };
 
 /// A convolution in numbers, without its pointers: all but the map that the choice of a kernel depends on.
 ///

@@ -152,8 +152,10 @@ template <int Dim, class Space>
   auto result = CoordinateSet<Dim, Space>::make({std::move(rows)}, plan.box, plan.options, exec);
   for (std::size_t i = 0; i < sets.size(); ++i) {
     auto const& set = *sets[i];
-    for_each(set.num_rows(),
-             detail::MoveEntries<Dim>{set.view(), set.box(), plan.moves[i], to, result->errors()}, exec);
+    for_each(
+        set.num_rows(),
+        detail::MoveEntries<Dim>{set.view(), set.box(), plan.moves[i], to, detail::access(*result).errors()},
+        exec);
     to += set.num_rows();
   }
   detail::follow_on_sides(exec);  // the rows are there only now

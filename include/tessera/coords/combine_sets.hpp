@@ -69,10 +69,13 @@ template <int Dim, class Space>
                                         maps->of_second.data(), capacity, rows.count.data()},
              exec);
   });
-  bool const one_frame = a.errors() == b.errors();
+  bool const one_frame = access(a).errors() == access(b).errors();
   auto result = one_frame ? a.derive(std::move(rows), box, options, exec)
                           : CoordinateSet<Dim, Space>::make(std::move(rows), box, options, exec);
-  for_each(1, NoteJoinErrors{statistics.data(), room, a.errors(), b.errors(), result->errors()}, exec);
+  for_each(1,
+           NoteJoinErrors{statistics.data(), room, access(a).errors(), access(b).errors(),
+                          access(*result).errors()},
+           exec);
   follow_on_sides(exec);
   if constexpr (std::is_same_v<Space, Host>) { result->check(exec); }
   return {std::move(result), std::move(maps)};
@@ -98,15 +101,15 @@ template <int Dim, class Space>
 {
   check_combination(a.get(), b.get(),
                     kind == JoinKind::either ? "unite_coordinates" : "intersect_coordinates");
-  if (a->errors() != b->errors()) {
-    b->take_sides(exec);
-    a->take_sides(exec);
+  if (access(*a).errors() != access(*b).errors()) {
+    access(*b).take_sides(exec);
+    access(*a).take_sides(exec);
     return combine(*a, *b, kind, exec);
   }
-  std::lock_guard lock{a->mutex()};
-  a->take_sides(exec);
+  std::lock_guard lock{access(*a).mutex()};
+  access(*a).take_sides(exec);
   using Kept = KeptCombination<Dim, Space>;
-  auto const kept = a->cache().get_or_make(CombinationKey<Dim, Space>{kind, b.get()}, [&] {
+  auto const kept = access(*a).cache().get_or_make(CombinationKey<Dim, Space>{kind, b.get()}, [&] {
     auto made = combine(*a, *b, kind, exec);
     return std::make_shared<Kept>(Kept{made.coordinates.get(), std::move(made.rows)});
   });

@@ -80,9 +80,6 @@ class CoordinateSet {
   /// Stream: waits for everything enqueued so far.
   void check(Execution<Space> const& exec) const { detail::report(download(frame_->errors, exec)[0]); }
 
-  /// @name For later stages
-  /// @{
-
   /// Calls `body(set)` for the input of this frame and every set derived from it, in the order they were
   /// made.
   template <class Body>
@@ -92,30 +89,6 @@ class CoordinateSet {
     for (auto const& set : frame_->sets) { body(set); }
   }
 
-  /// Where the kernels of this frame set bits of detail::DataError. [1]
-  [[nodiscard]] std::uint32_t* errors() const noexcept { return frame_->errors.data(); }
-  [[nodiscard]] detail::Cache& cache() noexcept { return cache_; }
-
-  /// The frame's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
-  /// and it has none yet. @throws invalid_argument  it has others
-  void take_sides([[maybe_unused]] Execution<Space> const& exec) const
-  {
-    if constexpr (std::is_same_v<Space, Device>) {
-      auto const* const own = frame_->exec.sides();
-      if (exec.sides() == nullptr || exec.sides() == own) { return; }
-      detail::expects(own == nullptr, "coordinates: made with other SideStreams than they are used with");
-      frame_->exec = exec;
-      exec.sides()->follow();
-    }
-  }
-  /// Where the frame's sets and tables are made, and where its next kernel map is.
-  [[nodiscard]] detail::Side<Space> side_for_sets() const { return detail::side_for_sets(frame_->exec); }
-  [[nodiscard]] detail::Side<Space> next_side_for_map() const
-  {
-    return detail::next_side_for_map(frame_->exec);
-  }
-  [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return frame_->mutex; }
-
   /// The set this one was derived from by a strided convolution, or null for an input.
   [[nodiscard]] CoordinateSet* origin() const noexcept { return origin_; }
 
@@ -124,7 +97,6 @@ class CoordinateSet {
   {
     return CoordinateSetPointer<Dim, Space>{frame_->shared_from_this(), this};
   }
-  /// @}
 
   /// Rows of a set and, where only the space knows how many are in use, their number [1].
   struct Rows {
@@ -168,6 +140,9 @@ class CoordinateSet {
   }
 
  private:
+  template <class Set>
+  friend class detail::CoordinateSetAccess;
+
   detail::Frame<Dim, Space>* frame_;
   Buffer<Coordinate<Dim>, Space> rows_;
   Buffer<std::int32_t, Space> count_;  // [1], or none: all rows are in use
@@ -176,6 +151,58 @@ class CoordinateSet {
   CoordinateSet* origin_;
   detail::Cache cache_;
 };
+
+namespace detail {
+
+/// What stages of the library do with a set besides what its users do.
+template <class Set>
+class CoordinateSetAccess {
+ public:
+  using Space = typename Set::space;
+
+  explicit CoordinateSetAccess(Set& set) : set_{set} {}
+
+  /// What is derived from the set. @pre  the caller holds mutex()
+  [[nodiscard]] Cache& cache() const noexcept { return set_.cache_; }
+  /// The frame's.
+  [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return set_.frame_->mutex; }
+  /// Where the kernels of the set's frame set bits of DataError. [1]
+  [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.frame_->errors.data(); }
+
+  /// The frame's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
+  /// and it has none yet. @throws invalid_argument  it has others
+  void take_sides([[maybe_unused]] Execution<Space> const& exec) const
+  {
+    if constexpr (std::is_same_v<Space, Device>) {
+      auto& own = set_.frame_->exec;
+      if (exec.sides() == nullptr || exec.sides() == own.sides()) { return; }
+      expects(own.sides() == nullptr, "coordinates: made with other SideStreams than they are used with");
+      own = exec;
+      exec.sides()->follow();
+    }
+  }
+  /// Where the frame's sets and tables are made.
+  [[nodiscard]] Side<Space> side_for_sets() const { return detail::side_for_sets(set_.frame_->exec); }
+  /// Takes the place where the frame's next kernel map is made.
+  [[nodiscard]] Side<Space> next_side_for_map() const { return detail::next_side_for_map(set_.frame_->exec); }
+
+ private:
+  Set& set_;
+};
+
+template <int Dim, class Space>
+[[nodiscard]] CoordinateSetAccess<CoordinateSet<Dim, Space>> access(CoordinateSet<Dim, Space>& set)
+{
+  return CoordinateSetAccess<CoordinateSet<Dim, Space>>{set};
+}
+template <int Dim, class Space>
+[[nodiscard]] CoordinateSetAccess<CoordinateSet<Dim, Space> const> access(
+    CoordinateSet<Dim, Space> const& set)
+{
+  return CoordinateSetAccess<CoordinateSet<Dim, Space> const>{set};
+}
+
+}  // namespace detail
 
 template <int Dim, class Space>
 CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows,
@@ -216,7 +243,9 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
   auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
-  if (set.is_counted_in_space()) { for_each(1, detail::CheckCapacity{set.row_count(), set.errors()}, exec); }
+  if (set.is_counted_in_space()) {
+    for_each(1, detail::CheckCapacity{set.row_count(), detail::access(set).errors()}, exec);
+  }
   detail::follow_on_sides(exec);
   return set.shared();
 }

@@ -153,9 +153,9 @@ template <int Dim, class Scalar, class Space>
            exec);
   result.coordinates =
       CoordinateSet<Dim, Space>::make({std::move(voxels), std::move(count)}, box, set_options, exec);
-  for_each(1, detail::PassOnErrors{errors.data(), result.coordinates->errors()}, exec);
+  for_each(1, detail::PassOnErrors{errors.data(), detail::access(*result.coordinates).errors()}, exec);
   if (rows.offsets != nullptr) {
-    for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
+    for_each(1, detail::NotePointFaults{faults.data(), detail::access(*result.coordinates).errors()}, exec);
   }
   return result;
 }

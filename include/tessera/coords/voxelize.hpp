@@ -237,7 +237,7 @@ template <class Space>
   auto const set_options = detail::voxel_set_options(options, rows_of_points);
   result.coordinates = CoordinateSet<3, Space>::make({std::move(rows), std::move(count)}, set_options, exec);
   if (is_batch && fixed) {
-    for_each(1, detail::NotePointFaults{faults.data(), result.coordinates->errors()}, exec);
+    for_each(1, detail::NotePointFaults{faults.data(), detail::access(*result.coordinates).errors()}, exec);
     if constexpr (std::is_same_v<Space, Host>) { result.coordinates->check(exec); }
   }
   return result;

@@ -160,7 +160,7 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-/// A new buffer with the `size` elements at `from`, which lies in the same space.
+/// A new buffer with the `size` elements at `from`, which is in the same space.
 /// Stream: enqueues one copy, does not wait.
 template <class T, class Space>
 [[nodiscard]] Buffer<T, Space> copy(T const* from, std::int64_t size, Execution<Space> const& exec)
@@ -186,7 +186,7 @@ template <class T, class Space>
   return upload(from.data(), static_cast<std::int64_t>(from.size()), exec);
 }
 
-/// The `size` elements at `from`, which lies in `Space`, as a host vector.
+/// The `size` elements at `from`, which is in `Space`, as a host vector.
 /// Stream: enqueues one copy and waits for it.
 template <class T, class Space>
 [[nodiscard]] std::vector<T> download(T const* from, std::int64_t size, Execution<Space> const& exec)

@@ -30,7 +30,7 @@ class Cache {
     return nullptr;
   }
 
-  /// The object of `key`, made by `make()` -> shared_ptr<Value> when there is none yet. `make` may use the
+  /// The object of `key`, made by `make()` -> shared_ptr<Value> when it does not exist yet. `make` may use the
   /// cache.
   template <class Key, class Make>
   std::shared_ptr<typename Key::Value> get_or_make(Key const& key, Make&& make)

@@ -4,6 +4,7 @@
 
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/int_array.hpp>
+#include <tessera/core/lanes.cuh>
 
 #include <cooperative_groups.h>
 
@@ -78,7 +79,7 @@ class ClusterSorter {
     auto const left = static_cast<int>(count) - block_first;
     num_items_ = left < 0 ? 0 : left < of_block ? left : of_block;
     block_first_ = block_first;
-    first_ = block_first + warp() * (of_block / Shape::warps);
+    first_ = block_first + warp_id() * (of_block / Shape::warps);
     auto const end = first_ + of_block / Shape::warps;
     end_ = end < count ? end : static_cast<int>(count);
   }
@@ -93,7 +94,7 @@ class ClusterSorter {
         return static_cast<std::uint32_t>(key >> shift) & ((1U << width) - 1);
       };
       int const digits = 1 << width;
-      for (int d = lane(); d < digits; d += 32) { shared_.places[warp()][d] = 0; }
+      for (int d = lane_id(); d < digits; d += 32) { shared_.places[warp_id()][d] = 0; }
       if (pass > 0) {
         cooperative_groups::cluster_group::barrier_wait();
       }  // the items are where they are read
@@ -106,7 +107,7 @@ class ClusterSorter {
         if (!exists) { return; }
         came_keys_[i - block_first_] = key;
         came_items_[i - block_first_] = item;
-        atomicAdd(&shared_.places[warp()][digit(key)], 1U);
+        atomicAdd(&shared_.places[warp_id()][digit(key)], 1U);
       });
       find_places(digits);
       auto const read_again = [&](int i, Key& key, std::int32_t& item) {
@@ -146,7 +147,7 @@ class ClusterSorter {
       key = task_.sorted_key(i);
       begins = key != none && (i == 0 || task_.sorted_key(i - 1) != key) ? 1 : 0;
     };
-    auto* const noted = shared_.places[warp()];  // of each round: where runs begin, which keys are none
+    auto* const noted = shared_.places[warp_id()];  // of each round: where runs begin, which keys are none
     static_assert(Shape::most_shared_bytes / (2 * sizeof(std::uint64_t)) <=
                   Shape::digits / 2 * Shape::threads);
     std::uint32_t number = 0;  // of runs before
@@ -154,19 +155,19 @@ class ClusterSorter {
     for_each_round(read, [&](int, bool exists, Key key, std::int32_t begins) {
       auto const begun = __ballot_sync(all_lanes, exists && begins != 0);
       auto const nones = __ballot_sync(all_lanes, exists && key == none);
-      if (lane() == 0) {
+      if (lane_id() == 0) {
         noted[2 * round] = begun;
         noted[2 * round + 1] = nones;
       }
       number += static_cast<std::uint32_t>(__popc(begun));
       ++round;
     });
-    if (lane() == 0) { shared_.sums[0][warp()] = number; }
+    if (lane_id() == 0) { shared_.sums[0][warp_id()] = number; }
     __syncthreads();
     number = 0;
     std::uint32_t total = 0;
     for (int w = 0; w < Shape::warps; ++w) {
-      number += w < warp() ? shared_.sums[0][w] : 0;
+      number += w < warp_id() ? shared_.sums[0][w] : 0;
       total += shared_.sums[0][w];
     }
     if (threadIdx.x == 0) { shared_.totals[0] = total; }
@@ -180,11 +181,11 @@ class ClusterSorter {
     round = 0;
     for (auto base = first_; base < end_; base += 32) {
       auto const begun = noted[2 * round];
-      bool const is_none = (noted[2 * round + 1] >> lane() & 1U) != 0;
-      auto const own = number + static_cast<std::uint32_t>(__popc(begun & (~0U >> (31 - lane()))));
-      if (base + lane() < end_) {
-        task_.run(base + lane(), is_none ? -1 : static_cast<std::int32_t>(own) - 1,
-                  (begun >> lane() & 1U) != 0);
+      bool const is_none = (noted[2 * round + 1] >> lane_id() & 1U) != 0;
+      auto const own = number + static_cast<std::uint32_t>(__popc(begun & (~0U >> (31 - lane_id()))));
+      if (base + lane_id() < end_) {
+        task_.run(base + lane_id(), is_none ? -1 : static_cast<std::int32_t>(own) - 1,
+                  (begun >> lane_id() & 1U) != 0);
       }
       number += static_cast<std::uint32_t>(__popc(begun));
       ++round;
@@ -201,8 +202,6 @@ class ClusterSorter {
   {
     return cooperative_groups::this_cluster();
   }
-  [[nodiscard]] __device__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
-  [[nodiscard]] __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
 
   /// Calls `body(i, exists, key, value)` for the warp's items, 32 at a time, by all lanes.
   template <class Read, class Body>
@@ -213,14 +212,14 @@ class ClusterSorter {
       std::int32_t values[Shape::unroll];
 #pragma unroll
       for (int j = 0; j < Shape::unroll; ++j) {
-        auto const i = base + j * 32 + lane();
+        auto const i = base + j * 32 + lane_id();
         keys[j] = 0;
         values[j] = 0;
         if (i < end_) { read(i, keys[j], values[j]); }
       }
 #pragma unroll
       for (int j = 0; j < Shape::unroll; ++j) {
-        auto const i = base + j * 32 + lane();
+        auto const i = base + j * 32 + lane_id();
         if (base + j * 32 < end_) { body(i, i < end_, keys[j], values[j]); }
       }
     }
@@ -236,11 +235,13 @@ class ClusterSorter {
       auto const others = __ballot_sync(all_lanes, set);
       peers &= set ? others : ~others;
     }
-    auto const before = static_cast<std::uint32_t>(__popc(peers & ((1U << lane()) - 1)));
+    auto const before = static_cast<std::uint32_t>(__popc(peers & ((1U << lane_id()) - 1)));
     std::uint32_t place = 0;
-    if (exists) { place = shared_.begins[digit] + shared_.places[warp()][digit] + before; }
+    if (exists) { place = shared_.begins[digit] + shared_.places[warp_id()][digit] + before; }
     __syncwarp();
-    if (exists && before == 0) { shared_.places[warp()][digit] += static_cast<std::uint32_t>(__popc(peers)); }
+    if (exists && before == 0) {
+      shared_.places[warp_id()][digit] += static_cast<std::uint32_t>(__popc(peers));
+    }
     __syncwarp();
     return place;
   }
@@ -251,12 +252,12 @@ class ClusterSorter {
     auto sum = value;
     for (int step = 1; step < 32; step *= 2) {
       auto const left = __shfl_up_sync(all_lanes, sum, static_cast<unsigned>(step));
-      sum += lane() >= step ? left : 0;
+      sum += lane_id() >= step ? left : 0;
     }
-    if (lane() == 31) { sums[warp()] = sum; }
+    if (lane_id() == 31) { sums[warp_id()] = sum; }
     __syncthreads();
-    auto const of_warp = sums[lane()];
-    return sum - value + __reduce_add_sync(all_lanes, lane() < warp() ? of_warp : 0);
+    auto const of_warp = sums[lane_id()];
+    return sum - value + __reduce_add_sync(all_lanes, lane_id() < warp_id() ? of_warp : 0);
   }
 
   /// Turns the warps' counts of digits into places in the block, and finds how far those are from the places

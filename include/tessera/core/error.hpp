@@ -13,7 +13,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Thrown when an argument, a file or a combination of options cannot be meant; before any work is
+/// Thrown when an argument, a file or a combination of options is invalid; before any work is
 /// enqueued, and with the offending numbers in the sentence.
 class invalid_argument : public std::invalid_argument {
  public:

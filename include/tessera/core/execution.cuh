@@ -112,9 +112,9 @@ class Execution<Device> {
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
-  /// The same with streams beside it (SideStreams of its stream), on which coordinate sets and kernel maps
-  /// are then made. They must outlive every coordinate set made with it.
-  /// @throws invalid_argument  the sides are beside another stream
+  /// The same with side streams (SideStreams of its stream), on which coordinate sets and kernel maps are
+  /// then made. They must outlive every coordinate set made with it.
+  /// @throws invalid_argument  `sides` belong to another stream
   /// Stream: enqueues nothing. Determinism: results are the same bits.
   [[nodiscard]] Execution with_sides(SideStreams& sides) const
   {
@@ -123,7 +123,7 @@ class Execution<Device> {
     result.sides_ = &sides;
     return result;
   }
-  /// The streams beside it, or null.
+  /// Its side streams, or null.
   [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
   /// The same, telling `recorder` of every operation. What stores an execution stores it without.
   [[nodiscard]] Execution with_recorder(Recorder& recorder) const
@@ -141,7 +141,7 @@ class Execution<Device> {
   /// Who is told of operations, or null.
   [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
 
-  /// The same device and memory on another stream, with none beside it and no recorder.
+  /// The same device and memory on another stream, without side streams and recorder.
   [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
     auto result = *this;

@@ -13,7 +13,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// What hashes are mixed with, so that nobody who sends coordinates can choose them to collide.
+/// What hashes are mixed with, so that coordinates from an untrusted source cannot be chosen to collide.
 struct HashSeed {
   std::uint32_t first = 0;
   std::uint32_t second = 0;

@@ -4,6 +4,7 @@
 
 #include <tessera/core/execution.cuh>
 #include <tessera/core/int_array.hpp>
+#include <tessera/core/lanes.cuh>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
@@ -130,7 +131,7 @@ template <class Body>
 __global__ void __launch_bounds__(256)
     for_each_ballot_kernel(std::int64_t count, int lanes, int log_lanes, __grid_constant__ Body const body)
 {
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const group = lane >> log_lanes;
   int const own = lane - (group << log_lanes);
   auto const state = body.prepare(own < lanes ? own : 0);

@@ -10,7 +10,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A row-major matrix in somebody else's memory.
+/// A row-major matrix in memory that it does not own.
 template <class T>
 struct MatrixView {
   T* data = nullptr;  // [rows, columns]
@@ -34,6 +34,8 @@ template <class T, class Space>
 class Matrix;
 template <int Dim, class Scalar, class Space>
 class SparseTensor;
+template <int Dim, class Scalar, class Space>
+class PointTensor;
 
 namespace detail {
 
@@ -43,6 +45,14 @@ struct ShareMatrix {
   [[nodiscard]] static Matrix<T, Space> share(Matrix<T, Space> const& matrix)
   {
     return matrix;
+  }
+  /// The same elements as another variable.
+  template <class T, class Space>
+  [[nodiscard]] static Matrix<T, Space> alias(Matrix<T, Space> const& matrix)
+  {
+    auto result = matrix;
+    result.storage_ = matrix.storage_.alias();
+    return result;
   }
 };
 
@@ -107,6 +117,8 @@ class Matrix {
   friend struct detail::ShareMatrix;
   template <int Dim, class Scalar, class OfSpace>
   friend class SparseTensor;
+  template <int Dim, class Scalar, class OfSpace>
+  friend class PointTensor;
 
   Matrix(Matrix const&) = default;  // shares the elements
   Matrix& operator=(Matrix const&) = default;

@@ -193,13 +193,6 @@ template <class Float>
   return is_nan(a) || (a >= b && !is_nan(b)) ? a : b;
 }
 
-/// `x` where it is above 0 or NaN, else 0.
-template <class Float>
-[[nodiscard]] TESSERA_HOST_DEVICE Float positive_or_nan(Float x) noexcept
-{
-  return x <= Float{0} && !is_nan(x) ? Float{0} : x;
-}
-
 /// IEEE half bits to float, exactly; for builds without the CUDA headers.
 [[nodiscard]] inline float half_bits_to_float(std::uint16_t bits) noexcept
 {

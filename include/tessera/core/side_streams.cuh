@@ -11,14 +11,14 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Streams beside that of the layers, for what coordinates alone decide, so that maps of coarse levels are
-/// made while layers of fine ones run: `auto beside = exec.with_sides(sides)`.
+/// Side streams for what depends on coordinates alone, so that maps of coarse levels are made while layers of
+/// fine ones run on the main stream: `auto with_maps = exec.with_sides(sides)`.
 ///
 /// Coordinate sets and tables are made on the first, kernel maps with their orders and tiles on the others in
-/// turn. Maps wait for the first, and the layers' stream waits for a side whenever it takes something from it
-/// (core/side_work.hpp), so whoever waits for the layers' stream has waited for all. Where the host waits for
-/// the size of a new set, layers need not have finished. What the layers' stream makes for the sides, and
-/// memory of theirs that it is done with, is theirs after follow(), which coordinate sets call when they
+/// turn. Maps wait for the first, and the main stream waits for a side stream before it reads what was made
+/// there (core/side_work.hpp), so waiting for the main stream is waiting for all. Where the host waits for the
+/// size of a new set, layers need not have finished. What the main stream makes for side streams, and memory
+/// of theirs that it no longer uses, may be used by them after follow(), which coordinate sets call when they
 /// begin and end. Used by one thread at a time.
 ///
 /// Cost: five streams and six events; an event recorded and waited for, once or twice, for each set, table,
@@ -32,7 +32,7 @@ class SideStreams {
   static constexpr int count = 5;  // four maps at once; other numbers were not tried
   /// @}
 
-  /// @param layers  the stream that they are beside, of the current device; must outlive them
+  /// @param layers  the main stream, of the current device; must outlive this
   /// @throws cuda_error  there is no device
   explicit SideStreams(cudaStream_t layers) : layers_{layers}
   {
@@ -47,7 +47,7 @@ class SideStreams {
   SideStreams(SideStreams const&) = delete;
   SideStreams& operator=(SideStreams const&) = delete;
 
-  /// The layers' stream waits for all sides. Whoever captures a graph of layers calls this before it ends.
+  /// The main stream waits for all side streams. To be called before a captured graph of layers ends.
   /// Stream: enqueues a wait for each side, does not wait.
   void join()
   {
@@ -59,7 +59,7 @@ class SideStreams {
   [[nodiscard]] cudaStream_t layers() const noexcept { return layers_; }
   [[nodiscard]] cudaStream_t stream(int side) const { return sides_[static_cast<std::size_t>(side)].stream; }
 
-  /// The side whose stream that is, or `count`.
+  /// The index of the side stream `stream`, or `count`.
   [[nodiscard]] int index_of(cudaStream_t stream) const noexcept
   {
     int i = 0;
@@ -67,10 +67,10 @@ class SideStreams {
     return i;
   }
 
-  /// The side of the next kernel map.
+  /// The side stream of the next kernel map.
   [[nodiscard]] int next_for_map() noexcept { return last_map_ = last_map_ % (count - 1) + 1; }
 
-  /// What sides are given from here on waits for what the layers' stream has been given so far.
+  /// Work enqueued on side streams from here on waits for the work enqueued on the main stream so far.
   void follow()
   {
     detail::DeviceGuard const guard{device_};  // the default stream is another one on every device
@@ -80,7 +80,7 @@ class SideStreams {
     }
   }
 
-  /// Before work on a side.
+  /// Before work on a side stream.
   void enter(int side) const
   {
     if (side == for_sets) { return; }
@@ -90,7 +90,7 @@ class SideStreams {
     detail::cuda_check(cudaStreamWaitEvent(stream(side), sets.done.event, 0));
   }
 
-  /// After work on a side: `stream`, mostly the layers', waits for it.
+  /// After work on a side stream: `stream`, mostly the main stream, waits for it.
   void leave(int side, cudaStream_t stream)
   {
     waits_anew_ = true;
@@ -109,8 +109,8 @@ class SideStreams {
     }
   }
 
-  /// Lets kernels of the layers' stream begin while those before them still run. Only where nothing but
-  /// layers and follow() enqueues there, as in a graph: so nobody changes a weight in between.
+  /// Lets kernels of the main stream begin while their predecessors still run. Only where nothing but
+  /// layers and follow() enqueues there, as in a graph: so no weight changes in between.
   void let_kernels_overlap() noexcept { kernels_overlap_ = true; }
   /// Whether the next kernel may; called once per kernel. Not the first one after the stream was made to wait
   /// for a side, which reads what came from there.

@@ -13,14 +13,14 @@ class SideStreams;
 
 namespace detail {
 
-/// A stream beside the layers' for what coordinates alone decide, or none; of the host there are none.
+/// A side stream for what depends on coordinates alone, or none; the host has none.
 template <class Space>
 struct Side {
   std::conditional_t<std::is_same_v<Space, Device>, SideStreams, void>* streams = nullptr;
   int index = 0;
 };
 
-/// The side of coordinate sets and tables, of those beside `exec`.
+/// The side stream of `exec` for coordinate sets and tables.
 template <class Space>
 [[nodiscard]] Side<Space> side_for_sets([[maybe_unused]] Execution<Space> const& exec)
 {
@@ -29,7 +29,7 @@ template <class Space>
   return side;
 }
 
-/// That of the next kernel map.
+/// The side stream of `exec` for the next kernel map.
 template <class Space>
 [[nodiscard]] Side<Space> next_side_for_map(Execution<Space> const& exec)
 {
@@ -40,7 +40,7 @@ template <class Space>
   return side;
 }
 
-/// `work(execution of that side)`, for which `exec` waits; `work(exec)` where there is none. Only sets,
+/// `work(execution of that side stream)`, for which `exec` waits; `work(exec)` without side streams. Only sets,
 /// tables and kernel maps may be read there, which on_side() or follow_on_sides() preceded.
 template <class Space, class Work>
 decltype(auto) on_side([[maybe_unused]] Side<Space> const& side, Execution<Space> const& exec,
@@ -62,7 +62,7 @@ decltype(auto) on_side([[maybe_unused]] Side<Space> const& side, Execution<Space
   return work(exec);
 }
 
-/// What sides are given from here on waits for what `exec` has been given so far.
+/// Work enqueued on side streams from here on waits for the work enqueued on `exec` so far.
 template <class Space>
 void follow_on_sides(Execution<Space> const& exec)
 {

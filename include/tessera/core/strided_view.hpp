@@ -12,7 +12,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A matrix in somebody else's memory whose rows and columns need not follow each other: element (i, c) is
+/// A matrix in memory that it does not own, whose rows and columns need not be contiguous: element (i, c) is
 /// `data[i * row_stride + c * column_stride]`, strides in elements.
 ///
 /// A MatrixView or a Matrix is one by itself. rows_at() makes one of rows that are some bytes apart

@@ -17,7 +17,7 @@ inline namespace v0 {
 /// they are as long as whoever recorded the operation uses the record.
 template <class T>
 struct ParameterRef {
-  T const* data = nullptr;  ///< in the operation's space, or null where there are none
+  T const* data = nullptr;  ///< in the operation's space, or null if it has none
   VariableId id = 0;        ///< of the parameter; 0 of a plain pointer
   std::atomic<std::uint64_t> const* version =
       nullptr;  ///< raised when it is written; null of a plain pointer
@@ -52,6 +52,13 @@ class VariableStorage {
   VariableStorage() = default;
   explicit VariableStorage(Buffer<T, Space>&& values) : shared_{std::make_shared<Shared>(std::move(values))}
   {}
+
+  /// The same memory as another variable, with an identity of its own.
+  [[nodiscard]] VariableStorage alias() const
+  {
+    if (!shared_) { return {}; }
+    return VariableStorage{Buffer<T, Space>::adopt(data(), size(), shared_)};
+  }
 
   [[nodiscard]] T* data() const noexcept { return shared_ ? shared_->values.data() : nullptr; }
   [[nodiscard]] std::int64_t size() const noexcept { return shared_ ? shared_->values.size() : 0; }

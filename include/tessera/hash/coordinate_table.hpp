@@ -62,7 +62,8 @@ class CoordinateTable {
     detail::with_packing(set.box(), [&](auto const& packing) {
       using Key = typename std::decay_t<decltype(packing)>::KeyType;
       detail::HashTable<Key, Space> table{set.capacity(), exec};
-      for_each(set.capacity(), detail::InsertRows<Dim, Key>{set.view(), {packing, table.ref()}, set.errors()},
+      for_each(set.capacity(),
+               detail::InsertRows<Dim, Key>{set.view(), {packing, table.ref()}, detail::access(set).errors()},
                exec);
       table_ = std::make_unique<Variant>(Entry<Key>{packing, std::move(table)});
     });
@@ -110,10 +111,10 @@ template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<CoordinateTable<Dim, Space>> coordinate_table(CoordinateSet<Dim, Space>& set,
                                                                             Execution<Space> const& exec)
 {
-  std::lock_guard lock{set.mutex()};
-  set.take_sides(exec);
-  return set.cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
-    auto table = detail::on_side(set.side_for_sets(), exec, [&](Execution<Space> const& own) {
+  std::lock_guard lock{detail::access(set).mutex()};
+  detail::access(set).take_sides(exec);
+  return detail::access(set).cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
+    auto table = detail::on_side(detail::access(set).side_for_sets(), exec, [&](Execution<Space> const& own) {
       return std::make_shared<CoordinateTable<Dim, Space>>(set, own);
     });
     if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }

@@ -90,7 +90,7 @@ template <class Rules, class Kmap, class Downsample, int Dim, class Space>
     return outputs<Policy>(set, region_of(g, padded.padding), strided_grid<Rules, Policy>(set, padded), exec);
   });
   auto map = cached_map(set, *out, region, false, exec);
-  set.cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
+  access(set).cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
   remember_maker(*out, g, map);
   return {out, map};
 }
@@ -166,7 +166,7 @@ template <class Kmap, int Dim, class Space>
       reaches = reaches && scaled == set.tensor_stride()[i];
     }
     if (!reaches) { continue; }
-    auto map = finer->cache().find(UndoneMapKey<Dim, Space>{g, &set});
+    auto map = access(*finer).cache().find(UndoneMapKey<Dim, Space>{g, &set});
     if (!map) {
       auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::strided, compat));
       map = cached_map(*finer, set, region, false, exec);
@@ -224,8 +224,8 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
   static_assert(is_downsample_policy<Downsample>::value,
                 "kernel_map: Downsample is not a downsample policy, see kmap/policies.hpp");
   detail::check_geometry(geometry, "convolution");
-  std::lock_guard lock{set.mutex()};
-  set.take_sides(exec);
+  std::lock_guard lock{detail::access(set).mutex()};
+  detail::access(set).take_sides(exec);
   using Result = MappedCoordinates<Dim, Space>;
   auto const by_rules = [&](auto const& make) -> Result { return rules::visit(compat, make); };
   switch (kind) {
@@ -251,8 +251,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
           [&](auto rules) { return detail::expanding_map<decltype(rules)>(set, geometry, anchor, exec); });
     }
   }
-  detail::expects(false, "convolution: there is no kind ", static_cast<int>(kind));
-  return {};
+  detail::fail("convolution: there is no kind ", static_cast<int>(kind));
 }
 
 }  // namespace v0

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -28,6 +29,11 @@ struct OffsetOrder {
 
 template <class Space>
 class KernelMap;
+
+namespace detail {
+template <class Map>
+class KernelMapAccess;
+}  // namespace detail
 
 /// What makers of a kernel map may know besides the map.
 template <class Space>
@@ -81,26 +87,15 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
                     num_in, " rows to ", num_out);
   }
 
-  /// [num_out, volume] in `Space`, for work on the stream that the map is made on. Valid as long as the map;
-  /// in a frame of fixed capacity until tile_map() is called, then ask again. Ask before a parallel loop and
+  /// [num_out, volume] in `Space`, for work on `exec`; valid as long as the map. Ask before a parallel loop and
   /// not inside it: every call takes the map's lock.
-  /// Stream: may enqueue a kernel there.
-  [[nodiscard]] std::int32_t const* out_in() const
-  {
-    std::lock_guard lock{mutex_};
-    if (rebuild_) {
-      out_in_ = rebuild_();
-      rebuild_ = nullptr;
-    }
-    return out_in_.data();
-  }
-  /// The same for work on `exec`, also where the map is made on a side stream; valid as long as the map. What
-  /// kernels of yours should ask for.
+  /// Stream: where the map is made on a side stream, waits for that on `exec`; may enqueue a kernel there, of a
+  /// map that was released.
   [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec) const
   {
     std::lock_guard lock{mutex_};
     is_pinned_ = true;
-    return detail::on_side(parts_.side, exec, [&](Execution<Space> const&) { return out_in(); });
+    return detail::on_side(parts_.side, exec, [&](Execution<Space> const&) { return rebuilt(); });
   }
   /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }
@@ -118,31 +113,23 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   /// mirrored_offset() as a whole; none where the map is not symmetric.
   [[nodiscard]] OffsetMirror const& mirror() const noexcept { return parts_.mirror; }
 
-  /// @name For later stages
-  /// @{
+  /// What else the map's maker knew.
   [[nodiscard]] KernelMapParts<Space> const& parts() const noexcept { return parts_; }
 
-  /// out_in() for work on the stream that the map was asked for on, which has waited for it already; valid as
-  /// long as the map. Waits for a side stream only where the map has to be rebuilt there.
-  [[nodiscard]] std::int32_t const* pinned_out_in(Execution<Space> const& exec) const
-  {
-    std::lock_guard lock{mutex_};
-    is_pinned_ = true;
-    return rebuild_ ? out_in(exec) : out_in_.data();
-  }
-  /// Whether a tile map may take the map's place now. @pre  the caller holds mutex()
-  [[nodiscard]] bool is_releasable() const noexcept { return parts_.is_releasable && !is_pinned_; }
-  /// Gives the map's memory back; `rebuild()` returns what out_in() had. @pre  the caller holds mutex()
-  void release(std::function<Buffer<std::int32_t, Space>()> rebuild)
-  {
-    rebuild_ = std::move(rebuild);
-    out_in_ = {};
-  }
-  [[nodiscard]] detail::Cache& cache() noexcept { return cache_; }
-  [[nodiscard]] std::recursive_mutex& mutex() noexcept { return mutex_; }
-  /// @}
-
  private:
+  template <class Map>
+  friend class detail::KernelMapAccess;
+
+  /// The entries, rebuilt if they were released. @pre  the caller holds the lock
+  [[nodiscard]] std::int32_t const* rebuilt() const
+  {
+    if (rebuild_) {
+      out_in_ = rebuild_();
+      rebuild_ = nullptr;
+    }
+    return out_in_.data();
+  }
+
   mutable Buffer<std::int32_t, Space> out_in_;
   mutable std::function<Buffer<std::int32_t, Space>()> rebuild_;  // of a map that was released, else empty
   std::int64_t num_in_;
@@ -155,5 +142,59 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   mutable std::recursive_mutex mutex_;
 };
 
+namespace detail {
+
+/// What stages of the library do with a map besides what its users do.
+template <class Map>
+class KernelMapAccess {
+ public:
+  using Space = typename Map::space;
+
+  explicit KernelMapAccess(Map& map) : map_{map} {}
+
+  /// What is derived from the map. @pre  the caller holds mutex()
+  [[nodiscard]] Cache& cache() const noexcept { return map_.cache_; }
+  [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return map_.mutex_; }
+
+  /// out_in() for work on the stream that the map is made on, until tile_map() may release it.
+  /// Stream: may enqueue a kernel there.
+  [[nodiscard]] std::int32_t const* materialize() const
+  {
+    std::lock_guard lock{map_.mutex_};
+    return map_.rebuilt();
+  }
+  /// out_in() for work on the stream that the map was asked for on, which has waited for it already; valid as
+  /// long as the map. Waits for a side stream only where the map has to be rebuilt there.
+  [[nodiscard]] std::int32_t const* pin(Execution<Space> const& exec) const
+  {
+    std::lock_guard lock{map_.mutex_};
+    map_.is_pinned_ = true;
+    return map_.rebuild_ ? map_.out_in(exec) : map_.out_in_.data();
+  }
+  /// Whether a tile map may take the map's place now. @pre  the caller holds mutex()
+  [[nodiscard]] bool is_releasable() const noexcept { return map_.parts_.is_releasable && !map_.is_pinned_; }
+  /// Gives the map's memory back; `rebuild()` returns what it held. @pre  the caller holds mutex()
+  void release(std::function<Buffer<std::int32_t, Space>()> rebuild) const
+  {
+    map_.rebuild_ = std::move(rebuild);
+    map_.out_in_ = {};
+  }
+
+ private:
+  Map& map_;
+};
+
+template <class Space>
+[[nodiscard]] KernelMapAccess<KernelMap<Space>> access(KernelMap<Space>& map)
+{
+  return KernelMapAccess<KernelMap<Space>>{map};
+}
+template <class Space>
+[[nodiscard]] KernelMapAccess<KernelMap<Space> const> access(KernelMap<Space> const& map)
+{
+  return KernelMapAccess<KernelMap<Space> const>{map};
+}
+
+}  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -83,7 +83,7 @@ template <class Downsample, int Dim, class Space>
     using Collect = detail::CollectOutputs<Dim, Key, Downsample>;
     for_each(set.capacity() * rule.num_groups(),
              Collect{set.view(), set.box(), rule, packing, seen.ref(), keys.data(), room, statistics.data(),
-                     set.errors()},
+                     detail::access(set).errors()},
              exec);
     auto const finish = [&](Rows&& rows, CoordinateBox<Dim> const& bounds_of_rows) {
       auto const capacity = rows.rows.size();
@@ -96,7 +96,10 @@ template <class Downsample, int Dim, class Space>
     };
     if (set.fixed_capacity()) {
       Rows rows{{room, exec}, {1, exec}};
-      for_each(1, detail::FinishCount<Dim>{statistics.data(), rows.count.data(), set.errors(), room}, exec);
+      for_each(
+          1,
+          detail::FinishCount<Dim>{statistics.data(), rows.count.data(), detail::access(set).errors(), room},
+          exec);
       return finish(std::move(rows), box);
     }
     auto const workers = std::min<std::int64_t>(room, detail::bounds_workers);

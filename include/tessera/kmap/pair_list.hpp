@@ -143,9 +143,9 @@ template <class Space>
 template <class Space>
 [[nodiscard]] std::shared_ptr<PairList<Space>> pair_list(KernelMap<Space>& map, Execution<Space> const& exec)
 {
-  std::lock_guard lock{map.mutex()};
-  return map.cache().get_or_make(detail::PairListKey<Space>{},
-                                 [&] { return detail::make_pair_list(map, exec); });
+  std::lock_guard lock{detail::access(map).mutex()};
+  return detail::access(map).cache().get_or_make(detail::PairListKey<Space>{},
+                                                 [&] { return detail::make_pair_list(map, exec); });
 }
 
 }  // namespace v0

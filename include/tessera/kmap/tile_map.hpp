@@ -60,8 +60,8 @@ template <class Space>
 void replace_by_tiles(KernelMap<Space>& map, std::shared_ptr<TileMap<Space>> const& tiles,
                       Execution<Space> const& exec)
 {
-  if (!map.is_releasable()) { return; }
-  map.release([tiles, volume = map.volume(), num_out = map.num_out(), exec] {
+  if (!access(map).is_releasable()) { return; }
+  access(map).release([tiles, volume = map.volume(), num_out = map.num_out(), exec] {
     Buffer<std::int32_t, Space> out_in{num_out * volume, exec};
     for_each(tiles->order.size(),
              JoinTiles{tiles->order.data(),
@@ -84,18 +84,23 @@ template <class Space>
   tiles->split_length = ceil_div(map.volume(), splits);
   tiles->tile_rows = tile_rows;
   tiles->words = ceil_div(tiles->split_length, 32);
-  tiles->num_tiles = (map.num_out() + tile_rows - 1) / tile_rows;
+  tiles->num_tiles = ceil_div(map.num_out(), tile_rows);
   auto const all_tiles = splits * tiles->num_tiles;
   tiles->order = Buffer<std::int32_t, Space>{all_tiles * tile_rows, exec};
   tiles->map = Buffer<std::int32_t, Space>{all_tiles * tile_rows * tiles->split_length, exec};
   tiles->masks = Buffer<std::uint32_t, Space>{all_tiles * tiles->words, exec};
   if (all_tiles == 0) { return tiles; }
   auto const sorted = sort ? row_order(map, splits, exec) : nullptr;
-  CutTiles const cut{map.out_in(),        sorted ? sorted->data() : nullptr,
-                     tiles->order.data(), tiles->map.data(),
-                     tiles->masks.data(), map.num_out(),
-                     tiles->num_tiles,    {map.volume(), tiles->split_length},
-                     tile_rows,           tiles->words};
+  CutTiles const cut{access(map).materialize(),
+                     sorted ? sorted->data() : nullptr,
+                     tiles->order.data(),
+                     tiles->map.data(),
+                     tiles->masks.data(),
+                     map.num_out(),
+                     tiles->num_tiles,
+                     {map.volume(), tiles->split_length},
+                     tile_rows,
+                     tiles->words};
   TileCutter<Space>::run(cut, all_tiles, exec);
   replace_by_tiles(map, tiles, exec);
   return tiles;
@@ -134,8 +139,8 @@ template <class Space>
 {
   detail::expects(splits >= 1, "tile_map: ", splits, " splits; there must be at least 1");
   detail::expects(tile_rows >= 1, "tile_map: ", tile_rows, " rows in a tile; there must be at least 1");
-  std::lock_guard lock{map.mutex()};
-  return map.cache().get_or_make(detail::TileMapKey<Space>{sort, splits, tile_rows}, [&] {
+  std::lock_guard lock{detail::access(map).mutex()};
+  return detail::access(map).cache().get_or_make(detail::TileMapKey<Space>{sort, splits, tile_rows}, [&] {
     return detail::on_side(map.parts().side, exec, [&](Execution<Space> const& own) {
       return detail::make_tiles(map, sort, splits, tile_rows, own);
     });

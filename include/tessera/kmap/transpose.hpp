@@ -83,7 +83,8 @@ template <class Space>
   if (pairs.empty()) {
     parts.offset_order = map.parts().offset_order;
     fill_bytes(transposed, 0xff, exec);
-    for_each(map.num_out() * volume, TransposePairs{map.out_in(), transposed.data(), volume}, exec);
+    for_each(map.num_out() * volume, TransposePairs{access(map).materialize(), transposed.data(), volume},
+             exec);
     if (few) {
       for_each_ballot(map.num_in(), volume,
                       ReadRowMasks{transposed.data(), parts.offset_order, volume, mask_keys}, exec);
@@ -115,8 +116,8 @@ template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   if (auto original = map.parts().transposed_of.lock()) { return original; }
-  std::lock_guard lock{map.mutex()};
-  return map.cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
+  std::lock_guard lock{detail::access(map).mutex()};
+  return detail::access(map).cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
     return detail::on_side(map.parts().side, exec,
                            [&](Execution<Space> const& own) { return detail::make_transposed(map, own); });
   });

@@ -5,9 +5,11 @@
 #include <tessera/models/detail/encoder_layers.hpp>
 #include <tessera/ops/bev.hpp>
 #include <tessera/ops/combine.hpp>
+#include <tessera/ops/custom.hpp>
 
 #include <array>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace tessera {
@@ -39,6 +41,9 @@ template <class Scalar, class Space = Device>
 struct SparseUNetOutput {
   SparseTensor<3, Scalar, Space> encoded;  ///< as a SparseEncoder's, for the detector's 2D network
   SparseTensor<3, Scalar, Space> decoded;  ///< on the voxels of the input, in their order
+
+  /// For nn::trace().
+  [[nodiscard]] auto variables() { return std::tie(encoded, decoded); }
 };
 
 }  // namespace models
@@ -147,12 +152,15 @@ class SparseUNet final : public nn::ModuleBase {
   [[nodiscard]] static Tensor add_groups(Tensor const& merged, Tensor const& pair,
                                          Execution<Space> const& exec)
   {
-    Matrix<Scalar, Space> sum{merged.capacity(), merged.channels(), exec};
-    for_each(sum.size(),
-             detail::AddChannelGroups<Scalar>{pair.features().data, merged.features().data, sum.data(),
-                                              pair.channels() / merged.channels()},
-             exec);
-    return merged.with_features(std::move(sum));
+    auto const add = [](Tensor const& to, Tensor const& from, Execution<Space> const& inside) {
+      Matrix<Scalar, Space> sum{to.capacity(), to.channels(), inside};
+      for_each(sum.size(),
+               detail::AddChannelGroups<Scalar>{from.features().data, to.features().data, sum.data(),
+                                                from.channels() / to.channels()},
+               inside);
+      return to.with_features(std::move(sum));
+    };
+    return ops::custom("add_channel_groups", exec, add, merged, pair);
   }
 
   SparseUNetOptions options_;

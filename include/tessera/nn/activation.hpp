@@ -29,6 +29,12 @@ class ActivationModule : public RowModule<Dim, Scalar, Space> {
   {
     return in_layer_before_ ? copy(x, exec) : detail::activate(x, function_, exec);
   }
+  /// The same of points.
+  [[nodiscard]] PointTensor<Dim, Scalar, Space> forward(PointTensor<Dim, Scalar, Space> const& x,
+                                                        Execution<Space> const& exec)
+  {
+    return detail::activate(x, function_, exec);
+  }
   [[nodiscard]] Epilogue<Scalar> as_epilogue() const final
   {
     if constexpr (Element::activation == Activation::leaky_relu) {

@@ -96,6 +96,14 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     return normalize(x, exec);
   }
 
+  /// The same of points.
+  [[nodiscard]] PointTensor<Dim, Scalar, Space> forward(PointTensor<Dim, Scalar, Space> const& x,
+                                                        Execution<Space> const& exec)
+  {
+    expect_channels(x.channels(), "tensor");
+    return normalize(x, exec);
+  }
+
   bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
   {
     if (in_layer_before_) { return true; }

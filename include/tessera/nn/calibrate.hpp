@@ -42,8 +42,10 @@ namespace nn {
 /// some layers may have changed then
 /// Cost: one forward pass in training. Stream: as the model's forward(). Determinism: same model and input,
 /// same bits, for one order of the rows.
-template <int Dim, class Scalar, class Space, class Model>
-void calibrate(Model& model, SparseTensor<Dim, Scalar, Space> const& x, Execution<Space> const& exec)
+///
+/// @tparam Tensor  SparseTensor, or PointTensor for a model that takes points
+template <template <int, class, class> class Tensor, int Dim, class Scalar, class Space, class Model>
+void calibrate(Model& model, Tensor<Dim, Scalar, Space> const& x, Execution<Space> const& exec)
 {
   struct Training {  // while it lives
     explicit Training(Model& of) : model{of} { of.train(); }
@@ -54,8 +56,13 @@ void calibrate(Model& model, SparseTensor<Dim, Scalar, Space> const& x, Executio
     Model& model;
   };
   Training const training{model};
-  detail::StatisticsRecorder<accumulator_t<Scalar>, Space> recorder{exec};
-  static_cast<void>(model.forward(x, exec.with_recorder(recorder)));
+  detail::StatisticsRecorder<accumulator_t<Scalar>, Space> statistics{exec};
+  if (auto* const other = exec.recorder()) {
+    RecorderChain both{statistics, *other};
+    static_cast<void>(model.forward(x, exec.with_recorder(both)));
+  } else {
+    static_cast<void>(model.forward(x, exec.with_recorder(statistics)));
+  }
 }
 
 }  // namespace nn

@@ -27,6 +27,8 @@ class FusePass {
   using Graph = FuseGraph<Space>;
   using Conv = ops::ConvolutionRecord<Dim, Scalar, Space>;
   using Linear = ops::LinearRecord<Tensor, Scalar, Space>;
+  using Points = PointTensor<Dim, Scalar, Space>;
+  using PointsLinear = ops::LinearRecord<Points, Scalar, Space>;
   using RowsLinear = ops::LinearRecord<Matrix<Scalar, Space>, Scalar, Space>;
   using Variable = ops::Recorded<Tensor>;
   using Variables = ops::Recorded<std::vector<Tensor>>;
@@ -40,8 +42,9 @@ class FusePass {
     }
     for (std::size_t i = 0; i < graph_.size(); ++i) {  // in order, so that chains fold link by link
       if (!graph_.is_there(i)) { continue; }
-      fold<Tensor, Conv>(i) || fold<Tensor, Linear>(i) || fold<Matrix<Scalar, Space>, RowsLinear>(i) ||
-          take_activation<Conv>(i) || take_activation<Linear>(i) || take_activation<RowsLinear>(i) ||
+      fold<Tensor, Conv>(i) || fold<Tensor, Linear>(i) || fold<Points, PointsLinear>(i) ||
+          fold<Matrix<Scalar, Space>, RowsLinear>(i) || take_activation<Conv>(i) ||
+          take_activation<Linear>(i) || take_activation<PointsLinear>(i) || take_activation<RowsLinear>(i) ||
           take_sum(i);
     }
   }
@@ -216,8 +219,8 @@ void fuse(TracedModel<Tensor, Output>& model, Execution<typename Tensor::space> 
 }
 
 /// trace() and fuse() of a model: `auto const fast = nn::fuse(net, x, exec);`. Errors, cost, stream, determinism: theirs.
-template <class Model, class Space>
-[[nodiscard]] auto fuse(Model& model, typename Model::Tensor const& x, Execution<Space> const& exec)
+template <class Model, class Input, class Space>
+[[nodiscard]] auto fuse(Model& model, Input const& x, Execution<Space> const& exec)
 {
   auto result = trace(model, x, exec);
   fuse(result, exec);

@@ -77,6 +77,15 @@ class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSo
     return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), this, exec);
   }
 
+  /// The same of points.
+  [[nodiscard]] PointTensor<Dim, Scalar, Space> forward(PointTensor<Dim, Scalar, Space> const& x,
+                                                        Execution<Space> const& exec)
+  {
+    expect_channels(x.channels(), "tensor");
+    return detail::linear<PointTensor<Dim, Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), this,
+                                                                   exec);
+  }
+
   /// Marks the layer, and packs its weight.
   void fuse(Execution<Space> const& exec) override
   {

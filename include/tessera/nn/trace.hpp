@@ -138,15 +138,15 @@ class TracedModel {
 ///
 /// Every operation must be one of the library's or an ops::custom(). Branches and loops are those of this call: they
 /// must depend on neither values nor numbers of rows, which may be asked for by nobody meanwhile.
-/// @param model      has a `Tensor` type and `forward(Tensor const&, exec)`, which returns a tensor, a matrix, a
+/// @param model      has `forward(x, exec)`, which returns a tensor, a matrix, a
 ///                   dense tensor, an array or vector of these, or a struct with `variables()`, a tuple of references
-/// @param x          any tensor that the model takes; it may have no rows
+/// @param x          any sparse tensor or point tensor that the model takes; it may have no rows
 /// @param constants  other tensors that the model reads
 /// @throws invalid_argument  an operation reads what no operation made, nor a declared constant is; num_rows(), or a
 /// download; the model is in training
 /// Cost, stream: those of forward(). Determinism: the same list for every x.
-template <class Model, class Space>
-[[nodiscard]] auto trace(Model& model, typename Model::Tensor const& x, Execution<Space> const& exec,
+template <class Model, class Input, class Space>
+[[nodiscard]] auto trace(Model& model, Input const& x, Execution<Space> const& exec,
                          TraceConstants<Space> const& constants = {})
 {
   using Output = std::decay_t<decltype(model.forward(x, exec))>;
@@ -162,8 +162,8 @@ template <class Model, class Space>
   for (auto const id : outputs) {
     detail::expects(tracer.is_known(id), "trace: an output was made by no recorded operation");
   }
-  return TracedModel<typename Model::Tensor, Output>{tracer.take(), x, std::move(outputs), constants,
-                                                     detail::parameters_of(model)};
+  return TracedModel<Input, Output>{tracer.take(), x, std::move(outputs), constants,
+                                    detail::parameters_of(model)};
 }
 
 }  // namespace nn

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/ops/replay.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 
 #include <array>
 #include <cstddef>
@@ -41,6 +42,16 @@ struct TracedOutput {
 template <int Dim, class Scalar, class Space>
 struct TracedOutput<SparseTensor<Dim, Scalar, Space>> {
   using Output = SparseTensor<Dim, Scalar, Space>;
+  static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
+  [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
+  {
+    return replay.template get<Output>(ids.front());
+  }
+};
+
+template <int Dim, class Scalar, class Space>
+struct TracedOutput<PointTensor<Dim, Scalar, Space>> {
+  using Output = PointTensor<Dim, Scalar, Space>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
   {

@@ -95,10 +95,11 @@ template <class Element, class Scalar, class Space>
                               {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
   DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.dense_layout, exec};
   map.set_zero(exec);
-  for_each(x.features().size(),
-           CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
-                                      options.channel_order, map.indexing(), map.data(), set.errors()},
-           exec);
+  for_each(
+      x.features().size(),
+      CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
+                                 options.channel_order, map.indexing(), map.data(), access(set).errors()},
+      exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return map;
 }

@@ -51,7 +51,7 @@ struct AddActivateFunction {
 
   TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
   {
-    return apply_activation(x[0] + x[1], activation, slope);
+    return apply_activation(x[0] + x[1], activation, static_cast<Sum>(slope));
   }
 };
 

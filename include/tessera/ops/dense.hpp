@@ -62,7 +62,7 @@ template <int Dim, class Scalar, class Space>
   result.set_zero(exec);
   for_each(x.features().size(),
            CopyCells<Dim, Scalar, true>{set.view(), result.indexing(), x.features().data, result.data(),
-                                        set.errors()},
+                                        access(set).errors()},
            exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return result;
@@ -97,10 +97,10 @@ template <int Dim, class Scalar, class Space>
   auto& set = *x.coordinates();
   check_inside(set, from.range(), "gather_from_dense", exec);
   Matrix<Scalar, Space> features{x.capacity(), from.channels(), exec};
-  for_each(
-      features.size(),
-      CopyCells<Dim, Scalar, false>{set.view(), from.indexing(), features.data(), from.data(), set.errors()},
-      exec);
+  for_each(features.size(),
+           CopyCells<Dim, Scalar, false>{set.view(), from.indexing(), features.data(), from.data(),
+                                         access(set).errors()},
+           exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return x.with_features(std::move(features));
 }

@@ -7,7 +7,6 @@
 #include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/record.hpp>
 
-#include <algorithm>
 #include <memory>
 
 namespace tessera {

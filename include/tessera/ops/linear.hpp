@@ -104,6 +104,18 @@ template <class Scalar, class Space>
   return output;
 }
 
+/// The same of points.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] PointTensor<Dim, Scalar, Space> multiply_rows(PointTensor<Dim, Scalar, Space> const& x,
+                                                            Scalar const* matrix, Scalar const* bias,
+                                                            ops::LinearOptions const& options,
+                                                            PackedWeightView<Scalar> const& packed,
+                                                            Execution<Space> const& exec)
+{
+  expect_points(x, "linear");
+  return x.with_features(multiply_rows(x.matrix(), matrix, bias, options, packed, exec));
+}
+
 /// A weight as PyTorch lays it out, [out_channels, in_channels], as nn::Linear has its own.
 template <class Scalar, class Space>
 [[nodiscard]] Buffer<Scalar, Space> transposed_weight(Scalar const* weight, std::int64_t in_channels,
@@ -220,7 +232,8 @@ template <int Dim, class Scalar, class Space>
 {
   detail::expect_coordinates(x, "linear");
   ops::LinearOptions const options{out_channels, math, true};
-  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar>(x, weight, bias, options, nullptr, exec);
+  return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr,
+                                                                         exec);
 }
 
 /// The same of the rows of a matrix, global pooling's for instance: [x.rows(), out_channels].
@@ -231,7 +244,7 @@ template <class Scalar, class Space>
                                            MathMode math, Execution<Space> const& exec)
 {
   ops::LinearOptions const options{out_channels, math, true};
-  return detail::linear<Matrix<Scalar, Space>, Scalar>(x, weight, bias, options, nullptr, exec);
+  return detail::linear<Matrix<Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr, exec);
 }
 
 }  // namespace v0

@@ -62,9 +62,9 @@ struct LargestInWindow {
 
   Sum begin;  // minus infinity, or spconv's 0
 
-  [[nodiscard]] static LargestInWindow make(bool spconv)
+  [[nodiscard]] static LargestInWindow make(bool from_zero)
   {
-    return {spconv ? Sum{0} : LargestOfRows<Scalar>::identity};
+    return {from_zero ? Sum{0} : LargestOfRows<Scalar>::identity};
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
@@ -90,6 +90,19 @@ struct MeanOfWindow {
   {
     return value / static_cast<Sum>(count);
   }
+};
+
+/// The sum.
+template <class Scalar>
+struct SumOfWindow {
+  using Sum = accumulator_t<Scalar>;
+  static constexpr char const* name = "sum_pool";
+
+  Sum begin;  // 0
+
+  [[nodiscard]] static SumOfWindow make(bool) { return {Sum{0}}; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int) { return value; }
 };
 
 /// pooled[o, c] = what `rule` makes of the inputs of o, offsets ascending; 0 where there are none. Item
@@ -271,6 +284,16 @@ template <int Dim, class Scalar, class Space>
                                                             Execution<Space> const& exec)
 {
   return detail::pool<detail::MeanOfWindow<Scalar>>(x, options, exec);
+}
+
+/// The sum of each channel over the existing voxels in each output's window, in float (double for double). Outputs,
+/// errors, cost, stream, determinism: as max_pool().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> sum_pool(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        nn::PoolOptions<Dim> const& options,
+                                                        Execution<Space> const& exec)
+{
+  return detail::pool<detail::SumOfWindow<Scalar>>(x, options, exec);
 }
 
 }  // namespace v0

@@ -111,6 +111,8 @@ class Recorded<std::vector<Value>> {
 template <class Space>
 class ReplayableRecord : public OperationRecord {
  public:
+  /// What keeps the operation from being run on other voxels, or null.
+  [[nodiscard]] virtual char const* obstacle() const noexcept { return nullptr; }
   /// Runs the operation on the values that `replay` has for its inputs, and stores its outputs there.
   virtual void run(Replay<Space>& replay, Execution<Space> const& exec) const = 0;
   /// What the operation had to do, as far as the record still holds its values.

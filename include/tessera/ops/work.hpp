@@ -7,6 +7,7 @@
 #include <tessera/kmap/kernel_map.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 
 #include <cstdint>
 #include <string>
@@ -70,6 +71,11 @@ template <int Dim, class Scalar, class Space>
 {
   return static_cast<double>(x.features().size()) * sizeof(Scalar);
 }
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] double bytes_of_value(PointTensor<Dim, Scalar, Space> const& z)
+{
+  return static_cast<double>(z.features().size()) * sizeof(Scalar);
+}
 template <class T, class Space>
 [[nodiscard]] double bytes_of_value(Matrix<T, Space> const& x)
 {
@@ -89,6 +95,13 @@ template <int Dim, class Scalar, class Space>
 void note_output(ops::OperationWork& work, SparseTensor<Dim, Scalar, Space> const& y)
 {
   work.rows = y.features().rows;
+  work.out_channels = y.channels();
+  work.scalar = ScalarTraits<Scalar>::dtype;
+}
+template <int Dim, class Scalar, class Space>
+void note_output(ops::OperationWork& work, PointTensor<Dim, Scalar, Space> const& y)
+{
+  work.rows = y.num_points();
   work.out_channels = y.channels();
   work.scalar = ScalarTraits<Scalar>::dtype;
 }

@@ -13,6 +13,7 @@
 #include <tessera/plan/detail/plan_weights.hpp>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/forward_bev.hpp>
+#include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
@@ -52,7 +53,8 @@ inline namespace v0 {
 /// caller's to keep apart from others of the arena, and to wait for.
 ///
 /// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output.
-///                For the dense map of a model's `forward_bev()`: `Plan plan{forward_bev(model), ...}`
+///                For the dense map of a model's `forward_bev()`: `Plan plan{forward_bev(model), ...}`; for a
+///                network of points on voxels: `Plan plan{forward_voxels(model), ...}`
 /// @tparam Voxelization  void, or the options of PlanLimits::voxelize(): QuantizeOptions or VoxelizeOptions
 /// Source: CUDA graphs (CUDA Programming Guide); the idea of planning a network once is TensorRT's.
 template <class Model, class Voxelization = void>
@@ -99,7 +101,7 @@ class Plan {
       output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
       sides_.join();
       input_->label(*output_, own);
-      for_each(1, record_->note(input_->tensor.coordinates()->errors()), own);
+      for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
     });
     own.wait();
     weights_ = detail::PlanWeights<Device>{uses.take(), model};
@@ -385,12 +387,11 @@ Plan(Model&, PlanLimits const&, Execution<Device> const&, std::shared_ptr<PlanAr
 template <class Model, class Options>
 Plan(Model&, PointLimits<Options> const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)
     -> Plan<Model, Options>;
-template <class Model, class Element>
-Plan(ForwardBev<Model, Element>&&, PlanLimits const&, Execution<Device> const&,
-     std::shared_ptr<PlanArena> = nullptr) -> Plan<ForwardBev<Model, Element>>;
-template <class Model, class Element, class Options>
-Plan(ForwardBev<Model, Element>&&, PointLimits<Options> const&, Execution<Device> const&,
-     std::shared_ptr<PlanArena> = nullptr) -> Plan<ForwardBev<Model, Element>, Options>;
+template <class View, class = std::enable_if_t<View::is_model_view>>
+Plan(View&&, PlanLimits const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr) -> Plan<View>;
+template <class View, class Options, class = std::enable_if_t<View::is_model_view>>
+Plan(View&&, PointLimits<Options> const&, Execution<Device> const&, std::shared_ptr<PlanArena> = nullptr)
+    -> Plan<View, Options>;
 
 }  // namespace v0
 }  // namespace tessera

@@ -27,7 +27,7 @@ inline namespace v0 {
 /// | labels        | [size()], or empty     | the class of each point                   |
 /// | origin        | [3]                    | where the positions are measured from     |
 ///
-/// Positions and features are kept as they were measured: they may be NaN or infinite.
+/// Positions and features are kept unchanged: they may be NaN or infinite.
 ///
 /// A float cannot hold the coordinates of a map: at 4,841,948.3 m its neighbours are 0.5 m apart. So the
 /// point that is meant is `origin + position`, added in double. Readers return an origin other than zero in
@@ -81,7 +81,7 @@ inline void PointCloud::check(std::string const& who) const
 /// float.
 ///
 /// @throws invalid_argument  the cloud's arrays do not fit together, an origin is not finite, or rounding
-/// would move a finite position by more than 2^-10 m; the cloud stays as it was
+/// would move a finite position by more than 2^-10 m; the cloud is unchanged
 ///
 /// Cost: two passes over the positions.
 inline void move_origin(PointCloud& cloud, std::array<double, 3> const& origin)
@@ -111,7 +111,7 @@ inline void move_origin(PointCloud& cloud, std::array<double, 3> const& origin)
 ///
 /// @throws invalid_argument  the arrays of either do not fit together; they differ in channels or names, or
 /// only one of them has labels; or a point of `from` is too far from the origin of `cloud`, as for
-/// move_origin(). `cloud` stays as it was
+/// move_origin(). `cloud` is unchanged
 ///
 /// Cost: one copy of `from`.
 inline void append_points(PointCloud& cloud, PointCloud from)

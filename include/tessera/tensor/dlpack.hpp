@@ -45,7 +45,7 @@ template <class T, class Space, class Managed>
 }
 
 /// A coordinate set on rows of another library's: int32 [num_rows, 1 + Dim], (batch, x, y, ...), unique.
-/// @pre  nobody changes the rows while the set lives
+/// @pre  the rows do not change while the set lives
 /// @throws invalid_argument  as above, and what borrow_coordinates() says
 /// Cost, stream: as borrow_coordinates().
 template <int Dim, class Space, class Managed>
@@ -59,7 +59,7 @@ template <int Dim, class Space, class Managed>
 }
 
 /// A tensor on `coordinates` with features of another library's, [capacity, channels], which may be read-only.
-/// @pre  nobody changes the features while tensors share them, or mark_written() is called
+/// @pre  the features do not change while tensors share them, or mark_written() is called
 /// @throws invalid_argument  as above; the numbers of rows differ; not aligned to 16 bytes
 /// Cost: a small allocation on the host. Stream: enqueues nothing.
 template <class Scalar, int Dim, class Space, class Managed>

@@ -89,7 +89,7 @@ struct Delete {
   }
 };
 
-/// Owns a managed tensor until release(), which hands it to somebody else, calls its deleter.
+/// Owns a managed tensor until release(), which passes ownership on, and calls its deleter otherwise.
 template <class Managed>
 using Handle = std::unique_ptr<Managed, Delete>;
 

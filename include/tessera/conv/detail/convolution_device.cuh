@@ -6,6 +6,7 @@
 #include <tessera/conv/detail/backend.hpp>
 #include <tessera/conv/detail/select.hpp>
 #include <tessera/conv/specialize.hpp>
+#include <tessera/core/work_event.cuh>
 
 #include <type_traits>
 

@@ -26,8 +26,7 @@ template <class Scalar>
 [[nodiscard]] DeviceLimits ask_device_limits(Execution<Device> const& exec)
 {
   DeviceLimits limits;
-  limits.compute_capability = 10 * device_attribute(cudaDevAttrComputeCapabilityMajor, exec) +
-                              device_attribute(cudaDevAttrComputeCapabilityMinor, exec);
+  limits.compute_capability = compute_capability(exec);
   limits.multiprocessors = device_attribute(cudaDevAttrMultiProcessorCount, exec);
   limits.shared_bytes =
       static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec));

@@ -2,18 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/execution.cuh>
+#include <tessera/core/device_attributes.cuh>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-[[nodiscard]] inline int device_attribute(cudaDeviceAttr attribute, Execution<Device> const& exec)
-{
-  int value = 0;
-  cuda_check(cudaDeviceGetAttribute(&value, attribute, exec.device()));
-  return value;
-}
 
 /// Whether the device runs code of `kernel` in this program that `fits(attributes)`.
 template <class Kernel, class Fits>

@@ -35,14 +35,6 @@ template <class Scalar, class Pack>
          !packs_weight && map.parts().side.streams == exec.sides();
 }
 
-/// The slope below 0 that stands for an activation in kernels: 0 of relu, 1 of none.
-template <class Scalar>
-[[nodiscard]] float slope_of(Epilogue<Scalar> const& epilogue)
-{
-  if (epilogue.activation == Activation::relu) { return 0.0F; }
-  return epilogue.activation == Activation::leaky_relu ? epilogue.slope : 1.0F;
-}
-
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera

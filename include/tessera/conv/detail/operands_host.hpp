@@ -74,20 +74,15 @@ class HostOperands {
     }
   }
 
-  /// output[row, :] = activation(sums[row - begin, :] + bias + residual) for the rows [begin, end), rounded
-  /// once.
+  /// output[row, :] = epilogue(sums[row - begin, :]) for the rows [begin, end).
   void store(Sum const* sums, std::int64_t begin, std::int64_t end) const
   {
-    auto const* const residual = arguments_.epilogue.residual.data;
+    auto const epilogue = epilogue_of(arguments_);
     for (auto row = begin; row < end; ++row) {
       auto const* const from = sums + (row - begin) * width();
-      auto* const to = arguments_.output + row * arguments_.out_channels;
+      auto const to = row * arguments_.out_channels;
       for (int c = 0; c < arguments_.out_channels; ++c) {
-        auto sum = from[c];
-        if (arguments_.bias != nullptr) { sum += static_cast<Sum>(arguments_.bias[c]); }
-        if (residual != nullptr) { sum += static_cast<Sum>(residual[row * arguments_.out_channels + c]); }
-        to[c] = static_cast<Scalar>(
-            apply_activation(sum, arguments_.epilogue.activation, arguments_.epilogue.slope));
+        arguments_.output[to + c] = epilogue.template run<ActivationSet::all>(from[c], c, to + c);
       }
     }
   }

@@ -64,6 +64,9 @@ struct CoordinateSetOptions {
 
 namespace detail {
 
+template <class Set>
+class CoordinateSetAccess;
+
 /// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
 template <int Dim, class Space>
 struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {

@@ -5,6 +5,7 @@
 #include <tessera/coords/detail/hard_voxel_scans.cuh>
 #include <tessera/coords/detail/hard_voxels.hpp>
 #include <tessera/core/int_array.hpp>
+#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/core/scan.cuh>
 
@@ -84,11 +85,11 @@ __global__ void __launch_bounds__(voxel_block)
   auto const in_scan = i < own.end ? rule.cell(positions, i) : std::int64_t{-1};
   auto const cell = in_scan >= 0 ? own.scan * rule.num_cells() + in_scan : std::int64_t{-1};
   auto const key = static_cast<Key>(cell);  // -1 is `empty`
-  unsigned const lane = threadIdx.x % 32;
+  int const lane = lane_id();
   unsigned const same = __match_any_sync(~0U, key);
   int const leader = __ffs(static_cast<int>(same)) - 1;
   int slot = -1;
-  if (cell >= 0 && static_cast<int>(lane) == leader) { slot = static_cast<int>(table.claim(key)); }
+  if (cell >= 0 && lane == leader) { slot = static_cast<int>(table.claim(key)); }
   slot = __shfl_sync(~0U, slot, leader);
   if (cell >= 0) { table.enter(slot, static_cast<std::uint32_t>(i), __popc(same & ((1U << lane) - 1U))); }
   if (i < own.end) { slot_of[i] = slot; }

@@ -278,7 +278,7 @@ void with_joined_rows(CoordinateSet<Dim, Space> const& a, CoordinateSet<Dim, Spa
     using Joined = JoinedRows<Dim, Key>;
     for_each(count + 1, MarkWanted<Joined>{joined, kind, place.data(), statistics}, exec);
     Scan<Space>::exclusive(place.data(), place.data(), count + 1, exec);
-    for_each(1, CountWanted{place.data() + count, a.errors(), b.errors(), statistics}, exec);
+    for_each(1, CountWanted{place.data() + count, access(a).errors(), access(b).errors(), statistics}, exec);
     body(joined);
   });
 }

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
+#include <tessera/core/int_array.hpp>
 #include <tessera/hash/hash_table.hpp>
 #include <tessera/kmap/geometry.hpp>
 
@@ -25,7 +26,7 @@ struct OutputRule {
   /// Items of an input.
   [[nodiscard]] TESSERA_HOST_DEVICE int num_groups() const
   {
-    return (Downsample::num_candidates(region) + group - 1) / group;
+    return ceil_div(Downsample::num_candidates(region), group);
   }
 
   /// A candidate, where it is an output.

@@ -2,6 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/int_array.hpp>
+#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/kmap/detail/cut_tiles.hpp>
 
@@ -21,7 +23,7 @@ __global__ void __launch_bounds__(256)
   constexpr int turns = 16;  // of two offsets each
   auto const tile = thread_index() / 32;
   if (tile >= tiles) { return; }
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const half = lane / step_rows;
   auto const split = tile / cut.num_tiles;
   auto const first = (tile - split * cut.num_tiles) * cut.tile_rows;
@@ -30,7 +32,7 @@ __global__ void __launch_bounds__(256)
   for (int r = lane; r < cut.tile_rows; r += 32) {
     cut.order[tile * cut.tile_rows + r] = cut.row_at(split, first + r);
   }
-  int const steps = OneStep ? 1 : (cut.tile_rows + step_rows - 1) / step_rows;
+  int const steps = OneStep ? 1 : ceil_div(cut.tile_rows, step_rows);
   std::int32_t entries[turns];
   auto const read = [&](int step, int word) {
     int const r = step * step_rows + lane % step_rows;
@@ -72,7 +74,7 @@ struct TileCutter<Device> {
   static void run(CutTiles const& cut, std::int64_t tiles, Execution<Device> const& exec)
   {
     auto const kernel = cut.tile_rows <= 16 ? cut_tiles_kernel<true> : cut_tiles_kernel<false>;
-    auto const blocks = (tiles + 7) / 8;
+    auto const blocks = ceil_div(tiles, 8);
     expects(blocks <= INT32_MAX, "tile_map: ", tiles, " tiles are more than one launch can cut");
     launch(kernel, dim3(static_cast<unsigned>(blocks)), 256, 0, exec, cut, tiles);
   }

@@ -125,7 +125,7 @@ template <int Dim, class Space>
                                       room,
                                       statistics.data(),
                                       derived.count.data(),
-                                      set.errors()};
+                                      access(set).errors()};
     // one bit more, for keys of inputs without a parent to come last
     if (!Sort<Space>::number_runs(task, num_in, key_bits(box) + 1, exec)) { return nullptr; }
     if (!is_fixed) {
@@ -149,7 +149,8 @@ template <int Dim, class Space>
     for_each(derived.rows.size(),
              UnpackKeys<Dim, Key>{packing, outputs.data(), derived.rows.data(), num_rows}, exec);
     auto result = set.derive(std::move(derived), box, options, exec);
-    set.cache().get_or_make(InputsByParentKey<Dim, Space>{rule, result.get()}, [&] { return by_parent; });
+    access(set).cache().get_or_make(InputsByParentKey<Dim, Space>{rule, result.get()},
+                                    [&] { return by_parent; });
     return result;
   });
 }

@@ -32,7 +32,7 @@ template <int Dim, class Space>
 [[nodiscard]] std::vector<Maker<Dim, Space>>& makers_of(CoordinateSet<Dim, Space>& set)
 {
   using Key = MakersKey<Dim, Space>;
-  return *set.cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
+  return *access(set).cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
 }
 
 template <int Dim, class Space>

@@ -195,7 +195,7 @@ template <int Dim, class Space>
   KernelMapParts<Space> parts;
   parts.is_releasable = out.fixed_capacity() && out.fixed_capacity()->releases_maps;
   if (is_same_set && !generative) { parts.mirror = mirror_of(region); }
-  auto const side = in.next_side_for_map();
+  auto const side = access(in).next_side_for_map();
   parts.side = side;
   parts.out_count = out.row_count().count;
   parts.in_count = in.row_count().count;
@@ -236,8 +236,8 @@ template <int Dim, class Space>
                                                            KernelRegion<Dim> const& region, bool generative,
                                                            Execution<Space> const& exec)
 {
-  return in.cache().get_or_make(KernelMapKey<Dim, Space>{region, generative, &out},
-                                [&] { return find_neighbors(in, out, region, generative, exec); });
+  return access(in).cache().get_or_make(KernelMapKey<Dim, Space>{region, generative, &out},
+                                        [&] { return find_neighbors(in, out, region, generative, exec); });
 }
 
 }  // namespace detail

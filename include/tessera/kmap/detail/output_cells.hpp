@@ -176,7 +176,8 @@ template <class Downsample, int Dim, class Space>
   OutputCells const cells{words.data(), before.data(), num_groups};
   fill_bytes(words, 0, exec);
   for_each(set.capacity() * rule.num_groups(),
-           MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, numbering, cells, set.errors()}, exec);
+           MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, numbering, cells, access(set).errors()},
+           exec);
   for_each(num_groups + 1, CountCells{cells}, exec);
   Scan<Space>::exclusive(cells.before, cells.before, num_groups + 1, exec);
   typename CoordinateSet<Dim, Space>::Rows rows;
@@ -187,17 +188,18 @@ template <class Downsample, int Dim, class Space>
     Buffer<Statistics<Dim>, Space> statistics{1, exec};
     for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
     auto const workers = std::min(cells.num_words(), bounds_workers);
-    for_each(workers, DescribeCells<Dim>{numbering, cells, workers, set.errors(), statistics.data()}, exec);
+    for_each(workers, DescribeCells<Dim>{numbering, cells, workers, access(set).errors(), statistics.data()},
+             exec);
     auto const found = download(statistics, exec)[0];
     report(found.errors);
     rows = {{found.count, exec}};
     box = found.box();
     box.batches = set.box().batches;
   }
-  for_each(
-      std::max(cells.num_words(), rows.rows.size()),
-      WriteCells<Dim>{numbering, cells, rows.rows.data(), rows.rows.size(), rows.count.data(), set.errors()},
-      exec);
+  for_each(std::max(cells.num_words(), rows.rows.size()),
+           WriteCells<Dim>{numbering, cells, rows.rows.data(), rows.rows.size(), rows.count.data(),
+                           access(set).errors()},
+           exec);
   return set.derive(std::move(rows), box, options, exec);
 }
 

@@ -118,16 +118,17 @@ template <class Policy, int Dim, class Space>
     key = {
         {IntArray<Dim>(1), region.stride, IntArray<Dim>(1), IntArray<Dim>(0)}, std::nullopt, AtBorder::drop};
   }
-  auto const found = set.cache().find(key);
+  auto const found = access(set).cache().find(key);
   if (found) { return (*found)->shared(); }
-  auto derived = on_side(set.side_for_sets(), exec, [&](Execution<Space> const& own) {
+  auto derived = on_side(access(set).side_for_sets(), exec, [&](Execution<Space> const& own) {
     Buffer<CoordinateBox<Dim>, Space> bounds_in_space;
     if (grid.bounds_in_space) { bounds_in_space = grid.bounds_in_space(own); }
     return derive_outputs<Policy>(set, region, grid.bounds, bounds_in_space.data(), grid.border, grid.options,
                                   own);
   });
   // a plain pointer: the frame owns both sets, and a shared one would keep the frame alive for ever
-  set.cache().get_or_make(key, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
+  access(set).cache().get_or_make(
+      key, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
   return derived;
 }
 

@@ -106,7 +106,7 @@ template <int Dim, class Space>
                                                                   KernelRegion<Dim> const& region)
 {
   if (!region.tiles_inputs() || out.capacity() * region.volume() > INT_MAX) { return nullptr; }
-  return in.cache().find(InputsByParentKey<Dim, Space>{{region.stride, region.anchor}, &out});
+  return access(in).cache().find(InputsByParentKey<Dim, Space>{{region.stride, region.anchor}, &out});
 }
 
 /// The map from `in` to `out` by the rows of parents.
@@ -125,7 +125,7 @@ template <int Dim, class Space>
   for_each(in.capacity(),
            PairWithParents<Dim>{in.view(), by_parent.rows.data(), by_parent.parents.data(), region,
                                 out.row_count(), out_in.data(), parts.mask_keys.data(),
-                                parts.pair_of_input.data(), in.errors()},
+                                parts.pair_of_input.data(), access(in).errors()},
            exec);
   if constexpr (std::is_same_v<Space, Host>) { in.check(exec); }
   return std::make_shared<KernelMap<Space>>(std::move(out_in), in.capacity(), out.capacity(), volume, -1,

@@ -31,7 +31,8 @@ void order_by_written_keys(KernelMap<Space> const& map, SplitOffsets const& offs
 {
   Buffer<Key, Space> keys{map.num_out(), exec};
   MaskBits const mask{map.parts().offset_order, offsets, split, static_cast<int>(sizeof(Key)) * 8};
-  for_each(map.num_out(), WriteMaskKeys<Key>{map.out_in(), keys.data(), map.volume(), mask}, exec);
+  for_each(map.num_out(), WriteMaskKeys<Key>{access(map).materialize(), keys.data(), map.volume(), mask},
+           exec);
   Sort<Space>::run(OrderRows<Key>{keys.data(), order}, map.num_out(), mask.bits, exec);
 }
 
@@ -49,8 +50,8 @@ template <class Space>
 [[nodiscard]] std::shared_ptr<Buffer<std::int32_t, Space>> row_order(KernelMap<Space>& map, int splits,
                                                                      Execution<Space> const& exec)
 {
-  std::lock_guard lock{map.mutex()};
-  return map.cache().get_or_make(RowOrderKey<Space>{splits}, [&] {
+  std::lock_guard lock{access(map).mutex()};
+  return access(map).cache().get_or_make(RowOrderKey<Space>{splits}, [&] {
     auto order = std::make_shared<Buffer<std::int32_t, Space>>(splits * map.num_out(), exec);
     auto const& keys = map.parts().mask_keys;
     SplitOffsets const offsets{map.volume(), ceil_div(map.volume(), splits)};

@@ -92,10 +92,10 @@ class UNet {
   [[nodiscard]] std::array<Tensor, 2 * levels + 1> forward(Tensor const& x, Execution<Space> const& exec)
   {
     std::array<Tensor, 2 * levels + 1> result;
-    result[0] = stem_.forward(x, exec);
-    for (std::size_t k = 0; k < levels; ++k) { result[k + 1] = encoders_[k]->forward(result[k], exec); }
+    result[0] = stem(x, exec);
+    for (std::size_t k = 0; k < levels; ++k) { result[k + 1] = encode(k, result[k], exec); }
     for (std::size_t k = 0; k < levels; ++k) {
-      result[k + 5] = decoders_[k]->forward(result[k + 4], result[3 - k], exec);
+      result[k + 5] = decode(k, result[k + 4], result[3 - k], exec);
     }
     return result;
   }
@@ -104,17 +104,31 @@ class UNet {
   [[nodiscard]] Tensor forward_last(Tensor const& x, Execution<Space> const& exec)
   {
     std::array<Tensor, levels> skips;
-    Tensor y = stem_.forward(x, exec);
+    Tensor y = stem(x, exec);
     for (std::size_t k = 0; k < levels; ++k) {
       skips[k] = y;
-      y = encoders_[k]->forward(y, exec);
+      y = encode(k, y, exec);
     }
     for (std::size_t k = 0; k < levels; ++k) {
       auto const skip = std::exchange(skips[levels - 1 - k], {});
-      y = decoders_[k]->forward(std::exchange(y, {}), skip, exec);
+      y = decode(k, std::exchange(y, {}), skip, exec);
     }
     return y;
   }
+
+  /// @name The parts one by one, levels from 0
+  /// @{
+  [[nodiscard]] Tensor stem(Tensor const& x, Execution<Space> const& exec) { return stem_.forward(x, exec); }
+  [[nodiscard]] Tensor encode(std::size_t level, Tensor const& x, Execution<Space> const& exec)
+  {
+    return encoders_[level]->forward(x, exec);
+  }
+  /// @param x  given back as soon as it has been read
+  [[nodiscard]] Tensor decode(std::size_t level, Tensor x, Tensor const& skip, Execution<Space> const& exec)
+  {
+    return decoders_[level]->forward(std::exchange(x, {}), skip, exec);
+  }
+  /// @}
 
  private:
   /// One level down: a strided convolution and two residual blocks.

@@ -22,7 +22,7 @@ namespace detail {
 template <>
 class OperationClock<Device> {
  public:
-  explicit OperationClock(Execution<Device> const& exec) : exec_{exec} {}
+  explicit OperationClock(Execution<Device> const& exec) : exec_{exec.without_recorder()} {}
 
   /// Stream: waits, and enqueues the kernel that holds it.
   void start()

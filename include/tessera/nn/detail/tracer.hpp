@@ -33,6 +33,8 @@ class Tracer final : public Recorder {
     expects(std::this_thread::get_id() == thread_, "trace: ", operation->name(), " ran on another thread");
     auto const* const record = dynamic_cast<Record const*>(operation.get());
     expects(record != nullptr, "trace: ", operation->name(), " cannot be run again");
+    expects(record->obstacle() == nullptr, "trace: ", operation->name(),
+            " cannot be run again: ", record->obstacle() != nullptr ? record->obstacle() : "");
     auto const inputs = record->inputs();
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       expects(is_known(inputs[i]), "trace: input ", i, " of operation ", operations_.size(), ", ",

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/device_attributes.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/nn/detail/tune_backend.hpp>
 
@@ -40,11 +41,7 @@ struct TuneBackend<Device> {
   }
   [[nodiscard]] static int compute_capability(Execution<Device> const& exec)
   {
-    int major = 0;
-    int minor = 0;
-    cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, exec.device()));
-    cuda_check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, exec.device()));
-    return 10 * major + minor;
+    return detail::compute_capability(exec);
   }
 
   /// Times between two events of the stream. To hide launches, a kernel holds the stream until the host has
@@ -53,7 +50,7 @@ struct TuneBackend<Device> {
   class Stopwatch {
    public:
     Stopwatch(Execution<Device> const& exec, bool hide_launches)
-        : exec_{exec}, hide_launches_{hide_launches}, begin_{make_event(exec)}, end_{make_event(exec)}
+        : exec_{exec.without_recorder()}, hide_launches_{hide_launches}, begin_{make_event(exec)}, end_{make_event(exec)}
     {}
 
     template <class Work>

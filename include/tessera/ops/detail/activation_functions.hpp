@@ -2,90 +2,42 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/arguments.hpp>
-#include <tessera/core/host_device.hpp>
+#include <tessera/conv/activation.hpp>
 
-#include <cmath>
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// What an activation computes of an element `x[0]`, for map_elements(). `name` begins the sentence of an
-// error; `activation` is its name in an Epilogue, `none` where a convolution cannot take it along.
+/// The activation of an element `x[0]`, for map_elements(); conv/activation.hpp has the formulas.
+template <class Sum, Activation Which>
+struct ActivationFunction {
+  /// Begins the sentence of an error.
+  static constexpr char const* name = name_of(Which);
+  /// Its name in an Epilogue; `none` where a convolution cannot take it along.
+  static constexpr Activation activation = is_fusable(Which) ? Which : Activation::none;
 
-/// `slope * x` below 0, x from there on; NaN stays NaN.
-template <class Sum>
-struct LeakyReluFunction {
-  static constexpr char const* name = "leaky_relu";
-  static constexpr Activation activation = Activation::leaky_relu;
-
-  Sum slope;
+  Sum slope = 0;  ///< of leaky_relu
 
   TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
   {
-    return x[0] <= Sum{0} ? slope * x[0] : x[0];
+    return apply_activation(x[0], Which, slope);
   }
 };
 
 template <class Sum>
-struct ReluFunction {
-  static constexpr char const* name = "relu";
-  static constexpr Activation activation = Activation::relu;
-
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const { return positive_or_nan(x[0]); }
-};
-
+using ReluFunction = ActivationFunction<Sum, Activation::relu>;
 template <class Sum>
-struct SiluFunction {
-  static constexpr char const* name = "silu";
-  static constexpr Activation activation = Activation::silu;
-
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    using std::exp;
-    return x[0] / (Sum{1} + exp(-x[0]));
-  }
-};
-
+using LeakyReluFunction = ActivationFunction<Sum, Activation::leaky_relu>;
 template <class Sum>
-struct SigmoidFunction {
-  static constexpr char const* name = "sigmoid";
-  static constexpr Activation activation = Activation::none;
-
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    using std::exp;
-    return Sum{1} / (Sum{1} + exp(-x[0]));
-  }
-};
-
+using SiluFunction = ActivationFunction<Sum, Activation::silu>;
 template <class Sum>
-struct TanhFunction {
-  static constexpr char const* name = "tanh";
-  static constexpr Activation activation = Activation::none;
-
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    using std::tanh;
-    return tanh(x[0]);
-  }
-};
-
-/// `x * P(X <= x)` of a standard normal X. By erfc(), since 1 + erf() cancels where x is negative.
+using SigmoidFunction = ActivationFunction<Sum, Activation::sigmoid>;
 template <class Sum>
-struct GeluFunction {
-  static constexpr char const* name = "gelu";
-  static constexpr Activation activation = Activation::none;
-
-  TESSERA_HOST_DEVICE Sum operator()(Sum const* x, std::int64_t) const
-  {
-    using std::erfc;
-    constexpr double half_root = 0.70710678118654752440;  // sqrt(1 / 2)
-    return Sum{0.5} * x[0] * erfc(-x[0] * static_cast<Sum>(half_root));
-  }
-};
+using TanhFunction = ActivationFunction<Sum, Activation::tanh>;
+template <class Sum>
+using GeluFunction = ActivationFunction<Sum, Activation::gelu>;
 
 }  // namespace detail
 }  // namespace v0

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
@@ -81,7 +82,7 @@ template <class Scalar, class Space, class Function, class... Others>
   constexpr int inputs = 1 + static_cast<int>(sizeof...(Others));
   using Body = MapElements<Scalar, inputs, Function>;
   Body const body{{x.data, others.data...}, y.data(), y.size(), function};
-  for_each((y.size() + Body::step - 1) / Body::step, body, exec);
+  for_each(ceil_div(y.size(), Body::step), body, exec);
   return y;
 }
 

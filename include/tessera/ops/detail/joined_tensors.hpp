@@ -84,7 +84,7 @@ template <int Dim, class Space>
   auto rows = std::make_shared<Buffer<std::int32_t, Space>>(a.capacity(), exec);
   coordinate_table(b, exec)->visit([&](auto const& table) {
     for_each(std::max<std::int64_t>(1, a.capacity()),
-             FindRows{a.view(), table, rows->data(), b.errors(), a.errors()}, exec);
+             FindRows{a.view(), table, rows->data(), access(b).errors(), access(a).errors()}, exec);
   });
   return rows;
 }

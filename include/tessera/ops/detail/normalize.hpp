@@ -87,7 +87,7 @@ template <int Dim, class Scalar, class Space>
   Matrix<Scalar, Space> y{x.rows, x.columns, exec};
   with_pack_size<Scalar>(x.columns % pack_size<Scalar> == 0, [&](auto size) {
     using Body = NormalizeRows<Dim, Scalar, size()>;
-    auto const blocks = (x.rows + Body::rows_per_item - 1) / Body::rows_per_item;
+    auto const blocks = ceil_div(x.rows, Body::rows_per_item);
     for_each(blocks * (x.columns / size()), Body{by, x.data, y.data(), x.rows, static_cast<int>(x.columns)},
              exec);
   });

@@ -5,6 +5,7 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/detail/batch_entries.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 
@@ -159,14 +160,14 @@ template <int Dim, class Term, class Space>
   auto const width = std::int64_t{batches} * channels;
   if (width == 0) { return {}; }
   auto const most = std::max<std::int64_t>(1, (1 << 22) / width);
-  auto const rows_per_slab = std::max<std::int64_t>(64, (rows.capacity + most - 1) / most);
-  auto slabs = std::max<std::int64_t>(1, (rows.capacity + rows_per_slab - 1) / rows_per_slab);
+  auto const rows_per_slab = std::max<std::int64_t>(64, ceil_div(rows.capacity, most));
+  auto slabs = std::max<std::int64_t>(1, ceil_div(rows.capacity, rows_per_slab));
   Buffer<Value, Space> values{slabs * width, exec};
   for_each(slabs * channels,
            ReduceSlab<Dim, Term>{term, coordinates, values.data(), rows, rows_per_slab, batches, channels},
            exec);
   while (slabs > 1) {
-    auto const groups = (slabs + CombineSlabs<Term>::fan_in - 1) / CombineSlabs<Term>::fan_in;
+    auto const groups = ceil_div(slabs, CombineSlabs<Term>::fan_in);
     Buffer<Value, Space> joined{groups * width, exec};
     for_each(groups * width, CombineSlabs<Term>{values.data(), joined.data(), slabs, width}, exec);
     values = std::move(joined);
@@ -191,8 +192,8 @@ template <int Dim, class Space>
                                                                            Execution<Space> const& exec)
 {
   check_num_entries(set.num_batches(), set.capacity(), who);
-  std::lock_guard lock{set.mutex()};
-  return set.cache().get_or_make(RowsOfEntriesKey<Space>{}, [&] {
+  std::lock_guard lock{access(set).mutex()};
+  return access(set).cache().get_or_make(RowsOfEntriesKey<Space>{}, [&] {
     return std::make_shared<Buffer<std::int32_t, Space>>(
         reduce_rows(NumberOfRows{}, set.data(), set.row_count(), set.num_batches(), 1, exec));
   });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/matrix.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <utility>
@@ -11,10 +12,15 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// What operations of rows see of a SparseTensor and of a Matrix.
+// What operations of rows see of a SparseTensor, a PointTensor and a Matrix.
 
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] MatrixView<Scalar const> rows_of(SparseTensor<Dim, Scalar, Space> const& x)
+{
+  return x.features();
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] MatrixView<Scalar const> rows_of(PointTensor<Dim, Scalar, Space> const& x)
 {
   return x.features();
 }
@@ -31,6 +37,12 @@ template <int Dim, class Scalar, class Space>
 {
   return x.with_features(std::move(rows));
 }
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] PointTensor<Dim, Scalar, Space> with_rows(PointTensor<Dim, Scalar, Space> const& x,
+                                                        Matrix<Scalar, Space>&& rows)
+{
+  return x.with_features(std::move(rows));
+}
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> with_rows(Matrix<Scalar, Space> const&, Matrix<Scalar, Space>&& rows)
 {
@@ -43,6 +55,11 @@ void expect_rows(SparseTensor<Dim, Scalar, Space> const& x, char const* who)
 {
   expect_coordinates(x, who);
 }
+template <int Dim, class Scalar, class Space>
+void expect_rows(PointTensor<Dim, Scalar, Space> const& x, char const* who)
+{
+  expect_points(x, who);
+}
 template <class Scalar, class Space>
 void expect_rows(Matrix<Scalar, Space> const&, char const*)
 {}
@@ -52,6 +69,11 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] std::int64_t count_rows(SparseTensor<Dim, Scalar, Space> const& x)
 {
   return x.coordinates()->num_rows();
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::int64_t count_rows(PointTensor<Dim, Scalar, Space> const& x)
+{
+  return x.num_points();
 }
 template <class Scalar, class Space>
 [[nodiscard]] std::int64_t count_rows(Matrix<Scalar, Space> const& x)
@@ -63,6 +85,10 @@ template <class Value>
 struct ScalarOfRows;
 template <int Dim, class Scalar, class Space>
 struct ScalarOfRows<SparseTensor<Dim, Scalar, Space>> {
+  using type = Scalar;
+};
+template <int Dim, class Scalar, class Space>
+struct ScalarOfRows<PointTensor<Dim, Scalar, Space>> {
   using type = Scalar;
 };
 template <class Scalar, class Space>

@@ -100,7 +100,8 @@ struct PointInput {
     make_voxels(limits, exec);
     static_cast<void>(
         coordinate_table(*tensor.coordinates(), exec));  // in the plan's memory, whoever asks later
-    for_each(1, CheckCapacity{{points.rows(), num_points.data()}, tensor.coordinates()->errors()}, exec);
+    for_each(1, CheckCapacity{{points.rows(), num_points.data()}, access(*tensor.coordinates()).errors()},
+             exec);
   }
 
   /// A scan, on the device or the host.

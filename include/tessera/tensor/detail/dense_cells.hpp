@@ -20,7 +20,7 @@ enum class DenseLayout : std::uint8_t {
 
 namespace detail {
 
-/// Where things lie in a dense tensor, for kernels.
+/// Where things are in a dense tensor, for kernels.
 template <int Dim>
 struct DenseShape {
   SpatialRange<Dim> range;

@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/block_gemm/loader.cuh>
 #include <tessera/conv/detail/block_gemm/multiply.cuh>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
+#include <tessera/core/device_attributes.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <climits>
@@ -14,27 +15,35 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Calls `body(where, sum 0, sum 1, channel, both)` for each pair of sums this thread holds of rows and
-/// channels that exist; `where` counts elements of [num_out, out_channels].
+/// Calls `body(where, pair, channel, both)` for the pairs of sums of this thread's row number `i`, held in `sums`, if
+/// the row exists, and for channels that exist; `where` counts elements of [num_out, out_channels].
+template <class Layout, class Sum, class Body>
+__device__ void for_each_sum(int i, Sum (&sums)[TileSums<Layout>::channel_steps][2],
+                             BlockGemmProblem<typename Layout::Scalar> const& problem,
+                             BlockPlace<Layout> const& place, Body const& body)
+{
+  using Sums = TileSums<Layout>;
+  int const row = Sums::row(i);
+  if (row >= place.num_rows) { return; }
+  auto const out = problem.order == nullptr ? place.first + row
+                                            : std::int64_t{problem.order[place.tile * Layout::rows + row]};
+#pragma unroll
+  for (int j = 0; j < Sums::channel_steps; ++j) {
+    int const channel = place.first_channel + Sums::channel(j);
+    if (channel < problem.out_channels) {
+      body(out * problem.out_channels + channel, sums[j], channel, channel + 1 < problem.out_channels);
+    }
+  }
+}
+
+/// The same for the sums of all rows.
 template <class Layout, class Body>
 __device__ void for_each_sum(TileSums<Layout>& sums, BlockGemmProblem<typename Layout::Scalar> const& problem,
                              BlockPlace<Layout> const& place, Body const& body)
 {
-  using Sums = TileSums<Layout>;
 #pragma unroll
-  for (int i = 0; i < Sums::row_steps; ++i) {
-    int const row = Sums::row(i);
-    if (row >= place.num_rows) { continue; }
-    auto const out = problem.order == nullptr ? place.first + row
-                                              : std::int64_t{problem.order[place.tile * Layout::rows + row]};
-#pragma unroll
-    for (int j = 0; j < Sums::channel_steps; ++j) {
-      int const channel = place.first_channel + Sums::channel(j);
-      if (channel < problem.out_channels) {
-        body(out * problem.out_channels + channel, sums.values[i][j], channel,
-             channel + 1 < problem.out_channels);
-      }
-    }
+  for (int i = 0; i < TileSums<Layout>::row_steps; ++i) {
+    for_each_sum<Layout>(i, sums.values[i], problem, place, body);
   }
 }
 
@@ -47,6 +56,51 @@ __device__ void write_pair(T* to, T first, T second, bool both)
   } else {
     to[0] = first;
     if (both) { to[1] = second; }
+  }
+}
+
+/// Writes the outputs of two neighbouring sums; for_each_sum() has the arguments.
+template <ActivationSet Set, bool Aligned, class Scalar>
+__device__ void store_pair(BlockGemmProblem<Scalar> const& problem, std::int64_t where,
+                           accumulator_t<Scalar> const (&pair)[2], int channel, bool both)
+{
+  auto const& epilogue = problem.epilogue;
+  int const next = both ? 1 : 0;
+  Scalar bias[2];
+  Scalar residual[2];
+  Scalar outputs[2];
+  if (epilogue.bias != nullptr) {
+    bias[0] = epilogue.bias[channel];
+    bias[1] = epilogue.bias[channel + next];
+  }
+  if (epilogue.residual != nullptr) {
+    residual[0] = epilogue.residual[where];
+    residual[1] = epilogue.residual[where + next];
+  }
+  epilogue.template run<Set>(pair, bias, residual, outputs);
+  write_pair<Aligned>(problem.output + where, outputs[0], outputs[1], both);
+}
+
+/// Writes the outputs of this thread's sums, which are gone then.
+template <bool Aligned, class Layout>
+__device__ void store_outputs(TileSums<Layout>& sums,
+                              BlockGemmProblem<typename Layout::Scalar> const& problem,
+                              BlockPlace<Layout> const& place)
+{
+  using Sum = typename TileSums<Layout>::Sum;
+  if (problem.epilogue.is_linear()) {
+    for_each_sum(sums, problem, place, [&](std::int64_t where, Sum(&pair)[2], int channel, bool both) {
+      store_pair<ActivationSet::linear, Aligned>(problem, where, pair, channel, both);
+    });
+    return;
+  }
+#pragma unroll 1
+  for (int i = 0; i < TileSums<Layout>::row_steps; ++i) {
+    for_each_sum<Layout>(i, sums.values[0], problem, place,
+                         [&](std::int64_t where, Sum(&pair)[2], int channel, bool both) {
+                           store_pair<ActivationSet::curved, Aligned>(problem, where, pair, channel, both);
+                         });
+    sums.shift();
   }
 }
 
@@ -105,17 +159,7 @@ __global__ void __launch_bounds__(TileLayout<Scalar, Tile>::threads)
     });
     return;
   }
-  for_each_sum(sums, problem, place, [&](std::int64_t where, Sum(&pair)[2], int channel, bool both) {
-    auto const& epilogue = problem.epilogue;
-    auto const finish = [&](int next) {
-      // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
-      Sum sum = pair[next] + Sum{0};
-      if (problem.bias != nullptr) { sum += widen(problem.bias[channel + next]); }
-      if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[where + next]); }
-      return narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
-    };
-    write_pair<Aligned>(problem.output + where, finish(0), finish(both ? 1 : 0), both);
-  });
+  store_outputs<Aligned>(sums, problem, place);
 }
 
 /// Enqueues one tile map's or pair list's work. A function template of its own, so that common instantiations
@@ -126,13 +170,12 @@ void launch_block_gemm(BlockGemmProblem<Scalar> const& problem, Execution<Device
 {
   using Layout = TileLayout<Scalar, Tile>;
   if constexpr (Layout::shared_bytes > 48 * 1024) {
-    int limit = 0;
-    cuda_check(cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, exec.device()));
+    int const limit = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, exec);
     expects(Layout::shared_bytes <= static_cast<std::size_t>(limit), "convolution: a tile of ", Tile::rows,
             " x ", Tile::channels, " x ", Tile::depth, " with ", Tile::stages, " stages needs ",
             Layout::shared_bytes, " bytes of shared memory, but a block of this device has at most ", limit);
   }
-  auto const channel_tiles = (problem.out_channels + Tile::channels - 1) / Tile::channels;
+  auto const channel_tiles = ceil_div(problem.out_channels, Tile::channels);
   auto const blocks = problem.num_tiles * problem.splits * channel_tiles;
   expects(blocks <= INT_MAX, "convolution: ", problem.num_tiles, " tiles, ", problem.splits, " splits and ",
           channel_tiles, " blocks of channels are more than one launch can have");

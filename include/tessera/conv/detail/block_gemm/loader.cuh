@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/block_gemm/problem.cuh>
 #include <tessera/conv/detail/mma/instructions.cuh>
+#include <tessera/conv/detail/mma/mask_cursor.cuh>
 
 #include <cstdint>
 
@@ -18,14 +19,14 @@ class StageLoader {
   using Scalar = typename Layout::Scalar;
   static constexpr int row_chunks = Layout::depth / Layout::chunk;
   static constexpr int weight_chunks = Layout::channels / Layout::chunk;
-  static constexpr int feature_copies = (Layout::rows * row_chunks + Layout::threads - 1) / Layout::threads;
-  static constexpr int weight_copies =
-      (Layout::depth * weight_chunks + Layout::threads - 1) / Layout::threads;
+  static constexpr int feature_copies = ceil_div(Layout::rows * row_chunks, Layout::threads);
+  static constexpr int weight_copies = ceil_div(Layout::depth * weight_chunks, Layout::threads);
 
  public:
   __device__ StageLoader(BlockGemmProblem<Scalar> const& problem, BlockPlace<Layout> const& place)
-      : problem_{problem}, place_{place}, bits_{problem.masks == nullptr ? 1U : mask(0)}
+      : problem_{problem}, place_{place}
   {
+    cursor_.begin(problem.masks == nullptr ? 1U : mask(0));
     begin_offset();
   }
 
@@ -95,15 +96,8 @@ class StageLoader {
   /// Goes to the next active offset and fetches its rows now, so that they are there when its copies begin.
   __device__ void begin_offset()
   {
-    while (bits_ == 0) {
-      if (++word_ >= problem_.words) {
-        offset_ = -1;
-        return;
-      }
-      bits_ = mask(word_);
-    }
-    offset_ = word_ * 32 + __ffs(static_cast<int>(bits_)) - 1;
-    bits_ &= bits_ - 1;
+    offset_ = cursor_.next(problem_.words, [this](int word) { return mask(word); });
+    if (offset_ < 0) { return; }
     auto const* const map =
         problem_.map == nullptr
             ? nullptr
@@ -119,8 +113,7 @@ class StageLoader {
 
   BlockGemmProblem<Scalar> const& problem_;
   BlockPlace<Layout> const& place_;
-  std::uint32_t bits_;  // of the current word, those of later offsets
-  int word_ = 0;
+  MaskCursor cursor_;
   int offset_ = -1;  // in the split
   int first_channel_ = 0;
   std::int32_t rows_[feature_copies];  // of this thread's copies

@@ -5,6 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/tuning.hpp>
+#include <tessera/core/lanes.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -66,21 +67,37 @@ struct TileSums {
   static constexpr int channel_steps = Layout::warp_channels / 8;
   Sum values[row_steps][channel_steps][2];
 
+  /// Puts the next row's sums into the place of each row's.
+  __device__ void shift()
+  {
+#pragma unroll
+    for (int i = 0; i + 1 < row_steps; ++i) {
+#pragma unroll
+      for (int j = 0; j < channel_steps; ++j) {
+        values[i][j][0] = values[i + 1][j][0];
+        values[i][j][1] = values[i + 1][j][1];
+      }
+    }
+  }
+
   __device__ static int first_row()
   {
-    int const warp = static_cast<int>(threadIdx.x) / 32;
-    return warp % Layout::row_warps * Layout::warp_rows;
+    return warp_id() % Layout::row_warps * Layout::warp_rows;
   }
   __device__ static int first_channel()
   {
-    int const warp = static_cast<int>(threadIdx.x) / 32;
-    return warp / Layout::row_warps * Layout::warp_channels;
+    return warp_id() / Layout::row_warps * Layout::warp_channels;
   }
-  __device__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
 
   /// Where values[i][j] lies in the tile.
-  __device__ static int row(int i) { return first_row() + lane() / 4 + 8 * i; }
-  __device__ static int channel(int j) { return first_channel() + lane() % 4 * 2 + 8 * j; }
+  __device__ static int row(int i)
+  {
+    return first_row() + lane_id() / 4 + 8 * i;
+  }
+  __device__ static int channel(int j)
+  {
+    return first_channel() + lane_id() % 4 * 2 + 8 * j;
+  }
 };
 
 /// sums += features [rows, depth] * weights [depth, channels] of one stage, by multiply-adds with the depth
@@ -102,8 +119,8 @@ struct PlainMultiply {
 
   __device__ static void run(Sums& sums, Scalar const* stage)
   {
-    auto const* const features = stage + (Sums::first_row() + Sums::lane() / 4) * Layout::feature_pitch;
-    auto const* const weights = stage + Layout::weight_begin + Sums::first_channel() + Sums::lane() % 4 * 2;
+    auto const* const features = stage + (Sums::first_row() + lane_id() / 4) * Layout::feature_pitch;
+    auto const* const weights = stage + Layout::weight_begin + Sums::first_channel() + lane_id() % 4 * 2;
     for (int k = 0; k < Layout::depth; k += 4) {
       FourElements<Scalar> a[Sums::row_steps];
 #pragma unroll
@@ -139,7 +156,7 @@ struct TensorMultiply {
   __device__ static void run(Sums& sums, Scalar const* stage)
   {
     // Lane i hands in a row of matrix i / 8: rows 0-7 and 8-15 of the first 8 columns, then of the next.
-    int const lane = Sums::lane();
+    int const lane = lane_id();
     auto const* const features =
         stage + (Sums::first_row() + lane % 16) * Layout::feature_pitch + lane / 16 * 8;
     auto const* const weights = stage + Layout::weight_begin + lane % 16 * Layout::weight_pitch +
@@ -174,7 +191,7 @@ struct TensorMultiplyTf32 {
 
   __device__ static void run(Sums& sums, float const* stage)
   {
-    int const lane = Sums::lane();
+    int const lane = lane_id();
     auto const* const features = stage + (Sums::first_row() + lane / 4) * Layout::feature_pitch + lane % 4;
     auto const* const weights =
         stage + Layout::weight_begin + lane % 4 * Layout::weight_pitch + Sums::first_channel() + lane / 4;

@@ -19,9 +19,8 @@ template <class Scalar>
 struct BlockGemmProblem {
   Scalar const* features = nullptr;  // [num_in, in_channels]
   Scalar const* weight = nullptr;    // [splits * split_length, in_channels, out_channels]
-  Scalar const* bias = nullptr;      // [out_channels] or null
   Scalar* output = nullptr;          // [num_out, out_channels], written unless there are sums
-  Epilogue<Scalar> epilogue;
+  EpilogueFunctor<Scalar> epilogue;
   accumulator_t<Scalar>* sums = nullptr;  // [splits, num_out, out_channels] or null
   std::int32_t const* map = nullptr;      // [splits, num_tiles, split_length, rows] or null
   std::int32_t const* order = nullptr;    // [splits, num_tiles, rows] or null
@@ -48,9 +47,8 @@ template <class Scalar>
   BlockGemmProblem<Scalar> problem;
   problem.features = arguments.features;
   problem.weight = arguments.weight;
-  problem.bias = arguments.bias;
   problem.output = arguments.output;
-  problem.epilogue = arguments.epilogue;
+  problem.epilogue = epilogue_of(arguments);
   problem.num_out = num_out;
   problem.in_channels = arguments.in_channels;
   problem.out_channels = arguments.out_channels;
@@ -71,8 +69,7 @@ struct BlockPlace {
 
   __device__ explicit BlockPlace(BlockGemmProblem<typename Layout::Scalar> const& problem)
   {
-    auto const channel_tiles =
-        static_cast<unsigned>((problem.out_channels + Layout::channels - 1) / Layout::channels);
+    auto const channel_tiles = static_cast<unsigned>(ceil_div(problem.out_channels, Layout::channels));
     auto const splits = static_cast<unsigned>(problem.splits);
     first_channel = static_cast<int>(blockIdx.x % channel_tiles) * Layout::channels;
     auto const rest = blockIdx.x / channel_tiles;

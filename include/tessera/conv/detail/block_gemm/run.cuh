@@ -39,8 +39,8 @@ void with_tile(KernelPlan const& plan, MathMode math, Body const& body)
     };
     if constexpr (std::is_same_v<TilePolicy, AutoTile>) {
       constexpr auto family = ScalarTraits<Scalar>::family;
-      with_tuned_tile<TunedTiles<family, uses_tensor_cores(family, Math)>>(
-          static_cast<TunedTile>(plan.shape), plan.aligned, with_launcher);
+      with_tuned_tile<TunedTiles<family, uses_tensor_cores(family, Math)>>(static_cast<TunedTile>(plan.shape),
+                                                                           plan.aligned, with_launcher);
     } else {
       plan.aligned ? with_launcher(TilePolicy{}, std::true_type{})
                    : with_launcher(TilePolicy{}, std::false_type{});

@@ -4,28 +4,20 @@
 
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
-#include <tessera/conv/detail/mma/instructions.cuh>
-#include <tessera/core/buffer.hpp>
 #include <tessera/core/launch.cuh>
-#include <tessera/kmap/pair_list.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <type_traits>
-#include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// output = activation(sum over splits, ascending, + bias + residual), rounded once. `output` may be the sums
-/// of a single split.
+/// output = epilogue(sum over splits, ascending). `output` may be the sums of a single split.
 template <class Scalar>
 struct FinishSums {
   accumulator_t<Scalar> const* sums;  // [splits, size]
-  Scalar const* bias;                 // [out_channels] or null
   Scalar* output;                     // [size]
-  Epilogue<Scalar> epilogue;
+  EpilogueFunctor<Scalar> epilogue;
   std::int64_t size;
   int splits;
   int out_channels;
@@ -34,9 +26,7 @@ struct FinishSums {
   {
     accumulator_t<Scalar> sum{0};
     for (int split = 0; split < splits; ++split) { sum += sums[split * size + i]; }
-    if (bias != nullptr) { sum += widen(bias[i % out_channels]); }
-    if (epilogue.residual.data != nullptr) { sum += widen(epilogue.residual.data[i]); }
-    output[i] = narrow<Scalar>(apply_activation(sum, epilogue.activation, epilogue.slope));
+    output[i] = epilogue.template run<ActivationSet::all>(sum, static_cast<int>(i % out_channels), i);
   }
 };
 
@@ -87,30 +77,14 @@ struct ScatterAdd {
   }
 };
 
-/// Adds up offset after offset in a buffer of sums: calls `add(k, num_pairs, sums)` for every offset that has
-/// pairs, ascending, then writes the output.
-/// @param begins  [volume + 1] where each offset's pairs begin
-template <class Scalar, class Add>
-void sum_by_offset(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device> const& map,
-                   std::vector<std::int64_t> const& begins, Execution<Device> const& exec, Add const& add)
+/// Enqueues FinishSums of all outputs.
+template <class Scalar>
+void finish_sums(accumulator_t<Scalar> const* sums, int splits, ConvolutionArguments<Scalar> const& arguments,
+                 std::int64_t num_out, Execution<Device> const& exec)
 {
-  using Sum = accumulator_t<Scalar>;
-  auto const size = map.num_out() * arguments.out_channels;
-  Buffer<Sum, Device> buffer;
-  Sum* sums = nullptr;
-  if constexpr (std::is_same_v<Scalar, Sum>) {
-    sums = arguments.output;
-  } else {
-    buffer = Buffer<Sum, Device>{size, exec};
-    sums = buffer.data();
-  }
-  Transfer<Device>::fill_bytes(sums, 0, static_cast<std::size_t>(size) * sizeof(Sum), exec);
-  for (std::size_t k = 0; k + 1 < begins.size(); ++k) {
-    auto const num_pairs = begins[k + 1] - begins[k];
-    if (num_pairs > 0) { add(static_cast<int>(k), num_pairs, sums); }
-  }
+  auto const size = num_out * arguments.out_channels;
   for_each(size,
-           FinishSums<Scalar>{sums, arguments.bias, arguments.output, arguments.epilogue, size, 1,
+           FinishSums<Scalar>{sums, arguments.output, epilogue_of(arguments), size, splits,
                               arguments.out_channels},
            exec);
 }

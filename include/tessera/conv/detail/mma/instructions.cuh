@@ -14,39 +14,6 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// Intrinsics rather than casts, which __CUDA_NO_HALF_CONVERSIONS__ of other libraries takes away.
-
-/// `value` in the type that sums are kept in, exactly.
-[[nodiscard]] __device__ inline float widen(float value)
-{
-  return value;
-}
-[[nodiscard]] __device__ inline double widen(double value)
-{
-  return value;
-}
-[[nodiscard]] __device__ inline float widen(__half value)
-{
-  return __half2float(value);
-}
-[[nodiscard]] __device__ inline float widen(__nv_bfloat16 value)
-{
-  return __bfloat162float(value);
-}
-
-/// A sum rounded to `Scalar`, to nearest even.
-template <class Scalar>
-[[nodiscard]] __device__ Scalar narrow(accumulator_t<Scalar> value)
-{
-  if constexpr (std::is_same_v<Scalar, __half>) {
-    return __float2half_rn(value);
-  } else if constexpr (std::is_same_v<Scalar, __nv_bfloat16>) {
-    return __float2bfloat16_rn(value);
-  } else {
-    return value;
-  }
-}
-
 [[nodiscard]] __device__ inline float multiply_add(float a, float b, float c)
 {
   return __fmaf_rn(a, b, c);

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/detail/mma/mask_cursor.cuh>
 #include <tessera/conv/detail/warp_gemm/problem.cuh>
 
 namespace tessera {
@@ -91,10 +92,6 @@ class FeatureStream {
  private:
   static constexpr int batch = pack == 1 ? 4 : 1;  // offsets whose rows are fetched at once
 
-  [[nodiscard]] __device__ static int lane()
-  {
-    return static_cast<int>(threadIdx.x) % 32;
-  }
   [[nodiscard]] __device__ static int quarter()
   {
     return static_cast<int>(threadIdx.x) % 4;
@@ -167,19 +164,21 @@ class FeatureStream {
   {
     if constexpr (Shape::resident) {
       int taken = 0;
-      if (lane() == 0) { taken = atomicAdd(queue_, 1); }
+      if (lane_id() == 0) { taken = atomicAdd(queue_, 1); }
       tile_ = static_cast<int>(blockIdx.x + __shfl_sync(0xffffffffU, taken, 0) * gridDim.x);
-      if (tile_ >= (problem_.num_pieces + row_steps - 1) / row_steps) { tile_ = -1; }
+      if (tile_ >= ceil_div(problem_.num_pieces, row_steps)) { tile_ = -1; }
     } else {
-      tile_ = tile_ == -2 ? static_cast<int>(blockIdx.x) * Shape::row_warps + warp() % Shape::row_warps : -1;
+      tile_ =
+          tile_ == -2 ? static_cast<int>(blockIdx.x) * Shape::row_warps + warp_id() % Shape::row_warps : -1;
     }
-    word_ = 0;
-    bits_ = tile_ < 0 ? 0 : mask(0);
+    cursor_.begin(tile_ < 0 ? 0 : mask(0));
     skip_empty_words();
   }
   __device__ void skip_empty_words()
   {
-    while (word_ + 1 < problem_.words && bits_ == 0 && tile_ >= 0) { bits_ = mask(++word_); }
+    if (tile_ >= 0) {
+      cursor_.skip_empty_words(problem_.words, [this](int word) { return mask(word); });
+    }
   }
 
   __device__ void begin_offset()
@@ -197,8 +196,8 @@ class FeatureStream {
     step_.offset = count_ == 0 ? -1 : __shfl_sync(0xffffffffU, offsets_, taken_) / pack;
 #pragma unroll
     for (int i = 0; i < row_tiles; ++i) {
-      rows_[i] =
-          batch == 1 ? lane_rows_[i] : __shfl_sync(0xffffffffU, lane_rows_[i], lane() - quarter() + taken_);
+      rows_[i] = batch == 1 ? lane_rows_[i]
+                            : __shfl_sync(0xffffffffU, lane_rows_[i], lane_id() - quarter() + taken_);
     }
     taken_ += count_ == 0 ? 0 : 1;
     step_.tile = taken_ == count_ ? batch_tile_ : batch_tile_ & ~1;
@@ -215,9 +214,9 @@ class FeatureStream {
     if (tile_ < 0) { return; }
 #pragma unroll
     for (int i = 0; i < batch; ++i) {
-      if (bits_ != 0) {
-        if (batch == 1 || quarter() == i) { next_offsets_ = word_ * 32 + __ffs(static_cast<int>(bits_)) - 1; }
-        bits_ &= bits_ - 1;
+      if (cursor_.has_offset()) {
+        int const offset = cursor_.take();
+        if (batch == 1 || quarter() == i) { next_offsets_ = offset; }
         ++next_count_;
       }
     }
@@ -227,15 +226,16 @@ class FeatureStream {
       for (int i = 0; i < row_steps; ++i) {
         int const piece = tile_ * row_steps + i;
         if (piece < problem_.num_pieces) {
-          auto const* const from =
-              problem_.map + (std::int64_t{piece} * problem_.split_length + offset) * piece_rows + lane() / 4;
+          auto const* const from = problem_.map +
+                                   (std::int64_t{piece} * problem_.split_length + offset) * piece_rows +
+                                   lane_id() / 4;
           next_rows_[2 * i] = __ldg(from);
           next_rows_[2 * i + 1] = __ldg(from + 8);
         }
       }
     }
     skip_empty_words();
-    if (bits_ == 0) {
+    if (!cursor_.has_offset()) {
       ++next_tile_;
       begin_tile();
     }
@@ -245,8 +245,7 @@ class FeatureStream {
   int* queue_;
   // The tile that rows' numbers are fetched for, and its offsets to come.
   int tile_ = -2;
-  int word_ = 0;
-  std::uint32_t bits_ = 0;
+  MaskCursor cursor_;
   // The offsets fetched last: lane i % 4 has offset i % 4.
   int next_tile_ = 0;  // twice the tile, + 1 if these are its last
   int next_count_ = 0;

@@ -65,35 +65,48 @@ struct WarpSums {
     }
   }
 
-  __device__ void store(WarpGemmProblem<Scalar> const& problem, int tile, int first_channel) const
+  /// Writes the outputs of the tile's rows, or the sums where they are asked for.
+  __device__ void store(WarpGemmProblem<Scalar> const& problem, int tile, int first_channel)
   {
-    int const lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
-    for (int j = 0; j < Shape::row_tiles; ++j) {
-      int const piece = tile * Shape::row_steps + j / 2;
-      auto rows = make_int2(-1, -1);
-      if (piece < problem.num_pieces) {
-        rows =
-            __ldg(reinterpret_cast<int2 const*>(problem.order + piece * piece_rows) + j % 2 * 4 + lane % 4);
-      }
+    for (int j = 0; j < Shape::row_tiles; ++j) { store_two(problem, tile, j, first_channel); }
+  }
+
+ private:
+  /// Stores the lane's two rows of row tile `j`.
+  __device__ void store_two(WarpGemmProblem<Scalar> const& problem, int tile, int j, int first_channel) const
+  {
+    int const lane = lane_id();
+    int const piece = tile * Shape::row_steps + j / 2;
+    auto rows = make_int2(-1, -1);
+    if (piece < problem.num_pieces) {
+      rows = __ldg(reinterpret_cast<int2 const*>(problem.order + piece * piece_rows) + j % 2 * 4 + lane % 4);
+    }
 #pragma unroll
-      for (int next = 0; next < 2; ++next) {
-        int const row = next == 0 ? rows.x : rows.y;
+    for (int next = 0; next < 2; ++next) {
+      int const row = next == 0 ? rows.x : rows.y;
 #pragma unroll
-        for (int group = 0; group < Shape::channel_tiles / dealt; ++group) {
-          int const channel = first_channel + group * dealt * 16 + lane / 4 * dealt * 2;
-          float sums[dealt * 2];
+      for (int group = 0; group < Shape::channel_tiles / dealt; ++group) {
+        int const channel = first_channel + group * dealt * 16 + lane / 4 * dealt * 2;
+        float sums[dealt * 2];
 #pragma unroll
-          for (int i = 0; i < dealt * 2; ++i) { sums[i] = values[group * dealt + i / 2][j][i % 2][next]; }
-          if (row >= 0 && channel < problem.out_channels) {
-            store_row(problem, std::int64_t{row} * problem.out_channels + channel, channel, sums);
-          }
+        for (int i = 0; i < dealt * 2; ++i) { sums[i] = pick(values[group * dealt + i / 2], j, i % 2, next); }
+        if (row >= 0 && channel < problem.out_channels) {
+          store_row(problem, std::int64_t{row} * problem.out_channels + channel, channel, sums);
         }
       }
     }
   }
 
- private:
+  /// values[j][i][k] for a `j` that need not be a constant, without an index into registers.
+  __device__ static float pick(float const (&values)[Shape::row_tiles][2][2], int j, int i, int k)
+  {
+    float picked = values[0][i][k];
+#pragma unroll
+    for (int n = 1; n < Shape::row_tiles; ++n) { picked = n == j ? values[n][i][k] : picked; }
+    return picked;
+  }
+
   __device__ static void store_row(WarpGemmProblem<Scalar> const& problem, std::int64_t at, int channel,
                                    float const (&sums)[dealt * 2])
   {
@@ -107,19 +120,16 @@ struct WarpSums {
     struct alignas(dealt * 4) Row {
       Scalar values[dealt * 2];
     };
+    auto const& epilogue = problem.epilogue;
     Row bias;
     Row residual;
-    if (problem.bias != nullptr) { bias = *reinterpret_cast<Row const*>(problem.bias + channel); }
-    if (problem.residual != nullptr) { residual = *reinterpret_cast<Row const*>(problem.residual + at); }
     Row result;
-#pragma unroll
-    for (int i = 0; i < dealt * 2; ++i) {
-      // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
-      float sum = sums[i] + 0.0F;
-      if (problem.bias != nullptr) { sum += widen(bias.values[i]); }
-      if (problem.residual != nullptr) { sum += widen(residual.values[i]); }
-      if (sum <= 0.0F) { sum = problem.slope == 0.0F ? 0.0F : sum * problem.slope; }
-      result.values[i] = narrow<Scalar>(sum);
+    if (epilogue.bias != nullptr) { bias = *reinterpret_cast<Row const*>(epilogue.bias + channel); }
+    if (epilogue.residual != nullptr) { residual = *reinterpret_cast<Row const*>(epilogue.residual + at); }
+    if (epilogue.is_linear()) {
+      epilogue.template run<ActivationSet::linear>(sums, bias.values, residual.values, result.values);
+    } else {
+      epilogue.template run<ActivationSet::curved>(sums, bias.values, residual.values, result.values);
     }
     *reinterpret_cast<Row*>(problem.output + at) = result;
   }
@@ -136,7 +146,7 @@ class WarpMultiplication {
         weight_{weight},
         features_{problem, weight.queue()},
         first_channel_{first_channel + channel_warp * Shape::channels},
-        operands_begin_{channel_warp * Shape::channels * 32 + static_cast<int>(threadIdx.x) % 32 * 8}
+        operands_begin_{channel_warp * problem.stage_chunks * Shape::chunk_size + lane_id() * 8}
   {}
 
   __device__ void run() { run(std::make_integer_sequence<int, Shape::depth>{}); }
@@ -212,7 +222,8 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
     WarpMultiplication<Shape, ResidentWeight<Shape>>{problem, weight, 0, first_channel}.run();
   } else {
     StagedWeight<Shape> weight{problem, shared, block};
-    WarpMultiplication<Shape, StagedWeight<Shape>>{problem, weight, warp() / Shape::row_warps, first_channel}
+    WarpMultiplication<Shape, StagedWeight<Shape>>{problem, weight, warp_id() / Shape::row_warps,
+                                                   first_channel}
         .run();
   }
 #endif

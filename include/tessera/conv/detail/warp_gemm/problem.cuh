@@ -4,6 +4,8 @@
 
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
+#include <tessera/conv/epilogue.hpp>
+#include <tessera/core/lanes.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -12,12 +14,10 @@ namespace detail {
 /// What one launch of the warp kernel reads and writes.
 template <class Scalar>
 struct WarpGemmProblem {
-  Scalar const* features = nullptr;      // [num_in, in_channels]
-  Scalar const* packed = nullptr;        // weight as PackedLayout says
-  Scalar const* bias = nullptr;          // [out_channels] or null
-  Scalar* output = nullptr;              // [num_out, out_channels], written unless there are sums
-  Scalar const* residual = nullptr;      // [num_out, out_channels] or null
-  float slope = 1;                       // below 0, of the activation
+  Scalar const* features = nullptr;  // [num_in, in_channels]
+  Scalar const* packed = nullptr;    // weight as PackedLayout says
+  Scalar* output = nullptr;          // [num_out, out_channels], written unless there are sums
+  EpilogueFunctor<Scalar> epilogue;
   float* sums = nullptr;                 // [num_out, out_channels] or null
   std::int32_t const* map = nullptr;     // [pieces, split_length, piece_rows]
   std::int32_t const* order = nullptr;   // [pieces, piece_rows]
@@ -27,7 +27,9 @@ struct WarpGemmProblem {
   int words = 1;
   int in_channels = 0;
   int out_channels = 0;
-  int chunks_per_offset = 1;
+  int chunks_per_offset = 1;  // that are multiplied
+  int packed_chunks = 1;      // of an offset in memory
+  int channel_blocks = 1;     // in memory, of a warp's channels each
   int packed_offsets = 1;
 
   int stage_chunks = 1;  // of a stage, a divisor of chunks_per_offset
@@ -54,7 +56,7 @@ struct WarpTile {
   static constexpr int threads = 32 * consumers;
   static constexpr int block_channels = shape.block_channels();
   static constexpr int dealt = shape.dealt();
-  static constexpr int chunk_size = shape.chunk_size();  // elements of a chunk of weights
+  static constexpr int chunk_size = channels * 32;  // elements of a chunk of a warp's weights
 };
 
 /// What a warp multiplies at once: Shape::step_chunks chunks of one offset's channels.
@@ -63,15 +65,6 @@ struct WarpStep {
   int chunk = 0;    // the first, of the offset
   int tile = 0;     // twice the warp's tile, + 1 for the last offset of the tile; negative past the last tile
 };
-
-#if __CUDA_ARCH__ >= 900
-
-__device__ inline int warp()
-{
-  return static_cast<int>(threadIdx.x) / 32;
-}
-
-#endif
 
 }  // namespace detail
 }  // namespace v0

@@ -25,18 +25,21 @@ void launch_warp_gemm(WarpGemmProblem<typename Shape::Scalar> problem, WarpLayou
 {
   problem.in_channels = layout.in_channels;
   problem.out_channels = layout.out_channels;
-  problem.chunks_per_offset = layout.chunks_per_offset;
+  problem.chunks_per_offset = Shape::shape.chunks(layout.in_channels);
+  problem.packed_chunks = layout.chunks_per_offset;
+  problem.channel_blocks = layout.channel_blocks();
   problem.packed_offsets = layout.packed_offsets();
   problem.stage_chunks = pipeline.stage_chunks;
   problem.stages = pipeline.stages;
   auto const tiles = ceil_div(problem.num_pieces, Shape::row_steps * Shape::row_warps);
+  auto const channel_blocks = ceil_div(layout.channel_blocks(), Shape::channel_warps);
   auto blocks = tiles;
   if constexpr (Shape::resident) {
     auto const places = multiprocessors * Shape::min_blocks;
-    blocks = std::min(tiles, std::max(1, places / layout.channel_blocks()));
+    blocks = std::min(tiles, std::max(1, places / channel_blocks));
   }
   launch({1, overlaps}, warp_gemm_kernel<Shape>,
-         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(layout.channel_blocks())), Shape::threads,
+         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(channel_blocks)), Shape::threads,
          pipeline.shared_bytes, exec, problem);
 }
 
@@ -52,8 +55,7 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
 {
   auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
   auto const length = tiles->split_length;
-  bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
-  float* const sums = to_sums ? make_sums(splits) : nullptr;
+  float* const sums = splits > 1 ? make_sums(splits) : nullptr;
   auto const weight = weight_of(arguments, map.volume());
   visit_index<static_cast<int>(warp_shapes.size())>(plan.shape, [&](auto index) {
     using Shape = WarpTile<Scalar, decltype(index)::value>;
@@ -63,11 +65,9 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
                               arguments.in_channels, arguments.out_channels};
       WarpGemmProblem<Scalar> problem;
       problem.features = arguments.features;
-      problem.bias = arguments.bias;
       problem.output = arguments.output;
-      problem.residual = arguments.epilogue.residual.data;
-      problem.slope = slope_of(arguments.epilogue);
-      problem.sums = to_sums ? sums + split * map.num_out() * arguments.out_channels : nullptr;
+      problem.epilogue = epilogue_of(arguments);
+      problem.sums = splits > 1 ? sums + split * map.num_out() * arguments.out_channels : nullptr;
       problem.num_pieces = static_cast<int>(tiles->num_tiles);
       auto const first_piece = split * tiles->num_tiles;
       problem.map = tiles->map.data() + first_piece * length * piece_rows;

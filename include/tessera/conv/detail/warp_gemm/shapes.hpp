@@ -30,7 +30,18 @@ struct WarpShape {
   {
     return channels / 16 % 4 == 0 ? 4 : channels / 16 % 2 == 0 ? 2 : 1;
   }
-  /// Elements of a chunk of weights.
+  /// Chunks of an offset that are multiplied.
+  [[nodiscard]] constexpr int chunks(int in_channels) const
+  {
+    return pack > 1 ? 1 : ceil_div(ceil_div(in_channels, 32), step_chunks) * step_chunks;
+  }
+  /// Chunks of an offset in memory. `large` reads what is packed for `wide` or `deep`, so that the number of
+  /// rows, which decides between them, changes no layout.
+  [[nodiscard]] constexpr int packed_chunks(int in_channels) const
+  {
+    return channel_warps > 1 ? ceil_div(ceil_div(in_channels, 32), 2) * 2 : chunks(in_channels);
+  }
+  /// Elements of a chunk of a block's weights.
   [[nodiscard]] constexpr int chunk_size() const { return block_channels() * 32; }
   /// Shared memory of a block, at most, for min_blocks on sm_90.
   [[nodiscard]] constexpr std::size_t shared_bytes() const
@@ -78,7 +89,7 @@ inline constexpr std::array<WarpShape, 12> warp_shapes{{
 }};
 // clang-format on
 
-/// How a weight [volume, in_channels, out_channels] is packed for the warp kernel: as the operands A of
+/// How a weight is packed for the warp kernel: as the operands A of
 /// `mma.m16n8k16`, 16 output channels by 16 of the depth, each in the order in which a warp hands it over, so
 /// that a lane reads 16 bytes and the warp 512 in a row.
 ///
@@ -92,7 +103,7 @@ struct WarpLayout {
   int in_channels = 0;
   int out_channels = 0;
   int pack = 1;               // offsets of a chunk
-  int block_channels = 16;    // output channels of a block
+  int block_channels = 16;    // output channels of a warp
   int dealt = 1;              // a divisor of block_channels / 16
   int chunks_per_offset = 1;  // of `pack` offsets together
 
@@ -102,10 +113,9 @@ struct WarpLayout {
         in_channels{num_in},
         out_channels{num_out},
         pack{shape.pack},
-        block_channels{shape.block_channels()},
+        block_channels{shape.channels},
         dealt{shape.dealt()},
-        chunks_per_offset{
-            shape.pack > 1 ? 1 : ceil_div(ceil_div(num_in, 32), shape.step_chunks) * shape.step_chunks}
+        chunks_per_offset{shape.packed_chunks(num_in)}
   {}
   explicit WarpLayout(PackedLayout const& key)
       : volume{static_cast<int>(key[1])},
@@ -149,7 +159,7 @@ struct WarpLayout {
     return result;
   }
   constexpr std::size_t most_bytes = 32 * 1024;  // of a stage
-  auto const steps = layout.chunks_per_offset / shape.step_chunks;
+  auto const steps = shape.chunks(layout.in_channels) / shape.step_chunks;
   result.stage_chunks = shape.step_chunks;
   for (int n = 2; n <= steps; ++n) {
     auto const chunks = n * shape.step_chunks;

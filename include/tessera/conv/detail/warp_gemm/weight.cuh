@@ -3,6 +3,8 @@
 #pragma once
 
 #include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/mma/mask_cursor.cuh>
+#include <tessera/conv/detail/mma/pipeline_state.cuh>
 #include <tessera/conv/detail/warp_gemm/problem.cuh>
 
 namespace tessera {
@@ -73,7 +75,7 @@ class BlockOffsets {
  public:
   __device__ explicit BlockOffsets(WarpGemmProblem<Scalar> const& problem) : problem_{problem}
   {
-    bits_ = mask(0);
+    cursor_.begin(mask(0));
     next();
   }
 
@@ -82,21 +84,13 @@ class BlockOffsets {
 
   __device__ void next()
   {
-    while (bits_ == 0) {
-      if (word_ + 1 >= problem_.words) {
-        offset_ = -1;
-        return;
-      }
-      bits_ = mask(++word_);
-    }
-    offset_ = word_ * 32 + __ffs(static_cast<int>(bits_)) - 1;
-    bits_ &= bits_ - 1;
+    offset_ = cursor_.next(problem_.words, [this](int word) { return mask(word); });
   }
 
  private:
   [[nodiscard]] __device__ std::uint32_t mask(int word) const
   {
-    int const lane = static_cast<int>(threadIdx.x) % 32;
+    int const lane = lane_id();
     int const piece = static_cast<int>(blockIdx.x) * pieces + lane;
     std::uint32_t bits = 0;
     if (lane < pieces && piece < problem_.num_pieces) {
@@ -106,8 +100,7 @@ class BlockOffsets {
   }
 
   WarpGemmProblem<Scalar> const& problem_;
-  int word_ = 0;
-  std::uint32_t bits_ = 0;
+  MaskCursor cursor_;
   int offset_ = -1;
 };
 
@@ -124,13 +117,17 @@ class StagedWeight {
         offsets_{problem},
         to_copy_{offsets_},
         weight_{reinterpret_cast<Scalar*>(shared)},
-        stage_size_{problem.stage_chunks * Shape::chunk_size},
+        part_size_{problem.stage_chunks * Shape::chunk_size},
+        stage_size_{part_size_ * Shape::channel_warps},
         full_{reinterpret_cast<SharedBarrier*>(shared + std::size_t(problem.stages) *
                                                             std::size_t(stage_size_) * sizeof(Scalar))},
         read_{full_ + problem.stages}
   {
-    offset_size_ = problem.chunks_per_offset * Shape::chunk_size;
-    from_ = problem.packed + std::int64_t{block} * problem.packed_offsets * offset_size_;
+    auto const first = block * Shape::channel_warps;
+    from_ = problem.packed + std::int64_t{first} * problem.packed_offsets * packed_offset_size();
+    if constexpr (Shape::channel_warps > 1) {
+      parts_ = min(Shape::channel_warps, problem.channel_blocks - first);
+    }
     if (threadIdx.x == 0) {
       for (int i = 0; i < problem.stages; ++i) {
         prepare_barrier(full_[i], 1);
@@ -149,9 +146,9 @@ class StagedWeight {
   {
     if (in_stage_ == 0) {
       while (offsets_.offset() != step.offset) { skip_offset(); }
-      wait(full_[stage_], phase_);
+      wait(full_[reading_.stage()], reading_.phase());
     }
-    return weight_ + stage_ * stage_size_ + in_stage_ * Shape::chunk_size;
+    return weight_ + reading_.stage() * stage_size_ + in_stage_ * Shape::chunk_size;
   }
   __device__ void end(WarpStep const& step)
   {
@@ -172,7 +169,7 @@ class StagedWeight {
   __device__ void skip_offset()
   {
     for (int chunk = 0; chunk < problem_.chunks_per_offset; chunk += problem_.stage_chunks) {
-      wait(full_[stage_], phase_);
+      wait(full_[reading_.stage()], reading_.phase());
       release();
     }
     offsets_.next();
@@ -180,35 +177,48 @@ class StagedWeight {
   __device__ void release()
   {
     __syncwarp();
-    arrive(read_[stage_]);  // every lane: of one for all, racecheck does not see that it follows their reads
+    arrive(
+        read_
+            [reading_
+                 .stage()]);  // every lane: of one for all, racecheck does not see that it follows their reads
     if (turn_ >= 0) {
-      if (warp() == turn_ && threadIdx.x % 32 == 0 && to_copy_.offset() >= 0) {
-        int const before = (stage_ == 0 ? problem_.stages : stage_) - 1;
-        wait(read_[before], stage_ == 0 ? phase_ ^ 1U : phase_);
-        copy(before);
+      if (warp_id() == turn_ && lane_id() == 0 && to_copy_.offset() >= 0) {
+        auto const before = reading_.previous(problem_.stages);
+        wait(read_[before.stage()], before.phase());
+        copy(before.stage());
       }
       next_copy();
     }
     turn_ = turn_ + 1 == Shape::consumers ? 0 : turn_ + 1;
-    if (++stage_ == problem_.stages) {
-      stage_ = 0;
-      phase_ ^= 1U;
-    }
+    reading_.advance(problem_.stages);
   }
 
-  /// One thread begins the copy that is due into a stage, if there is any left.
+  [[nodiscard]] __device__ int packed_offset_size() const
+  {
+    return problem_.packed_chunks * Shape::chunk_size;
+  }
+
+  /// One thread begins the copies that are due into a stage, if there are any left: each of a part, the
+  /// channels of one warp. What a last part would have that does not exist stays as it is: its sums are not
+  /// stored.
   __device__ void copy(int stage)
   {
     if (to_copy_.offset() < 0) { return; }
-    auto const bytes = static_cast<std::uint32_t>(stage_size_ * int(sizeof(Scalar)));
-    arrive_expecting(full_[stage], bytes);
-    begin_bulk_copy(weight_ + stage * stage_size_,
-                    from_ + std::int64_t{to_copy_.offset()} * offset_size_ + copied_, bytes, full_[stage]);
+    auto const bytes = static_cast<std::uint32_t>(part_size_ * int(sizeof(Scalar)));
+    arrive_expecting(full_[stage], bytes * static_cast<std::uint32_t>(parts_));
+#pragma unroll
+    for (int part = 0; part < Shape::channel_warps; ++part) {
+      if (part < parts_) {
+        auto const offset = std::int64_t{part} * problem_.packed_offsets + to_copy_.offset();
+        begin_bulk_copy(weight_ + stage * stage_size_ + part * part_size_,
+                        from_ + offset * packed_offset_size() + copied_, bytes, full_[stage]);
+      }
+    }
   }
   __device__ void next_copy()
   {
-    copied_ += stage_size_;
-    if (copied_ >= offset_size_) {
+    copied_ += part_size_;
+    if (copied_ >= problem_.chunks_per_offset * Shape::chunk_size) {
       copied_ = 0;
       if (to_copy_.offset() >= 0) { to_copy_.next(); }
     }
@@ -218,15 +228,15 @@ class StagedWeight {
   BlockOffsets<Shape> offsets_;
   BlockOffsets<Shape> to_copy_;
   Scalar* weight_;
-  int stage_size_;
+  int part_size_;   // of a stage: the channels of one warp
+  int stage_size_;  // of all parts, one after the other
   SharedBarrier* full_;
   SharedBarrier* read_;
-  int offset_size_ = 0;
+  int parts_ = 1;  // that exist
   Scalar const* from_ = nullptr;
   int copied_ = 0;
   int turn_ = -1;
-  int stage_ = 0;
-  std::uint32_t phase_ = 0;
+  PipelineState reading_;
   int in_stage_ = 0;
 };
 

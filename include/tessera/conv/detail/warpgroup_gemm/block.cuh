@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/mma/bulk_copy.cuh>
+#include <tessera/conv/detail/mma/pipeline_state.cuh>
 #include <tessera/conv/detail/mma/warpgroup_instructions.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/problem.cuh>
 
@@ -27,7 +28,7 @@ part_of_block(WarpgroupGemmProblem<typename Shape::Scalar> const& problem)
   constexpr int places = Shape::pieces * piece_rows;
   int const num_rows =
       problem.count != nullptr ? min(max(*problem.count, 0), problem.num_out) : problem.num_out;
-  int const num_tiles = (num_rows + places - 1) / places;
+  int const num_tiles = ceil_div(num_rows, places);
   int const block = static_cast<int>(blockIdx.x);
   if (!problem.shares(num_tiles, static_cast<int>(gridDim.y))) {
     return {block < num_tiles ? block * Shape::pieces : -1, false, 0};
@@ -76,7 +77,7 @@ struct WarpgroupShared {
     auto const entries = part.shares ? problem.rank_volume : problem.volume;
     auto const row_entries = Shape::copies_all_rows(problem.volume) ? problem.volume : entries;
     rows = reinterpret_cast<std::int32_t*>(take(row_entries * places * 4));
-    list = reinterpret_cast<std::uint32_t*>(take((entries + 3) / 4 * 16));
+    list = reinterpret_cast<std::uint32_t*>(take(16 * ceil_div(entries, 4)));
     received_sums = reinterpret_cast<float4*>(shared);
   }
 
@@ -109,7 +110,7 @@ template <class Shape>
 __device__ int list_offsets(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
                             WarpgroupShared<Shape> const& shared)
 {
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const piece = shared.part.first_piece + lane;
   auto const own = !shared.part.shares ? ~0U : shared.part.rank == 0 ? problem.rank_bits : ~problem.rank_bits;
   bool const exists = lane < Shape::pieces && piece < problem.num_pieces;
@@ -139,7 +140,7 @@ template <class Shape>
 __device__ void begin_rows(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
                            WarpgroupShared<Shape> const& shared)
 {
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const lane = lane_id();
   int const pieces = min(Shape::pieces, problem.num_pieces - shared.part.first_piece);
   int const size = problem.volume * piece_rows;
   auto const bytes = static_cast<std::uint32_t>(size) * 4U;
@@ -180,8 +181,8 @@ __device__ void prepare_tile(WarpgroupGemmProblem<typename Shape::Scalar> const&
     }
     int const first_channel = static_cast<int>(blockIdx.y) * Shape::columns;
     for (int i = thread - 32; i < Shape::columns; i += Shape::threads - 32) {
-      bool const exists = problem.bias != nullptr && first_channel + i < problem.out_channels;
-      shared.bias[i] = exists ? widen(problem.bias[first_channel + i]) : 0.0F;
+      bool const exists = problem.epilogue.bias != nullptr && first_channel + i < problem.out_channels;
+      shared.bias[i] = exists ? widen(problem.epilogue.bias[first_channel + i]) : 0.0F;
     }
   }
   __syncthreads();
@@ -226,20 +227,18 @@ class WarpgroupWeights {
         (std::size_t(blockIdx.y) * std::size_t(problem_.volume) + (shared_.list[entry_] & 0xffffU)) *
             std::size_t(problem_.chunks) +
         std::size_t(chunk_);
-    wait(shared_.read[stage_], phase_);
-    arrive_expecting(shared_.full[stage_], stage_bytes);
-    begin_bulk_copy(shared_.weight + std::size_t(stage_) * stage_bytes,
+    int const stage = writing_.stage();
+    wait(shared_.read[stage], writing_.phase());
+    arrive_expecting(shared_.full[stage], stage_bytes);
+    begin_bulk_copy(shared_.weight + std::size_t(stage) * stage_bytes,
                     reinterpret_cast<unsigned char const*>(problem_.packed) + place * Shape::chunk_bytes,
-                    stage_bytes, shared_.full[stage_]);
+                    stage_bytes, shared_.full[stage]);
     chunk_ += Shape::stage_chunks;
     if (chunk_ >= problem_.chunks) {
       chunk_ = 0;
       ++entry_;
     }
-    if (++stage_ == problem_.stages) {
-      stage_ = 0;
-      phase_ ^= 1U;
-    }
+    writing_.advance(problem_.stages);
     return true;
   }
 
@@ -249,8 +248,7 @@ class WarpgroupWeights {
   int count_;
   int entry_ = 0;
   int chunk_ = 0;
-  int stage_ = 0;
-  std::uint32_t phase_ = 1;  // a stage that nobody has read yet counts as read
+  PipelineState writing_{1};  // a stage that nobody has read yet counts as read
 };
 
 #endif

@@ -40,8 +40,8 @@ class ConsumerWarp {
   __device__ ConsumerWarp(Problem const& problem, WarpgroupShared<Shape> const& shared)
       : problem_{problem},
         shared_{shared},
-        lane_{static_cast<int>(threadIdx.x) % 32},
-        warp_{static_cast<int>(threadIdx.x) / 32},
+        lane_{lane_id()},
+        warp_{warp_id()},
         group_bits_{0xfU << (16 + warp_ / 4 * 4)},
         count_{*shared.count},
         weights_{problem, shared}
@@ -174,8 +174,8 @@ class ConsumerWarp {
   {
     constexpr bool begins_stage = Chunk % Shape::stage_chunks == 0;
     constexpr bool ends_stage = (Chunk + 1) % Shape::stage_chunks == 0;
-    if constexpr (begins_stage) { wait(shared_.full[stage_], phase_); }
-    auto const weights = describe_operand(shared_.weight + stage_ * Shape::stage_size +
+    if constexpr (begins_stage) { wait(shared_.full[reading_.stage()], reading_.phase()); }
+    auto const weights = describe_operand(shared_.weight + reading_.stage() * Shape::stage_size +
                                           Chunk % Shape::stage_chunks * Shape::chunk_bytes);
     auto& rows = chunks_[Chunk];
     if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32) { round(rows); }
@@ -208,7 +208,7 @@ class ConsumerWarp {
     wait_for_products<Shape::pending>();
     if constexpr (begins_stage) { release(); }
     if constexpr (ends_stage) {
-      to_release_ = stage_;
+      to_release_ = reading_.stage();
       if constexpr (Shape::pending == 0) { release(); }
       next_stage();
     }
@@ -245,18 +245,15 @@ class ConsumerWarp {
         __syncwarp();
       }
     }
-    if (++stage_ == problem_.stages) {
-      stage_ = 0;
-      phase_ ^= 1U;
-    }
+    reading_.advance(problem_.stages);
   }
   /// Passes the stages of an offset that no row of the group has.
   __device__ void skip_offset()
   {
     finish_products();
     for (int chunk = 0; chunk < problem_.chunks; chunk += Shape::stage_chunks) {
-      wait(shared_.full[stage_], phase_);
-      to_release_ = stage_;
+      wait(shared_.full[reading_.stage()], reading_.phase());
+      to_release_ = reading_.stage();
       release();
       next_stage();
     }
@@ -284,8 +281,7 @@ class ConsumerWarp {
   std::uint32_t lower_ = 0;
   int left_ = 0;  // its chunks, and those of the items after it, that there are
   // Where weights lie.
-  int stage_ = 0;
-  std::uint32_t phase_ = 0;
+  PipelineState reading_;
   int to_release_ = -1;              // a stage that products under way read
   WarpgroupWeights<Shape> weights_;  // without a producer
   // Indexed by constants alone, so that they are registers.

@@ -6,6 +6,7 @@
 #include <tessera/conv/detail/mma/bulk_copy.cuh>
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/shapes.hpp>
+#include <tessera/core/lanes.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -20,12 +21,10 @@ template <class Scalar>
 struct WarpgroupGemmProblem {
   Scalar const* features[2] = {nullptr, nullptr};  // [num_in, in_channels] of the two sources
   int in_channels[2] = {0, 0};
-  Scalar const* packed = nullptr;          // weight as WarpgroupLayout says
-  Scalar const* bias = nullptr;            // [out_channels] or null
-  Scalar* output = nullptr;                // [num_out, out_channels], written unless there are sums
-  Scalar const* residual = nullptr;        // [num_out, out_channels] or null
+  Scalar const* packed = nullptr;  // weight as WarpgroupLayout says
+  Scalar* output = nullptr;        // [num_out, out_channels], written unless there are sums
+  EpilogueFunctor<Scalar> epilogue;
   float* sums = nullptr;                   // [num_out, out_channels] or null
-  float slope = 1;                         // below 0, of the activation
   std::int32_t const* map = nullptr;       // [pieces, map_length, piece_rows], or null
   std::int32_t const* order = nullptr;     // [pieces, piece_rows]
   std::uint32_t const* masks = nullptr;    // [pieces, words]

@@ -70,16 +70,13 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
   problem.in_channels[0] = arguments.in_channels - more;
   problem.in_channels[1] = more;
   problem.first_chunks = ceil_div(problem.in_channels[0], warpgroup_chunk_channels<Scalar>);
-  problem.bias = arguments.bias;
   problem.output = arguments.output;
-  problem.residual = arguments.epilogue.residual.data;
-  problem.slope = slope_of(arguments.epilogue);
+  problem.epilogue = epilogue_of(arguments);
   problem.whole_packs = arguments.out_channels % 8 == 0 && is_aligned(arguments.output) &&
                         is_aligned(arguments.bias) && is_aligned(arguments.epilogue.residual.data);
   problem.num_out = static_cast<int>(map.num_out());
   problem.count = map.parts().out_count;
-  bool const to_sums = splits > 1 || arguments.epilogue.activation == Activation::silu;
-  float* const sums = to_sums ? make_sums(splits) : nullptr;
+  float* const sums = splits > 1 ? make_sums(splits) : nullptr;
   auto const full_length = split_length(map.volume(), splits);
   auto const weight = weight_of(arguments, map.volume());
   visit_index<static_cast<int>(warpgroup_shapes.size())>(plan.shape, [&](auto index) {
@@ -98,7 +95,7 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
       launch_warpgroup_gemm<Shape>(problem, layout, pipeline, may_overlap(map, !own.empty(), exec), exec);
     };
     if (map.is_identity()) {
-      problem.identity = map.pinned_out_in(exec);
+      problem.identity = access(map).pin(exec);
       problem.num_pieces = ceil_div(problem.num_out, piece_rows);
       problem.sums = sums;
       run(0, 1);

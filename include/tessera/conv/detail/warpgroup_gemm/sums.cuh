@@ -40,13 +40,15 @@ class WarpgroupSums {
   __device__ void finish(Problem const& problem, WarpgroupShared<Shape> const& shared, int first_channel)
   {
     constexpr int size = Shape::columns / 4;
-    int const warp = static_cast<int>(threadIdx.x) / 32;
+    int const warp = warp_id();
     auto* const place = shared.received_sums + threadIdx.x;
-    auto const* const rows = shared.out_rows + warp * piece_rows + static_cast<int>(threadIdx.x) % 32 / 4;
+    auto const* const rows = shared.out_rows + warp * piece_rows + lane_id() / 4;
     bool const shares = shared.part.shares;
     int const rank = shared.part.rank;
-    int pass = shares ? rank : 0;                      // one of both rows, or both in turn
-    constexpr int held = ScalarTraits<Scalar>::family == ScalarFamily::float16 ? 2 : 1;  // rows of residuals that there are registers for
+    int pass = shares ? rank : 0;  // one of both rows, or both in turn
+    constexpr int held = ScalarTraits<Scalar>::family == ScalarFamily::float16
+                             ? 2
+                             : 1;  // rows of residuals that there are registers for
     Eight residual[held][blocks];  // asked for before the other block's sums are waited for
     fetch_residual(problem, rows[8 * pass], first_channel, residual[0]);
     if (held == 2 && !shares) { fetch_residual(problem, rows[8], first_channel, residual[held - 1]); }
@@ -100,9 +102,9 @@ class WarpgroupSums {
   __device__ static void fetch_residual(Problem const& problem, std::int32_t row, int first_channel,
                                         Eight (&residual)[blocks])
   {
-    if (problem.residual == nullptr || row < 0 || !problem.whole_packs) { return; }
+    if (problem.epilogue.residual == nullptr || row < 0 || !problem.whole_packs) { return; }
     int const first = first_channel + static_cast<int>(threadIdx.x) % 4 * 8;
-    auto const* const from = problem.residual + std::int64_t{row} * problem.out_channels + first;
+    auto const* const from = problem.epilogue.residual + std::int64_t{row} * problem.out_channels + first;
 #pragma unroll
     for (int i = 0; i < blocks; ++i) {
       if (first + i * 32 < problem.out_channels) { load_once(residual[i], from + i * 32); }
@@ -126,56 +128,86 @@ class WarpgroupSums {
     }
   }
 
-  /// Writes the upper row of the lane.
+  /// Writes the upper row of the lane; its sums and the residual are gone then.
   __device__ void store(Problem const& problem, std::int32_t row, int first_channel, float const* bias,
-                        Eight const (&residual)[blocks])
+                        Eight (&residual)[blocks])
   {
     int const first = first_channel + static_cast<int>(threadIdx.x) % 4 * 8;
     auto const at = std::int64_t{row} * problem.out_channels;
     if (row < 0) { return; }
-    if (problem.sums != nullptr || !problem.whole_packs) {
+    if (problem.sums != nullptr) {
 #pragma unroll
       for (int i = 0; i < Shape::columns / 4; ++i) {
         int const channel = first + i / 8 * 32 + i % 8;
-        if (channel >= problem.out_channels) { continue; }
-        if (problem.sums != nullptr) {
-          problem.sums[at + channel] = sum(i, 0);
-        } else {
-          store_one(problem, sum(i, 0) + 0.0F + bias[channel - first_channel], at + channel);
-        }
+        if (channel < problem.out_channels) { problem.sums[at + channel] = sum(i, 0); }
       }
       return;
     }
+    if (problem.epilogue.is_linear() && problem.whole_packs) {
 #pragma unroll
-    for (int i = 0; i < blocks; ++i) {
-      int const channel = first + i * 32;
-      if (channel < problem.out_channels) {
-        auto const* const biases = reinterpret_cast<float4 const*>(bias + (channel - first_channel));
-        float4 const added[2] = {biases[0], biases[1]};
-        float const eight[8] = {added[0].x, added[0].y, added[0].z, added[0].w,
-                                added[1].x, added[1].y, added[1].z, added[1].w};
+      for (int i = 0; i < blocks; ++i) {
+        int const channel = first + i * 32;
+        if (channel >= problem.out_channels) { continue; }
         Eight result;
-#pragma unroll
-        for (int k = 0; k < 8; ++k) {
-          // + 0: a sum that underflowed to -0 is -0 or 0, depending on whether zeros were added after it.
-          float value = sum(i * 8 + k, 0) + 0.0F + eight[k];
-          if (problem.residual != nullptr) { value += widen(residual[i].values[k]); }
-          result.values[k] = narrow<Scalar>(activate(problem, value));
-        }
+        finish_eight<ActivationSet::linear>(problem, i, bias + (channel - first_channel), residual[i],
+                                            result);
         store_once(problem.output + at + channel, result);
       }
+      return;
+    }
+#pragma unroll 1
+    for (int channel = first; channel < first_channel + Shape::columns; channel += 32) {
+      store_eight(problem, at, channel, bias + (channel - first_channel));
+#pragma unroll
+      for (int k = 0; k + 8 < Shape::columns / 4; ++k) { sum(k, 0) = sum(k + 8, 0); }
     }
   }
 
-  __device__ static void store_one(Problem const& problem, float value, std::int64_t at)
+  /// The outputs of eight sums, those of block number `i` of 32 columns.
+  template <ActivationSet Set>
+  __device__ void finish_eight(Problem const& problem, int i, float const* bias, Eight const& residual,
+                               Eight& result)
   {
-    if (problem.residual != nullptr) { value += widen(problem.residual[at]); }
-    problem.output[at] = narrow<Scalar>(activate(problem, value));
+    auto const* const biases = reinterpret_cast<float4 const*>(bias);
+    float4 const terms[2] = {biases[0], biases[1]};
+    float const bias_terms[8] = {terms[0].x, terms[0].y, terms[0].z, terms[0].w,
+                                 terms[1].x, terms[1].y, terms[1].z, terms[1].w};
+    float own[8];
+#pragma unroll
+    for (int k = 0; k < 8; ++k) { own[k] = sum(i * 8 + k, 0); }
+    problem.epilogue.template run<Set>(own, bias_terms, residual.values, result.values);
   }
 
-  [[nodiscard]] __device__ static float activate(Problem const& problem, float value)
+  /// Writes the outputs of the first eight sums to columns from `channel` on, as far as they exist.
+  /// @param bias  of these columns
+  __device__ void store_eight(Problem const& problem, std::int64_t at, int channel, float const* bias)
   {
-    return value <= 0.0F ? (problem.slope == 0.0F ? 0.0F : value * problem.slope) : value;
+    // Sums take turns at the first place, since registers have no index, and outputs replace them.
+#pragma unroll 1
+    for (int k = 0; k < 8; ++k) {
+      float const own[1] = {sum(0, 0)};
+      float const bias_term[1] = {bias[k]};
+      Scalar residual[1];
+      Scalar output[1];
+      if (problem.epilogue.residual != nullptr && channel + k < problem.out_channels) {
+        residual[0] = problem.epilogue.residual[at + channel + k];
+      }
+      problem.epilogue.template run<ActivationSet::all>(own, bias_term, residual, output);
+#pragma unroll
+      for (int i = 0; i < 7; ++i) { sum(i, 0) = sum(i + 1, 0); }
+      sum(7, 0) = widen(output[0]);
+    }
+    Eight result;
+#pragma unroll
+    for (int k = 0; k < 8; ++k) { result.values[k] = narrow<Scalar>(sum(k, 0)); }
+    if (problem.whole_packs) {
+      if (channel < problem.out_channels) { store_once(problem.output + at + channel, result); }
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      if (channel + k < problem.out_channels) { problem.output[at + channel + k] = result.values[k]; }
+    }
   }
 };
 

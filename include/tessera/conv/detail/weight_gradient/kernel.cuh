@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/weight_gradient/slabs.hpp>
+#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <cstdint>
@@ -46,8 +47,8 @@ __device__ int list_pairs(WeightGradientProblem<Scalar> const& problem, std::int
 {
   constexpr int warps = WeightGradientBlock::threads / 32;
   constexpr int steps = slab_rows / WeightGradientBlock::threads;
-  int const warp = static_cast<int>(threadIdx.x) / 32;
-  int const lane = static_cast<int>(threadIdx.x) % 32;
+  int const warp = warp_id();
+  int const lane = lane_id();
   std::int32_t found[steps];
   int count = 0;
 #pragma unroll

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/ops/pooling.hpp>
+
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// counts[i] = pairs of row i of a map.
+struct CountRowPairs {
+  std::int32_t const* map;  // [rows, volume]
+  int volume;
+  std::int32_t* counts;  // [rows]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    std::int32_t count = 0;
+    for (int k = 0; k < volume; ++k) { count += map[i * volume + k] >= 0 ? 1 : 0; }
+    counts[i] = count;
+  }
+};
+
+/// to[i, c] = sum over the pairs (i, s) of from[s, c] / divisor[s], offsets ascending; of a mean, over the number of
+/// pairs. Item number n is a pack.
+template <class Scalar, int Size>
+struct SumOverPairs {
+  using Sum = accumulator_t<Scalar>;
+
+  Scalar const* from;           // [sources, packs * Size]
+  std::int32_t const* map;      // [rows, volume]
+  std::int32_t const* divisor;  // [sources], or null: ones
+  Scalar* to;                   // [rows, packs * Size]
+  int volume;
+  std::int64_t packs;
+  bool is_mean;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const row = n / packs;
+    auto const pack = n - row * packs;
+    Sum sums[Size] = {};
+    int count = 0;
+    for (int k = 0; k < volume; ++k) {
+      auto const source = map[row * volume + k];
+      if (source < 0) { continue; }
+      ++count;
+      auto const read = load_pack<Size>(from + (source * packs + pack) * Size);
+      Sum const by = divisor != nullptr ? static_cast<Sum>(divisor[source]) : Sum{1};
+      for (int j = 0; j < Size; ++j) { sums[j] += static_cast<Sum>(read.values[j]) / by; }
+    }
+    Sum const by = is_mean && count > 0 ? static_cast<Sum>(count) : Sum{1};
+    Pack<Scalar, Size> result;
+    for (int j = 0; j < Size; ++j) { result.values[j] = static_cast<Scalar>(sums[j] / by); }
+    store_pack(to + n * Size, result);
+  }
+};
+
+template <class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> sum_over_pairs(MatrixView<Scalar const> const& from,
+                                                   KernelMap<Space>& map, std::int32_t const* divisor,
+                                                   bool is_mean, Execution<Space> const& exec)
+{
+  Matrix<Scalar, Space> result{map.num_out(), from.columns, exec};
+  with_pack_size<Scalar>(from.columns % pack_size<Scalar> == 0, [&](auto size) {
+    constexpr int columns = decltype(size)::value;
+    auto const packs = from.columns / columns;
+    for_each(result.rows() * packs,
+             SumOverPairs<Scalar, columns>{from.data, map.out_in(exec), divisor, result.data(), map.volume(),
+                                           packs, is_mean},
+             exec);
+  });
+  return result;
+}
+
+/// Pairs of each row of a map, [num_out].
+template <class Space>
+[[nodiscard]] Buffer<std::int32_t, Space> count_row_pairs(KernelMap<Space>& map, Execution<Space> const& exec)
+{
+  Buffer<std::int32_t, Space> counts{map.num_out(), exec};
+  for_each(map.num_out(), CountRowPairs{map.out_in(exec), map.volume(), counts.data()}, exec);
+  return counts;
+}
+
+/// winner[o, c] = the input that output o has its largest value of channel c from: the first of equal ones, the first
+/// NaN; -1 where none is above the value that the pool begins with.
+template <class Scalar>
+struct FindWinners {
+  using Sum = accumulator_t<Scalar>;
+
+  Scalar const* features;      // [num_in, channels]
+  std::int32_t const* out_in;  // [num_out, volume]
+  std::int32_t* winner;        // [num_out, channels]
+  int volume;
+  std::int64_t channels;
+  bool from_zero;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const out = n / channels;
+    auto const c = n - out * channels;
+    std::int32_t best = -1;
+    Sum largest{0};
+    for (int k = 0; k < volume; ++k) {
+      auto const in = out_in[out * volume + k];
+      if (in < 0 || (best >= 0 && is_nan(largest))) { continue; }
+      auto const value = static_cast<Sum>(features[in * channels + c]);
+      bool const is_first = best < 0 && !from_zero;
+      if (is_first || is_nan(value) || value > largest) {
+        best = in;
+        largest = value;
+      }
+    }
+    winner[n] = best;
+  }
+};
+
+/// grad_in[i, c] = sum over the outputs o that input i is the winner of, of grad[o, c], offsets ascending.
+template <class Scalar>
+struct SumOfWins {
+  using Sum = accumulator_t<Scalar>;
+
+  Scalar const* grad;              // [num_out, channels]
+  std::int32_t const* winner;      // [num_out, channels]
+  std::int32_t const* transposed;  // [num_in, volume]
+  Scalar* grad_in;                 // [num_in, channels]
+  int volume;
+  std::int64_t channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    auto const in = n / channels;
+    auto const c = n - in * channels;
+    Sum sum{0};
+    for (int k = 0; k < volume; ++k) {
+      auto const out = transposed[in * volume + k];
+      if (out >= 0 && winner[out * channels + c] == in) { sum += static_cast<Sum>(grad[out * channels + c]); }
+    }
+    grad_in[n] = static_cast<Scalar>(sum);
+  }
+};
+
+/// The map of a pool, whose outputs must be as many as the rows of the gradient.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] MappedCoordinates<Dim, Space> pool_map_of(SparseTensor<Dim, Scalar, Space> const& x,
+                                                        nn::PoolOptions<Dim> const& options,
+                                                        MatrixView<Scalar const> const& grad, char const* who,
+                                                        Execution<Space> const& exec)
+{
+  expect_coordinates(x, who);
+  auto mapped = pool_map(x, options, who, exec);
+  expects(grad.rows == mapped.map->num_out(), who, ": ", grad.rows, " rows of a gradient for ",
+          mapped.map->num_out(), " outputs");
+  return mapped;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/matrix.hpp>
+#include <tessera/tensor/sparse_tensor.hpp>
+
+#include <utility>
+
+namespace tessera {
+inline namespace v0 {
+
+/// A model of points seen as one of voxels, each of which is a point: forward_voxels(model) makes it. It refers to the
+/// model, which must outlive it and every plan made of it.
+template <class Model>
+class ForwardVoxels {
+ public:
+  using Tensor = typename Model::Tensor;
+  static constexpr bool is_model_view = true;
+
+  explicit ForwardVoxels(Model& model) : model_{&model} {}
+
+  /// What model.forward(x) gives the points, on the voxels of `x`.
+  template <class Space>
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) const
+  {
+    return x.with_features(detail::ShareMatrix::share(model_->forward(x, exec).matrix()));
+  }
+  /// The model's parameters, by which a plan names what is out of date.
+  template <class M = Model>
+  [[nodiscard]] auto parameters() const -> decltype(std::declval<M const&>().parameters())
+  {
+    return static_cast<M const*>(model_)->parameters();
+  }
+  /// The model's options, from which a plan takes the number of channels.
+  template <class M = Model>
+  [[nodiscard]] auto options() const -> decltype(std::declval<M const&>().options())
+  {
+    return static_cast<M const*>(model_)->options();
+  }
+
+ private:
+  Model* model_;
+};
+
+/// A model of points, such as SPVCNN or SPVNAS, as Plan takes it: voxels in, a row for each voxel out, so that a plan of
+/// points makes their voxels and their labels too: `Plan plan{forward_voxels(spvcnn), limits, exec}`.
+template <class Model>
+[[nodiscard]] ForwardVoxels<Model> forward_voxels(Model& model)
+{
+  return ForwardVoxels<Model>{model};
+}
+
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "../support/device.hpp"
+#include "random_networks.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/core/scan.cuh>
+#include <tessera/core/sort.cuh>
+#endif
+#include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/spvnas_config.hpp>
+#include <tessera/models/minkunet.hpp>
+#include <tessera/models/spvcnn.hpp>
+#include <tessera/models/spvnas_latency.hpp>
+#include <tessera/models/spvnas_search.hpp>
+#include <tessera/models/spvnas_supernet.hpp>
+#include <tessera/nn/costs.hpp>
+#include <tessera/plan/forward_voxels.hpp>
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace ts = tessera;
+using ts::models::SPVNASConfig;
+using ts::models::SPVNASSpace;
+
+/// A supernet of at most 32 channels.
+SPVNASSpace small_space()
+{
+  return SPVNASSpace(4, 5).channels({16, 16, 32, 32, 32, 32, 32, 16, 16},
+                                    {16, 16, 16, 16, 16, 16, 16, 16, 16});
+}
+
+}  // namespace
+
+TEST_CASE("SPVNAS: MinkUNet and SPVCNN have the published numbers of parameters")
+{
+  ts::Execution<ts::Host> const exec;
+  auto const minkunet = [&](double width) {
+    return ts::nn::num_parameters(
+        ts::models::MinkUNet<3, float, ts::Host>{ts::models::MinkUNetOptions(4, 19).width(width), exec});
+  };
+  auto const spvcnn = [&](double width) {
+    return ts::nn::num_parameters(
+        ts::models::SPVCNN<3, float, ts::Host>{ts::models::SPVCNNOptions(4, 19).width(width), exec});
+  };
+  CHECK(minkunet(1) == 21723315);  // 21.7 M
+  CHECK(minkunet(0.64) == 8771298);
+  CHECK(minkunet(0.5) == 5435235);
+  CHECK(spvcnn(1) == 21778003);  // 21.8 M
+  CHECK(spvcnn(0.64) == 8793617);
+  CHECK(spvcnn(0.5) == 5449267);
+}
+
+TEST_CASE("SPVNAS: parameters and multiply-adds of a configuration are those of the network")
+{
+  ts::Execution<ts::Host> const exec;
+  auto const x = random_networks::input<3>(24, 2, 4, exec);
+  auto const work = ts::models::measure_workload(x.coordinates(), ts::ConvConfig{}, exec);
+  CHECK(work.points == 2 * 24 * 24);
+  std::uint64_t state = 3;
+  for (int i = 0; i < 5; ++i) {
+    CAPTURE(i);
+    auto config = i == 0 ? small_space().largest() : ts::models::sample(small_space(), state);
+    CAPTURE(ts::io::spvnas_config_text(config));
+    config.classifier_channels = config.output_channels.back();
+    ts::models::SPVNAS<3, float, ts::Host> network{config, exec};
+    CHECK(ts::models::num_parameters(config) == ts::nn::num_parameters(network));
+    CHECK(ts::models::num_macs(config, work) == ts::nn::num_macs(network, x, exec));
+  }
+}
+
+TEST_CASE("SPVNAS: samples are within the space, and every network of it can be sampled")
+{
+  auto const space = small_space();
+  auto const largest = space.largest();
+  std::uint64_t state = 1;
+  std::set<int> transitions;
+  std::set<int> depths;
+  for (int i = 0; i < 200; ++i) {
+    auto const config = ts::models::sample(space, state);
+    for (std::size_t k = 0; k < config.output_channels.size(); ++k) {
+      CHECK(config.output_channels[k] % 16 == 0);
+      CHECK(config.output_channels[k] >= 16);
+      CHECK(config.output_channels[k] <= largest.output_channels[k]);
+    }
+    for (std::size_t k = 0; k < 4; ++k) {
+      bool const fits =
+          config.down[k].has_shortcut || config.down[k].transition == config.output_channels[k + 1];
+      CHECK(fits);
+    }
+    transitions.insert(config.up[0].transition);
+    depths.insert(config.up[3].depth);
+    CHECK(ts::io::parse_spvnas_config(ts::io::spvnas_config_text(config), space) == config);
+  }
+  CHECK(transitions == std::set<int>{16, 32});
+  CHECK(depths == std::set<int>{1, 2});
+  std::uint64_t again = 1;
+  std::uint64_t other = 1;
+  CHECK(ts::models::sample(space, again) == ts::models::sample(space, other));
+}
+
+TEST_CASE("SPVNAS: enumeration meets every network of a space once, within a limit")
+{
+  // two choices for one output, and depths 1 or 2 of eight stages
+  auto const space =
+      SPVNASSpace(4, 5).channels({16, 16, 16, 16, 32, 16, 16, 16, 16}, {16, 16, 16, 16, 16, 16, 16, 16, 16});
+  std::vector<std::string> all;
+  auto const cost = [](SPVNASConfig const& config) { return ts::models::num_parameters(config); };
+  auto const collect = [&](SPVNASConfig const& config) {
+    all.push_back(ts::io::spvnas_config_text(config));
+    return true;
+  };
+  auto const count = ts::models::enumerate(space, cost, 1e18, collect);
+  // stages of 16 channels have depth alone to choose; the one of 32: its output, and for each block 16 or 32 inside
+  CHECK(count == 128 * 2 * (2 + 4));
+  CHECK(std::set<std::string>(all.begin(), all.end()).size() == all.size());
+  auto const smallest = static_cast<double>(cost(ts::models::smallest(space)));
+  CHECK(ts::models::enumerate(space, cost, smallest, collect) == 1);
+  CHECK(ts::models::enumerate(space, cost, smallest - 1, collect) == 0);
+  CHECK(ts::models::enumerate(space, cost, 1e18, [](SPVNASConfig const&) { return false; }) == 1);
+}
+
+TEST_CASE("SPVNAS: evolution finds a network within the limit and tells how it goes")
+{
+  SPVNASSpace const space{4, 19};
+  auto const cost = [](SPVNASConfig const& config) {
+    return static_cast<double>(ts::models::num_parameters(config));
+  };
+  // as many channels at the bottom as possible, as few elsewhere: what chance does not find
+  auto const score = [](SPVNASConfig const& config) {
+    double result = 3 * config.output_channels[4];
+    for (auto const channels : config.output_channels) { result -= channels; }
+    for (auto const& stage : config.down) { result += stage.hidden[0] + 10 * stage.depth; }
+    return result;
+  };
+  std::vector<double> best;
+  std::int64_t scored = 0;
+  auto const options = ts::models::EvolutionOptions().population(24).generations(12).seed(5);
+  auto const search = [&] {
+    return ts::models::evolve(space, score, cost, 8e6, options,
+                              [&](ts::models::EvolutionProgress const& progress) {
+                                best.push_back(progress.best.score);
+                                CHECK(progress.num_generations == 12);
+                                CHECK(progress.generation == static_cast<int>(best.size()));
+                                scored = progress.num_scored;
+                              });
+  };
+  auto const found = search();
+  CHECK(best.size() == 12);
+  CHECK(std::is_sorted(best.begin(), best.end()));
+  CHECK(best.back() > best.front());
+  CHECK(found.score == best.back());
+  CHECK(found.cost <= 8e6);
+  CHECK(found.cost == cost(found.config));
+  CHECK(scored > 24);
+  CHECK(scored <= 24 * 12);
+  best.clear();
+  CHECK(search().config == found.config);
+  CHECK_THROWS_AS(static_cast<void>(ts::models::evolve(space, score, cost, 1e3, options)),
+                  ts::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("SPVNAS: a latency table measures each layer once", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec{};
+  auto const x = random_networks::input<3>(24, 1, 4, exec);
+  ts::models::SPVNASLatencyTable<3, float, Space> table{x, exec, ts::ConvConfig{}, 3};
+  auto const config = ts::models::smallest(small_space());
+  double const first = table(config);
+  auto const measured = table.entries().size();
+  CHECK(first > 0);
+  CHECK(measured > 10);
+  CHECK(table(config) == first);
+  CHECK(table.entries().size() == measured);
+  table.measure_overhead(config);
+  CHECK(table(config) == doctest::Approx(first + table.overhead()));
+  CHECK(table.entries().size() == measured);
+  // times that are known are not measured again
+  ts::models::SPVNASLatencyTable<3, float, Space> other{x, exec, ts::ConvConfig{}, 3};
+  for (auto const& entry : table.entries()) { other.enter(entry); }
+  CHECK(other(config) == first);
+}
+
+TEST_CASE_TEMPLATE("SPVNAS: a subnet has the supernet's bits; what is no part of it is refused", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec{};
+  ts::models::SPVNASSupernet<3, float, Space> supernet{small_space(), exec, ts::ConvConfig{}, 4};
+  auto const x = random_networks::input<3>(24, 2, 4, exec);
+  auto const whole = supernet.forward(x, exec).features_on_host(exec);
+  CHECK(supernet.selected() == small_space().largest());
+  CHECK(supernet.extract(small_space().largest(), exec)->forward(x, exec).features_on_host(exec) == whole);
+  std::uint64_t state = 9;
+  auto const config = ts::models::sample(small_space(), state);
+  supernet.select(config, exec);
+  CHECK(supernet.selected() == config);
+  auto const logits = supernet.forward(x, exec).features_on_host(exec);
+  CHECK(logits != whole);
+  CHECK(supernet.extract(config, exec)->forward(x, exec).features_on_host(exec) == logits);
+  // points in voxels of the finest grid are the voxels themselves
+  auto made = supernet.extract(config, exec)->forward(ts::points_of_voxels(x, exec), exec);
+  CHECK(made.num_points() == x.num_rows());
+
+  auto wrong = config;
+  wrong.up[1].transition = 48;
+  CHECK_THROWS_WITH_AS(supernet.select(wrong, exec),
+                       "SPVNAS: 48 channels of a transition but the supernet has 32", ts::invalid_argument);
+  CHECK(supernet.selected() == config);
+  wrong = config;
+  wrong.down[0].transition = 32;  // 16 -> 16 has no shortcut
+  CHECK_THROWS_AS(supernet.select(wrong, exec), ts::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("SPVCNN: of voxels each is a point, and the logits are those of points at their corners",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec{};
+  ts::models::SPVCNN<3, float, Space> network{ts::models::SPVCNNOptions(4, 5).width(0.25), exec};
+  auto x = random_networks::input<3>(16, 2, 4, exec);
+  auto const logits = network.forward(x, exec).features_on_host(exec);
+  auto const view = ts::forward_voxels(network);
+  auto const on_voxels = view.forward(x, exec);
+  CHECK(on_voxels.coordinates() == x.coordinates());
+  CHECK(on_voxels.features_on_host(exec) == logits);
+  // voxels made of those points are in another order, the points are not; sums over rows of maps are the same
+  CHECK(network.forward(ts::points_of_voxels(x, exec), exec).features_on_host(exec) == logits);
+  auto const narrow = x.with_features(ts::Matrix<float, Space>{x.capacity(), 3, exec});
+  CHECK_THROWS_WITH_AS(static_cast<void>(network.forward(narrow, exec)),
+                       "SPVCNN: the input has 3 channels but 4 were expected", ts::invalid_argument);
+}
+
+TEST_CASE("SPVNAS: configurations that are none are refused by name")
+{
+  SPVNASSpace const space{4, 19};
+  auto const parse = [&](std::string const& text) {
+    static_cast<void>(ts::io::parse_spvnas_config(text, space));
+  };
+  auto const good = ts::io::spvnas_config_text(space.largest());
+  CHECK_NOTHROW(parse(good));
+  CHECK_THROWS_AS(parse("[]"), ts::invalid_argument);
+  CHECK_THROWS_AS(parse("{\"output_channels\": [1, 2]}"), ts::invalid_argument);
+  auto const without = [&](std::string const& from, std::string const& to) {
+    auto text = good;
+    text.replace(text.find(from), from.size(), to);
+    return text;
+  };
+  CHECK_THROWS_WITH_AS(parse(without("upsample.2.transition", "upsample.9.transition")),
+                       doctest::Contains("upsample.2.transition"), ts::invalid_argument);
+  CHECK_THROWS_WITH_AS(parse(without("\"downsample.1.feature\": 2", "\"downsample.1.feature\": 3")),
+                       doctest::Contains("3 blocks"), ts::invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(SPVNASSpace(4, 19).min_depth(3).largest()), ts::invalid_argument);
+}
