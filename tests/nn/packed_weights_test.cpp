@@ -21,7 +21,7 @@
 
 using namespace tessera;
 using detail::KernelPlan;
-using detail::PackUses;
+using detail::WeightUses;
 
 namespace {
 
@@ -78,9 +78,9 @@ struct Layer {
     });
     return view.values == nullptr ? 0 : view.values[0];
   }
-  std::vector<std::shared_ptr<detail::PackedCopy<Host>>> hold(Key const& key)
+  std::vector<std::shared_ptr<detail::DerivedWeight<Host>>> hold(Key const& key)
   {
-    PackUses<Host> uses;
+    WeightUses<Host> uses;
     static_cast<void>(get(key));
     return uses.take();
   }
@@ -146,7 +146,7 @@ TEST_CASE("packed weights: nothing is packed into a graph that is being captured
   FakeEvent::capturing = true;
   CHECK(layer.get(warp) == 11);  // it is there already
   layer.weight.mark_written();
-  PackUses<Host> uses;
+  WeightUses<Host> uses;
   CHECK(layer.get(warp) == 0);
   CHECK(uses.take().empty());
   CHECK(FakeBackend::packings == 1);
@@ -158,7 +158,7 @@ TEST_CASE("packed weights: copies live as long as a plan holds them, and are sha
   Execution<Host> const exec;
   Layer layer{exec};
   auto held = layer.hold(warp);
-  std::weak_ptr<detail::PackedCopy<Host>> const watched = held[0];
+  std::weak_ptr<detail::DerivedWeight<Host>> const watched = held[0];
   CHECK(layer.get(pair) == 21);
   CHECK(layer.get(group) == 21);
   auto const both = 2 * 4 * sizeof(float);
@@ -166,6 +166,7 @@ TEST_CASE("packed weights: copies live as long as a plan holds them, and are sha
   CHECK(layer.packs.bytes() == both);  // warp is held
   CHECK(layer.get(warp) == 11);
   CHECK(FakeBackend::packings == 2);  // and found again
+  CHECK(layer.get(pair) == 21);       // whose layout group has
   layer.packs.keep_only(pair);
   CHECK(layer.packs.bytes() == both);
   held.clear();
@@ -183,10 +184,10 @@ TEST_CASE("packed weights: uses are collected on the thread that looks on, each 
   Layer a{exec};
   Layer b{exec};
   static_cast<void>(b.get(warp));
-  PackUses<Host> outer;
+  WeightUses<Host> outer;
   static_cast<void>(a.get(warp));
   {
-    PackUses<Host> inner;
+    WeightUses<Host> inner;
     static_cast<void>(b.get(warp));
     static_cast<void>(b.get(warp));
     CHECK(inner.take().size() == 1);
@@ -195,8 +196,9 @@ TEST_CASE("packed weights: uses are collected on the thread that looks on, each 
   static_cast<void>(a.get(group));
   auto const found = outer.take();
   REQUIRE(found.size() == 2);
-  CHECK(&found[0]->parameter() == &a.weight);
-  CHECK(&found[1]->parameter() == &a.weight);
+  std::vector<VariableId> ids;
+  for (auto const& weight : found) { weight->append_parameters(ids); }
+  CHECK(ids == std::vector<VariableId>{a.weight.id(), a.weight.id()});
 }
 
 TEST_CASE("packed weights: threads that share a layer pack once per version")
@@ -227,7 +229,7 @@ TEST_CASE("plan weights: a parameter that was written is named until it is packe
   };
   Execution<Host> const exec;
   Model model{exec};
-  PackUses<Host> uses;
+  WeightUses<Host> uses;
   auto const* const packed = &model.first.weight;
   static_cast<void>(model.first.get(warp));
   static_cast<void>(model.second.get(warp));
@@ -238,10 +240,11 @@ TEST_CASE("plan weights: a parameter that was written is named until it is packe
   auto const status = weights.status();
   CHECK(status.error == RunError::stale_parameter);
   CHECK(std::string{status.parameter} == "head.weight");
-  CHECK(status.sentence() == "Plan: \"head.weight\" was written since its weight was packed; call refresh()");
+  CHECK(status.sentence() ==
+        "Plan: \"head.weight\" was written since it was packed or folded; call refresh()");
   FakeEvent::capturing = true;
   CHECK(test::error_of([&] { weights.refresh(exec); }) ==
-        "Plan::refresh: the stream is being captured, so \"head.weight\" cannot be packed now");
+        "Plan::refresh: the stream is being captured, so \"head.weight\" cannot be read now");
   FakeEvent::capturing = false;
   auto const before = FakeBackend::packings;
   weights.refresh(exec);
@@ -251,7 +254,7 @@ TEST_CASE("plan weights: a parameter that was written is named until it is packe
 
   struct Nameless {
   } const nameless;
-  PackUses<Host> more;
+  WeightUses<Host> more;
   static_cast<void>(model.first.get(warp));
   detail::PlanWeights<Host> const others{more.take(), nameless};
   model.first.weight.mark_written();

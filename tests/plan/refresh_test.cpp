@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE(
       auto const views = net.parameters();
       CHECK(std::any_of(views.begin(), views.end(), [&](auto const& view) { return view.name == name; }));
       auto const error = test::error_of([&] { static_cast<void>(plan.run(x, exec)); });
-      CHECK(error == "Plan: \"" + name + "\" was written since its weight was packed; call refresh()");
+      CHECK(error == "Plan: \"" + name + "\" was written since it was packed or folded; call refresh()");
     }
     plan.refresh(on_other);  // and run at once on another stream
     auto const found = plan.run(x, exec).features_on_host(exec);

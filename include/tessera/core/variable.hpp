@@ -19,10 +19,13 @@ template <class T>
 struct ParameterRef {
   T const* data = nullptr;  ///< in the operation's space, or null if it has none
   VariableId id = 0;        ///< of the parameter; 0 of a plain pointer
+  std::atomic<std::uint64_t> const* version =
+      nullptr;  ///< raised when it is written; null of a plain pointer
 
   ParameterRef() = default;
-  ParameterRef(T const* values, VariableId parameter = 0)  // NOLINT(google-explicit-constructor)
-      : data{values}, id{parameter}
+  ParameterRef(T const* values, VariableId parameter = 0,  // NOLINT(google-explicit-constructor)
+               std::atomic<std::uint64_t> const* writes = nullptr)
+      : data{values}, id{parameter}, version{writes}
   {}
 };
 

@@ -200,7 +200,7 @@ namespace nn {
 ///
 /// It does so wherever nothing else reads what is between, however the model is written. Outputs stay the same up to the
 /// rounding of the new weights. These are copies, so the model that was traced stays as it is and can be trained and
-/// saved; trace it again after its parameters have changed. Fusing twice changes nothing.
+/// saved; after a write to its parameters the copies are folded anew at their next use. Fusing twice changes nothing.
 ///
 /// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays an
 /// operation. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of 2^-24.

@@ -42,6 +42,8 @@ class ParameterBase {
   [[nodiscard]] VariableId id() const noexcept { return id_; }
   /// How often it was written, counting its allocation; 0 where it has no values.
   [[nodiscard]] std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
+  /// The version where it is kept, for who compares it later; as long as the parameter.
+  [[nodiscard]] std::atomic<std::uint64_t> const& version_counter() const noexcept { return version_; }
   /// Raises the version, after a write that the library cannot see: through a pointer that write() gave
   /// earlier, by a graph that was launched again, a collective or another library.
   void mark_written() noexcept { version_.fetch_add(1, std::memory_order_acq_rel); }
@@ -146,7 +148,10 @@ class Parameter final : public ParameterBase {
   [[nodiscard]] void* write_bytes() noexcept override { return write(); }
 
   /// The parameter as an operation takes it.
-  operator ParameterRef<T>() const noexcept { return {data(), id()}; }  // NOLINT(google-explicit-constructor)
+  operator ParameterRef<T>() const noexcept
+  {
+    return {data(), id(), &this->version_counter()};
+  }  // NOLINT(google-explicit-constructor)
 
  private:
   void swap_in(Parameter& other) noexcept

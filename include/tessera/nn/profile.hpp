@@ -4,6 +4,7 @@
 
 #include <tessera/conv/convolution.hpp>
 #include <tessera/nn/detail/operation_clock.hpp>
+#include <tessera/nn/detail/parameters_of.hpp>
 #include <tessera/nn/detail/tune_backend.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/profile_table.hpp>
@@ -168,10 +169,7 @@ template <class Model, class Tensor, class Space>
   static_cast<void>(model.forward(x, recording));
   recorder.keep(false);
   static_cast<void>(clock.stop());
-  std::map<VariableId, std::string> layers;
-  if constexpr (std::is_base_of_v<ModuleBase, Model>) {
-    layers = detail::layers_by_parameter(std::as_const(model).parameters());
-  }
+  auto const layers = detail::layers_by_parameter(detail::parameters_of(std::as_const(model)));
   for (auto& record : recorder.take()) {
     ProfiledOperation operation;
     operation.name = record->name();

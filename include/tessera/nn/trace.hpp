@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/nn/detail/parameters_of.hpp>
 #include <tessera/nn/detail/tracer.hpp>
 #include <tessera/nn/traced_output.hpp>
 #include <tessera/ops/record.hpp>
@@ -56,8 +57,12 @@ class TracedModel {
 
   /// Use trace().
   TracedModel(Operations operations, Tensor const& x, std::vector<VariableId> outputs,
-              TraceConstants<Space> constants)
-      : input_{x.id()}, outputs_{std::move(outputs)}, constants_{std::move(constants)}, options_{x.channels()}
+              TraceConstants<Space> constants, std::vector<ParameterView> parameters = {})
+      : input_{x.id()},
+        outputs_{std::move(outputs)},
+        constants_{std::move(constants)},
+        parameters_{std::move(parameters)},
+        options_{x.channels()}
   {
     replace(std::move(operations));
   }
@@ -88,6 +93,8 @@ class TracedModel {
   [[nodiscard]] VariableId input() const noexcept { return input_; }
   [[nodiscard]] std::vector<VariableId> const& outputs() const noexcept { return outputs_; }
   [[nodiscard]] Options const& options() const noexcept { return options_; }
+  /// Those of the model that was traced, where it has `parameters()`.
+  [[nodiscard]] std::vector<ParameterView> const& parameters() const noexcept { return parameters_; }
 
   /// Another list in place of this one, which computes the same outputs of the same input.
   /// @throws invalid_argument  an operation reads a variable that nothing before it made; nothing changes then
@@ -120,6 +127,7 @@ class TracedModel {
   VariableId input_;
   std::vector<VariableId> outputs_;
   TraceConstants<Space> constants_;
+  std::vector<ParameterView> parameters_;
   Options options_;
   Operations operations_;
   std::vector<std::vector<VariableId>> last_read_;  // by each operation
@@ -154,7 +162,8 @@ template <class Model, class Input, class Space>
   for (auto const id : outputs) {
     detail::expects(tracer.is_known(id), "trace: an output was made by no recorded operation");
   }
-  return TracedModel<Input, Output>{tracer.take(), x, std::move(outputs), constants};
+  return TracedModel<Input, Output>{tracer.take(), x, std::move(outputs), constants,
+                                    detail::parameters_of(model)};
 }
 
 }  // namespace nn

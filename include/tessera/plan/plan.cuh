@@ -39,9 +39,9 @@ inline namespace v0 {
 /// allocated and nothing waits; numbers of rows stay on the device. try_run() and status() throw nothing
 /// either, so they may be called from a TensorRT plugin's `enqueue`.
 ///
-/// Parameters are read where the model keeps them, so the model must outlive the plan. Packed weights are
-/// shared with the layers: once a parameter was written (Parameter::version()), runs are refused until
-/// refresh() has packed it anew.
+/// Parameters are read where the model keeps them, so the model must outlive the plan. Packed and folded weights
+/// are shared with the layers: once a parameter was written (Parameter::version()), runs are refused until
+/// refresh() has made them anew.
 ///
 /// A scan of more voxels than planned is refused before anything is enqueued, or, where only the device knows
 /// their number, reported by check() and status(), as are a derived set of more voxels than planned,
@@ -93,7 +93,7 @@ class Plan {
 
     memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, sides_);
     auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_sides(sides_);
-    detail::PackUses<Device> packs;
+    detail::WeightUses<Device> uses;
     graph_.capture(stream_.get(), [&] {
       sides_.follow();
       sides_.let_kernels_overlap();
@@ -104,7 +104,7 @@ class Plan {
       for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
     });
     own.wait();
-    weights_ = detail::PlanWeights<Device>{packs.take(), model};
+    weights_ = detail::PlanWeights<Device>{uses.take(), model};
   }
   /// The same of a view of a model, such as forward_bev() makes, which may end with this call.
   template <class View = Model, class = std::enable_if_t<View::is_model_view>>

@@ -26,7 +26,7 @@ enum class RunError : std::uint8_t {
   scattered_points,   ///< rows with gaps in pageable host memory, where the device cannot read
   small_destination,  ///< the caller's buffer may be too small for the output
   wrong_destination,  ///< the output has no such part, or other columns
-  stale_parameter,    ///< a parameter was written since its weight was packed; Plan::refresh() packs it anew
+  stale_parameter,    ///< a parameter was written since it was packed or folded: Plan::refresh()
   cuda_failure,       ///< a call of the CUDA runtime failed; what was enqueued may not be complete
 };
 
@@ -59,7 +59,7 @@ struct RunStatus {
         return "points in pageable host memory must be rows that follow each other";
       case RunError::small_destination: return "the destination has too little room for the output";
       case RunError::wrong_destination: return "the output has no such part as the destination names";
-      case RunError::stale_parameter: return "a parameter was written since its weight was packed";
+      case RunError::stale_parameter: return "a parameter was written since it was packed or folded";
       case RunError::cuda_failure: return "a call of the CUDA runtime failed";
     }
     return "";
@@ -70,7 +70,7 @@ struct RunStatus {
   {
     if (error == RunError::stale_parameter) {
       return detail::concat("Plan: \"", parameter != nullptr ? parameter : "",
-                            "\" was written since its weight was packed; call refresh()");
+                            "\" was written since it was packed or folded; call refresh()");
     }
     if (error == RunError::too_many_voxels || error == RunError::too_many_points) {
       bool const points = error == RunError::too_many_points;

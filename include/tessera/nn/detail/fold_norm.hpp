@@ -9,17 +9,20 @@
 #include <tessera/ops/normalization.hpp>
 
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The weight and bias `weight * scale`, `bias * scale + shift` of `folded`'s size; null where the scalar does not
-/// hold them.
+/// Writes `weight * scale` and `bias * scale + shift`, as `norm` says; false where the scalar does not hold them.
+/// Stream: enqueues three kernels, and waits for the second.
 template <class Scalar, class Space>
-[[nodiscard]] std::shared_ptr<FoldedWeights<Scalar, Space>> fold_norm(
-    std::shared_ptr<FoldedWeights<Scalar, Space>> folded, Scalar const* weight, Scalar const* bias,
-    ops::BatchNormOptions<accumulator_t<Scalar>> const& norm, Execution<Space> const& exec)
+[[nodiscard]] bool write_folded(Scalar const* weight, Scalar const* bias,
+                                ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
+                                nn::Parameter<Scalar, Space>& to_weight,
+                                nn::Parameter<Scalar, Space>& to_bias, Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
   Buffer<Sum, Space> scale{norm.channels, exec};
@@ -29,21 +32,57 @@ template <class Scalar, class Space>
                              static_cast<Sum>(norm.eps), scale.data(), shift.data()},
            exec);
   ScaledChannels<Scalar> const scaled{weight, bias, scale.data(), shift.data(), norm.channels};
-  if (!holds_scaled(scaled, folded->weight().size(), exec)) { return nullptr; }
-  folded->write(scaled, exec);
-  return folded;
+  auto const size = to_weight.size();
+  if (!holds_scaled(scaled, size, exec)) { return false; }
+  for_each(size + to_bias.size(), WriteScaled<Scalar>{scaled, size, to_weight.write(), to_bias.write()},
+           exec);
+  return true;
 }
 
-/// Those of a convolution with `norm` behind it.
+/// The weight and bias of `record` with `norm` behind it, [volume, in, out] and [out]; null where the scalar does
+/// not hold them.
 /// Stream: enqueues a few kernels, and waits once.
+template <class Record, class Scalar, class Space>
+[[nodiscard]] std::shared_ptr<FoldedWeights<Scalar, Space>> fold_norm(
+    Record const& record, ParameterRef<Scalar> const& weight, int volume, bool is_identity,
+    bool is_transposed, ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
+    Execution<Space> const& exec)
+{
+  using Folded = FoldedWeights<Scalar, Space>;
+  using Computed = ComputedWeights<Scalar, Space>;
+  std::vector<SeenParameter> from;
+  std::shared_ptr<Computed> before;  // what weight and bias are computed from themselves
+  if (auto const folded = std::dynamic_pointer_cast<Folded const>(record.source)) {
+    before = folded->computed();
+    from = before->from();
+  } else {
+    from = {SeenParameter{weight}, SeenParameter{record.bias}};
+  }
+  for (auto const& parameter : {norm.mean, norm.variance, norm.weight, norm.bias}) {
+    from.emplace_back(parameter);
+  }
+  auto const in = record.in_channels;
+  auto const out = record.options.out_channels;
+  auto const compute = [=, bias = record.bias](auto& to_weight, auto& to_bias, Execution<Space> const& on) {
+    if (before != nullptr && !before->update(on)) { return false; }
+    Buffer<Scalar, Space> matrix;
+    if (is_transposed) { matrix = transposed_weight(weight.data, in, out, on); }
+    return write_folded(is_transposed ? std::as_const(matrix).data() : weight.data, bias.data, norm,
+                        to_weight, to_bias, on);
+  };
+  auto computed =
+      std::make_shared<Computed>(std::vector<std::int64_t>{volume, in, out}, std::move(from), compute, exec);
+  if (!computed->compute(exec)) { return nullptr; }
+  return std::make_shared<Folded>(std::move(computed), volume, in, is_identity);
+}
+
+/// Those of a convolution.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] auto fold_norm(ops::ConvolutionRecord<Dim, Scalar, Space> const& record,
                              ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
                              Execution<Space> const& exec)
 {
-  auto folded = std::make_shared<FoldedWeights<Scalar, Space>>(
-      record.options.geometry.volume(), record.in_channels, record.options.out_channels, false, exec);
-  return fold_norm(std::move(folded), record.weight.data, record.bias.data, norm, exec);
+  return fold_norm(record, record.weight, record.options.geometry.volume(), false, false, norm, exec);
 }
 
 /// Those of a linear layer, whose weight becomes [in, out] where it is not.
@@ -52,14 +91,7 @@ template <class Value, class Scalar, class Space>
                              ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
                              Execution<Space> const& exec)
 {
-  auto const out = record.options.out_channels;
-  auto folded = std::make_shared<FoldedWeights<Scalar, Space>>(1, record.in_channels, out, true, exec);
-  Buffer<Scalar, Space> matrix;
-  if (record.options.is_transposed) {
-    matrix = transposed_weight(record.weight.data, record.in_channels, out, exec);
-  }
-  auto const* const weight = record.options.is_transposed ? matrix.data() : record.weight.data;
-  return fold_norm(std::move(folded), weight, record.bias.data, norm, exec);
+  return fold_norm(record, record.weight, 1, true, record.options.is_transposed, norm, exec);
 }
 
 }  // namespace detail

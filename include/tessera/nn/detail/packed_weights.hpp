@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/backend.hpp>
-#include <tessera/core/work_event.hpp>
+#include <tessera/nn/detail/derived_weight.hpp>
 #include <tessera/nn/parameter.hpp>
 
 #include <algorithm>
@@ -18,77 +18,6 @@
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// A packed copy of a parameter, without its scalar type: what a captured graph holds. The parameter must live
-/// as long as anybody asks for more than the memory.
-template <class Space>
-class PackedCopy {
- public:
-  explicit PackedCopy(nn::ParameterBase const& of) : parameter_{of} {}
-  PackedCopy(PackedCopy const&) = delete;
-  PackedCopy& operator=(PackedCopy const&) = delete;
-  virtual ~PackedCopy() = default;
-
-  [[nodiscard]] nn::ParameterBase const& parameter() const noexcept { return parameter_; }
-  /// Whether it holds the parameter's values of now.
-  [[nodiscard]] bool is_current() const noexcept
-  {
-    return version_.load(std::memory_order_acquire) == parameter_.version();
-  }
-
-  /// Makes it current for work that is enqueued on `exec` from here on: packs anew, in place, where the
-  /// parameter was written since, and orders `exec` after whoever packed it. False where that cannot be, in a
-  /// graph that is being captured.
-  /// Stream: enqueues at most a kernel, does not wait. Any thread may call it.
-  [[nodiscard]] virtual bool update(Execution<Space> const& exec) = 0;
-
-  /// Calls `visit(event)` with the end of the last packing, under the copy's lock.
-  template <class Visit>
-  auto visit_event(Visit const& visit) noexcept
-  {
-    std::lock_guard const lock{mutex_};
-    return visit(event());
-  }
-
- protected:
-  [[nodiscard]] virtual WorkEvent<Space>& event() noexcept = 0;
-
-  nn::ParameterBase const& parameter_;
-  std::atomic<std::uint64_t> version_{0};  // of the values that it holds
-  std::mutex mutex_;
-};
-
-/// Collects the packed copies that calls on this thread use while it lives: what a graph that is captured
-/// meanwhile reads.
-template <class Space>
-class PackUses {
- public:
-  PackUses() : before_{std::exchange(of_thread(), this)} {}
-  PackUses(PackUses const&) = delete;
-  PackUses& operator=(PackUses const&) = delete;
-  ~PackUses() { of_thread() = before_; }
-
-  /// Each once, in the order of their first uses.
-  [[nodiscard]] std::vector<std::shared_ptr<PackedCopy<Space>>> take() { return std::exchange(copies_, {}); }
-
-  static void note(std::shared_ptr<PackedCopy<Space>> const& copy)
-  {
-    if (auto* const uses = of_thread(); uses != nullptr) {
-      auto& copies = uses->copies_;
-      if (std::find(copies.begin(), copies.end(), copy) == copies.end()) { copies.push_back(copy); }
-    }
-  }
-
- private:
-  [[nodiscard]] static PackUses*& of_thread() noexcept
-  {
-    static thread_local PackUses* uses = nullptr;
-    return uses;
-  }
-
-  PackUses* before_;
-  std::vector<std::shared_ptr<PackedCopy<Space>>> copies_;
-};
 
 /// The packed copies of one weight, one per layout that was asked for. A copy is packed when it is first used
 /// and again, in place, when the weight's version has changed; asking changes nothing else. Whoever holds a
@@ -131,7 +60,7 @@ class PackedWeights {
     if (size == 0) { return {}; }
     if (entry.copy == nullptr) { entry.copy = copy_of(entry.plan, size, weight, exec); }
     if (entry.copy == nullptr || !entry.copy->update(exec)) { return {}; }
-    PackUses<Space>::note(entry.copy);
+    WeightUses<Space>::note(entry.copy);
     return {entry.copy->values(), entry.plan.packed};
   }
 
@@ -166,27 +95,29 @@ class PackedWeights {
   }
 
  private:
-  class Copy final : public PackedCopy<Space> {
+  class Copy final : public DerivedWeight<Space> {
    public:
     Copy(KernelPlan const& plan, std::int64_t size, Weight const& weight, Execution<Space> const& exec)
-        : PackedCopy<Space>{weight},
-          plan_{plan},
-          weight_{weight},
-          values_{allocate_at<Scalar>(weight.home(), size, exec)}
+        : plan_{plan}, weight_{weight}, values_{allocate_at<Scalar>(weight.home(), size, exec)}
     {}
     [[nodiscard]] Scalar const* values() const noexcept { return values_.data(); }
     [[nodiscard]] std::size_t bytes() const noexcept { return values_.bytes(); }
     [[nodiscard]] PackedLayout const& layout() const noexcept { return plan_.packed; }
 
+    [[nodiscard]] VariableId stale_parameter() const noexcept override
+    {
+      return version_.load(std::memory_order_acquire) == weight_.version() ? 0 : weight_.id();
+    }
+    void append_parameters(std::vector<VariableId>& to) const override { to.push_back(weight_.id()); }
     [[nodiscard]] bool update(Execution<Space> const& exec) override
     {
       std::lock_guard const lock{this->mutex_};
       auto const version = weight_.version();
-      if (this->version_.load(std::memory_order_relaxed) == version) { return packed_.order(exec); }
+      if (version_.load(std::memory_order_relaxed) == version) { return packed_.order(exec); }
       if (Event::is_capturing(exec)) { return false; }
       Backend::pack(plan_, packed_source(plan_.packed, weight_.data()), values_.data(), exec);
       packed_.record(exec);
-      this->version_.store(version, std::memory_order_release);
+      version_.store(version, std::memory_order_release);
       return true;
     }
 
@@ -196,6 +127,7 @@ class PackedWeights {
     KernelPlan plan_;
     Weight const& weight_;
     Buffer<Scalar, Space> values_;
+    std::atomic<std::uint64_t> version_{0};  // of the weight whose values it holds
     Event packed_;
   };
   struct Entry {

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <tessera/core/error.hpp>
-#include <tessera/nn/detail/packed_weights.hpp>
+#include <tessera/nn/detail/derived_weight.hpp>
+#include <tessera/nn/detail/parameters_of.hpp>
 #include <tessera/plan/status.hpp>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -17,20 +18,7 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// `model.parameters()`, or none where the model has no such member.
-template <class Model, class Views = decltype(std::declval<Model const&>().parameters()),
-          class = std::enable_if_t<std::is_same_v<Views, std::vector<nn::ParameterView>>>>
-[[nodiscard]] Views parameters_of(Model const& model, int /*preferred*/)
-{
-  return model.parameters();
-}
-template <class Model>
-[[nodiscard]] std::vector<nn::ParameterView> parameters_of(Model const& /*model*/, long /*otherwise*/)
-{
-  return {};
-}
-
-/// The packed weights that a plan's graph reads. What else it reads of parameters is read where the model keeps
+/// The packed and folded weights that a plan's graph reads. What else it reads of parameters is read where the model keeps
 /// it, and so is always current.
 template <class Space>
 class PlanWeights {
@@ -38,57 +26,66 @@ class PlanWeights {
   PlanWeights() = default;
   /// @param model  names the parameters, where it has `parameters()`
   template <class Model>
-  PlanWeights(std::vector<std::shared_ptr<PackedCopy<Space>>> copies, Model const& model)
-      : copies_{std::move(copies)}
+  PlanWeights(std::vector<std::shared_ptr<DerivedWeight<Space>>> weights, Model const& model)
+      : weights_{std::move(weights)}
   {
-    auto const named = parameters_of(model, 0);
-    for (auto const& copy : copies_) {
+    auto const named = parameters_of(model);
+    std::vector<VariableId> ids;
+    for (auto const& weight : weights_) { weight->append_parameters(ids); }
+    for (auto const id : ids) {
       auto const found = std::find_if(named.begin(), named.end(),
-                                      [&](auto const& view) { return view.parameter == &copy->parameter(); });
-      names_.push_back(found != named.end() ? found->name : concat("parameter ", copy->parameter().id()));
+                                      [&](auto const& view) { return view.parameter->id() == id; });
+      names_.emplace(id, found != named.end() ? found->name : concat("parameter ", id));
     }
   }
 
-  /// Names a parameter that was written since its weight was packed.
+  /// Names a parameter that was written since its weight was packed or folded.
   [[nodiscard]] RunStatus status() const noexcept
   {
-    for (std::size_t i = 0; i < copies_.size(); ++i) {
-      if (!copies_[i]->is_current()) {
-        RunStatus stale;
-        stale.error = RunError::stale_parameter;
-        stale.parameter = names_[i].c_str();
-        return stale;
-      }
+    for (auto const& weight : weights_) {
+      auto const id = weight->stale_parameter();
+      if (id == 0) { continue; }
+      RunStatus stale;
+      stale.error = RunError::stale_parameter;
+      stale.parameter = name_of(id);
+      return stale;
     }
     return {};
   }
 
-  /// Packs anew, in place, what is out of date.
+  /// Makes anew, in place, what is out of date.
   /// @throws invalid_argument  a graph of `exec`'s stream is being captured
-  /// Stream: enqueues a kernel per such weight, does not wait.
+  /// Stream: enqueues a kernel per such weight, and a few per folded norm, for which it waits once.
   void refresh(Execution<Space> const& exec)
   {
-    for (std::size_t i = 0; i < copies_.size(); ++i) {
-      expects(copies_[i]->update(exec), "Plan::refresh: the stream is being captured, so \"", names_[i],
-              "\" cannot be packed now");
+    for (auto const& weight : weights_) {  // folded ones come before their packed copies, as they were used
+      auto const id = weight->stale_parameter();
+      expects(weight->update(exec), "Plan::refresh: the stream is being captured, so \"", name_of(id),
+              "\" cannot be read now");
     }
   }
 
-  /// Calls `visit(event)` with the end of each packing until one returns another value than `expected`, which is
+  /// Calls `visit(event)` with the end of the work that made each until one returns another value than `expected`, which is
   /// returned.
   template <class Status, class Visit>
   [[nodiscard]] Status visit_events(Status expected, Visit const& visit) const noexcept
   {
-    for (auto const& copy : copies_) {
-      auto const status = copy->visit_event(visit);
+    for (auto const& weight : weights_) {
+      auto const status = weight->visit_event(visit);
       if (status != expected) { return status; }
     }
     return expected;
   }
 
  private:
-  std::vector<std::shared_ptr<PackedCopy<Space>>> copies_;
-  std::vector<std::string> names_;  // of the parameters
+  [[nodiscard]] char const* name_of(VariableId id) const noexcept
+  {
+    auto const found = names_.find(id);
+    return found != names_.end() ? found->second.c_str() : "";
+  }
+
+  std::vector<std::shared_ptr<DerivedWeight<Space>>> weights_;
+  std::map<VariableId, std::string> names_;  // of the parameters
 };
 
 }  // namespace detail
