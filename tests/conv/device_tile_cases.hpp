@@ -81,7 +81,7 @@ class TiledProblem {
   {
     bool made = false;
     ts::detail::TileMapKey<ts::Device> const key{sort, splits, rows};
-    static_cast<void>(detail::access(*map_).cache().get_or_make(key, [&] {
+    static_cast<void>(ts::detail::access(*map_).cache().get_or_make(key, [&] {
       made = true;
       return std::make_shared<ts::TileMap<ts::Device>>();
     }));

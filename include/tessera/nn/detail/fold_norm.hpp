@@ -58,9 +58,10 @@ template <class Record, class Scalar, class Space>
   } else {
     from = {SeenParameter{weight}, SeenParameter{record.bias}};
   }
-  for (auto const& parameter : {norm.mean, norm.variance, norm.weight, norm.bias}) {
-    from.emplace_back(parameter);
-  }
+  from.emplace_back(norm.mean);
+  from.emplace_back(norm.variance);
+  from.emplace_back(norm.weight);
+  from.emplace_back(norm.bias);
   auto const in = record.in_channels;
   auto const out = record.options.out_channels;
   auto const compute = [=, bias = record.bias](auto& to_weight, auto& to_bias, Execution<Space> const& on) {
