@@ -202,7 +202,7 @@ TEST_CASE("profile: the trace has an event for each operation, one after the oth
   auto const bytes = test::read_bytes(path);
   std::string const text{bytes.begin(), bytes.end()};
   CHECK(text == io::trace_json(profile));
-  CHECK_NOTHROW(detail::parse_json(text, detail::FileContext{"trace", path}));
+  CHECK_NOTHROW(static_cast<void>(detail::parse_json(text, detail::FileContext{"trace", path})));
   CHECK(test::has(text, "\"device\": \"a \\\"GPU\\\"\""));
   CHECK(test::has(text,
                   "{\"name\": \"stem.0\", \"cat\": \"convolution\", \"ph\": \"X\", \"pid\": 0, \"tid\": 0, "
