@@ -139,7 +139,7 @@ using Row = std::vector<double>;
 using Rows = std::map<Voxel, Row>;
 using Parameters = std::map<std::string, std::vector<float>>;
 
-Parameters parameters_of(ts::nn::ModuleBase const& module)
+Parameters values_of(ts::nn::ModuleBase const& module)
 {
   Parameters result;
   for (auto const& parameter : module.parameters()) {
@@ -318,7 +318,7 @@ int main()
   Tensor const fused = net(batch, exec);   // the same but for rounding
   // [run]
 
-  auto const expected = by_hand(rows_of(batch, exec), parameters_of(trained));
+  auto const expected = by_hand(rows_of(batch, exec), values_of(trained));
   auto const worst = largest_difference(rows_of(logits, exec), expected);
   auto const worst_fused = largest_difference(rows_of(fused, exec), expected);
   std::printf("%lld voxels; to the loops %g, fused %g\n", static_cast<long long>(batch.num_rows()), worst,

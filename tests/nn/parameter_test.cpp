@@ -10,6 +10,9 @@
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/sequential.hpp>
+#ifdef __CUDACC__
+#include <tessera/conv/convolution.cuh>
+#endif
 
 #include <doctest/doctest.h>
 

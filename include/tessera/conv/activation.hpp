@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
@@ -39,14 +40,18 @@ enum class Activation : std::uint8_t { none, relu, leaky_relu, silu, sigmoid, ta
 
 namespace detail {
 
-/// `x <= 0`, false of NaN: -ffast-math lets a host compiler turn a comparison round, nvcc compares as written.
+/// `x <= 0`, false of NaN. On the host it is asked of the bits: with -ffast-math, g++ makes a maximum of a
+/// comparison and a choice, whatever else the choice depends on; nvcc compares as written.
 template <class Sum>
 [[nodiscard]] TESSERA_HOST_DEVICE bool is_at_most_zero(Sum x)
 {
 #if defined(__CUDA_ARCH__)
   return x <= Sum{0};
 #else
-  return x <= Sum{0} && !is_nan(x);
+  using Bits = std::conditional_t<sizeof(Sum) == 4, std::uint32_t, std::uint64_t>;
+  auto const bits = bit_cast<Bits>(x);
+  auto const negative_zero = Bits{1} << (8 * sizeof(Bits) - 1);
+  return bits == 0 || bits - negative_zero <= infinity_bits<Sum>;  // 0, or from -0 to minus infinity
 #endif
 }
 

@@ -175,7 +175,9 @@ void ModuleBase::fuse_below(Execution<Space> const& exec)
 
 /// A module from one sparse tensor to one.
 template <int Dim, class Scalar, class Space = Device>
-class Module : public ModuleBase, public Fusable<Space>, private detail::LayerArguments<Dim, Scalar, Space> {
+class Module : public ModuleBase,
+               public Fusable<Space>,
+               private detail::layer::LayerArguments<Dim, Scalar, Space> {
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 

@@ -16,7 +16,7 @@ namespace nn {
 /// configuration.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalAveragePool final : public ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
@@ -39,7 +39,7 @@ class GlobalAveragePool final : public ModuleBase {
 /// global_max_pool() as a module, from a sparse tensor to a matrix with a row per batch entry.
 template <int Dim, class Scalar, class Space = Device>
 class GlobalMaxPool final : public ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;

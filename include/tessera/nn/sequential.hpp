@@ -150,7 +150,7 @@ class Sequential<Dim, Scalar, Space> : public Module<Dim, Scalar, Space> {
 /// Cost, stream, determinism: those of its layers.
 template <int Dim, class Scalar, class Space, class First, class... Rest>
 class Sequential<Dim, Scalar, Space, First, Rest...> final : public ModuleBase, public Fusable<Space> {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
   static_assert((std::is_base_of_v<ModuleBase, First> && ... && std::is_base_of_v<ModuleBase, Rest>),
                 "Sequential: every layer must be a module");
 

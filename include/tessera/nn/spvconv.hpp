@@ -27,7 +27,7 @@ struct PointTransformNames {
 /// `relu(norm(linear(features)))` on every point: linear layer "0", batch normalisation "1".
 template <int Dim, class Scalar, class Space = Device>
 class PointTransform final : public ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
 
  public:
   using Points = PointTensor<Dim, Scalar, Space>;
@@ -68,7 +68,7 @@ class PointTransform final : public ModuleBase {
 /// Source: Tang et al., SPVNAS, ECCV 2020.
 template <int Dim, class Scalar, class Space = Device>
 class SPVConv final : public ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
 
  public:
   using Points = PointTensor<Dim, Scalar, Space>;

@@ -123,7 +123,7 @@ class ToBevConvolution final : public Module<3, Scalar, Space> {
 /// ToBevConvolution as a dense map [batches, out_channels, H, W]; the bias is added where there are voxels.
 template <class Scalar, class Space = Device>
 class ToDenseBevConvolution final : public ModuleBase {
-  static_assert(detail::LayerArguments<3, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<3, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<3, Scalar, Space>;
@@ -179,7 +179,7 @@ class ToBevReduction final : public Module<3, Scalar, Space> {
 /// stream, determinism: those of bev().
 template <class Scalar, class Space = Device>
 class ToBevHeightCompression final : public ModuleBase {
-  static_assert(detail::LayerArguments<3, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<3, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<3, Scalar, Space>;

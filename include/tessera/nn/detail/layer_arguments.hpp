@@ -26,6 +26,9 @@ struct HeadersOf<Space, std::void_t<decltype(sizeof(Execution<Space>))>> {
   static constexpr bool are_included = true;
 };
 
+// A namespace of its own: as a base class it makes the functions of its namespace candidates for calls with a layer.
+namespace layer {
+
 /// An empty base class that refuses wrong template arguments of a layer or network in one sentence, before
 /// anything else is made of them.
 template <int Dim, class Scalar, class Space>
@@ -44,6 +47,8 @@ struct LayerArguments {
   LayerArguments() noexcept
   {}
 };
+
+}  // namespace layer
 
 }  // namespace detail
 }  // namespace v0
