@@ -21,7 +21,7 @@ namespace models {
 /// Source: torchsparse.backbones.SparseResNet21D of TorchSparse 2.1.
 template <int Dim, class Scalar, class Space = Device>
 class SparseResNet21D final : public nn::ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
   static_assert(Dim == 3, "SparseResNet21D: the last stage names its axes, so Dim must be 3");
 
  public:

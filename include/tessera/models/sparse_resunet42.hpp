@@ -16,7 +16,7 @@ namespace models {
 /// Source: torchsparse.backbones.SparseResUNet42 of TorchSparse 2.1.
 template <int Dim, class Scalar, class Space = Device>
 class SparseResUNet42 final : public nn::ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;

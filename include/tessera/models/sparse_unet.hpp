@@ -81,7 +81,7 @@ namespace models {
 /// Source: Shi et al., From Points to Parts, TPAMI 2020; mmdetection3d's SparseUNet.
 template <class Scalar, class Space = Device>
 class SparseUNet final : public nn::ModuleBase {
-  static_assert(detail::LayerArguments<3, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<3, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<3, Scalar, Space>;

@@ -56,7 +56,7 @@ struct SPVCNNOptions {
 /// Source: Tang et al., Searching Efficient 3D Architectures with Sparse Point-Voxel Convolution, ECCV 2020.
 template <int Dim, class Scalar, class Space = Device>
 class SPVCNN final : public nn::ModuleBase {
-  static_assert(detail::LayerArguments<Dim, Scalar, Space>::are_valid);
+  static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
 
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
