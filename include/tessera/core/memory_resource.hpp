@@ -42,7 +42,7 @@ class MemoryResource : public detail::MemoryReturn {
   [[nodiscard]] virtual void* allocate(std::size_t bytes, StreamHandle stream) = 0;
 
   /// Takes back what allocate() gave, with the same size.
-  virtual void deallocate(void* pointer, std::size_t bytes, StreamHandle stream) noexcept override = 0;
+  void deallocate(void* pointer, std::size_t bytes, StreamHandle stream) noexcept override = 0;
 };
 
 }  // namespace v0

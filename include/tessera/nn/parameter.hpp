@@ -148,10 +148,10 @@ class Parameter final : public ParameterBase {
   [[nodiscard]] void* write_bytes() noexcept override { return write(); }
 
   /// The parameter as an operation takes it.
-  operator ParameterRef<T>() const noexcept
+  operator ParameterRef<T>() const noexcept  // NOLINT(google-explicit-constructor)
   {
     return {data(), id(), &this->version_counter()};
-  }  // NOLINT(google-explicit-constructor)
+  }
 
  private:
   void swap_in(Parameter& other) noexcept

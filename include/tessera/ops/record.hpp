@@ -132,7 +132,7 @@ class ReplayableRecord : public OperationRecord {
 template <class Derived, class Space, class Output, class... Inputs>
 class FunctionRecord : public ReplayableRecord<Space> {
  public:
-  FunctionRecord(Recorded<Output> output, Recorded<Inputs>... inputs)
+  explicit FunctionRecord(Recorded<Output> output, Recorded<Inputs>... inputs)
       : inputs_{std::move(inputs)...}, output_{std::move(output)}
   {}
 

@@ -66,7 +66,7 @@ class Replay {
   template <class Value, class = std::enable_if_t<!std::is_lvalue_reference_v<Value>>>
   void set(VariableId id, Value&& value)
   {
-    set(id, std::make_shared<Value const>(std::move(value)));
+    set(id, std::make_shared<Value const>(std::forward<Value>(value)));
   }
   template <class Value>
   void set(VariableId id, Value const& value)

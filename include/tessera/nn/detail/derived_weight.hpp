@@ -41,13 +41,16 @@ class DerivedWeight {
   template <class Visit>
   auto visit_event(Visit const& visit) noexcept
   {
-    std::lock_guard const lock{mutex_};
+    auto const lock = locked();
     return visit(event());
   }
 
  protected:
   [[nodiscard]] virtual WorkEvent<Space>& event() noexcept = 0;
+  /// Holds its lock while the result lives.
+  [[nodiscard]] std::unique_lock<std::mutex> locked() const { return std::unique_lock{mutex_}; }
 
+ private:
   mutable std::mutex mutex_;
 };
 

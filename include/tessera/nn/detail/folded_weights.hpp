@@ -59,13 +59,13 @@ class ComputedWeights final : public DerivedWeight<Space> {
   /// Computes them; false where the scalar does not hold them.
   [[nodiscard]] bool compute(Execution<Space> const& exec)
   {
-    std::lock_guard const lock{this->mutex_};
+    auto const lock = this->locked();
     return compute_now(exec);
   }
 
   [[nodiscard]] VariableId stale_parameter() const noexcept override
   {
-    std::lock_guard const lock{this->mutex_};
+    auto const lock = this->locked();
     return stale();
   }
   void append_parameters(std::vector<VariableId>& to) const override
@@ -76,7 +76,7 @@ class ComputedWeights final : public DerivedWeight<Space> {
   }
   [[nodiscard]] bool update(Execution<Space> const& exec) override
   {
-    std::lock_guard const lock{this->mutex_};
+    auto const lock = this->locked();
     if (stale() == 0) { return computed_.order(exec); }
     if (WorkEvent<Space>::is_capturing(exec)) { return false; }
     expects(compute_now(exec), "fuse: a norm's new parameters make weights that ",

@@ -111,7 +111,7 @@ class PackedWeights {
     void append_parameters(std::vector<VariableId>& to) const override { to.push_back(weight_.id()); }
     [[nodiscard]] bool update(Execution<Space> const& exec) override
     {
-      std::lock_guard const lock{this->mutex_};
+      auto const lock = this->locked();
       auto const version = weight_.version();
       if (version_.load(std::memory_order_relaxed) == version) { return packed_.order(exec); }
       if (Event::is_capturing(exec)) { return false; }
