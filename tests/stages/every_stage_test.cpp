@@ -118,7 +118,7 @@ TEST_CASE("every stage: convolutions of every dataflow, and what a file keeps of
     ConvConfig config;
     config.dataflow = dataflow;
     nn::Conv<3, float, Host> conv(nn::ConvOptions<3>(x.channels(), 5, 3).bias(true).config(config), exec);
-    auto const weight = download(conv.weight().data(), conv.kernel().size(), exec);
+    auto const weight = download(conv.weight().data(), conv.weight().size(), exec);
     auto const bias = download(conv.bias().data(), conv.bias().size(), exec);
     std::vector<double> expected;
     for (std::size_t row = 0; row < rows.size(); ++row) {
