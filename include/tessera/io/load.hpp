@@ -36,12 +36,12 @@ struct LoadOptions {
 
 /// What load() did. Names are those of the file.
 struct LoadReport {
-  std::vector<std::string> loaded;  ///< in the order of the module's parameters
+  std::vector<std::string> loaded;  ///< in the order of the network's parameters
   std::vector<std::string> unused;  ///< of the prefix, but without a parameter; not `num_batches_tracked`
   std::string layout;  ///< that the file was read in, e.g. "torchsparse"; empty for one of your own
 };
 
-/// Copies the tensors of a checkpoint into the parameters and buffers of `module` that have their names.
+/// Copies the tensors of a checkpoint into the parameters and buffers of `network` that have their names.
 ///
 /// Kernels are brought from the file's layout into Tessera's: from the one that the file says it has
 /// (`tessera.layout` in its metadata, which convert_checkpoint() and save() write), or else from `Layout`.
@@ -51,7 +51,7 @@ struct LoadReport {
 /// prefix is given and only one such prefix fits. Everything is checked first: when this throws, nothing in
 /// the module has changed.
 ///
-/// @param module  any module or network whose parameters are in `Space`
+/// @param network  any module or network whose parameters are in `Space`
 /// @throws invalid_argument  a parameter has no tensor (the missing ones are named, and what the file has
 /// instead), one of another shape (both shapes are named), one that was converted from another kernel size,
 /// or one of integers; the file says that its layout is another than a `Layout` of your own; with `strict`, a
@@ -59,11 +59,11 @@ struct LoadReport {
 /// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
 /// long as they read host memory. Determinism: same file, same bits.
 template <class Layout, class Space>
-LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& layout,
+LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
-  module.expect_unfused("load");
-  auto const parameters = module.parameters();
+  network.expect_unfused("load");
+  auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "load");
   detail::StoredLayout const stored{file, layout};
   detail::ParameterNames const names{file, parameters};
@@ -99,7 +99,7 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
                   " has ", report.unused.size(),
                   " tensors that the module has no parameter for: ", detail::first_few(report.unused));
   std::vector<std::vector<std::uint8_t>> values;
-  auto const writable = module.writable_parameters();
+  auto const writable = network.writable_parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     auto const& name = report.loaded[i];
     values.push_back(
@@ -111,15 +111,15 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
   return report;
 }
 
-/// How many parameters and buffers of `module` the file has, by name and number of values: all of them for
+/// How many parameters and buffers of `network` the file has, by name and number of values: all of them for
 /// the network that it is of, so that a program can name the network that fits best.
 ///
 /// Cost: one look-up a parameter. Stream: enqueues nothing, does not wait. Determinism: same file, same
 /// number.
-[[nodiscard]] inline std::size_t num_matching(nn::ModuleBase const& module, Safetensors const& file,
+[[nodiscard]] inline std::size_t num_matching(nn::ModuleBase const& network, Safetensors const& file,
                                               LoadOptions const& options = {})
 {
-  auto const parameters = module.parameters();
+  auto const parameters = network.parameters();
   auto const names = detail::ParameterNames{file, parameters}.names_under(options.name_prefix);
   std::size_t count = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -135,33 +135,33 @@ LoadReport load(nn::ModuleBase& module, Safetensors const& file, Layout const& l
 /// exec)`.
 /// @throws invalid_argument  also: the file cannot be read
 template <class Layout, class Space>
-LoadReport load(nn::ModuleBase& module, std::string const& path, Layout const& layout,
+LoadReport load(nn::ModuleBase& network, std::string const& path, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
-  return load(module, Safetensors{path}, layout, exec, options);
+  return load(network, Safetensors{path}, layout, exec, options);
 }
 
 /// load() from a checkpoint that convert_checkpoint() read, whose layout is known:
 /// `io::load(net, io::convert_checkpoint("centerpoint.pth"), exec)`.
 template <class Space>
-LoadReport load(nn::ModuleBase& module, ConvertedCheckpoint const& checkpoint, Execution<Space> const& exec,
+LoadReport load(nn::ModuleBase& network, ConvertedCheckpoint const& checkpoint, Execution<Space> const& exec,
                 LoadOptions const& options = {})
 {
-  return load(module, checkpoint.tensors, Tessera{}, exec, options);
+  return load(network, checkpoint.tensors, Tessera{}, exec, options);
 }
 
-/// Writes all parameters and buffers of `module` to the safetensors file `path`, under their names, in their
+/// Writes all parameters and buffers of `network` to the safetensors file `path`, under their names, in their
 /// type, kernels in `Layout`'s order: load() brings back the same bits. The file's metadata say its layout,
 /// unless it is one of your own.
 /// @throws invalid_argument  the file cannot be written
 /// Cost: one copy of every parameter. Stream: waits for the work enqueued on `exec`. Determinism: same
 /// parameters, same bytes.
 template <class Layout, class Space>
-void save(nn::ModuleBase const& module, std::string const& path, Layout const& /*layout*/,
+void save(nn::ModuleBase const& network, std::string const& path, Layout const& /*layout*/,
           Execution<Space> const& exec)
 {
-  module.expect_unfused("save");
-  auto const parameters = module.parameters();
+  network.expect_unfused("save");
+  auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "save");
   std::vector<std::vector<std::uint8_t>> values;
   std::vector<NamedTensor> tensors;
