@@ -14,7 +14,7 @@ using namespace tessera;
 
 TEST_CASE("PerDevice: a value is made once for each number, however many threads ask")
 {
-  detail::PerDevice<int> values;
+  static detail::PerDevice<int> values;  // static, since values are never destroyed
   std::atomic<int> made{0};
   std::atomic<int> wrong{0};
   auto const ask = [&] {
@@ -32,7 +32,7 @@ TEST_CASE("PerDevice: a value is made once for each number, however many threads
 
 TEST_CASE("PerDevice: what could not be made is tried again, and other numbers are refused")
 {
-  detail::PerDevice<int> values;
+  static detail::PerDevice<int> values;  // static, since values are never destroyed
   CHECK_THROWS_AS((void)values.get(3, []() -> int { throw std::runtime_error{"not yet"}; }),
                   std::runtime_error);
   CHECK(values.get(3, [] { return 5; }) == 5);
