@@ -240,8 +240,10 @@ class Plan {
   /// @pre  work that reads these weights elsewhere, runs of other plans and forward() on other streams, precedes
   ///       it on the device, as it does the write
   /// @throws invalid_argument  another device, or a stream that is being captured
-  /// Cost: one pass over those weights. Stream: waits, on the device, for the last run; enqueues a kernel per
-  /// weight; does not wait on the host. Determinism: the bits of a plan made now.
+  /// Cost: one pass over those weights.
+  /// Stream: waits, on the device, for the last run; enqueues a kernel per weight. The host waits once per folded
+  /// norm whose parameters were written, to see whether the folded weight is finite; else not.
+  /// Determinism: the bits of a plan made now.
   void refresh(Execution<Device> const& exec)
   {
     expect(on_device(exec));
