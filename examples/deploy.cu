@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 //
 // A network made ready for the vehicle: fused, planned as one CUDA graph, run scan after scan with no
-// allocation and no wait; and the same bits layer by layer, maps on streams beside. Then from points to
+// allocation and no wait; and the same bits layer by layer, kernel maps on map streams. Then from points to
 // labels inside a TensorRT plugin, a ROS 2 node, a thread, a graph and a memory resource of somebody else's.
 
 #include "deploy/ros_node.cuh"
@@ -39,10 +39,10 @@ using Net = ts::models::MinkUNet<3, __half>;
 int run_voxels(cudaStream_t stream)
 {
   ts::Execution const exec{stream};
-  // [beside]
-  ts::SideStreams sides{stream};
-  auto const beside = exec.with_sides(sides);  // for the scan's tensor and for the network
-  // [beside]
+  // [with_maps]
+  ts::MapStreams map_streams{stream};
+  auto const with_maps = exec.with_map_streams(map_streams);  // for the scan's tensor and for the network
+  // [with_maps]
   auto const typical = voxelize(1, exec);
 
   // [plan]
@@ -63,7 +63,7 @@ int run_voxels(cudaStream_t stream)
     auto const planned = logits.features_on_host(exec);
     plan.check();  // waits, and throws if a scan did not fit
     auto const eager = net(scan, exec).features_on_host(exec);
-    auto const again = net(voxelize(seed, beside), beside).features_on_host(beside);
+    auto const again = net(voxelize(seed, with_maps), with_maps).features_on_host(with_maps);
     bool const same = planned.size() == eager.size() && again.size() == eager.size() &&
                       std::memcmp(planned.data(), eager.data(), planned.size() * sizeof(__half)) == 0 &&
                       std::memcmp(again.data(), eager.data(), again.size() * sizeof(__half)) == 0;

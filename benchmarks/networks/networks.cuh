@@ -31,8 +31,8 @@ class NetworkBenchmark {
                    ts::PoolMemoryResource& pool)
       : session_{session},
         pool_{pool},
-        sides_{session.exec().stream()},
-        pooled_{ts::Execution<ts::Device>{session.exec().stream(), &pool}.with_sides(sides_)},
+        map_streams_{session.exec().stream()},
+        pooled_{ts::Execution<ts::Device>{session.exec().stream(), &pool}.with_map_streams(map_streams_)},
         result_{std::move(result)},
         range_{1, voxels.grid},
         channels_{voxels.channels},
@@ -114,7 +114,7 @@ class NetworkBenchmark {
 
   Session& session_;
   ts::PoolMemoryResource& pool_;
-  ts::SideStreams sides_;
+  ts::MapStreams map_streams_;
   ts::Execution<ts::Device> pooled_;
   Result result_;
   ts::SpatialRange<3> range_;

@@ -158,7 +158,7 @@ template <int Dim, class Space>
         exec);
     to += set.num_rows();
   }
-  detail::follow_on_sides(exec);  // the rows are there only now
+  detail::wait_for_main_on_map_streams(exec);  // the rows are there only now
   if constexpr (std::is_same_v<Space, Host>) { result->check(exec); }
   return result;
 }

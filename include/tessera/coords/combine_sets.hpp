@@ -76,7 +76,7 @@ template <int Dim, class Space>
            NoteJoinErrors{statistics.data(), room, access(a).errors(), access(b).errors(),
                           access(*result).errors()},
            exec);
-  follow_on_sides(exec);
+  wait_for_main_on_map_streams(exec);
   if constexpr (std::is_same_v<Space, Host>) { result->check(exec); }
   return {std::move(result), std::move(maps)};
 }

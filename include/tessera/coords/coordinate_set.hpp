@@ -135,7 +135,7 @@ class CoordinateSet {
     detail::check_box(box);
     std::lock_guard lock{frame_->mutex};
     auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this);
-    if (exec.stream() == frame_->exec.stream()) { detail::follow_on_sides(frame_->exec); }
+    if (exec.stream() == frame_->exec.stream()) { detail::wait_for_main_on_map_streams(frame_->exec); }
     return set.shared();
   }
 
@@ -175,14 +175,14 @@ class CoordinateSetAccess {
   {
     if constexpr (std::is_same_v<Space, Device>) {
       auto& own = set_.frame_->exec;
-      if (exec.sides() == nullptr || exec.sides() == own.sides()) { return; }
-      expects(own.sides() == nullptr, "coordinates: made with other SideStreams than they are used with");
+      if (exec.map_streams() == nullptr || exec.map_streams() == own.map_streams()) { return; }
+      expects(own.map_streams() == nullptr, "coordinates: made with other MapStreams than they are used with");
       own = exec;
-      exec.sides()->follow();
+      exec.map_streams()->wait_for_main();
     }
   }
   /// Where the frame's sets and tables are made.
-  [[nodiscard]] Side<Space> side_for_sets() const { return detail::side_for_sets(set_.frame_->exec); }
+  [[nodiscard]] Side<Space> map_stream_for_sets() const { return detail::map_stream_for_sets(set_.frame_->exec); }
   /// Takes the place where the frame's next kernel map is made.
   [[nodiscard]] Side<Space> next_side_for_map() const { return detail::next_side_for_map(set_.frame_->exec); }
 
@@ -246,7 +246,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
   if (set.is_counted_in_space()) {
     for_each(1, detail::CheckCapacity{set.row_count(), detail::access(set).errors()}, exec);
   }
-  detail::follow_on_sides(exec);
+  detail::wait_for_main_on_map_streams(exec);
   return set.shared();
 }
 

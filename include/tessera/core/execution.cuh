@@ -5,7 +5,7 @@
 #include <tessera/core/cuda_check.cuh>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/per_device.hpp>
-#include <tessera/core/side_streams.cuh>
+#include <tessera/core/map_streams.cuh>
 
 #include <cuda_runtime_api.h>
 
@@ -112,19 +112,19 @@ class Execution<Device> {
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int device() const noexcept { return device_; }
 
-  /// The same with side streams (SideStreams of its stream), on which coordinate sets and kernel maps are
+  /// The same with map streams (MapStreams of its stream), on which coordinate sets and kernel maps are
   /// then made. They must outlive every coordinate set made with it.
-  /// @throws invalid_argument  `sides` belong to another stream
+  /// @throws invalid_argument  `streams` belong to another stream
   /// Stream: enqueues nothing. Determinism: results are the same bits.
-  [[nodiscard]] Execution with_sides(SideStreams& sides) const
+  [[nodiscard]] Execution with_map_streams(MapStreams& streams) const
   {
-    detail::expects(sides.layers() == stream_, "Execution::with_sides: sides of another stream");
+    detail::expects(streams.main_stream() == stream_, "Execution::with_map_streams: map streams of another stream");
     auto result = *this;
-    result.sides_ = &sides;
+    result.map_streams_ = &streams;
     return result;
   }
-  /// Its side streams, or null.
-  [[nodiscard]] SideStreams* sides() const noexcept { return sides_; }
+  /// Its map streams, or null.
+  [[nodiscard]] MapStreams* map_streams() const noexcept { return map_streams_; }
   /// The same, telling `recorder` of every operation. What stores an execution stores it without.
   [[nodiscard]] Execution with_recorder(Recorder& recorder) const
   {
@@ -141,12 +141,12 @@ class Execution<Device> {
   /// Who is told of operations, or null.
   [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
 
-  /// The same device and memory on another stream, without side streams and recorder.
+  /// The same device and memory on another stream, without map streams and recorder.
   [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
     auto result = *this;
     result.stream_ = stream;
-    result.sides_ = nullptr;
+    result.map_streams_ = nullptr;
     result.recorder_ = nullptr;
     return result;
   }
@@ -168,7 +168,7 @@ class Execution<Device> {
 
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
-  SideStreams* sides_ = nullptr;
+  MapStreams* map_streams_ = nullptr;
   Recorder* recorder_ = nullptr;
   int device_ = 0;
 };

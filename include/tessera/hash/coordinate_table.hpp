@@ -114,7 +114,7 @@ template <int Dim, class Space>
   std::lock_guard lock{detail::access(set).mutex()};
   detail::access(set).take_sides(exec);
   return detail::access(set).cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
-    auto table = detail::on_side(detail::access(set).side_for_sets(), exec, [&](Execution<Space> const& own) {
+    auto table = detail::on_map_stream(detail::access(set).map_stream_for_sets(), exec, [&](Execution<Space> const& own) {
       return std::make_shared<CoordinateTable<Dim, Space>>(set, own);
     });
     if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }

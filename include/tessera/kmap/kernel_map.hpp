@@ -6,7 +6,7 @@
 #include <tessera/core/cache.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/side_work.hpp>
+#include <tessera/core/map_stream_work.hpp>
 #include <tessera/kmap/offset_mirror.hpp>
 
 #include <cstdint>
@@ -89,13 +89,13 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
 
   /// [num_out, volume] in `Space`, for work on `exec`; valid as long as the map. Ask before a parallel loop and
   /// not inside it: every call takes the map's lock.
-  /// Stream: where the map is made on a side stream, waits for that on `exec`; may enqueue a kernel there, of a
+  /// Stream: where the map is made on a map stream, waits for that on `exec`; may enqueue a kernel there, of a
   /// map that was released.
   [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec) const
   {
     std::lock_guard lock{mutex_};
     is_pinned_ = true;
-    return detail::on_side(parts_.side, exec, [&](Execution<Space> const&) { return rebuilt(); });
+    return detail::on_map_stream(parts_.side, exec, [&](Execution<Space> const&) { return rebuilt(); });
   }
   /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }
@@ -164,7 +164,7 @@ class KernelMapAccess {
     return map_.rebuilt();
   }
   /// out_in() for work on the stream that the map was asked for on, which has waited for it already; valid as
-  /// long as the map. Waits for a side stream only where the map has to be rebuilt there.
+  /// long as the map. Waits for a map stream only where the map has to be rebuilt there.
   [[nodiscard]] std::int32_t const* pin(Execution<Space> const& exec) const
   {
     std::lock_guard lock{map_.mutex_};

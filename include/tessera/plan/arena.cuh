@@ -54,14 +54,14 @@ class PlanArena {
 
 namespace detail {
 
-/// What each stream of a plan needs of its arena: those of SideStreams, and the layers' last. A part of its
+/// What each stream of a plan needs of its arena: those of MapStreams, and the layers' last. A part of its
 /// own for each, for what one gives back another may still read.
-using ArenaParts = std::array<std::size_t, SideStreams::count + 1>;
+using ArenaParts = std::array<std::size_t, MapStreams::count + 1>;
 
 /// Memory from another resource; measures the arena that the same sequence of calls would need.
 class MeasuringMemory final : public MemoryResource {
  public:
-  MeasuringMemory(MemoryResource& next, SideStreams const& sides) : next_{next}, sides_{sides} {}
+  MeasuringMemory(MemoryResource& next, MapStreams const& map_streams) : next_{next}, map_streams_{map_streams} {}
 
   [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
   {
@@ -92,26 +92,26 @@ class MeasuringMemory final : public MemoryResource {
  private:
   [[nodiscard]] Packer& packer_of(StreamHandle stream) noexcept
   {
-    return packers_[static_cast<std::size_t>(sides_.index_of(stream))];
+    return packers_[static_cast<std::size_t>(map_streams_.index_of(stream))];
   }
 
   MemoryResource& next_;
-  SideStreams const& sides_;
+  MapStreams const& map_streams_;
   std::mutex mutex_;
   std::map<void*, std::size_t> places_;
-  std::array<Packer, SideStreams::count + 1> packers_;
+  std::array<Packer, MapStreams::count + 1> packers_;
 };
 
 /// Memory inside an arena.
 class ArenaMemory final : public MemoryResource {
  public:
-  ArenaMemory(PlanArena& arena, ArenaParts const& parts, SideStreams const& sides)
-      : arena_{arena}, parts_{parts}, sides_{sides}
+  ArenaMemory(PlanArena& arena, ArenaParts const& parts, MapStreams const& map_streams)
+      : arena_{arena}, parts_{parts}, map_streams_{map_streams}
   {}
 
   [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
   {
-    auto const part = static_cast<std::size_t>(sides_.index_of(stream));
+    auto const part = static_cast<std::size_t>(map_streams_.index_of(stream));
     std::lock_guard lock{mutex_};
     auto const place = packers_[part].take(bytes);
     expects(packers_[part].bytes() <= parts_[part], "Plan: ", packers_[part].bytes(), " bytes or more for ",
@@ -121,7 +121,7 @@ class ArenaMemory final : public MemoryResource {
   }
   void deallocate(void* pointer, std::size_t, StreamHandle stream) noexcept override
   {
-    auto const part = static_cast<std::size_t>(sides_.index_of(stream));
+    auto const part = static_cast<std::size_t>(map_streams_.index_of(stream));
     std::lock_guard lock{mutex_};
     packers_[part].give_back(static_cast<std::size_t>(static_cast<std::byte*>(pointer) - begin_of(part)));
   }
@@ -134,9 +134,9 @@ class ArenaMemory final : public MemoryResource {
 
   PlanArena& arena_;
   ArenaParts parts_;
-  SideStreams const& sides_;
+  MapStreams const& map_streams_;
   std::mutex mutex_;
-  std::array<Packer, SideStreams::count + 1> packers_;
+  std::array<Packer, MapStreams::count + 1> packers_;
 };
 
 }  // namespace detail

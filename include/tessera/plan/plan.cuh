@@ -32,7 +32,7 @@ inline namespace v0 {
 /// A whole network as one CUDA graph: coordinate sets, kernel maps and layers in fixed memory, for any scan
 /// within the limits; with PlanLimits::voxelize() the voxels of points too, and their labels.
 ///
-/// The graph makes coordinate sets and kernel maps beside the layers (SideStreams), and kernels of
+/// The graph makes coordinate sets and kernel maps beside the layers (MapStreams), and kernels of
 /// convolutions begin before those ahead of them have ended.
 ///
 /// A run copies the scan into the plan's memory and launches the graph on the caller's stream. Nothing is
@@ -80,7 +80,7 @@ class Plan {
         device_{exec.device()},
         stream_{detail::made_on<detail::OwnedStream>(device_)},
         done_{detail::made_on<detail::OwnedEvent>(device_)},
-        sides_{detail::made_on<SideStreams>(device_, stream_.get())}
+        map_streams_{detail::made_on<MapStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
     auto const parts = detail::measure_plan<Input>(model, limits_, channels_, exec);
@@ -91,15 +91,15 @@ class Plan {
     record_.emplace(exec);
     exec.wait();  // the arena's memory is there, on every stream
 
-    memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, sides_);
-    auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_sides(sides_);
+    memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, map_streams_);
+    auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_map_streams(map_streams_);
     detail::WeightUses<Device> uses;
     graph_.capture(stream_.get(), [&] {
-      sides_.follow();
-      sides_.let_kernels_overlap();
+      map_streams_.wait_for_main();
+      map_streams_.let_kernels_overlap();
       input_.emplace(limits_, channels_, false, own);
       output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
-      sides_.join();
+      map_streams_.join();
       input_->label(*output_, own);
       for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
     });
@@ -375,7 +375,7 @@ class Plan {
   std::optional<detail::RunRecord> record_;
   detail::OwnedStream stream_;  // the graph is made on it; it follows every run
   detail::OwnedEvent done_;     // recorded after each run
-  SideStreams sides_;
+  MapStreams map_streams_;
   std::unique_ptr<detail::ArenaMemory> memory_;
   std::optional<Input> input_;
   std::unique_ptr<Output> output_;

@@ -5,7 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/side_streams.cuh>
+#include <tessera/core/map_streams.cuh>
 #include <tessera/kmap/kernel_map.hpp>
 
 namespace tessera {
@@ -31,8 +31,8 @@ template <class Scalar, class Pack>
 [[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
                                       Execution<Device> const& exec)
 {
-  return CUDART_VERSION >= 12030 && exec.sides() != nullptr && exec.sides()->consume_overlap() &&
-         !packs_weight && map.parts().side.streams == exec.sides();
+  return CUDART_VERSION >= 12030 && exec.map_streams() != nullptr && exec.map_streams()->consume_overlap() &&
+         !packs_weight && map.parts().side.streams == exec.map_streams();
 }
 
 }  // namespace detail

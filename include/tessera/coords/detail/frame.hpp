@@ -5,7 +5,7 @@
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/side_work.hpp>
+#include <tessera/core/map_stream_work.hpp>
 
 #include <algorithm>
 #include <climits>
@@ -76,7 +76,7 @@ struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
   ~Frame()
   {
     try {
-      follow_on_sides(exec);  // layers may still read what sides get back here
+      wait_for_main_on_map_streams(exec);  // layers may still read what sides get back here
     } catch (std::exception const&) {
       // a capture that failed: nothing of it will run
     }

@@ -199,7 +199,7 @@ template <int Dim, class Space>
   parts.side = side;
   parts.out_count = out.row_count().count;
   parts.in_count = in.row_count().count;
-  auto const on_own_side = [&](auto const& make) { return on_side(side, exec, make); };
+  auto const on_own_side = [&](auto const& make) { return on_map_stream(side, exec, make); };
   if (region.volume() == 1 && centre == 0) {
     parts.is_releasable = false;  // it is read as it is
     return on_own_side(

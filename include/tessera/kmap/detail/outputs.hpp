@@ -120,7 +120,7 @@ template <class Policy, int Dim, class Space>
   }
   auto const found = access(set).cache().find(key);
   if (found) { return (*found)->shared(); }
-  auto derived = on_side(access(set).side_for_sets(), exec, [&](Execution<Space> const& own) {
+  auto derived = on_map_stream(access(set).map_stream_for_sets(), exec, [&](Execution<Space> const& own) {
     Buffer<CoordinateBox<Dim>, Space> bounds_in_space;
     if (grid.bounds_in_space) { bounds_in_space = grid.bounds_in_space(own); }
     return derive_outputs<Policy>(set, region, grid.bounds, bounds_in_space.data(), grid.border, grid.options,

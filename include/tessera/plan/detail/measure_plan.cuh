@@ -23,17 +23,17 @@ template <class Input, class Model, class Limits>
   auto const forward = [&](Execution<Device> const& execution) {
     Input input{limits, channels, true, execution};
     auto const output = model.forward(input.tensor, execution);
-    if (execution.sides() != nullptr) { execution.sides()->join(); }
+    if (execution.map_streams() != nullptr) { execution.map_streams()->join(); }
     input.label(output, execution);
   };
   forward(exec);  // makes what layers make once and keep, which must not be in the arena
   exec.wait();
   OwnedStream const stream;
-  SideStreams sides{stream.get()};
-  MeasuringMemory memory{exec.memory(), sides};
+  MapStreams map_streams{stream.get()};
+  MeasuringMemory memory{exec.memory(), map_streams};
   Execution<Device> const own{stream.get(), &memory};
-  forward(own.with_sides(sides));
-  sides.join();
+  forward(own.with_map_streams(map_streams));
+  map_streams.join();
   own.wait();
   expects(memory.num_blocks() == 0, "Plan: forward() keeps ", memory.num_blocks(),
           " buffers made in its second call; it may in its first");

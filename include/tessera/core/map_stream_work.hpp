@@ -9,41 +9,41 @@
 namespace tessera {
 inline namespace v0 {
 
-class SideStreams;
+class MapStreams;
 
 namespace detail {
 
-/// A side stream for what depends on coordinates alone, or none; the host has none.
+/// A map stream for what depends on coordinates alone, or none; the host has none.
 template <class Space>
 struct Side {
-  std::conditional_t<std::is_same_v<Space, Device>, SideStreams, void>* streams = nullptr;
+  std::conditional_t<std::is_same_v<Space, Device>, MapStreams, void>* streams = nullptr;
   int index = 0;
 };
 
-/// The side stream of `exec` for coordinate sets and tables.
+/// The map stream of `exec` for coordinate sets and tables.
 template <class Space>
-[[nodiscard]] Side<Space> side_for_sets([[maybe_unused]] Execution<Space> const& exec)
+[[nodiscard]] Side<Space> map_stream_for_sets([[maybe_unused]] Execution<Space> const& exec)
 {
   Side<Space> side;
-  if constexpr (std::is_same_v<Space, Device>) { side.streams = exec.sides(); }
+  if constexpr (std::is_same_v<Space, Device>) { side.streams = exec.map_streams(); }
   return side;
 }
 
-/// The side stream of `exec` for the next kernel map.
+/// The map stream of `exec` for the next kernel map.
 template <class Space>
 [[nodiscard]] Side<Space> next_side_for_map(Execution<Space> const& exec)
 {
-  auto side = side_for_sets(exec);
+  auto side = map_stream_for_sets(exec);
   if constexpr (std::is_same_v<Space, Device>) {
     if (side.streams != nullptr) { side.index = side.streams->next_for_map(); }
   }
   return side;
 }
 
-/// `work(execution of that side stream)`, for which `exec` waits; `work(exec)` without side streams. Only sets,
-/// tables and kernel maps may be read there, which on_side() or follow_on_sides() preceded.
+/// `work(execution of that map stream)`, for which `exec` waits; `work(exec)` without map streams. Only sets,
+/// tables and kernel maps may be read there, which on_map_stream() or wait_for_main_on_map_streams() preceded.
 template <class Space, class Work>
-decltype(auto) on_side([[maybe_unused]] Side<Space> const& side, Execution<Space> const& exec,
+decltype(auto) on_map_stream([[maybe_unused]] Side<Space> const& side, Execution<Space> const& exec,
                        Work const& work)
 {
   if constexpr (std::is_same_v<Space, Device>) {
@@ -62,13 +62,13 @@ decltype(auto) on_side([[maybe_unused]] Side<Space> const& side, Execution<Space
   return work(exec);
 }
 
-/// Work enqueued on side streams from here on waits for the work enqueued on `exec` so far.
+/// Work enqueued on map streams from here on waits for the work enqueued on `exec` so far.
 template <class Space>
-void follow_on_sides(Execution<Space> const& exec)
+void wait_for_main_on_map_streams(Execution<Space> const& exec)
 {
-  auto const side = side_for_sets(exec);
+  auto const side = map_stream_for_sets(exec);
   if constexpr (std::is_same_v<Space, Device>) {
-    if (side.streams != nullptr) { side.streams->follow(); }
+    if (side.streams != nullptr) { side.streams->wait_for_main(); }
   }
 }
 

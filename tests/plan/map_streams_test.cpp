@@ -25,12 +25,12 @@ namespace {
 
 using Net = models::MinkUNet<3, __half, Device>;
 
-/// A stream, and the same with others beside it.
+/// A stream, and the same with map streams.
 struct Beside {
   Stream stream;
   Execution<Device> exec{stream.handle};
-  SideStreams sides{stream.handle};
-  Execution<Device> beside = exec.with_sides(sides);
+  MapStreams map_streams{stream.handle};
+  Execution<Device> with_maps = exec.with_map_streams(map_streams);
 };
 
 SparseTensor<3, __half> scan(Rows const& rows, Execution<Device> const& exec)
@@ -40,16 +40,16 @@ SparseTensor<3, __half> scan(Rows const& rows, Execution<Device> const& exec)
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("SideStreams: a fused network gives its bits, planned and not, on few voxels and on many",
+TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not, on few voxels and on many",
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
   // from 34k voxels on, blocks of the kernels of 96 channels no longer share tiles
   std::vector<int> const sizes =
       test::small_sets() ? std::vector<int>{20, 36, 12} : std::vector<int>{30, 250, 60, 230, 8};
-  Beside streams;
+  Bemap streams;
   auto const& exec = streams.exec;
-  auto const& beside = streams.beside;
+  auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
   nn::fuse(net, exec);
   Plan plan{net, PlanLimits().max_voxels(test::small_sets() ? 2000 : 50'000), exec};
@@ -65,18 +65,18 @@ TEST_CASE_TEMPLATE("SideStreams: a fused network gives its bits, planned and not
       auto const rows = random_surface(1, sizes[i]);
       CHECK(same_bits(plan.run(scan(rows, exec), exec).features_on_host(exec), expected[i]));
       plan.check();
-      CHECK(same_bits(net.forward(scan(rows, beside), beside).features_on_host(beside), expected[i]));
+      CHECK(same_bits(net.forward(scan(rows, with_maps), with_maps).features_on_host(with_maps), expected[i]));
     }
   }
 }
 
-TEST_CASE_TEMPLATE("SideStreams: scans follow one another without a wait, each frame gone before it has run",
+TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each frame gone before it has run",
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Beside streams;
+  Bemap streams;
   auto const& exec = streams.exec;
-  auto const& beside = streams.beside;
+  auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
   nn::fuse(net, exec);
   int const size = test::small_sets() ? 16 : 90;
@@ -86,8 +86,8 @@ TEST_CASE_TEMPLATE("SideStreams: scans follow one another without a wait, each f
     expected.push_back(net.forward(scan(random_surface(seed, size), exec), exec).features_on_host(exec));
   }
   for (unsigned seed = 1; seed <= 6; ++seed) {
-    auto const y = net.forward(scan(random_surface(seed, size), beside), beside);
-    outputs.push_back(copy(y.features().data, y.features().size(), beside));
+    auto const y = net.forward(scan(random_surface(seed, size), with_maps), with_maps);
+    outputs.push_back(copy(y.features().data, y.features().size(), with_maps));
   }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     CAPTURE(i);
@@ -96,14 +96,14 @@ TEST_CASE_TEMPLATE("SideStreams: scans follow one another without a wait, each f
 }
 
 TEST_CASE_TEMPLATE(
-    "SideStreams: a tensor made without them, a batch, and calls with and without them in turn", Space,
+    "MapStreams: a tensor made without them, a batch, and calls with and without them in turn", Space,
     Device)
 {
   if (test::skipped<Space>()) { return; }
-  Beside streams;
-  SideStreams others{streams.stream.handle};
+  Bemap streams;
+  MapStreams others{streams.stream.handle};
   auto const& exec = streams.exec;
-  auto const& beside = streams.beside;
+  auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
   nn::fuse(net, exec);
   int const size = test::small_sets() ? 14 : 70;
@@ -115,31 +115,31 @@ TEST_CASE_TEMPLATE(
       return sparse_collate<3, __half, Device>({scan(a, execution), scan(b, execution)}, execution);
     };
     auto const expected = net.forward(batch(exec), exec).features_on_host(exec);
-    CHECK(same_bits(net.forward(batch(beside), beside).features_on_host(beside), expected));
+    CHECK(same_bits(net.forward(batch(with_maps), with_maps).features_on_host(with_maps), expected));
     auto const x = batch(exec);
     CHECK(
-        same_bits(net.forward(x, beside).features_on_host(beside), expected));  // the tensor takes the sides
+        same_bits(net.forward(x, with_maps).features_on_host(with_maps), expected));  // the tensor takes the map streams
     CHECK(same_bits(net.forward(x, exec).features_on_host(exec), expected));
     auto const y = batch(exec);
     static_cast<void>(kernel_map(*y.coordinates(), ConvolutionKind::submanifold, ConvolutionGeometry<3>{},
                                  compat::none, exec));
-    CHECK(same_bits(net.forward(y, beside).features_on_host(beside), expected));
-    CHECK_THROWS_WITH_AS((void)net.forward(y, exec.with_sides(others)),
-                         "coordinates: made with other SideStreams than they are used with",
+    CHECK(same_bits(net.forward(y, with_maps).features_on_host(with_maps), expected));
+    CHECK_THROWS_WITH_AS((void)net.forward(y, exec.with_map_streams(others)),
+                         "coordinates: made with other MapStreams than they are used with",
                          invalid_argument);
-    CHECK(same_bits(net.forward(y, beside).features_on_host(beside), expected));
+    CHECK(same_bits(net.forward(y, with_maps).features_on_host(with_maps), expected));
   }
-  CHECK_THROWS_WITH_AS((void)Execution<Device>{}.with_sides(streams.sides),
-                       "Execution::with_sides: sides of another stream", invalid_argument);
+  CHECK_THROWS_WITH_AS((void)Execution<Device>{}.with_map_streams(streams.map_streams),
+                       "Execution::with_map_streams: map streams of another stream", invalid_argument);
 }
 
-TEST_CASE_TEMPLATE("SideStreams: an encoder gives its bits, whose outputs come from overlapping kernels",
+TEST_CASE_TEMPLATE("MapStreams: an encoder gives its bits, whose outputs come from overlapping kernels",
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Beside streams;
+  Bemap streams;
   auto const& exec = streams.exec;
-  auto const& beside = streams.beside;
+  auto const& with_maps = streams.with_maps;
   IntArray<3> const shape{41, 128, 128};
   models::SparseEncoder<__half, Device> encoder{models::centerpoint(shape).width(0.5), exec};
   nn::fuse(encoder, exec);
@@ -156,7 +156,7 @@ TEST_CASE_TEMPLATE("SideStreams: an encoder gives its bits, whose outputs come f
       auto const map = encoder.forward_bev(x, execution);
       return download(map.data(), map.size(), execution);
     };
-    CHECK(same_bits(run(beside), run(exec)));
+    CHECK(same_bits(run(with_maps), run(exec)));
   }
 }
 #endif

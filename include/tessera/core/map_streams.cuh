@@ -11,20 +11,20 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Side streams for what depends on coordinates alone, so that maps of coarse levels are made while layers of
-/// fine ones run on the main stream: `auto with_maps = exec.with_sides(sides)`.
+/// Map streams for what depends on coordinates alone, so that maps of coarse levels are made while layers of
+/// fine ones run on the main stream: `auto with_maps = exec.with_map_streams(sides)`.
 ///
 /// Coordinate sets and tables are made on the first, kernel maps with their orders and tiles on the others in
-/// turn. Maps wait for the first, and the main stream waits for a side stream before it reads what was made
-/// there (core/side_work.hpp), so waiting for the main stream is waiting for all. Where the host waits for the
-/// size of a new set, layers need not have finished. What the main stream makes for side streams, and memory
-/// of theirs that it no longer uses, may be used by them after follow(), which coordinate sets call when they
+/// turn. Maps wait for the first, and the main stream waits for a map stream before it reads what was made
+/// there (core/map_stream_work.hpp), so waiting for the main stream is waiting for all. Where the host waits for the
+/// size of a new set, layers need not have finished. What the main stream makes for map streams, and memory
+/// of theirs that it no longer uses, may be used by them after wait_for_main(), which coordinate sets call when they
 /// begin and end. Used by one thread at a time.
 ///
 /// Cost: five streams and six events; an event recorded and waited for, once or twice, for each set, table,
 /// map and tile map that is made. Stream: see above; nothing here waits on the host. Determinism: the same
 /// bits as without.
-class SideStreams {
+class MapStreams {
  public:
   /// @name For later stages
   /// @{
@@ -32,9 +32,9 @@ class SideStreams {
   static constexpr int count = 5;  // four maps at once; other numbers were not tried
   /// @}
 
-  /// @param layers  the main stream, of the current device; must outlive this
+  /// @param main_stream  the main stream, of the current device; must outlive this
   /// @throws cuda_error  there is no device
-  explicit SideStreams(cudaStream_t layers) : layers_{layers}
+  explicit MapStreams(cudaStream_t main_stream) : main_stream_{main_stream}
   {
     detail::cuda_check(cudaGetDevice(&device_));
     int least = 0;
@@ -44,22 +44,22 @@ class SideStreams {
       detail::cuda_check(cudaStreamCreateWithPriority(&side.stream, cudaStreamNonBlocking, greatest));
     }
   }
-  SideStreams(SideStreams const&) = delete;
-  SideStreams& operator=(SideStreams const&) = delete;
+  MapStreams(MapStreams const&) = delete;
+  MapStreams& operator=(MapStreams const&) = delete;
 
-  /// The main stream waits for all side streams. To be called before a captured graph of layers ends.
+  /// The main stream waits for all map streams. To be called before a captured graph of layers ends.
   /// Stream: enqueues a wait for each side, does not wait.
   void join()
   {
-    for (int side = 0; side < count; ++side) { leave(side, layers_); }
+    for (int side = 0; side < count; ++side) { leave(side, main_stream_); }
   }
 
   /// @name For later stages
   /// @{
-  [[nodiscard]] cudaStream_t layers() const noexcept { return layers_; }
+  [[nodiscard]] cudaStream_t main_stream() const noexcept { return main_stream_; }
   [[nodiscard]] cudaStream_t stream(int side) const { return sides_[static_cast<std::size_t>(side)].stream; }
 
-  /// The index of the side stream `stream`, or `count`.
+  /// The index of the map stream `stream`, or `count`.
   [[nodiscard]] int index_of(cudaStream_t stream) const noexcept
   {
     int i = 0;
@@ -67,20 +67,20 @@ class SideStreams {
     return i;
   }
 
-  /// The side stream of the next kernel map.
+  /// The map stream of the next kernel map.
   [[nodiscard]] int next_for_map() noexcept { return last_map_ = last_map_ % (count - 1) + 1; }
 
-  /// Work enqueued on side streams from here on waits for the work enqueued on the main stream so far.
-  void follow()
+  /// Work enqueued on map streams from here on waits for the work enqueued on the main stream so far.
+  void wait_for_main()
   {
     detail::DeviceGuard const guard{device_};  // the default stream is another one on every device
-    detail::cuda_check(cudaEventRecord(followed_.event, layers_));
+    detail::cuda_check(cudaEventRecord(followed_.event, main_stream_));
     for (auto const& side : sides_) {
       detail::cuda_check(cudaStreamWaitEvent(side.stream, followed_.event, 0));
     }
   }
 
-  /// Before work on a side stream.
+  /// Before work on a map stream.
   void enter(int side) const
   {
     if (side == for_sets) { return; }
@@ -90,7 +90,7 @@ class SideStreams {
     detail::cuda_check(cudaStreamWaitEvent(stream(side), sets.done.event, 0));
   }
 
-  /// After work on a side stream: `stream`, mostly the main stream, waits for it.
+  /// After work on a map stream: `stream`, mostly the main stream, waits for it.
   void leave(int side, cudaStream_t stream)
   {
     waits_anew_ = true;
@@ -110,7 +110,7 @@ class SideStreams {
   }
 
   /// Lets kernels of the main stream begin while their predecessors still run. Only where nothing but
-  /// layers and follow() enqueues there, as in a graph: so no weight changes in between.
+  /// layers and wait_for_main() enqueue there, as in a graph: so no weight changes in between.
   void let_kernels_overlap() noexcept { kernels_overlap_ = true; }
   /// Whether the next kernel may; called once per kernel. Not the first one after the stream was made to wait
   /// for a side, which reads what came from there.
@@ -140,7 +140,7 @@ class SideStreams {
     Event done;
   };
 
-  cudaStream_t layers_;
+  cudaStream_t main_stream_;
   int device_ = 0;
   Event followed_;
   std::array<Side, count> sides_;
