@@ -125,7 +125,7 @@ void expect_definition(unsigned seed)
     options.fixed_capacity = FixedCapacity{};
     auto const counted = counted_set<Dim, Space>(a, a_rows + 9, options, exec);
     auto const united = unite_coordinates(counted, second, exec);
-    CHECK(united.coordinates->is_counted_in_space());
+    CHECK(united.coordinates->has_device_count());
     expect_combination(united, a, b, false, exec);
     expect_combination(unite_coordinates(second, counted, exec), b, a, false, exec);
     auto const shared = intersect_coordinates(counted, second, exec);

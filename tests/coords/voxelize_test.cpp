@@ -98,7 +98,7 @@ TEST_CASE_TEMPLATE("voxelize: voxels whose number stays in the space are the sam
       options.capacity(FixedCapacity{});
       auto const points = upload_matrix(cloud.rows, cloud.columns, exec);
       auto const found = hard_voxelize<Space>(points.view(), options, exec, 1, {true, true});
-      CHECK(found.coordinates->is_counted_in_space());
+      CHECK(found.coordinates->has_device_count());
       CHECK(found.coordinates->capacity() == std::min<std::int64_t>(size, max_voxels));
       auto const expected = oracle(cloud, options, 1);
       auto const count = found.num_voxels();

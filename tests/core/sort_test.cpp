@@ -90,7 +90,7 @@ void check_sort_task(std::int64_t count, int bits, unsigned seed)
   detail::Sort<Space>::run(task, count, bits, exec);
   CHECK(download(values, exec) == order);
   fill_bytes(values, 0, exec);
-  if (!detail::Sort<Space>::number_runs(task, count, bits, exec)) { return; }
+  if (!detail::Sort<Space>::segment_ids(task, count, bits, exec)) { return; }
   CHECK(download(values, exec) == order);
   CHECK(download(found_numbers, exec) == numbers);
   REQUIRE(download(runs, exec)[0] == static_cast<std::int32_t>(firsts.size()));

@@ -297,7 +297,7 @@ TEST_CASE_TEMPLATE(
       CAPTURE(static_cast<int>(operation));
       CAPTURE(static_cast<int>(join));
       auto const found = combine(tensors, operation, join, exec);
-      CHECK(found.coordinates()->is_counted_in_space() == (join != Join::left));
+      CHECK(found.coordinates()->has_device_count() == (join != Join::left));
       CHECK(found.capacity() >= found.num_rows());
       expect_result(found, by_definition(in, operation, join), 1e-5, exec);
     }

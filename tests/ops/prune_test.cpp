@@ -133,7 +133,7 @@ TEST_CASE_TEMPLATE("prune: where the number of rows stays in the space, so does 
   for (std::size_t i = 0; i < 60; ++i) { mask.push_back(i % 3 == 0 ? 1 : 0); }
   auto const pruned = prune(x, upload_matrix(mask, 1, exec), exec);
   CHECK(pruned.capacity() == 60);
-  CHECK(pruned.coordinates()->is_counted_in_space());
+  CHECK(pruned.coordinates()->has_device_count());
   check_equal(pruned, kept_of(host, [&](std::size_t i) { return i < 40 && mask[i] != 0; }), exec);
   auto const grad = on_host(prune_backward<3, float, Space>(pruned.features(), pruned, x, exec), exec);
   for (std::size_t n = 0; n < grad.size(); ++n) {

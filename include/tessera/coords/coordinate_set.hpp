@@ -44,7 +44,7 @@ class CoordinateSet {
   [[nodiscard]] std::int64_t capacity() const noexcept { return rows_.size(); }
 
   /// Whether the number of rows lies in `Space` alone.
-  [[nodiscard]] bool is_counted_in_space() const noexcept { return !count_.empty(); }
+  [[nodiscard]] bool has_device_count() const noexcept { return !count_.empty(); }
 
   /// Rows in use, for kernels.
   [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
@@ -54,7 +54,7 @@ class CoordinateSet {
   /// alone, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
-    if (!is_counted_in_space()) { return rows_.size(); }
+    if (!has_device_count()) { return rows_.size(); }
     return std::clamp<std::int64_t>(download(count_, frame_->exec)[0], 0, rows_.size());
   }
 
@@ -243,7 +243,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
   frame->errors = Buffer<std::uint32_t, Space>{1, exec};
   fill_bytes(frame->errors, 0, exec);
   auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
-  if (set.is_counted_in_space()) {
+  if (set.has_device_count()) {
     for_each(1, detail::CheckCapacity{set.row_count(), detail::access(set).errors()}, exec);
   }
   detail::wait_for_main_on_map_streams(exec);

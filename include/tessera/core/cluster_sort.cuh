@@ -35,11 +35,11 @@ namespace detail {
 
 /// Blocks of a cluster that the device runs this kernel with, at most 16: none if the program holds no code
 /// of it for sm_90 or newer.
-template <class Task, bool NumberRuns>
+template <class Task, bool SegmentIds>
 [[nodiscard]] int ask_blocks_of_cluster_sort(int device)
 {
   DeviceGuard const guard{device};
-  auto const kernel = cluster_sort_kernel<Task, NumberRuns>;
+  auto const kernel = cluster_sort_kernel<Task, SegmentIds>;
   auto const allow = [&](cudaFuncAttribute attribute, int value) {
     return cudaFuncSetAttribute(kernel, attribute, value) == cudaSuccess;
   };
@@ -61,22 +61,22 @@ template <class Task, bool NumberRuns>
 }
 
 /// The same, asked once per device.
-template <class Task, bool NumberRuns>
+template <class Task, bool SegmentIds>
 [[nodiscard]] int blocks_of_cluster_sort(Execution<Device> const& exec)
 {
   static PerDevice<int> known;
   return known.get(exec.device(),
-                   [&] { return ask_blocks_of_cluster_sort<Task, NumberRuns>(exec.device()); });
+                   [&] { return ask_blocks_of_cluster_sort<Task, SegmentIds>(exec.device()); });
 }
 
 /// Sorts by one cluster, where the device can and its shared memory holds the items.
 /// Stream: enqueues one kernel.
-template <bool NumberRuns, class Task>
+template <bool SegmentIds, class Task>
 [[nodiscard]] bool sort_by_cluster(Task const& task, std::int64_t count, int bits,
                                    Execution<Device> const& exec)
 {
   using Key = typename Task::KeyType;
-  auto blocks = blocks_of_cluster_sort<Task, NumberRuns>(exec);
+  auto blocks = blocks_of_cluster_sort<Task, SegmentIds>(exec);
   if (blocks == 0) { return false; }
   if (count <= ClusterSort::few) { blocks = ClusterSort::portable_blocks; }
   auto const items = static_cast<std::size_t>(ClusterSort::items_of_block(count, blocks));
@@ -92,7 +92,7 @@ template <bool NumberRuns, class Task>
   cudaLaunchAttribute attribute{};
   auto config = cluster_config(blocks, shared_bytes, attribute);
   config.stream = exec.stream();
-  cuda_check(cudaLaunchKernelEx(&config, cluster_sort_kernel<Task, NumberRuns>, task, buffers, count, bits));
+  cuda_check(cudaLaunchKernelEx(&config, cluster_sort_kernel<Task, SegmentIds>, task, buffers, count, bits));
   return true;
 }
 

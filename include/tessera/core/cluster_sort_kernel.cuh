@@ -140,8 +140,8 @@ class ClusterSorter {
     cooperative_groups::cluster_group::barrier_wait();
   }
 
-  /// See Sort::number_runs().
-  __device__ void number_runs()
+  /// See Sort::segment_ids().
+  __device__ void segment_ids()
   {
     auto const read = [&](int i, Key& key, std::int32_t& begins) {
       key = task_.sorted_key(i);
@@ -331,8 +331,8 @@ class ClusterSorter {
 
 #endif
 
-/// @tparam NumberRuns  and numbers the runs of equal keys
-template <class Task, bool NumberRuns>
+/// @tparam SegmentIds  and numbers the runs of equal keys
+template <class Task, bool SegmentIds>
 __global__ void __launch_bounds__(ClusterSort::threads)
     cluster_sort_kernel(__grid_constant__ Task const task,
                         __grid_constant__ SortBuffers<typename Task::KeyType> const buffers,
@@ -342,7 +342,7 @@ __global__ void __launch_bounds__(ClusterSort::threads)
   extern __shared__ __align__(16) unsigned char shared_bytes[];
   ClusterSorter<Task> sorter{task, buffers, count, shared_bytes};
   sorter.sort(bits);
-  if constexpr (NumberRuns) { sorter.number_runs(); }
+  if constexpr (SegmentIds) { sorter.segment_ids(); }
 #endif
 }
 

@@ -101,7 +101,7 @@ namespace detail {
 
 /// Waits until the kernel before has finished and what it wrote is there, in a kernel that was launched to
 /// overlap with it; from here on the kernel after may begin.
-__device__ inline void wait_for_kernel_before()
+__device__ inline void grid_dependency_wait()
 {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

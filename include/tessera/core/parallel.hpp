@@ -145,7 +145,7 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 }
 
 /// Number of bits that are 1.
-[[nodiscard]] TESSERA_HOST_DEVICE inline int count_bits(std::uint32_t bits)
+[[nodiscard]] TESSERA_HOST_DEVICE inline int popcount(std::uint32_t bits)
 {
 #if defined(__CUDA_ARCH__)
   return __popc(bits);
@@ -155,7 +155,7 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 }
 
 /// The threads of a warp that run together where this is called, as the bits of a mask.
-[[nodiscard]] TESSERA_HOST_DEVICE inline unsigned threads_together()
+[[nodiscard]] TESSERA_HOST_DEVICE inline unsigned active_mask()
 {
 #if defined(__CUDA_ARCH__)
   return __activemask();
@@ -166,7 +166,7 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 
 /// `*counter += count`; returns what was there, so that the caller has `count` places to itself. The threads
 /// of `together`, which must all call this, add at once: one address takes one addition at a time.
-TESSERA_HOST_DEVICE inline std::int32_t take_places(std::int32_t* counter, std::int32_t count,
+TESSERA_HOST_DEVICE inline std::int32_t aggregated_fetch_add(std::int32_t* counter, std::int32_t count,
                                                     [[maybe_unused]] unsigned together)
 {
 #if defined(__CUDA_ARCH__)

@@ -83,7 +83,7 @@ struct Sort<Device> {
   }
 
   template <class Task>
-  [[nodiscard]] static bool number_runs(Task const& task, std::int64_t count, int bits,
+  [[nodiscard]] static bool segment_ids(Task const& task, std::int64_t count, int bits,
                                         Execution<Device> const& exec)
   {
     return sort_by_cluster<true>(task, count, bits, exec);

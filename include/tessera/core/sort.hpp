@@ -51,7 +51,7 @@ struct Sort<Host> {
   /// `task.sorted_key(place)` gives back what was stored.
   /// @returns  whether it was done; on some devices, and with many items, it is not
   template <class Task>
-  [[nodiscard]] static bool number_runs(Task const& task, std::int64_t count, int bits,
+  [[nodiscard]] static bool segment_ids(Task const& task, std::int64_t count, int bits,
                                         Execution<Host> const& exec)
   {
     using Key = typename Task::KeyType;

@@ -28,7 +28,7 @@ template <class Scalar, class Pack>
 /// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and
 /// bias before it waits. So the map must come from a side that the stream waited for before an earlier
 /// kernel, and the weight from a layer that keeps it.
-[[nodiscard]] inline bool may_overlap(KernelMap<Device> const& map, bool packs_weight,
+[[nodiscard]] inline bool uses_programmatic_launch(KernelMap<Device> const& map, bool packs_weight,
                                       Execution<Device> const& exec)
 {
   return CUDART_VERSION >= 12030 && exec.map_streams() != nullptr && exec.map_streams()->consume_overlap() &&

@@ -176,7 +176,7 @@ struct FindLowest {
   TESSERA_HOST_DEVICE void merge(int cloud, std::int32_t (&part)[Dim]) const
   {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    auto const together = threads_together();  // one address takes one minimum at a time: one a warp
+    auto const together = active_mask();  // one address takes one minimum at a time: one a warp
     int const common = __reduce_max_sync(together, cloud);
     if (__all_sync(together, cloud < 0 || cloud == common)) {
       for (int axis = 0; axis < Dim; ++axis) {

@@ -46,7 +46,7 @@ struct Statistics {
   TESSERA_HOST_DEVICE void merge_atomically(Statistics part)
   {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    auto const together = threads_together();  // one address takes one minimum at a time: one a warp
+    auto const together = active_mask();  // one address takes one minimum at a time: one a warp
     part.lowest_batch = __reduce_min_sync(together, part.lowest_batch);
     part.highest_batch = __reduce_max_sync(together, part.highest_batch);
     for (int i = 0; i < Dim; ++i) {

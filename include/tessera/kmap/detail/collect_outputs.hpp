@@ -67,7 +67,7 @@ struct CollectOutputs {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    auto const together = threads_together();
+    auto const together = active_mask();
     if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
     constexpr int group = OutputRule<Dim, Downsample>::group;
     std::int64_t const row = divide(static_cast<long long>(i), rule.num_groups());
@@ -91,7 +91,7 @@ struct CollectOutputs {
         }
       }
     }
-    std::int64_t place = take_places(&statistics->count, count_bits(entered), together);
+    std::int64_t place = aggregated_fetch_add(&statistics->count, popcount(entered), together);
     for (int j = 0; j < group && entered >> j != 0; ++j) {
       Key key;
       if ((entered >> j & 1U) == 0 || !make_key(in, first + j, key)) { continue; }

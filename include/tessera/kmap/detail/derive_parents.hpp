@@ -127,7 +127,7 @@ template <int Dim, class Space>
                                       derived.count.data(),
                                       access(set).errors()};
     // one bit more, for keys of inputs without a parent to come last
-    if (!Sort<Space>::number_runs(task, num_in, key_bits(box) + 1, exec)) { return nullptr; }
+    if (!Sort<Space>::segment_ids(task, num_in, key_bits(box) + 1, exec)) { return nullptr; }
     if (!is_fixed) {
       // the bounds of the rows are those of the box, unless outputs were cut off
       bool const is_tight = !bounds || options.spatial_range.has_value();

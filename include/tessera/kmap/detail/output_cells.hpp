@@ -39,9 +39,9 @@ struct OutputCells {
     if (row == before[word / group + 1]) { return; }
     auto bits = words[word];
     if (bits == 0) { return; }
-    for (auto i = word / group * group; i < word; ++i) { row += count_bits(words[i]); }
+    for (auto i = word / group * group; i < word; ++i) { row += popcount(words[i]); }
     for (; bits != 0; bits &= bits - 1) {
-      auto const place = static_cast<std::uint32_t>(count_bits((bits & (0U - bits)) - 1));
+      auto const place = static_cast<std::uint32_t>(popcount((bits & (0U - bits)) - 1));
       body(row++, static_cast<std::uint32_t>(word) * 32 + place);
     }
   }
@@ -84,7 +84,7 @@ struct CountCells {
   {
     int count = 0;
     for (int i = 0; i < OutputCells::group && number < cells.num_groups; ++i) {
-      count += count_bits(cells.words[number * OutputCells::group + i]);
+      count += popcount(cells.words[number * OutputCells::group + i]);
     }
     cells.before[number] = count;
   }

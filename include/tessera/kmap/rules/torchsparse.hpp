@@ -50,7 +50,7 @@ template <int Dim, class Space>
 [[nodiscard]] Buffer<CoordinateBox<Dim>, Space> torchsparse_bounds_in_space(
     CoordinateSet<Dim, Space> const& set, ConvolutionGeometry<Dim> const& g, Execution<Space> const& exec)
 {
-  if (!set.is_counted_in_space()) { return {}; }
+  if (!set.has_device_count()) { return {}; }
   auto const statistics = enqueue_bounds(set.view(), exec);
   Buffer<CoordinateBox<Dim>, Space> bounds{1, exec};
   for_each(1, TorchSparseBounds<Dim>{g, statistics.data(), bounds.data()}, exec);

@@ -133,7 +133,7 @@ template <int Dim, class Scalar, class Space, class Keep>
   Buffer<std::int32_t, Space> place{capacity + 1, exec};
   for_each(capacity + 1, MarkRows<Dim, Keep>{set.view(), keep, place.data()}, exec);
   Scan<Space>::exclusive(place.data(), place.data(), capacity + 1, exec);
-  bool const is_fixed = set.is_counted_in_space() || set.fixed_capacity().has_value();
+  bool const is_fixed = set.has_device_count() || set.fixed_capacity().has_value();
   auto const room = is_fixed ? capacity : std::int64_t{download(place.data() + capacity, 1, exec)[0]};
   typename CoordinateSet<Dim, Space>::Rows rows{{room, exec}};
   if (is_fixed) { rows.count = copy(place.data() + capacity, 1, exec); }

@@ -155,7 +155,7 @@ class WarpMultiplication {
   template <int... Place>
   __device__ void run(std::integer_sequence<int, Place...>)
   {
-    wait_for_kernel_before();
+    grid_dependency_wait();
     (begin<Place>(), ...);
     while (steps_[0].tile >= 0) {
       int const tile = steps_[0].tile / 2;

@@ -17,7 +17,7 @@ inline namespace v0 {
 namespace detail {
 
 /// Enqueues one split of a convolution.
-/// @param overlaps  see may_overlap()
+/// @param overlaps  see uses_programmatic_launch()
 template <class Shape>
 void launch_warp_gemm(WarpGemmProblem<typename Shape::Scalar> problem, WarpLayout const& layout,
                       PipelineSize const& pipeline, int multiprocessors, bool overlaps,
@@ -81,7 +81,7 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
         pack_warp_weight(weight.offsets(split * length, layout.volume), to, layout, exec);
       });
       launch_warp_gemm<Shape>(problem, layout, plan.pipeline, multiprocessors,
-                              may_overlap(map, !own.empty(), exec), exec);
+                              uses_programmatic_launch(map, !own.empty(), exec), exec);
     }
   });
 }

@@ -67,7 +67,7 @@ class ConsumerWarp {
     sums_.clear();
     to_load_ = next_own(0);
     if (shared_.has_all_rows(problem_)) { wait(*shared_.mapped, 0); }
-    wait_for_kernel_before();
+    grid_dependency_wait();
     begin_load();
     (load<Chunk>(), ...);
     while (begin_item()) { (multiply<Chunk>(), ...); }
@@ -307,7 +307,7 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
   extern __shared__ __align__(128) unsigned char memory[];
   auto const part = part_of_block<Shape>(problem);
   if (part.first_piece < 0) {
-    if (blockIdx.x == 0) { wait_for_kernel_before(); }  // or without rows this one could end before it
+    if (blockIdx.x == 0) { grid_dependency_wait(); }  // or without rows this one could end before it
     return;
   }
   WarpgroupShared<Shape> const shared{problem, part, memory};

@@ -27,7 +27,7 @@ namespace detail {
 }
 
 /// Enqueues one split of a convolution.
-/// @param overlaps  see may_overlap()
+/// @param overlaps  see uses_programmatic_launch()
 template <class Shape>
 void launch_warpgroup_gemm(WarpgroupGemmProblem<typename Shape::Scalar> problem,
                            WarpgroupLayout const& layout, PipelineSize const& pipeline, bool overlaps,
@@ -92,7 +92,7 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
       problem.packed = packed_weight(given, plan.packed, layout.size(), own, exec, [&](Scalar* to) {
         pack_warpgroup_weight(weight.offsets(first_offset, volume), to, layout, exec);
       });
-      launch_warpgroup_gemm<Shape>(problem, layout, pipeline, may_overlap(map, !own.empty(), exec), exec);
+      launch_warpgroup_gemm<Shape>(problem, layout, pipeline, uses_programmatic_launch(map, !own.empty(), exec), exec);
     };
     if (map.is_identity()) {
       problem.identity = access(map).pin(exec);
