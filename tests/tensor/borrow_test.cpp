@@ -43,14 +43,14 @@ TEST_CASE_TEMPLATE("borrow_tensor: stands on the caller's rows without a copy", 
   auto const x = borrow_tensor<2>(rows.coordinate_view(), rows.feature_view(), nullptr, counted, options);
   CHECK(static_cast<void const*>(x.coordinates()->data()) == rows.coordinates.data());
   CHECK(x.features().data == rows.features.data());
-  CHECK(memory.bytes_in_use() <= 8);  // the frame's error bits
+  CHECK(memory.bytes_in_use() <= 8);  // the coordinate manager's error bits
   CHECK(x.num_rows() == 3);
   CHECK(x.channels() == 2);
   CHECK(x.features_on_host(counted) == std::vector<float>{1, 2, 3, 4, 5, 6});
   CHECK(x.coordinates_on_host(counted) == std::vector<Coordinate<2>>{{0, {1, 2}}, {0, {3, 4}}, {1, {1, 2}}});
 }
 
-TEST_CASE_TEMPLATE("borrow_tensor: the owner is kept by the coordinates' frame and by the features", Space,
+TEST_CASE_TEMPLATE("borrow_tensor: the owner is kept by the coordinates' coordinate manager and by the features", Space,
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -85,5 +85,5 @@ TEST_CASE("Coordinate sets: store the execution that made them without its recor
 {
   Refusal refusal;
   auto const recording = Execution<Host>{1}.with_recorder(refusal);
-  CHECK(detail::Frame<3, Host>{recording}.exec.recorder() == nullptr);
+  CHECK(detail::CoordinateManager<3, Host>{recording}.exec.recorder() == nullptr);
 }

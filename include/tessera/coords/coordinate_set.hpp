@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/coords/coordinate.hpp>
-#include <tessera/coords/detail/frame.hpp>
+#include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/coords/detail/statistics.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/cache.hpp>
@@ -19,7 +19,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A set that lives as long as its frame: all sets derived from one input share an owner, so a transposed
+/// A set that lives as long as its coordinate manager: all sets derived from one input share an owner, so a transposed
 /// convolution always finds the set it goes back to.
 template <int Dim, class Space>
 using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
@@ -28,7 +28,7 @@ using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
 ///
 /// Rows are `(batch, x, y, ...)`; a set made from another by a strided convolution has them in lexicographic
 /// order. A set also owns, by name, what later stages derive from it (hash table, kernel maps, derived sets),
-/// so that layers share it. One frame's sets belong to one stream: maps made on a stream are used on that
+/// so that layers share it. One coordinate manager's sets belong to one stream: maps made on a stream are used on that
 /// stream.
 template <int Dim, class Space>
 class CoordinateSet {
@@ -50,12 +50,12 @@ class CoordinateSet {
   [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
 
   /// Rows in use.
-  /// Stream: waits for everything enqueued so far on the frame's stream if the number lies in the space
+  /// Stream: waits for everything enqueued so far on the coordinate manager's stream if the number lies in the space
   /// alone, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
     if (!has_device_count()) { return rows_.size(); }
-    return std::clamp<std::int64_t>(download(count_, frame_->exec)[0], 0, rows_.size());
+    return std::clamp<std::int64_t>(download(count_, manager_->exec)[0], 0, rows_.size());
   }
 
   /// Bounds known to the host: the declared range, or those of the rows themselves.
@@ -76,26 +76,26 @@ class CoordinateSet {
   }
 
   /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit.
-  /// @throws invalid_argument  there was such a row in this frame
+  /// @throws invalid_argument  there was such a row in this coordinate manager
   /// Stream: waits for everything enqueued so far.
-  void check(Execution<Space> const& exec) const { detail::report(download(frame_->errors, exec)[0]); }
+  void check(Execution<Space> const& exec) const { detail::report(download(manager_->errors, exec)[0]); }
 
-  /// Calls `body(set)` for the input of this frame and every set derived from it, in the order they were
+  /// Calls `body(set)` for the input of this coordinate manager and every set derived from it, in the order they were
   /// made.
   template <class Body>
   void for_each_in_frame(Body const& body) const
   {
-    std::lock_guard lock{frame_->mutex};
-    for (auto const& set : frame_->sets) { body(set); }
+    std::lock_guard lock{manager_->mutex};
+    for (auto const& set : manager_->sets) { body(set); }
   }
 
   /// The set this one was derived from by a strided convolution, or null for an input.
   [[nodiscard]] CoordinateSet* origin() const noexcept { return origin_; }
 
-  /// A pointer that keeps the whole frame alive.
+  /// A pointer that keeps the whole coordinate manager alive.
   [[nodiscard]] CoordinateSetPointer<Dim, Space> shared()
   {
-    return CoordinateSetPointer<Dim, Space>{frame_->shared_from_this(), this};
+    return CoordinateSetPointer<Dim, Space>{manager_->shared_from_this(), this};
   }
 
   /// Rows of a set and, where only the space knows how many are in use, their number [1].
@@ -105,9 +105,9 @@ class CoordinateSet {
   };
 
   /// Made by make() and derive().
-  CoordinateSet(detail::Frame<Dim, Space>* frame, Rows&& rows, CoordinateBox<Dim> const& box,
+  CoordinateSet(detail::CoordinateManager<Dim, Space>* manager, Rows&& rows, CoordinateBox<Dim> const& box,
                 CoordinateSetOptions<Dim> const& options, CoordinateSet* origin)
-      : frame_{frame},
+      : manager_{manager},
         rows_{std::move(rows.rows)},
         count_{std::move(rows.count)},
         box_{box},
@@ -115,7 +115,7 @@ class CoordinateSet {
         origin_{origin}
   {}
 
-  /// A new frame whose first set has `rows`. See make_coordinate_set().
+  /// A new coordinate manager whose first set has `rows`. See make_coordinate_set().
   [[nodiscard]] static CoordinateSetPointer<Dim, Space> make(Rows&& rows,
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
@@ -126,16 +126,16 @@ class CoordinateSet {
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
-  /// A further set of this frame. `rows` are unique and lie in `box`.
+  /// A further set of this coordinate manager. `rows` are unique and lie in `box`.
   /// @throws invalid_argument  the box reaches beyond 2^30
   [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Rows&& rows, CoordinateBox<Dim> const& box,
                                                         CoordinateSetOptions<Dim> const& options,
                                                         Execution<Space> const& exec)
   {
     detail::check_box(box);
-    std::lock_guard lock{frame_->mutex};
-    auto& set = frame_->sets.emplace_back(frame_, std::move(rows), box, options, this);
-    if (exec.stream() == frame_->exec.stream()) { detail::wait_for_main_on_map_streams(frame_->exec); }
+    std::lock_guard lock{manager_->mutex};
+    auto& set = manager_->sets.emplace_back(manager_, std::move(rows), box, options, this);
+    if (exec.stream() == manager_->exec.stream()) { detail::wait_for_main_on_map_streams(manager_->exec); }
     return set.shared();
   }
 
@@ -143,7 +143,7 @@ class CoordinateSet {
   template <class Set>
   friend class detail::CoordinateSetAccess;
 
-  detail::Frame<Dim, Space>* frame_;
+  detail::CoordinateManager<Dim, Space>* manager_;
   Buffer<Coordinate<Dim>, Space> rows_;
   Buffer<std::int32_t, Space> count_;  // [1], or none: all rows are in use
   CoordinateBox<Dim> box_;
@@ -164,27 +164,27 @@ class CoordinateSetAccess {
 
   /// What is derived from the set. @pre  the caller holds mutex()
   [[nodiscard]] Cache& cache() const noexcept { return set_.cache_; }
-  /// The frame's.
-  [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return set_.frame_->mutex; }
-  /// Where the kernels of the set's frame set bits of DataError. [1]
-  [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.frame_->errors.data(); }
+  /// The coordinate manager's.
+  [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return set_.manager_->mutex; }
+  /// Where the kernels of the set's coordinate manager set bits of DataError. [1]
+  [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.manager_->errors.data(); }
 
-  /// The frame's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
+  /// The coordinate manager's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
   /// and it has none yet. @throws invalid_argument  it has others
   void take_sides([[maybe_unused]] Execution<Space> const& exec) const
   {
     if constexpr (std::is_same_v<Space, Device>) {
-      auto& own = set_.frame_->exec;
+      auto& own = set_.manager_->exec;
       if (exec.map_streams() == nullptr || exec.map_streams() == own.map_streams()) { return; }
       expects(own.map_streams() == nullptr, "coordinates: made with other MapStreams than they are used with");
       own = exec;
       exec.map_streams()->wait_for_main();
     }
   }
-  /// Where the frame's sets and tables are made.
-  [[nodiscard]] Side<Space> map_stream_for_sets() const { return detail::map_stream_for_sets(set_.frame_->exec); }
-  /// Takes the place where the frame's next kernel map is made.
-  [[nodiscard]] Side<Space> next_side_for_map() const { return detail::next_side_for_map(set_.frame_->exec); }
+  /// Where the coordinate manager's sets and tables are made.
+  [[nodiscard]] Side<Space> map_stream_for_sets() const { return detail::map_stream_for_sets(set_.manager_->exec); }
+  /// Takes the place where the coordinate manager's next kernel map is made.
+  [[nodiscard]] Side<Space> next_side_for_map() const { return detail::next_side_for_map(set_.manager_->exec); }
 
  private:
   Set& set_;
@@ -239,10 +239,10 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
 {
   detail::check_options(options, rows.rows.size());
   detail::check_box(box);
-  auto frame = std::make_shared<detail::Frame<Dim, Space>>(exec);
-  frame->errors = Buffer<std::uint32_t, Space>{1, exec};
-  fill_bytes(frame->errors, 0, exec);
-  auto& set = frame->sets.emplace_back(frame.get(), std::move(rows), box, options, nullptr);
+  auto manager = std::make_shared<detail::CoordinateManager<Dim, Space>>(exec);
+  manager->errors = Buffer<std::uint32_t, Space>{1, exec};
+  fill_bytes(manager->errors, 0, exec);
+  auto& set = manager->sets.emplace_back(manager.get(), std::move(rows), box, options, nullptr);
   if (set.has_device_count()) {
     for_each(1, detail::CheckCapacity{set.row_count(), detail::access(set).errors()}, exec);
   }

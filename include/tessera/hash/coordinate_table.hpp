@@ -55,7 +55,7 @@ struct InsertRows {
 template <int Dim, class Space>
 class CoordinateTable {
  public:
-  /// Enters every row of `set`. With duplicates the smallest row is kept and the set's frame notes the error.
+  /// Enters every row of `set`. With duplicates the smallest row is kept and the set's coordinate manager notes the error.
   /// @throws invalid_argument  a key of the set's box needs more than 63 bits
   CoordinateTable(CoordinateSet<Dim, Space> const& set, Execution<Space> const& exec)
   {

@@ -20,7 +20,7 @@ namespace tessera {
 inline namespace v0 {
 
 /// The set of outputs that `Downsample` names for the inputs of `set`, cut to `bounds`, as a further set of
-/// the frame.
+/// the coordinate manager.
 ///
 /// Rows are lexicographic (batch, x, y, ...). Not cached: kernel_map() is.
 /// @param bounds  positions outside are dropped (or clamped, `border`); without bounds nothing is lost

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/detail/frame.hpp>
+#include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/core/error.hpp>
 
 #include <cstdint>

@@ -20,7 +20,7 @@ inline namespace v0 {
 /// | owner       |                     | host   | as Buffer::adopt() takes it, or nullptr                     |
 ///
 /// @pre     The rows stay as they are until the owner is released; without one, until work has finished that
-///          was enqueued for any set of the frame, whose maps and tables are kept.
+///          was enqueued for any set of the coordinate manager, whose maps and tables are kept.
 /// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() says
 /// Cost: one pass over the rows when no spatial range is declared. Stream: as make_coordinate_set().
 template <int Dim, class Space, class Owner>
@@ -47,7 +47,7 @@ template <int Dim, class Space, class Owner>
 /// |             |                      |        | alive, or nullptr; one copy is kept with the coordinates   |
 /// |             |                      |        | and one with the features                                  |
 ///
-/// The coordinates' owner is released when the last tensor on any set of the frame is gone, that of the features
+/// The coordinates' owner is released when the last tensor on any set of the coordinate manager is gone, that of the features
 /// with the last tensor that shares them. Until then, and without an owner until the work has finished that was
 /// enqueued with such tensors, the caller keeps both arrays alive and as they are.
 ///

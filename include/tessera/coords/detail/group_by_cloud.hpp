@@ -98,7 +98,7 @@ template <class Space>
   return result;
 }
 
-/// Notes faults of points in the frame of the set that was made of them.
+/// Notes faults of points in the coordinate manager of the set that was made of them.
 struct NotePointFaults {
   PointFaults const* faults;  // [1]
   std::uint32_t* errors;      // [1]

@@ -111,7 +111,7 @@ struct MarkWanted {
   }
 };
 
-/// statistics->count = number of wanted voxels; also takes the errors of both frames.
+/// statistics->count = number of wanted voxels; also takes the errors of both managers.
 struct CountWanted {
   std::int32_t const* total;  // [1]
   std::uint32_t const* first_errors;
@@ -169,7 +169,7 @@ struct WriteMatches {
   }
 };
 
-/// Hands on to a combined set's frame what its two sets' frames and joining them found.
+/// Hands on to a combined set's coordinate manager what its two sets' managers and joining them found.
 struct NoteJoinErrors {
   JoinStatistics const* statistics;  // [1]
   std::int64_t capacity;

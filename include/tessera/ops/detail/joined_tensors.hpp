@@ -39,7 +39,7 @@ struct ComposeRows {
 };
 
 /// rows[i] = row of `table` that holds the voxel of row i, or -1. The first item passes on the errors of the
-/// table's frame.
+/// table's coordinate manager.
 template <int Dim, class Key>
 struct FindRows {
   CoordinateView<Dim> coordinates;

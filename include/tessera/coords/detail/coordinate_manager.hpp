@@ -28,7 +28,7 @@ class CoordinateSet;
 ///
 /// A derived set gets room for as many rows as it can have at all, but for no more than `max_rows`, or than
 /// is said for its tensor stride, the largest number where several are. Its number of rows stays in its
-/// space; more than fit are an error of the frame (CoordinateSet::check()).
+/// space; more than fit are an error of the coordinate manager (CoordinateSet::check()).
 struct FixedCapacity {
   std::int64_t max_rows = INT_MAX;
   std::vector<std::pair<int, std::int64_t>> max_rows_at = {};  ///< (largest tensor stride of any axis, rows)
@@ -69,11 +69,11 @@ class CoordinateSetAccess;
 
 /// Owns every set that was derived from one input; not public, since sets refer to it by themselves.
 template <int Dim, class Space>
-struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
-  explicit Frame(Execution<Space> const& execution) : exec{execution.without_recorder()} {}
-  Frame(Frame const&) = delete;
-  Frame& operator=(Frame const&) = delete;
-  ~Frame()
+struct CoordinateManager : std::enable_shared_from_this<CoordinateManager<Dim, Space>> {
+  explicit CoordinateManager(Execution<Space> const& execution) : exec{execution.without_recorder()} {}
+  CoordinateManager(CoordinateManager const&) = delete;
+  CoordinateManager& operator=(CoordinateManager const&) = delete;
+  ~CoordinateManager()
   {
     try {
       wait_for_main_on_map_streams(exec);  // layers may still read what sides get back here
@@ -82,7 +82,7 @@ struct Frame : std::enable_shared_from_this<Frame<Dim, Space>> {
     }
   }
 
-  Execution<Space> exec;       // whose stream the frame belongs to
+  Execution<Space> exec;       // whose stream the coordinate manager belongs to
   std::recursive_mutex mutex;  // maps may be asked for from several threads
   std::deque<CoordinateSet<Dim, Space>> sets;
   Buffer<std::uint32_t, Space> errors;  // [1] bits of DataError, set by kernels
