@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/kmap/detail/makers.hpp>
+#include <tessera/kmap/detail/producer_layers.hpp>
 #include <tessera/kmap/detail/neighbors.hpp>
 #include <tessera/kmap/detail/outputs.hpp>
 #include <tessera/kmap/kernel_map.hpp>

@@ -35,7 +35,7 @@ template <class Map>
 class KernelMapAccess;
 }  // namespace detail
 
-/// What makers of a kernel map may know besides the map.
+/// What producers of a kernel map may know besides the map.
 template <class Space>
 struct KernelMapParts {
   OffsetOrder offset_order;

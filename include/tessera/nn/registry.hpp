@@ -16,7 +16,7 @@ namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// Makers of layers by name: what a configuration's `type` means.
+/// ProducerLayers of layers by name: what a configuration's `type` means.
 ///
 /// A registry that was made knows nothing; layer_registry() knows Tessera's layers. Names are added once,
 /// from any thread and any translation unit, also before main().

@@ -14,22 +14,22 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// A layer that led from the origin of a set to the set. The set keeps its makers, so that a layer which
+/// A layer that led from the origin of a set to the set. The set keeps its producers, so that a layer which
 /// undoes one of them finds it by the kernel size, without a name that users would have to choose.
 template <int Dim, class Space>
-struct Maker {
+struct ProducerLayer {
   ConvolutionGeometry<Dim> geometry;
   std::shared_ptr<KernelMap<Space>> map;  // from the origin to the set
 };
 
 template <int Dim, class Space>
 struct MakersKey {
-  using Value = std::vector<Maker<Dim, Space>>;
+  using Value = std::vector<ProducerLayer<Dim, Space>>;
   friend bool operator==(MakersKey, MakersKey) { return true; }
 };
 
 template <int Dim, class Space>
-[[nodiscard]] std::vector<Maker<Dim, Space>>& makers_of(CoordinateSet<Dim, Space>& set)
+[[nodiscard]] std::vector<ProducerLayer<Dim, Space>>& producers_of(CoordinateSet<Dim, Space>& set)
 {
   using Key = MakersKey<Dim, Space>;
   return *access(set).cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
@@ -39,11 +39,11 @@ template <int Dim, class Space>
 void remember_maker(CoordinateSet<Dim, Space>& made, ConvolutionGeometry<Dim> const& geometry,
                     std::shared_ptr<KernelMap<Space>> const& map)
 {
-  auto& makers = makers_of(made);
-  for (auto const& maker : makers) {
+  auto& producers = producers_of(made);
+  for (auto const& maker : producers) {
     if (maker.map == map) { return; }
   }
-  makers.push_back({geometry, map});
+  producers.push_back({geometry, map});
 }
 
 /// The map that led to `set` under a kernel of `g`'s size; where several of that size did, the one that also
@@ -53,9 +53,9 @@ template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> maker_of(CoordinateSet<Dim, Space>& set,
                                                          ConvolutionGeometry<Dim> const& g)
 {
-  Maker<Dim, Space> const* of_size = nullptr;
+  ProducerLayer<Dim, Space> const* of_size = nullptr;
   int count = 0;
-  for (auto const& maker : makers_of(set)) {
+  for (auto const& maker : producers_of(set)) {
     auto const& made = maker.geometry;
     if (made.kernel_size != g.kernel_size) { continue; }
     if (made.stride == g.stride && made.dilation == g.dilation && made.padding == g.padding) {
@@ -70,12 +70,12 @@ template <int Dim, class Space>
   return of_size == nullptr ? nullptr : of_size->map;
 }
 
-/// The kernel sizes of a set's makers, for a sentence.
+/// The kernel sizes of a set's producers, for a sentence.
 template <int Dim, class Space>
 [[nodiscard]] std::string sizes_of_makers(CoordinateSet<Dim, Space>& set)
 {
   std::string text;
-  for (auto const& maker : makers_of(set)) {
+  for (auto const& maker : producers_of(set)) {
     text += (text.empty() ? "" : ", ") + list(maker.geometry.kernel_size);
   }
   return text.empty() ? "none" : text;
