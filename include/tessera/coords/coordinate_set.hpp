@@ -4,7 +4,7 @@
 
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/coords/detail/coordinate_manager.hpp>
-#include <tessera/coords/detail/statistics.hpp>
+#include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/cache.hpp>
 

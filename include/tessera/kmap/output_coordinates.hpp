@@ -7,7 +7,7 @@
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/derive_parents.hpp>
 #include <tessera/kmap/detail/output_box.hpp>
-#include <tessera/kmap/detail/output_cells.hpp>
+#include <tessera/kmap/detail/occupancy_bitmap.hpp>
 #include <tessera/kmap/policies.hpp>
 
 #include <algorithm>
@@ -77,8 +77,8 @@ template <class Downsample, int Dim, class Space>
     using Rows = typename CoordinateSet<Dim, Space>::Rows;
     detail::HashTable<Key, Space> seen{room, exec};
     Buffer<Key, Space> keys{room, exec};
-    Buffer<detail::Statistics<Dim>, Space> statistics{1, exec};
-    for_each(1, detail::StoreValue<detail::Statistics<Dim>>{statistics.data(), {}}, exec);
+    Buffer<detail::BoundsAndCount<Dim>, Space> statistics{1, exec};
+    for_each(1, detail::StoreValue<detail::BoundsAndCount<Dim>>{statistics.data(), {}}, exec);
     if (set.fixed_capacity()) { fill_bytes(keys, 0xff, exec); }  // the largest key: sorted behind all others
     using Collect = detail::CollectOutputs<Dim, Key, Downsample>;
     for_each(set.capacity() * rule.num_groups(),

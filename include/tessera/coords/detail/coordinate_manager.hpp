@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/coords/coordinate.hpp>
-#include <tessera/coords/detail/statistics.hpp>
+#include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/map_stream_work.hpp>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/coords/detail/point_rows.hpp>
-#include <tessera/coords/detail/statistics.hpp>
+#include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/sort.hpp>

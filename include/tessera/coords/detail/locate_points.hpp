@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/coords/detail/point_rows.hpp>
-#include <tessera/coords/detail/statistics.hpp>
+#include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 
@@ -195,7 +195,7 @@ struct FindLowest {
 /// What quantizing found, read by the host.
 template <int Dim>
 struct PointStatistics {
-  Statistics<Dim> voxels;  // bounds of the kept points' voxels; count: how many different ones
+  BoundsAndCount<Dim> voxels;  // bounds of the kept points' voxels; count: how many different ones
   std::int32_t dropped = 0;
   std::int32_t first_too_far = INT_MAX;  // lowest index of a point whose voxel index does not fit
   PointFaults faults;
@@ -213,7 +213,7 @@ struct LocatePoints {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
   {
-    Statistics<Dim> bounds;
+    BoundsAndCount<Dim> bounds;
     std::int32_t dropped = 0;
     for (auto i = worker; i < points.count; i += workers) {
       auto const fate = locate(i);

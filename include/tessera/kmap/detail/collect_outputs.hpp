@@ -62,7 +62,7 @@ struct CollectOutputs {
   HashTableRef<Key> seen;
   Key* keys;  // [capacity]
   std::int64_t capacity;
-  Statistics<Dim>* statistics;  // [1]
+  BoundsAndCount<Dim>* statistics;  // [1]
   std::uint32_t const* frame_errors;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
@@ -114,7 +114,7 @@ struct CollectOutputs {
 /// The number of rows of a derived set of fixed capacity, and what went wrong so far.
 template <int Dim>
 struct FinishCount {
-  Statistics<Dim> const* statistics;  // [1]
+  BoundsAndCount<Dim> const* statistics;  // [1]
   std::int32_t* count;                // [1]
   std::uint32_t* errors;              // [1]
   std::int64_t capacity;
@@ -136,11 +136,11 @@ struct BoundsOfKeys {
   Key const* keys;  // [capacity]
   std::int64_t capacity;
   std::int64_t workers;
-  Statistics<Dim>* statistics;  // [1]
+  BoundsAndCount<Dim>* statistics;  // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
   {
-    Statistics<Dim> part;
+    BoundsAndCount<Dim> part;
     std::int64_t const count = statistics->count < capacity ? statistics->count : capacity;
     for (auto i = worker; i < count; i += workers) { part.include(packing.unpack(keys[i])); }
     if (worker < count) { statistics->merge_atomically(part); }

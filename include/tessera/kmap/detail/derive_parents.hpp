@@ -35,7 +35,7 @@ struct SortByParent {
   std::int32_t* parents;             // [inputs.num_rows.capacity]
   Key* outputs;                      // [capacity]
   std::int64_t capacity;
-  Statistics<Dim>* statistics;  // [1] the number of outputs and the coordinate manager's errors
+  BoundsAndCount<Dim>* statistics;  // [1] the number of outputs and the coordinate manager's errors
   std::int32_t* count;          // [1] the number of outputs there is room for, or null
   std::uint32_t* errors;        // [1] of the coordinate manager
 
@@ -110,7 +110,7 @@ template <int Dim, class Space>
     by_parent->rows = Buffer<std::int32_t, Space>{num_in, exec};
     by_parent->parents = Buffer<std::int32_t, Space>{num_in, exec};
     Buffer<Key, Space> outputs{room, exec};
-    Buffer<Statistics<Dim>, Space> statistics{1, exec};
+    Buffer<BoundsAndCount<Dim>, Space> statistics{1, exec};
     Rows derived;
     if (is_fixed) { derived = {{room, exec}, {1, exec}}; }
     SortByParent<Dim, Key> const task{set.view(),

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/kmap/detail/cell_numbering.hpp>
+#include <tessera/kmap/detail/grid_indexer.hpp>
 #include <tessera/kmap/downsample.hpp>
 
 #include <climits>

@@ -31,7 +31,7 @@ template <int Dim>
 template <int Dim>
 struct TorchSparseBounds {
   ConvolutionGeometry<Dim> geometry;
-  Statistics<Dim> const* statistics;  // [1] of the rows in use
+  BoundsAndCount<Dim> const* statistics;  // [1] of the rows in use
   CoordinateBox<Dim>* bounds;         // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const

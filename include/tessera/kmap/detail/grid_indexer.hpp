@@ -26,11 +26,11 @@ template <int Dim>
 
 /// Divides numbers below 2^31 by a multiplication, for which a GPU needs a few instructions instead of some
 /// twenty. Source: Granlund and Montgomery, Division by invariant integers using multiplication, 1994.
-class Divisor {
+class FastDivisor {
  public:
-  Divisor() = default;
+  FastDivisor() = default;
   /// @pre  value is in [1, 2^31)
-  explicit Divisor(std::uint32_t value) : shift_{31 + bits_for(value)}
+  explicit FastDivisor(std::uint32_t value) : shift_{31 + bits_for(value)}
   {
     factor_ = static_cast<std::uint32_t>(((std::uint64_t{1} << shift_) - 1) / value + 1);  // below 2^32
   }
@@ -49,10 +49,10 @@ class Divisor {
 /// - lower_1) * extent_2 + ...`. So numbers compare as coordinates do, lexicographically; KeyPacking's keys
 /// do too and are made without multiplying, but are up to 2^(Dim + 1) times as many.
 template <int Dim>
-struct CellNumbering {
+struct GridIndexer {
   IntArray<Dim> lower;
   std::uint32_t extents[Dim];
-  Divisor divisors[Dim];  // by the extents
+  FastDivisor divisors[Dim];  // by the extents
 
   /// @pre  the box contains `c`
   [[nodiscard]] TESSERA_HOST_DEVICE std::uint32_t pack(Coordinate<Dim> const& c) const
@@ -80,14 +80,14 @@ struct CellNumbering {
 
 /// @pre  num_cells() of `box` is below 2^31
 template <int Dim>
-[[nodiscard]] CellNumbering<Dim> make_numbering(CoordinateBox<Dim> const& box)
+[[nodiscard]] GridIndexer<Dim> make_grid_indexer(CoordinateBox<Dim> const& box)
 {
-  CellNumbering<Dim> numbering{box.lower, {}, {}};
+  GridIndexer<Dim> indexer{box.lower, {}, {}};
   for (int i = 0; i < Dim; ++i) {
-    numbering.extents[i] = static_cast<std::uint32_t>(box.extent(i));
-    numbering.divisors[i] = Divisor{numbering.extents[i]};
+    indexer.extents[i] = static_cast<std::uint32_t>(box.extent(i));
+    indexer.divisors[i] = FastDivisor{indexer.extents[i]};
   }
-  return numbering;
+  return indexer;
 }
 
 }  // namespace detail

@@ -24,7 +24,7 @@ enum DataError : std::uint32_t {
 
 /// Counts and bounds gathered by kernels with integer atomics.
 template <int Dim>
-struct Statistics {
+struct BoundsAndCount {
   std::int32_t count = 0;
   std::uint32_t errors = 0;
   int lowest_batch = INT_MAX;
@@ -43,7 +43,7 @@ struct Statistics {
   }
 
   /// Merges the bounds of `part` into `*this`, which other threads also merge into.
-  TESSERA_HOST_DEVICE void merge_atomically(Statistics part)
+  TESSERA_HOST_DEVICE void merge_atomically(BoundsAndCount part)
   {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     auto const together = active_mask();  // one address takes one minimum at a time: one a warp
@@ -82,11 +82,11 @@ template <int Dim>
 struct GatherBounds {
   CoordinateView<Dim> coordinates;
   std::int64_t workers;
-  Statistics<Dim>* statistics;
+  BoundsAndCount<Dim>* statistics;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
   {
-    Statistics<Dim> part;
+    BoundsAndCount<Dim> part;
     auto const size = coordinates.size();
     for (auto row = worker; row < size; row += workers) { part.include(coordinates[row]); }
     if (worker < size) { statistics->merge_atomically(part); }
@@ -96,11 +96,11 @@ struct GatherBounds {
 /// Bounds of the rows in use, [1].
 /// Stream: enqueues two kernels, does not wait.
 template <int Dim, class Space>
-[[nodiscard]] Buffer<Statistics<Dim>, Space> enqueue_bounds(CoordinateView<Dim> const& coordinates,
+[[nodiscard]] Buffer<BoundsAndCount<Dim>, Space> enqueue_bounds(CoordinateView<Dim> const& coordinates,
                                                             Execution<Space> const& exec)
 {
-  Buffer<Statistics<Dim>, Space> statistics{1, exec};
-  for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
+  Buffer<BoundsAndCount<Dim>, Space> statistics{1, exec};
+  for_each(1, StoreValue<BoundsAndCount<Dim>>{statistics.data(), {}}, exec);
   auto const workers = std::min(coordinates.num_rows.capacity, bounds_workers);
   for_each(workers, GatherBounds<Dim>{coordinates, workers, statistics.data()}, exec);
   return statistics;
@@ -109,7 +109,7 @@ template <int Dim, class Space>
 /// Bounds of the rows.
 /// Stream: enqueues two kernels and waits for its result.
 template <int Dim, class Space>
-[[nodiscard]] Statistics<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
+[[nodiscard]] BoundsAndCount<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
                                             Execution<Space> const& exec)
 {
   if (coordinates.num_rows.capacity == 0) { return {}; }

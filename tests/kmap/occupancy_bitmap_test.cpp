@@ -34,15 +34,15 @@ void check_every_cell(int batches, IntArray<Dim> const& lower, IntArray<Dim> con
 {
   CAPTURE(Dim);
   auto const box = box_with(batches, lower, extent);
-  auto const numbering = detail::make_numbering(box);
+  auto const indexer = detail::make_grid_indexer(box);
   std::uint32_t number = 0;
   for (int batch = 0; batch < batches; ++batch) {
     for (auto const& offset : test::kernel_digits(extent)) {
       Coordinate<Dim> c;
       c.batch = batch;
       for (int i = 0; i < Dim; ++i) { c.position[i] = lower[i] + offset[i]; }
-      CHECK(numbering.pack(c) == number);
-      CHECK(numbering.unpack(number) == c);
+      CHECK(indexer.pack(c) == number);
+      CHECK(indexer.unpack(number) == c);
       ++number;
     }
   }
@@ -172,7 +172,7 @@ TEST_CASE("output cells: a divisor's quotients are those of division for all num
   values.push_back(INT_MAX);
   for (auto const value : values) {
     CAPTURE(value);
-    detail::Divisor const divisor{value};
+    detail::FastDivisor const divisor{value};
     std::vector<std::uint32_t> numbers{0, 1, INT_MAX - 1, INT_MAX};
     for (int i = 0; i < 100; ++i) {  // quotients change at multiples
       auto const multiple = below(INT_MAX / value + 1) * value;
@@ -215,19 +215,19 @@ TEST_CASE("output cells: numbers reach the ends of the largest boxes, on either 
       auto const count = detail::num_cells(box, INT64_MAX);
       REQUIRE(count <= INT_MAX);
       REQUIRE(count > INT_MAX - (1 << 23));
-      auto const numbering = detail::make_numbering(box);
+      auto const indexer = detail::make_grid_indexer(box);
       Coordinate<3> const first{0, box.lower};
       Coordinate<3> const last{batches - 1, box.upper};
-      CHECK(numbering.pack(first) == 0);
-      CHECK(numbering.pack(last) == static_cast<std::uint32_t>(count - 1));
-      CHECK(numbering.unpack(0) == first);
-      CHECK(numbering.unpack(static_cast<std::uint32_t>(count - 1)) == last);
+      CHECK(indexer.pack(first) == 0);
+      CHECK(indexer.pack(last) == static_cast<std::uint32_t>(count - 1));
+      CHECK(indexer.unpack(0) == first);
+      CHECK(indexer.unpack(static_cast<std::uint32_t>(count - 1)) == last);
       std::mt19937 random{5};
       for (int i = 0; i < 100; ++i) {
         auto const number = static_cast<std::uint32_t>(random() % static_cast<std::uint64_t>(count));
-        auto const c = numbering.unpack(number);
+        auto const c = indexer.unpack(number);
         CHECK(box.contains(c));
-        CHECK(numbering.pack(c) == number);
+        CHECK(indexer.pack(c) == number);
       }
     }
   }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/core/sort.hpp>
-#include <tessera/kmap/detail/cell_numbering.hpp>
+#include <tessera/kmap/detail/grid_indexer.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace detail {
 
 /// A bit for every cell of a box: outputs set theirs, and the bits before one are the number of its row. So
 /// rows come out unique and in lexicographic order, without a table and without a sort.
-struct OutputCells {
+struct OccupancyBitmap {
   static constexpr int group = 8;  // words whose bits are counted together
   static constexpr int cells_of_group = group * 32;
 
@@ -54,8 +54,8 @@ struct MarkOutputs {
   CoordinateView<Dim> inputs;
   CoordinateBox<Dim> input_box;  // in it no candidate overflows
   OutputRule<Dim, Downsample> rule;
-  CellNumbering<Dim> numbering;  // of the rule's box
-  OutputCells cells;
+  GridIndexer<Dim> indexer;  // of the rule's box
+  OccupancyBitmap cells;
   std::uint32_t* errors;  // [1] of the coordinate manager
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
@@ -71,20 +71,20 @@ struct MarkOutputs {
     auto const first = static_cast<int>(i - row * rule.num_groups()) * group;
     Coordinate<Dim> out;
     for (int j = first; j < first + group; ++j) {
-      if (rule.find(in, j, out)) { cells.set(numbering.pack(out)); }
+      if (rule.find(in, j, out)) { cells.set(indexer.pack(out)); }
     }
   }
 };
 
 /// before[g] = the bits of group g, and 0 behind the last.
 struct CountCells {
-  OutputCells cells;
+  OccupancyBitmap cells;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t number) const
   {
     int count = 0;
-    for (int i = 0; i < OutputCells::group && number < cells.num_groups; ++i) {
-      count += popcount(cells.words[number * OutputCells::group + i]);
+    for (int i = 0; i < OccupancyBitmap::group && number < cells.num_groups; ++i) {
+      count += popcount(cells.words[number * OccupancyBitmap::group + i]);
     }
     cells.before[number] = count;
   }
@@ -94,11 +94,11 @@ struct CountCells {
 /// the words w, w + workers, ...
 template <int Dim>
 struct DescribeCells {
-  CellNumbering<Dim> numbering;
-  OutputCells cells;
+  GridIndexer<Dim> indexer;
+  OccupancyBitmap cells;
   std::int64_t workers;
   std::uint32_t const* errors;  // [1] of the coordinate manager
-  Statistics<Dim>* statistics;  // [1]
+  BoundsAndCount<Dim>* statistics;  // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const
   {
@@ -106,9 +106,9 @@ struct DescribeCells {
       statistics->count = cells.count();
       statistics->errors = atomic_load(errors);
     }
-    Statistics<Dim> part;
+    BoundsAndCount<Dim> part;
     for (auto i = worker; i < cells.num_words(); i += workers) {
-      cells.for_each_in(i, [&](std::int32_t, std::uint32_t cell) { part.include(numbering.unpack(cell)); });
+      cells.for_each_in(i, [&](std::int32_t, std::uint32_t cell) { part.include(indexer.unpack(cell)); });
     }
     statistics->merge_atomically(part);
   }
@@ -118,8 +118,8 @@ struct DescribeCells {
 /// it.
 template <int Dim>
 struct WriteCells {
-  CellNumbering<Dim> numbering;
-  OutputCells cells;
+  GridIndexer<Dim> indexer;
+  OccupancyBitmap cells;
   Coordinate<Dim>* rows;  // [capacity]
   std::int64_t capacity;
   std::int32_t* count;    // [1] or null
@@ -135,7 +135,7 @@ struct WriteCells {
     if (i >= total && i < capacity) { rows[i] = {}; }
     if (i >= cells.num_words()) { return; }
     cells.for_each_in(i, [&](std::int32_t row, std::uint32_t cell) {
-      if (row < capacity) { rows[row] = numbering.unpack(cell); }
+      if (row < capacity) { rows[row] = indexer.unpack(cell); }
     });
   }
 };
@@ -169,14 +169,14 @@ template <class Downsample, int Dim, class Space>
                                                                CoordinateSetOptions<Dim> const& options,
                                                                Execution<Space> const& exec)
 {
-  auto const numbering = make_numbering(rule.box);
-  auto const num_groups = (num_cells(rule.box, INT32_MAX) - 1) / OutputCells::cells_of_group + 1;
-  Buffer<std::uint32_t, Space> words{num_groups * OutputCells::group, exec};
+  auto const indexer = make_grid_indexer(rule.box);
+  auto const num_groups = (num_cells(rule.box, INT32_MAX) - 1) / OccupancyBitmap::cells_of_group + 1;
+  Buffer<std::uint32_t, Space> words{num_groups * OccupancyBitmap::group, exec};
   Buffer<std::int32_t, Space> before{num_groups + 1, exec};
-  OutputCells const cells{words.data(), before.data(), num_groups};
+  OccupancyBitmap const cells{words.data(), before.data(), num_groups};
   fill_bytes(words, 0, exec);
   for_each(set.capacity() * rule.num_groups(),
-           MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, numbering, cells, access(set).errors()},
+           MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, indexer, cells, access(set).errors()},
            exec);
   for_each(num_groups + 1, CountCells{cells}, exec);
   Scan<Space>::exclusive(cells.before, cells.before, num_groups + 1, exec);
@@ -185,10 +185,10 @@ template <class Downsample, int Dim, class Space>
   if (set.fixed_capacity()) {
     rows = {{room, exec}, {1, exec}};
   } else {
-    Buffer<Statistics<Dim>, Space> statistics{1, exec};
-    for_each(1, StoreValue<Statistics<Dim>>{statistics.data(), {}}, exec);
+    Buffer<BoundsAndCount<Dim>, Space> statistics{1, exec};
+    for_each(1, StoreValue<BoundsAndCount<Dim>>{statistics.data(), {}}, exec);
     auto const workers = std::min(cells.num_words(), bounds_workers);
-    for_each(workers, DescribeCells<Dim>{numbering, cells, workers, access(set).errors(), statistics.data()},
+    for_each(workers, DescribeCells<Dim>{indexer, cells, workers, access(set).errors(), statistics.data()},
              exec);
     auto const found = download(statistics, exec)[0];
     report(found.errors);
@@ -197,7 +197,7 @@ template <class Downsample, int Dim, class Space>
     box.batches = set.box().batches;
   }
   for_each(std::max(cells.num_words(), rows.rows.size()),
-           WriteCells<Dim>{numbering, cells, rows.rows.data(), rows.rows.size(), rows.count.data(),
+           WriteCells<Dim>{indexer, cells, rows.rows.data(), rows.rows.size(), rows.count.data(),
                            access(set).errors()},
            exec);
   return set.derive(std::move(rows), box, options, exec);
