@@ -269,7 +269,7 @@ void print_how(Options const& options, program::Machine const& machine)
               config.dataflow == ts::Dataflow::implicit_gemm ? (" mode " + std::to_string(mode)).c_str() : "",
               config.kmap == ts::KmapMode::hashmap ? ts::Hashmap::name : ts::HashmapOnTheFly::name,
               config.downsample == ts::DownsampleMode::spconv ? "spconv" : "minkowski",
-              config.compat == ts::Compat::none ? "none" : "torchsparse");
+              config.compat == ts::Compatibility::none ? "none" : "torchsparse");
 }
 
 void print_network(NetworkShape const& shape, std::int64_t num_parameters)

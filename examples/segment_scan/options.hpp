@@ -128,7 +128,7 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
       "--compat", {"none", "torchsparse"},
       "torchsparse: drop voxels at the upper border as TorchSparse does, which its checkpoints were "
       "trained with (default with such a checkpoint); none: keep every voxel (default otherwise)",
-      [&](std::size_t i) { options.compat = static_cast<tessera::Compat>(i); });
+      [&](std::size_t i) { options.compat = static_cast<tessera::Compatibility>(i); });
   line.add("--repeat", "N",
            "times the median of N runs after one that is not counted (default: 10 on the GPU, 1 on the CPU); "
            "1 times the first run",

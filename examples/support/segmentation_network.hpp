@@ -34,7 +34,7 @@ struct NetworkOptions : CheckpointOptions {
   std::optional<double> width;                // not given: the checkpoint's, else 1
   std::optional<int> classes;                 // not given: the checkpoint's, else the caller's default
   tessera::ConvConfig config;
-  std::optional<tessera::Compat> compat;  // not given: what the network was trained with
+  std::optional<tessera::Compatibility> compat;  // not given: what the network was trained with
 };
 
 /// The network to build; from a checkpoint or from the options.
@@ -189,10 +189,10 @@ struct Weights {
 
 /// The rule by which TorchSparse and spconv differ in voxels at the upper border: the options', else the
 /// checkpoint's.
-[[nodiscard]] inline tessera::Compat compat_of(NetworkOptions const& options, Weights const* weights)
+[[nodiscard]] inline tessera::Compatibility compat_of(NetworkOptions const& options, Weights const* weights)
 {
   bool const torchsparse = weights != nullptr && weights->network.kind != NetworkKind::mmdet3d_spconv;
-  return options.compat.value_or(torchsparse ? tessera::Compat::torchsparse : tessera::Compat::none);
+  return options.compat.value_or(torchsparse ? tessera::Compatibility::torchsparse : tessera::Compatibility::none);
 }
 
 /// How the network was trained to make voxels, unless the options say otherwise.

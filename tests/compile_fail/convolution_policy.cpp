@@ -14,5 +14,5 @@ using Policy = GatherScatter;
 SparseTensor<3, float, Host> use(SparseTensor<3, float, Host> const& x, Execution<Host> const& exec)
 {
   return convolution<Policy>(x, x.features().data, x.features().data, 1, ConvolutionKind::submanifold,
-                             ConvolutionGeometry<3>{}, MathMode::exact, Compat::none, exec);
+                             ConvolutionGeometry<3>{}, MathMode::exact, Compatibility::none, exec);
 }

@@ -20,7 +20,7 @@ TEST_CASE(
   CHECK(config.kmap == KmapMode::hashmap_on_the_fly);
   CHECK(config.downsample == DownsampleMode::spconv);
   CHECK(config.math == MathMode::exact);
-  CHECK(config.compat == Compat::none);
+  CHECK(config.compat == Compatibility::none);
 }
 
 TEST_CASE("conv config: each mode sets all that it means, whatever mode was set before")

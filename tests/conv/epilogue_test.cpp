@@ -142,7 +142,7 @@ TEST_CASE_TEMPLATE("convolution: an epilogue keeps the NaN of features, bias and
     ts::ConvolutionGeometry<3> geometry;
     geometry.kernel_size = size;
     auto const map =
-        ts::kernel_map(*set, ts::ConvolutionKind::submanifold, geometry, ts::Compat::none, exec).map;
+        ts::kernel_map(*set, ts::ConvolutionKind::submanifold, geometry, ts::Compatibility::none, exec).map;
     auto const out_in = ts::download(map->out_in(exec), map->num_out() * volume, exec);
     auto const is_nan_expected = [&](std::size_t i) {
       auto const own = out_in.begin() + static_cast<std::ptrdiff_t>(i / out_channels) * volume;

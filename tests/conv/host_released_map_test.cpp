@@ -41,7 +41,7 @@ Tensor make_input(ts::Execution<ts::Host> const& exec)
 void release_map(Tensor const& x, ts::Execution<ts::Host> const& exec)
 {
   auto const mapped = kernel_map(*x.coordinates(), ts::ConvolutionKind::submanifold,
-                                 ts::ConvolutionGeometry<3>{}, ts::Compat::none, exec);
+                                 ts::ConvolutionGeometry<3>{}, ts::Compatibility::none, exec);
   static_cast<void>(tile_map(*mapped.map, true, 1, 16, exec));
 }
 

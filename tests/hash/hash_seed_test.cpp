@@ -240,7 +240,7 @@ TEST_CASE_TEMPLATE("hash seed: maps, derived sets and hard voxels have the same 
       auto const set = make_coordinate_set(rows, CoordinateSetOptions<3>{}, exec);
       ConvolutionGeometry<3> geometry;
       geometry.stride = 2;
-      auto const down = kernel_map(*set, ConvolutionKind::strided, geometry, Compat::none, exec);
+      auto const down = kernel_map(*set, ConvolutionKind::strided, geometry, Compatibility::none, exec);
       auto const map = download(down.map->out_in(exec), down.map->num_out() * down.map->volume(), exec);
       auto const out = download(down.coordinates->data(), down.coordinates->num_rows(), exec);
       auto const voxels = hard_voxelize(

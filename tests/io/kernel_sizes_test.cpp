@@ -285,7 +285,7 @@ TEST_CASE("layout of a file: load() reads a file in the layout that it says, wha
     io::save_checkpoint(io::convert_checkpoint(path), folder / "converted.safetensors");
     check(folder / "converted.safetensors", "tessera");
   }
-  io::save(saved, path, io::KrscUnder<Compat::none>{}, exec);
+  io::save(saved, path, io::KrscUnder<Compatibility::none>{}, exec);
   check(path, "krsc_as_shaped");
 }
 
@@ -344,8 +344,8 @@ TEST_CASE("layout of a file: a kernel of one voxel that means what its shape say
     }
   };
   check(io::Krsc{});
-  check(io::KrscUnder<Compat::none>{});
-  check(io::KrscUnder<Compat::spconv1>{});
+  check(io::KrscUnder<Compatibility::none>{});
+  check(io::KrscUnder<Compatibility::spconv1>{});
   check(io::Rskc{});
   check(io::Rsck{});
 }

@@ -136,7 +136,7 @@ TEST_CASE("weight layout: spconv multiplies by a kernel of one voxel as [in, out
   // Where spconv's rules do not hold, the shape does.
   auto const one = kernel_of({1, 1, 1}, 5, 7, true);
   for (auto const& place :
-       {io::KrscUnder<Compat::none>::place(one), io::KrscUnder<Compat::spconv1>::place(one)}) {
+       {io::KrscUnder<Compatibility::none>::place(one), io::KrscUnder<Compatibility::spconv1>::place(one)}) {
     CHECK(place.shape == std::vector<std::int64_t>{7, 1, 1, 1, 5});
     CHECK((place.first == std::vector<std::int64_t>{0} && place.in_step == 1 && place.out_step == 5));
   }

@@ -44,7 +44,7 @@ std::vector<Layer> layers_of_every_kind()
 }
 
 template <class Kmap, class Downsample, class Space>
-void check_lookups(Compat compat, bool with_range, bool with_fixed_capacity)
+void check_lookups(Compatibility compat, bool with_range, bool with_fixed_capacity)
 {
   CAPTURE(static_cast<int>(compat));
   CAPTURE(with_range);
@@ -58,7 +58,7 @@ void check_lookups(Compat compat, bool with_range, bool with_fixed_capacity)
   auto const set = make_coordinate_set(
       test::random_coordinates<3>(200, 2, IntArray<3>(0), IntArray<3>(11), 3), options, exec);
   for (auto const& layer : layers_of_every_kind()) {
-    if (layer.kind == ConvolutionKind::generative && compat == Compat::torchsparse && !with_range) {
+    if (layer.kind == ConvolutionKind::generative && compat == Compatibility::torchsparse && !with_range) {
       continue;
     }
     CAPTURE(static_cast<int>(layer.kind));

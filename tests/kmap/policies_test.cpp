@@ -122,7 +122,7 @@ struct CopiedOnTheFly {
   static constexpr bool finds_torchsparse_outputs = true;
 
   template <int Dim>
-  static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind kind, Compat compat)
+  static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind kind, Compatibility compat)
   {
     return HashmapOnTheFly::anchor(g, kind, compat);
   }
@@ -135,7 +135,7 @@ static_assert(is_kmap_policy<CopiedOnTheFly>::value);
 struct Case {
   ConvolutionGeometry<3> geometry;
   bool with_range;
-  Compat compat;
+  Compatibility compat;
 };
 
 std::vector<Case> cases()
@@ -233,7 +233,7 @@ void check_plain()
   bool any_differs = false;
   for (auto const& c : cases()) {
     bool const is_one_voxel = c.geometry.volume() == 1 && all_equal(c.geometry.stride, 1);
-    if (c.compat == Compat::torchsparse || is_one_voxel) { continue; }
+    if (c.compat == Compatibility::torchsparse || is_one_voxel) { continue; }
     CAPTURE(detail::list(c.geometry.kernel_size));
     CAPTURE(detail::list(c.geometry.stride));
     CAPTURE(c.with_range);

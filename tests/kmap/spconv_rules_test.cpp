@@ -124,7 +124,7 @@ TEST_CASE_TEMPLATE("kernel of one voxel: stride 1 keeps the voxels, and its inve
     CHECK(kernel_map(*set, kind, geometry(1, 1, 1), compat::spconv, exec).coordinates == set);
   }
   auto const halved = kernel_map(*set, ConvolutionKind::strided, geometry(1, 2), compat::none, exec);
-  auto const up = [&](Compat compat) {
+  auto const up = [&](Compatibility compat) {
     return kernel_map(*halved.coordinates, ConvolutionKind::inverse, geometry(1, 1), compat, exec)
         .coordinates;
   };
@@ -153,7 +153,7 @@ TEST_CASE_TEMPLATE(
   CHECK(rows_of(*wide, exec) == test::sorted_unique(expected));
 
   auto const ranged = random_set(exec, true);
-  auto const extent = [&](Compat compat) {
+  auto const extent = [&](Compatibility compat) {
     return kernel_map(*ranged, ConvolutionKind::expanding, g, compat, exec)
         .coordinates->spatial_range()
         ->extent;
@@ -181,7 +181,7 @@ TEST_CASE_TEMPLATE("submanifold convolution: spconv 1 leaves the dilation out of
   auto g = geometry(3, 1, 7, 2);
   g.kernel_size = {5, 3};
   for (auto const compat : {compat::none, compat::spconv, compat::spconv1}) {
-    int const step = compat == Compat::spconv1 ? 1 : 2;
+    int const step = compat == Compatibility::spconv1 ? 1 : 2;
     KernelRegion<2> const region{g.kernel_size, 1, g.dilation, {2 * step, step}};
     auto const found = kernel_map(*set, ConvolutionKind::submanifold, g, compat, exec);
     CHECK(found.coordinates == set);

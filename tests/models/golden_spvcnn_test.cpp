@@ -22,7 +22,7 @@ struct Recorded {
   ts::Safetensors file;
   ts::detail::Json config = test::golden_config(file, "config");
 
-  [[nodiscard]] ts::models::SPVCNNOptions options(ts::Compat compat) const
+  [[nodiscard]] ts::models::SPVCNNOptions options(ts::Compatibility compat) const
   {
     REQUIRE(recorded_network::model(config) == "SPVCNN");
     ts::ConvConfig conv;
@@ -123,7 +123,7 @@ TEST_CASE_TEMPLATE("SPVCNN: without TorchSparse's rule only the mean of voxel 0 
   for (int stride = 1; stride <= 16; stride *= 2) {
     CAPTURE(stride);
     auto const& set = x.coordinates();
-    auto const map = made.points.points()->map_to(set, ts::PointCells::containing, ts::Compat::none, exec);
+    auto const map = made.points.points()->map_to(set, ts::PointCells::containing, ts::Compatibility::none, exec);
     auto const rows = ts::download(map->rows(), map->num_points(), exec);
     auto const missing = std::count(rows.begin(), rows.end(), -1);
     CHECK((missing == 0) ==

@@ -196,12 +196,12 @@ void check_not_floored(Golden<Dim, Space> const& golden, SparseTensor<Dim, float
   CHECK(found == expected);
 }
 
-/// Under Compat::none the matrix that the weight's shape says, and not spconv's.
+/// Under Compatibility::none the matrix that the weight's shape says, and not spconv's.
 template <int Dim, class Space>
 void check_declared_matrix(Golden<Dim, Space> const& golden)
 {
   auto const x = golden.input();
-  auto const y = golden.run(io::KrscUnder<Compat::none>{});
+  auto const y = golden.run(io::KrscUnder<Compatibility::none>{});
   auto const weight = golden.file.to_float(golden.entry.name + ".weight");  // [out, in]
   auto const bias = golden.file.to_float(golden.entry.name + ".bias");
   auto const in = static_cast<std::size_t>(x.channels());
@@ -236,10 +236,10 @@ int check_layers(Safetensors const& file)
       base.compat = compat;
       for (auto const& way : test::every_way(base)) {
         CAPTURE(way.name);
-        CAPTURE(compat == Compat::spconv);
+        CAPTURE(compat == Compatibility::spconv);
         ScopedConvConfig const scope{way.config};
         auto const y = golden.run(io::Krsc{});
-        if (entry.has("MaxPool") && compat == Compat::none) {
+        if (entry.has("MaxPool") && compat == Compatibility::none) {
           check_not_floored(golden, y);
         } else {
           check_recorded(golden, y);

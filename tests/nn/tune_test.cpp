@@ -124,7 +124,7 @@ TEST_CASE_TEMPLATE("tune: kernel map, downsample rule, math and compat stay as t
   ConvConfig own;
   own.math = MathMode::tf32;
   Net<Space> net;
-  auto& first = net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3).compat(Compat::spconv1), exec);
+  auto& first = net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3).compat(Compatibility::spconv1), exec);
   auto& second = net.template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2), exec);
   auto& third = net.template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2).config(own), exec);
   auto const samples = samples_of(4, exec);
@@ -136,7 +136,7 @@ TEST_CASE_TEMPLATE("tune: kernel map, downsample rule, math and compat stay as t
     CHECK(tuning.groups[1].group.math == MathMode::exact);
     CHECK(tuning.groups[2].group.math == MathMode::tf32);
   }
-  auto const check = [](Conv<Space> const& layer, ConvConfig const& expected, Compat compat) {
+  auto const check = [](Conv<Space> const& layer, ConvConfig const& expected, Compatibility compat) {
     auto const found = layer.config();
     CHECK(found.splits == 4);
     CHECK(found.kmap == expected.kmap);
@@ -144,9 +144,9 @@ TEST_CASE_TEMPLATE("tune: kernel map, downsample rule, math and compat stay as t
     CHECK(found.math == expected.math);
     CHECK(found.compat == compat);
   };
-  check(first, of_thread, Compat::spconv1);
-  check(second, of_thread, Compat::none);
-  check(third, own, Compat::none);
+  check(first, of_thread, Compatibility::spconv1);
+  check(second, of_thread, Compatibility::none);
+  check(third, own, Compatibility::none);
 }
 
 TEST_CASE_TEMPLATE(

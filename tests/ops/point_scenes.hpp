@@ -230,9 +230,9 @@ void check_scene(Scene<Dim> const& scene, std::size_t channels, Execution<Space>
   auto const bound = std::max(test::rounding<Scalar>(), 2e-6) * 4;  // weights are float
   auto const set = x.voxels.coordinates();
 
-  for (auto const compat : {Compat::none, Compat::torchsparse}) {
+  for (auto const compat : {Compatibility::none, Compatibility::torchsparse}) {
     CAPTURE(static_cast<int>(compat));
-    auto const mean = mean_matrix(scene, compat == Compat::torchsparse);
+    auto const mean = mean_matrix(scene, compat == Compatibility::torchsparse);
     auto const y = point_to_voxel(x.points, set, exec, compat);
     test::check_close(y.features_on_host(exec), multiply(mean, of_points, channels), bound);
     auto const map = x.points.points()->map_to(set, PointCells::containing, compat, exec);
@@ -245,7 +245,7 @@ void check_scene(Scene<Dim> const& scene, std::size_t channels, Execution<Space>
   auto const z = voxel_to_point(x.voxels, x.points, exec);
   CHECK(z.points() == x.points.points());
   test::check_close(z.features_on_host(exec), multiply(weights, of_voxels, channels), bound);
-  auto const map = x.points.points()->map_to(set, PointCells::corners, Compat::none, exec);
+  auto const map = x.points.points()->map_to(set, PointCells::corners, Compatibility::none, exec);
   auto const back = devoxelize_features_backward<Scalar>(x.points.features(), *map, exec);
   test::check_close(on_host(back, exec),
                     multiply(transposed(weights, scene.voxels.size()), of_points, channels), bound);

@@ -77,12 +77,12 @@ TEST_CASE_TEMPLATE("points and voxels: gradients agree with finite differences",
   Uploaded<3, double, Space> const x{scene, of_points, of_voxels, channels, exec};
   auto const set = x.voxels.coordinates();
 
-  auto const containing = x.points.points()->map_to(set, PointCells::containing, Compat::none, exec);
+  auto const containing = x.points.points()->map_to(set, PointCells::containing, Compatibility::none, exec);
   LossOf<Space> const of_mean{scene, of_voxels, channels, exec};
   test::check_close(on_host(voxelize_features_backward<double>(x.voxels.features(), *containing, exec), exec),
                     finite_differences(of_points, [&](auto const& v) { return of_mean.voxelized(v); }), 1e-9);
 
-  auto const corners = x.points.points()->map_to(set, PointCells::corners, Compat::none, exec);
+  auto const corners = x.points.points()->map_to(set, PointCells::corners, Compatibility::none, exec);
   LossOf<Space> const of_interpolation{scene, of_points, channels, exec};
   test::check_close(
       on_host(devoxelize_features_backward<double>(x.points.features(), *corners, exec), exec),
@@ -104,7 +104,7 @@ TEST_CASE_TEMPLATE("interpolation weights: the example of TorchSparse's, and tho
   auto const scene = random_scene<3>(100, 40, {2, 1, 3}, 17);
   Uploaded<3, float, Space> const x{scene, random_values(100, 1), random_values(scene.voxels.size(), 1), 1,
                                     exec};
-  auto const map = x.points.points()->map_to(x.voxels.coordinates(), PointCells::corners, Compat::none, exec);
+  auto const map = x.points.points()->map_to(x.voxels.coordinates(), PointCells::corners, Compatibility::none, exec);
   auto const again = interpolation_weights<3, Space>(x.points.points()->positions(), {map->rows(), 100, 8},
                                                      scene.stride, exec);
   CHECK(test::same_bits(on_host(again, exec), download(map->weights(), 800, exec)));

@@ -175,7 +175,7 @@ TEST_CASE("Operations: each of a tensor is one record that runs again")
   });
   check_replay("convolution", [&](Tensor const& x, Exec const& exec) {
     return convolution(x, w, b, channels, ConvolutionKind::submanifold, geometry_of(1), MathMode::exact,
-                       Compat::none, exec);
+                       Compatibility::none, exec);
   });
   check_replay("linear",
                [&](Tensor const& x, Exec const& exec) { return linear(x, w, b, 3, MathMode::exact, exec); });

@@ -26,7 +26,7 @@ namespace {
 
 using Net = models::MinkUNet<3, __half, Device>;
 
-models::MinkUNetOptions small_net(Compat compat = compat::none, int mode = 1)
+models::MinkUNetOptions small_net(Compatibility compat = compat::none, int mode = 1)
 {
   ConvConfig config;
   config.sort = mode > 0;

@@ -22,7 +22,7 @@ struct ConvConfig {
   KmapMode kmap = KmapMode::hashmap_on_the_fly;
   DownsampleMode downsample = DownsampleMode::spconv;
   MathMode math = MathMode::exact;
-  Compat compat = Compat::none;
+  Compatibility compat = Compatibility::none;
 };
 
 /// `config` with TorchSparse's conv mode 0, 1 or 2. @throws invalid_argument  any other mode

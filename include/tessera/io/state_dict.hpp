@@ -38,7 +38,7 @@ struct StateDict {
   /// @name What a file of Tessera's says of itself
   /// @{
   std::optional<WeightLayout> layout;
-  bool is_as_shaped = false;  ///< kernels of one voxel mean what their shape says: KrscUnder<Compat::none>
+  bool is_as_shaped = false;  ///< kernels of one voxel mean what their shape says: KrscUnder<Compatibility::none>
   bool is_converted = false;  ///< it comes from convert_checkpoint()
   std::string lost;           ///< what its names lost then
   std::map<std::string, std::string> kernel_marks;  ///< what is known of kernels [volume, in, out], by name
@@ -267,7 +267,7 @@ StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const&
   };
   auto const layout = text(detail::layout_key);
   if (layout.empty()) { return result; }
-  result.is_as_shaped = layout == detail::layout_text<KrscUnder<Compat::none>>();
+  result.is_as_shaped = layout == detail::layout_text<KrscUnder<Compatibility::none>>();
   result.layout = result.is_as_shaped ? WeightLayout::krsc : detail::layout_of_text(layout);
   if (!result.layout) {
     detail::FileContext{"find_state_dict", file.path()}.fail(

@@ -121,9 +121,9 @@ struct Minkowski {
 };
 
 /// spconv's since 2.2: [out, kernel size..., in], offsets row-major. `Rules` tell how a kernel of one voxel
-/// and stride 1 is meant: Compat::spconv by its memory as [in, out], because spconv multiplies by it so;
-/// Compat::none and Compat::spconv1 by its shape, as every other kernel. Source: spconv 2.3, pytorch/conv.py.
-template <Compat Rules>
+/// and stride 1 is meant: Compatibility::spconv by its memory as [in, out], because spconv multiplies by it so;
+/// Compatibility::none and Compatibility::spconv1 by its shape, as every other kernel. Source: spconv 2.3, pytorch/conv.py.
+template <Compatibility Rules>
 struct KrscUnder {
   [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
   {
@@ -133,7 +133,7 @@ struct KrscUnder {
     shape.insert(shape.end(), kernel.kernel_size.begin(), kernel.kernel_size.end());
     shape.push_back(in);
     auto result = detail::place_strided(kernel, std::move(shape), in, 1, out_step);
-    if constexpr (Rules != Compat::spconv) {
+    if constexpr (Rules != Compatibility::spconv) {
       result.in_step = 1;
       result.out_step = out_step;
     }
@@ -141,9 +141,9 @@ struct KrscUnder {
   }
 };
 
-/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compat::none> is for weights that mean what
+/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compatibility::none> is for weights that mean what
 /// their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
-using Krsc = KrscUnder<Compat::spconv>;
+using Krsc = KrscUnder<Compatibility::spconv>;
 
 /// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets
 /// row-major; a kernel of one voxel as in Krsc.

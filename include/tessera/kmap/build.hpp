@@ -69,7 +69,7 @@ template <int Dim, class Space>
 /// The set itself, under the map of a submanifold convolution.
 template <class Kmap, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> submanifold_map(CoordinateSet<Dim, Space>& set,
-                                                            ConvolutionGeometry<Dim> const& g, Compat compat,
+                                                            ConvolutionGeometry<Dim> const& g, Compatibility compat,
                                                             Execution<Space> const& exec)
 {
   auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::submanifold, compat));
@@ -153,7 +153,7 @@ template <class Rules, int Dim, class Space>
 /// Goes from `set` back to the set it came from.
 template <class Kmap, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> transposed_map(CoordinateSet<Dim, Space>& set,
-                                                           ConvolutionGeometry<Dim> const& g, Compat compat,
+                                                           ConvolutionGeometry<Dim> const& g, Compatibility compat,
                                                            Execution<Space> const& exec)
 {
   if (all_equal(g.stride, 1)) {
@@ -217,7 +217,7 @@ template <class Kmap, int Dim, class Space>
 template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> kernel_map(CoordinateSet<Dim, Space>& set, ConvolutionKind kind,
                                                        ConvolutionGeometry<Dim> const& geometry,
-                                                       Compat compat, Execution<Space> const& exec)
+                                                       Compatibility compat, Execution<Space> const& exec)
 {
   static_assert(is_kmap_policy<Kmap>::value,
                 "kernel_map: Kmap is not a kernel-map policy, see kmap/policies.hpp");

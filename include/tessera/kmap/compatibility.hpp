@@ -9,7 +9,7 @@ inline namespace v0 {
 
 /// Whose rules a coordinate set and its maps follow where libraries differ: the name of a bundle of
 /// `kmap/rules/`. docs/compatibility.md lists every difference.
-enum class Compat : std::uint8_t {
+enum class Compatibility : std::uint8_t {
   none,         ///< Tessera's own: nothing is lost, every option acts
   torchsparse,  ///< TorchSparse 2.1's sets and maps, bit for bit
   spconv,       ///< spconv 2.3's layers with their faults
@@ -17,10 +17,10 @@ enum class Compat : std::uint8_t {
 };
 
 namespace compat {
-inline constexpr Compat none = Compat::none;
-inline constexpr Compat torchsparse = Compat::torchsparse;
-inline constexpr Compat spconv = Compat::spconv;
-inline constexpr Compat spconv1 = Compat::spconv1;
+inline constexpr Compatibility none = Compatibility::none;
+inline constexpr Compatibility torchsparse = Compatibility::torchsparse;
+inline constexpr Compatibility spconv = Compatibility::spconv;
+inline constexpr Compatibility spconv1 = Compatibility::spconv1;
 }  // namespace compat
 
 }  // namespace v0

@@ -153,7 +153,7 @@ template <int Dim, class Space>
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<PointMap<Space>> make_point_map(MatrixView<float const> const& positions,
                                                               CoordinateSet<Dim, Space>& voxels,
-                                                              PointCells cells, Compat compat,
+                                                              PointCells cells, Compatibility compat,
                                                               Execution<Space> const& exec)
 {
   detail::expects(positions.columns == 1 + Dim || positions.rows == 0, "point map: positions have ",
@@ -165,7 +165,7 @@ template <int Dim, class Space>
                   " voxels each are more than indices hold");
   Buffer<std::int32_t, Space> rows{num_points * volume, exec};
   Buffer<float, Space> weights{containing ? 0 : num_points * volume, exec};
-  std::int32_t const missing = compat == Compat::torchsparse && voxels.capacity() > 0 ? 0 : -1;
+  std::int32_t const missing = compat == Compatibility::torchsparse && voxels.capacity() > 0 ? 0 : -1;
   coordinate_table(voxels, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
     auto const& stride = voxels.tensor_stride();

@@ -21,7 +21,7 @@ struct HashmapOnTheFly {
 
   template <int Dim>
   [[nodiscard]] static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind kind,
-                                            Compat compat)
+                                            Compatibility compat)
   {
     if (kind != ConvolutionKind::submanifold) { return g.padding; }
     return rules::visit(compat, [&](auto rules) { return rules.submanifold_anchor(g); });
@@ -34,7 +34,7 @@ struct Hashmap {
   static constexpr char const* name = "hashmap";
 
   template <int Dim>
-  [[nodiscard]] static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind, Compat)
+  [[nodiscard]] static IntArray<Dim> anchor(ConvolutionGeometry<Dim> const& g, ConvolutionKind, Compatibility)
   {
     IntArray<Dim> result;
     for (int i = 0; i < Dim; ++i) { result[i] = (g.kernel_size[i] - 1) / 2 * g.dilation[i]; }
@@ -49,7 +49,7 @@ template <class P, class = void>
 struct is_kmap_policy : std::false_type {};
 template <class P>
 struct is_kmap_policy<P, std::void_t<decltype(P::name), decltype(P::anchor(ConvolutionGeometry<3>{},
-                                                                           ConvolutionKind{}, Compat{}))>>
+                                                                           ConvolutionKind{}, Compatibility{}))>>
     : std::is_empty<P> {};
 
 }  // namespace v0

@@ -59,8 +59,8 @@ struct ConvOptions {
   ConvOptions& weight_name(std::string value) { return weight_name_ = std::move(value), *this; }
   [[nodiscard]] std::string const& weight_name() const noexcept { return weight_name_; }
   /// Whose rules this layer follows; without it what the configuration says.
-  ConvOptions& compat(std::optional<Compat> value) { return compat_ = value, *this; }
-  [[nodiscard]] std::optional<Compat> const& compat() const noexcept { return compat_; }
+  ConvOptions& compat(std::optional<Compatibility> value) { return compat_ = value, *this; }
+  [[nodiscard]] std::optional<Compatibility> const& compat() const noexcept { return compat_; }
   /// Run-time choices of this layer; without them those of the calling thread (set_conv_mode(), ...).
   ConvOptions& config(std::optional<ConvConfig> const& value) { return config_ = value, *this; }
   [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
@@ -78,7 +78,7 @@ struct ConvOptions {
   bool generative_ = false;
   std::optional<ConvolutionKind> kind_;
   std::string weight_name_ = "kernel";
-  std::optional<Compat> compat_;
+  std::optional<Compatibility> compat_;
   std::optional<ConvConfig> config_;
   std::uint64_t seed_ = 0;
 };

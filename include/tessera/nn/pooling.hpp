@@ -21,7 +21,7 @@ class GlobalAveragePool final : public ModuleBase {
  public:
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
-  explicit GlobalAveragePool(std::optional<Compat> compat = {}) : compat_{compat} {}
+  explicit GlobalAveragePool(std::optional<Compatibility> compat = {}) : compat_{compat} {}
 
   [[nodiscard]] Matrix<Scalar, Space> forward(Tensor const& x, Execution<Space> const& exec) const
   {
@@ -33,7 +33,7 @@ class GlobalAveragePool final : public ModuleBase {
   }
 
  private:
-  std::optional<Compat> compat_;
+  std::optional<Compatibility> compat_;
 };
 
 /// global_max_pool() as a module, from a sparse tensor to a matrix with a row per batch entry.

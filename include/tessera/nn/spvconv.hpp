@@ -80,14 +80,14 @@ class SPVConv final : public ModuleBase {
   SPVConv(ConvOptions<Dim> const& options, Execution<Space> const& exec)
       : SPVConv{std::make_unique<SparseConvBlock<Dim, Scalar, Space>>(options, exec),
                 LinearOptions{options.in_channels, options.out_channels}.seed(options.seed() + 2), exec,
-                options.config() ? std::optional<Compat>{options.config()->compat} : std::nullopt}
+                options.config() ? std::optional<Compatibility>{options.config()->compat} : std::nullopt}
   {}
 
   /// @param voxel_branch  from `point_branch.in_channels` to `point_branch.out_channels`
   /// @param compat        how points meet voxels; without it as the calling thread's configuration says
   /// @throws invalid_argument  there is no voxel branch
   SPVConv(Pointer voxel_branch, LinearOptions const& point_branch, Execution<Space> const& exec,
-          std::optional<Compat> compat = {})
+          std::optional<Compatibility> compat = {})
       : voxel_branch_{std::move(voxel_branch)}, point_branch_{point_branch, exec}, compat_{compat}
   {
     detail::expects(voxel_branch_ != nullptr, "SPVConv: there is no voxel branch");
@@ -110,7 +110,7 @@ class SPVConv final : public ModuleBase {
  private:
   Pointer voxel_branch_;
   PointTransform<Dim, Scalar, Space> point_branch_;
-  std::optional<Compat> compat_;
+  std::optional<Compatibility> compat_;
 };
 
 }  // namespace nn

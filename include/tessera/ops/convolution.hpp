@@ -266,7 +266,7 @@ template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(
     SparseTensor<Dim, Scalar, Space> const& x, detail::ParameterArgument<Scalar> const& weight,
     detail::ParameterArgument<Scalar> const& bias, int out_channels, ConvolutionKind kind,
-    ConvolutionGeometry<Dim> const& geometry, MathMode math, Compat compat, Execution<Space> const& exec)
+    ConvolutionGeometry<Dim> const& geometry, MathMode math, Compatibility compat, Execution<Space> const& exec)
 {
   static_assert(is_conv_policy<Policy>::value,
                 "convolution: Policy must be a ConvPolicy or a type with its members");

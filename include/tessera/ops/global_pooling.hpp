@@ -48,7 +48,7 @@ template <int Dim, class Scalar, class Space, class Term>
 
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
-                                                              Compat compat, Execution<Space> const& exec)
+                                                              Compatibility compat, Execution<Space> const& exec)
 {
   auto const channels =
       rules::visit(compat, [&](auto rules) { return rules.averaged_channels(x.channels()); });
@@ -79,7 +79,7 @@ struct GlobalAveragePoolRecord final
     return detail::global_average_unrecorded(x, compat, exec);
   }
 
-  Compat compat = Compat::none;
+  Compatibility compat = Compatibility::none;
 };
 
 /// The largest value over the voxels of each batch entry.
@@ -110,7 +110,7 @@ struct GlobalMaxPoolRecord final : FunctionRecord<GlobalMaxPoolRecord<Dim, Scala
 /// @param compat  compat::spconv gives the mean of channel 0 alone, [num_batches, 1]
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        Compat compat, Execution<Space> const& exec)
+                                                        Compatibility compat, Execution<Space> const& exec)
 {
   return detail::run_recorded(
       exec, [&](auto const& inside) { return detail::global_average_unrecorded(x, compat, inside); },
@@ -126,7 +126,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         Execution<Space> const& exec)
 {
-  return global_average_pool(x, Compat::none, exec);
+  return global_average_pool(x, Compatibility::none, exec);
 }
 
 /// The largest value of every channel over each batch entry's voxels: [num_batches, channels] in `Space`, NaN

@@ -40,7 +40,7 @@ struct PointToVoxelRecord final
     return this->template input<1>();
   }
 
-  Compat compat = Compat::none;
+  Compatibility compat = Compatibility::none;
 };
 
 /// The voxels' features at the points of a tensor, whose own are not read.
@@ -59,7 +59,7 @@ struct VoxelToPointRecord final
   }
 
   Interpolation interpolation = Interpolation::multilinear;
-  Compat compat = Compat::none;
+  Compatibility compat = Compatibility::none;
 };
 
 /// The sum of two tensors on the same points.
@@ -154,7 +154,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel(PointTensor<Dim, Scalar, Space> const& z,
                                                               CoordinateSetPointer<Dim, Space> const& voxels,
                                                               SparseTensor<Dim, Scalar, Space> const* like,
-                                                              Compat compat, Execution<Space> const& exec)
+                                                              Compatibility compat, Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   return run_recorded(
@@ -181,7 +181,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel(PointTensor<Dim, Scalar, Space> const& z,
                                                               CoordinateSetPointer<Dim, Space> const& voxels,
                                                               Execution<Space> const& exec,
-                                                              Compat compat = Compat::none)
+                                                              Compatibility compat = Compatibility::none)
 {
   return detail::point_to_voxel<Dim, Scalar, Space>(z, voxels, nullptr, compat, exec);
 }
@@ -190,7 +190,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel(PointTensor<Dim, Scalar, Space> const& z,
                                                               SparseTensor<Dim, Scalar, Space> const& like,
                                                               Execution<Space> const& exec,
-                                                              Compat compat = Compat::none)
+                                                              Compatibility compat = Compatibility::none)
 {
   return detail::point_to_voxel<Dim, Scalar, Space>(z, like.coordinates(), &like, compat, exec);
 }
@@ -205,7 +205,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> voxel_to_point(
     SparseTensor<Dim, Scalar, Space> const& x, PointTensor<Dim, Scalar, Space> const& z,
     Execution<Space> const& exec, Interpolation interpolation = Interpolation::multilinear,
-    Compat compat = Compat::none)
+    Compatibility compat = Compatibility::none)
 {
   using Record = ops::VoxelToPointRecord<Dim, Scalar, Space>;
   using Points = PointTensor<Dim, Scalar, Space>;

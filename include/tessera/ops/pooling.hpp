@@ -33,8 +33,8 @@ struct PoolOptions {
   PoolOptions& dilation(IntArray<Dim> value) { return dilation_ = value, *this; }
   [[nodiscard]] IntArray<Dim> const& dilation() const noexcept { return dilation_; }
   /// Whose rules hold; without it those of the configuration.
-  PoolOptions& compat(std::optional<Compat> value) { return compat_ = value, *this; }
-  [[nodiscard]] std::optional<Compat> const& compat() const noexcept { return compat_; }
+  PoolOptions& compat(std::optional<Compatibility> value) { return compat_ = value, *this; }
+  [[nodiscard]] std::optional<Compatibility> const& compat() const noexcept { return compat_; }
   /// Where kernels sit and which outputs there are; without it the configuration of the calling thread.
   PoolOptions& config(std::optional<ConvConfig> const& value) { return config_ = value, *this; }
   [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
@@ -45,7 +45,7 @@ struct PoolOptions {
   std::optional<IntArray<Dim>> stride_;
   IntArray<Dim> padding_ = IntArray<Dim>(0);
   IntArray<Dim> dilation_ = IntArray<Dim>(1);
-  std::optional<Compat> compat_;
+  std::optional<Compatibility> compat_;
   std::optional<ConvConfig> config_;
 };
 
@@ -180,7 +180,7 @@ template <int Dim, class Scalar, class Space>
   // That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
   bool const ignores_padding =
       rules::visit(config.compat, [](auto rules) { return rules.multiplies_one_voxel_kernels; });
-  if (ignores_padding && geometry.volume() == 1) { config.compat = Compat::none; }
+  if (ignores_padding && geometry.volume() == 1) { config.compat = Compatibility::none; }
   return kernel_map(config, *x.coordinates(), ConvolutionKind::strided, geometry, exec);
 }
 

@@ -26,7 +26,7 @@ struct PointMapKey {
 
   CoordinateSetPointer<Dim, Space> voxels;  // kept alive, so that its address names it
   PointCells cells;
-  Compat compat;
+  Compatibility compat;
 
   friend bool operator==(PointMapKey const& a, PointMapKey const& b)
   {
@@ -60,14 +60,14 @@ class PointSet {
   /// @throws invalid_argument  there are no voxels, and what make_point_map() says
   /// Cost, stream, determinism: as make_point_map(), the first time.
   [[nodiscard]] std::shared_ptr<PointMap<Space>> map_to(CoordinateSetPointer<Dim, Space> const& voxels,
-                                                        PointCells cells, Compat compat,
+                                                        PointCells cells, Compatibility compat,
                                                         Execution<Space> const& exec)
   {
     detail::expects(voxels != nullptr, "point map: there are no voxels");
-    bool const acts = compat == Compat::torchsparse && cells == PointCells::containing;
+    bool const acts = compat == Compatibility::torchsparse && cells == PointCells::containing;
     std::lock_guard lock{mutex_};
     return maps_.get_or_make(
-        detail::PointMapKey<Dim, Space>{voxels, cells, acts ? Compat::torchsparse : Compat::none},
+        detail::PointMapKey<Dim, Space>{voxels, cells, acts ? Compatibility::torchsparse : Compatibility::none},
         [&] { return make_point_map(positions(), *voxels, cells, compat, exec); });
   }
 

@@ -13,13 +13,13 @@ namespace rules {
 
 /// `ask(bundle)` with the bundle of that name; all bundles must give one type of answer.
 template <class Ask>
-decltype(auto) visit(Compat name, Ask const& ask)
+decltype(auto) visit(Compatibility name, Ask const& ask)
 {
   switch (name) {
-    case Compat::torchsparse: return ask(TorchSparse{});
-    case Compat::spconv: return ask(Spconv{});
-    case Compat::spconv1: return ask(Spconv1{});
-    case Compat::none: break;
+    case Compatibility::torchsparse: return ask(TorchSparse{});
+    case Compatibility::spconv: return ask(Spconv{});
+    case Compatibility::spconv1: return ask(Spconv1{});
+    case Compatibility::none: break;
   }
   return ask(Tessera{});
 }

@@ -29,7 +29,7 @@ template <class UNet, int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> point_unet(
     UNet& unet, std::vector<std::unique_ptr<nn::PointTransform<Dim, Scalar, Space>>> const& transforms,
     nn::Dropout<Dim, Scalar, Space>& dropout, SparseTensor<Dim, Scalar, Space> voxels,
-    PointTensor<Dim, Scalar, Space> points, Compat compat, Execution<Space> const& exec)
+    PointTensor<Dim, Scalar, Space> points, Compatibility compat, Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   constexpr std::size_t levels = 4;

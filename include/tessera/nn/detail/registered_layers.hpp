@@ -19,16 +19,16 @@ inline namespace v0 {
 namespace detail {
 
 /// "none", "torchsparse", "spconv" or "spconv1", where `config` has such an option.
-[[nodiscard]] inline std::optional<Compat> compat_of(nn::LayerConfig const& config)
+[[nodiscard]] inline std::optional<Compatibility> compat_of(nn::LayerConfig const& config)
 {
   if (!config.has("compat")) { return {}; }
   auto const name = config.require<std::string>("compat");
-  if (name == "none") { return Compat::none; }
-  if (name == "torchsparse") { return Compat::torchsparse; }
-  if (name == "spconv1") { return Compat::spconv1; }
+  if (name == "none") { return Compatibility::none; }
+  if (name == "torchsparse") { return Compatibility::torchsparse; }
+  if (name == "spconv1") { return Compatibility::spconv1; }
   expects(name == "spconv", "config of \"", config.type(), "\": compat \"", name,
           "\" does not exist; there are: [none, torchsparse, spconv, spconv1]");
-  return Compat::spconv;
+  return Compatibility::spconv;
 }
 
 /// What every convolution takes.

@@ -26,10 +26,10 @@ enum class Interpolation : std::uint8_t {
 namespace detail {
 
 /// Which voxels interpolation reads. TorchSparse's nearest is corner 0 with its multilinear weight.
-[[nodiscard]] inline PointCells cells_of(Interpolation interpolation, Compat compat)
+[[nodiscard]] inline PointCells cells_of(Interpolation interpolation, Compatibility compat)
 {
   if (interpolation == Interpolation::multilinear) { return PointCells::corners; }
-  return compat == Compat::torchsparse ? PointCells::first : PointCells::containing;
+  return compat == Compatibility::torchsparse ? PointCells::first : PointCells::containing;
 }
 
 }  // namespace detail
@@ -99,7 +99,7 @@ template <int Dim, class Scalar, class Space>
 
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel_unrecorded(
-    PointTensor<Dim, Scalar, Space> const& z, CoordinateSetPointer<Dim, Space> const& voxels, Compat compat,
+    PointTensor<Dim, Scalar, Space> const& z, CoordinateSetPointer<Dim, Space> const& voxels, Compatibility compat,
     Execution<Space> const& exec)
 {
   expect_points(z, "point_to_voxel");
@@ -110,11 +110,11 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> voxel_to_point_unrecorded(
     SparseTensor<Dim, Scalar, Space> const& x, PointTensor<Dim, Scalar, Space> const& z,
-    Interpolation interpolation, Compat compat, Execution<Space> const& exec)
+    Interpolation interpolation, Compatibility compat, Execution<Space> const& exec)
 {
   expect_coordinates(x, "voxel_to_point");
   expect_points(z, "voxel_to_point");
-  auto const map = z.points()->map_to(x.coordinates(), cells_of(interpolation, compat), Compat::none, exec);
+  auto const map = z.points()->map_to(x.coordinates(), cells_of(interpolation, compat), Compatibility::none, exec);
   return z.with_features(devoxelize_features<Scalar>(x.features(), *map, exec));
 }
 
