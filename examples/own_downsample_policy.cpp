@@ -23,7 +23,8 @@ struct CausalInTime {
 
   /// How far below `stride * out` the kernel begins, on each axis.
   template <int Dim>
-  static ts::IntArray<Dim> anchor(ts::ConvolutionGeometry<Dim> const& g, ts::ConvolutionKind, ts::Compatibility)
+  static ts::IntArray<Dim> anchor(ts::ConvolutionGeometry<Dim> const& g, ts::ConvolutionKind,
+                                  ts::Compatibility)
   {
     ts::IntArray<Dim> result;
     for (int i = 0; i < Dim; ++i) {

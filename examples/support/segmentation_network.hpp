@@ -192,7 +192,8 @@ struct Weights {
 [[nodiscard]] inline tessera::Compatibility compat_of(NetworkOptions const& options, Weights const* weights)
 {
   bool const torchsparse = weights != nullptr && weights->network.kind != NetworkKind::mmdet3d_spconv;
-  return options.compat.value_or(torchsparse ? tessera::Compatibility::torchsparse : tessera::Compatibility::none);
+  return options.compat.value_or(torchsparse ? tessera::Compatibility::torchsparse
+                                             : tessera::Compatibility::none);
 }
 
 /// How the network was trained to make voxels, unless the options say otherwise.

@@ -216,8 +216,10 @@ TEST_CASE_TEMPLATE("combine sets: ranges, entries and strides of the result", Sp
   CHECK_FALSE(unite_coordinates(first, without, exec).coordinates->spatial_range());
 }
 
-TEST_CASE_TEMPLATE("combine sets: sets of one coordinate manager give a set of that coordinate manager, which is found again", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE(
+    "combine sets: sets of one coordinate manager give a set of that coordinate manager, which is found "
+    "again",
+    Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   test::CountedMemory<Space> memory;

@@ -116,8 +116,9 @@ TEST_CASE_TEMPLATE("kernel map: equal layers share one map, layers that differ i
                                 .coordinates);
 }
 
-TEST_CASE_TEMPLATE("kernel map: a coordinate manager lives as long as any of its tensors, and goes with the last", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE(
+    "kernel map: a coordinate manager lives as long as any of its tensors, and goes with the last", Space,
+    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};

@@ -123,7 +123,8 @@ TEST_CASE_TEMPLATE("SPVCNN: without TorchSparse's rule only the mean of voxel 0 
   for (int stride = 1; stride <= 16; stride *= 2) {
     CAPTURE(stride);
     auto const& set = x.coordinates();
-    auto const map = made.points.points()->map_to(set, ts::PointCells::containing, ts::Compatibility::none, exec);
+    auto const map =
+        made.points.points()->map_to(set, ts::PointCells::containing, ts::Compatibility::none, exec);
     auto const rows = ts::download(map->rows(), map->num_points(), exec);
     auto const missing = std::count(rows.begin(), rows.end(), -1);
     CHECK((missing == 0) ==

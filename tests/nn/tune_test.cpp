@@ -124,7 +124,8 @@ TEST_CASE_TEMPLATE("tune: kernel map, downsample rule, math and compat stay as t
   ConvConfig own;
   own.math = MathMode::tf32;
   Net<Space> net;
-  auto& first = net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3).compat(Compatibility::spconv1), exec);
+  auto& first =
+      net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3).compat(Compatibility::spconv1), exec);
   auto& second = net.template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2), exec);
   auto& third = net.template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2).config(own), exec);
   auto const samples = samples_of(4, exec);

@@ -52,7 +52,8 @@ TEST_CASE_TEMPLATE("points and voxels: the nearest voxel is the one that a point
   auto const nearest = voxel_to_point(x.voxels, x.points, exec, Interpolation::nearest);
   CHECK(nearest.features_on_host(exec) == std::vector<float>{3, 5, 0});
   // TorchSparse: corner 0 with its weight among the corners that exist
-  auto const first = voxel_to_point(x.voxels, x.points, exec, Interpolation::nearest, Compatibility::torchsparse);
+  auto const first =
+      voxel_to_point(x.voxels, x.points, exec, Interpolation::nearest, Compatibility::torchsparse);
   test::check_close(first.features_on_host(exec), {3 * 0.25, 5, 0}, 1e-6);
 }
 
@@ -115,7 +116,8 @@ TEST_CASE("points and voxels: rows that do not fit a map are refused by name")
   Execution<Host> const exec{};
   Scene<3> const scene = random_scene<3>(20, 10, IntArray<3>(1), 3);
   Uploaded<3, float, Host> const x{scene, random_values(20, 1), random_values(10, 1), 1, exec};
-  auto const map = x.points.points()->map_to(x.voxels.coordinates(), PointCells::corners, Compatibility::none, exec);
+  auto const map =
+      x.points.points()->map_to(x.voxels.coordinates(), PointCells::corners, Compatibility::none, exec);
   CHECK_THROWS_WITH_AS(static_cast<void>(devoxelize_features<float>(x.points.features(), *map, exec)),
                        "devoxelize_features: 20 rows of features for 10 voxels", invalid_argument);
   CHECK_THROWS_WITH_AS(

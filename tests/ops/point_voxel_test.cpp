@@ -104,7 +104,8 @@ TEST_CASE_TEMPLATE("interpolation weights: the example of TorchSparse's, and tho
   auto const scene = random_scene<3>(100, 40, {2, 1, 3}, 17);
   Uploaded<3, float, Space> const x{scene, random_values(100, 1), random_values(scene.voxels.size(), 1), 1,
                                     exec};
-  auto const map = x.points.points()->map_to(x.voxels.coordinates(), PointCells::corners, Compatibility::none, exec);
+  auto const map =
+      x.points.points()->map_to(x.voxels.coordinates(), PointCells::corners, Compatibility::none, exec);
   auto const again = interpolation_weights<3, Space>(x.points.points()->positions(), {map->rows(), 100, 8},
                                                      scene.stride, exec);
   CHECK(test::same_bits(on_host(again, exec), download(map->weights(), 800, exec)));

@@ -156,5 +156,6 @@ TEST_CASE_TEMPLATE("max_pool: of equal inputs the first has the gradient, of NaN
   CHECK(gradient({1, none, none, 3}, Options(2)) == std::vector<float>{0, 5, 0, 7});
   CHECK(gradient({-1, -2, -3, 3}, Options(2)) == std::vector<float>{5, 0, 0, 7});
   // spconv's pool begins at 0: what is below has no part in the result
-  CHECK(gradient({-1, -2, -3, 3}, Options(2).compat(Compatibility::spconv)) == std::vector<float>{0, 0, 0, 7});
+  CHECK(gradient({-1, -2, -3, 3}, Options(2).compat(Compatibility::spconv)) ==
+        std::vector<float>{0, 0, 0, 7});
 }

@@ -65,7 +65,8 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
       auto const rows = random_surface(1, sizes[i]);
       CHECK(same_bits(plan.run(scan(rows, exec), exec).features_on_host(exec), expected[i]));
       plan.check();
-      CHECK(same_bits(net.forward(scan(rows, with_maps), with_maps).features_on_host(with_maps), expected[i]));
+      CHECK(
+          same_bits(net.forward(scan(rows, with_maps), with_maps).features_on_host(with_maps), expected[i]));
     }
   }
 }
@@ -95,9 +96,8 @@ TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each fr
   }
 }
 
-TEST_CASE_TEMPLATE(
-    "MapStreams: a tensor made without them, a batch, and calls with and without them in turn", Space,
-    Device)
+TEST_CASE_TEMPLATE("MapStreams: a tensor made without them, a batch, and calls with and without them in turn",
+                   Space, Device)
 {
   if (test::skipped<Space>()) { return; }
   Bemap streams;
@@ -117,16 +117,15 @@ TEST_CASE_TEMPLATE(
     auto const expected = net.forward(batch(exec), exec).features_on_host(exec);
     CHECK(same_bits(net.forward(batch(with_maps), with_maps).features_on_host(with_maps), expected));
     auto const x = batch(exec);
-    CHECK(
-        same_bits(net.forward(x, with_maps).features_on_host(with_maps), expected));  // the tensor takes the map streams
+    CHECK(same_bits(net.forward(x, with_maps).features_on_host(with_maps),
+                    expected));  // the tensor takes the map streams
     CHECK(same_bits(net.forward(x, exec).features_on_host(exec), expected));
     auto const y = batch(exec);
     static_cast<void>(kernel_map(*y.coordinates(), ConvolutionKind::submanifold, ConvolutionGeometry<3>{},
                                  compat::none, exec));
     CHECK(same_bits(net.forward(y, with_maps).features_on_host(with_maps), expected));
     CHECK_THROWS_WITH_AS((void)net.forward(y, exec.with_map_streams(others)),
-                         "coordinates: made with other MapStreams than they are used with",
-                         invalid_argument);
+                         "coordinates: made with other MapStreams than they are used with", invalid_argument);
     CHECK(same_bits(net.forward(y, with_maps).features_on_host(with_maps), expected));
   }
   CHECK_THROWS_WITH_AS((void)Execution<Device>{}.with_map_streams(streams.map_streams),

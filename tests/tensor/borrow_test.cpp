@@ -50,8 +50,9 @@ TEST_CASE_TEMPLATE("borrow_tensor: stands on the caller's rows without a copy", 
   CHECK(x.coordinates_on_host(counted) == std::vector<Coordinate<2>>{{0, {1, 2}}, {0, {3, 4}}, {1, {1, 2}}});
 }
 
-TEST_CASE_TEMPLATE("borrow_tensor: the owner is kept by the coordinates' coordinate manager and by the features", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE(
+    "borrow_tensor: the owner is kept by the coordinates' coordinate manager and by the features", Space,
+    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};

@@ -30,7 +30,7 @@ struct CombinedSets {
 
 namespace detail {
 
-/// What a set of both sets' coordinate manager keeps of a combination; a plain pointer, since the coordinate manager owns the set.
+/// What a set of both sets' manager keeps of a combination; a plain pointer, since the manager owns the set.
 template <int Dim, class Space>
 struct KeptCombination {
   CoordinateSet<Dim, Space>* coordinates;
@@ -123,13 +123,13 @@ template <int Dim, class Space>
 ///
 /// | name             | shape      | memory | holds                                                   |
 /// |------------------|------------|--------|---------------------------------------------------------|
-/// | a, b             |            | Space  | sets of one tensor stride, in one coordinate manager or in two       |
+/// | a, b             |            | Space  | sets of one tensor stride, in one manager or in two      |
 /// | rows->of_first   | [capacity] | Space  | row of `a` that holds the voxel, -1 if none does        |
 /// | rows->of_second  | [capacity] | Space  | row of `b`, -1 if none                                  |
 ///
 /// The result has as many batch entries as the set that has more, and a spatial range if both have one: the
-/// larger extent on each axis. Sets of one coordinate manager (derived from one input) give a further set of that coordinate manager,
-/// which is found again at the next call; sets of two managers give a new coordinate manager.
+/// larger extent on each axis. Sets of one manager (derived from one input) give a further set of that manager,
+/// which is found again at the next call; sets of two managers give a set of a new one.
 /// @throws invalid_argument  no set, tensor strides that differ, 2^31 rows or more, keys of more than 63
 /// bits;
 ///                           errors in the rows of either coordinate manager that were found meanwhile
@@ -163,7 +163,7 @@ template <int Dim, class Space>
 ///
 /// Looks at the coordinates, not at where the sets come from. Spatial ranges and declared batch entries may
 /// differ.
-/// @throws invalid_argument  no set; keys of more than 63 bits; errors in the rows of either coordinate manager
+/// @throws invalid_argument  no set; keys of more than 63 bits; errors in the rows of either manager
 ///
 /// Cost: one sort of the rows of both sets. Stream: enqueues on `exec` and waits for the answer.
 /// Determinism: same input, same bits.

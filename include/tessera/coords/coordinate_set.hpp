@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/coords/coordinate.hpp>
-#include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/coords/detail/bounds_and_count.hpp>
+#include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/cache.hpp>
 
@@ -19,7 +19,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A set that lives as long as its coordinate manager: all sets derived from one input share an owner, so a transposed
+/// A set that lives as long as its manager: all sets derived from one input share an owner, so a transposed
 /// convolution always finds the set it goes back to.
 template <int Dim, class Space>
 using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
@@ -28,7 +28,7 @@ using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
 ///
 /// Rows are `(batch, x, y, ...)`; a set made from another by a strided convolution has them in lexicographic
 /// order. A set also owns, by name, what later stages derive from it (hash table, kernel maps, derived sets),
-/// so that layers share it. One coordinate manager's sets belong to one stream: maps made on a stream are used on that
+/// so that layers share it. One manager's sets belong to one stream: maps made on a stream are used on that
 /// stream.
 template <int Dim, class Space>
 class CoordinateSet {
@@ -50,7 +50,7 @@ class CoordinateSet {
   [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
 
   /// Rows in use.
-  /// Stream: waits for everything enqueued so far on the coordinate manager's stream if the number lies in the space
+  /// Stream: waits for everything enqueued so far on the manager's stream if the number lies in the space
   /// alone, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
@@ -80,7 +80,7 @@ class CoordinateSet {
   /// Stream: waits for everything enqueued so far.
   void check(Execution<Space> const& exec) const { detail::report(download(manager_->errors, exec)[0]); }
 
-  /// Calls `body(set)` for the input of this coordinate manager and every set derived from it, in the order they were
+  /// Calls `body(set)` for the input of this manager and every set derived from it, in the order they were
   /// made.
   template <class Body>
   void for_each_in_frame(Body const& body) const
@@ -169,22 +169,29 @@ class CoordinateSetAccess {
   /// Where the kernels of the set's coordinate manager set bits of DataError. [1]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.manager_->errors.data(); }
 
-  /// The coordinate manager's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
+  /// The manager's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
   /// and it has none yet. @throws invalid_argument  it has others
   void take_sides([[maybe_unused]] Execution<Space> const& exec) const
   {
     if constexpr (std::is_same_v<Space, Device>) {
       auto& own = set_.manager_->exec;
       if (exec.map_streams() == nullptr || exec.map_streams() == own.map_streams()) { return; }
-      expects(own.map_streams() == nullptr, "coordinates: made with other MapStreams than they are used with");
+      expects(own.map_streams() == nullptr,
+              "coordinates: made with other MapStreams than they are used with");
       own = exec;
       exec.map_streams()->wait_for_main();
     }
   }
   /// Where the coordinate manager's sets and tables are made.
-  [[nodiscard]] Side<Space> map_stream_for_sets() const { return detail::map_stream_for_sets(set_.manager_->exec); }
+  [[nodiscard]] Side<Space> map_stream_for_sets() const
+  {
+    return detail::map_stream_for_sets(set_.manager_->exec);
+  }
   /// Takes the place where the coordinate manager's next kernel map is made.
-  [[nodiscard]] Side<Space> next_side_for_map() const { return detail::next_side_for_map(set_.manager_->exec); }
+  [[nodiscard]] Side<Space> next_side_for_map() const
+  {
+    return detail::next_side_for_map(set_.manager_->exec);
+  }
 
  private:
   Set& set_;

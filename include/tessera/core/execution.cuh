@@ -4,8 +4,8 @@
 
 #include <tessera/core/cuda_check.cuh>
 #include <tessera/core/execution.hpp>
-#include <tessera/core/per_device.hpp>
 #include <tessera/core/map_streams.cuh>
+#include <tessera/core/per_device.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -118,7 +118,8 @@ class Execution<Device> {
   /// Stream: enqueues nothing. Determinism: results are the same bits.
   [[nodiscard]] Execution with_map_streams(MapStreams& streams) const
   {
-    detail::expects(streams.main_stream() == stream_, "Execution::with_map_streams: map streams of another stream");
+    detail::expects(streams.main_stream() == stream_,
+                    "Execution::with_map_streams: map streams of another stream");
     auto result = *this;
     result.map_streams_ = &streams;
     return result;

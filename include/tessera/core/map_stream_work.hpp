@@ -44,7 +44,7 @@ template <class Space>
 /// tables and kernel maps may be read there, which on_map_stream() or wait_for_main_on_map_streams() preceded.
 template <class Space, class Work>
 decltype(auto) on_map_stream([[maybe_unused]] Side<Space> const& side, Execution<Space> const& exec,
-                       Work const& work)
+                             Work const& work)
 {
   if constexpr (std::is_same_v<Space, Device>) {
     if (side.streams != nullptr) {

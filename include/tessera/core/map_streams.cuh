@@ -12,7 +12,7 @@ namespace tessera {
 inline namespace v0 {
 
 /// Map streams for what depends on coordinates alone, so that maps of coarse levels are made while layers of
-/// fine ones run on the main stream: `auto with_maps = exec.with_map_streams(sides)`.
+/// fine ones run on the main stream: `auto with_maps = exec.with_map_streams(map_streams)`.
 ///
 /// Coordinate sets and tables are made on the first, kernel maps with their orders and tiles on the others in
 /// turn. Maps wait for the first, and the main stream waits for a map stream before it reads what was made

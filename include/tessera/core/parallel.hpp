@@ -167,7 +167,7 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 /// `*counter += count`; returns what was there, so that the caller has `count` places to itself. The threads
 /// of `together`, which must all call this, add at once: one address takes one addition at a time.
 TESSERA_HOST_DEVICE inline std::int32_t aggregated_fetch_add(std::int32_t* counter, std::int32_t count,
-                                                    [[maybe_unused]] unsigned together)
+                                                             [[maybe_unused]] unsigned together)
 {
 #if defined(__CUDA_ARCH__)
   __syncwarp(together);

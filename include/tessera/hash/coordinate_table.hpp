@@ -55,7 +55,7 @@ struct InsertRows {
 template <int Dim, class Space>
 class CoordinateTable {
  public:
-  /// Enters every row of `set`. With duplicates the smallest row is kept and the set's coordinate manager notes the error.
+  /// Enters every row of `set`. With duplicates the smallest row is kept and the set's manager notes the error.
   /// @throws invalid_argument  a key of the set's box needs more than 63 bits
   CoordinateTable(CoordinateSet<Dim, Space> const& set, Execution<Space> const& exec)
   {
@@ -114,9 +114,9 @@ template <int Dim, class Space>
   std::lock_guard lock{detail::access(set).mutex()};
   detail::access(set).take_sides(exec);
   return detail::access(set).cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
-    auto table = detail::on_map_stream(detail::access(set).map_stream_for_sets(), exec, [&](Execution<Space> const& own) {
-      return std::make_shared<CoordinateTable<Dim, Space>>(set, own);
-    });
+    auto table = detail::on_map_stream(
+        detail::access(set).map_stream_for_sets(), exec,
+        [&](Execution<Space> const& own) { return std::make_shared<CoordinateTable<Dim, Space>>(set, own); });
     if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
     return table;
   });

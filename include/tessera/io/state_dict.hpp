@@ -38,9 +38,10 @@ struct StateDict {
   /// @name What a file of Tessera's says of itself
   /// @{
   std::optional<WeightLayout> layout;
-  bool is_as_shaped = false;  ///< kernels of one voxel mean what their shape says: KrscUnder<Compatibility::none>
-  bool is_converted = false;  ///< it comes from convert_checkpoint()
-  std::string lost;           ///< what its names lost then
+  bool is_as_shaped =
+      false;  ///< kernels of one voxel mean what their shape says: KrscUnder<Compatibility::none>
+  bool is_converted = false;                        ///< it comes from convert_checkpoint()
+  std::string lost;                                 ///< what its names lost then
   std::map<std::string, std::string> kernel_marks;  ///< what is known of kernels [volume, in, out], by name
   /// @}
 };

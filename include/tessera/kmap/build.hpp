@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/kmap/detail/producer_layers.hpp>
 #include <tessera/kmap/detail/neighbors.hpp>
 #include <tessera/kmap/detail/outputs.hpp>
+#include <tessera/kmap/detail/producer_layers.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 #include <tessera/kmap/transpose.hpp>
 
@@ -69,7 +69,8 @@ template <int Dim, class Space>
 /// The set itself, under the map of a submanifold convolution.
 template <class Kmap, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> submanifold_map(CoordinateSet<Dim, Space>& set,
-                                                            ConvolutionGeometry<Dim> const& g, Compatibility compat,
+                                                            ConvolutionGeometry<Dim> const& g,
+                                                            Compatibility compat,
                                                             Execution<Space> const& exec)
 {
   auto const region = region_of(g, Kmap::anchor(g, ConvolutionKind::submanifold, compat));
@@ -153,8 +154,8 @@ template <class Rules, int Dim, class Space>
 /// Goes from `set` back to the set it came from.
 template <class Kmap, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> transposed_map(CoordinateSet<Dim, Space>& set,
-                                                           ConvolutionGeometry<Dim> const& g, Compatibility compat,
-                                                           Execution<Space> const& exec)
+                                                           ConvolutionGeometry<Dim> const& g,
+                                                           Compatibility compat, Execution<Space> const& exec)
 {
   if (all_equal(g.stride, 1)) {
     return {set.shared(), transpose(*submanifold_map<Kmap>(set, g, compat, exec).map, exec)};

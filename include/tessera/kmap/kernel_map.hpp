@@ -5,8 +5,8 @@
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/cache.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/parallel.hpp>
 #include <tessera/core/map_stream_work.hpp>
+#include <tessera/core/parallel.hpp>
 #include <tessera/kmap/offset_mirror.hpp>
 
 #include <cstdint>

@@ -6,8 +6,8 @@
 #include <tessera/hash/hash_table.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/derive_parents.hpp>
-#include <tessera/kmap/detail/output_box.hpp>
 #include <tessera/kmap/detail/occupancy_bitmap.hpp>
+#include <tessera/kmap/detail/output_box.hpp>
 #include <tessera/kmap/policies.hpp>
 
 #include <algorithm>

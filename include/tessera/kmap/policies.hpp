@@ -48,8 +48,9 @@ struct Hashmap {
 template <class P, class = void>
 struct is_kmap_policy : std::false_type {};
 template <class P>
-struct is_kmap_policy<P, std::void_t<decltype(P::name), decltype(P::anchor(ConvolutionGeometry<3>{},
-                                                                           ConvolutionKind{}, Compatibility{}))>>
+struct is_kmap_policy<P,
+                      std::void_t<decltype(P::name), decltype(P::anchor(ConvolutionGeometry<3>{},
+                                                                        ConvolutionKind{}, Compatibility{}))>>
     : std::is_empty<P> {};
 
 }  // namespace v0

@@ -118,8 +118,9 @@ template <class Space>
   if (auto original = map.parts().transposed_of.lock()) { return original; }
   std::lock_guard lock{detail::access(map).mutex()};
   return detail::access(map).cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
-    return detail::on_map_stream(map.parts().side, exec,
-                           [&](Execution<Space> const& own) { return detail::make_transposed(map, own); });
+    return detail::on_map_stream(map.parts().side, exec, [&](Execution<Space> const& own) {
+      return detail::make_transposed(map, own);
+    });
   });
 }
 

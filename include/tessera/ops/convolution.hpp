@@ -263,10 +263,13 @@ SparseTensor<Dim, Scalar, Space> ops::PolicyConvolutionRecord<Policy, Dim, Scala
 /// on `exec`; waits only where kernel_map() does, and gather-scatter and fetch-on-demand once a map for their
 /// pair lists. Determinism: the same bits on every run and for every order of the input rows.
 template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(
-    SparseTensor<Dim, Scalar, Space> const& x, detail::ParameterArgument<Scalar> const& weight,
-    detail::ParameterArgument<Scalar> const& bias, int out_channels, ConvolutionKind kind,
-    ConvolutionGeometry<Dim> const& geometry, MathMode math, Compatibility compat, Execution<Space> const& exec)
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
+                                                           detail::ParameterArgument<Scalar> const& weight,
+                                                           detail::ParameterArgument<Scalar> const& bias,
+                                                           int out_channels, ConvolutionKind kind,
+                                                           ConvolutionGeometry<Dim> const& geometry,
+                                                           MathMode math, Compatibility compat,
+                                                           Execution<Space> const& exec)
 {
   static_assert(is_conv_policy<Policy>::value,
                 "convolution: Policy must be a ConvPolicy or a type with its members");

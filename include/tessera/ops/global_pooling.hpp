@@ -48,7 +48,8 @@ template <int Dim, class Scalar, class Space, class Term>
 
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
-                                                              Compatibility compat, Execution<Space> const& exec)
+                                                              Compatibility compat,
+                                                              Execution<Space> const& exec)
 {
   auto const channels =
       rules::visit(compat, [&](auto rules) { return rules.averaged_channels(x.channels()); });

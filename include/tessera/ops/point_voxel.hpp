@@ -154,7 +154,8 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel(PointTensor<Dim, Scalar, Space> const& z,
                                                               CoordinateSetPointer<Dim, Space> const& voxels,
                                                               SparseTensor<Dim, Scalar, Space> const* like,
-                                                              Compatibility compat, Execution<Space> const& exec)
+                                                              Compatibility compat,
+                                                              Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   return run_recorded(

@@ -61,7 +61,9 @@ using ArenaParts = std::array<std::size_t, MapStreams::count + 1>;
 /// Memory from another resource; measures the arena that the same sequence of calls would need.
 class MeasuringMemory final : public MemoryResource {
  public:
-  MeasuringMemory(MemoryResource& next, MapStreams const& map_streams) : next_{next}, map_streams_{map_streams} {}
+  MeasuringMemory(MemoryResource& next, MapStreams const& map_streams)
+      : next_{next}, map_streams_{map_streams}
+  {}
 
   [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
   {

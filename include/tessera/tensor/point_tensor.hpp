@@ -67,7 +67,8 @@ class PointSet {
     bool const acts = compat == Compatibility::torchsparse && cells == PointCells::containing;
     std::lock_guard lock{mutex_};
     return maps_.get_or_make(
-        detail::PointMapKey<Dim, Space>{voxels, cells, acts ? Compatibility::torchsparse : Compatibility::none},
+        detail::PointMapKey<Dim, Space>{voxels, cells,
+                                        acts ? Compatibility::torchsparse : Compatibility::none},
         [&] { return make_point_map(positions(), *voxels, cells, compat, exec); });
   }
 

@@ -97,7 +97,7 @@ struct GatherBounds {
 /// Stream: enqueues two kernels, does not wait.
 template <int Dim, class Space>
 [[nodiscard]] Buffer<BoundsAndCount<Dim>, Space> enqueue_bounds(CoordinateView<Dim> const& coordinates,
-                                                            Execution<Space> const& exec)
+                                                                Execution<Space> const& exec)
 {
   Buffer<BoundsAndCount<Dim>, Space> statistics{1, exec};
   for_each(1, StoreValue<BoundsAndCount<Dim>>{statistics.data(), {}}, exec);
@@ -110,7 +110,7 @@ template <int Dim, class Space>
 /// Stream: enqueues two kernels and waits for its result.
 template <int Dim, class Space>
 [[nodiscard]] BoundsAndCount<Dim> gather_bounds(CoordinateView<Dim> const& coordinates,
-                                            Execution<Space> const& exec)
+                                                Execution<Space> const& exec)
 {
   if (coordinates.num_rows.capacity == 0) { return {}; }
   return download(enqueue_bounds(coordinates, exec), exec)[0];

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/coords/detail/bounds_and_count.hpp>
+#include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/sort.hpp>

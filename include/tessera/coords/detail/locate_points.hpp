@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/coords/detail/bounds_and_count.hpp>
+#include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 

@@ -26,7 +26,8 @@ template <class Layout>
   if (std::is_same_v<Layout, io::TorchSparse>) { return "torchsparse"; }
   if (std::is_same_v<Layout, io::Minkowski>) { return "minkowski"; }
   if (std::is_same_v<Layout, io::Krsc>) { return "krsc"; }
-  if (std::is_same_v<Layout, KrscUnder<Compatibility::none>> || std::is_same_v<Layout, KrscUnder<Compatibility::spconv1>>) {
+  if (std::is_same_v<Layout, KrscUnder<Compatibility::none>> ||
+      std::is_same_v<Layout, KrscUnder<Compatibility::spconv1>>) {
     return "krsc_as_shaped";
   }
   if (std::is_same_v<Layout, io::Rskc>) { return "rskc"; }
@@ -49,7 +50,9 @@ using Place = io::KernelPlacement (*)(nn::ParameterView const&);
 /// Where a file that says `text` has kernels; null if that is no layout of Tessera's.
 [[nodiscard]] inline Place place_of_text(std::string_view text)
 {
-  if (text == layout_text<io::KrscUnder<Compatibility::none>>()) { return &io::KrscUnder<Compatibility::none>::place; }
+  if (text == layout_text<io::KrscUnder<Compatibility::none>>()) {
+    return &io::KrscUnder<Compatibility::none>::place;
+  }
   auto const layout = layout_of_text(text);
   if (!layout) { return nullptr; }
   return io::with_layout(*layout, [](auto type) -> Place { return &decltype(type)::place; });

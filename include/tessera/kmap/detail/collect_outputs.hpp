@@ -115,8 +115,8 @@ struct CollectOutputs {
 template <int Dim>
 struct FinishCount {
   BoundsAndCount<Dim> const* statistics;  // [1]
-  std::int32_t* count;                // [1]
-  std::uint32_t* errors;              // [1]
+  std::int32_t* count;                    // [1]
+  std::uint32_t* errors;                  // [1]
   std::int64_t capacity;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const

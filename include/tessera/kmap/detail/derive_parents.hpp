@@ -36,8 +36,8 @@ struct SortByParent {
   Key* outputs;                      // [capacity]
   std::int64_t capacity;
   BoundsAndCount<Dim>* statistics;  // [1] the number of outputs and the coordinate manager's errors
-  std::int32_t* count;          // [1] the number of outputs there is room for, or null
-  std::uint32_t* errors;        // [1] of the coordinate manager
+  std::int32_t* count;              // [1] the number of outputs there is room for, or null
+  std::uint32_t* errors;            // [1] of the coordinate manager
 
   [[nodiscard]] TESSERA_HOST_DEVICE Key key(std::int64_t i) const
   {

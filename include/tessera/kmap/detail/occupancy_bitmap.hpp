@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/sort.hpp>
-#include <tessera/kmap/detail/grid_indexer.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
+#include <tessera/kmap/detail/grid_indexer.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -97,7 +97,7 @@ struct DescribeCells {
   GridIndexer<Dim> indexer;
   OccupancyBitmap cells;
   std::int64_t workers;
-  std::uint32_t const* errors;  // [1] of the coordinate manager
+  std::uint32_t const* errors;      // [1] of the coordinate manager
   BoundsAndCount<Dim>* statistics;  // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t worker) const

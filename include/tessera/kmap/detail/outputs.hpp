@@ -126,7 +126,7 @@ template <class Policy, int Dim, class Space>
     return derive_outputs<Policy>(set, region, grid.bounds, bounds_in_space.data(), grid.border, grid.options,
                                   own);
   });
-  // a plain pointer: the coordinate manager owns both sets, and a shared one would keep the coordinate manager alive for ever
+  // a plain pointer: the manager owns both sets, and a shared one would keep the manager alive for ever
   access(set).cache().get_or_make(
       key, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
   return derived;

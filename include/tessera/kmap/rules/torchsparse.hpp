@@ -32,7 +32,7 @@ template <int Dim>
 struct TorchSparseBounds {
   ConvolutionGeometry<Dim> geometry;
   BoundsAndCount<Dim> const* statistics;  // [1] of the rows in use
-  CoordinateBox<Dim>* bounds;         // [1]
+  CoordinateBox<Dim>* bounds;             // [1]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const
   {

@@ -99,8 +99,8 @@ template <int Dim, class Scalar, class Space>
 
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel_unrecorded(
-    PointTensor<Dim, Scalar, Space> const& z, CoordinateSetPointer<Dim, Space> const& voxels, Compatibility compat,
-    Execution<Space> const& exec)
+    PointTensor<Dim, Scalar, Space> const& z, CoordinateSetPointer<Dim, Space> const& voxels,
+    Compatibility compat, Execution<Space> const& exec)
 {
   expect_points(z, "point_to_voxel");
   auto const map = z.points()->map_to(voxels, PointCells::containing, compat, exec);
@@ -114,7 +114,8 @@ template <int Dim, class Scalar, class Space>
 {
   expect_coordinates(x, "voxel_to_point");
   expect_points(z, "voxel_to_point");
-  auto const map = z.points()->map_to(x.coordinates(), cells_of(interpolation, compat), Compatibility::none, exec);
+  auto const map =
+      z.points()->map_to(x.coordinates(), cells_of(interpolation, compat), Compatibility::none, exec);
   return z.with_features(devoxelize_features<Scalar>(x.features(), *map, exec));
 }
 

@@ -92,7 +92,8 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
       problem.packed = packed_weight(given, plan.packed, layout.size(), own, exec, [&](Scalar* to) {
         pack_warpgroup_weight(weight.offsets(first_offset, volume), to, layout, exec);
       });
-      launch_warpgroup_gemm<Shape>(problem, layout, pipeline, uses_programmatic_launch(map, !own.empty(), exec), exec);
+      launch_warpgroup_gemm<Shape>(problem, layout, pipeline,
+                                   uses_programmatic_launch(map, !own.empty(), exec), exec);
     };
     if (map.is_identity()) {
       problem.identity = access(map).pin(exec);
