@@ -171,7 +171,8 @@ class ConfusionMatrix {
     return detail::scores_of(std::move(counts), static_cast<std::size_t>(classes_));
   }
 
-  /// Forgets what was counted. Stream: enqueues a fill, does not wait.
+  /// Forgets what was counted.
+  /// Stream: enqueues a fill, does not wait.
   void reset(Execution<Space> const& exec) { fill_bytes(counts_, 0, exec); }
 
   [[nodiscard]] std::int32_t num_classes() const noexcept { return classes_; }

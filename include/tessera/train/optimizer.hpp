@@ -147,7 +147,8 @@ class Optimizer {
   Optimizer& operator=(Optimizer const&) = delete;
   ~Optimizer() = default;
 
-  /// Sets all gradients to 0. Cost: one fill. Stream: enqueues it, does not wait.
+  /// Sets all gradients to 0.
+  /// Cost: one fill. Stream: enqueues it, does not wait.
   void zero_grad(Execution<Space> const& exec) { arena_.zero_grad(exec); }
 
   /// What backward begins with instead of 1, [1, 1]: the loss scale, which changes on the device.
