@@ -29,6 +29,17 @@ struct BatchNormRecord final : FunctionRecord<BatchNormRecord<Value, Space>, Spa
     return detail::batch_norm_unrecorded(x, options, exec);
   }
 
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    using Sum = accumulator_t<Scalar>;
+    auto const& x = this->input();
+    auto const asked = detail::norm_gradient<Sum>(gradients, options, x.id(), exec);
+    auto dx = detail::batch_norm_backward(gradients.template of<Scalar>(this->output().id()), *x.value(),
+                                          options, asked, name(), exec);
+    if (asked.wants_x) { gradients.add(x.id(), std::move(dx), exec); }
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+
   BatchNormOptions<accumulator_t<Scalar>> options;
 };
 
@@ -42,7 +53,7 @@ struct BatchNormTraining {
 };
 
 /// Batch normalisation by the statistics of its input. Run again, it takes those of the new input and updates the
-/// running statistics again, unless there is a RecomputationScope.
+/// running statistics again.
 template <class Value, class Space>
 struct BatchNormTrainingRecord final
     : FunctionRecord<BatchNormTrainingRecord<Value, Space>, Space, Value, Value>,
@@ -61,6 +72,21 @@ struct BatchNormTrainingRecord final
                                                   exec)
         .first;
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    using Scalar = detail::scalar_of_rows<Value>;
+    auto const& x = this->input();
+    auto asked = detail::norm_gradient<Sum>(gradients, this->affine, x.id(), exec);
+    asked.exchange = this->exchange;
+    // Every rank takes part in an exchange, also where nobody wants its dx.
+    asked.wants_x = asked.wants_x || this->exchange != nullptr;
+    auto dx = detail::batch_norm_training_backward(gradients.template of<Scalar>(this->output().id()),
+                                                   *x.value(), *this->statistics, this->affine.weight.data,
+                                                   this->affine.eps, asked, name(), exec);
+    gradients.add(x.id(), std::move(dx), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+  void skip_updates() { this->running = {}; }
 };
 
 }  // namespace ops

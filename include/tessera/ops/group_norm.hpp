@@ -93,6 +93,17 @@ struct GroupNormRecord final
     return detail::group_norm_unrecorded(x, groups, affine, exec).first;
   }
 
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    using Sum = accumulator_t<Scalar>;
+    auto const& x = this->input();
+    auto const asked = detail::norm_gradient<Sum>(gradients, affine, x.id(), exec);
+    auto dx = detail::group_norm_backward(gradients.template of<Scalar>(this->output().id()), *x.value(),
+                                          groups, *statistics, affine.weight.data, affine.eps, asked, exec);
+    if (asked.wants_x) { gradients.add(x.id(), std::move(dx), exec); }
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+
   AffineOptions<accumulator_t<Scalar>> affine;
   int groups = 1;
   std::shared_ptr<RowStatistics<accumulator_t<Scalar>, Space> const>

@@ -36,7 +36,7 @@ struct WrittenParameter {
 };
 
 /// The running statistics that batch normalisation in training updates:
-/// `running = (1 - momentum) running + momentum * statistic`, of the unbiased variance.
+/// `running = (1 - momentum) running + momentum * statistic`, of the unbiased variance; where there are none, nothing.
 template <class Sum>
 struct RunningStatistics {
   WrittenParameter<Sum> mean;      ///< [channels]

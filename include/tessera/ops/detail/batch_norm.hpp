@@ -5,7 +5,6 @@
 #include <tessera/ops/detail/normalize_backward.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/ops/norm_options.hpp>
-#include <tessera/ops/recomputation.hpp>
 
 #include <memory>
 #include <type_traits>
@@ -107,10 +106,9 @@ batch_norm_training_unrecorded(Value const& x, ops::AffineOptions<Sum> const& af
   auto statistics =
       std::make_shared<ops::RowStatistics<Sum, Space> const>(statistics_of_channels(x, exchange, exec));
   expect_variance(x, *statistics, exchange, who);
-  bool const updates = !recomputes_on_this_thread();
   for_each(affine.channels,
            UpdateRunning<Sum>{statistics->mean.data(), statistics->variance.data(), statistics->count.data(),
-                              updates ? running.mean.data : nullptr, running.variance.data, data_errors(x),
+                              running.mean.data, running.variance.data, data_errors(x),
                               static_cast<Sum>(running.momentum)},
            exec);
   ops::BatchNormOptions<Sum> const by{statistics->mean.data(), statistics->variance.data(),

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/convolution_backward.hpp>
 #include <tessera/ops/detail/normalize.hpp>
+#include <tessera/ops/gradients.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -182,6 +183,19 @@ struct NormGradient {
   ops::RowExchange<Space>* exchange = nullptr;
   bool wants_x = true;
 };
+
+/// What is wanted of the gradients of an operation with these options, which adds them to those of the parameters.
+template <class Sum, class Options, class Space>
+[[nodiscard]] NormGradient<Sum, Space> norm_gradient(ops::Gradients<Space>& gradients, Options const& options,
+                                                     VariableId x, Execution<Space> const& exec)
+{
+  NormGradient<Sum, Space> asked;
+  asked.affine = {gradients.template parameter<Sum>(options.weight.id, options.channels, exec),
+                  gradients.template parameter<Sum>(options.bias.id, options.channels, exec),
+                  GradientMode::accumulate};
+  asked.wants_x = gradients.wants(x);
+  return asked;
+}
 
 /// The gradient of normalize() for `x`, or no rows where it is not wanted, and those of weight and bias.
 /// Cost: up to two passes over both. Stream: enqueues on `exec`, does not wait. Determinism: as reduce_rows().
