@@ -7,6 +7,7 @@
 #include <tessera/core/execution.hpp>
 #include <tessera/core/scalar.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,6 +19,7 @@
 
 namespace tessera {
 inline namespace v0 {
+namespace train {
 
 /// Thrown when ranks no longer answer or their transport fails; the sentence names them where they are known.
 class communication_error : public std::runtime_error {
@@ -32,6 +34,9 @@ class communication_error : public std::runtime_error {
  private:
   std::vector<int> ranks_;
 };
+
+/// How long a rank may keep the others waiting before it counts as gone.
+inline constexpr std::chrono::milliseconds default_rank_timeout{20'000};
 
 /// How ranks exchange data: what a Communicator calls. Derive from it to bring a transport of your own.
 ///
@@ -166,5 +171,6 @@ class Communicator {
   std::shared_ptr<Collectives<Space>> collectives_;
 };
 
+}  // namespace train
 }  // namespace v0
 }  // namespace tessera

@@ -15,9 +15,7 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// How long a rank may keep the others waiting before it counts as gone.
-inline constexpr std::chrono::milliseconds default_rank_timeout{20'000};
+namespace train {
 
 /// The processes of an MPI communicator, with memory of the host.
 ///
@@ -72,5 +70,6 @@ template <class Body>
   return status;
 }
 
+}  // namespace train
 }  // namespace v0
 }  // namespace tessera

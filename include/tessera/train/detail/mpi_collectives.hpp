@@ -5,6 +5,7 @@
 #include <tessera/core/parallel.hpp>
 #include <tessera/train/communicator.hpp>
 #include <tessera/train/detail/mpi_requests.hpp>
+#include <tessera/train/detail/ranks_have.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -21,7 +22,7 @@ namespace detail {
 
 /// Host collectives over MPI's messages between two ranks: MPI says neither in which order its own reductions
 /// add nor which rank they wait for.
-class MpiCollectives final : public Collectives<Host> {
+class MpiCollectives final : public train::Collectives<Host> {
  public:
   /// Collective over `comm`, which is duplicated: messages of others do not mix with these.
   MpiCollectives(MPI_Comm comm, std::chrono::milliseconds limit) : limit_{limit}
@@ -101,7 +102,7 @@ class MpiCollectives final : public Collectives<Host> {
 
   void check() override
   {
-    if (!failure_.empty()) { throw communication_error{failure_, missing_}; }
+    if (!failure_.empty()) { throw train::communication_error{failure_, missing_}; }
   }
 
  private:

@@ -2,8 +2,6 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/train/communicator.hpp>
-
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -24,17 +22,6 @@ namespace detail {
   int length = 0;
   MPI_Error_string(status, text, &length);
   return {text, static_cast<std::size_t>(length)};
-}
-
-/// "rank 2 has" or "ranks 2, 3 have".
-[[nodiscard]] inline std::string ranks_have(std::vector<int> const& ranks)
-{
-  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
-  for (std::size_t i = 0; i < ranks.size(); ++i) {
-    text += i == 0 ? "" : ", ";
-    append(text, ranks[i]);
-  }
-  return text + (ranks.size() == 1 ? " has" : " have");
 }
 
 /// Messages to and from other ranks that have been begun. Each belongs to one peer, so that those that do not
