@@ -64,7 +64,7 @@ struct LargestInWindow {
 
   [[nodiscard]] static LargestInWindow make(bool from_zero)
   {
-    return {from_zero ? Sum{0} : LargestOfRows<Scalar>::identity};
+    return {from_zero ? Sum{0} : LargestOfRows<Scalar>::identity()};
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
