@@ -149,6 +149,8 @@ class ReplayableRecord : public OperationRecord {
   {
     detail::fail(this->name(), " has no gradient; what comes before it cannot be trained through it");
   }
+  /// Whether there is backward().
+  [[nodiscard]] virtual bool has_backward() const noexcept { return false; }
   /// A copy that keeps no more values than backward() reads; null where that is all of them.
   /// @param gradients  says which of them are wanted
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> for_backward(
@@ -211,6 +213,11 @@ class FunctionRecord : public ReplayableRecord<Space> {
     return description_of();
   }
 
+  [[nodiscard]] bool has_backward() const noexcept final
+  {
+    using None = void (ReplayableRecord<Space>::*)(Gradients<Space>&, Execution<Space> const&) const;
+    return !std::is_same_v<decltype(&Derived::backward), None>;
+  }
   [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> recomputation() const final
   {
     auto result = description_of();
@@ -257,7 +264,7 @@ class FunctionRecord : public ReplayableRecord<Space> {
   }
   [[nodiscard]] Recorded<Output> const& output() const noexcept { return output_; }
 
-  /// What backward() does not read; by default it reads all.
+  /// Gives back what backward() does not read; by default it reads all.
   void give_back_unread(Gradients<Space> const& /*gradients*/) {}
   /// Makes compute() leave alone what it updates besides its output; by default there is nothing.
   void skip_updates() {}
@@ -269,14 +276,17 @@ class FunctionRecord : public ReplayableRecord<Space> {
     return std::get<I>(inputs_);
   }
   [[nodiscard]] Recorded<Output>& output() noexcept { return output_; }
+  void give_all_back()
+  {
+    std::apply([](auto&... input) { (input.give_back(), ...); }, inputs_);
+    output_.give_back();
+  }
 
  private:
   [[nodiscard]] std::shared_ptr<Derived> description_of() const
   {
     auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
-    auto& record = static_cast<FunctionRecord&>(*result);
-    std::apply([](auto&... input) { (input.give_back(), ...); }, record.inputs_);
-    record.output_.give_back();
+    static_cast<FunctionRecord&>(*result).give_all_back();
     return result;
   }
 
