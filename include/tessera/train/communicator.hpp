@@ -84,6 +84,8 @@ class Communicator {
   /// Number of this process, in [0, size()).
   [[nodiscard]] int rank() const noexcept { return collectives_ ? collectives_->rank() : 0; }
   [[nodiscard]] int size() const noexcept { return collectives_ ? collectives_->size() : 1; }
+  /// Whether it is a process by itself, without a transport; a transport may have one rank too.
+  [[nodiscard]] bool is_alone() const noexcept { return collectives_ == nullptr; }
 
   /// data[i] = the sum of data[i] over all ranks, on every rank.
   ///

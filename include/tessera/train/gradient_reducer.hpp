@@ -116,7 +116,7 @@ class GradientReducer {
     detail::expects(is_active_, "GradientReducer: finish() without begin()");
     while (next_ < order_.size()) { reduce_next(exec); }
     stream_.join(exec);
-    if (!has_order_ && communicator_.size() > 1 && !detail::WorkEvent<Space>::is_capturing(exec)) {
+    if (!has_order_ && !communicator_.is_alone() && !detail::WorkEvent<Space>::is_capturing(exec)) {
       learn_order(exec);
     }
     is_active_ = false;
@@ -173,7 +173,7 @@ class GradientReducer {
   {
     auto const& bucket = buckets_[static_cast<std::size_t>(order_[next_])];
     ++next_;
-    if (communicator_.size() == 1) { return; }
+    if (communicator_.is_alone()) { return; }
     communicator_.all_reduce_sum(gradients_ + bucket.offset, bucket.size, stream_.after(exec));
   }
 

@@ -3,6 +3,8 @@
 
 // Run by mpirun with two ranks and more: every rank runs all cases, in step.
 #define DOCTEST_CONFIG_IMPLEMENT
+#include "../parallel_cases.hpp"
+
 #include <tessera/train/gradient_reducer.hpp>
 #include <tessera/train/mpi_communicator.hpp>
 
@@ -12,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <random>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -136,10 +139,34 @@ TEST_CASE("ranks over MPI: gradients are summed by buckets as at once, whatever 
   }
 }
 
+TEST_CASE("ranks over MPI: a network is trained as by one rank with the whole batch, on every run alike")
+{
+  auto const ranks = train::mpi_communicator();
+  Execution<Host> const exec{1};
+  int const scans = 2 * ranks.size();
+  train::DataParallelOptions options;
+  options.bucket_bytes = 1000;
+  auto const precise = test::train_parallel<double, Host>(ranks, scans, 3, options, exec);
+  auto const alone = test::train_parallel<double, Host>({}, scans, 3, {}, exec);
+  CHECK(test::relative_difference(precise.gradients, alone.gradients) < 1e-11);
+  CHECK(test::relative_difference(precise.parameters, alone.parameters) < 1e-11);
+
+  auto const first = test::train_parallel<float, Host>(ranks, scans, 3, options, exec);
+  auto const second = test::train_parallel<float, Host>(ranks, scans, 3, options, exec);
+  auto of_rank_0 = first.parameters;
+  ranks.broadcast(of_rank_0.data(), static_cast<std::int64_t>(of_rank_0.size()), 0, exec);
+  CHECK(first.gradients == second.gradients);
+  CHECK(first.parameters == second.parameters);
+  CHECK(first.parameters == of_rank_0);
+}
+
 TEST_CASE("ranks over MPI: what cannot be meant is refused")
 {
   CHECK_THROWS_AS(train::mpi_communicator(MPI_COMM_WORLD, std::chrono::milliseconds{0}), invalid_argument);
 }
+
+/// Ranks have no tally: a case that needs the device is not among them.
+void test::skip(std::string const& /*reason*/) {}
 
 int main(int argc, char** argv)
 {

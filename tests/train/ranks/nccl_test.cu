@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
-#include "../../support/device.hpp"
+#include "../parallel_cases.hpp"
 
 #include <tessera/train/gradient_reducer.cuh>
 #include <tessera/train/nccl_communicator.cuh>
@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 using namespace tessera;
@@ -78,6 +79,23 @@ TEST_CASE("NCCL on the device: collectives are captured into a graph, which runs
     cudaGraphDestroy(graph);
   }
   cudaStreamDestroy(stream);
+}
+
+TEST_CASE("NCCL on the device: a rank that reduces over NCCL trains as one without it")
+{
+  if (test::skipped<Device>()) { return; }
+  Execution<Device> const exec{cudaStreamPerThread};
+  ncclUniqueId id{};
+  REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
+  auto const ranks = train::nccl_communicator(id, 0, 1, exec);
+  train::DataParallelOptions options;
+  options.bucket_bytes = 1000;
+  auto const over_nccl = test::train_parallel<float, Device>(ranks, 4, 3, options, exec);
+  auto const alone = test::train_parallel<float, Device>({}, 4, 3, {}, exec);
+  CHECK(test::relative_difference(over_nccl.gradients, alone.gradients) < 1e-5);
+  CHECK(test::relative_difference(over_nccl.parameters, alone.parameters) < 1e-5);
+  auto const again = test::train_parallel<float, Device>(ranks, 4, 3, options, exec);
+  CHECK(over_nccl.parameters == again.parameters);
 }
 
 TEST_CASE("NCCL on the device: what does not end in time is given up, and everybody is told")
