@@ -87,6 +87,11 @@ class CheckpointRecord final
     differentiate(static_cast<GradientStore<Space>&>(gradients), exec, std::index_sequence_for<Inputs...>{});
   }
   void give_back_unread(ops::Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+  void expect_unchanged() const override
+  {
+    CheckpointRecord::FunctionRecord::expect_unchanged();
+    for (auto const& operation : operations_) { operation->expect_unchanged(); }
+  }
 
  private:
   template <std::size_t... I>
