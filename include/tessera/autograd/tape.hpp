@@ -58,11 +58,12 @@ class Tape final : public Recorder {
 
   /// The parameters of a model, but buffers and frozen ones; to be called again where some were frozen or freed.
   /// @tparam Scalar  of its weights; those of other layers are in it or in its accumulator
+  /// @param prefix   put before every name
   /// @throws invalid_argument  the model is fused; a parameter is in another space or of another scalar
   template <class Scalar, class Model>
-  void watch(Model& model)
+  void watch(Model& model, std::string const& prefix = {})
   {
-    for (auto& parameter : model.writable_parameters()) {
+    for (auto& parameter : model.writable_parameters(prefix)) {
       detail::with_typed<Scalar, Space>(parameter, [&](auto& typed, auto weight_scalar) {
         watch_parameter(typed, parameter.name, weight_scalar, parameter.is_trained());
       });
@@ -70,9 +71,9 @@ class Tape final : public Recorder {
   }
   /// The same of a model with `Tensor::scalar`, as modules have it.
   template <class Model, std::enable_if_t<detail::has_writable_parameters<Model>::value, int> = 0>
-  void watch(Model& model)
+  void watch(Model& model, std::string const& prefix = {})
   {
-    watch<typename Model::Tensor::scalar>(model);
+    watch<typename Model::Tensor::scalar>(model, prefix);
   }
   /// One nn::Parameter, frozen or not.
   /// @param name  in errors
@@ -156,6 +157,12 @@ class Tape final : public Recorder {
                     "another type");
     return detail::ShareMatrix::share(*std::static_pointer_cast<Matrix<T, Space>>(found->second.matrix));
   }
+  /// Whether gradient() has one.
+  template <class Value>
+  [[nodiscard]] bool has_gradient(Value const& value) const
+  {
+    return gradients_.count(value.id()) > 0;
+  }
   /// Throws unless the last backward() reached the parameter of this name.
   void expect_gradient(std::string const& name) const
   {
@@ -208,8 +215,7 @@ class Tape final : public Recorder {
   [[nodiscard]] LastReaders check_and_mark();
   void run(LastReaders const& last_readers, Execution<Space> const& exec);
 
-  template <class OfSpace>
-  friend class detail::CheckpointRecord;
+  friend struct detail::TapeAccess;
 
   detail::GradientStore<Space> store_;
   std::vector<Node> nodes_;

@@ -39,6 +39,11 @@ struct BatchNormRecord final : FunctionRecord<BatchNormRecord<Value, Space>, Spa
     if (asked.wants_x) { gradients.add(x.id(), std::move(dx), exec); }
   }
   void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+  void expect_unchanged() const override
+  {
+    BatchNormRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(options.weight, name());
+  }
 
   BatchNormOptions<accumulator_t<Scalar>> options;
 };
@@ -86,7 +91,20 @@ struct BatchNormTrainingRecord final
     gradients.add(x.id(), std::move(dx), exec);
   }
   void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+  void expect_unchanged() const override
+  {
+    BatchNormTrainingRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(this->affine.weight, name());
+  }
   void skip_updates() { this->running = {}; }
+  [[nodiscard]] Value compute_again(Value const& x, Execution<Space> const& exec)
+  {
+    auto result =
+        detail::batch_norm_training_unrecorded(x, this->affine, this->running, this->exchange, name(), exec);
+    this->statistics = std::move(result.second);
+    return std::move(result.first);
+  }
+  void drop_kept() { this->statistics = nullptr; }
 };
 
 }  // namespace ops

@@ -104,6 +104,19 @@ struct GroupNormRecord final
   }
   void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
 
+  void expect_unchanged() const override
+  {
+    GroupNormRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(affine.weight, name());
+  }
+  [[nodiscard]] Tensor compute_again(Tensor const& x, Execution<Space> const& exec)
+  {
+    auto result = detail::group_norm_unrecorded(x, groups, affine, exec);
+    statistics = std::move(result.second);
+    return std::move(result.first);
+  }
+  void drop_kept() { statistics = nullptr; }
+
   AffineOptions<accumulator_t<Scalar>> affine;
   int groups = 1;
   std::shared_ptr<RowStatistics<accumulator_t<Scalar>, Space> const>

@@ -175,7 +175,8 @@ class ReplayableRecord : public OperationRecord {
 /// `Derived` is copyable, has `name()` and
 /// `Output compute(Inputs const&..., Execution<Space> const& exec) const`, which runs the operation
 /// unrecorded. With a gradient it has `backward()`, and `void give_back_unread(Gradients<Space> const&)`, which
-/// gives back what that does not read; with running statistics it has `skip_updates()`.
+/// gives back what that does not read; with running statistics it has `skip_updates()`; where it keeps what
+/// compute() found on the way, it has `compute_again()` and `drop_kept()`.
 template <class Derived, class Space, class Output, class... Inputs>
 class FunctionRecord : public ReplayableRecord<Space> {
  public:
@@ -195,12 +196,16 @@ class FunctionRecord : public ReplayableRecord<Space> {
     auto const& derived = static_cast<Derived const&>(*this);
     std::apply(
         [&](auto const&... input) {
+          if (exec.recorder() == nullptr) {
+            replay.set(output_.id(), derived.compute(input.in(replay)..., exec));
+            return;
+          }
+          auto again = std::make_shared<Derived>(derived);
           replay.set(
               output_.id(),
               detail::run_recorded(
-                  exec, [&](auto const& inside) { return derived.compute(input.in(replay)..., inside); },
+                  exec, [&](auto const& inside) { return again->compute_again(input.in(replay)..., inside); },
                   [&](Output const& y) {
-                    auto again = std::make_shared<Derived>(derived);
                     again->inputs_ = {Recorded<Inputs>{input.in(replay)}...};
                     again->output_ = Recorded<Output>{y};
                     return again;
@@ -268,6 +273,13 @@ class FunctionRecord : public ReplayableRecord<Space> {
   void give_back_unread(Gradients<Space> const& /*gradients*/) {}
   /// Makes compute() leave alone what it updates besides its output; by default there is nothing.
   void skip_updates() {}
+  /// compute() that keeps in the record what backward() reads besides inputs and output; by default there is nothing.
+  [[nodiscard]] Output compute_again(Inputs const&... x, Execution<Space> const& exec)
+  {
+    return static_cast<Derived const&>(*this).compute(x..., exec);
+  }
+  /// Gives that back.
+  void drop_kept() {}
 
  protected:
   template <std::size_t I = 0>
@@ -287,6 +299,7 @@ class FunctionRecord : public ReplayableRecord<Space> {
   {
     auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
     static_cast<FunctionRecord&>(*result).give_all_back();
+    result->drop_kept();
     return result;
   }
 

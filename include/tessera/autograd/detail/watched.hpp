@@ -13,8 +13,14 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-template <class Space>
-class CheckpointRecord;
+/// What a checkpoint does with the tape that it differentiates its block by.
+struct TapeAccess {
+  template <class Tape>
+  [[nodiscard]] static auto& store(Tape& tape) noexcept
+  {
+    return tape.store_;
+  }
+};
 
 // What a tape asks of models and parameters, whose stage comes later.
 

@@ -4,7 +4,7 @@
 
 #include <tessera/conv/convolution_backward.hpp>
 #include <tessera/ops/detail/normalize.hpp>
-#include <tessera/ops/gradients.hpp>
+#include <tessera/ops/detail/product_gradients.hpp>
 
 #include <cmath>
 #include <cstdint>
