@@ -5,6 +5,7 @@
 #include <tessera/nn/detail/norm_as_affine.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/nn/synchronize.hpp>
 #include <tessera/ops/normalization.hpp>
 
 namespace tessera {
@@ -54,7 +55,7 @@ namespace nn {
 /// Parameters: `weight`, `bias` [channels], buffers `running_mean`, `running_var` [channels]; float for every
 /// scalar but double. They start as 1, 0, 0, 1.
 template <int Dim, class Scalar, class Space = Device>
-class BatchNorm final : public RowModule<Dim, Scalar, Space> {
+class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchronizable<Space> {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
   using Sum = accumulator_t<Scalar>;
@@ -117,9 +118,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
   }
 
-  /// From here on training normalises by the rows of all processes; null: of this one. The exchange must outlive the
-  /// layer's use and what records it. Every process calls the same layers in the same order.
-  void synchronize(ops::RowExchange<Space>* exchange) noexcept { exchange_ = exchange; }
+  void synchronize(ops::RowExchange<Space>* exchange) noexcept override { exchange_ = exchange; }
 
   [[nodiscard]] NormOptions& options() noexcept { return options_; }
   [[nodiscard]] NormOptions const& options() const noexcept { return options_; }

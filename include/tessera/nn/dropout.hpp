@@ -21,6 +21,7 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
   {
     detail::expects(probability >= 0 && probability <= 1, "Dropout: probability ", probability,
                     " is not in [0, 1]");
+    this->register_random_state("random_state", state_);
   }
 
   /// Cost, stream: as dropout() in training, none in evaluation. Determinism: the n-th call in training since

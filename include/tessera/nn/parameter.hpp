@@ -149,6 +149,28 @@ class Parameter final : public ParameterBase {
   /// Gives the gradient's memory back.
   void drop_grad() noexcept { grad_ = {}; }
 
+  /// Moves the values to `values`, and has the gradient in `gradient` from now on: slices of larger buffers, so that one
+  /// kernel or one collective serves many parameters. Counts as a write, since the values have another address.
+  ///
+  /// | name     | shape             | memory | holds                                                         |
+  /// |----------|-------------------|--------|---------------------------------------------------------------|
+  /// | values   | [size()]          | Space  | anything; the values are copied over it                       |
+  /// | gradient | [size()] or empty | Space  | the gradient; empty: there is none until it is asked for      |
+  ///
+  /// @throws invalid_argument  another number of elements; nothing has changed then
+  /// Cost: one copy of the values. Stream: enqueues it, does not wait; the memory before goes back in the order of
+  /// the stream that it came from.
+  void adopt(Buffer<T, Space>&& values, Buffer<Sum, Space>&& gradient, Execution<Space> const& exec)
+  {
+    detail::expects(values.size() == size() && (gradient.empty() || gradient.size() == size()),
+                    "Parameter::adopt: ", values.size(), " values and a gradient of ", gradient.size(),
+                    " for a parameter of ", size());
+    detail::Transfer<Space>::copy(values.data(), values_.data(), values_.bytes(), exec);
+    values_ = std::move(values);
+    grad_ = std::move(gradient);
+    mark_written();
+  }
+
   /// Where the values were allocated; there must be some.
   [[nodiscard]] Execution<Space> const& home() const { return *home_; }
 

@@ -62,10 +62,8 @@ struct MomentsOfRows {
 template <class Scalar>
 struct LargestOfRows {
   using Value = accumulator_t<Scalar>;
-  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity()
-  {
-    return -std::numeric_limits<Value>::infinity();
-  }
+  static constexpr Value below_all = -std::numeric_limits<Value>::infinity();
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return below_all; }
 
   Scalar const* features;  // [rows, channels]
   int channels;
