@@ -103,7 +103,14 @@
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/augmentation.hpp>
+#include <tessera/data/data_set.hpp>
+#include <tessera/data/labelled_points.hpp>
 #include <tessera/data/lidar_simulator.hpp>
+#include <tessera/data/loader.hpp>
+#include <tessera/data/mix_points.hpp>
+#include <tessera/data/point_batch.hpp>
+#include <tessera/data/simulated_scans.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -136,6 +143,7 @@
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/semantic_kitti.hpp>
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
