@@ -98,6 +98,7 @@
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/nn/spvconv.hpp>
+#include <tessera/nn/synchronize.hpp>
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
@@ -111,6 +112,19 @@
 #include <tessera/data/mix_points.hpp>
 #include <tessera/data/point_batch.hpp>
 #include <tessera/data/simulated_scans.hpp>
+//
+#include <tessera/train/communicator.hpp>
+#include <tessera/train/confusion_matrix.hpp>
+#include <tessera/train/data_parallel.hpp>
+#include <tessera/train/gradient_reducer.hpp>
+#include <tessera/train/moving_average.hpp>
+#include <tessera/train/optimizer.hpp>
+#include <tessera/train/parameter_arena.hpp>
+#include <tessera/train/parameter_groups.hpp>
+#include <tessera/train/rules.hpp>
+#include <tessera/train/schedule.hpp>
+#include <tessera/train/step_state.hpp>
+//
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -148,4 +162,5 @@
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 #include <tessera/io/trace_file.hpp>
+#include <tessera/io/training_checkpoint.hpp>
 #include <tessera/io/tuning_file.hpp>
