@@ -103,14 +103,25 @@
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/nn/spvconv.hpp>
+#include <tessera/nn/synchronize.hpp>
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/augmentation.hpp>
+#include <tessera/data/data_set.hpp>
+#include <tessera/data/labelled_points.hpp>
 #include <tessera/data/lidar_simulator.hpp>
+#include <tessera/data/loader.hpp>
+#include <tessera/data/mix_points.hpp>
+#include <tessera/data/point_batch.hpp>
+#include <tessera/data/simulated_scans.hpp>
 //
+#include <tessera/train/communicator.hpp>
 #include <tessera/train/confusion_matrix.hpp>
+#include <tessera/train/data_parallel.hpp>
+#include <tessera/train/gradient_reducer.hpp>
 #include <tessera/train/moving_average.hpp>
 #include <tessera/train/optimizer.hpp>
 #include <tessera/train/parameter_arena.hpp>
@@ -151,6 +162,7 @@
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/semantic_kitti.hpp>
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
