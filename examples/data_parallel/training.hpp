@@ -58,6 +58,11 @@ class Network final : public ts::nn::Module<3, float, Space> {
   ts::nn::Conv<3, float, Space> classify_;
 };
 
+[[nodiscard]] inline ts::PointCloud augmented(ts::PointCloud const& scan, ts::SampleIndex const& at)
+{
+  return ts::augment_points(scan, ts::AugmentOptions::lidar(), at.seed);
+}
+
 /// Trains for some steps; the loss of each, which is that of all ranks together.
 template <class Space>
 std::vector<float> train(ts::train::Communicator<Space> const& ranks, int steps,
@@ -80,9 +85,7 @@ std::vector<float> train(ts::train::Communicator<Space> const& ranks, int steps,
 
   // every rank takes its share of the order
   auto const order = ts::ScanOrder(scans.size()).shard(ranks.rank(), ranks.size());
-  auto loader = ts::make_loader(scans, order, {}, [](ts::PointCloud const& scan, ts::SampleIndex const& at) {
-    return ts::augment_points(scan, ts::AugmentOptions::lidar(), at.seed);
-  });
+  auto loader = ts::make_loader(scans, order, {}, augmented);
   // [parallel]
 
   std::vector<float> losses;
