@@ -64,6 +64,11 @@
 #include <tessera/ops/global_pooling.hpp>
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
+#include <tessera/ops/loss/cross_entropy.hpp>
+#include <tessera/ops/loss/dice_loss.hpp>
+#include <tessera/ops/loss/focal_loss.hpp>
+#include <tessera/ops/loss/lovasz_softmax.hpp>
+#include <tessera/ops/loss/smooth_l1.hpp>
 #include <tessera/ops/normalization.hpp>
 #include <tessera/ops/point_features.hpp>
 #include <tessera/ops/point_voxel.hpp>

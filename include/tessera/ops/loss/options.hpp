@@ -39,7 +39,8 @@ class LabelErrors {
   /// Stream: enqueues a fill.
   explicit LabelErrors(Execution<Space> const& exec) : words_{2, exec} { clear(exec); }
 
-  /// Forgets what was noted. Stream: enqueues a fill.
+  /// Forgets what was noted.
+  /// Stream: enqueues a fill.
   void clear(Execution<Space> const& exec) { fill_bytes(words_, 0, exec); }
   /// @throws invalid_argument  a label was no class; the sentence names the first such row
   /// Stream: waits.
