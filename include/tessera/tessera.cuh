@@ -20,3 +20,7 @@
 #include <tessera/plan/plan.cuh>
 //
 #include <tessera/tessera.hpp>
+
+#ifdef TESSERA_COMPILED
+#include <tessera/compiled.cuh>
+#endif
