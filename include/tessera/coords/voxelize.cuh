@@ -7,6 +7,10 @@
 #include <tessera/coords/coordinate_set.cuh>
 #include <tessera/coords/voxelize.hpp>
 
-#ifndef TESSERA_COMPILED  // whose library has hard_voxelize()
+#ifndef TESSERA_COMPILED
 #include <tessera/coords/detail/hard_voxels_device.cuh>
+#else  // the kernels are in the library of tessera::compiled
+extern template tessera::HardVoxels<tessera::Device> tessera::hard_voxelize<tessera::Device>(
+    tessera::PointsView<float> const&, tessera::VoxelizeOptions const&,
+    tessera::Execution<tessera::Device> const&, tessera::VoxelOutputs const&);
 #endif
