@@ -17,6 +17,8 @@
 #include <tessera/nn/profile.cuh>
 #include <tessera/nn/tune.cuh>
 //
+#include <tessera/train/gradient_reducer.cuh>
+//
 #include <tessera/plan/plan.cuh>
 //
 #include <tessera/tessera.hpp>

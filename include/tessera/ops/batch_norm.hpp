@@ -262,7 +262,8 @@ template <class Value, class Space>
 /// @param statistics  of `x`: batch_statistics()
 /// @param weight      [channels] in `Space`, or null: ones
 /// @param exchange    that of batch_statistics(), or null
-/// Other arguments, errors, stream, determinism: as batch_norm_backward(). Cost: two passes over both.
+/// Other arguments and errors: as batch_norm_backward().
+/// Cost: two passes over both. Stream, determinism: as batch_norm_backward().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> batch_norm_training_backward(
     MatrixView<detail::scalar_of_rows<Value> const> const& grad, Value const& x,
