@@ -59,19 +59,27 @@ void show_scans()
   auto options = ts::AugmentOptions::lidar();  // any rotation, 5 % of scale, flips
   options.jitter = 0.01;
   options.drop = 0.1;
-  auto const augmented = ts::augment_points(scan, options, 7);
+  auto const changed = ts::augment_points(scan, options, 7);
   auto const mixed =
-      ts::mix_points(augmented, scans.load(43), ts::MixOptions{}, 7);  // a sector of another scan
+      ts::mix_points(changed, scans.load(43), ts::MixOptions{}, 7);  // a sector of another scan
   // [augment]
-  expect(augmented.size() < scan.size() && !mixed.empty(), "points are dropped");
+  expect(changed.size() < scan.size() && !mixed.empty(), "points are dropped");
 
   Exec const exec;
   // [augment_space]
   auto const points = ts::upload_points(scan, exec);  // to the execution's space
   auto const turned = ts::augment_points(points, options, 7, exec);
   // [augment_space]
-  expect(ts::download_points(turned, exec).positions == augmented.positions, "spaces agree");
+  expect(ts::download_points(turned, exec).positions == changed.positions, "spaces agree");
 }
+
+// [transform]
+/// What becomes of a scan, on the loader's threads.
+ts::PointCloud augmented(ts::PointCloud const& scan, ts::SampleIndex const& at)
+{
+  return ts::augment_points(scan, ts::AugmentOptions::lidar(), at.seed);
+}
+// [transform]
 
 void show_loader(int rank, int ranks, std::int64_t steps)
 {
@@ -81,10 +89,7 @@ void show_loader(int rank, int ranks, std::int64_t steps)
   auto const order = ts::ScanOrder(1000).shuffle().seed(7).shard(rank, ranks);
   ts::LoaderOptions options;
   options.threads = 4;
-  auto loader =
-      ts::make_loader(scans, order, options, [](ts::PointCloud const& scan, ts::SampleIndex const& at) {
-        return ts::augment_points(scan, ts::AugmentOptions::lidar(), at.seed);  // on the loader's threads
-      });
+  auto loader = ts::make_loader(scans, order, options, augmented);
   // [loader]
   // [batch]
   ts::QuantizeOptions<3> const voxels{0.2F};  // metres
