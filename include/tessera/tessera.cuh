@@ -22,3 +22,7 @@
 #include <tessera/plan/plan.cuh>
 //
 #include <tessera/tessera.hpp>
+
+#ifdef TESSERA_COMPILED
+#include <tessera/compiled.cuh>
+#endif

@@ -169,3 +169,7 @@
 #include <tessera/io/trace_file.hpp>
 #include <tessera/io/training_checkpoint.hpp>
 #include <tessera/io/tuning_file.hpp>
+
+#ifdef TESSERA_COMPILED
+#include <tessera/compiled.hpp>
+#endif

@@ -251,7 +251,7 @@ template <class Value, class Space>
     Value const& x, detail::ExchangeArgument<Space> exchange, Execution<Space> const& exec)
 {
   detail::expect_rows(x, "batch_statistics");
-  return detail::statistics_of_channels(x, exchange, exec);
+  return detail::statistics_of_channels(x, {}, exchange, exec);
 }
 
 /// The gradient of batch_norm_training() for `x`, through its statistics too. With
