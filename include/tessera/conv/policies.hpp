@@ -49,6 +49,9 @@ struct is_tile_policy<
 // leads from output rows to input rows, and the weight is a view whose matrices are transposed and whose
 // offsets may be mirrored (ConvArguments::weight_steps). backward_weight() writes the sums of the weight's
 // gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
+//
+// What else a dataflow can it says in constants, false where it has none: `has_epilogue`, whether forward() applies
+// ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::more where its KernelPlan does.
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
@@ -64,6 +67,8 @@ struct ImplicitGemm {
       is_tile_policy<TilePolicy>::value,
       "ImplicitGemm: TilePolicy must be AutoTile or an empty type with rows, channels, depth and stages");
   static constexpr char const* name = "implicit_gemm";
+  static constexpr bool has_epilogue = true;
+  static constexpr bool reads_two_inputs = Splits == 1 && std::is_same_v<TilePolicy, AutoTile>;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -89,6 +94,7 @@ struct ImplicitGemm {
 /// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
 struct GatherScatter {
   static constexpr char const* name = "gather_scatter";
+  static constexpr bool has_epilogue = true;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -114,6 +120,7 @@ struct GatherScatter {
 /// stored in between.
 struct FetchOnDemand {
   static constexpr char const* name = "fetch_on_demand";
+  static constexpr bool has_epilogue = true;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -179,6 +186,19 @@ struct has_operation<P, Operation::backward_data, Scalar, Space,
 template <class P, class Scalar, class Space>
 struct has_operation<P, Operation::backward_weight, Scalar, Space,
                      std::void_t<decltype(&P::template backward_weight<Scalar, Space>)>> : std::true_type {};
+
+/// Whether forward() of the dataflow P applies the epilogue of its arguments: `P::has_epilogue`.
+template <class P, class = void>
+struct has_epilogue : std::false_type {};
+template <class P>
+struct has_epilogue<P, std::void_t<decltype(P::has_epilogue)>> : std::bool_constant<P::has_epilogue> {};
+
+/// Whether forward() of the dataflow P may read two inputs side by side: `P::reads_two_inputs`.
+template <class P, class = void>
+struct reads_two_inputs : std::false_type {};
+template <class P>
+struct reads_two_inputs<P, std::void_t<decltype(P::reads_two_inputs)>>
+    : std::bool_constant<P::reads_two_inputs> {};
 
 namespace detail {
 

@@ -2,7 +2,6 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/norm_as_affine.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/ops/normalization.hpp>
@@ -85,14 +84,12 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    if (in_layer_before_) { return x; }
     return normalize(x, exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
     expect_channels(x.columns(), "matrix");
-    if (in_layer_before_) { return copy(x, exec); }
     return normalize(x, exec);
   }
 
@@ -102,19 +99,6 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   {
     expect_channels(x.channels(), "tensor");
     return normalize(x, exec);
-  }
-
-  bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
-  {
-    if (in_layer_before_) { return true; }
-    Buffer<Sum, Space> scale{options_.channels, exec};
-    Buffer<Sum, Space> shift{options_.channels, exec};
-    for_each(
-        options_.channels,
-        detail::NormAsAffine<Sum>{running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
-                                  static_cast<Sum>(options_.eps()), scale.data(), shift.data()},
-        exec);
-    return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
   }
 
   [[nodiscard]] NormOptions& options() noexcept { return options_; }
@@ -152,7 +136,6 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   Parameter<Sum, Space> bias_;
   Parameter<Sum, Space> running_mean_;
   Parameter<Sum, Space> running_var_;
-  bool in_layer_before_ = false;
 };
 
 }  // namespace nn

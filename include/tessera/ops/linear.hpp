@@ -157,7 +157,13 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   using LinearRecord::FunctionRecord::FunctionRecord;
 
   [[nodiscard]] char const* name() const noexcept override { return "linear"; }
-  [[nodiscard]] std::vector<VariableId> parameters() const override { return {weight.id, bias.id}; }
+  /// Of folded ones also those that they were computed from.
+  [[nodiscard]] std::vector<VariableId> parameters() const override
+  {
+    std::vector<VariableId> result{weight.id, bias.id};
+    if (source != nullptr) { source->append_origins(result); }
+    return result;
+  }
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
     return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
