@@ -37,7 +37,7 @@ template <int Dim, class Scalar, class Space, class MakeMap>
     Execution<Space> const& exec, MakeMap const& make_map)
 {
   expect_coordinates(x, "convolution");
-  arguments.in_channels = x.channels() + static_cast<int>(arguments.more.columns);
+  arguments.in_channels = x.channels() + static_cast<int>(arguments.second_features.columns);
   check_arguments(arguments, "convolution");
   MappedCoordinates<Dim, Space> mapped = make_map();
   auto const num_out = mapped.map->num_out();

@@ -81,7 +81,7 @@ void run_with_sums(ConvolutionArguments<Scalar> const& arguments, KernelMap<Devi
 template <class Scalar>
 void expect_readable(KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments)
 {
-  expects(plan.reads_two_inputs || arguments.more.data == nullptr,
+  expects(plan.reads_two_inputs || arguments.second_features.data == nullptr,
           "convolution: no kernel reads these input channels from two matrices; see "
           "KernelPlan::reads_two_inputs");
 }

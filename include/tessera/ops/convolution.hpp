@@ -54,7 +54,7 @@ template <int Dim, class Scalar, class Space>
   arguments.kernel = options.config.kernel;
   arguments.features = x;
   arguments.in_channels = channels + second_channels;
-  arguments.more = MatrixView<Scalar const>{second, 0, second_channels};
+  arguments.second_features = MatrixView<Scalar const>{second, 0, second_channels};
   return ConvolutionBackend<Space>::plan(arguments, {0, options.geometry.volume()}, 1, exec).reads_two_inputs;
 }
 template <int Dim, class Scalar, class Space>
@@ -221,7 +221,7 @@ SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> 
     if (in.second != nullptr) {
       expect_same_voxels(in.x, *in.second, "convolution of two tensors", "cat_by_coordinate()");
       if (reads_two_tensors(in.x, *in.second, weight.data, options, inside)) {
-        arguments.more = in.second->features();
+        arguments.second_features = in.second->features();
       } else {
         joined = cat({in.x, *in.second}, inside);
         x = &joined;
