@@ -276,7 +276,7 @@ void fuse(ModuleBase& network, Execution<Space> const& exec)
   }
 }
 
-/// A module whose type only its maker knows: what a Registry builds.
+/// A module whose type only its factory knows: what a Registry builds.
 template <int Dim, class Scalar, class Space = Device>
 using ModulePointer = std::unique_ptr<Module<Dim, Scalar, Space>>;
 
