@@ -37,8 +37,9 @@ struct ConvolutionInputs {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
   Tensor const& x;
-  Tensor const* second = nullptr;    // whose channels follow those of x, or none
-  Tensor const* residual = nullptr;  // added before the activation, or none
+  Tensor const* second = nullptr;               // whose channels follow those of x, or none
+  Tensor const* residual = nullptr;             // added before the activation, or none
+  MatrixView<Scalar const> residual_rows = {};  // the same without a tensor, which cannot be recorded
 };
 
 /// Whether the kernel of a convolution of `channels` and `second_channels` side by side reads both as they are.
@@ -53,7 +54,7 @@ template <int Dim, class Scalar, class Space>
   arguments.kernel = options.config.kernel;
   arguments.features = x;
   arguments.in_channels = channels + second_channels;
-  arguments.more = MatrixView<Scalar const>{second, 0, second_channels};
+  arguments.second_features = MatrixView<Scalar const>{second, 0, second_channels};
   return ConvolutionBackend<Space>::plan(arguments, {0, options.geometry.volume()}, 1, exec).reads_two_inputs;
 }
 template <int Dim, class Scalar, class Space>
@@ -80,32 +81,13 @@ void expect_residual_fits(SparseTensor<Dim, Scalar, Space> const& x,
           ": the residual is on another coordinate set than the output");
 }
 
-/// `activation(convolution(cat({x, second})) + residual)`. The two tensors are read as they are where the
-/// kernel can, and are copied into one else.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolve_unrecorded(
-    ConvolutionInputs<Dim, Scalar, Space> const& in, Scalar const* weight, Scalar const* bias,
-    ops::ConvolutionOptions<Dim> const& options, ops::WeightSource<Scalar, Space> const* source,
-    Execution<Space> const& exec)
-{
-  using Tensor = SparseTensor<Dim, Scalar, Space>;
-  auto arguments = make_arguments(weight, bias, options.out_channels, options.config.math);
-  arguments.epilogue.activation = options.activation;
-  arguments.epilogue.slope = options.slope;
-  if (source != nullptr) { arguments.packed = source->packed(options.config, exec); }
-  if (in.residual != nullptr) { arguments.epilogue.residual = in.residual->features(); }
-  auto const run = [&](Tensor const& x) {
-    if (in.residual != nullptr) { expect_residual_fits(x, *in.residual, options, exec); }
-    return convolution(x, arguments, options.kind, options.geometry, options.config, exec);
-  };
-  if (in.second == nullptr) { return run(in.x); }
-  expect_same_voxels(in.x, *in.second, "convolution of two tensors", "cat_by_coordinate()");
-  if (!reads_two_tensors(in.x, *in.second, weight, options, exec)) {
-    return run(cat({in.x, *in.second}, exec));
-  }
-  arguments.more = in.second->features();
-  return run(in.x);
-}
+[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                                        ParameterArgument<Scalar> const& weight,
+                                                        ParameterArgument<Scalar> const& bias,
+                                                        ops::ConvolutionOptions<Dim> const& options,
+                                                        ops::WeightSource<Scalar, Space> const* source,
+                                                        Execution<Space> const& exec);
 
 }  // namespace detail
 
@@ -130,9 +112,9 @@ struct ConvolutionRecord final
   [[nodiscard]] Tensor compute(Tensor const& x, std::vector<Tensor> const& second,
                                std::vector<Tensor> const& residual, Execution<Space> const& exec) const
   {
-    return detail::convolve_unrecorded<Dim, Scalar, Space>(
-        {x, second.empty() ? nullptr : &second[0], residual.empty() ? nullptr : &residual[0]}, weight.data,
-        bias.data, options, source.get(), exec);
+    return detail::convolve<Dim, Scalar, Space>(
+        {x, second.empty() ? nullptr : &second[0], residual.empty() ? nullptr : &residual[0]}, weight, bias,
+        options, source.get(), exec);
   }
 
   [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override;
@@ -194,34 +176,67 @@ struct PolicyConvolutionRecord final
 
 namespace detail {
 
-/// The recorded convolution that all forms with choices at run time come to.
+/// What `convolve()` records.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
-                                                        ParameterArgument<Scalar> const& weight,
-                                                        ParameterArgument<Scalar> const& bias,
-                                                        ops::ConvolutionOptions<Dim> const& options,
-                                                        ops::WeightSource<Scalar, Space> const* source,
-                                                        Execution<Space> const& exec)
+[[nodiscard]] auto convolution_record(SparseTensor<Dim, Scalar, Space> const& y,
+                                      ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                      ParameterArgument<Scalar> const& weight,
+                                      ParameterArgument<Scalar> const& bias,
+                                      ops::ConvolutionOptions<Dim> const& options,
+                                      ops::WeightSource<Scalar, Space> const* source)
 {
   using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
+  using Variable = typename Record::Variable;
+  using Variables = typename Record::Variables;
+  using Tensor = typename Record::Tensor;
+  auto const listed = [](Tensor const* one) { return Variables{one, std::size_t{one != nullptr}}; };
+  auto record = std::make_shared<Record>(Variable{y}, Variable{in.x}, listed(in.second), listed(in.residual));
+  record->weight = weight;
+  record->bias = bias;
+  record->source = unowned(source);
+  record->in_channels = in.x.channels() + (in.second != nullptr ? in.second->channels() : 0);
+  record->options = options;
+  return record;
+}
+
+/// `activation(convolution(cat({x, second})) + residual)`, to which all forms with choices at run time come. The
+/// two tensors are read as they are where the kernel can, and are copied into one else.
+template <int Dim, class Scalar, class Space>
+SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                          ParameterArgument<Scalar> const& weight,
+                                          ParameterArgument<Scalar> const& bias,
+                                          ops::ConvolutionOptions<Dim> const& options,
+                                          ops::WeightSource<Scalar, Space> const* source,
+                                          Execution<Space> const& exec)
+{
   using Tensor = SparseTensor<Dim, Scalar, Space>;
+  auto const& config = options.config;
+  auto const run = [&](auto const& inside) {
+    auto arguments = make_arguments(weight.data, bias.data, options.out_channels, config.math);
+    arguments.epilogue = {in.residual != nullptr ? in.residual->features() : in.residual_rows,
+                          options.activation, options.slope};
+    if (source != nullptr) { arguments.packed = source->packed(config, inside); }
+    Tensor const* x = &in.x;
+    Tensor joined;
+    if (in.second != nullptr) {
+      expect_same_voxels(in.x, *in.second, "convolution of two tensors", "cat_by_coordinate()");
+      if (reads_two_tensors(in.x, *in.second, weight.data, options, inside)) {
+        arguments.second_features = in.second->features();
+      } else {
+        joined = cat({in.x, *in.second}, inside);
+        x = &joined;
+      }
+    }
+    if (in.residual != nullptr) { expect_residual_fits(*x, *in.residual, options, inside); }
+    expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
+    auto prepared = prepare_convolution(*x, arguments, inside, [&] {
+      return kernel_map(config, *x->coordinates(), options.kind, options.geometry, inside);
+    });
+    if (!prepared.is_empty()) { run_dataflow(config, prepared.arguments, *prepared.mapped.map, inside); }
+    return std::move(prepared).result();
+  };
   return run_recorded(
-      exec,
-      [&](auto const& inside) {
-        return convolve_unrecorded(in, weight.data, bias.data, options, source, inside);
-      },
-      [&](Tensor const& y) {
-        using Variables = typename Record::Variables;
-        auto const listed = [](Tensor const* one) { return Variables{one, std::size_t{one != nullptr}}; };
-        auto record = std::make_shared<Record>(ops::Recorded<Tensor>{y}, ops::Recorded<Tensor>{in.x},
-                                               listed(in.second), listed(in.residual));
-        record->weight = weight;
-        record->bias = bias;
-        record->source = unowned(source);
-        record->in_channels = in.x.channels() + (in.second != nullptr ? in.second->channels() : 0);
-        record->options = options;
-        return record;
-      });
+      exec, run, [&](Tensor const& y) { return convolution_record(y, in, weight, bias, options, source); });
 }
 
 template <class Policy, int Dim, class Scalar, class Space>
@@ -231,13 +246,13 @@ template <class Policy, int Dim, class Scalar, class Space>
                                                                   Execution<Space> const& exec)
 {
   auto const& config = options.config;
-  return convolution(
-      x, make_arguments(weight, bias, options.out_channels, config.math), exec,
-      [&] {
+  auto prepared =
+      prepare_convolution(x, make_arguments(weight, bias, options.out_channels, config.math), exec, [&] {
         return kernel_map<typename Policy::kmap, typename Policy::downsample>(
             *x.coordinates(), options.kind, options.geometry, config.compat, exec);
-      },
-      [&](auto const& arguments, auto& map) { Policy::dataflow::forward(arguments, map, exec); });
+      });
+  if (!prepared.is_empty()) { Policy::dataflow::forward(prepared.arguments, *prepared.mapped.map, exec); }
+  return std::move(prepared).result();
 }
 
 }  // namespace detail
@@ -347,16 +362,11 @@ template <int Dim, class Scalar, class Space>
     ConvolutionGeometry<Dim> const& geometry, ConvConfig const& config, Epilogue<Scalar> const& epilogue,
     Execution<Space> const& exec)
 {
-  if (epilogue.residual.data == nullptr) {
-    return detail::convolve<Dim, Scalar, Space>(
-        {x}, weight, bias, {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope},
-        nullptr, exec);
-  }
-  detail::expects(exec.recorder() == nullptr,
+  detail::expects(epilogue.residual.data == nullptr || exec.recorder() == nullptr,
                   "convolution: a residual that is a view cannot be recorded; use convolution_add()");
-  auto arguments = detail::make_arguments(weight.data, bias.data, out_channels, config.math);
-  arguments.epilogue = epilogue;
-  return detail::convolution(x, arguments, kind, geometry, config, exec);
+  return detail::convolve<Dim, Scalar, Space>(
+      {x, nullptr, nullptr, epilogue.residual}, weight, bias,
+      {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope}, nullptr, exec);
 }
 
 }  // namespace v0
