@@ -25,7 +25,7 @@ TEST_CASE("weight layouts: TorchSparse numbers the offsets of odd kernels from t
   Net<float, Host> const net{1, exec};
   auto const parameters = net.parameters();
   for (auto const& p : parameters) {
-    if (p.role != nn::ParameterRole::kernel) { continue; }
+    if (p.role != nn::ParameterRole::conv_weight) { continue; }
     CAPTURE(p.name);
     auto const own = io::Tessera::place(p);
     auto const theirs = io::TorchSparse::place(p);

@@ -46,7 +46,7 @@ std::map<std::string, std::vector<std::int64_t>> weight_shapes(ts::nn::ModuleBas
 {
   std::map<std::string, std::vector<std::int64_t>> shapes;
   for (auto const& parameter : network.parameters()) {
-    if (parameter.role == ts::nn::ParameterRole::kernel) { shapes[parameter.name] = parameter.shape; }
+    if (parameter.role == ts::nn::ParameterRole::conv_weight) { shapes[parameter.name] = parameter.shape; }
     if (parameter.role == ts::nn::ParameterRole::matrix) {
       shapes[parameter.name] = {parameter.shape.rbegin(), parameter.shape.rend()};
     }

@@ -9,7 +9,7 @@
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
@@ -85,7 +85,7 @@ Groups groups_by_name(nn::ModuleBase const& model, Tell const& tell)
 {
   Groups result;
   for (auto const& parameter : model.parameters()) {
-    if (parameter.role != nn::ParameterRole::kernel) { continue; }
+    if (parameter.role != nn::ParameterRole::conv_weight) { continue; }
     auto const layer = parameter.name.substr(0, parameter.name.rfind('.'));
     auto const [kind, stride, tensor_stride] = tell(layer);
     auto const rank = parameter.shape.size();

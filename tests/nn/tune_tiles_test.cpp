@@ -10,7 +10,7 @@
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif

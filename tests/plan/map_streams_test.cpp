@@ -8,7 +8,7 @@
 #ifdef __CUDACC__
 #include "plan_cases.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_encoder.hpp>
 #include <tessera/nn/module.hpp>
@@ -47,7 +47,7 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   // from 34k voxels on, blocks of the kernels of 96 channels no longer share tiles
   std::vector<int> const sizes =
       test::small_sets() ? std::vector<int>{20, 36, 12} : std::vector<int>{30, 250, 60, 230, 8};
-  Bemap streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   Net network{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
@@ -75,7 +75,7 @@ TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each fr
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   Net network{models::MinkUNetOptions(4, 5).width(0.25), exec};
@@ -100,7 +100,7 @@ TEST_CASE_TEMPLATE("MapStreams: a tensor made without them, a batch, and calls w
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  Beside streams;
   MapStreams others{streams.stream.handle};
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
@@ -136,7 +136,7 @@ TEST_CASE_TEMPLATE("MapStreams: an encoder gives its bits, whose outputs come fr
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   IntArray<3> const shape{41, 128, 128};

@@ -7,7 +7,7 @@
 #ifdef __CUDACC__
 #include "plan_cases.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/nn/fuse.hpp>
 #include <tessera/nn/pooling.hpp>

@@ -51,7 +51,26 @@ struct is_tile_policy<
 // gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
 //
 // What else a dataflow can it says in constants, false where it has none: `has_epilogue`, whether forward() applies
-// ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::more where its KernelPlan does.
+// ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::second_features where its KernelPlan does.
+
+namespace detail {
+/// The gradients of a dataflow whose own `forward` carries out data gradients too.
+template <class Dataflow>
+struct GradientsByForward {
+  template <class Scalar, class Space>
+  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                            Execution<Space> const& exec)
+  {
+    Dataflow::forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
+  }
+};
+}  // namespace detail
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
@@ -61,7 +80,7 @@ struct is_tile_policy<
 /// split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
 /// offsets, in another fixed order. The same bits on every run and for every order of the input rows.
 template <bool Sort, int Splits = 1, class TilePolicy = AutoTile>
-struct ImplicitGemm {
+struct ImplicitGemm : detail::GradientsByForward<ImplicitGemm<Sort, Splits, TilePolicy>> {
   static_assert(Splits >= 1, "ImplicitGemm: Splits must be at least 1");
   static_assert(
       is_tile_policy<TilePolicy>::value,
@@ -77,22 +96,10 @@ struct ImplicitGemm {
     detail::ConvolutionBackend<Space>::template implicit_gemm<TilePolicy>(
         arguments, map, Sort && map.volume() > 1, Splits, exec);
   }
-  template <class Scalar, class Space>
-  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                            Execution<Space> const& exec)
-  {
-    forward(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                              Execution<Space> const& exec)
-  {
-    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
-  }
 };
 
 /// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
-struct GatherScatter {
+struct GatherScatter : detail::GradientsByForward<GatherScatter> {
   static constexpr char const* name = "gather_scatter";
   static constexpr bool has_epilogue = true;
 
@@ -102,23 +109,11 @@ struct GatherScatter {
   {
     detail::ConvolutionBackend<Space>::gather_scatter(arguments, map, exec);
   }
-  template <class Scalar, class Space>
-  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                            Execution<Space> const& exec)
-  {
-    forward(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                              Execution<Space> const& exec)
-  {
-    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
-  }
 };
 
 /// For each offset: multiply rows as they are fetched and add to their outputs; offsets ascending, nothing is
 /// stored in between.
-struct FetchOnDemand {
+struct FetchOnDemand : detail::GradientsByForward<FetchOnDemand> {
   static constexpr char const* name = "fetch_on_demand";
   static constexpr bool has_epilogue = true;
 
@@ -127,18 +122,6 @@ struct FetchOnDemand {
                       Execution<Space> const& exec)
   {
     detail::ConvolutionBackend<Space>::fetch_on_demand(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                            Execution<Space> const& exec)
-  {
-    forward(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                              Execution<Space> const& exec)
-  {
-    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
   }
 };
 

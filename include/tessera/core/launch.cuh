@@ -4,7 +4,7 @@
 
 #include <tessera/core/execution.cuh>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>

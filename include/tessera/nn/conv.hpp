@@ -53,7 +53,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
     weight_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.seed(), exec);
     std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
-    this->register_parameter(options.weight_name(), ParameterRole::kernel, weight_, size);
+    this->register_parameter(options.weight_name(), ParameterRole::conv_weight, weight_, size);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
       this->register_parameter("bias", ParameterRole::bias, bias_);

@@ -75,7 +75,7 @@ class ModuleBase {
  protected:
   /// To be called in the constructor of a layer that has parameters: `name` as a checkpoint has it, without
   /// those of the modules around it. `parameter` must stay where it is: what it is at the time counts.
-  /// @param kernel_size  of a ParameterRole::kernel, one number per axis
+  /// @param kernel_size  of a ParameterRole::conv_weight, one number per axis
   void register_parameter(std::string name, ParameterRole role, ParameterBase& parameter,
                           std::vector<int> kernel_size = {})
   {
@@ -134,7 +134,7 @@ class Module : public ModuleBase, private detail::layer::LayerArguments<Dim, Sca
   [[nodiscard]] Tensor operator()(Tensor const& x, Execution<Space> const& exec) { return forward(x, exec); }
 };
 
-/// A module whose type only its maker knows: what a Registry builds.
+/// A module whose type only its factory knows: what a Registry builds.
 template <int Dim, class Scalar, class Space = Device>
 using ModulePointer = std::unique_ptr<Module<Dim, Scalar, Space>>;
 

@@ -2,121 +2,93 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/detail/names.hpp>
-#include <tessera/ops/detail/convolve.hpp>
-#include <tessera/ops/record.hpp>
+#include <tessera/ops/convolution_record.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <utility>
-#include <vector>
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
-
-/// `y = activation(convolution(x) + residual)`, where `x` may be two tensors side by side. `method` is that of a
-/// convolution<Policy>(), and then math and compat are all that counts of `options.config`.
-template <int Dim, class Scalar, class Space>
-struct ConvolutionRecord final
-    : FunctionRecord<ConvolutionRecord<Dim, Scalar, Space>, Space, SparseTensor<Dim, Scalar, Space>,
-                     SparseTensor<Dim, Scalar, Space>, std::vector<SparseTensor<Dim, Scalar, Space>>,
-                     std::vector<SparseTensor<Dim, Scalar, Space>>> {
-  using Tensor = SparseTensor<Dim, Scalar, Space>;
-  using Variable = Recorded<Tensor>;
-  using Variables = Recorded<std::vector<Tensor>>;
-
-  ConvolutionRecord(Variable y, Variable x, Variables second, Variables residual)
-      : ConvolutionRecord::FunctionRecord{std::move(y), std::move(x), std::move(second), std::move(residual)}
-  {}
-
-  [[nodiscard]] char const* name() const noexcept override { return "convolution"; }
-  /// Of folded ones also those that they were computed from.
-  [[nodiscard]] std::vector<VariableId> parameters() const override
-  {
-    std::vector<VariableId> result{weight.id, bias.id};
-    if (source != nullptr) { source->append_origins(result); }
-    return result;
-  }
-  [[nodiscard]] Tensor compute(Tensor const& x, std::vector<Tensor> const& second,
-                               std::vector<Tensor> const& residual, Execution<Space> const& exec) const
-  {
-    return detail::convolve_unrecorded<Dim, Scalar, Space>(
-        {x, second.empty() ? nullptr : &second[0], residual.empty() ? nullptr : &residual[0]}, weight.data,
-        bias.data, options, {method, source.get()}, exec);
-  }
-
-  [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override;
-
-  /// Whose channels follow those of the first input: one, or none.
-  [[nodiscard]] Variables const& second() const noexcept { return this->template input<1>(); }
-  /// What is added before the activation: one, or none.
-  [[nodiscard]] Variables const& residual() const noexcept { return this->template input<2>(); }
-
-  ParameterRef<Scalar> weight;                                    // [volume, in_channels, out_channels]
-  ParameterRef<Scalar> bias;                                      // [out_channels], or none
-  ConvolutionMethod<Dim, Scalar, Space> const* method = nullptr;  // or null: chosen by options.config
-  std::shared_ptr<WeightSource<Scalar, Space> const> source;      // of the packed weight, or none
-  int in_channels = 0;                                            // of all inputs
-  ConvolutionOptions<Dim> options;
-};
-
-template <int Dim, class Scalar, class Space>
-OperationWork ConvolutionRecord<Dim, Scalar, Space>::work(Execution<Space> const& exec) const
-{
-  auto work = ConvolutionRecord::FunctionRecord::work(exec);
-  auto const* const x = this->input().value();
-  if (x == nullptr) { return work; }
-  auto const& config = options.config;
-  auto const map = detail::map_of(*x->coordinates(), options, method, exec).map;
-  detail::note_product<Scalar>(work, detail::count_pairs(*map, exec), map->volume(), in_channels,
-                               options.out_channels);
-  work.kernel = method != nullptr ? method->name() : detail::name_of(config.dataflow);
-  if (method == nullptr && config.dataflow == Dataflow::implicit_gemm) {
-    auto arguments =
-        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, config.math);
-    arguments.kernel = config.kernel;
-    arguments.in_channels = in_channels;
-    arguments.epilogue.activation = options.activation;
-    auto const plan =
-        detail::ConvolutionBackend<Space>::plan(arguments, detail::summary_of(*map), config.splits, exec);
-    work.kernel = detail::name_of_kernel<Space>(plan.kernel);
-  }
-  return work;
-}
-
-}  // namespace ops
-
 namespace detail {
 
-/// The recorded convolution that all forms come to.
+/// What `convolve()` records.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
-                                                        ParameterArgument<Scalar> const& weight,
-                                                        ParameterArgument<Scalar> const& bias,
-                                                        ops::ConvolutionOptions<Dim> const& options,
-                                                        ConvolutionMeans<Dim, Scalar, Space> const& by,
-                                                        Execution<Space> const& exec)
+[[nodiscard]] auto convolution_record(SparseTensor<Dim, Scalar, Space> const& y,
+                                      ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                      ParameterArgument<Scalar> const& weight,
+                                      ParameterArgument<Scalar> const& bias,
+                                      ops::ConvolutionOptions<Dim> const& options,
+                                      ConvolutionMeans<Dim, Scalar, Space> const& by)
 {
   using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
+  using Variable = typename Record::Variable;
+  using Variables = typename Record::Variables;
+  using Tensor = typename Record::Tensor;
+  auto const listed = [](Tensor const* one) { return Variables{one, std::size_t{one != nullptr}}; };
+  auto record = std::make_shared<Record>(Variable{y}, Variable{in.x}, listed(in.second), listed(in.residual));
+  record->weight = weight;
+  record->bias = bias;
+  record->method = by.method;
+  record->source = unowned(by.source);
+  record->in_channels = in.x.channels() + (in.second != nullptr ? in.second->channels() : 0);
+  record->options = options;
+  return record;
+}
+
+/// `activation(convolution(cat({x, second})) + residual)`, to which all forms of convolution() come. The two tensors are read as they are where the kernel can, and are copied into one else.
+template <int Dim, class Scalar, class Space>
+SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
+                                          ParameterArgument<Scalar> const& weight,
+                                          ParameterArgument<Scalar> const& bias,
+                                          ops::ConvolutionOptions<Dim> const& options,
+                                          ConvolutionMeans<Dim, Scalar, Space> const& by,
+                                          Execution<Space> const& exec)
+{
   using Tensor = SparseTensor<Dim, Scalar, Space>;
-  return run_recorded(
-      exec,
-      [&](auto const& inside) {
-        return convolve_unrecorded(in, weight.data, bias.data, options, by, inside);
-      },
-      [&](Tensor const& y) {
-        using Variables = typename Record::Variables;
-        auto const listed = [](Tensor const* one) { return Variables{one, std::size_t{one != nullptr}}; };
-        auto record = std::make_shared<Record>(ops::Recorded<Tensor>{y}, ops::Recorded<Tensor>{in.x},
-                                               listed(in.second), listed(in.residual));
-        record->weight = weight;
-        record->bias = bias;
-        record->method = by.method;
-        record->source = unowned(by.source);
-        record->in_channels = in.x.channels() + (in.second != nullptr ? in.second->channels() : 0);
-        record->options = options;
-        return record;
-      });
+  constexpr auto const* with_residual = "convolution with a residual";
+  auto const& config = options.config;
+  auto const* const method = by.method;
+  auto const run = [&](auto const& inside) {
+    auto arguments = make_arguments(weight.data, bias.data, options.out_channels, config.math);
+    arguments.epilogue = {in.residual != nullptr ? in.residual->features() : in.residual_rows,
+                          options.activation, options.slope};
+    if (by.source != nullptr && method != nullptr) {
+      by.source->refresh(inside);
+    } else if (by.source != nullptr) {
+      arguments.packed = by.source->packed(config, inside);
+    }
+    Tensor const* x = &in.x;
+    Tensor joined;
+    if (in.second != nullptr) {
+      expect_same_voxels(in.x, *in.second, "convolution of two tensors", "cat_by_coordinate()");
+      if (reads_two_tensors(in.x, *in.second, weight.data, options, method, inside)) {
+        arguments.second_features = in.second->features();
+      } else {
+        joined = cat({in.x, *in.second}, inside);
+        x = &joined;
+      }
+    }
+    if (in.residual != nullptr && options.kind == ConvolutionKind::submanifold) {
+      expect_same_voxels(*x, *in.residual, with_residual);
+    }
+    expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
+    auto prepared = prepare_convolution(*x, arguments, inside, [&] {
+      auto mapped = map_of(*x->coordinates(), options, method, inside);
+      expects(in.residual == nullptr || mapped.coordinates == in.residual->coordinates(), with_residual,
+              ": the residual is on another coordinate set than the output");
+      return mapped;
+    });
+    if (prepared.is_empty()) { return std::move(prepared).result(); }
+    if (method != nullptr) {
+      method->forward(prepared.arguments, *prepared.mapped.map, inside);
+    } else {
+      run_dataflow(config, prepared.arguments, *prepared.mapped.map, inside);
+    }
+    return std::move(prepared).result();
+  };
+  return run_recorded(exec, run,
+                      [&](Tensor const& y) { return convolution_record(y, in, weight, bias, options, by); });
 }
 
 }  // namespace detail
@@ -207,16 +179,11 @@ template <int Dim, class Scalar, class Space>
     ConvolutionGeometry<Dim> const& geometry, ConvConfig const& config, Epilogue<Scalar> const& epilogue,
     Execution<Space> const& exec)
 {
-  if (epilogue.residual.data == nullptr) {
-    return detail::convolve<Dim, Scalar, Space>(
-        {x}, weight, bias, {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope}, {},
-        exec);
-  }
-  detail::expects(exec.recorder() == nullptr,
+  detail::expects(epilogue.residual.data == nullptr || exec.recorder() == nullptr,
                   "convolution: a residual that is a view cannot be recorded; use convolution_add()");
-  auto arguments = detail::make_arguments(weight.data, bias.data, out_channels, config.math);
-  arguments.epilogue = epilogue;
-  return detail::convolution(x, arguments, kind, geometry, config, exec);
+  return detail::convolve<Dim, Scalar, Space>(
+      {x, nullptr, nullptr, epilogue.residual}, weight, bias,
+      {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope}, {}, exec);
 }
 
 }  // namespace v0

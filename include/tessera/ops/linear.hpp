@@ -78,8 +78,11 @@ template <int Dim, class Scalar, class Space>
   one_voxel.kernel_size = 1;
   ConvConfig config;
   config.math = options.math;
-  return convolution(x, linear_arguments(matrix, bias, options, packed), ConvolutionKind::submanifold,
-                     one_voxel, config, exec);
+  auto prepared = prepare_convolution(x, linear_arguments(matrix, bias, options, packed), exec, [&] {
+    return kernel_map(config, *x.coordinates(), ConvolutionKind::submanifold, one_voxel, exec);
+  });
+  if (!prepared.is_empty()) { run_dataflow(config, prepared.arguments, *prepared.mapped.map, exec); }
+  return std::move(prepared).result();
 }
 
 /// The same of the rows of a matrix: the bits are those of the form for tensors.

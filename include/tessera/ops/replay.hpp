@@ -5,6 +5,7 @@
 #include <tessera/core/error.hpp>
 #include <tessera/core/recorder.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <memory>
@@ -40,6 +41,29 @@ struct Share<DenseTensor<Dim, Scalar, Space>> {
     return std::make_shared<Tensor>(ShareDense::share(tensor));
   }
 };
+
+/// A value that stands on the same voxels or points without features; null of one that has none.
+template <class Value>
+[[nodiscard]] std::shared_ptr<Value const> without_features(Value const* /*value*/)
+{
+  return nullptr;
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::shared_ptr<SparseTensor<Dim, Scalar, Space> const> without_features(
+    SparseTensor<Dim, Scalar, Space> const* x)
+{
+  if (x == nullptr || x->coordinates() == nullptr) { return nullptr; }
+  Matrix<Scalar, Space> none{Buffer<Scalar, Space>{}, x->capacity(), 0};
+  return std::make_shared<SparseTensor<Dim, Scalar, Space>>(x->with_features(std::move(none)));
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::shared_ptr<PointTensor<Dim, Scalar, Space> const> without_features(
+    PointTensor<Dim, Scalar, Space> const* z)
+{
+  if (z == nullptr || z->num_points() == 0) { return nullptr; }
+  Matrix<Scalar, Space> none{Buffer<Scalar, Space>{}, z->num_points(), 0};
+  return std::make_shared<PointTensor<Dim, Scalar, Space>>(z->with_features(std::move(none)));
+}
 
 }  // namespace detail
 

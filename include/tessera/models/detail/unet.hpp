@@ -27,6 +27,18 @@ struct UNetNames {
   nn::ResidualNames residual;
 };
 
+/// Those of MinkUNet and of SPVCNN, its sibling with points.
+[[nodiscard]] inline UNetNames minkunet_names()
+{
+  return {"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}};
+}
+
+/// Channels of the stem, the encoders and the decoders of these networks, `width` times the usual ones.
+[[nodiscard]] inline std::array<int, 9> unet_channels(double width, char const* who)
+{
+  return scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, width, who);
+}
+
 /// One level up: upsample, put the skipped features beside, fuse.
 template <int Dim, class Scalar, class Space>
 class UNetDecoder final : public nn::ModuleBase {
