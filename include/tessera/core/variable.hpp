@@ -67,6 +67,7 @@ class VariableStorage {
   [[nodiscard]] VariableStorage alias() const
   {
     if (!shared_) { return {}; }
+    if (size() == 0) { return VariableStorage{Buffer<T, Space>{}}; }
     return VariableStorage{Buffer<T, Space>::adopt(data(), size(), shared_)};
   }
 

@@ -211,6 +211,12 @@ struct ParameterView {
   bool on_device = false;                    ///< whether the module's space is the device
   ParameterBase const* parameter = nullptr;  ///< the parameter itself; null in a description without values
 
+  /// Whether it is a parameter to train: neither a buffer nor frozen.
+  [[nodiscard]] bool is_trained() const noexcept
+  {
+    return parameter != nullptr && role != ParameterRole::buffer && !parameter->is_frozen();
+  }
+
   /// The parameter with its type.
   /// @throws invalid_argument  it has another one, or is in another space
   template <class T, class Space>

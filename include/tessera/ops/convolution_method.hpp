@@ -3,6 +3,8 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/conv/convolution_backward.hpp>
+#include <tessera/ops/detail/product_gradients.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -40,6 +42,15 @@ class ConvolutionMethod {
   /// forward() of the dataflow.
   virtual void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
                        Execution<Space> const& exec) const = 0;
+  /// convolution_backward_data() of the policy. Errors, cost, stream, determinism: its.
+  [[nodiscard]] virtual Matrix<Scalar, Space> backward_data(MatrixView<Scalar const> const& grad,
+                                                            WeightView<Scalar> const& weight,
+                                                            KernelMap<Space>& map, MathMode math,
+                                                            Execution<Space> const& exec) const = 0;
+  /// Adds the gradient of a weight, by convolution_backward_weight() of the policy.
+  virtual void add_weight_gradient(Gradients<Space>& gradients, VariableId weight,
+                                   MatrixView<Scalar const> const& x, MatrixView<Scalar const> const& grad,
+                                   KernelMap<Space>& map, Execution<Space> const& exec) const = 0;
 
  protected:
   ~ConvolutionMethod() = default;
@@ -71,6 +82,19 @@ class PolicyMethod final : public ops::ConvolutionMethod<Dim, Scalar, Space> {
                Execution<Space> const& exec) const override
   {
     Dataflow::forward(arguments, map, exec);
+  }
+  [[nodiscard]] Matrix<Scalar, Space> backward_data(MatrixView<Scalar const> const& grad,
+                                                    WeightView<Scalar> const& weight, KernelMap<Space>& map,
+                                                    MathMode math,
+                                                    Execution<Space> const& exec) const override
+  {
+    return convolution_backward_data<Policy>(grad, weight, map, math, exec);
+  }
+  void add_weight_gradient(ops::Gradients<Space>& gradients, VariableId weight,
+                           MatrixView<Scalar const> const& x, MatrixView<Scalar const> const& grad,
+                           KernelMap<Space>& map, Execution<Space> const& exec) const override
+  {
+    detail::add_weight_gradient<Policy>(gradients, weight, x, grad, map, exec);
   }
 };
 

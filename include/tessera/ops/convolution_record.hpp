@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/names.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/convolution_method.hpp>
+#include <tessera/ops/detail/convolution_gradients.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/weight_source.hpp>
 
@@ -120,16 +121,31 @@ struct ConvolutionRecord final
 
   [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override;
 
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override;
+  void give_back_unread(Gradients<Space> const& gradients);
+  void expect_unchanged() const override
+  {
+    ConvolutionRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(weight, name());
+  }
+
   /// Whose channels follow those of the first input: one, or none.
   [[nodiscard]] Variables const& second() const noexcept { return this->template input<1>(); }
   /// What is added before the activation: one, or none.
   [[nodiscard]] Variables const& residual() const noexcept { return this->template input<2>(); }
+
+  /// Whether backward() computes the sums before the activation again, since its output does not tell of them.
+  [[nodiscard]] bool repeats_sums() const
+  {
+    return !detail::gradient_reads_output(options.activation, options.slope);
+  }
 
   ParameterRef<Scalar> weight;                                    // [volume, in_channels, out_channels]
   ParameterRef<Scalar> bias;                                      // [out_channels], or none
   ConvolutionMethod<Dim, Scalar, Space> const* method = nullptr;  // or null: chosen by options.config
   std::shared_ptr<WeightSource<Scalar, Space> const> source;      // of the packed weight, or none
   int in_channels = 0;                                            // of all inputs
+  int first_channels = 0;  // of the first one, which backward() reads; give_back_unread() notes it
   ConvolutionOptions<Dim> options;
 };
 
@@ -155,6 +171,70 @@ OperationWork ConvolutionRecord<Dim, Scalar, Space>::work(Execution<Space> const
     work.kernel = detail::name_of_kernel<Space>(plan.kernel);
   }
   return work;
+}
+
+template <int Dim, class Scalar, class Space>
+void ConvolutionRecord<Dim, Scalar, Space>::give_back_unread(Gradients<Space> const& gradients)
+{
+  first_channels = this->input().value()->channels();
+  bool const reads_x = repeats_sums() || gradients.wants(weight.id);
+  if (!reads_x) {
+    this->input().give_features_back();
+    this->template input<1>().give_features_back();
+  }
+  if (!repeats_sums()) { this->template input<2>().give_back(); }
+  if (repeats_sums() || options.activation == Activation::none) { this->output().give_features_back(); }
+}
+
+template <int Dim, class Scalar, class Space>
+void ConvolutionRecord<Dim, Scalar, Space>::backward(Gradients<Space>& gradients,
+                                                     Execution<Space> const& exec) const
+{
+  detail::expect_unfolded(source.get(), gradients, name());
+  auto const& x = *this->input().value();
+  auto const* const other = second().size() > 0 ? second()[0].value() : nullptr;
+  auto grad = gradients.template of<Scalar>(this->output().id());
+  Matrix<Scalar, Space> of_sums;  // the gradient before the activation, where there is one
+  if (options.activation != Activation::none) {
+    auto linear = options;
+    linear.activation = Activation::none;
+    auto const* const added = residual().size() > 0 ? residual()[0].value() : nullptr;
+    auto const read = repeats_sums()
+                          ? detail::convolve<Dim, Scalar, Space>({x, other, added}, weight, bias, linear,
+                                                                 {method, source.get()}, exec)
+                          : *this->output().value();
+    of_sums = activation_backward<Scalar>(grad, read.features(), options.activation, options.slope, exec);
+    grad = std::as_const(of_sums).view();
+  }
+  auto const map = detail::map_of(*x.coordinates(), options, method, exec).map;
+  detail::add_bias_gradient(gradients, bias.id, grad, *map, exec);
+  if (gradients.wants(weight.id)) {
+    auto const rows = other != nullptr ? cat({x, *other}, exec) : x;
+    if (method != nullptr) {
+      method->add_weight_gradient(gradients, weight.id, rows.features(), grad, *map, exec);
+    } else {
+      detail::add_weight_gradient<ConvPolicy<>>(gradients, weight.id, rows.features(), grad, *map, exec);
+    }
+  }
+  VariableId const id = this->input().id();
+  VariableId const second_id = other != nullptr ? second()[0].id() : 0;
+  if (gradients.wants(id) || gradients.wants(second_id)) {
+    auto const view = plain_weight(weight.data, map->volume(), in_channels, options.out_channels);
+    auto both = method != nullptr ? method->backward_data(grad, view, *map, options.config.math, exec)
+                                  : convolution_backward_data(grad, view, *map,
+                                                              detail::backward_config(options.config), exec);
+    if (second_id == 0) {
+      gradients.add(id, std::move(both), exec);
+    } else {
+      detail::add_pair_gradient(gradients, id, second_id, first_channels, std::move(both), exec);
+    }
+  }
+  if (residual().size() == 0) { return; }
+  if (of_sums.size() > 0) {
+    gradients.add(residual()[0].id(), std::move(of_sums), exec);
+  } else {
+    gradients.template pass<Scalar>(this->output().id(), residual()[0].id(), exec);
+  }
 }
 
 }  // namespace ops

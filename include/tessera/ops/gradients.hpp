@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <typeindex>
 #include <unordered_map>
@@ -39,9 +40,8 @@ struct GradientTarget {
   std::function<void*(Execution<Space> const&)> sums;  // its gradient [size], made where there is none
   std::type_index sum_type;
   std::int64_t size;
-  std::shared_ptr<void const> weight_gradient;  // an ops::WeightGradientFunction
+  void (*weight_gradient)();  // an ops::WeightGradientFunction, or null
   std::type_index scalar_type;
-  bool is_reached = false;
 };
 
 }  // namespace detail
@@ -88,6 +88,15 @@ class Gradients {
     if (!wants(id)) { return; }
     add_shared<T>(id, std::make_shared<Matrix<T, Space>>(std::move(gradient)), exec);
   }
+  /// Adds one gradient to each of several variables, which share it where it is their first.
+  template <class T>
+  void add(std::initializer_list<VariableId> ids, Matrix<T, Space>&& gradient, Execution<Space> const& exec)
+  {
+    auto const shared = std::make_shared<Matrix<T, Space>>(std::move(gradient));
+    for (auto const id : ids) {
+      if (wants(id)) { add_shared<T>(id, shared, exec); }
+    }
+  }
   /// Adds the gradient of `from` to that of `to`, without a copy where it is the first.
   template <class T>
   void pass(VariableId from, VariableId to, Execution<Space> const& exec)
@@ -109,7 +118,7 @@ class Gradients {
                     " is of another type than the operation that read it says");
     detail::expects(target.size == size, "gradients: parameter ", id, " has ", target.size,
                     " values, the operation that read it says ", size);
-    target.is_reached = true;
+    reached_.insert(id);
     return static_cast<Sum*>(target.sums(exec));
   }
   /// How the weight gradient of a wanted parameter is computed.
@@ -119,9 +128,11 @@ class Gradients {
   {
     auto const found = parameters_.find(id);
     detail::expects(
-        found != parameters_.end() && found->second.scalar_type == std::type_index{typeid(Scalar)},
-        "gradients: parameter ", id, " is not watched as a weight of this scalar");
-    return *static_cast<WeightGradientFunction<Scalar, Space> const*>(found->second.weight_gradient.get());
+        found != parameters_.end() && found->second.weight_gradient != nullptr &&
+            found->second.scalar_type == std::type_index{typeid(Scalar)},
+        "gradients: parameter ", id,
+        " is the weight of a convolution or linear layer, but is not watched as one of its scalar");
+    return reinterpret_cast<WeightGradientFunction<Scalar, Space>>(found->second.weight_gradient);
   }
 
  protected:
@@ -133,6 +144,7 @@ class Gradients {
   std::unordered_set<VariableId> wanted_;
   std::unordered_map<VariableId, Entry> gradients_;
   std::unordered_map<VariableId, detail::GradientTarget<Space>> parameters_;
+  std::unordered_set<VariableId> reached_;  // parameters
 
  private:
   template <class T>

@@ -149,6 +149,8 @@ class ReplayableRecord : public OperationRecord {
   {
     detail::fail(this->name(), " has no gradient; what comes before it cannot be trained through it");
   }
+  /// Whether there is backward().
+  [[nodiscard]] virtual bool has_backward() const noexcept { return false; }
   /// A copy that keeps no more values than backward() reads; null where that is all of them.
   /// @param gradients  says which of them are wanted
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> for_backward(
@@ -173,7 +175,8 @@ class ReplayableRecord : public OperationRecord {
 /// `Derived` is copyable, has `name()` and
 /// `Output compute(Inputs const&..., Execution<Space> const& exec) const`, which runs the operation
 /// unrecorded. With a gradient it has `backward()`, and `void give_back_unread(Gradients<Space> const&)`, which
-/// gives back what that does not read; with running statistics it has `skip_updates()`.
+/// gives back what that does not read; with running statistics it has `skip_updates()`; where it keeps what
+/// compute() found on the way, it has `compute_again()` and `drop_kept()`.
 template <class Derived, class Space, class Output, class... Inputs>
 class FunctionRecord : public ReplayableRecord<Space> {
  public:
@@ -193,12 +196,16 @@ class FunctionRecord : public ReplayableRecord<Space> {
     auto const& derived = static_cast<Derived const&>(*this);
     std::apply(
         [&](auto const&... input) {
+          if (exec.recorder() == nullptr) {
+            replay.set(output_.id(), derived.compute(input.in(replay)..., exec));
+            return;
+          }
+          auto again = std::make_shared<Derived>(derived);
           replay.set(
               output_.id(),
               detail::run_recorded(
-                  exec, [&](auto const& inside) { return derived.compute(input.in(replay)..., inside); },
+                  exec, [&](auto const& inside) { return again->compute_again(input.in(replay)..., inside); },
                   [&](Output const& y) {
-                    auto again = std::make_shared<Derived>(derived);
                     again->inputs_ = {Recorded<Inputs>{input.in(replay)}...};
                     again->output_ = Recorded<Output>{y};
                     return again;
@@ -211,6 +218,11 @@ class FunctionRecord : public ReplayableRecord<Space> {
     return description_of();
   }
 
+  [[nodiscard]] bool has_backward() const noexcept final
+  {
+    using None = void (ReplayableRecord<Space>::*)(Gradients<Space>&, Execution<Space> const&) const;
+    return !std::is_same_v<decltype(&Derived::backward), None>;
+  }
   [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> recomputation() const final
   {
     auto result = description_of();
@@ -257,10 +269,17 @@ class FunctionRecord : public ReplayableRecord<Space> {
   }
   [[nodiscard]] Recorded<Output> const& output() const noexcept { return output_; }
 
-  /// What backward() does not read; by default it reads all.
+  /// Gives back what backward() does not read; by default it reads all.
   void give_back_unread(Gradients<Space> const& /*gradients*/) {}
   /// Makes compute() leave alone what it updates besides its output; by default there is nothing.
   void skip_updates() {}
+  /// compute() that keeps in the record what backward() reads besides inputs and output; by default there is nothing.
+  [[nodiscard]] Output compute_again(Inputs const&... x, Execution<Space> const& exec)
+  {
+    return static_cast<Derived const&>(*this).compute(x..., exec);
+  }
+  /// Gives that back.
+  void drop_kept() {}
 
  protected:
   template <std::size_t I = 0>
@@ -269,14 +288,18 @@ class FunctionRecord : public ReplayableRecord<Space> {
     return std::get<I>(inputs_);
   }
   [[nodiscard]] Recorded<Output>& output() noexcept { return output_; }
+  void give_all_back()
+  {
+    std::apply([](auto&... input) { (input.give_back(), ...); }, inputs_);
+    output_.give_back();
+  }
 
  private:
   [[nodiscard]] std::shared_ptr<Derived> description_of() const
   {
     auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
-    auto& record = static_cast<FunctionRecord&>(*result);
-    std::apply([](auto&... input) { (input.give_back(), ...); }, record.inputs_);
-    record.output_.give_back();
+    static_cast<FunctionRecord&>(*result).give_all_back();
+    result->drop_kept();
     return result;
   }
 

@@ -18,27 +18,29 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Makes a second handle on the storage of a value: a copy, but of those that move only.
+/// A second handle on the storage of a value: a copy, but of those that move only.
+template <class Value>
+[[nodiscard]] Value second_handle(Value const& value)
+{
+  return value;
+}
+template <class T, class Space>
+[[nodiscard]] Matrix<T, Space> second_handle(Matrix<T, Space> const& matrix)
+{
+  return ShareMatrix::share(matrix);
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] DenseTensor<Dim, Scalar, Space> second_handle(DenseTensor<Dim, Scalar, Space> const& tensor)
+{
+  return ShareDense::share(tensor);
+}
+
+/// The same behind a pointer.
 template <class Value>
 struct Share {
   [[nodiscard]] static std::shared_ptr<Value const> share(Value const& value)
   {
-    return std::make_shared<Value>(value);
-  }
-};
-template <class T, class Space>
-struct Share<Matrix<T, Space>> {
-  [[nodiscard]] static std::shared_ptr<Matrix<T, Space> const> share(Matrix<T, Space> const& matrix)
-  {
-    return std::make_shared<Matrix<T, Space>>(ShareMatrix::share(matrix));
-  }
-};
-template <int Dim, class Scalar, class Space>
-struct Share<DenseTensor<Dim, Scalar, Space>> {
-  using Tensor = DenseTensor<Dim, Scalar, Space>;
-  [[nodiscard]] static std::shared_ptr<Tensor const> share(Tensor const& tensor)
-  {
-    return std::make_shared<Tensor>(ShareDense::share(tensor));
+    return std::make_shared<Value>(second_handle(value));
   }
 };
 

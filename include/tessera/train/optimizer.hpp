@@ -203,6 +203,8 @@ class Optimizer {
 
   /// The state where kernels read it, [1] in `Space`.
   [[nodiscard]] StepState const* device_state() const noexcept { return state_.data(); }
+  /// How often step() was called, [1] in `Space`: for nn::Dropout::step().
+  [[nodiscard]] std::uint64_t const* device_calls() const noexcept { return &state_.data()->calls; }
 
   [[nodiscard]] Schedule const& schedule() const noexcept { return schedule_; }
   /// Another schedule from the next step on, which goes on counting; captured graphs keep the one before.

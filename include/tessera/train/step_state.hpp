@@ -16,11 +16,12 @@ namespace train {
 
 /// How far training has come. It lives in the optimizer's space, where kernels read and advance it; the host sees a copy.
 struct StepState {
-  std::int64_t step = 0;         ///< steps taken
-  std::int64_t skipped = 0;      ///< steps left out, for a gradient that was not finite
-  double learning_rate = 0;      ///< of the latest step
-  double momentum = 0;           ///< of the latest step: SGD's, or Adam's first beta
-  double gradient_norm = 0;      ///< of the latest step, without loss scale and before clipping
+  std::int64_t step = 0;     ///< steps taken
+  std::int64_t skipped = 0;  ///< steps left out, for a gradient that was not finite
+  std::uint64_t calls = 0;   ///< of both: what random numbers of a pass may follow from (nn::Dropout::step())
+  double learning_rate = 0;  ///< of the latest step
+  double momentum = 0;       ///< of the latest step: SGD's, or Adam's first beta
+  double gradient_norm = 0;  ///< of the latest step, without loss scale and before clipping
   double gradient_factor = 0;    ///< what its gradients were multiplied by: clipping over loss scale
   double loss_scale = 1;         ///< what the next loss is multiplied by
   std::int32_t good_steps = 0;   ///< taken since the loss scale changed
@@ -133,6 +134,7 @@ struct AdvanceStep {
     } else {
       ++now.step;
     }
+    ++now.calls;
     if (options.scales_loss) { adapt_scale(now); }
     *state = now;
     *loss_gradient = static_cast<Sum>(now.loss_scale);
