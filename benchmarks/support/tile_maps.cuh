@@ -7,7 +7,7 @@
 
 #include "networks.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/kmap/tile_map.hpp>
 
 #include <bitset>

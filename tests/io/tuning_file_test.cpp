@@ -5,7 +5,7 @@
 #include "../support/files.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #endif
 #include <tessera/io/tuning_file.hpp>

@@ -10,7 +10,7 @@
 
 #ifdef __CUDACC__
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/models/minkunet_backbone.hpp>

@@ -5,7 +5,7 @@
 #include "../support/files.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/convert.hpp>
@@ -58,7 +58,7 @@ std::vector<std::vector<std::int64_t>> kernels_of(nn::ModuleBase const& net)
 {
   std::vector<std::vector<std::int64_t>> shapes;
   for (auto const& parameter : net.parameters()) {
-    if (parameter.role == nn::ParameterRole::kernel) { shapes.push_back(parameter.shape); }
+    if (parameter.role == nn::ParameterRole::conv_weight) { shapes.push_back(parameter.shape); }
   }
   return shapes;
 }
@@ -114,7 +114,7 @@ std::vector<float> through_file(nn::ModuleBase const& net, io::WeightLayout layo
   std::vector<NamedTensor> tensors;
   for (auto const& parameter : net.parameters()) {
     auto name = parameter.name;
-    if (parameter.role == nn::ParameterRole::kernel) {
+    if (parameter.role == nn::ParameterRole::conv_weight) {
       kernel = name.substr(name.rfind('.') + 1);
       if (layout != io::WeightLayout::tessera) { name = renamed(name, spconv ? "weight" : "kernel"); }
       if (!spconv) { options.kernel_size(name, parameter.kernel_size); }

@@ -5,7 +5,7 @@
 #include "random_networks.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/core/scan.cuh>
 #include <tessera/core/sort.cuh>
 #endif

@@ -59,7 +59,7 @@ class Tape final : public Recorder {
   /// The parameters of a model, but buffers and frozen ones; to be called again where some were frozen or freed.
   /// @tparam Scalar  of its weights; those of other layers are in it or in its accumulator
   /// @param prefix   put before every name
-  /// @throws invalid_argument  the model is fused; a parameter is in another space or of another scalar
+  /// @throws invalid_argument  a parameter is in another space or of another scalar
   template <class Scalar, class Model>
   void watch(Model& model, std::string const& prefix = {})
   {

@@ -4,7 +4,7 @@
 
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/lanes.hpp>
 
 #include <cooperative_groups.h>
 

@@ -86,7 +86,7 @@ inline MemoryResource* default_device_memory(int device)
 
 /// The device that is current at construction: work is enqueued on `stream` and runs in its order.
 template <>
-class Execution<Device> {
+class Execution<Device> : public RecordedExecution<Execution<Device>> {
  public:
   using space = Device;
 
@@ -126,29 +126,12 @@ class Execution<Device> {
   }
   /// Its map streams, or null.
   [[nodiscard]] MapStreams* map_streams() const noexcept { return map_streams_; }
-  /// The same, telling `recorder` of every operation. What stores an execution stores it without.
-  [[nodiscard]] Execution with_recorder(Recorder& recorder) const
-  {
-    auto result = *this;
-    result.recorder_ = &recorder;
-    return result;
-  }
-  [[nodiscard]] Execution without_recorder() const
-  {
-    auto result = *this;
-    result.recorder_ = nullptr;
-    return result;
-  }
-  /// Who is told of operations, or null.
-  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
-
   /// The same device and memory on another stream, without map streams and recorder.
   [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
-    auto result = *this;
+    auto result = without_recorder();
     result.stream_ = stream;
     result.map_streams_ = nullptr;
-    result.recorder_ = nullptr;
     return result;
   }
 
@@ -170,7 +153,6 @@ class Execution<Device> {
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
   MapStreams* map_streams_ = nullptr;
-  Recorder* recorder_ = nullptr;
   int device_ = 0;
 };
 

@@ -34,6 +34,27 @@ class Execution {
 template <>
 class Execution<Device>;
 
+/// What the executions of both spaces have: who is told of operations.
+template <class Derived>
+class RecordedExecution {
+ public:
+  /// The same execution, telling `recorder` of every operation. What stores an execution stores it without.
+  [[nodiscard]] Derived with_recorder(Recorder& recorder) const { return with(&recorder); }
+  [[nodiscard]] Derived without_recorder() const { return with(nullptr); }
+  /// Who is told of operations, or null.
+  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
+
+ private:
+  [[nodiscard]] Derived with(Recorder* recorder) const
+  {
+    auto result = static_cast<Derived const&>(*this);
+    static_cast<RecordedExecution&>(result).recorder_ = recorder;
+    return result;
+  }
+
+  Recorder* recorder_ = nullptr;
+};
+
 /// Host memory from the C++ heap, aligned to 64 bytes.
 class HostMemoryResource final : public MemoryResource {
  public:
@@ -54,7 +75,7 @@ class HostMemoryResource final : public MemoryResource {
 /// of fork() it works too, with threads of its own from the first loop on; fork while no other thread is
 /// inside a call of the library, whose locks the child would find held.
 template <>
-class Execution<Host> {
+class Execution<Host> : public RecordedExecution<Execution<Host>> {
  public:
   using space = Host;
 
@@ -81,22 +102,6 @@ class Execution<Host> {
   [[nodiscard]] StreamHandle stream() const noexcept { return nullptr; }
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int num_threads() const noexcept { return pool_->num_threads(); }
-
-  /// The same, telling `recorder` of every operation. What stores an execution stores it without.
-  [[nodiscard]] Execution with_recorder(Recorder& recorder) const
-  {
-    auto result = *this;
-    result.recorder_ = &recorder;
-    return result;
-  }
-  [[nodiscard]] Execution without_recorder() const
-  {
-    auto result = *this;
-    result.recorder_ = nullptr;
-    return result;
-  }
-  /// Who is told of operations, or null.
-  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
 
   /// Returns at once: host work has finished when the call that did it returned.
   void wait() const noexcept {}
@@ -126,7 +131,6 @@ class Execution<Host> {
 
   std::shared_ptr<detail::ThreadPool> pool_;
   MemoryResource* memory_;
-  Recorder* recorder_ = nullptr;
 };
 
 Execution(StreamHandle)->Execution<Device>;

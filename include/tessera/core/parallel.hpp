@@ -4,6 +4,7 @@
 
 #include <tessera/core/execution.hpp>
 #include <tessera/core/host_device.hpp>
+#include <tessera/core/lanes.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -154,16 +155,6 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 #endif
 }
 
-/// The threads of a warp that run together where this is called, as the bits of a mask.
-[[nodiscard]] TESSERA_HOST_DEVICE inline unsigned active_mask()
-{
-#if defined(__CUDA_ARCH__)
-  return __activemask();
-#else
-  return 1;
-#endif
-}
-
 /// `*counter += count`; returns what was there, so that the caller has `count` places to itself. The threads
 /// of `together`, which must all call this, add at once: one address takes one addition at a time.
 TESSERA_HOST_DEVICE inline std::int32_t aggregated_fetch_add(std::int32_t* counter, std::int32_t count,
@@ -171,16 +162,16 @@ TESSERA_HOST_DEVICE inline std::int32_t aggregated_fetch_add(std::int32_t* count
 {
 #if defined(__CUDA_ARCH__)
   __syncwarp(together);
-  int const own = static_cast<int>(threadIdx.x % 32);
+  int const own = lane_id();
   std::int32_t before = 0;
   std::int32_t sum = 0;
   for (unsigned rest = together; rest != 0; rest &= rest - 1) {
-    int const lane = __ffs(static_cast<int>(rest)) - 1;
+    int const lane = first_lane(rest);
     auto const theirs = __shfl_sync(together, count, lane);
     before += lane < own ? theirs : 0;
     sum += theirs;
   }
-  int const first = __ffs(static_cast<int>(together)) - 1;
+  int const first = first_lane(together);
   std::int32_t begin = 0;
   if (own == first && sum > 0) { begin = atomicAdd(counter, sum); }
   return __shfl_sync(together, begin, first) + before;

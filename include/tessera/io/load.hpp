@@ -62,7 +62,6 @@ template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
-  network.expect_unfused("load");
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "load");
   detail::StoredLayout const stored{file, layout};
@@ -160,7 +159,6 @@ template <class Layout, class Space>
 void save(nn::ModuleBase const& network, std::string const& path, Layout const& /*layout*/,
           Execution<Space> const& exec)
 {
-  network.expect_unfused("save");
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "save");
   std::vector<std::vector<std::uint8_t>> values;

@@ -92,7 +92,7 @@ template <class Rules, class Kmap, class Downsample, int Dim, class Space>
   });
   auto map = cached_map(set, *out, region, false, exec);
   access(set).cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
-  remember_maker(*out, g, map);
+  remember_producer(*out, g, map);
   return {out, map};
 }
 
@@ -106,7 +106,7 @@ template <class Upsample, int Dim, class Space>
 {
   auto const out = outputs<Upsample>(set, region, grid, exec);
   auto const map = cached_map(set, *out, region, true, exec);
-  remember_maker(*out, g, map);
+  remember_producer(*out, g, map);
   return {out, map};
 }
 
@@ -142,12 +142,12 @@ template <class Rules, int Dim, class Space>
                                                         Execution<Space> const& exec)
 {
   bool const stays = g.volume() == 1 && Rules::multiplies_one_voxel_kernels;
-  if (auto const map = stays ? nullptr : maker_of(set, g)) {
+  if (auto const map = stays ? nullptr : producer_of(set, g)) {
     return {set.origin()->shared(), transpose(*map, exec)};
   }
   // a kernel of one voxel undoes one that kept the coordinates
   expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", g.kernel_size,
-          " led to this tensor; those that did have kernel sizes: ", sizes_of_makers(set));
+          " led to this tensor; those that did have kernel sizes: ", sizes_of_producers(set));
   return same_rows(set, exec);
 }
 

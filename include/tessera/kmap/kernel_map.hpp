@@ -113,7 +113,7 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   /// mirrored_offset() as a whole; none where the map is not symmetric.
   [[nodiscard]] OffsetMirror const& mirror() const noexcept { return parts_.mirror; }
 
-  /// What else the map's maker knew.
+  /// What else was known when the map was made.
   [[nodiscard]] KernelMapParts<Space> const& parts() const noexcept { return parts_; }
 
  private:

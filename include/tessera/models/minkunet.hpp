@@ -63,23 +63,17 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
   MinkUNet(MinkUNetOptions const& options, detail::LayerFactory<Dim> layers, Execution<Space> const& exec)
       : options_{options},
         unet_{options.in_channels,
-              channels(options),
-              detail::UNetNames{"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}},
+              detail::unet_channels(options.width_factor, "MinkUNet"),
+              detail::minkunet_names(),
               layers,
               exec,
               [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }}
   {
+    auto const width = detail::unet_channels(options.width_factor, "MinkUNet").back();
     auto const math = options.conv_config ? options.conv_config->math : MathMode::exact;
     classifier_.template add<nn::Linear<Dim, Scalar, Space>>(
-        nn::LinearOptions{channels(options).back(), options.num_classes}.math(math).seed(layers.next_seed()),
-        exec);
+        nn::LinearOptions{width, options.num_classes}.math(math).seed(layers.next_seed()), exec);
     this->register_child("classifier", classifier_);
-  }
-
-  [[nodiscard]] static std::array<int, 9> channels(MinkUNetOptions const& options)
-  {
-    return detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
-                                      "MinkUNet");
   }
 
   MinkUNetOptions options_;

@@ -44,8 +44,7 @@ class SparseResUNet42 final : public nn::ModuleBase {
   SparseResUNet42(BackboneOptions const& options, detail::LayerFactory<Dim> layers,
                   Execution<Space> const& exec)
       : unet_{options.in_channels,
-              detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
-                                         "SparseResUNet42"),
+              detail::unet_channels(options.width_factor, "SparseResUNet42"),
               detail::UNetNames{"encoders.", "decoders.", 0, "0", "upsample", "fuse", {"main", "shortcut"}},
               layers,
               exec,

@@ -7,7 +7,6 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/spvconv.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -105,14 +104,14 @@ class SPVCNN final : public nn::ModuleBase {
   SPVCNN(SPVCNNOptions const& options, detail::LayerFactory<Dim> layers, Execution<Space> const& exec)
       : options_{options},
         unet_{options.in_channels,
-              channels(options),
-              detail::UNetNames{"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}},
+              detail::unet_channels(options.width_factor, "SPVCNN"),
+              detail::minkunet_names(),
               layers,
               exec,
               [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }},
         dropout_{0.3, options.initial_seed}
   {
-    auto const c = channels(options);
+    auto const c = detail::unet_channels(options.width_factor, "SPVCNN");
     auto const math = options.conv_config ? options.conv_config->math : MathMode::exact;
     auto const linear = [&](int in, int out) {
       return nn::LinearOptions{in, out}.math(math).seed(layers.next_seed());
@@ -125,12 +124,6 @@ class SPVCNN final : public nn::ModuleBase {
     classifier_ = std::make_unique<Classifier>(linear(c[8], options.num_classes), exec);
     this->register_child("classifier.0", *classifier_);
     this->register_child("dropout", dropout_);
-  }
-
-  [[nodiscard]] static std::array<int, 9> channels(SPVCNNOptions const& options)
-  {
-    return detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
-                                      "SPVCNN");
   }
 
   SPVCNNOptions options_;

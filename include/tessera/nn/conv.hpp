@@ -5,7 +5,6 @@
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/detail/packed_weights.hpp>
 #include <tessera/nn/detail/plan_of_weight.hpp>
-#include <tessera/nn/detail/scale_channels.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/ops/convolution.hpp>
@@ -54,7 +53,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
     weight_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.seed(), exec);
     std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
-    this->register_parameter(options.weight_name(), ParameterRole::kernel, weight_, size);
+    this->register_parameter(options.weight_name(), ParameterRole::conv_weight, weight_, size);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
       this->register_parameter("bias", ParameterRole::bias, bias_);
@@ -66,65 +65,28 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());
-    return convolve({x}, epilogue_, exec);
+    return convolve({x}, exec);
   }
 
-  [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
-                                   Execution<Space> const& exec) override
-  {
-    bool const keeps_voxels = options_.kind() == ConvolutionKind::submanifold;
-    if (!has_epilogue || !keeps_voxels || epilogue_.activation != Activation::none) {
-      return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec);
-    }
-    expect_channels(x.channels());
-    detail::expect_same_voxels(x, residual, "residual block");
-    return convolve({x, nullptr, &residual}, epilogue, exec);
-  }
-
-  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
-  {
-    return has_epilogue &&
-           detail::reads_two_tensors(a, b, weight_.data(), convolution_options(epilogue_), exec);
-  }
-
-  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
+  /// `forward(cat({a, b}))`, without the copy where the layer's kernel reads two tensors: `a` [rows, m] and `b`
+  /// [rows, n] on the same voxels, for a layer of m + n input channels.
+  /// @throws invalid_argument  the two are on different voxels, and what forward() says
+  /// Cost: that of forward(), and of cat() unless reads_two(). Stream, determinism: as forward().
+  [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
     detail::expect_same_voxels(a, b, "Conv of two tensors", "cat_by_coordinate()");
     expect_channels(a.channels() + b.channels());
-    return convolve({a, &b}, epilogue_, exec);
+    return convolve({a, &b}, exec);
   }
-
-  /// Marks the layer, and packs its weight.
-  void fuse(Execution<Space> const& exec) override
+  [[nodiscard]] Tensor operator()(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
-    this->mark_fused();
-    pack(config(), exec);
+    return forward(a, b, exec);
   }
-
-  bool activate_output(Epilogue<Scalar> const& epilogue) override
+  using Module<Dim, Scalar, Space>::operator();
+  /// Whether the kernel of forward() reads two tensors as they are.
+  [[nodiscard]] bool reads_two(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const
   {
-    if (!has_epilogue || epilogue.activation == Activation::none ||
-        epilogue_.activation != Activation::none) {
-      return false;
-    }
-    epilogue_.activation = epilogue.activation;
-    epilogue_.slope = epilogue.slope;
-    return true;
-  }
-
-  bool scale_output(accumulator_t<Scalar> const* scale, accumulator_t<Scalar> const* shift,
-                    Execution<Space> const& exec) override
-  {
-    if (epilogue_.activation != Activation::none) { return false; }
-    detail::ScaledChannels<Scalar> const scaled{weight_.data(), options_.bias() ? bias_.data() : nullptr,
-                                                scale, shift, options_.out_channels};
-    if (!detail::holds_scaled(scaled, weight_.size(), exec)) { return false; }
-    if (!options_.bias()) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
-    options_.bias(true);
-    for_each(weight_.size() + bias_.size(),
-             detail::WriteScaled<Scalar>{scaled, weight_.size(), weight_.write(), bias_.write()}, exec);
-    if (this->is_fused()) { pack(config(), exec); }
-    return true;
+    return detail::reads_two_tensors(a, b, weight_.data(), convolution_options(), method(), exec);
   }
 
   /// To be changed, but for channels and kernel size, which the weight has.
@@ -171,7 +133,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] std::size_t packed_bytes() const { return packed_.bytes(); }
 
  private:
-  static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;
+  static constexpr bool is_runtime = std::is_same_v<Policy, RuntimePolicy>;
 
   void expect_channels(int channels) const
   {
@@ -179,27 +141,29 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
                     options_.in_channels, " -> ", options_.out_channels, " were expected");
   }
 
-  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options(Epilogue<Scalar> const& epilogue) const
+  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options() const
   {
-    return {options_.out_channels, options_.kind(),     options_.geometry,
-            this->config(),        epilogue.activation, epilogue.slope};
+    return {options_.out_channels, options_.kind(), options_.geometry, this->config()};
+  }
+  /// That of the policy; null where choices are made at run time.
+  [[nodiscard]] static ops::ConvolutionMethod<Dim, Scalar, Space> const* method()
+  {
+    if constexpr (is_runtime) {
+      return nullptr;
+    } else {
+      return &detail::policy_method<Policy, Dim, Scalar, Space>();
+    }
   }
 
-  /// @param epilogue  of which activation and slope count
   [[nodiscard]] Tensor convolve(detail::ConvolutionInputs<Dim, Scalar, Space> const& in,
-                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec) const
+                                Execution<Space> const& exec) const
   {
     auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
     detail::expects(weight_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
                     weight_.size(), " values; channels and kernel size stay those the layer was made with");
     auto const bias = options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
-    auto const o = convolution_options(epilogue);
-    if constexpr (has_epilogue) {
-      return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, o, this, exec);
-    } else {
-      return convolution<Policy>(in.x, weight_, bias, o.out_channels, o.kind, o.geometry, o.config.math,
-                                 o.config.compat, exec);
-    }
+    return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, convolution_options(),
+                                                {method(), is_runtime ? this : nullptr}, exec);
   }
 
   using Packs = detail::PackedWeights<Scalar, Space>;
@@ -211,7 +175,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(
       [[maybe_unused]] ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const final
   {
-    if constexpr (has_epilogue) {
+    if constexpr (is_runtime) {
       auto const volume = options_.geometry.volume();
       bool const reads_packed = config.dataflow == Dataflow::implicit_gemm &&
                                 (config.splits == 1 || volume == 1);  // one offset is one split
@@ -228,8 +192,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   ConvOptions<Dim> options_;
   Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
-  mutable Packs packed_;       // of the weight, as the kernels read it
-  Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
+  mutable Packs packed_;  // of the weight, as the kernels read it
 };
 
 }  // namespace nn

@@ -22,11 +22,11 @@ namespace nn {
 
 /// What a parameter is for: layouts of checkpoints treat them differently.
 enum class ParameterRole : std::uint8_t {
-  kernel,  ///< weight of a sparse convolution, [volume, in, out] (or [in, out] for a 1x1x1 one of stride 1)
-  matrix,  ///< weight of a linear layer, [in, out]; files have it [out, in], as PyTorch does
-  weight,  ///< any other weight: of a norm [channels]
-  bias,    ///< [channels]
-  buffer,  ///< a running statistic, not trained
+  conv_weight,  ///< of a sparse convolution, [volume, in, out] (or [in, out] for a 1x1x1 one of stride 1)
+  matrix,       ///< weight of a linear layer, [in, out]; files have it [out, in], as PyTorch does
+  weight,       ///< any other weight: of a norm [channels]
+  bias,         ///< [channels]
+  buffer,       ///< a running statistic, not trained
 };
 
 /// A parameter without its scalar type and its space: a shape, an identity, and a version that is raised by
@@ -207,7 +207,7 @@ struct ParameterView {
   ParameterRole role = ParameterRole::weight;
   DType dtype = DType::float32;
   std::vector<std::int64_t> shape;
-  std::vector<int> kernel_size;              ///< of a kernel, one number per axis; else empty
+  std::vector<int> kernel_size;              ///< of a conv_weight, one number per axis; else empty
   std::int64_t size = 0;                     ///< elements
   bool on_device = false;                    ///< whether the module's space is the device
   ParameterBase const* parameter = nullptr;  ///< the parameter itself; null in a description without values

@@ -44,7 +44,7 @@ class TraceConstants {
 /// a model itself, for a Plan for instance, and passes such as fuse() rewrite the list.
 ///
 /// It refers to the parameters of the model that was traced, which must live as long and stay where it is.
-template <class TensorType, class Output>
+template <class TensorType, class Output = TensorType>
 class TracedModel {
  public:
   using Tensor = TensorType;
@@ -137,7 +137,8 @@ class TracedModel {
 /// voxels: coordinate sets and kernel maps are derived anew each time.
 ///
 /// Every operation must be one of the library's or an ops::custom(). Branches and loops are those of this call: they
-/// must depend on neither values nor numbers of rows, which may be asked for by nobody meanwhile.
+/// must depend on neither values nor numbers of rows, which may be asked for by nobody meanwhile. So are the run-time
+/// choices of convolutions: the calling thread's configuration now counts for layers that have none of their own.
 /// @param model      has `forward(x, exec)`, which returns a tensor, a matrix, a
 ///                   dense tensor, an array or vector of these, or a struct with `variables()`, a tuple of references
 /// @param x          any sparse tensor or point tensor that the model takes; it may have no rows
@@ -146,7 +147,7 @@ class TracedModel {
 /// download; the model is in training
 /// Cost, stream: those of forward(). Determinism: the same list for every x.
 template <class Model, class Input, class Space>
-[[nodiscard]] auto trace(Model& model, Input const& x, Execution<Space> const& exec,
+[[nodiscard]] auto trace(Model&& model, Input const& x, Execution<Space> const& exec,
                          TraceConstants<Space> const& constants = {})
 {
   using Output = std::decay_t<decltype(model.forward(x, exec))>;

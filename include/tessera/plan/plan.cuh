@@ -11,6 +11,7 @@
 #include <tessera/plan/detail/plan_output.cuh>
 #include <tessera/plan/detail/plan_record.cuh>
 #include <tessera/plan/detail/plan_weights.hpp>
+#include <tessera/plan/detail/planned_model.cuh>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/forward_bev.hpp>
 #include <tessera/plan/forward_voxels.hpp>
@@ -21,7 +22,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -52,9 +52,8 @@ inline namespace v0 {
 /// that share an arena, follow one another. A run that is captured into a graph of the caller's is the
 /// caller's to keep apart from others of the arena, and to wait for.
 ///
-/// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output.
-///                For the dense map of a model's `forward_bev()`: `Plan plan{forward_bev(model), ...}`; for a
-///                network of points on voxels: `Plan plan{forward_voxels(model), ...}`
+/// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output. A network,
+///                what nn::fuse() makes of one, forward_bev(network), forward_voxels(network of points)
 /// @tparam Voxelization  void, or the options of PlanLimits::voxelize(): QuantizeOptions or VoxelizeOptions
 /// Source: CUDA graphs (CUDA Programming Guide); the idea of planning a network once is TensorRT's.
 template <class Model, class Voxelization = void>
@@ -62,8 +61,7 @@ class Plan {
  public:
   using Tensor = typename Model::Tensor;
   using Scalar = typename Tensor::scalar;
-  using Output = std::decay_t<decltype(std::declval<Model&>().forward(
-      std::declval<Tensor const&>(), std::declval<Execution<Device> const&>()))>;
+  using Output = typename detail::PlannedModel<Model>::Output;
   static constexpr int dim = Tensor::dim;
   static constexpr bool takes_points = !std::is_void_v<Voxelization>;
   using Limits = typename detail::LimitsOf<Voxelization>::type;
@@ -83,8 +81,9 @@ class Plan {
         map_streams_{detail::made_on<MapStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
-    auto const parts = detail::measure_plan<Input>(model, limits_, channels_, exec);
-    bytes_ = std::accumulate(parts.begin(), parts.end(), std::size_t{0});
+    auto planned = detail::plan_model<Input>(model, limits_, channels_, exec);
+    auto const parts = detail::measure_plan<Input>(planned, limits_, channels_, exec);
+    bytes_ = detail::total_bytes(parts);
     arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
     detail::expects(arena_->bytes() >= bytes_, "Plan: the arena has ", arena_->bytes(), " bytes but ", bytes_,
                     " are needed");
@@ -98,13 +97,13 @@ class Plan {
       map_streams_.wait_for_main();
       map_streams_.let_kernels_overlap();
       input_.emplace(limits_, channels_, false, own);
-      output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
+      output_ = std::make_unique<Output>(planned.forward(input_->tensor, own));
       map_streams_.join();
       input_->label(*output_, own);
       for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
     });
     own.wait();
-    weights_ = detail::PlanWeights<Device>{uses.take(), model};
+    weights_ = detail::PlanWeights<Device>{uses.take(), planned};
   }
   /// The same of a view of a model, such as forward_bev() makes, which may end with this call.
   template <class View = Model, class = std::enable_if_t<View::is_model_view>>
@@ -121,8 +120,9 @@ class Plan {
   [[nodiscard]] static std::size_t measure(Model& model, Limits const& limits, int channels,
                                            Execution<Device> const& exec)
   {
-    auto const parts = detail::measure_plan<Input>(model, detail::resolved(limits), channels, exec);
-    return std::accumulate(parts.begin(), parts.end(), std::size_t{0});
+    auto const all = detail::resolved(limits);
+    auto planned = detail::plan_model<Input>(model, all, channels, exec);
+    return detail::total_bytes(detail::measure_plan<Input>(planned, all, channels, exec));
   }
 
   /// Runs the network on a scan in device memory.

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
@@ -61,7 +62,7 @@ struct BoundsAndCount {
       part.lower[i] = __reduce_min_sync(together, part.lower[i]);
       part.upper[i] = __reduce_max_sync(together, part.upper[i]);
     }
-    if (static_cast<int>(threadIdx.x % 32) != __ffs(static_cast<int>(together)) - 1) { return; }
+    if (lane_id() != first_lane(together)) { return; }
 #endif
     atomic_minimum(&lowest_batch, part.lowest_batch);
     atomic_maximum(&highest_batch, part.highest_batch);

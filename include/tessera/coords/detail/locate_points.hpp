@@ -4,6 +4,7 @@
 
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/point_rows.hpp>
+#include <tessera/core/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 
@@ -182,8 +183,7 @@ struct FindLowest {
       for (int axis = 0; axis < Dim; ++axis) {
         part[axis] = __reduce_min_sync(together, cloud < 0 ? INT_MAX : part[axis]);
       }
-      bool const is_first = static_cast<int>(threadIdx.x % 32) == __ffs(static_cast<int>(together)) - 1;
-      cloud = is_first ? common : -1;
+      cloud = lane_id() == first_lane(together) ? common : -1;
     }
 #endif
     for (int axis = 0; axis < Dim && cloud >= 0; ++axis) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/lanes.hpp>
 #include <tessera/core/launch.cuh>
 #include <tessera/kmap/detail/cut_tiles.hpp>
 

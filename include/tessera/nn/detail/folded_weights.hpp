@@ -129,9 +129,7 @@ class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
   [[nodiscard]] PackedWeightView<Scalar> packed(ConvConfig const& config,
                                                 Execution<Space> const& exec) const override
   {
-    expects(computed_->update(exec),
-            "fuse: folded weights are out of date while a graph is captured; run the model once before");
-    WeightUses<Space>::note(computed_);
+    refresh(exec);
     bool const reads_packed =
         config.dataflow == Dataflow::implicit_gemm && (config.splits == 1 || volume_ == 1);
     if (!reads_packed) { return {}; }
@@ -140,6 +138,19 @@ class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
                             is_identity_, config, exec);
     });
   }
+
+  /// @throws invalid_argument  as packed()
+  void refresh(Execution<Space> const& exec) const override
+  {
+    expects(computed_->update(exec),
+            "fuse: folded weights are out of date while a graph is captured; run the model once before");
+    WeightUses<Space>::note(computed_);
+  }
+  void drop_packs_but(ConvConfig const& config) const override
+  {
+    packed_.keep_only({config.kernel, config.math});
+  }
+  void append_origins(std::vector<VariableId>& to) const override { computed_->append_parameters(to); }
 
  private:
   std::shared_ptr<Computed> computed_;

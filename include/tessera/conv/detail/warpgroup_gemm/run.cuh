@@ -63,12 +63,12 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
                         KernelMap<Device>& map, bool sort, int splits, std::size_t shared_limit,
                         Execution<Device> const& exec, MakeSums const& make_sums)
 {
-  auto const more = static_cast<int>(arguments.more.columns);
+  auto const second = static_cast<int>(arguments.second_features.columns);
   WarpgroupGemmProblem<Scalar> problem;
   problem.features[0] = arguments.features;
-  problem.features[1] = arguments.more.data;
-  problem.in_channels[0] = arguments.in_channels - more;
-  problem.in_channels[1] = more;
+  problem.features[1] = arguments.second_features.data;
+  problem.in_channels[0] = arguments.in_channels - second;
+  problem.in_channels[1] = second;
   problem.first_chunks = ceil_div(problem.in_channels[0], warpgroup_chunk_channels<Scalar>);
   problem.output = arguments.output;
   problem.epilogue = epilogue_of(arguments);
