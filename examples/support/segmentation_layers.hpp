@@ -119,7 +119,7 @@ template <class Scalar, class Space>
 [[nodiscard]] bool enough_to_calibrate(ts::SparseTensor<3, Scalar, Space> const& x)
 {
   bool enough = true;
-  x.coordinates()->for_each_in_frame([&](auto const& level) { enough = enough && level.num_rows() > 1; });
+  x.coordinates()->for_each_in_manager([&](auto const& level) { enough = enough && level.num_rows() > 1; });
   return enough;
 }
 

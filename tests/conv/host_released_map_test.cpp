@@ -22,7 +22,7 @@ using Tensor = ts::SparseTensor<3, float, ts::Host>;
 constexpr int side = 30;
 constexpr std::size_t map_bytes = std::size_t{side} * side * 27 * sizeof(std::int32_t);
 
-/// A tilted plane of side * side voxels with 2 channels, in a frame of fixed capacity.
+/// A tilted plane of side * side voxels with 2 channels, in a set of fixed capacity.
 Tensor make_input(ts::Execution<ts::Host> const& exec)
 {
   std::vector<ts::Coordinate<3>> rows;

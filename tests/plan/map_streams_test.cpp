@@ -71,8 +71,9 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   }
 }
 
-TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each frame gone before it has run",
-                   Space, Device)
+TEST_CASE_TEMPLATE(
+    "MapStreams: scans follow one another without a wait, each coordinate manager gone before it has run",
+    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
   Bemap streams;

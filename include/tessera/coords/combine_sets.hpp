@@ -69,9 +69,9 @@ template <int Dim, class Space>
                                         maps->of_second.data(), capacity, rows.count.data()},
              exec);
   });
-  bool const one_frame = access(a).errors() == access(b).errors();
-  auto result = one_frame ? a.derive(std::move(rows), box, options, exec)
-                          : CoordinateSet<Dim, Space>::make(std::move(rows), box, options, exec);
+  bool const one_manager = access(a).errors() == access(b).errors();
+  auto result = one_manager ? a.derive(std::move(rows), box, options, exec)
+                            : CoordinateSet<Dim, Space>::make(std::move(rows), box, options, exec);
   for_each(1,
            NoteJoinErrors{statistics.data(), room, access(a).errors(), access(b).errors(),
                           access(*result).errors()},
@@ -102,12 +102,12 @@ template <int Dim, class Space>
   check_combination(a.get(), b.get(),
                     kind == JoinKind::either ? "unite_coordinates" : "intersect_coordinates");
   if (access(*a).errors() != access(*b).errors()) {
-    access(*b).take_sides(exec);
-    access(*a).take_sides(exec);
+    access(*b).take_map_streams(exec);
+    access(*a).take_map_streams(exec);
     return combine(*a, *b, kind, exec);
   }
   std::lock_guard lock{access(*a).mutex()};
-  access(*a).take_sides(exec);
+  access(*a).take_map_streams(exec);
   using Kept = KeptCombination<Dim, Space>;
   auto const kept = access(*a).cache().get_or_make(CombinationKey<Dim, Space>{kind, b.get()}, [&] {
     auto made = combine(*a, *b, kind, exec);

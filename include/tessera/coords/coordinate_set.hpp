@@ -83,7 +83,7 @@ class CoordinateSet {
   /// Calls `body(set)` for the input of this manager and every set derived from it, in the order they were
   /// made.
   template <class Body>
-  void for_each_in_frame(Body const& body) const
+  void for_each_in_manager(Body const& body) const
   {
     std::lock_guard lock{manager_->mutex};
     for (auto const& set : manager_->sets) { body(set); }
@@ -169,9 +169,9 @@ class CoordinateSetAccess {
   /// Where the kernels of the set's coordinate manager set bits of DataError. [1]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.manager_->errors.data(); }
 
-  /// The manager's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
-  /// and it has none yet. @throws invalid_argument  it has others
-  void take_sides([[maybe_unused]] Execution<Space> const& exec) const
+  /// From here on the manager's sets, tables and maps are made on the map streams of `exec`, if it has any and the
+  /// manager has none yet. @throws invalid_argument  it has others
+  void take_map_streams([[maybe_unused]] Execution<Space> const& exec) const
   {
     if constexpr (std::is_same_v<Space, Device>) {
       auto& own = set_.manager_->exec;
@@ -179,18 +179,18 @@ class CoordinateSetAccess {
       expects(own.map_streams() == nullptr,
               "coordinates: made with other MapStreams than they are used with");
       own = exec;
-      exec.map_streams()->wait_for_main();
+      access(*exec.map_streams()).wait_for_main();
     }
   }
   /// Where the coordinate manager's sets and tables are made.
-  [[nodiscard]] Side<Space> map_stream_for_sets() const
+  [[nodiscard]] MapStream<Space> map_stream_for_sets() const
   {
     return detail::map_stream_for_sets(set_.manager_->exec);
   }
   /// Takes the place where the coordinate manager's next kernel map is made.
-  [[nodiscard]] Side<Space> next_side_for_map() const
+  [[nodiscard]] MapStream<Space> next_map_stream() const
   {
-    return detail::next_side_for_map(set_.manager_->exec);
+    return detail::next_map_stream(set_.manager_->exec);
   }
 
  private:

@@ -112,7 +112,7 @@ template <int Dim, class Space>
                                                                             Execution<Space> const& exec)
 {
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   return detail::access(set).cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
     auto table = detail::on_map_stream(
         detail::access(set).map_stream_for_sets(), exec,

@@ -226,7 +226,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
                 "kernel_map: Downsample is not a downsample policy, see kmap/policies.hpp");
   detail::check_geometry(geometry, "convolution");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   using Result = MappedCoordinates<Dim, Space>;
   auto const by_rules = [&](auto const& make) -> Result { return rules::visit(compat, make); };
   switch (kind) {

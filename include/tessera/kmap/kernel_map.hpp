@@ -55,7 +55,7 @@ struct KernelMapParts {
   /// The map that this one is the transposed of, if it is one.
   std::weak_ptr<KernelMap<Space>> transposed_of = {};
   /// The stream beside the layers' that the map and all that is derived from it are made on, if there is one.
-  detail::Side<Space> side = {};
+  detail::MapStream<Space> map_stream = {};
 };
 
 /// Which input row feeds which output row under which kernel offset.
@@ -95,7 +95,7 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   {
     std::lock_guard lock{mutex_};
     is_pinned_ = true;
-    return detail::on_map_stream(parts_.side, exec, [&](Execution<Space> const&) { return rebuilt(); });
+    return detail::on_map_stream(parts_.map_stream, exec, [&](Execution<Space> const&) { return rebuilt(); });
   }
   /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }

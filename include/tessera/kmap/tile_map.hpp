@@ -141,7 +141,7 @@ template <class Space>
   detail::expects(tile_rows >= 1, "tile_map: ", tile_rows, " rows in a tile; there must be at least 1");
   std::lock_guard lock{detail::access(map).mutex()};
   return detail::access(map).cache().get_or_make(detail::TileMapKey<Space>{sort, splits, tile_rows}, [&] {
-    return detail::on_map_stream(map.parts().side, exec, [&](Execution<Space> const& own) {
+    return detail::on_map_stream(map.parts().map_stream, exec, [&](Execution<Space> const& own) {
       return detail::make_tiles(map, sort, splits, tile_rows, own);
     });
   });

@@ -71,7 +71,7 @@ template <class Space>
   Buffer<std::int32_t, Space> transposed{map.num_in() * volume, exec};
   KernelMapParts<Space> parts;
   parts.is_releasable = map.parts().is_releasable;
-  parts.side = map.parts().side;
+  parts.map_stream = map.parts().map_stream;
   parts.out_count = map.parts().in_count;
   parts.in_count = map.parts().out_count;
   parts.mirror = map.parts().mirror;
@@ -118,7 +118,7 @@ template <class Space>
   if (auto original = map.parts().transposed_of.lock()) { return original; }
   std::lock_guard lock{detail::access(map).mutex()};
   return detail::access(map).cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
-    return detail::on_map_stream(map.parts().side, exec, [&](Execution<Space> const& own) {
+    return detail::on_map_stream(map.parts().map_stream, exec, [&](Execution<Space> const& own) {
       return detail::make_transposed(map, own);
     });
   });

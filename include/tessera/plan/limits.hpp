@@ -60,7 +60,7 @@ class PlanLimits {
   template <int Dim, class Space>
   PlanLimits& like(CoordinateSet<Dim, Space> const& x, double slack)
   {
-    x.for_each_in_frame([&](auto const& set) {
+    x.for_each_in_manager([&](auto const& set) {
       auto const rows = static_cast<std::int64_t>(std::ceil(slack * static_cast<double>(set.num_rows()))) + 1;
       if (max_voxels_ == 0) {
         max_voxels(rows);

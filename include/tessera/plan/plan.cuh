@@ -95,8 +95,8 @@ class Plan {
     auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_map_streams(map_streams_);
     detail::WeightUses<Device> uses;
     graph_.capture(stream_.get(), [&] {
-      map_streams_.wait_for_main();
-      map_streams_.let_kernels_overlap();
+      detail::access(map_streams_).wait_for_main();
+      detail::access(map_streams_).let_kernels_overlap();
       input_.emplace(limits_, channels_, false, own);
       output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
       map_streams_.join();

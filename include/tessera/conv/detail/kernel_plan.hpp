@@ -15,7 +15,7 @@ inline namespace v0 {
 namespace detail {
 
 /// Rows of the tile maps that the warp and warpgroup kernels read: those of one `mma.m16n8k16`.
-inline constexpr int piece_rows = 16;
+inline constexpr int fragment_rows = 16;
 
 /// Bytes of a barrier in shared memory.
 inline constexpr std::size_t barrier_bytes = 8;

@@ -63,12 +63,12 @@ struct CollectOutputs {
   Key* keys;  // [capacity]
   std::int64_t capacity;
   BoundsAndCount<Dim>* statistics;  // [1]
-  std::uint32_t const* frame_errors;
+  std::uint32_t const* manager_errors;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto const together = active_mask();
-    if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
+    if (i == 0) { atomic_or(&statistics->errors, *manager_errors); }
     constexpr int group = OutputRule<Dim, Downsample>::group;
     std::int64_t const row = divide(static_cast<long long>(i), rule.num_groups());
     auto const first = static_cast<int>(i - row * rule.num_groups()) * group;

@@ -68,8 +68,8 @@ class ResidentWeight {
 template <class Shape>
 class BlockOffsets {
   using Scalar = typename Shape::Scalar;
-  static constexpr int pieces = Shape::row_steps * Shape::row_warps;
-  static_assert(pieces <= 32, "a block's tile must have at most 512 rows");
+  static constexpr int fragments = Shape::row_steps * Shape::row_warps;
+  static_assert(fragments <= 32, "a block's tile must have at most 512 rows");
   static_assert(Shape::pack == 1, "packed offsets are for narrow layers, whose weight is resident");
 
  public:
@@ -91,10 +91,10 @@ class BlockOffsets {
   [[nodiscard]] __device__ std::uint32_t mask(int word) const
   {
     int const lane = lane_id();
-    int const piece = static_cast<int>(blockIdx.x) * pieces + lane;
+    int const fragment = static_cast<int>(blockIdx.x) * fragments + lane;
     std::uint32_t bits = 0;
-    if (lane < pieces && piece < problem_.num_pieces) {
-      bits = __ldg(&problem_.masks[piece * problem_.words + word]);
+    if (lane < fragments && fragment < problem_.num_fragments) {
+      bits = __ldg(&problem_.masks[fragment * problem_.words + word]);
     }
     return __reduce_or_sync(0xffffffffU, bits);
   }

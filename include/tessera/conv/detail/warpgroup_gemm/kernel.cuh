@@ -133,14 +133,14 @@ class ConsumerWarp {
     if (shared_.has_all_rows(problem_)) {
       auto const entry = shared_.list[to_load_];
       auto const* const rows = shared_.rows +
-                               (warp_ * problem_.volume + static_cast<int>(entry & 0xffffU)) * piece_rows +
+                               (warp_ * problem_.volume + static_cast<int>(entry & 0xffffU)) * fragment_rows +
                                lane_row;
-      bool const has = (entry >> (16 + warp_) & 1U) != 0;  // a piece past the last has nothing
+      bool const has = (entry >> (16 + warp_) & 1U) != 0;  // a fragment past the last has nothing
       row[0] = has ? rows[0] : -1;
       row[1] = has ? rows[8] : -1;
     } else {
       auto const* const rows =
-          shared_.rows + to_load_ * WarpgroupShared<Shape>::places + warp_ * piece_rows + lane_row;
+          shared_.rows + to_load_ * WarpgroupShared<Shape>::places + warp_ * fragment_rows + lane_row;
       row[0] = rows[0];
       row[1] = rows[8];
     }
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(128) unsigned char memory[];
   auto const part = part_of_block<Shape>(problem);
-  if (part.first_piece < 0) {
+  if (part.first_fragment < 0) {
     if (blockIdx.x == 0) { grid_dependency_wait(); }  // or without rows this one could end before it
     return;
   }

@@ -42,7 +42,7 @@ class WarpgroupSums {
     constexpr int size = Shape::columns / 4;
     int const warp = warp_id();
     auto* const place = shared.received_sums + threadIdx.x;
-    auto const* const rows = shared.out_rows + warp * piece_rows + lane_id() / 4;
+    auto const* const rows = shared.out_rows + warp * fragment_rows + lane_id() / 4;
     bool const shares = shared.part.shares;
     int const rank = shared.part.rank;
     int pass = shares ? rank : 0;  // one of both rows, or both in turn
