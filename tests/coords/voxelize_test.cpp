@@ -190,7 +190,7 @@ TEST_CASE("voxelize: what cannot be meant is refused")
       test::has(error(VoxelizeOptions({1, 1, 1}, {0, 0, std::numeric_limits<float>::quiet_NaN()}, {1, 1, 2})),
                 "on axis 2"));
   CHECK(error(cube(1, 4).points_per_voxel(0)) ==
-        "hard_voxelize: 0 points a voxel and 160000 voxels at most; both must be at least 1 "
+        "hard_voxelize: 0 points per voxel and 160000 voxels at most; both must be at least 1 "
         "(dynamic_voxelize has no such caps)");
   CHECK(test::has(error(cube(1, 4).voxels(-1)), "-1 voxels at most"));
   CHECK(test::has(error(cube(1, 4).points_per_voxel(1 << 20)), "more than 2^20 numbers"));

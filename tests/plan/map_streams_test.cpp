@@ -26,7 +26,7 @@ namespace {
 using Net = models::MinkUNet<3, __half, Device>;
 
 /// A stream, and the same with map streams.
-struct Beside {
+struct StreamWithMaps {
   Stream stream;
   Execution<Device> exec{stream.handle};
   MapStreams map_streams{stream.handle};
@@ -47,7 +47,7 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   // from 34k voxels on, blocks of the kernels of 96 channels no longer share tiles
   std::vector<int> const sizes =
       test::small_sets() ? std::vector<int>{20, 36, 12} : std::vector<int>{30, 250, 60, 230, 8};
-  Bemap streams;
+  StreamWithMaps streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE(
     Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  StreamWithMaps streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
@@ -101,7 +101,7 @@ TEST_CASE_TEMPLATE("MapStreams: a tensor made without them, a batch, and calls w
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  StreamWithMaps streams;
   MapStreams others{streams.stream.handle};
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
@@ -137,7 +137,7 @@ TEST_CASE_TEMPLATE("MapStreams: an encoder gives its bits, whose outputs come fr
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  StreamWithMaps streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   IntArray<3> const shape{41, 128, 128};

@@ -89,7 +89,7 @@ template <class Scalar, class Space, class Run>
 /// @throws invalid_argument  another number of offsets, rows or channels
 /// Cost: transpose() the first time where the map is not symmetric; packing of the weight; num_pairs *
 /// in_channels * out_channels multiply-adds. Stream: enqueues on `exec`; gather-scatter and fetch-on-demand
-/// wait once a map for their pair lists. Determinism: the same bits on every run and for every order of rows.
+/// wait once per map for their pair lists. Determinism: the same bits on every run and for every order of rows.
 template <class Policy = ConvPolicy<>, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> convolution_backward_data(MatrixView<Scalar const> const& grad_output,
                                                               WeightView<Scalar> const& weight,

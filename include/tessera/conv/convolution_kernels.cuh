@@ -47,12 +47,12 @@ struct ConvolutionKernels {
   /// Stream: enqueues at most a kernel, does not wait.
   static void pack(detail::KernelPlan const& plan, WeightView<Scalar> const& weight, Scalar* to,
                    Execution<Device> const& exec);
-  /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
+  /// Stream: enqueues three kernels per offset, a fill and a kernel; waits once per map, for its pair list.
   static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                              Execution<Device> const& exec);
   /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
   /// with a Tile.
-  /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair list.
+  /// Stream: enqueues one kernel per offset, a fill and a kernel; waits once per map, for its pair list.
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec);
   /// Writes the sums of a weight's gradient.

@@ -51,7 +51,7 @@ struct is_tile_policy<
 // gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
 
 namespace detail {
-/// The gradients of a dataflow whose own `forward` carries out data gradients too.
+/// The gradients of a dataflow whose own `forward` computes data gradients too.
 template <class Dataflow>
 struct GradientsByForward {
   template <class Scalar, class Space>

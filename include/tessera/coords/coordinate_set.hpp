@@ -43,15 +43,15 @@ class CoordinateSet {
   /// Rows there is room for, known to the host: all that launches and buffers need.
   [[nodiscard]] std::int64_t capacity() const noexcept { return rows_.size(); }
 
-  /// Whether the number of rows lies in `Space` alone.
+  /// Whether only `Space` knows the number of rows.
   [[nodiscard]] bool has_device_count() const noexcept { return !count_.empty(); }
 
   /// Rows in use, for kernels.
   [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
 
   /// Rows in use.
-  /// Stream: waits for everything enqueued so far on the manager's stream if the number lies in the space
-  /// alone, else never.
+  /// Stream: waits for everything enqueued so far on the manager's stream if only the
+  /// space knows the number, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
     if (!has_device_count()) { return rows_.size(); }
@@ -126,7 +126,7 @@ class CoordinateSet {
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
-  /// A further set of this coordinate manager. `rows` are unique and lie in `box`.
+  /// A further set of this coordinate manager. `rows` are unique and inside `box`.
   /// @throws invalid_argument  the box reaches beyond 2^30
   [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Rows&& rows, CoordinateBox<Dim> const& box,
                                                         CoordinateSetOptions<Dim> const& options,
@@ -154,7 +154,7 @@ class CoordinateSet {
 
 namespace detail {
 
-/// What stages of the library do with a set besides what its users do.
+/// What the stages of the library may do with a set and its users may not.
 template <class Set>
 class CoordinateSetAccess {
  public:

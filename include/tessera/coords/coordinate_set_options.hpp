@@ -23,8 +23,8 @@ inline namespace v0 {
 struct FixedCapacity {
   std::int64_t max_rows = INT_MAX;
   std::vector<std::pair<int, std::int64_t>> max_rows_at = {};  ///< (largest tensor stride of any axis, rows)
-  /// Whether kernel maps give their memory back as soon as a tile map holds the same; they are rebuilt where
-  /// somebody asks. A plan's maps do, which are made anew in each run.
+  /// Whether kernel maps give their memory back as soon as a tile map holds the same; they are rebuilt when
+  /// asked for. A plan's maps do so, since every run makes them again.
   bool releases_maps = false;
 
   [[nodiscard]] std::int64_t at(int tensor_stride) const

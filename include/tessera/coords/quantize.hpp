@@ -97,7 +97,7 @@ template <int Dim>
   return rule;
 }
 
-/// Throws what LocatePoints found that cannot be meant.
+/// Throws if LocatePoints found something invalid.
 template <int Dim, class Space>
 void report(PointStatistics<Dim> const& found, PointRows const& points, char const* who,
             Execution<Space> const& exec)

@@ -82,7 +82,7 @@ struct CountBallots {
   }
 };
 
-/// labels[voxel] = that of its best ballot, `none` where nobody voted.
+/// labels[voxel] = that of its best ballot, `none` where there was no vote.
 struct TakeLabels {
   unsigned long long const* best;  // [num_voxels]
   std::int32_t none;

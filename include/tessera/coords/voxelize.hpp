@@ -37,7 +37,7 @@ struct VoxelizeOptions {
       : voxel_size{size}, range_lower{lower}, range_upper{upper}
   {}
 
-  /// How many points a voxel keeps, at least 1.
+  /// How many points per voxel keeps, at least 1.
   VoxelizeOptions& points_per_voxel(int most) { return max_points = most, *this; }
   /// How many voxels there may be, at least 1.
   VoxelizeOptions& voxels(int most) { return max_voxels = most, *this; }
@@ -125,10 +125,11 @@ namespace detail {
                                                    VoxelizeOptions const& options, char const* who)
 {
   expects(points.count < 1 << 30, who, points.count, " points are more than 2^30");
-  expects(options.max_points >= 1 && options.max_voxels >= 1, who, options.max_points, " points a voxel and ",
-          options.max_voxels, " voxels at most; both must be at least 1 (dynamic_voxelize has no such caps)");
-  expects(columns <= (1 << 20) / options.max_points, who, options.max_points, " points a voxel of ", columns,
-          " columns are more than 2^20 numbers");
+  expects(options.max_points >= 1 && options.max_voxels >= 1, who, options.max_points,
+          " points per voxel and ", options.max_voxels,
+          " voxels at most; both must be at least 1 (dynamic_voxelize has no such caps)");
+  expects(columns <= (1 << 20) / options.max_points, who, options.max_points, " points per voxel of ",
+          columns, " columns are more than 2^20 numbers");
   auto const shape = grid_shape(options);
   int const scans = points.is_batch() ? points.num_batches : 1;
   expects(shape[0] <= std::numeric_limits<std::int64_t>::max() / shape[1] / shape[2] / scans, who,

@@ -54,7 +54,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t sha
   detail::cuda_check(cudaGetLastError());
 }
 
-/// What a launch may ask for besides.
+/// What else a launch may ask for.
 struct LaunchOptions {
   int cluster = 1;        ///< blocks of a cluster, along x; more than 1 needs compute capability 9.0
   bool overlaps = false;  ///< whether its blocks may begin while the kernel before still runs (programmatic

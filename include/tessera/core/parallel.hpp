@@ -42,7 +42,7 @@ void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
 
 namespace detail {
 
-/// The same on the device for items whose `lanes` parts are looked at side by side; see the form below.
+/// The same on the device for items whose `lanes` parts are visited side by side; see the form below.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec);
 
@@ -86,7 +86,7 @@ TESSERA_HOST_DEVICE T atomic_compare_exchange(T* address, T expected, T desired)
 #endif
 }
 
-/// What lies at an address that other threads change atomically.
+/// Loads a value that other threads change atomically.
 template <class T>
 [[nodiscard]] TESSERA_HOST_DEVICE T atomic_load(T const* address)
 {

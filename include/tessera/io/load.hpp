@@ -56,7 +56,7 @@ struct LoadReport {
 /// instead), one of another shape (both shapes are named), one that was converted from another kernel size,
 /// or one of integers; the file says that its layout is another than a `Layout` of your own; with `strict`, a
 /// tensor has no parameter
-/// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
+/// Cost: one pass over the file. Stream: enqueues one copy per parameter; waits only as
 /// long as they read host memory. Determinism: same file, same bits.
 template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& layout,
@@ -114,7 +114,7 @@ LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& 
 /// How many parameters and buffers of `network` the file has, by name and number of values: all of them for
 /// the network that it is of, so that a program can name the network that fits best.
 ///
-/// Cost: one look-up a parameter. Stream: enqueues nothing, does not wait. Determinism: same file, same
+/// Cost: one look-up per parameter. Stream: enqueues nothing, does not wait. Determinism: same file, same
 /// number.
 [[nodiscard]] inline std::size_t num_matching(nn::ModuleBase const& network, Safetensors const& file,
                                               LoadOptions const& options = {})

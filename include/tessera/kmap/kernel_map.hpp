@@ -35,7 +35,7 @@ template <class Map>
 class KernelMapAccess;
 }  // namespace detail
 
-/// What producers of a kernel map may know besides the map.
+/// What producers of a kernel map may know about it.
 template <class Space>
 struct KernelMapParts {
   OffsetOrder offset_order;
@@ -44,7 +44,7 @@ struct KernelMapParts {
   Buffer<std::uint32_t, Space> mask_keys = {};
   /// [num_in] or none, of maps under which an input feeds one output: `out * volume + k`, or -1.
   Buffer<std::int32_t, Space> pair_of_input = {};
-  /// Whether a tile map may take the place of the map itself, which is rebuilt from it when somebody asks:
+  /// Whether a tile map may replace the map itself, which is rebuilt from it when asked for:
   /// FixedCapacity::releases_maps.
   bool is_releasable = false;
   /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
@@ -54,7 +54,7 @@ struct KernelMapParts {
   OffsetMirror mirror = {};
   /// The map that this one is the transposed of, if it is one.
   std::weak_ptr<KernelMap<Space>> transposed_of = {};
-  /// The stream beside the layers' that the map and all that is derived from it are made on, if there is one.
+  /// The map stream on which the map and everything derived from it are made, if any.
   detail::MapStream<Space> map_stream = {};
 };
 
@@ -138,13 +138,13 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   int centre_;
   KernelMapParts<Space> parts_;
   detail::Cache cache_;
-  mutable bool is_pinned_ = false;  // somebody has a pointer that must stay valid
+  mutable bool is_pinned_ = false;  // a pointer was given out that must stay valid
   mutable std::recursive_mutex mutex_;
 };
 
 namespace detail {
 
-/// What stages of the library do with a map besides what its users do.
+/// What the stages of the library may do with a map and its users may not.
 template <class Map>
 class KernelMapAccess {
  public:

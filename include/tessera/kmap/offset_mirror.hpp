@@ -12,7 +12,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Which offset of a kernel is the negative of which, where its offsets are closed under negation; else none.
+/// The negative of each offset of a kernel, where its offsets are closed under negation; else nothing.
 ///
 /// Over one set of coordinates that is all a convolution read backwards needs: `in = out + offset(k)` exactly
 /// when `out = in + offset(mirror(k))`.

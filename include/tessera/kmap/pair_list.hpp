@@ -42,7 +42,7 @@ class PairList {
 
  private:
   mutable std::mutex mutex_;
-  mutable std::vector<std::int64_t> begin_on_host_;  // empty until somebody asks
+  mutable std::vector<std::int64_t> begin_on_host_;  // empty until asked for
 };
 
 namespace detail {

@@ -258,7 +258,7 @@ class Module : public ModuleBase,
 /// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays
 /// a layer of its own. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of
 /// 2^-24.
-/// Cost: three passes over the weights. Stream: enqueues a few kernels a layer, and
+/// Cost: three passes over the weights. Stream: enqueues a few kernels per layer, and
 /// waits once for each norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
 /// 2018, and every inference engine).
 template <class Space>

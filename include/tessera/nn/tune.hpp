@@ -12,7 +12,7 @@ namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// Chooses how each convolution of `model` is carried out, by timing on samples, and sets it in the layers.
+/// Chooses how each convolution of `model` is computed, by timing on samples, and sets it in the layers.
 ///
 /// Layers of one kind, channels, kernel size, stride, dilation and math on inputs of one tensor stride are a
 /// group and get one choice of dataflow, sort, splits and tiles. A layer belongs to the group of its first
@@ -37,7 +37,7 @@ namespace nn {
 /// | returns | the choices with their times, for io::save_tuning()                                      |
 ///
 /// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
-/// options that cannot be meant, and what forward() says. The layers are then as they were.
+/// invalid options, and what forward() says. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
 /// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
 /// Weights of fused layers that get other tiles lie in memory of `exec` then; plans made before stay as they

@@ -58,7 +58,7 @@ inline void print_progress(TuneProgress const& p)
 /// Options of tune(): `TuneOptions().splits({1, 2}).quiet()`.
 struct TuneOptions {
   /// Only what a Plan can capture, timed as in a Plan: the time of the kernels without that of their launch.
-  /// Without it the dataflows on pair lists, which wait for the host once a map, take part, and times are
+  /// Without it the dataflows on pair lists, which wait for the host once per map, take part, and times are
   /// those of an eager call. Default true.
   TuneOptions& for_plan(bool value = true) { return only_for_plan = value, *this; }
   /// Numbers of splits to try, each sorted and unsorted, by the automatic kernel.
@@ -94,7 +94,7 @@ struct TuneOptions {
 
 namespace detail {
 
-/// Throws unless the options can be meant.
+/// Throws unless the options are valid.
 inline void check_options(nn::TuneOptions const& options)
 {
   auto const& splits = options.tried_splits;

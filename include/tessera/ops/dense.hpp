@@ -196,7 +196,7 @@ template <int Dim, class Scalar, class Space>
 /// dense() but for voxels whose channels are all zero. NaN is not zero. The result has the grid as its range.
 ///
 /// @throws invalid_argument  2^31 voxels or more, tensor stride below 1
-/// Cost: 8 bytes and two passes a cell. Stream: enqueues on `exec`; waits once, for the number of voxels.
+/// Cost: 8 bytes and two passes per cell. Stream: enqueues on `exec`; waits once, for the number of voxels.
 /// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sparse(DenseTensor<Dim, Scalar, Space> const& x,

@@ -48,7 +48,7 @@ template <class Scalar, class Space>
 /// | returns | [num_points, channels] | Space  |             |
 ///
 /// @throws invalid_argument  the rows are not those of the map's voxels
-/// Cost: `volume` reads a point. Stream: enqueues one kernel, does not wait. Determinism: same input, same
+/// Cost: `volume` reads per point. Stream: enqueues one kernel, does not wait. Determinism: same input, same
 /// bits; sums in float (double for double) by ascending k.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> devoxelize_features(MatrixView<Scalar const> const& voxels,

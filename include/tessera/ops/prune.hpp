@@ -170,7 +170,7 @@ template <int Dim, class Scalar, class Space>
 /// @param grad  [kept, channels] in `Space`, rows of `y`
 /// @param y     what the operation returned
 /// @throws invalid_argument  the rows are not those of `y`; a tensor has no coordinates
-/// Cost: a look-up a row of `x`. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: a look-up per row of `x`. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> prune_backward(MatrixView<Scalar const> const& grad,
                                                    SparseTensor<Dim, Scalar, Space> const& y,

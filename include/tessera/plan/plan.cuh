@@ -41,7 +41,7 @@ inline namespace v0 {
 ///
 /// Parameters are read where the model keeps them, so the model must outlive the plan. Packed and folded weights
 /// are shared with the layers: once a parameter was written (Parameter::version()), runs are refused until
-/// refresh() has made them anew.
+/// refresh() has made them again.
 ///
 /// A scan of more voxels than planned is refused before anything is enqueued, or, where only the device knows
 /// their number, reported by check() and status(), as are a derived set of more voxels than planned,
@@ -277,7 +277,7 @@ class Plan {
     if (done != cudaSuccess) { static_cast<void>(cudaGetLastError()); }
     return report;
   }
-  /// From here on status() and check() tell of later runs alone.
+  /// From here on status() and check() report later runs only.
   void acknowledge() noexcept { static_cast<void>(record_->take_faults()); }
 
   /// Throws what went wrong in the runs since the last call.

@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(voxel_block)
 template <>
 class HardVoxelizer<Device> {
  public:
-  /// @param faults  [1] in the space; nobody waits for them here
+  /// @param faults  [1] in the space; not waited for here
   HardVoxelizer(HardPoints const& points, HardVoxelRule const& rule, PointFaults const* faults,
                 Execution<Device> const& exec)
       : points_{points},

@@ -23,7 +23,7 @@ enum class Rounding : std::uint8_t {
   nearest_even,  ///< voxel i is centred on i; halves go to the even one (numpy's and PyTorch's round)
 };
 
-/// Where voxel 0 lies.
+/// The position of voxel 0.
 enum class GridOrigin : std::uint8_t {
   fixed,         ///< `round((p - origin) / size)`
   lowest_point,  ///< `round((p - lowest) / size)`, `lowest` each axis' minimum over a cloud's points
@@ -177,7 +177,7 @@ struct FindLowest {
   TESSERA_HOST_DEVICE void merge(int cloud, std::int32_t (&part)[Dim]) const
   {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    auto const together = active_mask();  // one address takes one minimum at a time: one a warp
+    auto const together = active_mask();  // one address takes one minimum at a time: one per warp
     int const common = __reduce_max_sync(together, cloud);
     if (__all_sync(together, cloud < 0 || cloud == common)) {
       for (int axis = 0; axis < Dim; ++axis) {

@@ -22,7 +22,7 @@ constexpr int warp_channels(int rows, int channels, int warp_rows)
   return channels;
 }
 
-/// How a tile is cut into warps and lies in shared memory; the same for every way to multiply.
+/// How a tile is divided among warps and stored in shared memory, whatever instruction multiplies it.
 ///
 /// TileSize says what a stage holds.
 template <class ScalarType, class Tile>
@@ -89,7 +89,7 @@ struct TileSums {
     return warp_id() / Layout::row_warps * Layout::warp_channels;
   }
 
-  /// Where values[i][j] lies in the tile.
+  /// The place of values[i][j] in the tile.
   __device__ static int row(int i)
   {
     return first_row() + lane_id() / 4 + 8 * i;

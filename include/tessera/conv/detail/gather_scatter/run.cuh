@@ -78,7 +78,7 @@ void run_by_offset(DeviceLimits const& limits, ConvolutionArguments<Scalar> cons
 }
 
 /// For each offset: gathers its rows, multiplies them, adds the products to the sums.
-/// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
+/// Stream: enqueues three kernels per offset, a fill and a kernel; waits once per map, for its pair list.
 template <class Scalar>
 void run_gather_scatter(DeviceLimits const& limits, ConvolutionArguments<Scalar> const& arguments,
                         KernelMap<Device>& map, Execution<Device> const& exec)
@@ -106,7 +106,7 @@ void run_gather_scatter(DeviceLimits const& limits, ConvolutionArguments<Scalar>
 }
 
 /// For each offset: multiplies its rows where they are, each launch going on with the sums of the one before.
-/// Stream: enqueues a kernel an offset, a fill and a kernel; waits once a map, for its pair list.
+/// Stream: enqueues a kernel per offset, a fill and a kernel; waits once per map, for its pair list.
 template <class Scalar>
 void run_fetch_on_demand(DeviceLimits const& limits, ConvolutionArguments<Scalar> const& arguments,
                          KernelMap<Device>& map, Execution<Device> const& exec)

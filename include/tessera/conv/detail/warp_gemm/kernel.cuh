@@ -44,7 +44,7 @@ struct WarpSums {
   /// += chunk of features * chunk of weights; `weights` is where the lane's operands begin.
   __device__ void multiply(uint4 const (&rows)[Shape::row_tiles], Scalar const* weights)
   {
-    // Products that add to the same sums lie far apart, and an operand is read while the last is multiplied.
+    // Products that add to the same sums are far apart, and an operand is read while the last is multiplied.
     std::uint32_t operand[2][4];
     load_operand(operand[0], weights);
 #pragma unroll

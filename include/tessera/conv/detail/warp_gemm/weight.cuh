@@ -13,7 +13,7 @@ namespace detail {
 
 #if __CUDA_ARCH__ >= 900
 
-/// Weights that lie in shared memory as a whole, copied once, an offset's on a barrier of its own.
+/// Weights that stay in shared memory as a whole: copied once, each offset with a barrier of its own.
 template <class Shape>
 class ResidentWeight {
   using Scalar = typename Shape::Scalar;
@@ -48,7 +48,7 @@ class ResidentWeight {
     return reinterpret_cast<int*>(barriers_ + problem_.packed_offsets);
   }
 
-  /// Where a step's weights lie, once they have arrived.
+  /// A step's weights, once they have arrived.
   [[nodiscard]] __device__ Scalar const* begin(WarpStep const& step)
   {
     wait(barriers_[step.offset], 0);

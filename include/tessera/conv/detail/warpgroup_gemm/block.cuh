@@ -248,7 +248,7 @@ class WarpgroupWeights {
   int count_;
   int entry_ = 0;
   int chunk_ = 0;
-  PipelineState writing_{1};  // a stage that nobody has read yet counts as read
+  PipelineState writing_{1};  // a stage that was never filled counts as read
 };
 
 #endif

@@ -101,7 +101,7 @@ class ConsumerWarp {
     return i;
   }
 
-  /// Finds where the rows of the next item lie.
+  /// Finds the rows of the next item.
   __device__ void begin_load()
   {
     if (to_load_ >= count_) {
@@ -179,7 +179,7 @@ class ConsumerWarp {
                                           Chunk % Shape::stage_chunks * Shape::chunk_bytes);
     auto& rows = chunks_[Chunk];
     if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32) { round(rows); }
-    // A product takes registers that lie side by side, which those of two loads do not.
+    // A product takes consecutive registers, which those of two loads are not.
     auto& operand = operands_[Chunk % Shape::operands];
     bool const fills_up =
         Chunk > 0 && Chunk >= left_;  // with what is not there: weights are 0, rows may be NaN
@@ -269,7 +269,7 @@ class ConsumerWarp {
   // The item that is loaded next.
   int to_load_ = 0;  // an entry of the list
   int next_chunk_ = 0;
-  // The item that is being loaded: its first chunk, where its rows lie in both sources, and which there are.
+  // The item that is being loaded: its first chunk, the addresses of its rows in both sources, and which rows exist.
   int chunk_to_load_ = 0;
   char const* first_[2] = {};
   char const* second_[2] = {};
@@ -280,7 +280,7 @@ class ConsumerWarp {
   std::uint32_t upper_ = 0;
   std::uint32_t lower_ = 0;
   int left_ = 0;  // its chunks, and those of the items after it, that there are
-  // Where weights lie.
+  // The weights.
   PipelineState reading_;
   int to_release_ = -1;              // a stage that products under way read
   WarpgroupWeights<Shape> weights_;  // without a producer
@@ -292,7 +292,7 @@ class ConsumerWarp {
 
 #endif
 
-/// An implicit GEMM by warpgroups: 64 rows a group, whose features go from memory straight into the registers
+/// An implicit GEMM by warpgroups: 64 rows per group, whose features go from memory straight into the registers
 /// that `wgmma` takes, and weights that pass through shared memory in stages, copied by a thread of a further
 /// warpgroup. Where tiles are few, the two blocks of a cluster share the offsets of one and add up through
 /// shared memory; where they are many, each has its own.

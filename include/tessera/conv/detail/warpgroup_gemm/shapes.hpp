@@ -36,7 +36,7 @@ struct WarpgroupShape {
   int columns;     ///< output channels of a block
   int product;     ///< those of one product, a divisor
   int groups;      ///< warpgroups of a block, 64 rows each
-  int depth;       ///< chunks of features a lane holds
+  int depth;       ///< chunks of features that a lane holds
   int min_blocks;  ///< blocks of a multiprocessor: one, whose warpgroups take registers from a further one,
                    ///< which copies weights; or more, whose first warp copies as it goes
 
@@ -88,7 +88,7 @@ struct WarpgroupShape {
 };
 
 /// The shapes, for 16-bit scalars and for TF32. Times are microseconds of one 3x3x3 layer of half features at
-/// the levels of a LiDAR scan, weights packed, with a residual, on an H100, two blocks a tile; in brackets
+/// the levels of a LiDAR scan, weights packed, with a residual, on an H100, two blocks per tile; in brackets
 /// those of the warp kernel.
 // clang-format off
 inline constexpr std::array<WarpgroupShape, 14> warpgroup_shapes{{
