@@ -78,7 +78,7 @@ template <class Sum>
   }
 }
 
-/// The activation of `x`, whichever.
+/// Any activation of `x`.
 template <class Sum>
 [[nodiscard]] TESSERA_HOST_DEVICE Sum apply_activation(Sum x, Activation activation, Sum slope)
 {

@@ -15,7 +15,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// What is done with a gradient that there is already.
+/// Whether a gradient is written or added to.
 enum class GradientMode : std::uint8_t { overwrite, accumulate };
 
 namespace detail {

@@ -29,7 +29,7 @@ inline namespace v0 {
 /// `extern template struct tessera::ConvolutionKernels<__half>;`
 /// and one of them has instead
 /// `template struct tessera::ConvolutionKernels<__half>;`
-/// A Tile of one's own is compiled where it is used all the same; a unit with SpecializedKernels of a scalar
+/// A Tile of the user's own is still compiled where it is used; a unit with SpecializedKernels of a scalar
 /// leaves the declaration out.
 template <class Scalar>
 struct ConvolutionKernels {
@@ -50,7 +50,7 @@ struct ConvolutionKernels {
   /// Stream: enqueues three kernels per offset, a fill and a kernel; waits once per map, for its pair list.
   static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                              Execution<Device> const& exec);
-  /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
+  /// Each launch continues the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
   /// with a Tile.
   /// Stream: enqueues one kernel per offset, a fill and a kernel; waits once per map, for its pair list.
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
@@ -195,7 +195,7 @@ struct ConvolutionBackend<Device> {
   }
 
   /// How implicit_gemm() with AutoTile runs the arguments on a map, or gather_scatter() for a dataflow that
-  /// has not the operation.
+  /// lacks the operation.
   template <class Scalar>
   [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const& map,
                                        int splits, Execution<Device> const& exec, bool has_operation = true)

@@ -23,7 +23,7 @@ struct Epilogue {
 
 namespace detail {
 
-/// Activations that code is for: those that are linear on either side of 0 (none, relu, leaky_relu), a few
+/// The activations that code is compiled for: those that are linear on either side of 0 (none, relu, leaky_relu), a few
 /// instructions that an unrolled loop can repeat; the others that an epilogue takes, which a kernel has in few places;
 /// or all.
 enum class ActivationSet : std::uint8_t { linear, curved, all };

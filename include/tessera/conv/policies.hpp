@@ -73,8 +73,8 @@ struct GradientsByForward {
 ///
 /// @tparam Sort    tiles hold rows with like neighbours, so that fewer absent ones are multiplied
 /// @tparam Splits  the offsets are cut into so many parts, each sorted by itself and summed in order
-/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum a
-/// split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
+/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum
+/// per split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
 /// offsets, in another fixed order. The same bits on every run and for every order of the input rows.
 template <bool Sort, int Splits = 1, class TilePolicy = AutoTile>
 struct ImplicitGemm : detail::GradientsByForward<ImplicitGemm<Sort, Splits, TilePolicy>> {

@@ -27,7 +27,7 @@ using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
 /// The occupied voxels of one tensor: unique integer coordinates, batch first, in units of `tensor_stride`.
 ///
 /// Rows are `(batch, x, y, ...)`; a set made from another by a strided convolution has them in lexicographic
-/// order. A set also owns, by name, what later stages derive from it (hash table, kernel maps, derived sets),
+/// order. A set also owns, by key, what later stages derive from it (hash table, kernel maps, derived sets),
 /// so that layers share it. One manager's sets belong to one stream: maps made on a stream are used on that
 /// stream.
 template <int Dim, class Space>
@@ -187,7 +187,7 @@ class CoordinateSetAccess {
   {
     return detail::map_stream_for_sets(set_.manager_->exec);
   }
-  /// Takes the place where the coordinate manager's next kernel map is made.
+  /// The map stream of the coordinate manager's next kernel map.
   [[nodiscard]] MapStream<Space> next_map_stream() const
   {
     return detail::next_map_stream(set_.manager_->exec);
@@ -258,7 +258,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
 }
 
 /// make_coordinate_set() of rows of which only the space knows how many are in use: `num_rows.count` [1] in
-/// `Space`. What is said of the form below holds here too.
+/// `Space`. The same rules hold as for the form below.
 ///
 /// @pre     `num_rows.capacity` rows may be read; those past the count hold anything.
 /// @throws  invalid_argument  as below. A count below 0 or above the capacity is reported where the host

@@ -92,7 +92,7 @@ struct CountIndex {
 /// | returns | [num_offsets * num_rows]               | Space  | offset after offset                            |
 ///
 /// Different rows may have one hash: coordinate_table() compares the coordinates themselves.
-/// @throws invalid_argument  offsets that have not a column for each axis
+/// @throws invalid_argument  offsets without a column for each axis
 /// Cost: one pass for each offset. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
 template <class Space>
 [[nodiscard]] Buffer<std::uint64_t, Space> hash_coordinates(
@@ -119,7 +119,7 @@ template <class Space>
 /// | returns    | [num_queries]    | Space  |                    |
 ///
 /// @throws invalid_argument  2^31 references or more
-/// Cost: an insertion a reference and a look-up a query. Stream: enqueues on `exec`, does not wait.
+/// Cost: one insertion per reference and one look-up per query. Stream: enqueues on `exec`, does not wait.
 /// Determinism: same input, same result.
 template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> hash_query(Buffer<std::uint64_t, Space> const& queries,

@@ -87,8 +87,8 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
                     num_in, " rows to ", num_out);
   }
 
-  /// [num_out, volume] in `Space`, for work on `exec`; valid as long as the map. Ask before a parallel loop and
-  /// not inside it: every call takes the map's lock.
+  /// [num_out, volume] in `Space`, for work on `exec`; valid as long as the map. Call it before a parallel loop,
+  /// not inside: every call takes the map's lock.
   /// Stream: where the map is made on a map stream, waits for that on `exec`; may enqueue a kernel there, of a
   /// map that was released.
   [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec) const

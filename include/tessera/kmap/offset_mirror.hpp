@@ -70,7 +70,7 @@ template <int Dim>
   return OffsetMirror::reversal(region.volume());
 }
 
-/// The mirror of a list of offsets, in any order; none where one has no negative or is there twice.
+/// The mirror of a list of offsets, in any order; none where one has no negative or occurs twice.
 /// Cost: a sorted look-up per offset.
 template <int Dim>
 [[nodiscard]] OffsetMirror mirror_of(std::vector<IntArray<Dim>> const& offsets)

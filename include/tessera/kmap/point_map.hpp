@@ -114,7 +114,7 @@ class PointMap {
 /// | rows      | [num_points, 2^Dim]           | Space  | the voxel at each corner; negative: none        |
 /// | returns   | [num_points, 2^Dim]           | Space  | weights; corners with the last axis fastest     |
 ///
-/// @throws invalid_argument  positions that have not 1 + Dim columns, rows of another shape
+/// @throws invalid_argument  positions without 1 + Dim columns, rows of another shape
 /// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] Matrix<float, Space> interpolation_weights(MatrixView<float const> const& positions,
@@ -145,9 +145,9 @@ template <int Dim, class Space>
 /// divided by `sum + 1e-8`. Corners are counted with the last axis fastest. A point that is not finite, or
 /// beyond 2^30 cells, or of a batch entry that the set does not have, has no voxels.
 /// @param compat  compat::torchsparse joins points whose voxel is missing to voxel 0 (PointCells::containing)
-/// @throws invalid_argument  positions that have not 1 + Dim columns, and what coordinate_table() says
+/// @throws invalid_argument  positions without 1 + Dim columns, and what coordinate_table() throws
 ///
-/// Cost: a look-up a term, and the set's table where it is not there yet. Stream: enqueues on `exec`, does not
+/// Cost: one look-up per term, and the set's table where it is not there yet. Stream: enqueues on `exec`, does not
 /// wait. Determinism: same input, same bits.
 /// Source: calc_ti_weights and sphashquery of TorchSparse; point_to_voxel of SPVNAS.
 template <int Dim, class Space>

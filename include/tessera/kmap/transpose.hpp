@@ -107,8 +107,8 @@ struct TransposedMapKey {
 
 /// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
 ///
-/// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`, which is
-/// the transposed map's own.
+/// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`, to which
+/// the transposed map of the result leads back.
 /// Cost: one pass over the map and one over the result, or one over the result where inputs have one pair
 /// each; the first time. Stream: enqueues a fill and two kernels, or one kernel; does not wait. Determinism:
 /// same map, same result.

@@ -49,7 +49,7 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
       : MinkUNet{options, detail::LayerFactory<Dim>{options.conv_config, options.initial_seed}, exec}
   {}
 
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels where the coordinate
   /// set does not have it yet.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override

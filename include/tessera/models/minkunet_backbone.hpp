@@ -101,7 +101,7 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
     }
   }
 
-  /// @throws invalid_argument  x has other channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels, and what convolution() throws
   ///
   /// Cost: that of its convolutions. Stream: enqueues on `exec`; waits once for each coarser level's number
   /// of voxels where the coordinate set does not have it yet. Determinism: as convolution().

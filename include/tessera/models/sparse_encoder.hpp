@@ -34,7 +34,7 @@ class SparseEncoder final : public nn::Module<3, Scalar, Space> {
   {}
 
   /// The encoded voxels: `x` [num_rows, in_channels] on the options' grid to [.., output_channels].
-  /// @throws invalid_argument  x has other channels or another spatial range, and what convolution() says
+  /// @throws invalid_argument  x has other channels or another spatial range, and what convolution() throws
   ///
   /// Cost: that of its convolutions; each level's maps are made once for all its layers. Stream: enqueues on
   /// `exec`; waits once for each coarser level's number of voxels where the coordinate set does not have it

@@ -50,7 +50,7 @@ class SparseResNet21D final : public nn::ModuleBase {
   }
 
   /// The outputs of the five stages.
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   /// Stream: enqueues on `exec`; waits once for the number of voxels of each stage but the first where the
   /// coordinate set does not have it yet.
   [[nodiscard]] std::array<Tensor, 5> forward(Tensor const& x, Execution<Space> const& exec)

@@ -29,7 +29,7 @@ class SparseResUNet42 final : public nn::ModuleBase {
 
   /// The stem's features, those of the four encoders and of the four decoders: the first and the last are on
   /// the voxels of `x`, in their order; the fifth is the coarsest.
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   /// Stream: as MinkUNet::forward().
   [[nodiscard]] std::array<Tensor, 9> forward(Tensor const& x, Execution<Space> const& exec)
   {

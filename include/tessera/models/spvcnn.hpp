@@ -77,7 +77,7 @@ class SPVCNN final : public nn::ModuleBase {
     return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
   /// Voxels, each of which is one point too: what SPVNAS trains and evaluates on.
-  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() says
+  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() throws
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {

@@ -75,7 +75,7 @@ class SPVNAS final : public nn::ModuleBase {
   {}
 
   /// Points in units of `config().point_unit`: initial_voxelize() makes the voxels, as in SPVCNN.
-  /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution() say
+  /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution() throw
   /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest.
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
@@ -84,7 +84,7 @@ class SPVNAS final : public nn::ModuleBase {
     return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
   /// Voxels, each of which is one point too: what SPVNAS itself trains and evaluates on.
-  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() says
+  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() throws
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {

@@ -69,7 +69,7 @@ class SPVNASSupernet final : public nn::ModuleBase {
   void select(SPVNASConfig const& config, Execution<Space> const& exec) { selected_ = extract(config, exec); }
 
   /// forward() of the selected network.
-  /// @throws invalid_argument  what SPVNAS::forward() says
+  /// @throws invalid_argument  what SPVNAS::forward() throws
   /// Cost, stream, determinism: as SPVNAS::forward().
   template <class Input>
   [[nodiscard]] Points forward(Input const& x, Execution<Space> const& exec)

@@ -62,7 +62,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   }
 
   /// The layer's convolution of `x`; cost, stream and determinism are those of convolution().
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());

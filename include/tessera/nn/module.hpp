@@ -196,7 +196,7 @@ class Module : public ModuleBase,
 
   /// `forward(cat({a, b}))`, without the copy where the module can: `a` [rows, m] and `b` [rows, n] on the
   /// same voxels, for a module of m + n input channels.
-  /// @throws invalid_argument  the two stand on different voxels, and what forward() says
+  /// @throws invalid_argument  the two stand on different voxels, and what forward() throws
   /// Cost: that of forward(), and a copy of both where takes_pair() is false. Stream: as forward().
   /// Determinism: as forward().
   [[nodiscard]] Tensor forward_cat(Tensor const& a, Tensor const& b, Execution<Space> const& exec)

@@ -99,7 +99,7 @@ class Sequential<Dim, Scalar, Space> : public Module<Dim, Scalar, Space> {
   }
 
   /// `forward_add(cat({a, b}), residual, epilogue)`, without the copy where the first layer can.
-  /// @throws invalid_argument  the tensors stand on different voxels, and what forward_add() says
+  /// @throws invalid_argument  the tensors stand on different voxels, and what forward_add() throws
   /// Cost, stream, determinism: as forward_cat() and forward_add().
   [[nodiscard]] Tensor forward_pair_add(Tensor const& a, Tensor const& b, Tensor const& residual,
                                         Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)

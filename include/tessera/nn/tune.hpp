@@ -37,7 +37,7 @@ namespace nn {
 /// | returns | the choices with their times, for io::save_tuning()                                      |
 ///
 /// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
-/// invalid options, and what forward() says. The layers are then as they were.
+/// invalid options, and what forward() throws. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
 /// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
 /// Weights of fused layers that get other tiles lie in memory of `exec` then; plans made before stay as they
@@ -106,7 +106,7 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
 
 /// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
 /// strides. So networks that share groups can share a tuning.
-/// @throws invalid_argument  as above, and what forward() says; nothing changes then
+/// @throws invalid_argument  as above, and what forward() throws; nothing changes then
 /// Cost, stream: those of forward(), and as above. Determinism: same tuning and sample, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,

@@ -273,7 +273,7 @@ SparseTensor<Dim, Scalar, Space> ops::PolicyConvolutionRecord<Policy, Dim, Scala
 /// | returns | [num_out, out_channels]             | Space  | on the outputs that kernel_map() describes   |
 ///
 /// @tparam Policy  a ConvPolicy: dataflow, kernel-map and downsample policy
-/// @throws invalid_argument  channels below 1, and what kernel_map() says
+/// @throws invalid_argument  channels below 1, and what kernel_map() throws
 /// Cost: kernel_map() the first time; num_pairs * in_channels * out_channels multiply-adds. Stream: enqueues
 /// on `exec`; waits only where kernel_map() does, and gather-scatter and fetch-on-demand once per map for their
 /// pair lists. Determinism: the same bits on every run and for every order of the input rows.

@@ -285,7 +285,7 @@ template <class Rule, int Dim, class Scalar, class Space>
 /// `y[o, c] = max over existing x[stride * o - padding + d * dilation, c]`; the outputs are those of a
 /// strided convolution, new rows in lexicographic order. compat::spconv starts from 0, so that no result is
 /// negative.
-/// @throws invalid_argument  what kernel_map() says; a kernel of -1 on a tensor without a spatial range
+/// @throws invalid_argument  what kernel_map() throws; a kernel of -1 on a tensor without a spatial range
 /// Cost: kernel_map() the first time; one read of every pair. Stream: enqueues one kernel; waits only where
 /// kernel_map() does. Determinism: the same bits on every run and for every order of the input rows.
 template <int Dim, class Scalar, class Space>

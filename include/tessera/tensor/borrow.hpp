@@ -21,7 +21,7 @@ inline namespace v0 {
 ///
 /// @pre     The rows stay as they are until the owner is released; without one, until work has finished that
 ///          was enqueued for any set of the coordinate manager, whose maps and tables are kept.
-/// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() says
+/// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() throws
 /// Cost: one pass over the rows when no spatial range is declared. Stream: as make_coordinate_set().
 template <int Dim, class Space, class Owner>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> borrow_coordinates(

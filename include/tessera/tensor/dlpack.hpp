@@ -31,7 +31,7 @@ inline namespace v0 {
 ///
 /// An export is valid for work that is ordered after what the execution's stream has been given so far; the
 /// consumer must order its own. The memory goes back to its resource, which must still be there, when the
-/// consumer calls the deleter, on whatever thread.
+/// consumer calls the deleter, on any thread.
 namespace dlpack {
 
 /// A matrix [rows, columns] of another library's.
@@ -46,7 +46,7 @@ template <class T, class Space, class Managed>
 
 /// A coordinate set on rows of another library's: int32 [num_rows, 1 + Dim], (batch, x, y, ...), unique.
 /// @pre  the rows do not change while the set lives
-/// @throws invalid_argument  as above, and what borrow_coordinates() says
+/// @throws invalid_argument  as above, and what borrow_coordinates() throws
 /// Cost, stream: as borrow_coordinates().
 template <int Dim, class Space, class Managed>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> import_coordinates(
@@ -71,7 +71,7 @@ template <class Scalar, int Dim, class Space, class Managed>
 }
 
 /// A tensor on coordinates and features of another library's; takes both, also where it throws.
-/// @throws invalid_argument  what import_coordinates() and import_features() say
+/// @throws invalid_argument  what import_coordinates() and import_features() throw
 /// Cost, stream: as import_coordinates().
 template <int Dim, class Scalar, class Space, class ManagedCoordinates, class ManagedFeatures>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> import_tensor(ManagedCoordinates* coordinates,

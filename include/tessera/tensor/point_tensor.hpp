@@ -57,7 +57,7 @@ class PointSet {
   [[nodiscard]] MatrixView<float const> positions() const noexcept { return positions_.view(); }
 
   /// The map to `voxels`, made at the first call and kept: make_point_map().
-  /// @throws invalid_argument  there are no voxels, and what make_point_map() says
+  /// @throws invalid_argument  there are no voxels, and what make_point_map() throws
   /// Cost, stream, determinism: as make_point_map(), the first time.
   [[nodiscard]] std::shared_ptr<PointMap<Space>> map_to(CoordinateSetPointer<Dim, Space> const& voxels,
                                                         PointCells cells, Compatibility compat,

@@ -37,8 +37,8 @@ inline constexpr int packed_for_block = 3;  ///< the plain order, of a weight in
   return layout;
 }
 
-/// The weight that `layout` is packed from, where `memory` is its first element in memory. So a kept weight
-/// needs no more than its place to be packed anew, mirrored and transposed ones too.
+/// The weight that `layout` is packed from, where `memory` is its first element in memory. So the
+/// address of a weight is enough to pack it again, mirrored and transposed ones too.
 template <class T>
 [[nodiscard]] WeightView<T> packed_source(PackedLayout const& layout, T const* memory)
 {

@@ -11,7 +11,7 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Channels of one warp: 32 where that divides the tile (64 in large tiles, for more products a load), else
+/// Channels of one warp: 32 where that divides the tile (64 in large tiles, for more products per load), else
 /// the next multiple of 16 that does; the tile has at most 16 warps.
 constexpr int warp_channels(int rows, int channels, int warp_rows)
 {

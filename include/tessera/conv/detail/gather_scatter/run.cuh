@@ -105,7 +105,7 @@ void run_gather_scatter(DeviceLimits const& limits, ConvolutionArguments<Scalar>
       });
 }
 
-/// For each offset: multiplies its rows where they are, each launch going on with the sums of the one before.
+/// For each offset: multiplies its rows where they are, each launch continuing the sums of the one before.
 /// Stream: enqueues a kernel per offset, a fill and a kernel; waits once per map, for its pair list.
 template <class Scalar>
 void run_fetch_on_demand(DeviceLimits const& limits, ConvolutionArguments<Scalar> const& arguments,

@@ -126,13 +126,13 @@ __device__ void begin_product(float (&sums)[Columns / 2], std::uint32_t const (&
   return rank;
 }
 
-/// Says that this thread got here; orders no memory.
+/// Arrives at the cluster's barrier; orders no memory.
 __device__ inline void arrive_in_cluster()
 {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 
-/// Waits until all threads of the cluster that have not ended did so.
+/// Waits until all threads of the cluster that have not ended have arrived.
 __device__ inline void wait_for_cluster()
 {
   asm volatile("barrier.cluster.wait.aligned;" ::: "memory");

@@ -51,7 +51,7 @@ class ResidentWeight {
   /// A step's weights, once they have arrived.
   [[nodiscard]] __device__ Scalar const* begin(WarpStep const& step)
   {
-    wait(barriers_[step.offset], 0);
+    wait_for_phase(barriers_[step.offset], 0);
     return weight_ + step.offset * offset_size_ + step.chunk * Shape::chunk_size;
   }
   __device__ void end(WarpStep const&) {}
@@ -146,7 +146,7 @@ class StagedWeight {
   {
     if (in_stage_ == 0) {
       while (offsets_.offset() != step.offset) { skip_offset(); }
-      wait(full_[reading_.stage()], reading_.phase());
+      wait_for_phase(full_[reading_.stage()], reading_.phase());
     }
     return weight_ + reading_.stage() * stage_size_ + in_stage_ * Shape::chunk_size;
   }
@@ -169,7 +169,7 @@ class StagedWeight {
   __device__ void skip_offset()
   {
     for (int chunk = 0; chunk < problem_.chunks_per_offset; chunk += problem_.stage_chunks) {
-      wait(full_[reading_.stage()], reading_.phase());
+      wait_for_phase(full_[reading_.stage()], reading_.phase());
       release();
     }
     offsets_.next();
@@ -177,14 +177,14 @@ class StagedWeight {
   __device__ void release()
   {
     __syncwarp();
-    arrive(
+    arrive_at(
         read_
             [reading_
                  .stage()]);  // every lane: of one for all, racecheck does not see that it follows their reads
     if (turn_ >= 0) {
       if (warp_id() == turn_ && lane_id() == 0 && to_copy_.offset() >= 0) {
         auto const before = reading_.previous(problem_.stages);
-        wait(read_[before.stage()], before.phase());
+        wait_for_phase(read_[before.stage()], before.phase());
         copy(before.stage());
       }
       next_copy();

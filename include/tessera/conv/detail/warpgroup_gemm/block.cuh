@@ -228,7 +228,7 @@ class WarpgroupWeights {
             std::size_t(problem_.chunks) +
         std::size_t(chunk_);
     int const stage = writing_.stage();
-    wait(shared_.read[stage], writing_.phase());
+    wait_for_phase(shared_.read[stage], writing_.phase());
     arrive_expecting(shared_.full[stage], stage_bytes);
     begin_bulk_copy(shared_.weight + std::size_t(stage) * stage_bytes,
                     reinterpret_cast<unsigned char const*>(problem_.packed) + place * Shape::chunk_bytes,

@@ -66,7 +66,7 @@ class ConsumerWarp {
   {
     sums_.clear();
     to_load_ = next_own(0);
-    if (shared_.has_all_rows(problem_)) { wait(*shared_.mapped, 0); }
+    if (shared_.has_all_rows(problem_)) { wait_for_phase(*shared_.mapped, 0); }
     grid_dependency_wait();
     begin_load();
     (load<Chunk>(), ...);
@@ -174,7 +174,7 @@ class ConsumerWarp {
   {
     constexpr bool begins_stage = Chunk % Shape::stage_chunks == 0;
     constexpr bool ends_stage = (Chunk + 1) % Shape::stage_chunks == 0;
-    if constexpr (begins_stage) { wait(shared_.full[reading_.stage()], reading_.phase()); }
+    if constexpr (begins_stage) { wait_for_phase(shared_.full[reading_.stage()], reading_.phase()); }
     auto const weights = describe_operand(shared_.weight + reading_.stage() * Shape::stage_size +
                                           Chunk % Shape::stage_chunks * Shape::chunk_bytes);
     auto& rows = chunks_[Chunk];
@@ -232,7 +232,7 @@ class ConsumerWarp {
   }
   __device__ void release()
   {
-    if (to_release_ >= 0 && lane_ == 0) { arrive(shared_.read[to_release_]); }
+    if (to_release_ >= 0 && lane_ == 0) { arrive_at(shared_.read[to_release_]); }
     to_release_ = -1;
   }
   /// Goes on to the next stage; without a producer, what comes into the one before this is copied, which
@@ -252,7 +252,7 @@ class ConsumerWarp {
   {
     finish_products();
     for (int chunk = 0; chunk < problem_.chunks; chunk += Shape::stage_chunks) {
-      wait(shared_.full[reading_.stage()], reading_.phase());
+      wait_for_phase(shared_.full[reading_.stage()], reading_.phase());
       to_release_ = reading_.stage();
       release();
       next_stage();

@@ -60,7 +60,7 @@ class WarpgroupSums {
         store_in_block(place + i / 4 * Shape::consumers, shared.received[warp],
                        static_cast<unsigned>(rank ^ 1), given(0), given(1), given(2), given(3));
       }
-      wait(shared.received[warp], 0);
+      wait_for_phase(shared.received[warp], 0);
     }
 #pragma unroll 1
     for (;;) {
