@@ -74,7 +74,7 @@ int main()
   ts::nn::fuse(net, exec);  // what is tuned is what will run
 
   std::vector<Tensor> samples{voxelize(1, exec), voxelize(2, exec)};  // scans like those to come
-  ts::nn::Tuning const tuning = ts::nn::tune(net, samples, exec);     // one line a group on stderr
+  ts::nn::Tuning const tuning = ts::nn::tune(net, samples, exec);     // one line per group on stderr
   ts::io::save_tuning(path, tuning);
   std::printf("convolutions: %.1f ms, were %.1f ms\n", 1e3 * tuning.seconds, 1e3 * tuning.seconds_before);
   // [tune]

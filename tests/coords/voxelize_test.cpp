@@ -173,7 +173,7 @@ TEST_CASE_TEMPLATE("voxelize: dynamic voxels reduce all points, in lexicographic
   }
 }
 
-TEST_CASE("voxelize: what cannot be meant is refused")
+TEST_CASE("voxelize: what is invalid is refused")
 {
   Execution<Host> const exec{};
   std::vector<float> const values(8);

@@ -303,7 +303,7 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: weights come back from every layout,
   }
 }
 
-TEST_CASE("SparseEncoder: what cannot be meant is refused")
+TEST_CASE("SparseEncoder: what is invalid is refused")
 {
   Execution<Host> const exec;
   auto const error = [&](models::SparseEncoderOptions const& options) {

@@ -71,7 +71,7 @@ struct GradientsByForward {
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
-/// @tparam Sort    tiles hold rows with like neighbours, so that fewer absent ones are multiplied
+/// @tparam Sort    tiles hold rows with similar neighbours, so that fewer absent ones are multiplied
 /// @tparam Splits  the offsets are cut into so many parts, each sorted by itself and summed in order
 /// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum
 /// per split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's

@@ -126,7 +126,7 @@ struct TileMapKey {
 /// With `sort`, the rows of each split are in descending order of their neighbour masks, an offset being a
 /// bit and the rarest offset the highest, as far as its place in the kernel tells: the farthest from the
 /// centre of a submanifold kernel (KernelMapParts::offset_order), else the last. Rows with equal masks keep
-/// their order. So rows of a tile have like neighbours and tiles with many offsets come first. Of a split
+/// their order. So rows of a tile have similar neighbours and tiles with many offsets come first. Of a split
 /// with more than 64 offsets the last 64 decide. Without, rows keep their order. The masks of tiles are exact
 /// either way.
 ///
