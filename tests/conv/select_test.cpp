@@ -374,6 +374,8 @@ TEST_CASE("select: types without kernels are refused by name, in every operation
       CAPTURE(name_of(scalar));
       auto problem = problem_of(scalar, 64, 64);
       problem.operation = operation;
+      problem.sum_type = f32;  // as a float of that size would have it
+      CHECK_FALSE(refusal(problem).empty());
       problem.sum_type = DType::int32;
       problem.out_type = f16;
       CHECK(refusal(problem) == std::string{"convolution: no kernel multiplies "} + name_of(scalar) +
