@@ -214,14 +214,14 @@ TEST_CASE("voxelize: named options have the published grids")
   CHECK(grid_shape(voxel_options("centerpoint_0_1")) == IntArray<3>{40, 1024, 1024});
   CHECK(grid_shape(voxel_options("centerpoint_0_075")) == IntArray<3>{40, 1440, 1440});
   CHECK(grid_shape(voxel_options("bevfusion")) == IntArray<3>{1440, 1440, 40});
-  CHECK(voxel_options("second_kitti", VoxelPhase::training).max_voxels == 16000);
-  CHECK(voxel_options("second_kitti").max_voxels == 40000);
+  CHECK(voxel_options("second_kitti", VoxelPhase::training).voxels() == 16000);
+  CHECK(voxel_options("second_kitti").voxels() == 40000);
   for (auto const name : voxel_option_names()) {
     auto const options = voxel_options(name);
-    int const z = options.axis_order == AxisOrder::zyx ? 0 : 2;
+    int const z = options.order() == AxisOrder::zyx ? 0 : 2;
     auto shape = grid_shape(options);
     ++shape[z];
-    CHECK(options.spatial_shape == shape);
+    CHECK(options.shape() == shape);
   }
 }
 

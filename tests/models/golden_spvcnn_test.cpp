@@ -114,11 +114,10 @@ TEST_CASE_TEMPLATE("SPVCNN: without TorchSparse's rule only the mean of voxel 0 
   ts::Execution<Space> const exec{};
   auto const options = recorded.options(ts::compat::torchsparse);
   auto made =
-      ts::initial_voxelize(recorded.points<float>(exec), options.point_unit, options.size_of_voxels, exec);
-  ts::nn::Conv<3, float, Space> down{ts::nn::ConvOptions<3>(options.in_channels, options.in_channels, 2)
-                                         .stride(2)
-                                         .config(*options.conv_config),
-                                     exec};
+      ts::initial_voxelize(recorded.points<float>(exec), options.point_unit(), options.voxel_size(), exec);
+  ts::nn::Conv<3, float, Space> down{
+      ts::nn::ConvOptions<3>(options.in_channels, options.in_channels, 2).stride(2).config(*options.config()),
+      exec};
   auto x = made.voxels;
   for (int stride = 1; stride <= 16; stride *= 2) {
     CAPTURE(stride);

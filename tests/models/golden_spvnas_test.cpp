@@ -26,7 +26,7 @@ ts::models::SPVNASSpace recorded_space(ts::Safetensors const& file)
   auto const upper = test::ints(*config.find("output_channels"));
   ts::models::SPVNASSpace space{static_cast<int>(file.shape("input.feats").back()),
                                 recorded_network::integer(config, "num_classes")};
-  REQUIRE(upper.size() == space.upper.size());
+  REQUIRE(upper.size() == space.upper().size());
   ts::models::SPVNASSpace::Channels most{};
   ts::models::SPVNASSpace::Channels fewest{};
   for (std::size_t i = 0; i < most.size(); ++i) {

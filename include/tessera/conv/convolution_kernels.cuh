@@ -34,7 +34,8 @@ inline namespace v0 {
 template <class Scalar>
 struct ConvolutionKernels {
   /// What the device and the program's kernels can do.
-  /// Cost: asks CUDA at the first call for a device, later a look-up under a lock. Stream: enqueues nothing.
+  /// Cost: asks CUDA at the first call for a device, later a look-up under a lock.
+  /// Stream: enqueues nothing.
   [[nodiscard]] static DeviceLimits limits(Execution<Device> const& exec);
   /// Runs what `plan` says, with AutoTile.
   /// @throws invalid_argument  two inputs where the plan reads one

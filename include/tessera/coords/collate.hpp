@@ -139,8 +139,9 @@ struct CollatePlan {
 /// ranges: the extent is the largest on each axis.
 /// @throws invalid_argument  no sets, other tensor strides, ranges here and none there, 2^31 rows or more
 ///
-/// Cost: one copy. Stream: enqueues one kernel per set, does not wait; a row outside its own set's range is
-/// reported where the host next waits.
+/// Cost: one copy.
+/// Stream: enqueues one kernel per set, does not wait; a row outside its own set's range is reported where the
+/// host next waits.
 /// Determinism: same input, same set.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> collate_coordinates(

@@ -134,10 +134,11 @@ template <int Dim, class Space>
 /// bits;
 ///                           errors in the rows of either coordinate manager that were found meanwhile
 ///
-/// Cost: one sort of the rows of both sets. Stream: enqueues on `exec`; waits once, for the number of voxels.
-/// If one of the sets has a fixed capacity it does not wait: the result has room for the rows of both, but
-/// for no more than FixedCapacity says for the tensor stride, and too many are reported where the host next
-/// waits. Determinism: same input, same bits.
+/// Cost: one sort of the rows of both sets.
+/// Stream: enqueues on `exec`; waits once, for the number of voxels. If one of the sets has a fixed capacity it
+/// does not wait: the result has room for the rows of both, but for no more than FixedCapacity says for the
+/// tensor stride, and too many are reported where the host next waits.
+/// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] CombinedSets<Dim, Space> unite_coordinates(CoordinateSetPointer<Dim, Space> const& a,
                                                          CoordinateSetPointer<Dim, Space> const& b,
@@ -165,7 +166,8 @@ template <int Dim, class Space>
 /// differ.
 /// @throws invalid_argument  no set; keys of more than 63 bits; errors in the rows of either manager
 ///
-/// Cost: one sort of the rows of both sets. Stream: enqueues on `exec` and waits for the answer.
+/// Cost: one sort of the rows of both sets.
+/// Stream: enqueues on `exec` and waits for the answer.
 /// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] std::optional<Buffer<std::int32_t, Space>> match_rows(CoordinateSetPointer<Dim, Space> const& a,

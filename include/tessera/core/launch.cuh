@@ -42,7 +42,9 @@ template <class Kernel>
 /// | shared_bytes | dynamic shared memory of a block; more than 48 KB is asked for                    |
 ///
 /// @throws cuda_error  the device refuses the launch; what the kernel does wrong shows at a later wait
-/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
+/// Cost: one launch.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
             Execution<Device> const& exec, Arguments const&... arguments)
@@ -64,7 +66,9 @@ struct LaunchOptions {
 
 /// The same with options.
 /// @throws cuda_error  the device refuses the launch
-/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
+/// Cost: one launch.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 grid, int block,
             std::size_t shared_bytes, Execution<Device> const& exec, Arguments const&... arguments)

@@ -151,9 +151,10 @@ class MapStreamSet {
 /// size of a new set, layers need not have finished. Used by one thread at
 /// a time.
 ///
-/// Cost: five streams and six events; an event recorded and waited for, once or twice, for each set, table,
-/// map and tile map that is made. Stream: see above; nothing here waits on the host. Determinism: the same
-/// bits as without.
+/// Cost: five streams and six events; an event recorded and waited for, once or twice, for each set, table, map
+/// and tile map that is made.
+/// Stream: see above; nothing here waits on the host.
+/// Determinism: the same bits as without.
 class MapStreams {
  public:
   /// @param main_stream  the main stream, of the current device; must outlive this

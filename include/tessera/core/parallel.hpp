@@ -24,8 +24,9 @@ inline namespace v0 {
 /// | body  |       | host   | what is done; bodies of different i may not race  |
 ///
 /// @throws cuda_error  the launch failed; what a body throws on the host, the first of them
-/// Cost: `count` calls. Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs
-/// core/launch.cuh. Determinism: that of `body`.
+/// Cost: `count` calls.
+/// Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs core/launch.cuh.
+/// Determinism: that of `body`.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec);
 // Declared here so that headers of both spaces find it whichever is included first, and with a deduced space,

@@ -93,7 +93,9 @@ struct CountIndex {
 ///
 /// Different rows may have one hash: coordinate_table() compares the coordinates themselves.
 /// @throws invalid_argument  offsets without a column for each axis
-/// Cost: one pass for each offset. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one pass for each offset.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <class Space>
 [[nodiscard]] Buffer<std::uint64_t, Space> hash_coordinates(
     MatrixView<std::int32_t const> const& rows, Execution<Space> const& exec,
@@ -119,7 +121,8 @@ template <class Space>
 /// | returns    | [num_queries]    | Space  |                    |
 ///
 /// @throws invalid_argument  2^31 references or more
-/// Cost: one insertion per reference and one look-up per query. Stream: enqueues on `exec`, does not wait.
+/// Cost: one insertion per reference and one look-up per query.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: same input, same result.
 template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> hash_query(Buffer<std::uint64_t, Space> const& queries,
@@ -140,7 +143,9 @@ template <class Space>
 /// How often each number of [0, num) occurs in `index`; others are left out. TorchSparse's `spcount`.
 /// @returns [num] in `Space`
 /// @throws invalid_argument  `num` is negative
-/// Cost: one pass. Stream: enqueues a fill and a kernel, does not wait. Determinism: same input, same result.
+/// Cost: one pass.
+/// Stream: enqueues a fill and a kernel, does not wait.
+/// Determinism: same input, same result.
 template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> count_indices(Buffer<std::int32_t, Space> const& index,
                                                         std::int64_t num, Execution<Space> const& exec)

@@ -105,8 +105,9 @@ struct CoordinateTableKey {
 
 /// The table of `set`, made at the first call and kept by the set.
 ///
-/// Cost: one insertion per row, the first time. Stream: enqueues a fill and a kernel; on the host errors in the
-/// rows are thrown here, on the device they are reported where the host next waits.
+/// Cost: one insertion per row, the first time.
+/// Stream: enqueues a fill and a kernel; on the host errors in the rows are thrown here, on the device they are
+/// reported where the host next waits.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<CoordinateTable<Dim, Space>> coordinate_table(CoordinateSet<Dim, Space>& set,
                                                                             Execution<Space> const& exec)

@@ -173,7 +173,8 @@ class HashTable {
   using Ref = HashTableRef<Key>;
 
   /// An empty table.
-  /// Cost: 16 to 64 bytes per key. Stream: one allocation and one fill.
+  /// Cost: 16 to 64 bytes per key.
+  /// Stream: one allocation and one fill.
   HashTable(std::int64_t capacity, Execution<Space> const& exec)
   {
     num_slots_ = 16;  // of whole buckets

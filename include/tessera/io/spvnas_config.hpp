@@ -95,7 +95,8 @@ namespace io {
 /// `output_channels`, as SPVNAS itself has it; entries of blocks that are not used may be null.
 /// @param space  of the supernet that it is a part of: its input, and how wide its classifier is
 /// @throws invalid_argument  not valid JSON, an entry is missing or no number
-/// Cost: one pass over the text. Source: SPVNAS's model_zoo and manual_select.
+/// Cost: one pass over the text.
+/// Source: SPVNAS's model_zoo and manual_select.
 [[nodiscard]] inline models::SPVNASConfig parse_spvnas_config(std::string_view json,
                                                               models::SPVNASSpace const& space)
 {

@@ -210,10 +210,11 @@ template <class Kmap, int Dim, class Space>
 ///                           convolution without a partner; errors in the rows of `set` that were found meanwhile
 ///
 /// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup per
-/// output and offset. Stream: submanifold: enqueues only, never waits; strided, generative and expanding:
-/// waits once for a new set; transposed and inverse: enqueues only. Determinism: same input, same map;
-/// outputs do not depend on the order of input rows. Source: TorchSparse 2.1 and spconv 2 for the rules,
-/// docs/compatibility.md for the differences.
+/// output and offset.
+/// Stream: submanifold: enqueues only, never waits; strided, generative and expanding: waits once for a new
+/// set; transposed and inverse: enqueues only.
+/// Determinism: same input, same map; outputs do not depend on the order of input rows.
+/// Source: TorchSparse 2.1 and spconv 2 for the rules, docs/compatibility.md for the differences.
 template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> kernel_map(CoordinateSet<Dim, Space>& set, ConvolutionKind kind,
                                                        ConvolutionGeometry<Dim> const& geometry,

@@ -137,9 +137,10 @@ template <class Space>
 /// The pair lists of `map`, made at the first call and kept by the map.
 ///
 /// Pair p of offset k, `begin[k] <= p < begin[k + 1]`, satisfies `map.out_in(out[p], k) = in[p]`.
-/// Cost: two passes over the map and a scan, the first time; on the device room for as many pairs as there
-/// can be, 8 bytes per row and offset. Stream: enqueues kernels, does not wait. Determinism: same map, same
-/// lists.
+/// Cost: two passes over the map and a scan, the first time; on the device room for as many pairs as there can
+/// be, 8 bytes per row and offset.
+/// Stream: enqueues kernels, does not wait.
+/// Determinism: same map, same lists.
 template <class Space>
 [[nodiscard]] std::shared_ptr<PairList<Space>> pair_list(KernelMap<Space>& map, Execution<Space> const& exec)
 {

@@ -71,7 +71,8 @@ class PointMap {
   [[nodiscard]] float const* weights() const noexcept { return weights_.data(); }
 
   /// The transpose, made at the first call and kept.
-  /// Cost: a sort of the terms by voxel, the first time. Stream: enqueues on `exec`, does not wait.
+  /// Cost: a sort of the terms by voxel, the first time.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: same map, same segments.
   [[nodiscard]] Segments const& segments(Execution<Space> const& exec)
   {
@@ -115,7 +116,9 @@ class PointMap {
 /// | returns   | [num_points, 2^Dim]           | Space  | weights; corners with the last axis fastest     |
 ///
 /// @throws invalid_argument  positions without 1 + Dim columns, rows of another shape
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] Matrix<float, Space> interpolation_weights(MatrixView<float const> const& positions,
                                                          MatrixView<std::int32_t const> const& rows,
@@ -147,8 +150,9 @@ template <int Dim, class Space>
 /// @param compat  compat::torchsparse joins points whose voxel is missing to voxel 0 (PointCells::containing)
 /// @throws invalid_argument  positions without 1 + Dim columns, and what coordinate_table() throws
 ///
-/// Cost: one look-up per term, and the set's table where it is not there yet. Stream: enqueues on `exec`, does not
-/// wait. Determinism: same input, same bits.
+/// Cost: one look-up per term, and the set's table where it is not there yet.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 /// Source: calc_ti_weights and sphashquery of TorchSparse; point_to_voxel of SPVNAS.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<PointMap<Space>> make_point_map(MatrixView<float const> const& positions,

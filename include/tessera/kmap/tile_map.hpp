@@ -132,7 +132,8 @@ struct TileMapKey {
 ///
 /// @throws invalid_argument  splits or tile_rows is less than 1
 /// Cost: a pass over the map and, with `sort`, a sort of every split, which tile maps share; the first time.
-/// Stream: enqueues kernels, does not wait. Determinism: same map, same result.
+/// Stream: enqueues kernels, does not wait.
+/// Determinism: same map, same result.
 template <class Space>
 [[nodiscard]] std::shared_ptr<TileMap<Space>> tile_map(KernelMap<Space>& map, bool sort, int splits,
                                                        int tile_rows, Execution<Space> const& exec)

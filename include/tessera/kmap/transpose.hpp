@@ -109,9 +109,10 @@ struct TransposedMapKey {
 ///
 /// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`, to which
 /// the transposed map of the result leads back.
-/// Cost: one pass over the map and one over the result, or one over the result where inputs have one pair
-/// each; the first time. Stream: enqueues a fill and two kernels, or one kernel; does not wait. Determinism:
-/// same map, same result.
+/// Cost: one pass over the map and one over the result, or one over the result where inputs have one pair each;
+/// the first time.
+/// Stream: enqueues a fill and two kernels, or one kernel; does not wait.
+/// Determinism: same map, same result.
 template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
 {

@@ -39,7 +39,8 @@ namespace models {
 
 /// How much a scan gives the layers of an SPVNAS network to do, each voxel being a point too.
 /// @throws invalid_argument  there are no voxels, and what kernel_map() throws
-/// Cost: every kernel map of the network, and a pass over each. Stream: enqueues on `exec`, waits for the numbers.
+/// Cost: every kernel map of the network, and a pass over each.
+/// Stream: enqueues on `exec`, waits for the numbers.
 template <int Dim, class Space>
 [[nodiscard]] SPVNASWorkload measure_workload(CoordinateSetPointer<Dim, Space> const& voxels,
                                               ConvConfig const& config, Execution<Space> const& exec)

@@ -23,9 +23,9 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
                     " is not in [0, 1]");
   }
 
-  /// Cost, stream: as dropout() in training, none in evaluation. Determinism: the n-th call in training since
-  /// the layer was made drops the same elements on every run; calls of several threads at once are not
-  /// allowed.
+  /// Cost, stream: as dropout() in training, none in evaluation.
+  /// Determinism: the n-th call in training since the layer was made drops the same elements on every run;
+  /// calls of several threads at once are not allowed.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     return this->is_training() ? dropout(x, probability_, detail::next_random(state_), exec) : x;

@@ -205,9 +205,10 @@ namespace nn {
 /// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays an
 /// operation. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of 2^-24.
 /// @throws invalid_argument  the model is in another space than `exec`
-/// Cost: three passes over the weights, and their memory once more. Stream: enqueues a few kernels per layer, and waits
-/// once per norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR 2018, and
-/// every inference engine).
+/// Cost: three passes over the weights, and their memory once more.
+/// Stream: enqueues a few kernels per layer, and waits once per norm.
+/// Determinism: same parameters, same result.
+/// Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
 template <class Tensor, class Output>
 void fuse(TracedModel<Tensor, Output>& model, Execution<typename Tensor::space> const& exec)
 {

@@ -197,7 +197,8 @@ class Module : public ModuleBase,
   /// `forward(cat({a, b}))`, without the copy where the module can: `a` [rows, m] and `b` [rows, n] on the
   /// same voxels, for a module of m + n input channels.
   /// @throws invalid_argument  the two stand on different voxels, and what forward() throws
-  /// Cost: that of forward(), and a copy of both where takes_pair() is false. Stream: as forward().
+  /// Cost: that of forward(), and a copy of both where takes_pair() is false.
+  /// Stream: as forward().
   /// Determinism: as forward().
   [[nodiscard]] Tensor forward_cat(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
@@ -258,9 +259,10 @@ class Module : public ModuleBase,
 /// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays
 /// a layer of its own. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of
 /// 2^-24.
-/// Cost: three passes over the weights. Stream: enqueues a few kernels per layer, and
-/// waits once for each norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR
-/// 2018, and every inference engine).
+/// Cost: three passes over the weights.
+/// Stream: enqueues a few kernels per layer, and waits once for each norm.
+/// Determinism: same parameters, same result.
+/// Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
 template <class Space>
 void fuse(ModuleBase& network, Execution<Space> const& exec)
 {

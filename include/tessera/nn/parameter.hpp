@@ -126,8 +126,8 @@ class Parameter final : public ParameterBase {
   /// The gradient, [size()], to be read; null before grad(exec).
   [[nodiscard]] T const* grad() const noexcept { return grad_.data(); }
   /// The gradient to be written; made of zeros when it is first asked for.
-  /// Cost: an allocation the first time, where the values were allocated. Stream: enqueues a fill the first
-  /// time, does not wait.
+  /// Cost: an allocation the first time, where the values were allocated.
+  /// Stream: enqueues a fill the first time, does not wait.
   [[nodiscard]] T* grad(Execution<Space> const& exec)
   {
     if (grad_.empty() && size() > 0) {

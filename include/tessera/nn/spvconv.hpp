@@ -98,7 +98,8 @@ class SPVConv final : public ModuleBase {
   /// @param voxels  where the points are gathered: those of initial_voxelize(), or any derived from them
   /// @throws invalid_argument  z has other channels or no points, `voxels` has no coordinates, the branches differ in
   /// channels
-  /// Cost, stream: those of its parts. Determinism: as convolution().
+  /// Cost, stream: those of its parts.
+  /// Determinism: as convolution().
   [[nodiscard]] Points forward(Points const& z, SparseTensor<Dim, Scalar, Space> const& voxels,
                                Execution<Space> const& exec)
   {

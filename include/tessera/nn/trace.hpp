@@ -144,7 +144,8 @@ class TracedModel {
 /// @param constants  other tensors that the model reads
 /// @throws invalid_argument  an operation reads what no operation made, nor a declared constant is; num_rows(), or a
 /// download; the model is in training
-/// Cost, stream: those of forward(). Determinism: the same list for every x.
+/// Cost, stream: those of forward().
+/// Determinism: the same list for every x.
 template <class Model, class Input, class Space>
 [[nodiscard]] auto trace(Model& model, Input const& x, Execution<Space> const& exec,
                          TraceConstants<Space> const& constants = {})

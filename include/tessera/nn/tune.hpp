@@ -39,11 +39,10 @@ namespace nn {
 /// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
 /// invalid options, and what forward() throws. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
-/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
-/// Weights of fused layers that get other tiles lie in memory of `exec` then; plans made before stay as they
-/// were.
-/// Stream: waits often. Determinism: the choice depends on the clock, results on the choice by rounding
-/// alone.
+/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept. Weights
+/// of fused layers that get other tiles lie in memory of `exec` then; plans made before stay as they were.
+/// Stream: waits often.
+/// Determinism: the choice depends on the clock, results on the choice by rounding alone.
 /// Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
 template <class Model, class Space>
 Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, TuneOptions const& options,
@@ -84,7 +83,8 @@ struct TuningReport {
 /// that the tuning says, its tensor stride aside.
 /// @throws invalid_argument  the tuning is of another device, scalar or version; nothing changes then
 /// Cost: laying out the weights of fused layers that get other tiles, in memory of `exec`; as they were laid
-/// out before they stay, for plans made before. Stream: enqueues a kernel for each and waits for them.
+/// out before they stay, for plans made before.
+/// Stream: enqueues a kernel for each and waits for them.
 /// Determinism: same tuning, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> const& exec)
@@ -107,7 +107,8 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
 /// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
 /// strides. So networks that share groups can share a tuning.
 /// @throws invalid_argument  as above, and what forward() throws; nothing changes then
-/// Cost, stream: those of forward(), and as above. Determinism: same tuning and sample, same choices.
+/// Cost, stream: those of forward(), and as above.
+/// Determinism: same tuning and sample, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,
                           Execution<Space> const& exec)

@@ -23,17 +23,22 @@ enum class BevChannels : std::uint8_t {
 struct BevOptions {
   /// The axis that is looked along, counted without the batch: 0 of (b, z, y, x), 2 of (b, x, y, z). The
   /// other two are rows and columns, in their order: y and x of the former, x and y of the latter.
-  BevOptions& axis(int value) { return height_axis = value, *this; }
+  BevOptions& axis(int value) { return axis_ = value, *this; }
+  [[nodiscard]] int axis() const noexcept { return axis_; }
   /// channels_first (default) is NCHW, channels_last NHWC.
-  BevOptions& layout(DenseLayout value) { return dense_layout = value, *this; }
-  BevOptions& channels(BevChannels value) { return channel_order = value, *this; }
-  /// The grid; without it that of the tensor.
-  BevOptions& range(SpatialRange<3> const& value) { return grid = value, *this; }
+  BevOptions& layout(DenseLayout value) { return layout_ = value, *this; }
+  [[nodiscard]] DenseLayout layout() const noexcept { return layout_; }
+  BevOptions& channels(BevChannels value) { return channels_ = value, *this; }
+  [[nodiscard]] BevChannels channels() const noexcept { return channels_; }
+  /// The range_; without it that of the tensor.
+  BevOptions& range(SpatialRange<3> const& value) { return range_ = value, *this; }
+  [[nodiscard]] std::optional<SpatialRange<3>> const& range() const noexcept { return range_; }
 
-  int height_axis = 0;
-  DenseLayout dense_layout = DenseLayout::channels_first;
-  BevChannels channel_order = BevChannels::channel_major;
-  std::optional<SpatialRange<3>> grid;
+ private:
+  int axis_ = 0;
+  DenseLayout layout_ = DenseLayout::channels_first;
+  BevChannels channels_ = BevChannels::channel_major;
+  std::optional<SpatialRange<3>> range_;
 };
 
 namespace detail {
@@ -79,27 +84,27 @@ template <class Element, class Scalar, class Space>
                                                             BevOptions const& options,
                                                             Execution<Space> const& exec)
 {
-  expects(options.height_axis >= 0 && options.height_axis <= 2, "bev: axis ", options.height_axis,
+  expects(options.axis() >= 0 && options.axis() <= 2, "bev: axis ", options.axis(),
           "; the axes are 0, 1 and 2");
   expect_coordinates(x, "bev");
   auto& set = *x.coordinates();
-  expects(options.grid || set.spatial_range(), "bev: the tensor has no spatial range, so one must be given");
-  auto const range = options.grid ? *options.grid : *set.spatial_range();
+  expects(options.range() || set.spatial_range(),
+          "bev: the tensor has no spatial range, so one must be given");
+  auto const range = options.range() ? *options.range() : *set.spatial_range();
   static_cast<void>(count_cells(range, x.channels(), "bev"));
   check_inside(set, range, "bev", exec);
-  int const axis = options.height_axis;
+  int const axis = options.axis();
   auto const channels = std::int64_t{range.extent[axis]} * x.channels();
   expects(channels <= INT_MAX, "bev: ", range.extent[axis], " heights of ", x.channels(),
           " channels are too many");
   SpatialRange<2> const plane{range.batches,
                               {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
-  DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.dense_layout, exec};
+  DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.layout(), exec};
   map.set_zero(exec);
-  for_each(
-      x.features().size(),
-      CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
-                                 options.channel_order, map.indexing(), map.data(), access(set).errors()},
-      exec);
+  for_each(x.features().size(),
+           CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
+                                      options.channels(), map.indexing(), map.data(), access(set).errors()},
+           exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return map;
 }
@@ -140,7 +145,8 @@ struct BevRecord final : FunctionRecord<BevRecord<Element, Scalar, Space>, Space
 ///                           that is not 0, 1 or 2
 /// Cost: a fill of the map and one pass over the features.
 /// Stream: enqueues a fill and a kernel; waits only where the range asked for is smaller than the tensor's
-/// bounds. Determinism: same input, same bits.
+/// bounds.
+/// Determinism: same input, same bits.
 /// Source: the end of mmdetection3d's SparseEncoder (axis 0) and of BEVFusion's (axis 2).
 template <class Out = void, class Scalar, class Space>
 [[nodiscard]] auto bev(SparseTensor<3, Scalar, Space> const& x, BevOptions const& options,

@@ -253,10 +253,11 @@ template <int Dim, class Scalar, class Space>
 ///
 /// @throws invalid_argument  no tensors or more than 16, other channels, other tensor strides, and what
 /// unite_coordinates() says
-/// Cost: for each further set, one sort of the rows of both (Join::left: one table, and a lookup for each
-/// row), the first time if they belong to one input; then one pass over the features. Stream: enqueues on
-/// `exec`; waits once for each further set, for the number of voxels; under a fixed capacity (a Plan) and
-/// with Join::left never. Determinism: same input, same bits.
+/// Cost: for each further set, one sort of the rows of both (Join::left: one table, and a lookup for each row),
+/// the first time if they belong to one input; then one pass over the features.
+/// Stream: enqueues on `exec`; waits once for each further set, for the number of voxels; under a fixed
+/// capacity (a Plan) and with Join::left never.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> add_by_coordinate(
     std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Join join, Execution<Space> const& exec)

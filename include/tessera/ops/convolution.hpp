@@ -274,9 +274,10 @@ SparseTensor<Dim, Scalar, Space> ops::PolicyConvolutionRecord<Policy, Dim, Scala
 ///
 /// @tparam Policy  a ConvPolicy: dataflow, kernel-map and downsample policy
 /// @throws invalid_argument  channels below 1, and what kernel_map() throws
-/// Cost: kernel_map() the first time; num_pairs * in_channels * out_channels multiply-adds. Stream: enqueues
-/// on `exec`; waits only where kernel_map() does, and gather-scatter and fetch-on-demand once per map for their
-/// pair lists. Determinism: the same bits on every run and for every order of the input rows.
+/// Cost: kernel_map() the first time; num_pairs * in_channels * out_channels multiply-adds.
+/// Stream: enqueues on `exec`; waits only where kernel_map() does, and gather-scatter and fetch-on-demand once
+/// per map for their pair lists.
+/// Determinism: the same bits on every run and for every order of the input rows.
 template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
                                                            detail::ParameterArgument<Scalar> const& weight,

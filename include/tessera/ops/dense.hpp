@@ -167,7 +167,8 @@ struct GatherFromDenseRecord final
 /// Cost: a fill of all elements and one pass over the features.
 /// Stream: enqueues a fill and a kernel; waits only where the range asked for is smaller than the tensor's
 /// bounds. A row that breaks the tensor's own range is left out and reported where the host next waits.
-/// Determinism: same input, same bits. Source: TorchSparse's to_dense, which does not check.
+/// Determinism: same input, same bits.
+/// Source: TorchSparse's to_dense, which does not check.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] DenseTensor<Dim, Scalar, Space> dense(SparseTensor<Dim, Scalar, Space> const& x,
                                                     DenseOptions<Dim> const& options,
@@ -196,7 +197,8 @@ template <int Dim, class Scalar, class Space>
 /// dense() but for voxels whose channels are all zero. NaN is not zero. The result has the grid as its range.
 ///
 /// @throws invalid_argument  2^31 voxels or more, tensor stride below 1
-/// Cost: 8 bytes and two passes per cell. Stream: enqueues on `exec`; waits once, for the number of voxels.
+/// Cost: 8 bytes and two passes per cell.
+/// Stream: enqueues on `exec`; waits once, for the number of voxels.
 /// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sparse(DenseTensor<Dim, Scalar, Space> const& x,
@@ -226,8 +228,9 @@ template <int Dim, class Scalar, class Space>
 /// coordinates; the gradient of dense().
 ///
 /// @throws invalid_argument  a voxel lies outside the dense tensor
-/// Cost: one pass over the features. Stream: as dense(), but for the fill. Determinism: same input, same
-/// bits.
+/// Cost: one pass over the features.
+/// Stream: as dense(), but for the fill.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> gather_from_dense(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  DenseTensor<Dim, Scalar, Space> const& from,

@@ -87,8 +87,9 @@ template <class Value, class Space>
 ///
 /// Element i is dropped or not by a hash of (seed, i): the same in every space and on every run.
 /// @throws invalid_argument  a probability outside [0, 1]
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input and
-/// seed, same bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input and seed, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> dropout(SparseTensor<Dim, Scalar, Space> const& x,
                                                        double probability, std::uint64_t seed,

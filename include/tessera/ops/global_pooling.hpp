@@ -104,8 +104,9 @@ struct GlobalMaxPoolRecord final : FunctionRecord<GlobalMaxPoolRecord<Dim, Scala
 ///
 /// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
 /// to the highest that has a voxel.
-/// Cost: one pass over the features. Stream: enqueues on `exec`, does not
-/// wait. Determinism: the same bits on every run; they depend on the order of the rows.
+/// Cost: one pass over the features.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run; they depend on the order of the rows.
 /// @throws invalid_argument  more than 131,072 entries and four for each row of the tensor: a far batch entry
 ///                           would cost memory for all before it
 /// @param compat  compat::spconv gives the mean of channel 0 alone, [num_batches, 1]
@@ -132,7 +133,8 @@ template <int Dim, class Scalar, class Space>
 
 /// The largest value of every channel over each batch entry's voxels: [num_batches, channels] in `Space`, NaN
 /// where there is one. An entry without voxels gives 0.
-/// Cost, stream: as global_average_pool(). Determinism: the same bits for every order of the rows too.
+/// Cost, stream: as global_average_pool().
+/// Determinism: the same bits for every order of the rows too.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_max_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)

@@ -297,8 +297,9 @@ SparseTensor<Dim, Scalar, Space> ops::GroupNormRecord<Dim, Scalar, Space>::compu
 /// |------------------------------|------------|--------|--------------------------------------|
 /// | mean, variance, weight, bias | [channels] | Space  | float (double); the last two or null |
 ///
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
-/// same bits, in any order of the rows.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits, in any order of the rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> batch_norm(SparseTensor<Dim, Scalar, Space> const& x,
                                                           ParameterRef<accumulator_t<Scalar>> const& mean,
@@ -315,8 +316,9 @@ template <int Dim, class Scalar, class Space>
 /// `running = (1 - momentum) running + momentum * statistic`, of the unbiased variance. Without rows the running
 /// statistics are used and stay.
 /// @throws invalid_argument  one row alone, which has no variance
-/// Cost: three passes over the features. Stream: enqueues on `exec`; waits where the host does not know the
-/// number of rows. Determinism: the same bits on every run; they depend on the order of the rows.
+/// Cost: three passes over the features.
+/// Stream: enqueues on `exec`; waits where the host does not know the number of rows.
+/// Determinism: the same bits on every run; they depend on the order of the rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> batch_norm_training(
     SparseTensor<Dim, Scalar, Space> const& x, ops::RunningStatistics<accumulator_t<Scalar>> const& running,
@@ -338,8 +340,9 @@ template <int Dim, class Scalar, class Space>
 /// and
 ///                           four for each row of the tensor
 /// Cost: three passes over the features, and a count of the rows of each entry once a coordinate set.
-/// Stream: enqueues on `exec`, does not wait. Determinism: the same bits on every run; they depend on the
-/// order of the rows. Source: PyTorch's group_norm on each batch entry's points.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run; they depend on the order of the rows.
+/// Source: PyTorch's group_norm on each batch entry's points.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> group_norm(SparseTensor<Dim, Scalar, Space> const& x,
                                                           int groups,

@@ -176,8 +176,10 @@ template <int Dim, class Scalar, class Space>
 /// is missing are left out.
 /// @param compat  compat::torchsparse adds those to the mean of voxel 0 instead
 /// @throws invalid_argument  the tensor has no points, there are no voxels
-/// Cost: as voxelize_features(), and the map the first time (make_point_map()). Stream: enqueues on `exec`, does
-/// not wait. Determinism: same input, same bits. Source: point_to_voxel of SPVNAS.
+/// Cost: as voxelize_features(), and the map the first time (make_point_map()).
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+/// Source: point_to_voxel of SPVNAS.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel(PointTensor<Dim, Scalar, Space> const& z,
                                                               CoordinateSetPointer<Dim, Space> const& voxels,
@@ -200,8 +202,10 @@ template <int Dim, class Scalar, class Space>
 /// of `z` to the voxels of `x`. What interpolates a sparse tensor at arbitrary points. A point without any voxel
 /// receives zero.
 /// @throws invalid_argument  the tensor has no coordinates, or no points
-/// Cost: as devoxelize_features(), and the map the first time (make_point_map()). Stream: enqueues on `exec`,
-/// does not wait. Determinism: same input, same bits. Source: voxel_to_point of SPVNAS.
+/// Cost: as devoxelize_features(), and the map the first time (make_point_map()).
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+/// Source: voxel_to_point of SPVNAS.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> voxel_to_point(
     SparseTensor<Dim, Scalar, Space> const& x, PointTensor<Dim, Scalar, Space> const& z,
@@ -227,8 +231,9 @@ template <int Dim, class Scalar, class Space>
 
 /// The sum of two tensors on the same points: `y[i, c] = a[i, c] + b[i, c]`.
 /// @throws invalid_argument  other points (PointTensor::points()) or channels
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same
-/// bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> add(PointTensor<Dim, Scalar, Space> const& a,
                                                   PointTensor<Dim, Scalar, Space> const& b,
@@ -255,8 +260,9 @@ template <int Dim, class Scalar, class Space>
 /// voxelize_features_backward() by the returned points' map to the voxels.
 /// @throws invalid_argument  sizes that are not positive; the tensor has no points; a voxel beyond 2^30; a point
 /// of a batch entry that `z` does not have
-/// Cost: a sort of the points by voxel, and some passes. Stream: enqueues on `exec`; waits twice, for the bounds
-/// and the number of voxels. Determinism: same input, same bits, on Host and Device.
+/// Cost: a sort of the points by voxel, and some passes.
+/// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels.
+/// Determinism: same input, same bits, on Host and Device.
 /// Source: initial_voxelize of SPVNAS; the factor is PyTorch's on a GPU.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] VoxelizedPoints<Dim, Scalar, Space> initial_voxelize(PointTensor<Dim, Scalar, Space> const& z,
@@ -277,8 +283,9 @@ template <int Dim, class Scalar, class Space>
 /// The voxels of a tensor as points at their lower corners, `position = coordinate * tensor_stride`, with a copy
 /// of their features. Rows that are not in use are points in no voxel.
 /// @throws invalid_argument  the tensor has no coordinates
-/// Cost: one pass over both. Stream: enqueues a kernel and a copy, does not wait. Determinism: same input, same
-/// points.
+/// Cost: one pass over both.
+/// Stream: enqueues a kernel and a copy, does not wait.
+/// Determinism: same input, same points.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> points_of_voxels(SparseTensor<Dim, Scalar, Space> const& x,
                                                                Execution<Space> const& exec)

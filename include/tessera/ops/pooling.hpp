@@ -286,8 +286,9 @@ template <class Rule, int Dim, class Scalar, class Space>
 /// strided convolution, new rows in lexicographic order. compat::spconv starts from 0, so that no result is
 /// negative.
 /// @throws invalid_argument  what kernel_map() throws; a kernel of -1 on a tensor without a spatial range
-/// Cost: kernel_map() the first time; one read of every pair. Stream: enqueues one kernel; waits only where
-/// kernel_map() does. Determinism: the same bits on every run and for every order of the input rows.
+/// Cost: kernel_map() the first time; one read of every pair.
+/// Stream: enqueues one kernel; waits only where kernel_map() does.
+/// Determinism: the same bits on every run and for every order of the input rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> max_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         nn::PoolOptions<Dim> const& options,

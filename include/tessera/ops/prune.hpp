@@ -110,8 +110,10 @@ struct CropRecord final : FunctionRecord<CropRecord<Dim, Scalar, Space>, Space,
 ///
 /// A transposed convolution does not find the way back from there; a generative one makes its own coordinates.
 /// @throws invalid_argument  a mask of another shape; the tensor has no coordinates
-/// Cost: a scan and two passes over the rows. Stream: enqueues on `exec`; waits once for the number of rows kept,
-/// which in sets of fixed capacity stays in the space. Determinism: same input, same bits.
+/// Cost: a scan and two passes over the rows.
+/// Stream: enqueues on `exec`; waits once for the number of rows kept, which in sets of fixed capacity stays in
+/// the space.
+/// Determinism: same input, same bits.
 /// Source: MinkowskiPruning.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> prune(SparseTensor<Dim, Scalar, Space> const& x,
@@ -170,7 +172,9 @@ template <int Dim, class Scalar, class Space>
 /// @param grad  [kept, channels] in `Space`, rows of `y`
 /// @param y     what the operation returned
 /// @throws invalid_argument  the rows are not those of `y`; a tensor has no coordinates
-/// Cost: a look-up per row of `x`. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: a look-up per row of `x`.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> prune_backward(MatrixView<Scalar const> const& grad,
                                                    SparseTensor<Dim, Scalar, Space> const& y,

@@ -17,8 +17,9 @@ inline namespace v0 {
 /// Of sum_pool(), `g[i, c] = sum over the outputs o whose window holds i of grad[o, c]`; of average_pool() each divided
 /// by the number of inputs of o; of max_pool() of those alone that have their value from i, the first of equal ones.
 /// @throws invalid_argument  another number of rows than outputs, and what the pool says
-/// Cost: the map and its transpose the first time; one read of every pair. Stream: enqueues on `exec`; waits only where
-/// kernel_map() does. Determinism: same input, same bits; sums in float (double for double), offsets ascending.
+/// Cost: the map and its transpose the first time; one read of every pair.
+/// Stream: enqueues on `exec`; waits only where kernel_map() does.
+/// Determinism: same input, same bits; sums in float (double for double), offsets ascending.
 /// @{
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> sum_pool_backward(MatrixView<Scalar const> const& grad,

@@ -187,8 +187,8 @@ template <int Dim>
   if (limits.voxels() == 0) { limits.max_voxels(limits.points()); }
   auto const& options = limits.voxelization();
   auto const box = voxel_box(options);
-  if (options.grid_extent) {
-    SpatialRange<Dim> const grid{1, *options.grid_extent};
+  if (options.grid()) {
+    SpatialRange<Dim> const grid{1, *options.grid()};
     expects(!limits.is_bounded() || limits.template set_options<Dim>().spatial_range == grid,
             "Plan: PlanLimits::grid() or box() is not the grid of the QuantizeOptions, ", list(grid.extent));
     limits.grid(grid);
@@ -203,7 +203,7 @@ template <int Dim>
   expects(limits.points() >= 1, "Plan: limits of ", limits.points(),
           " points; PlanLimits::max_points() must be at least 1");
   auto const& options = limits.voxelization();
-  auto const most = std::min<std::int64_t>(limits.points(), options.max_voxels);
+  auto const most = std::min<std::int64_t>(limits.points(), options.voxels());
   expects(limits.voxels() == 0 || limits.voxels() >= most, "Plan: limits of ", limits.voxels(),
           " voxels where ", limits.points(), " points and the VoxelizeOptions may make ", most);
   limits.max_voxels(most);

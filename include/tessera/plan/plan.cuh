@@ -72,7 +72,8 @@ class Plan {
   /// @param limits  what runs may ask for; PlanLimits::channels() where the model does not tell
   /// @param arena   memory shared with other plans, of bytes() or more; without it the plan has its own
   /// @throws invalid_argument  limits that are not valid; forward() waits for the host; an arena too small
-  /// Cost: two forward passes on no voxels, and a capture. Stream: enqueues on `exec` and waits.
+  /// Cost: two forward passes on no voxels, and a capture.
+  /// Stream: enqueues on `exec` and waits.
   Plan(Model& model, Limits const& limits, Execution<Device> const& exec,
        std::shared_ptr<PlanArena> arena = nullptr)
       : limits_{detail::resolved(limits)},

@@ -22,7 +22,8 @@ inline namespace v0 {
 /// @pre     The rows stay as they are until the owner is released; without one, until work has finished that
 ///          was enqueued for any set of the coordinate manager, whose maps and tables are kept.
 /// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() throws
-/// Cost: one pass over the rows when no spatial range is declared. Stream: as make_coordinate_set().
+/// Cost: one pass over the rows when no spatial range is declared.
+/// Stream: as make_coordinate_set().
 template <int Dim, class Space, class Owner>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> borrow_coordinates(
     MatrixView<std::int32_t const> coordinates, Owner owner, Execution<Space> const& exec,
@@ -54,7 +55,8 @@ template <int Dim, class Space, class Owner>
 /// @throws  invalid_argument  the numbers of rows differ, columns are not 1 + Dim, features are not aligned to
 ///                            16 bytes (copy them: the constructor of SparseTensor does), and what
 ///                            make_coordinate_set() says
-/// Cost: one pass over the coordinates when no spatial range is declared. Stream: as make_coordinate_set().
+/// Cost: one pass over the coordinates when no spatial range is declared.
+/// Stream: as make_coordinate_set().
 template <int Dim, class Scalar, class Space, class Owner>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> borrow_tensor(MatrixView<std::int32_t const> coordinates,
                                                              MatrixView<Scalar const> features, Owner owner,

@@ -113,7 +113,9 @@ class PointTensor {
   ///
   /// @param num_batches  batch entries are [0, num_batches)
   /// @throws invalid_argument  the numbers of rows differ, and what PointSet says
-  /// Cost: two copies. Stream: enqueues them, does not wait. Determinism: same input, same tensor.
+  /// Cost: two copies.
+  /// Stream: enqueues them, does not wait.
+  /// Determinism: same input, same tensor.
   PointTensor(MatrixView<float const> const& positions, MatrixView<Scalar const> const& features,
               Execution<Space> const& exec, int num_batches = 1)
       : PointTensor{std::make_shared<Set>(Matrix<float, Space>{copy(positions.data, positions.size(), exec),

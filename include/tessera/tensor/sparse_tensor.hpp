@@ -48,7 +48,8 @@ class SparseTensor {
   ///
   /// @throws invalid_argument  the numbers of rows differ, columns are not 1 + Dim, or what
   /// make_coordinate_set() says
-  /// Cost: two copies. Stream: as make_coordinate_set().
+  /// Cost: two copies.
+  /// Stream: as make_coordinate_set().
   SparseTensor(MatrixView<std::int32_t const> coordinates, MatrixView<Scalar const> features,
                Execution<Space> const& exec, CoordinateSetOptions<Dim> const& options = {})
   {

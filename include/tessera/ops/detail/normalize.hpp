@@ -124,7 +124,9 @@ struct RowStatistics {
 /// @param rows         of `x` that are in use
 /// @param coordinates  [rows], or null: all rows are of one entry
 /// @param counts       [batches] rows of each entry, or null with `coordinates`
-/// Cost: two passes over the features. Stream: enqueues, does not wait. Determinism: as reduce_rows().
+/// Cost: two passes over the features.
+/// Stream: enqueues, does not wait.
+/// Determinism: as reduce_rows().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] RowStatistics<accumulator_t<Scalar>, Space> row_statistics(
     MatrixView<Scalar const> const& x, RowCount const& rows, Coordinate<Dim> const* coordinates,

@@ -147,9 +147,10 @@ struct CombineSlabs {
 
 /// `result[b, c] =` what `term` gathers over the rows of batch entry b, for every channel c.
 ///
-/// Cost: one pass over the features; 1 / 64 of their size as workspace. Stream: enqueues a few kernels, does
-/// not wait. Determinism: slabs of rows and the tree that joins them follow from the shapes alone, so the
-/// bits are the same on every run and for any number of threads (but not for another order of the rows).
+/// Cost: one pass over the features; 1 / 64 of their size as workspace.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: slabs of rows and the tree that joins them follow from the shapes alone, so the bits are the
+/// same on every run and for any number of threads (but not for another order of the rows).
 template <int Dim, class Term, class Space>
 [[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
                                                               Coordinate<Dim> const* coordinates,
