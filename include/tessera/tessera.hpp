@@ -53,6 +53,7 @@
 #include <tessera/ops/bev.hpp>
 #include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
+#include <tessera/ops/channels_to_space.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
 #include <tessera/ops/convolution.hpp>
@@ -61,6 +62,7 @@
 #include <tessera/ops/dense.hpp>
 #include <tessera/ops/dropout.hpp>
 #include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/normalization.hpp>
 #include <tessera/ops/point_features.hpp>
@@ -82,6 +84,7 @@
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>
+#include <tessera/nn/layer_norm.hpp>
 #include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/module.hpp>

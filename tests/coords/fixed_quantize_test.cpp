@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/small.hpp"
 
 #include <tessera/coords/fixed_quantize.hpp>
 
@@ -146,7 +147,8 @@ TEST_CASE_TEMPLATE("quantize: in fixed room voxels, features and inverse are tho
   ways.push_back(QuantizeOptions<3>(0.7F).origin(GridOrigin::lowest_point));
   ways.push_back(QuantizeOptions<3>(0.7F).origin(GridOrigin::lowest_voxel).range({-4, -5, -6}, {6, 5, 4}));
   ways.push_back(QuantizeOptions<3>(0.5F).grid({9, 12, 30}).origin({-2, -2, -2}));
-  for (unsigned seed = 1; seed <= 6; ++seed) {
+  if (test::few_cases()) { ways = {ways[2]}; }
+  for (unsigned seed = 1; seed <= (test::few_cases() ? 1U : 6U); ++seed) {
     auto const cloud = random_cloud(seed, seed == 6 ? 0 : 50 * seed * seed, 9, seed % 2 == 0 ? 3 : 1);
     Uploaded<Space> const points{cloud, exec};
     for (std::size_t way = 0; way < ways.size(); ++way) {
@@ -174,7 +176,7 @@ TEST_CASE_TEMPLATE("quantize: in fixed room voxels, features and inverse are tho
         CHECK(download(found.num_dropped, exec)[0] == dropped);
         auto const rows = download(found.coordinates->data(), found.coordinates->num_rows(), exec);
         auto const features = download(found.features.data(), found.features.size(), exec);
-        auto const first = download(found.first_point, exec);
+        auto const first = download(found.first_point.data(), found.coordinates->num_rows(), exec);
         auto const inverse = download(found.inverse, exec);
         std::vector<std::int32_t> expected_inverse(cloud.size(), -1);
         std::size_t row = 0;

@@ -26,7 +26,7 @@ namespace {
 using Net = models::MinkUNet<3, __half, Device>;
 
 /// A stream, and the same with map streams.
-struct StreamWithMaps {
+struct Beside {
   Stream stream;
   Execution<Device> exec{stream.handle};
   MapStreams map_streams{stream.handle};
@@ -47,7 +47,7 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   // from 34k voxels on, blocks of the kernels of 96 channels no longer share tiles
   std::vector<int> const sizes =
       test::small_sets() ? std::vector<int>{20, 36, 12} : std::vector<int>{30, 250, 60, 230, 8};
-  StreamWithMaps streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
@@ -71,12 +71,11 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   }
 }
 
-TEST_CASE_TEMPLATE(
-    "MapStreams: scans follow one another without a wait, each coordinate manager gone before it has run",
-    Space, Device)
+TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each frame gone before it has run",
+                   Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  StreamWithMaps streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
@@ -101,7 +100,7 @@ TEST_CASE_TEMPLATE("MapStreams: a tensor made without them, a batch, and calls w
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  StreamWithMaps streams;
+  Beside streams;
   MapStreams others{streams.stream.handle};
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
@@ -137,7 +136,7 @@ TEST_CASE_TEMPLATE("MapStreams: an encoder gives its bits, whose outputs come fr
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  StreamWithMaps streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   IntArray<3> const shape{41, 128, 128};

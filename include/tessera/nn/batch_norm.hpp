@@ -5,6 +5,7 @@
 #include <tessera/nn/detail/norm_as_affine.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/nn/synchronize.hpp>
 #include <tessera/ops/normalization.hpp>
 
 namespace tessera {
@@ -54,7 +55,7 @@ namespace nn {
 /// Parameters: `weight`, `bias` [channels], buffers `running_mean`, `running_var` [channels]; float for every
 /// scalar but double. They start as 1, 0, 0, 1.
 template <int Dim, class Scalar, class Space = Device>
-class BatchNorm final : public RowModule<Dim, Scalar, Space> {
+class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchronizable<Space> {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
   using Sum = accumulator_t<Scalar>;
@@ -79,7 +80,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
-  /// Cost: one pass over the features; three in training.
+  /// Cost: one pass over the features; two in training.
   /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: the same bits on every run; in training they depend on the order of the rows.
   /// @throws invalid_argument  x has other channels; one row alone in training, which has no variance
@@ -118,6 +119,8 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
   }
 
+  void synchronize(ops::RowExchange<Space>* exchange) noexcept override { exchange_ = exchange; }
+
   [[nodiscard]] NormOptions& options() noexcept { return options_; }
   [[nodiscard]] NormOptions const& options() const noexcept { return options_; }
   [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }
@@ -145,7 +148,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
                                                       {{running_mean_.write(), running_mean_.id()},
                                                        {running_var_.write(), running_var_.id()},
                                                        options_.momentum()},
-                                                      "BatchNorm", exec);
+                                                      exchange_, "BatchNorm", exec);
   }
 
   NormOptions options_;
@@ -153,6 +156,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   Parameter<Sum, Space> bias_;
   Parameter<Sum, Space> running_mean_;
   Parameter<Sum, Space> running_var_;
+  ops::RowExchange<Space>* exchange_ = nullptr;
   bool in_layer_before_ = false;
 };
 

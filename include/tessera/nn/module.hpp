@@ -7,6 +7,7 @@
 #include <tessera/ops/combine.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -57,6 +58,18 @@ class ModuleBase {
     std::vector<WritableParameter> result;
     visit_parameters(prefix, [&](std::string const& before, Registered const& own) {
       result.emplace_back(own.view(before), *own.parameter);
+    });
+    return result;
+  }
+
+  /// The states of the random number generators of this module and those below it, by name: what a checkpoint of a
+  /// training keeps besides parameters.
+  [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t*>> random_states(
+      std::string const& prefix = {})
+  {
+    std::vector<std::pair<std::string, std::uint64_t*>> result;
+    visit_modules(prefix, [&](std::string const& before, ModuleBase const& module) {
+      for (auto const& [name, state] : module.random_states_) { result.emplace_back(before + name, state); }
     });
     return result;
   }
@@ -118,6 +131,12 @@ class ModuleBase {
     }
     children_.emplace_back(std::move(name), &child);
   }
+  /// To be called in the constructor of a layer that draws random numbers: `state` is all that the next ones follow from,
+  /// and stays where it is.
+  void register_random_state(std::string name, std::uint64_t& state)
+  {
+    random_states_.emplace_back(std::move(name), &state);
+  }
   void mark_fused() noexcept { fused_ = true; }
 
  private:
@@ -139,13 +158,22 @@ class ModuleBase {
   template <class Visit>
   void visit_parameters(std::string const& prefix, Visit const& visit) const
   {
-    for (auto const& own : parameters_) { visit(prefix, own); }
+    visit_modules(prefix, [&](std::string const& before, ModuleBase const& module) {
+      for (auto const& own : module.parameters_) { visit(before, own); }
+    });
+  }
+  /// Calls `visit(prefix, module)` for this module and those below it.
+  template <class Visit>
+  void visit_modules(std::string const& prefix, Visit const& visit) const
+  {
+    visit(prefix, *this);
     for (auto const& [name, child] : children_) {
-      child->visit_parameters(name.empty() ? prefix : prefix + name + '.', visit);
+      child->visit_modules(name.empty() ? prefix : prefix + name + '.', visit);
     }
   }
 
   std::vector<Registered> parameters_;
+  std::vector<std::pair<std::string, std::uint64_t*>> random_states_;
   std::vector<std::pair<std::string, ModuleBase*>> children_;
   bool training_ = false;
   bool fused_ = false;

@@ -135,8 +135,7 @@ class Plan {
   ///
   /// @param rows  how many, or on the device how many of so many
   /// @param to    memory of the caller's that the output is written to as well
-  /// @returns the output, in the plan's memory, good until the next run; CoordinateSet::num_rows() of it
-  /// waits
+  /// @returns the output, in the plan's memory, good until the next run; its CoordinateSet::num_rows() waits
   /// @throws invalid_argument  more rows than planned; a destination that may be too small; a parameter written
   /// since its weight was packed, by name; cuda_error
   /// Stream: enqueues one kernel and one graph on `exec`'s stream, and for a destination one kernel each for
@@ -289,7 +288,8 @@ class Plan {
   void check()
   {
     detail::cuda_check(cudaEventSynchronize(done_.get()));
-    detail::report(record_->take_faults());
+    auto const faults = record_->take_faults();
+    detail::report(faults, record_->bad_row());
   }
 
   /// Bytes of the arena that the plan uses: everything but parameters.
