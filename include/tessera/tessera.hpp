@@ -57,6 +57,7 @@
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
 #include <tessera/ops/convolution.hpp>
+#include <tessera/ops/convolution_method.hpp>
 #include <tessera/ops/copy.hpp>
 #include <tessera/ops/custom.hpp>
 #include <tessera/ops/dense.hpp>
@@ -82,6 +83,7 @@
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/layer_config.hpp>
 #include <tessera/nn/layer_norm.hpp>
@@ -99,6 +101,8 @@
 #include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/nn/spvconv.hpp>
 #include <tessera/nn/to_bev.hpp>
+#include <tessera/nn/trace.hpp>
+#include <tessera/nn/traced_output.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>

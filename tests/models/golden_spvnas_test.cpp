@@ -9,6 +9,7 @@
 #endif
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/models/spvnas_supernet.hpp>
+#include <tessera/nn/fuse.hpp>
 
 #include <map>
 
@@ -94,8 +95,8 @@ void check_spvnas(golden_networks::Tolerance const& tolerance)
     auto const subnet = supernet.extract(config, exec);
     CHECK(weight_shapes(*subnet) == recorded_shapes(test::golden_config(file, name + ".params")));
     CHECK(subnet->forward(x, exec).features_on_host(exec) == logits);
-    ts::nn::fuse(*subnet, exec);
-    golden_networks::check_close(subnet->forward(x, exec).features_on_host(exec),
+    auto const fused = ts::nn::fuse(*subnet, x, exec);
+    golden_networks::check_close(fused(x, exec).features_on_host(exec),
                                  file.to_float(name + ".logits"), tolerance);
   }
   CHECK(number > 0);

@@ -16,6 +16,7 @@
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_encoder.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/tune.hpp>
 
 #include <map>

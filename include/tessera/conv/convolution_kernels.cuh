@@ -64,8 +64,8 @@ struct ConvolutionKernels {
 
 namespace detail {
 
-/// Runs a kernel of implicit_gemm() by `run(make_sums)`, and adds up the sums of splits, where it asks for memory for
-/// them.
+/// Runs a kernel of implicit_gemm() by `run(make_sums)`, and adds up the sums of splits, where it asks for
+/// memory for them.
 template <class Scalar, class Run>
 void run_with_sums(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, int splits,
                    Execution<Device> const& exec, Run const& run)

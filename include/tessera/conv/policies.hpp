@@ -49,6 +49,10 @@ struct is_tile_policy<
 // leads from output rows to input rows, and the weight is a view whose matrices are transposed and whose
 // offsets may be mirrored (ConvArguments::weight_steps). backward_weight() writes the sums of the weight's
 // gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
+//
+// What else a dataflow can it says in constants, false where it has none: `has_epilogue`, whether forward()
+// applies ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::second_features where
+// its KernelPlan does.
 
 namespace detail {
 /// The gradients of a dataflow whose own `forward` computes data gradients too.
@@ -83,6 +87,8 @@ struct ImplicitGemm : detail::GradientsByForward<ImplicitGemm<Sort, Splits, Tile
       is_tile_policy<TilePolicy>::value,
       "ImplicitGemm: TilePolicy must be AutoTile or an empty type with rows, channels, depth and stages");
   static constexpr char const* name = "implicit_gemm";
+  static constexpr bool has_epilogue = true;
+  static constexpr bool reads_two_inputs = Splits == 1 && std::is_same_v<TilePolicy, AutoTile>;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -96,6 +102,7 @@ struct ImplicitGemm : detail::GradientsByForward<ImplicitGemm<Sort, Splits, Tile
 /// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
 struct GatherScatter : detail::GradientsByForward<GatherScatter> {
   static constexpr char const* name = "gather_scatter";
+  static constexpr bool has_epilogue = true;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -109,6 +116,7 @@ struct GatherScatter : detail::GradientsByForward<GatherScatter> {
 /// stored in between.
 struct FetchOnDemand : detail::GradientsByForward<FetchOnDemand> {
   static constexpr char const* name = "fetch_on_demand";
+  static constexpr bool has_epilogue = true;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -162,6 +170,19 @@ struct has_operation<P, Operation::backward_data, Scalar, Space,
 template <class P, class Scalar, class Space>
 struct has_operation<P, Operation::backward_weight, Scalar, Space,
                      std::void_t<decltype(&P::template backward_weight<Scalar, Space>)>> : std::true_type {};
+
+/// Whether forward() of the dataflow P applies the epilogue of its arguments: `P::has_epilogue`.
+template <class P, class = void>
+struct has_epilogue : std::false_type {};
+template <class P>
+struct has_epilogue<P, std::void_t<decltype(P::has_epilogue)>> : std::bool_constant<P::has_epilogue> {};
+
+/// Whether forward() of the dataflow P may read two inputs side by side: `P::reads_two_inputs`.
+template <class P, class = void>
+struct reads_two_inputs : std::false_type {};
+template <class P>
+struct reads_two_inputs<P, std::void_t<decltype(P::reads_two_inputs)>>
+    : std::bool_constant<P::reads_two_inputs> {};
 
 namespace detail {
 

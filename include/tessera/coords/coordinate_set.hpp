@@ -75,8 +75,8 @@ class CoordinateSet {
     return options_.fixed_capacity;
   }
 
-  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit, labels that are no
-  /// class, one row alone where training needs a variance.
+  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit, labels
+  /// that are no class, one row alone where training needs a variance.
   /// @throws invalid_argument  there was such a row in this coordinate manager
   /// Stream: waits for everything enqueued so far.
   void check(Execution<Space> const& exec) const
@@ -174,8 +174,8 @@ class CoordinateSetAccess {
   /// Where the kernels of the set's coordinate manager set bits of DataError, and the code of a row. [2]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.manager_->errors.data(); }
 
-  /// From here on the manager's sets, tables and maps are made on the map streams of `exec`, if it has any and the
-  /// manager has none yet. @throws invalid_argument  it has others
+  /// From here on the manager's sets, tables and maps are made on the map streams of `exec`, if it has any
+  /// and the manager has none yet. @throws invalid_argument  it has others
   void take_map_streams([[maybe_unused]] Execution<Space> const& exec) const
   {
     if constexpr (std::is_same_v<Space, Device>) {

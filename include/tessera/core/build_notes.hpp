@@ -75,9 +75,9 @@ inline void note_outdated_code(int device, int code, bool has_warpgroup, bool is
 
 }  // namespace detail
 
-/// Whether a program is told on stderr, once in a process, that it was built to be slow: without optimisation and
-/// given seconds of work on the host, or with device code for an older GPU than the one it runs on. It is, unless
-/// the environment variable TESSERA_NOTES is 0 or this says otherwise.
+/// Whether a program is told on stderr, once in a process, that it was built to be slow: without optimisation
+/// and given seconds of work on the host, or with device code for an older GPU than the one it runs on. It
+/// is, unless the environment variable TESSERA_NOTES is 0 or this says otherwise.
 inline void show_build_notes(bool on)
 {
   detail::build_notes_setting() = on ? 1 : 0;

@@ -57,9 +57,9 @@ class MapStreamSet {
   /// The map stream of the next kernel map.
   [[nodiscard]] int next_for_map() noexcept { return last_map_ = last_map_ % (count - 1) + 1; }
 
-  /// Work enqueued on map streams from here on waits for the work enqueued on the main stream so far. What the main
-  /// stream makes for map streams, and memory of theirs that it no longer uses, may be used by them afterwards.
-  /// Coordinate sets call this when they begin and end.
+  /// Work enqueued on map streams from here on waits for the work enqueued on the main stream so far. What
+  /// the main stream makes for map streams, and memory of theirs that it no longer uses, may be used by them
+  /// afterwards. Coordinate sets call this when they begin and end.
   void wait_for_main()
   {
     detail::DeviceGuard const guard{device_};  // the default stream is another one on every device
@@ -147,9 +147,8 @@ class MapStreamSet {
 ///
 /// Coordinate sets and tables are made on the first, kernel maps with their orders and tiles on the others in
 /// turn. Maps wait for the first, and the main stream waits for a map stream before it reads what was made
-/// there (core/map_stream_work.hpp), so waiting for the main stream is waiting for all. Where the host waits for the
-/// size of a new set, layers need not have finished. Used by one thread at
-/// a time.
+/// there (core/map_stream_work.hpp), so waiting for the main stream is waiting for all. Where the host waits
+/// for the size of a new set, layers need not have finished. Used by one thread at a time.
 ///
 /// Cost: five streams and six events; an event recorded and waited for, once or twice, for each set, table, map
 /// and tile map that is made.

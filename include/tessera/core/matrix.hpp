@@ -112,7 +112,8 @@ class Matrix {
   /// Call it after writing elements that may have been recorded: what was recorded before no longer matches
   /// them.
   void mark_written() const noexcept { storage_.mark_written(); }
-  /// The same elements, not copied, as another variable, which no recorder has been told of: gradients stop at it.
+  /// The same elements, not copied, as another variable, which no recorder has been told of: gradients stop
+  /// at it.
   [[nodiscard]] Matrix detached() const { return detail::ShareMatrix::alias(*this); }
 
  private:

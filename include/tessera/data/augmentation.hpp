@@ -14,8 +14,8 @@
 namespace tessera {
 inline namespace v0 {
 
-/// How augment_points() changes a cloud: by default not at all. Angles are in radians, lengths in the unit of the
-/// positions; what is drawn is drawn once for a cloud, but noise and loss for each point.
+/// How augment_points() changes a cloud: by default not at all. Angles are in radians, lengths in the unit of
+/// the positions; what is drawn is drawn once for a cloud, but noise and loss for each point.
 struct AugmentOptions {
   double rotation = 0;        ///< about z, by an angle in [-rotation, rotation)
   double smallest_scale = 1;  ///< of all three coordinates,

@@ -41,11 +41,12 @@ struct LoaderState {
 ///                               });
 ///     while (auto scan = loader.next()) { ... }
 ///
-/// What it gives is a function of the order alone: neither of the number of threads nor of how fast they are. At
-/// most `prefetch` samples are in memory; a thread that is ahead waits. One thread asks.
+/// What it gives is a function of the order alone: neither of the number of threads nor of how fast they are.
+/// At most `prefetch` samples are in memory; a thread that is ahead waits. One thread asks.
 ///
-/// What loading a sample throws is thrown by the next() that would have given it; the one after gives the next
-/// sample, so that a damaged file can be passed over. The destructor waits for the samples that are being loaded.
+/// What loading a sample throws is thrown by the next() that would have given it; the one after gives the
+/// next sample, so that a damaged file can be passed over. The destructor waits for the samples that are
+/// being loaded.
 template <class Sample>
 class DataLoader {
  public:
@@ -104,7 +105,7 @@ class DataLoader {
   }
 
   /// The next `count` samples; fewer at the end of the last epoch, none after it.
-  /// @throws what loading one of them threw; those before it are lost then
+  /// @throws std::exception  what loading one of them threw; those before it are lost then
   [[nodiscard]] std::vector<Sample> next_batch(int count)
   {
     std::vector<Sample> batch;
@@ -234,7 +235,8 @@ class DataLoader {
   std::vector<std::thread> threads_;
 };
 
-/// A loader of a data set, with what becomes of each scan on the loader's threads: `transform(scan, SampleIndex)`.
+/// A loader of a data set, with what becomes of each scan on the loader's threads: `transform(scan,
+/// SampleIndex)`.
 /// @param data  has `load(index)`, which several threads call at once; outlives the loader
 template <class DataSet, class Transform>
 [[nodiscard]] auto make_loader(DataSet const& data, ScanOrder const& order, LoaderOptions const& options,

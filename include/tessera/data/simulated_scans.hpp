@@ -15,8 +15,8 @@ inline namespace v0 {
 
 /// Scans of the built-in simulator without end, each of a street of its own, labelled with SceneClass.
 ///
-/// Scan i is a function of (seed, i) and of the scanner. No held-out scan is of a street that a training scan is
-/// of, whatever the seeds.
+/// Scan i is a function of (seed, i) and of the scanner. No held-out scan is of a street that a training scan
+/// is of, whatever the seeds.
 class SimulatedScans {
  public:
   using Sample = PointCloud;

@@ -83,7 +83,8 @@ struct CountIndex {
 
 }  // namespace detail
 
-/// A 64-bit hash of each row: `hash = (hash ^ word) * 1099511628211` over its words, FNV-1a. TorchSparse's `sphash`.
+/// A 64-bit hash of each row: `hash = (hash ^ word) * 1099511628211` over its words, FNV-1a. TorchSparse's
+/// `sphash`.
 ///
 /// | name    | shape                                  | memory | holds                                          |
 /// |---------|----------------------------------------|--------|------------------------------------------------|

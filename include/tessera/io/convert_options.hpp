@@ -42,8 +42,8 @@ struct ConvertOptions {
   }
   [[nodiscard]] std::set<std::string> const& strided_pointwise() const noexcept { return strided_pointwise_; }
   /// The kernel size of a TorchSparse or MinkowskiEngine kernel, of which the file has the volume alone, e.g.
-  /// {3, 5, 1}: without it, offsets that need it are put in order by load(). Or of a kernel of spconv whose shape
-  /// a dense convolution might have as well, e.g. [16, 3, 3, 3].
+  /// {3, 5, 1}: without it, offsets that need it are put in order by load(). Or of a kernel of spconv whose
+  /// shape a dense convolution might have as well, e.g. [16, 3, 3, 3].
   ConvertOptions& kernel_size(std::string const& kernel, std::vector<int> size)
   {
     return kernel_sizes_[kernel] = std::move(size), *this;
@@ -61,8 +61,8 @@ struct ConvertOptions {
   ConvertOptions& swap_axes(bool value = true) { return swaps_axes_ = value, *this; }
   [[nodiscard]] bool swaps_axes() const noexcept { return swaps_axes_; }
   /// Multiplies the batch norm behind each sparse convolution into its weight and bias, and drops the norm:
-  /// `3.1` behind `3.0` of a Sequential, and `bn2` or `norm2` that is registered right behind `conv2`, which the
-  /// report marks, because an activation may be between them. Other norms stay, and the report says why.
+  /// `3.1` behind `3.0` of a Sequential, and `bn2` or `norm2` that is registered right behind `conv2`, which
+  /// the report marks, because an activation may be between them. Other norms stay, and the report says why.
   /// `epsilon` is the norm's, which no file has: mmdetection3d's encoders use 1e-3, PyTorch's default is
   /// 1e-5.
   ConvertOptions& fold_batch_norm(double epsilon)

@@ -66,7 +66,6 @@ template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
-  network.expect_unfused("load");
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "load");
   detail::StoredLayout const stored{file, layout};
@@ -166,7 +165,6 @@ template <class Layout, class Space>
 void save(nn::ModuleBase const& network, std::string const& path, Layout const& /*layout*/,
           Execution<Space> const& exec)
 {
-  network.expect_unfused("save");
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "save");
   std::vector<std::vector<std::uint8_t>> values;

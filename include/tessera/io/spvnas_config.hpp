@@ -89,7 +89,8 @@ class SPVNASConfigReader {
 namespace io {
 
 /// A subnet from SPVNAS's net.config, or from a sample of its supernet: `{"output_channels": [32, ...],
-/// "downsample.0.transition": 32, "downsample.0.feature": 2, "downsample.0.feature.layers.0.net.layers.0": 48, ...}`.
+/// "downsample.0.transition": 32, "downsample.0.feature": 2, "downsample.0.feature.layers.0.net.layers.0":
+/// 48, ...}`.
 ///
 /// `num_classes`, `pres` and `vres` are taken where they are given. Channels of outputs are those of
 /// `output_channels`, as SPVNAS itself has it; entries of blocks that are not used may be null.

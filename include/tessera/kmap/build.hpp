@@ -206,8 +206,9 @@ template <class Kmap, int Dim, class Space>
 /// convolution over it. `compat::torchsparse` follows TorchSparse's bounds, anchors and downsample rule
 /// instead.
 ///
-/// @throws invalid_argument  an invalid size, stride, dilation or padding; no output in the grid; a transposed
-///                           convolution without a partner; errors in the rows of `set` that were found meanwhile
+/// @throws invalid_argument  an invalid size, stride, dilation or padding; no output in the grid; a
+///                           transposed convolution without a partner; errors in the rows of `set` that were
+///                           found meanwhile
 ///
 /// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup per
 /// output and offset.

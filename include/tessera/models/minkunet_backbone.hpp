@@ -107,6 +107,9 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
       up_.push_back(conv(name + "0", "SparseInverseConv3d", in, out, 2, 2, exec));
       add_blocks(decoder_.emplace_back(), name + "1.", 0, options.decoder_blocks()[i],
                  out + channels[levels - 1 - i], out, true, exec);
+      detail::expects(!decoder_.back().empty(), "MinkUNetBackbone: level ", i,
+                      " of the decoder has no blocks");
+      merge_.push_back(dynamic_cast<ResBlock*>(decoder_.back().front().get()));
       in = out;
     }
   }
@@ -124,7 +127,9 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
     auto y = laterals.back();
     for (std::size_t i = 0; i < up_.size(); ++i) {
       auto const up = up_[i]->forward(y, exec);
-      y = decoder_[i].front()->forward_cat(up, laterals[laterals.size() - 2 - i], exec);
+      auto const& lateral = laterals[laterals.size() - 2 - i];
+      y = merge_[i] != nullptr ? merge_[i]->forward(up, lateral, exec)
+                               : decoder_[i].front()->forward(cat({up, lateral}, exec), exec);
       for (std::size_t k = 1; k < decoder_[i].size(); ++k) { y = decoder_[i][k]->forward(y, exec); }
     }
     return y;
@@ -134,6 +139,7 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
 
  private:
   using Pointer = nn::ModulePointer<3, Scalar, Space>;
+  using ResBlock = nn::SparseResBlock<3, Scalar, Space>;
 
   [[nodiscard]] static Tensor run(std::vector<Pointer> const& layers, Tensor x, Execution<Space> const& exec)
   {
@@ -176,8 +182,7 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
                                                                         std::move(downsample)));
       } else {
         auto const layer = torchsparse_layers_.conv(channels, out, 3);
-        to.push_back(std::make_unique<nn::SparseResBlock<3, Scalar, Space>>(
-            layer, exec, nn::ResidualNames{"net", "downsample"}));
+        to.push_back(std::make_unique<ResBlock>(layer, exec, nn::ResidualNames{"net", "downsample"}));
       }
       this->register_child(name + std::to_string(first + j), *to.back());
     }
@@ -190,6 +195,8 @@ class MinkUNetBackbone final : public nn::Module<3, Scalar, Space> {
   std::vector<std::vector<Pointer>> encoder_;
   std::vector<Pointer> up_;
   std::vector<std::vector<Pointer>> decoder_;
+  std::vector<ResBlock*>
+      merge_;  // the first block of each level of the decoder where it takes two tensors, or null
 };
 
 }  // namespace models

@@ -52,12 +52,12 @@ struct SPVCNNOptions {
   std::uint64_t seed_ = 0;
 };
 
-/// The segmentation network SPVCNN of SPVNAS: MinkUNet with a branch on the points beside the voxels, which meet
-/// at the stem, at the bottom, halfway up and at the end. forward() gives logits [num_points, num_classes] on the
-/// points of the input, in their order.
+/// The segmentation network SPVCNN of SPVNAS: MinkUNet with a branch on the points beside the voxels, which
+/// meet at the stem, at the bottom, halfway up and at the end. forward() gives logits [num_points,
+/// num_classes] on the points of the input, in their order.
 ///
-/// Parameter names are those of SPVNAS's state_dict: MinkUNet's and `point_transforms.{0,1,2}.{0,1}.*`. Networks
-/// trained in TorchSparse without a spatial range need `ConvConfig::compat = compat::torchsparse`.
+/// Parameter names are those of SPVNAS's state_dict: MinkUNet's and `point_transforms.{0,1,2}.{0,1}.*`.
+/// Networks trained in TorchSparse without a spatial range need `ConvConfig::compat = compat::torchsparse`.
 ///
 /// Source: Tang et al., Searching Efficient 3D Architectures with Sparse Point-Voxel Convolution, ECCV 2020.
 template <int Dim, class Scalar, class Space = Device>
@@ -68,7 +68,8 @@ class SPVCNN final : public nn::ModuleBase {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   using Points = PointTensor<Dim, Scalar, Space>;
 
-  /// @throws invalid_argument  channels or classes below 1, a width that leaves none, sizes that are not positive
+  /// @throws invalid_argument  channels or classes below 1, a width that leaves none, sizes that are not
+  ///                           positive
   /// Stream: enqueues the upload of the initial values.
   SPVCNN(SPVCNNOptions const& options, Execution<Space> const& exec)
       : SPVCNN{options, detail::LayerFactory<Dim>{options.config(), options.seed()}, exec}

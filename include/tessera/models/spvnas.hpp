@@ -49,12 +49,13 @@ namespace models {
 template <int Dim, class Scalar, class Space>
 class SPVNASSupernet;
 
-/// A network of the SPVNAS family: SPVCNN with channels and numbers of blocks of its own. forward() gives logits
-/// [num_points, num_classes] on the points of the input, in their order.
+/// A network of the SPVNAS family: SPVCNN with channels and numbers of blocks of its own. forward() gives
+/// logits [num_points, num_classes] on the points of the input, in their order.
 ///
-/// Parameter names are those of a subnet that SPVNAS has determinized (`downsample.0.feature.0.net.0.net.conv.kernel`,
-/// `point_transforms.0.net.conv.weight`, ...), so that published subnets load with their configuration
-/// (io::parse_spvnas_config()). Networks trained in TorchSparse need `ConvConfig::compat = compat::torchsparse`.
+/// Parameter names are those of a subnet that SPVNAS has determinized
+/// (`downsample.0.feature.0.net.0.net.conv.kernel`, `point_transforms.0.net.conv.weight`, ...), so that
+/// published subnets load with their configuration (io::parse_spvnas_config()). Networks trained in
+/// TorchSparse need `ConvConfig::compat = compat::torchsparse`.
 ///
 /// Source: Tang et al., Searching Efficient 3D Architectures with Sparse Point-Voxel Convolution, ECCV 2020.
 template <int Dim, class Scalar, class Space = Device>
@@ -75,7 +76,8 @@ class SPVNAS final : public nn::ModuleBase {
   {}
 
   /// Points in units of `config().point_unit`: initial_voxelize() makes the voxels, as in SPVCNN.
-  /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution() throw
+  /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution()
+  ///                           throw
   /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest.
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {

@@ -54,8 +54,8 @@ struct SPVNASConfig {
 
 /// The networks that one supernet holds: `SPVNASSpace(4, 19)` is the published one.
 ///
-/// Channels are multiples of 16, at least 16. Those of a stage's output are between `lower` and `upper`; those of
-/// transitions and inside blocks between a quarter of the supernet's and all of them.
+/// Channels are multiples of 16, at least 16. Those of a stage's output are between `lower` and `upper`;
+/// those of transitions and inside blocks between a quarter of the supernet's and all of them.
 /// Source: Tang et al., SPVNAS, ECCV 2020.
 struct SPVNASSpace {
   using Channels = std::array<int, 2 * SPVNASConfig::num_stages + 1>;
@@ -168,8 +168,8 @@ struct SPVNASLayer {
   return layers;
 }
 
-/// Values to train: weights, biases, and two for each channel of a norm. Of the classifier those that the network
-/// uses.
+/// Values to train: weights, biases, and two for each channel of a norm. Of the classifier those that the
+/// network uses.
 [[nodiscard]] inline std::int64_t num_parameters(SPVNASConfig const& config)
 {
   std::int64_t count = 0;

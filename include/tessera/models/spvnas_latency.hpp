@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/models/spvnas.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/ops/work.hpp>
 
 #include <algorithm>
@@ -67,8 +68,8 @@ template <int Dim, class Space>
 
 /// Milliseconds of the layers of SPVNAS networks on one scan, each measured where it is first asked for.
 ///
-/// The latency of a network is the sum over its layers, plus what the smallest network of the space takes beyond
-/// its own: norms, activations, and what points and voxels exchange.
+/// The latency of a network is the sum over its layers, plus what the smallest network of the space takes
+/// beyond its own: norms, activations, and what points and voxels exchange.
 template <int Dim, class Scalar, class Space = Device>
 class SPVNASLatencyTable {
  public:
@@ -115,9 +116,9 @@ class SPVNASLatencyTable {
   void measure_overhead(SPVNASConfig const& config)
   {
     SPVNAS<Dim, Scalar, Space> network{config, exec_, config_};
-    nn::fuse(network, exec_);
     auto const x = tensor(0, config.in_channels);
-    double const whole = median_of([&] { static_cast<void>(network.forward(x, exec_)); });
+    auto const fused = nn::fuse(network, x, exec_);
+    double const whole = median_of([&] { static_cast<void>(fused.forward(x, exec_)); });
     overhead_ = 0;
     overhead_ = std::max(0.0, whole - (*this)(config));
   }
@@ -144,7 +145,6 @@ class SPVNASLatencyTable {
     if (layer.kind == Kind::point) {
       nn::Linear<Dim, Scalar, Space> linear{
           nn::LinearOptions{layer.in_channels, layer.out_channels}.math(config_.math), exec_};
-      nn::fuse(linear, exec_);
       return median_of([&] { static_cast<void>(linear.forward(x, exec_)); });
     }
     int const size = layer.kind == Kind::block ? 3 : layer.kind == Kind::shortcut ? 1 : 2;
@@ -152,7 +152,6 @@ class SPVNASLatencyTable {
     if (size == 2) { options.stride(2); }
     if (layer.kind == Kind::up) { options.transposed(); }
     nn::Conv<Dim, Scalar, Space> conv{options, exec_};
-    nn::fuse(conv, exec_);
     return median_of([&] { static_cast<void>(conv.forward(x, exec_)); });
   }
 

@@ -123,8 +123,8 @@ template <class Cost>
   return std::nullopt;
 }
 
-/// Calls `body` with every network of the space whose cost is within the limit, each once, until it returns false.
-/// Which is meant for spaces made small: the published one has about 10^29 networks.
+/// Calls `body` with every network of the space whose cost is within the limit, each once, until it returns
+/// false. Which is meant for spaces made small: the published one has about 10^29 networks.
 /// @returns how many there were
 /// @throws invalid_argument  a space without networks
 template <class Cost, class Body>
@@ -152,7 +152,8 @@ std::int64_t enumerate(SPVNASSpace const& space, Cost const& cost, double limit,
 
 /// Options of evolve(): `EvolutionOptions().population(50).generations(20)`.
 struct EvolutionOptions {
-  /// Networks of a generation: a quarter are the best so far, the others half mutations of those, half crossovers.
+  /// Networks of a generation: a quarter are the best so far, the others half mutations of those, half
+  /// crossovers.
   EvolutionOptions& population(int value) { return population_ = value, *this; }
   [[nodiscard]] int population() const noexcept { return population_; }
   EvolutionOptions& generations(int value) { return generations_ = value, *this; }

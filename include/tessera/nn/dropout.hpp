@@ -38,9 +38,9 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
     return dropout(x, probability_, next_seed(), exec);
   }
 
-  /// From here on what is dropped follows from the layer's seed and the number of steps [1] in `Space`, which must
-  /// outlive the layer's use, no longer from the number of calls: a graph that is launched again drops other elements
-  /// once the number has changed. Null: by the number of calls again.
+  /// From here on what is dropped follows from the layer's seed and the number of steps [1] in `Space`, which
+  /// must outlive the layer's use, no longer from the number of calls: a graph that is launched again drops
+  /// other elements once the number has changed. Null: by the number of calls again.
   void step(std::uint64_t const* steps) noexcept { step_ = steps; }
 
  private:

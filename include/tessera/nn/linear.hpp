@@ -87,15 +87,6 @@ class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSo
                                                                    exec);
   }
 
-  /// Marks the layer, and packs its weight.
-  void fuse(Execution<Space> const& exec) override
-  {
-    this->mark_fused();
-    ConvConfig config;
-    config.math = options_.math();
-    static_cast<void>(packed(config, exec));
-  }
-
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }
   [[nodiscard]] Parameter<Scalar, Space>& weight() noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }

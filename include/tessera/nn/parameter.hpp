@@ -149,8 +149,9 @@ class Parameter final : public ParameterBase {
   /// Gives the gradient's memory back.
   void drop_grad() noexcept { grad_ = {}; }
 
-  /// Moves the values to `values`, and has the gradient in `gradient` from now on: slices of larger buffers, so that one
-  /// kernel or one collective serves many parameters. Counts as a write, since the values have another address.
+  /// Moves the values to `values`, and has the gradient in `gradient` from now on: slices of larger buffers,
+  /// so that one kernel or one collective serves many parameters. Counts as a write, since the values have
+  /// another address.
   ///
   /// | name     | shape             | memory | holds                                                         |
   /// |----------|-------------------|--------|---------------------------------------------------------------|

@@ -219,8 +219,8 @@ template <class Out = void, class Scalar, class Space>
       });
 }
 
-/// The gradient of bev() with these options for `x`: what is at the place of each voxel's channels in that of the map; 0
-/// in rows that are not in use.
+/// The gradient of bev() with these options for `x`: what is at the place of each voxel's channels in that of
+/// the map; 0 in rows that are not in use.
 /// @param grad  [1, size] in `Space`: the map's gradient in the order of its layout
 /// @throws invalid_argument  a gradient of another size, and what bev() throws
 /// Cost: one pass over the features.

@@ -109,8 +109,9 @@ struct BroadcastRecord final
 
 }  // namespace ops
 
-/// Gives each voxel the row of its batch entry, `y[i, c] = values[batch(i), c]`, on the voxels of `like`: what global
-/// pooling made, back on the voxels. With add(), multiply() and cat() these are MinkowskiEngine's broadcasts.
+/// Gives each voxel the row of its batch entry, `y[i, c] = values[batch(i), c]`, on the voxels of `like`:
+/// what global pooling made, back on the voxels. With add(), multiply() and cat() these are MinkowskiEngine's
+/// broadcasts.
 ///
 /// | name    | shape                   | memory | holds                                        |
 /// |---------|-------------------------|--------|----------------------------------------------|

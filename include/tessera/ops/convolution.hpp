@@ -19,7 +19,7 @@ template <int Dim, class Scalar, class Space>
                                       ParameterArgument<Scalar> const& weight,
                                       ParameterArgument<Scalar> const& bias,
                                       ops::ConvolutionOptions<Dim> const& options,
-                                      ops::WeightSource<Scalar, Space> const* source)
+                                      ConvolutionMeans<Dim, Scalar, Space> const& by)
 {
   using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
   using Variable = typename Record::Variable;
@@ -29,50 +29,67 @@ template <int Dim, class Scalar, class Space>
   auto record = std::make_shared<Record>(Variable{y}, Variable{in.x}, listed(in.second), listed(in.residual));
   record->weight = weight;
   record->bias = bias;
-  record->source = unowned(source);
+  record->method = by.method;
+  record->source = unowned(by.source);
   record->in_channels = in.x.channels() + (in.second != nullptr ? in.second->channels() : 0);
   record->options = options;
   return record;
 }
 
-/// `activation(convolution(cat({x, second})) + residual)`, to which all forms with choices at run time come. The
-/// two tensors are read as they are where the kernel can, and are copied into one else.
+/// `activation(convolution(cat({x, second})) + residual)`, to which all forms of convolution() come. The two
+/// tensors are read as they are where the kernel can, and are copied into one else.
 template <int Dim, class Scalar, class Space>
 SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
                                           ParameterArgument<Scalar> const& weight,
                                           ParameterArgument<Scalar> const& bias,
                                           ops::ConvolutionOptions<Dim> const& options,
-                                          ops::WeightSource<Scalar, Space> const* source,
+                                          ConvolutionMeans<Dim, Scalar, Space> const& by,
                                           Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
+  constexpr auto const* with_residual = "convolution with a residual";
   auto const& config = options.config;
+  auto const* const method = by.method;
   auto const run = [&](auto const& inside) {
     auto arguments = make_arguments(weight.data, bias.data, options.out_channels, config.math);
     arguments.epilogue = {in.residual != nullptr ? in.residual->features() : in.residual_rows,
                           options.activation, options.slope};
-    if (source != nullptr) { arguments.packed = source->packed(config, inside); }
+    if (by.source != nullptr && method != nullptr) {
+      by.source->refresh(inside);
+    } else if (by.source != nullptr) {
+      arguments.packed = by.source->packed(config, inside);
+    }
     Tensor const* x = &in.x;
     Tensor joined;
     if (in.second != nullptr) {
       expect_same_voxels(in.x, *in.second, "convolution of two tensors", "cat_by_coordinate()");
-      if (reads_two_tensors(in.x, *in.second, weight.data, options, inside)) {
+      if (reads_two_tensors(in.x, *in.second, weight.data, options, method, inside)) {
         arguments.second_features = in.second->features();
       } else {
         joined = cat({in.x, *in.second}, inside);
         x = &joined;
       }
     }
-    if (in.residual != nullptr) { expect_residual_fits(*x, *in.residual, options, inside); }
+    if (in.residual != nullptr && options.kind == ConvolutionKind::submanifold) {
+      expect_same_voxels(*x, *in.residual, with_residual);
+    }
     expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
     auto prepared = prepare_convolution(*x, arguments, inside, [&] {
-      return kernel_map(config, *x->coordinates(), options.kind, options.geometry, inside);
+      auto mapped = map_of(*x->coordinates(), options, method, inside);
+      expects(in.residual == nullptr || mapped.coordinates == in.residual->coordinates(), with_residual,
+              ": the residual is on another coordinate set than the output");
+      return mapped;
     });
-    if (!prepared.is_empty()) { run_dataflow(config, prepared.arguments, *prepared.mapped.map, inside); }
+    if (prepared.is_empty()) { return std::move(prepared).result(); }
+    if (method != nullptr) {
+      method->forward(prepared.arguments, *prepared.mapped.map, inside);
+    } else {
+      run_dataflow(config, prepared.arguments, *prepared.mapped.map, inside);
+    }
     return std::move(prepared).result();
   };
-  return run_recorded(
-      exec, run, [&](Tensor const& y) { return convolution_record(y, in, weight, bias, options, source); });
+  return run_recorded(exec, run,
+                      [&](Tensor const& y) { return convolution_record(y, in, weight, bias, options, by); });
 }
 
 }  // namespace detail
@@ -102,27 +119,14 @@ template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
 {
   static_assert(is_conv_policy<Policy>::value,
                 "convolution: Policy must be a ConvPolicy or a type with its members");
-  using Record = ops::PolicyConvolutionRecord<Policy, Dim, Scalar, Space>;
-  using Tensor = SparseTensor<Dim, Scalar, Space>;
   ops::ConvolutionOptions<Dim> options;
   options.out_channels = out_channels;
   options.kind = kind;
   options.geometry = geometry;
   options.config.math = math;
   options.config.compat = compat;
-  return detail::run_recorded(
-      exec,
-      [&](auto const& inside) {
-        return detail::convolve_by_policy<Policy>(x, weight.data, bias.data, options, inside);
-      },
-      [&](Tensor const& y) {
-        auto record = std::make_shared<Record>(ops::Recorded<Tensor>{y}, ops::Recorded<Tensor>{x});
-        record->weight = weight;
-        record->bias = bias;
-        record->in_channels = x.channels();
-        record->options = options;
-        return record;
-      });
+  return detail::convolve<Dim, Scalar, Space>({x}, weight, bias, options,
+                                              {&detail::policy_method<Policy, Dim, Scalar, Space>()}, exec);
 }
 
 /// The same with every choice made at run time.
@@ -133,8 +137,8 @@ template <int Dim, class Scalar, class Space>
     detail::ParameterArgument<Scalar> const& bias, int out_channels, ConvolutionKind kind,
     ConvolutionGeometry<Dim> const& geometry, ConvConfig const& config, Execution<Space> const& exec)
 {
-  return detail::convolve<Dim, Scalar, Space>({x}, weight, bias, {out_channels, kind, geometry, config},
-                                              nullptr, exec);
+  return detail::convolve<Dim, Scalar, Space>({x}, weight, bias, {out_channels, kind, geometry, config}, {},
+                                              exec);
 }
 
 /// The convolution of the channels of two tensors on one coordinate set, those of `x` first:
@@ -148,7 +152,7 @@ template <int Dim, class Scalar, class Space>
     ConvConfig const& config, Execution<Space> const& exec)
 {
   return detail::convolve<Dim, Scalar, Space>({x, &second}, weight, bias,
-                                              {out_channels, kind, geometry, config}, nullptr, exec);
+                                              {out_channels, kind, geometry, config}, {}, exec);
 }
 
 /// `activation(convolution(x) + residual)`, rounded once.
@@ -163,8 +167,8 @@ template <int Dim, class Scalar, class Space>
     ConvConfig const& config, Activation activation, float slope, Execution<Space> const& exec)
 {
   return detail::convolve<Dim, Scalar, Space>({x, nullptr, &residual}, weight, bias,
-                                              {out_channels, kind, geometry, config, activation, slope},
-                                              nullptr, exec);
+                                              {out_channels, kind, geometry, config, activation, slope}, {},
+                                              exec);
 }
 
 /// With an epilogue: `activation(y + residual)`, rounded once.
@@ -181,7 +185,7 @@ template <int Dim, class Scalar, class Space>
                   "convolution: a residual that is a view cannot be recorded; use convolution_add()");
   return detail::convolve<Dim, Scalar, Space>(
       {x, nullptr, nullptr, epilogue.residual}, weight, bias,
-      {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope}, nullptr, exec);
+      {out_channels, kind, geometry, config, epilogue.activation, epilogue.slope}, {}, exec);
 }
 
 }  // namespace v0

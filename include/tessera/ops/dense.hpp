@@ -186,8 +186,8 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of dense() with these options for `x`: `g[row, c] = grad[coordinate of row, c]`, 0 in rows that are not
-/// in use.
+/// The gradient of dense() with these options for `x`: `g[row, c] = grad[coordinate of row, c]`, 0 in rows
+/// that are not in use.
 /// @param grad  [1, size] in `Space`: the dense tensor's gradient in the order of its layout
 /// @throws invalid_argument  a gradient of another size; neither the tensor nor the options have a range
 /// Cost: one pass over the features.
@@ -202,9 +202,9 @@ template <int Dim, class Scalar, class Space>
   return detail::dense_gradient(grad, x, options, exec);
 }
 
-/// The gradient of sparse() and of gather_from_dense() for the dense tensor: `g[coordinate of row, c] = grad[row, c]`, 0
-/// in cells that no row is of; [1, size] in the order of the layout. Cells that sparse() left out have none, since
-/// they are no voxels.
+/// The gradient of sparse() and of gather_from_dense() for the dense tensor: `g[coordinate of row, c] =
+/// grad[row, c]`, 0 in cells that no row is of; [1, size] in the order of the layout. Cells that sparse()
+/// left out have none, since they are no voxels.
 /// @param grad    [rows, channels] in `Space`, on the voxels of `y`
 /// @param y       what the operation returned
 /// @param layout  of the dense tensor

@@ -14,8 +14,8 @@ namespace tessera {
 inline namespace v0 {
 namespace ops {
 
-/// What decides which elements are dropped: a number, and where it is given, a number of steps in the operation's
-/// space, so that a graph that is launched again drops other elements.
+/// What decides which elements are dropped: a number, and where it is given, a number of steps in the
+/// operation's space, so that a graph that is launched again drops other elements.
 struct DropoutSeed {
   DropoutSeed(std::uint64_t seed = 0,  // NOLINT(google-explicit-constructor)
               std::uint64_t const* steps = nullptr)
@@ -126,8 +126,8 @@ template <class Value, class Space>
 
 /// Sets every feature to 0 with the given probability and divides the others by `1 - probability`.
 ///
-/// Element i is dropped or not by a hash of (seed, i), or of (seed, step, i): the same in every space and on every
-/// run.
+/// Element i is dropped or not by a hash of (seed, i), or of (seed, step, i): the same in every space and on
+/// every run.
 /// @throws invalid_argument  a probability outside [0, 1]
 /// Cost: one pass over the features.
 /// Stream: enqueues one kernel, does not wait.

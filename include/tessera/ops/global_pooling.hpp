@@ -177,8 +177,9 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of global_average_pool() for `x`: `g[i, c] = grad[b, c] / (rows of b)`, b the batch entry of row i; 0 in
-/// rows that are not in use, and in channels that `grad` does not have (those that compat::spconv leaves out).
+/// The gradient of global_average_pool() for `x`: `g[i, c] = grad[b, c] / (rows of b)`, b the batch entry of
+/// row i; 0 in rows that are not in use, and in channels that `grad` does not have (those that compat::spconv
+/// leaves out).
 /// @param grad  [num_batches, channels] in `Space`
 /// @throws invalid_argument  a gradient of another shape; the tensor has no coordinates
 /// Cost: one pass.
@@ -192,8 +193,8 @@ template <int Dim, class Scalar, class Space>
   return detail::global_average_gradient(grad, x, x.channels(), exec);
 }
 
-/// The gradient of global_max_pool() for `x`: `g[i, c] = grad[b, c]` in the row of entry b that has the largest value of
-/// channel c, the first of equal ones, the first NaN; else 0.
+/// The gradient of global_max_pool() for `x`: `g[i, c] = grad[b, c]` in the row of entry b that has the
+/// largest value of channel c, the first of equal ones, the first NaN; else 0.
 /// @param grad  [num_batches, channels] in `Space`
 /// @throws invalid_argument  a gradient of another shape; the tensor has no coordinates
 /// Cost: one pass over the features, and one over the gradient.

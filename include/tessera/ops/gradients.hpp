@@ -59,9 +59,9 @@ using WeightGradientFunction = void (*)(MatrixView<Scalar const> const& x,
 /// The gradients that there are while operations are differentiated from the last to the first: those of the
 /// outputs are read, those of inputs and parameters added to.
 ///
-/// The gradient of a variable is a matrix in the scalar and of the shape of its features; that of a DenseTensor is
-/// [1, size] in the order of its layout. Rows past those in use hold anything. The gradient of a parameter of `T`
-/// is in accumulator_t<T>.
+/// The gradient of a variable is a matrix in the scalar and of the shape of its features; that of a
+/// DenseTensor is [1, size] in the order of its layout. Rows past those in use hold anything. The gradient of
+/// a parameter of `T` is in accumulator_t<T>.
 template <class Space>
 class Gradients {
  public:

@@ -132,8 +132,8 @@ struct GroupNormRecord final
 /// |--------------|------------|--------|--------------------------|
 /// | weight, bias | [channels] | Space  | float (double), or null  |
 ///
-/// @throws invalid_argument  groups below 1 or no divisor of the channels; more batch entries than 131,072 and than
-///                           four for each row of the tensor
+/// @throws invalid_argument  groups below 1 or no divisor of the channels; more batch entries than 131,072
+///                           and than four for each row of the tensor
 /// Cost: two passes over the features.
 /// Stream: enqueues on `exec`, does not wait.
 /// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
@@ -165,9 +165,9 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of group_norm() for `x`, through its statistics too. With `v = variance[b, g] + eps`,
-/// `h[i, c] = (x[i, c] - mean[b, g]) / sqrt(v)`, `d[i, c] = grad[i, c] * weight[c]` and means over the rows of the entry
-/// and the channels of the group: `g[i, c] = (d[i, c] - mean of d - h[i, c] * mean of d h) / sqrt(v)`.
+/// The gradient of group_norm() for `x`, through its statistics too. With `v = variance[b, g] + eps`, `h[i,
+/// c] = (x[i, c] - mean[b, g]) / sqrt(v)`, `d[i, c] = grad[i, c] * weight[c]` and means over the rows of the
+/// entry and the channels of the group: `g[i, c] = (d[i, c] - mean of d - h[i, c] * mean of d h) / sqrt(v)`.
 ///
 /// | name    | shape            | memory | holds                                                                |
 /// |---------|------------------|--------|----------------------------------------------------------------------|

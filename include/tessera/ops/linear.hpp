@@ -152,7 +152,13 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   using LinearRecord::FunctionRecord::FunctionRecord;
 
   [[nodiscard]] char const* name() const noexcept override { return "linear"; }
-  [[nodiscard]] std::vector<VariableId> parameters() const override { return {weight.id, bias.id}; }
+  /// Of folded ones also those that they were computed from.
+  [[nodiscard]] std::vector<VariableId> parameters() const override
+  {
+    std::vector<VariableId> result{weight.id, bias.id};
+    if (source != nullptr) { source->append_origins(result); }
+    return result;
+  }
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
     return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
@@ -199,6 +205,7 @@ template <class Value, class Scalar, class Space>
 void LinearRecord<Value, Scalar, Space>::backward(Gradients<Space>& gradients,
                                                   Execution<Space> const& exec) const
 {
+  detail::expect_unfolded(source.get(), gradients, name());
   auto const* const x = this->input().value();
   auto grad = gradients.template of<Scalar>(this->output().id());
   Matrix<Scalar, Space> of_sums;  // the gradient before the activation, where there is one

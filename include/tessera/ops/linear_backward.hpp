@@ -44,9 +44,9 @@ template <class Scalar, class Space>
   return convolution_backward_data(grad_output, weight, *map, config, exec);
 }
 
-/// The gradient of a linear layer's weight, [in_channels, out_channels]:
-/// `dweight[c, o] = sum over i of x[i, c] * dy[i, o]`. With `x` and `grad_output` in each other's places it is that
-/// of a weight as PyTorch lays it out, [out_channels, in_channels].
+/// The gradient of a linear layer's weight, [in_channels, out_channels]: `dweight[c, o] = sum over i of x[i,
+/// c] * dy[i, o]`. With `x` and `grad_output` in each other's places it is that of a weight as PyTorch lays
+/// it out, [out_channels, in_channels].
 ///
 /// | name        | shape                       | memory | holds                |
 /// |-------------|-----------------------------|--------|----------------------|

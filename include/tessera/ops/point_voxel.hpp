@@ -165,8 +165,8 @@ template <int Dim, class Scalar, class Space>
 
 }  // namespace detail
 
-/// Means of points on the voxels of a set: voxelize_features() by the map of `z` to `voxels`. Points whose voxel
-/// is missing are left out.
+/// Means of points on the voxels of a set: voxelize_features() by the map of `z` to `voxels`. Points whose
+/// voxel is missing are left out.
 /// @param compat  compat::torchsparse adds those to the mean of voxel 0 instead
 /// @throws invalid_argument  the tensor has no points, there are no voxels
 /// Cost: as voxelize_features(), and the map the first time (make_point_map()).
@@ -191,9 +191,9 @@ template <int Dim, class Scalar, class Space>
   return detail::point_to_voxel<Dim, Scalar, Space>(z, like.coordinates(), &like, compat, exec);
 }
 
-/// The voxels' features at the points of `z`, whose own features are not read: devoxelize_features() by the map
-/// of `z` to the voxels of `x`. What interpolates a sparse tensor at arbitrary points. A point without any voxel
-/// receives zero.
+/// The voxels' features at the points of `z`, whose own features are not read: devoxelize_features() by the
+/// map of `z` to the voxels of `x`. What interpolates a sparse tensor at arbitrary points. A point without
+/// any voxel receives zero.
 /// @throws invalid_argument  the tensor has no coordinates, or no points
 /// Cost: as devoxelize_features(), and the map the first time (make_point_map()).
 /// Stream: enqueues on `exec`, does not wait.
@@ -241,8 +241,8 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The voxels of a tensor as points at their lower corners, `position = coordinate * tensor_stride`, with a copy
-/// of their features. Rows that are not in use are points in no voxel.
+/// The voxels of a tensor as points at their lower corners, `position = coordinate * tensor_stride`, with a
+/// copy of their features. Rows that are not in use are points in no voxel.
 /// @throws invalid_argument  the tensor has no coordinates
 /// Cost: one pass over both.
 /// Stream: enqueues a kernel and a copy, does not wait.

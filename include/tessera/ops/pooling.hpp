@@ -101,8 +101,8 @@ template <int Dim, class Scalar, class Space>
   return detail::pool<detail::MeanOfWindow<Scalar>>(x, options, exec);
 }
 
-/// The sum of each channel over the existing voxels in each output's window, in float (double for double). Outputs,
-/// errors, cost, stream, determinism: as max_pool().
+/// The sum of each channel over the existing voxels in each output's window, in float (double for double).
+/// Outputs, errors, cost, stream, determinism: as max_pool().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sum_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         nn::PoolOptions<Dim> const& options,
@@ -111,11 +111,12 @@ template <int Dim, class Scalar, class Space>
   return detail::pool<detail::SumOfWindow<Scalar>>(x, options, exec);
 }
 
-/// @name Gradients of pools for their input `x`
-/// `grad` [outputs, channels] in `Space` is on the outputs of the pool with these options; the result has the rows of `x`.
+/// @name Gradients of pools for their input `x` `grad` [outputs, channels] in `Space` is on the outputs of
+/// the pool with these options; the result has the rows of `x`.
 ///
-/// Of sum_pool(), `g[i, c] = sum over the outputs o whose window holds i of grad[o, c]`; of average_pool() each divided
-/// by the number of inputs of o; of max_pool() of those alone that have their value from i, the first of equal ones.
+/// Of sum_pool(), `g[i, c] = sum over the outputs o whose window holds i of grad[o, c]`; of average_pool()
+/// each divided by the number of inputs of o; of max_pool() of those alone that have their value from i, the
+/// first of equal ones.
 /// @throws invalid_argument  another number of rows than outputs, and what the pool says
 /// Cost: the map and its transpose the first time; one read of every pair.
 /// Stream: enqueues on `exec`; waits only where kernel_map() does.

@@ -43,6 +43,10 @@ class PlanLimits {
   /// Channels of an input; without it those that the model's options name.
   PlanLimits& channels(int count) { return channels_ = count, *this; }
 
+  /// The plan runs what nn::fuse() makes of the model: norms, activations and sums inside the convolutions.
+  /// The model stays as it is.
+  PlanLimits& fuse(bool value = true) { return fuses_ = value, *this; }
+
   /// Voxels of every set that layers derive, at most; without it as many as the input may have.
   PlanLimits& max_derived_voxels(std::int64_t rows) { return derived_.max_rows = rows, *this; }
 
@@ -144,6 +148,7 @@ class PlanLimits {
   [[nodiscard]] int columns() const noexcept { return point_columns_; }
   [[nodiscard]] bool is_bounded() const noexcept { return !lower_.empty(); }
   [[nodiscard]] int channels() const noexcept { return channels_; }
+  [[nodiscard]] bool fuses() const noexcept { return fuses_; }
   /// @}
 
  private:
@@ -156,6 +161,7 @@ class PlanLimits {
   std::vector<int> lower_;
   std::vector<int> upper_;
   bool is_range_ = false;
+  bool fuses_ = false;
 };
 
 /// Limits of a plan that takes points: PlanLimits::voxelize().

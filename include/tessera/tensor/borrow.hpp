@@ -48,9 +48,9 @@ template <int Dim, class Space, class Owner>
 /// |             |                      |        | alive, or nullptr; one copy is kept with the coordinates   |
 /// |             |                      |        | and one with the features                                  |
 ///
-/// The coordinates' owner is released when the last tensor on any set of the manager is gone, that of the features
-/// with the last tensor that shares them. Until then, and without an owner until the work has finished that was
-/// enqueued with such tensors, the caller keeps both arrays alive and as they are.
+/// The coordinates' owner is released when the last tensor on any set of the manager is gone, that of the
+/// features with the last tensor that shares them. Until then, and without an owner until the work has
+/// finished that was enqueued with such tensors, the caller keeps both arrays alive and as they are.
 ///
 /// @throws  invalid_argument  the numbers of rows differ, columns are not 1 + Dim, features are not aligned to
 ///                            16 bytes (copy them: the constructor of SparseTensor does), and what

@@ -93,11 +93,11 @@ class SparseTensor {
   [[nodiscard]] VariableId id() const noexcept { return features_.id(); }
   /// How often mark_written() was called on these features.
   [[nodiscard]] std::uint64_t version() const noexcept { return features_.version(); }
-  /// Call it after writing the features in place, as a plan does with its output and an owner may with memory that
-  /// the tensor borrows: what was recorded of them before is then out of date.
+  /// Call it after writing the features in place, as a plan does with its output and an owner may with memory
+  /// that the tensor borrows: what was recorded of them before is then out of date.
   void mark_written() const noexcept { features_.mark_written(); }
-  /// The same voxels and features, not copied, as another variable, which no recorder has been told of: gradients
-  /// stop at it.
+  /// The same voxels and features, not copied, as another variable, which no recorder has been told of:
+  /// gradients stop at it.
   [[nodiscard]] SparseTensor detached() const
   {
     auto result = *this;

@@ -72,7 +72,8 @@ struct DataParallelOptions {
 ///
 /// With a loss that is divided by what all ranks have (exchange()), N ranks take the step of one rank with N
 /// times the batch, within rounding. Where several backward passes accumulate, tape.backward() is called for
-/// all but the last. In a process by itself it does nothing but call the tape. Every rank runs the same operations.
+/// all but the last. In a process by itself it does nothing but call the tape. Every rank runs the same
+/// operations.
 template <class Scalar, class Space>
 class DataParallel {
  public:

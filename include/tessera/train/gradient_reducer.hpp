@@ -154,8 +154,8 @@ class GradientReducer {
       above = range.offset;
       auto const index = is_ready_.size();
       is_ready_.push_back(false);
-      // A bucket is one piece of memory. It reaches over what is frozen, whose gradient nobody reads, where that
-      // is small: the running statistics of a norm, say.
+      // A bucket is one piece of memory. It reaches over what is frozen, whose gradient nobody reads, where
+      // that is small: the running statistics of a norm, say.
       if (range.frozen) {
         open = open && range.size <= most_frozen;
       } else {

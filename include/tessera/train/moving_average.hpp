@@ -58,9 +58,9 @@ struct ExchangeAverage {
 
 namespace train {
 
-/// The exponential moving average of the parameters and running statistics of an arena:
-/// `average = decay * average + (1 - decay) * value` after every step that is taken, with
-/// `decay = min(decay, (1 + t) / (10 + t))` in step t where it warms up. It begins as the values at construction.
+/// The exponential moving average of the parameters and running statistics of an arena: `average = decay *
+/// average + (1 - decay) * value` after every step that is taken, with `decay = min(decay, (1 + t) / (10 +
+/// t))` in step t where it warms up. It begins as the values at construction.
 ///
 /// Networks are evaluated and saved with the averages while an AveragedWeights lives.
 /// Source: PyTorch's torch.optim.swa_utils.AveragedModel with use_buffers; the warm-up is TensorFlow's

@@ -53,7 +53,8 @@ namespace detail {
 
 namespace train {
 
-/// The ranks of an NCCL communicator that is the caller's, who keeps it until the result and its copies are gone.
+/// The ranks of an NCCL communicator that is the caller's, who keeps it until the result and its copies are
+/// gone.
 ///
 /// NCCL does not say which rank is gone; train/nccl_over_mpi.cuh knows it from MPI. After a communication_error
 /// `comm` has been aborted and is not to be destroyed.

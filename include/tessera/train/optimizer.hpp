@@ -43,8 +43,8 @@ struct PrepareSegments {
   }
 };
 
-/// The step of four elements of a segment: gradients are scaled and clipped, masters and what the rule keeps are changed,
-/// narrow values follow.
+/// The step of four elements of a segment: gradients are scaled and clipped, masters and what the rule keeps
+/// are changed, narrow values follow.
 template <class Rule, class Scalar>
 struct UpdateParameters {
   using Sum = accumulator_t<Scalar>;
@@ -97,15 +97,18 @@ struct UpdateParameters {
 
 namespace train {
 
-/// Steps the parameters of an arena by a rule: `Optimizer optimizer{arena, AdamW{}, Schedule::cosine(1e-3, 20'000), exec};`
+/// Steps the parameters of an arena by a rule: `Optimizer optimizer{arena, AdamW{}, Schedule::cosine(1e-3,
+/// 20'000), exec};`
 ///
-/// A step is: zero_grad(); forward, loss and backward, once or as often as StepOptions::accumulate() says; the reduction
-/// over processes if there are several; step(). How many steps were taken, the learning rate, the loss scale and whether a
-/// gradient overflowed live in the space's memory and advance there, so that step() waits for nothing and allocates
-/// nothing: it can be captured in a CUDA graph, after which arena.mark_written() follows every launch.
+/// A step is: zero_grad(); forward, loss and backward, once or as often as StepOptions::accumulate() says;
+/// the reduction over processes if there are several; step(). How many steps were taken, the learning rate,
+/// the loss scale and whether a gradient overflowed live in the space's memory and advance there, so that
+/// step() waits for nothing and allocates nothing: it can be captured in a CUDA graph, after which
+/// arena.mark_written() follows every launch.
 ///
-/// A step whose gradients are not all finite is skipped in every type: parameters, what the rule keeps of them, schedule
-/// and averages stay as they are. With a loss scaler that is how the scale adapts; without one, check() says so.
+/// A step whose gradients are not all finite is skipped in every type: parameters, what the rule keeps of
+/// them, schedule and averages stay as they are. With a loss scaler that is how the scale adapts; without
+/// one, check() says so.
 ///
 /// @tparam Rule  Sgd, Adam, AdamW, or one of your own
 template <class Rule, class Scalar, class Space = Device>
@@ -191,8 +194,8 @@ class Optimizer {
   /// Cost: a small copy.
   /// Stream: waits for the work enqueued on `exec`.
   [[nodiscard]] StepState state(Execution<Space> const& exec) const { return download(state_, exec).front(); }
-  /// Throws where the latest step was skipped and no smaller loss scale can help: a loss or a gradient that is not finite.
-  /// Parameters and optimizer are then those of the last step that was taken.
+  /// Throws where the latest step was skipped and no smaller loss scale can help: a loss or a gradient that
+  /// is not finite. Parameters and optimizer are then those of the last step that was taken.
   /// @throws invalid_argument  as said
   /// Cost: as state().
   /// Stream: waits for the work enqueued on `exec`.
@@ -231,7 +234,8 @@ class Optimizer {
   /// Number i of those that the rule keeps of each parameter, [arena.gradient_size()] in `Space`.
   [[nodiscard]] Buffer<Sum, Space>& kept(int i) noexcept { return states_[i]; }
   [[nodiscard]] Buffer<Sum, Space> const& kept(int i) const noexcept { return states_[i]; }
-  /// Steps of each segment, [arena.num_trainable()] in `Space`: fewer than those of the optimizer where it was frozen.
+  /// Steps of each segment, [arena.num_trainable()] in `Space`: fewer than those of the optimizer where it
+  /// was frozen.
   [[nodiscard]] Buffer<std::int64_t, Space>& segment_steps() noexcept { return steps_; }
   [[nodiscard]] Buffer<std::int64_t, Space> const& segment_steps() const noexcept { return steps_; }
   /// Stream: enqueues small copies; waits only as long as they read `state`.

@@ -24,9 +24,9 @@ namespace train {
 //   name(), numbers(), from(numbers)       for checkpoints
 // Write your own as these are written, and give it to Optimizer.
 
-/// Stochastic gradient descent with momentum: `g += decay * w; b = momentum * b + (1 - dampening) * g` (b = g in the
-/// first step); `w -= rate * b`, or with Nesterov's momentum `w -= rate * (g + momentum * b)`. Without momentum
-/// `w -= rate * g`.
+/// Stochastic gradient descent with momentum: `g += decay * w; b = momentum * b + (1 - dampening) * g` (b = g
+/// in the first step); `w -= rate * b`, or with Nesterov's momentum `w -= rate * (g + momentum * b)`. Without
+/// momentum `w -= rate * g`.
 /// Source: PyTorch's torch.optim.SGD.
 class Sgd {
  public:
@@ -118,10 +118,9 @@ class Sgd {
   bool nesterov_ = false;
 };
 
-/// Adam: `m = m + (g - m) * (1 - beta1); v = beta2 * v + (1 - beta2) * g^2;
-/// w -= rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)` in step t, counted from 1. The weight decay is
-/// added to the gradient, `g += decay * w`, or, where it is Decoupled, taken from the weight before:
-/// `w *= 1 - rate * decay`.
+/// Adam: `m = m + (g - m) * (1 - beta1); v = beta2 * v + (1 - beta2) * g^2; w -= rate / (1 - beta1^t) * m /
+/// (sqrt(v) / sqrt(1 - beta2^t) + eps)` in step t, counted from 1. The weight decay is added to the gradient,
+/// `g += decay * w`, or, where it is Decoupled, taken from the weight before: `w *= 1 - rate * decay`.
 /// Source: PyTorch's torch.optim.Adam and AdamW, without amsgrad.
 template <bool Decoupled>
 class BasicAdam {

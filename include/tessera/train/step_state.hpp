@@ -14,7 +14,8 @@ namespace tessera {
 inline namespace v0 {
 namespace train {
 
-/// How far training has come. It lives in the optimizer's space, where kernels read and advance it; the host sees a copy.
+/// How far training has come. It lives in the optimizer's space, where kernels read and advance it; the host
+/// sees a copy.
 struct StepState {
   std::int64_t step = 0;     ///< steps taken
   std::int64_t skipped = 0;  ///< steps left out, for a gradient that was not finite
@@ -28,11 +29,12 @@ struct StepState {
   std::int32_t was_skipped = 0;  ///< whether the latest step was
 };
 
-/// The loss scale of training in float16, whose gradients would otherwise be too small to be held: the loss is multiplied
-/// by it before backward, the gradients are divided by it before the step. A value, given to StepOptions.
+/// The loss scale of training in float16, whose gradients would otherwise be too small to be held: the loss
+/// is multiplied by it before backward, the gradients are divided by it before the step. A value, given to
+/// StepOptions.
 ///
-/// A step whose gradients are not all finite is skipped and multiplies the scale by `backoff`; `interval` steps without
-/// such multiply it by `growth`. All of it happens on the device. bfloat16 and float need none.
+/// A step whose gradients are not all finite is skipped and multiplies the scale by `backoff`; `interval`
+/// steps without such multiply it by `growth`. All of it happens on the device. bfloat16 and float need none.
 /// Source: PyTorch's torch.amp.GradScaler, which has no smallest scale.
 struct LossScaler {
   LossScaler& initial(double value) { return first = checked(value), *this; }
@@ -103,8 +105,8 @@ struct StepOptions {
 
 namespace detail {
 
-/// Advances the state by a step: whether it is taken, its learning rate and what gradients are multiplied by, and the
-/// loss scale of the next one.
+/// Advances the state by a step: whether it is taken, its learning rate and what gradients are multiplied by,
+/// and the loss scale of the next one.
 template <class Sum>
 struct AdvanceStep {
   train::StepState* state;

@@ -47,25 +47,25 @@ class UNetDecoder final : public nn::ModuleBase {
 
   UNetDecoder(int in, int skip, int out, UNetNames const& names, LayerFactory<Dim>& layers,
               Execution<Space> const& exec)
-      : upsample_{layers.conv(in, out, 2).stride(2).transposed(), exec}
+      : upsample_{layers.conv(in, out, 2).stride(2).transposed(), exec},
+        first_{layers.conv(out + skip, out, 3), exec, names.residual},
+        second_{layers.conv(out, out, 3), exec, names.residual}
   {
-    using ResBlock = nn::SparseResBlock<Dim, Scalar, Space>;
-    fuse_.template add<ResBlock>(layers.conv(out + skip, out, 3), exec, names.residual);
-    fuse_.template add<ResBlock>(layers.conv(out, out, 3), exec, names.residual);
     this->register_child(names.up_block, upsample_);
-    this->register_child(names.fuse, fuse_);
+    this->register_child(names.fuse + ".0", first_);
+    this->register_child(names.fuse + ".1", second_);
   }
 
   /// @param x  given back as soon as it has been read
   [[nodiscard]] Tensor forward(Tensor x, Tensor const& skip, Execution<Space> const& exec)
   {
     auto const up = upsample_.forward(std::exchange(x, {}), exec);
-    return fuse_.forward_cat(up, skip, exec);
+    return second_.forward(first_.forward(up, skip, exec), exec);
   }
 
  private:
   nn::SparseConvBlock<Dim, Scalar, Space> upsample_;
-  nn::Sequential<Dim, Scalar, Space> fuse_;
+  nn::SparseResBlock<Dim, Scalar, Space> first_, second_;
 };
 
 template <int Dim, class Scalar, class Space>

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <tessera/nn/detail/group_tuner.hpp>
+#include <tessera/nn/detail/traced_convs.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -37,7 +39,7 @@ class TuneGroups {
   using Tensor = typename Model::Tensor;
   using Scalar = typename Tensor::scalar;
   using Space = typename Tensor::space;
-  using Convs = std::vector<NamedConv<Tensor::dim, Scalar, Space>>;
+  using Convs = decltype(convs_of(std::declval<Model&>()));
   using Calls = std::vector<ConvCall<Tensor::dim, Scalar, Space>>;
 
   TuneGroups(Convs const& convs, nn::TuneOptions const& options)
@@ -85,10 +87,10 @@ class TuneGroups {
   /// Stream: enqueues a kernel for each weight that is packed anew.
   void apply(nn::Tuning const& tuning, Execution<Space> const& exec) const
   {
-    ConvChanges<Tensor::dim, Scalar, Space> changes;
+    ConvChanges<Convs> changes;
     for (std::size_t i = 0; i < convs_.size(); ++i) {
       if (group_of_layer_[i] == none) { continue; }
-      changes.add(*convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
+      changes.add(convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
     }
     changes.make(exec);
   }

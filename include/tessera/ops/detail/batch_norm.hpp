@@ -14,8 +14,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// running = (1 - momentum) running + momentum * statistic, the variance made unbiased. Fewer than two rows have no
-/// variance: the running statistics stay, and one row is noted as an error.
+/// running = (1 - momentum) running + momentum * statistic, the variance made unbiased. Fewer than two rows
+/// have no variance: the running statistics stay, and one row is noted as an error.
 template <class Sum>
 struct UpdateRunning {
   Sum const* mean;        // [channels]

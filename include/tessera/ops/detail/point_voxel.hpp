@@ -149,8 +149,8 @@ template <int Dim, class Scalar, class Space>
   return a.with_features(map_elements<Scalar>(Function{}, exec, a.features(), b.features()));
 }
 
-/// to[i] = the batch entry of voxel i and its lower corner in voxels of the finest grid; NaN in rows that are not in
-/// use.
+/// to[i] = the batch entry of voxel i and its lower corner in voxels of the finest grid; NaN in rows that are
+/// not in use.
 template <int Dim>
 struct WriteLowerCorners {
   CoordinateView<Dim> voxels;

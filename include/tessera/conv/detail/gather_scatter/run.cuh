@@ -34,9 +34,9 @@ struct OffsetPairs {
   return most;
 }
 
-/// Runs a convolution offset after offset, ascending, in a buffer of sums: for each that has pairs the block kernel
-/// runs the problem that `prepare(problem, pairs, sums)` completes, then comes `finish(pairs, sums)`; the epilogue is
-/// last.
+/// Runs a convolution offset after offset, ascending, in a buffer of sums: for each that has pairs the block
+/// kernel runs the problem that `prepare(problem, pairs, sums)` completes, then comes `finish(pairs, sums)`;
+/// the epilogue is last.
 /// @param most_rows  of a launch, by which the tile is chosen
 /// Stream: enqueues a fill, the offsets' kernels and one more; does not wait.
 template <class Scalar, class Prepare, class Finish>

@@ -8,7 +8,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Walks the offsets of a tile's mask, ascending: the set bits of words that `mask_of(word)` reads, one at a time.
+/// Walks the offsets of a tile's mask, ascending: the set bits of words that `mask_of(word)` reads, one at a
+/// time.
 class MaskCursor {
  public:
   /// Goes back to the first word.

@@ -37,8 +37,8 @@ __device__ void wait_for_products()
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
 }
 
-/// Describes operand B in shared memory: matrices of 8 columns by 16 bytes of the depth, 128 bytes each; two that follow
-/// one another in the depth are adjacent, then come the next 8 columns.
+/// Describes operand B in shared memory: matrices of 8 columns by 16 bytes of the depth, 128 bytes each; two
+/// that follow one another in the depth are adjacent, then come the next 8 columns.
 [[nodiscard]] __device__ inline std::uint64_t describe_operand(void const* shared)
 {
   constexpr std::uint64_t depth_step = 128 / 16;

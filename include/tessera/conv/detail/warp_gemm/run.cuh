@@ -44,7 +44,8 @@ void launch_warp_gemm(WarpGemmProblem<typename Shape::Scalar> problem, WarpLayou
 }
 
 /// Runs a convolution of 16-bit scalars by the warp kernel, as select() planned it.
-/// @param make_sums  called with the number of splits when sums are stored: their memory, [splits, num_out, out]
+/// @param make_sums  called with the number of splits when sums are stored: their memory, [splits, num_out,
+///                   out]
 /// Stream: enqueues a kernel per split, one more where the weight is not packed, and the tile map's the first
 /// time. Does not wait.
 template <class Scalar, class MakeSums>

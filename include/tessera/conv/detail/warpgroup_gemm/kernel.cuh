@@ -269,7 +269,8 @@ class ConsumerWarp {
   // The item that is loaded next.
   int to_load_ = 0;  // an entry of the list
   int next_chunk_ = 0;
-  // The item that is being loaded: its first chunk, the addresses of its rows in both sources, and which rows exist.
+  // The item that is being loaded: its first chunk, the addresses of its rows in both sources, and which rows
+  // exist.
   int chunk_to_load_ = 0;
   char const* first_[2] = {};
   char const* second_[2] = {};

@@ -54,7 +54,8 @@ void launch_warpgroup_gemm(WarpgroupGemmProblem<typename Shape::Scalar> problem,
 }
 
 /// Runs a convolution by warpgroups, as select() planned it. A kernel of one voxel needs no tile map.
-/// @param make_sums  called with the number of splits when sums are stored: their memory, [splits, num_out, out]
+/// @param make_sums  called with the number of splits when sums are stored: their memory, [splits, num_out,
+///                   out]
 /// Stream: enqueues a kernel per split, one more where the weight is not packed, and the tile map's the first
 /// time. Does not wait.
 template <class Scalar, class MakeSums>
