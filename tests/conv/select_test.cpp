@@ -317,7 +317,11 @@ TEST_CASE(
     auto mirrored = problem;
     mirrored.weight_steps.offset = -mirrored.weight_steps.offset;
     CHECK(select(mirrored, map, device_of(line.device)).packed != gradient.packed);
-    // A strided weight alone is enough to leave a user's kernel out.
+    // The operation alone is enough to leave a user's kernel out, and so is a strided weight.
+    auto plain = problem;
+    plain.weight_steps = {};
+    CHECK(static_cast<int>(select(plain, map, device_of(line.device)).kernel) ==
+          static_cast<int>(line.kernel));
     problem.operation = Operation::forward;
     CHECK(static_cast<int>(select(problem, map, device_of(line.device)).kernel) ==
           static_cast<int>(line.kernel));
