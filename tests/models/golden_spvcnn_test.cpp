@@ -4,8 +4,8 @@
 #include "golden_networks.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #endif
 #include <tessera/models/spvcnn.hpp>
 #include <tessera/nn/fuse.hpp>
@@ -69,8 +69,7 @@ void check_spvcnn(golden_networks::Tolerance const& tolerance)
   CHECK(network(z, exec).features_on_host(exec) == logits.features_on_host(exec));
 
   auto const fused = ts::nn::fuse(network, z, exec);
-  golden_networks::check_close(fused(z, exec).features_on_host(exec),
-                               recorded.file.to_float("output.logits"),
+  golden_networks::check_close(fused(z, exec).features_on_host(exec), recorded.file.to_float("output.logits"),
                                {10 * tolerance.distance, tolerance.cosine});
 }
 

@@ -4,8 +4,8 @@
 #include "golden_networks.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #endif
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/models/spvnas_supernet.hpp>
@@ -96,8 +96,8 @@ void check_spvnas(golden_networks::Tolerance const& tolerance)
     CHECK(weight_shapes(*subnet) == recorded_shapes(test::golden_config(file, name + ".params")));
     CHECK(subnet->forward(x, exec).features_on_host(exec) == logits);
     auto const fused = ts::nn::fuse(*subnet, x, exec);
-    golden_networks::check_close(fused(x, exec).features_on_host(exec),
-                                 file.to_float(name + ".logits"), tolerance);
+    golden_networks::check_close(fused(x, exec).features_on_host(exec), file.to_float(name + ".logits"),
+                                 tolerance);
   }
   CHECK(number > 0);
 }

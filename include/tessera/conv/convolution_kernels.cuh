@@ -11,9 +11,9 @@
 #include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/detail/weight_gradient/kernel.cuh>
 #include <tessera/conv/specialize.hpp>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
-#include <tessera/core/work_event.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/kmap/detail/cut_tiles.cuh>
 #include <tessera/kmap/tile_map.hpp>
 

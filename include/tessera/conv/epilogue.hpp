@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/conv/activation.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 
 #include <cstdint>
 #include <type_traits>

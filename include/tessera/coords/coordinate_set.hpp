@@ -6,7 +6,7 @@
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
 
 #include <algorithm>
 #include <climits>

@@ -5,9 +5,9 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/detail/group_points.hpp>
 #include <tessera/coords/points_view.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/sort.hpp>
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/coords/quantize.hpp>
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 
 #include <cstdint>
 #include <optional>

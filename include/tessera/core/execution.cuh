@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/cuda_check.cuh>
+#include <tessera/core/detail/cuda_check.cuh>
+#include <tessera/core/detail/per_device.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/map_streams.cuh>
-#include <tessera/core/per_device.hpp>
 
 #include <cuda_runtime_api.h>
 

@@ -2,11 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/thread_pool.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/memory_resource.hpp>
 #include <tessera/core/recorder.hpp>
 #include <tessera/core/space.hpp>
-#include <tessera/core/thread_pool.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/host_device.hpp>
-#include <tessera/core/lanes.hpp>
 
 #include <cstdint>
 #include <type_traits>

@@ -5,7 +5,7 @@
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 
 #include <climits>
 #include <cstdint>

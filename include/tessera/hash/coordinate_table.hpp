@@ -4,7 +4,7 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 
 #include <memory>
 #include <type_traits>

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
+#include <tessera/core/detail/map_stream_work.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/map_stream_work.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/kmap/offset_mirror.hpp>
 

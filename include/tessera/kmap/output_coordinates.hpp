@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/core/detail/sort.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/derive_parents.hpp>
 #include <tessera/kmap/detail/occupancy_bitmap.hpp>

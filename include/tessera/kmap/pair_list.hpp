@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
 #include <cstdint>

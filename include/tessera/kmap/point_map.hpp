@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/kmap/detail/point_terms.hpp>
 #include <tessera/kmap/policies.hpp>

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/core/variable.hpp>
-#include <tessera/core/work_event.hpp>
 
 #include <algorithm>
 #include <atomic>

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/ops/record.hpp>

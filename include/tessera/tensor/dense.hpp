@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/tensor/detail/dense_cells.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/point_map.hpp>

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/recorder.hpp>
-#include <tessera/core/work_event.hpp>
 #include <tessera/train/communicator.hpp>
 #include <tessera/train/detail/reduction_stream.hpp>
 

@@ -4,7 +4,7 @@
 
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/lanes.hpp>
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>

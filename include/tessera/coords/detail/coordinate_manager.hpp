@@ -6,7 +6,7 @@
 #include <tessera/coords/coordinate_set_options.hpp>
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/map_stream_work.hpp>
+#include <tessera/core/detail/map_stream_work.hpp>
 
 #include <algorithm>
 #include <climits>

@@ -4,7 +4,7 @@
 
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/point_rows.hpp>
-#include <tessera/core/lanes.hpp>
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 

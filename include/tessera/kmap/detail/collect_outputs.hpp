@@ -5,7 +5,7 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 #include <tessera/kmap/geometry.hpp>
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/grid_indexer.hpp>
 

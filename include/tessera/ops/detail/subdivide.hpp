@@ -4,8 +4,8 @@
 
 #include <tessera/coords/child_order.hpp>
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/kmap/build.hpp>
 #include <tessera/ops/detail/select_rows.hpp>
 

@@ -5,7 +5,7 @@
 #include <tessera/conv/detail/block_gemm/loader.cuh>
 #include <tessera/conv/detail/block_gemm/multiply.cuh>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
-#include <tessera/core/device_attributes.cuh>
+#include <tessera/core/detail/device_attributes.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <climits>

@@ -5,7 +5,7 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/tuning.hpp>
-#include <tessera/core/lanes.hpp>
+#include <tessera/core/detail/lanes.hpp>
 
 namespace tessera {
 inline namespace v0 {

@@ -5,7 +5,7 @@
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
 #include <tessera/conv/epilogue.hpp>
-#include <tessera/core/lanes.hpp>
+#include <tessera/core/detail/lanes.hpp>
 
 namespace tessera {
 inline namespace v0 {

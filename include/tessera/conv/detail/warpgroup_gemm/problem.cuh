@@ -6,7 +6,7 @@
 #include <tessera/conv/detail/mma/bulk_copy.cuh>
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/shapes.hpp>
-#include <tessera/core/lanes.hpp>
+#include <tessera/core/detail/lanes.hpp>
 
 namespace tessera {
 inline namespace v0 {

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/float_environment.hpp>
+#include <tessera/core/detail/float_environment.hpp>
 
 #if __has_include(<pthread.h>)
 #include <pthread.h>

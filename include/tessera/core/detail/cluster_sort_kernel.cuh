@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.hpp>
 
 #include <cooperative_groups.h>
 

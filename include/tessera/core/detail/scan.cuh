@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/sort.hpp>
 
 #include <cub/device/device_scan.cuh>
 

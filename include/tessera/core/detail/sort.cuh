@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cluster_sort.cuh>
+#include <tessera/core/detail/cluster_sort.cuh>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/sort.hpp>
 
 #include <cub/device/device_radix_sort.cuh>
 
