@@ -108,6 +108,16 @@
 #include <tessera/nn/tuning.hpp>
 //
 #include <tessera/data/lidar_simulator.hpp>
+//
+#include <tessera/train/confusion_matrix.hpp>
+#include <tessera/train/moving_average.hpp>
+#include <tessera/train/optimizer.hpp>
+#include <tessera/train/parameter_arena.hpp>
+#include <tessera/train/parameter_groups.hpp>
+#include <tessera/train/rules.hpp>
+#include <tessera/train/schedule.hpp>
+#include <tessera/train/step_state.hpp>
+//
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -144,4 +154,5 @@
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 #include <tessera/io/trace_file.hpp>
+#include <tessera/io/training_checkpoint.hpp>
 #include <tessera/io/tuning_file.hpp>

@@ -296,7 +296,6 @@ TEST_CASE(
                                          {90, f32, exact, 64, 64, block},  {90, f64, exact, 64, 64, block},
                                          {80, f16, exact, 128, 128, block}};
   for (auto const& line : table) {
-    CAPTURE(line.device);
     CAPTURE(name_of(line.scalar));
     CAPTURE(line.in_channels);
     auto problem = problem_of(line.scalar, line.in_channels, line.out_channels);

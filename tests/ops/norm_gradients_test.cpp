@@ -159,46 +159,6 @@ struct Running {
   Buffer<Sum, Space> variance;
 };
 
-/// The exchanges of ranks that one thread plays in turn: the first calls note what each has, the later ones give
-/// all ranks the sum.
-template <class Space>
-class PlayedExchange final : public ops::RowExchange<Space> {
- public:
-  PlayedExchange(int own, int ranks) : rank_{own}, size_{ranks} {}
-
-  [[nodiscard]] int rank() const override { return rank_; }
-  [[nodiscard]] int size() const override { return size_; }
-  void all_reduce_sum(float* data, std::int64_t size, Execution<Space> const& exec) override
-  {
-    reduce(data, size, exec);
-  }
-  void all_reduce_sum(double* data, std::int64_t size, Execution<Space> const& exec) override
-  {
-    reduce(data, size, exec);
-  }
-
-  std::vector<std::vector<double>> sent;       // by each call
-  std::vector<std::vector<double>> to_others;  // what the other ranks sent, together
-
- private:
-  template <class T>
-  void reduce(T* data, std::int64_t size, Execution<Space> const& exec)
-  {
-    auto const own = download(data, size, exec);
-    auto const call = sent.size();
-    sent.emplace_back(own.begin(), own.end());
-    if (call >= to_others.size()) { return; }
-    std::vector<T> sum;
-    for (std::size_t i = 0; i < own.size(); ++i) {
-      sum.push_back(own[i] + static_cast<T>(to_others[call][i]));
-    }
-    detail::Transfer<Space>::from_host(data, sum.data(), sum.size() * sizeof(T), exec);
-  }
-
-  int rank_;
-  int size_;
-};
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("batch norm: gradients in training agree with finite differences of the definition", Space,
@@ -488,7 +448,7 @@ TEST_CASE_TEMPLATE("batch norm: ranks that exchange statistics agree with one th
                                all.begin() + static_cast<std::ptrdiff_t>(bounds[rank + 1]));
   };
   auto const run = [&](std::vector<double> const& x_values, std::vector<double> const& dy,
-                       PlayedExchange<Space>* exchange, Running<double, Space>& running) {
+                       test::PlayedExchange<Space>* exchange, Running<double, Space>& running) {
     Affine<double, Space> affine{channels, exec};
     auto const x = tensor_of<2, double>(x_values, channels, exec);
     return by_record<double>(affine, dy, channels, exec, [&](auto const& inside) {
@@ -507,16 +467,8 @@ TEST_CASE_TEMPLATE("batch norm: ranks that exchange statistics agree with one th
     joined.weight.assign(channels, 0);
     joined.bias.assign(channels, 0);
     for (std::size_t rank = 0; rank < 3; ++rank) {
-      PlayedExchange<Space> exchange{static_cast<int>(rank), 3};
-      for (int call = 0; call < round; ++call) {
-        std::vector<double> others;
-        for (std::size_t other = 0; other < 3; ++other) {
-          auto const& theirs = known[other][static_cast<std::size_t>(call)];
-          others.resize(theirs.size());
-          for (std::size_t i = 0; i < theirs.size() && other != rank; ++i) { others[i] += theirs[i]; }
-        }
-        exchange.to_others.push_back(others);
-      }
+      test::PlayedExchange<Space> exchange{static_cast<int>(rank), 3};
+      exchange.to_others = test::sent_by_others(known, rank, static_cast<std::size_t>(round));
       Running<double, Space> running{channels, exec};
       auto const own = run(part(values, rank), part(cotangent, rank), &exchange, running);
       REQUIRE(exchange.sent.size() == 2);

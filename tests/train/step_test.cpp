@@ -4,6 +4,7 @@
 // What happens to gradients before a step: clipping, accumulation, loss scaling, and gradients that are not finite.
 
 #include "../support/files.hpp"
+#include "../support/memory.hpp"
 #include "network.hpp"
 
 #include <tessera/nn/initialize.hpp>
@@ -15,6 +16,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -234,6 +236,36 @@ TEST_CASE_TEMPLATE("step: the loss scale falls with an overflow and grows after 
     CHECK(steps.optimizer.state(steps.exec).step == taken);
   }
   CHECK(scale() == expected);
+}
+
+TEST_CASE_TEMPLATE("step: allocates nothing and reads nothing back", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  struct Reads final : Recorder {
+    void record(std::shared_ptr<OperationRecord const>) override {}
+    void reads_on_host(char const* what) override { FAIL_CHECK(what); }
+  };
+  test::CountedMemory<Space> memory;
+  {
+    Reads reads;
+    auto const exec = memory.execution(2);
+    auto const recorded = exec.with_recorder(reads);
+    test::Network<float, Space> net{exec};
+    train::ParameterArena<float, Space> arena{net, exec};
+    train::Optimizer optimizer{arena, train::AdamW{}, train::Schedule::constant(1),
+                               train::StepOptions{}.clip_norm(1), exec};
+    train::MovingAverage average{arena, 0.5, exec};
+    auto const before = memory.allocations();
+    for (int t = 0; t < 3; ++t) {
+      net.kernel.freeze(t == 1);
+      optimizer.zero_grad(recorded);
+      optimizer.step(recorded);
+      average.update(optimizer.device_state(), recorded);
+      average.exchange(recorded);
+    }
+    CHECK(memory.allocations() == before);
+  }
+  CHECK(memory.bytes_in_use() == 0);
 }
 
 TEST_CASE("step: an overflow at the smallest loss scale is an error")

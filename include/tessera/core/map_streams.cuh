@@ -147,8 +147,8 @@ class MapStreamSet {
 ///
 /// Coordinate sets and tables are made on the first, kernel maps with their orders and tiles on the others in
 /// turn. Maps wait for the first, and the main stream waits for a map stream before it reads what was made
-/// there (core/detail/map_stream_work.hpp), so waiting for the main stream is waiting for all. Where the host waits
-/// for the size of a new set, layers need not have finished. Used by one thread at a time.
+/// there (core/detail/map_stream_work.hpp), so waiting for the main stream is waiting for all. Where the host
+/// waits for the size of a new set, layers need not have finished. Used by one thread at a time.
 ///
 /// Cost: five streams and six events; an event recorded and waited for, once or twice, for each set, table, map
 /// and tile map that is made.
