@@ -4,6 +4,7 @@
 
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/point_rows.hpp>
+#include <tessera/coords/quantize_options.hpp>
 #include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
@@ -16,19 +17,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// How a position on the grid becomes a voxel index.
-enum class Rounding : std::uint8_t {
-  floor,         ///< voxel i covers [i, i + 1)
-  nearest_even,  ///< voxel i is centred on i; halves go to the even one (numpy's and PyTorch's round)
-};
-
-/// The position of voxel 0.
-enum class GridOrigin : std::uint8_t {
-  fixed,         ///< `round((p - origin) / size)`
-  lowest_point,  ///< `round((p - lowest) / size)`, `lowest` each axis' minimum over a cloud's points
-  lowest_voxel,  ///< `round((p - origin) / size)` minus the minimum of that over a cloud's points
-};
 
 namespace detail {
 
