@@ -30,7 +30,7 @@ void averages()
     test::Network<Scalar, Space> net{exec};
     train::ParameterArena<Scalar, Space> arena{net, exec};
     train::Optimizer optimizer{arena, train::Sgd{}, train::Schedule::constant(0.25), exec};
-    train::MovingAverage average{arena, 0.8, exec, warms_up};
+    train::MovingAverage average{arena, 0.4, exec, warms_up};
     auto const masters = [&] { return download(arena.masters(), arena.size(), exec); };
     auto const first = masters();
     std::vector<double> expected(first.begin(), first.end());
@@ -47,7 +47,7 @@ void averages()
       detail::fill_constant(net.running_mean, t, exec);
       average.update(optimizer.device_state(), exec);
       auto const values = masters();
-      double const decay = warms_up ? std::min(0.8, (1.0 + t) / (10.0 + t)) : 0.8;
+      double const decay = warms_up ? std::min(0.4, (1.0 + t) / (10.0 + t)) : 0.4;
       for (std::size_t i = 0; i < expected.size(); ++i) {
         expected[i] = decay * expected[i] + (1 - decay) * static_cast<double>(values[i]);
       }

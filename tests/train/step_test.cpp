@@ -179,6 +179,9 @@ TEST_CASE_TEMPLATE("step: a gradient that is not finite changes nothing and is t
         auto const values = download(*more, exec);
         all.insert(all.end(), values.begin(), values.end());
       }
+      for (auto const steps : download(optimizer.segment_steps(), exec)) {
+        all.push_back(static_cast<float>(steps));
+      }
       return all;
     };
     step(1);

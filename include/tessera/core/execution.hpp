@@ -112,7 +112,7 @@ class Execution<Host> : public RecordedExecution<Execution<Host>> {
   template <class Body>
   void parallel_for(std::int64_t count, std::int64_t grain, Body const& body) const
   {
-    pool_->for_each_piece(count, grain, body);
+    pool_->for_each_piece(count, grain, detail::PieceBody{body});
   }
 
  private:

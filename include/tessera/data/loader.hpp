@@ -35,10 +35,7 @@ struct LoaderState {
 
 /// Loads the samples of a data set ahead of time, on threads of its own, and gives them out in order.
 ///
-///     auto loader = make_loader(scans, ScanOrder(scans.size()).shuffle(), LoaderOptions{},
-///                               [](PointCloud scan, SampleIndex const& at) {
-///                                 return augment_points(scan, AugmentOptions::lidar(), at.seed);
-///                               });
+///     auto loader = make_loader(scans, ScanOrder(scans.size()).shuffle(), LoaderOptions{}, augmented);
 ///     while (auto scan = loader.next()) { ... }
 ///
 /// What it gives is a function of the order alone: neither of the number of threads nor of how fast they are.
@@ -79,7 +76,7 @@ class DataLoader {
   ~DataLoader() { stop(); }
 
   /// The next sample; none after the last epoch, or where there are no scans.
-  /// @throws std::exception  what loading it threw
+  /// Throws what loading it threw.
   /// Cost: waits for the sample, or loads it where there are no threads.
   [[nodiscard]] std::optional<Sample> next()
   {
@@ -105,7 +102,7 @@ class DataLoader {
   }
 
   /// The next `count` samples; fewer at the end of the last epoch, none after it.
-  /// @throws std::exception  what loading one of them threw; those before it are lost then
+  /// Throws what loading one of them threw; those before it are lost then.
   [[nodiscard]] std::vector<Sample> next_batch(int count)
   {
     std::vector<Sample> batch;

@@ -150,8 +150,8 @@ class Parameter final : public ParameterBase {
   void drop_grad() noexcept { grad_ = {}; }
 
   /// Moves the values to `values`, and has the gradient in `gradient` from now on: slices of larger buffers,
-  /// so that one kernel or one collective serves many parameters. Counts as a write, since the values have
-  /// another address.
+  /// so that one kernel or one collective serves many parameters. Counts as a write. What holds the address
+  /// of the values must be made anew: a trace, a plan or another graph.
   ///
   /// | name     | shape             | memory | holds                                                         |
   /// |----------|-------------------|--------|---------------------------------------------------------------|

@@ -256,7 +256,7 @@ template <class Value, class Space>
     Value const& x, detail::ExchangeArgument<Space> exchange, Execution<Space> const& exec)
 {
   detail::expect_rows(x, "batch_statistics");
-  return detail::statistics_of_channels(x, exchange, exec);
+  return detail::statistics_of_channels(x, {}, exchange, exec);
 }
 
 /// The gradient of batch_norm_training() for `x`, through its statistics too. With `h[i, c] = (x[i, c] -
@@ -268,8 +268,8 @@ template <class Value, class Space>
 /// @param statistics  of `x`: batch_statistics()
 /// @param weight      [channels] in `Space`, or null: ones
 /// @param exchange    that of batch_statistics(), or null
-/// Other arguments, errors, stream, determinism: as batch_norm_backward().
-/// Cost: two passes over both.
+/// Other arguments and errors: as batch_norm_backward().
+/// Cost: two passes over both. Stream, determinism: as batch_norm_backward().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> batch_norm_training_backward(
     MatrixView<detail::scalar_of_rows<Value> const> const& grad, Value const& x,

@@ -43,7 +43,7 @@ template <int Dim, class Scalar, class Space>
           x.channels(), " channels");
   auto const& set = *x.coordinates();
   check_num_entries(set.num_batches(), set.capacity(), "group_norm: ");
-  return row_statistics<Dim, Scalar>(x.features(), set.row_count(), set.data(), set.num_batches(), groups,
+  return row_statistics<Dim, Scalar>(x.features(), set.row_count(), set.data(), set.num_batches(), groups, {},
                                      nullptr, exec);
 }
 

@@ -61,8 +61,9 @@ namespace train {
 /// has them and adopt() their segments; they keep the memory alive, so that the network may outlive the
 /// arena.
 ///
-/// Make the arena before what keeps addresses of parameters (a plan), and load a checkpoint before or after.
-/// Parameters that were written since are found by their versions: the masters follow before the next step.
+/// Make the arena before what keeps addresses of parameters (a trace, a plan, a graph), and load a checkpoint
+/// before or after. Parameters that were written since are found by their versions: the masters follow before
+/// the next step.
 template <class Scalar, class Space = Device>
 class ParameterArena {
  public:

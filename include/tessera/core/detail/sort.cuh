@@ -4,10 +4,8 @@
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/detail/cluster_sort.cuh>
-#include <tessera/core/detail/sort.hpp>
+#include <tessera/core/detail/cub.cuh>
 #include <tessera/core/execution.cuh>
-
-#include <cub/device/device_radix_sort.cuh>
 
 namespace tessera {
 inline namespace v0 {
@@ -78,7 +76,7 @@ struct Sort<Device> {
     Buffer<Key, Device> keys{2 * count, exec};
     Buffer<std::int32_t, Device> items{2 * count, exec};
     for_each(count, LoadItems<Task>{task, keys.data(), items.data()}, exec);
-    cub_pairs(keys.data(), items.data(), keys.data() + count, items.data() + count, count, bits, exec);
+    cub_sort_pairs(keys.data(), items.data(), keys.data() + count, items.data() + count, count, bits, exec);
     for_each(count, StoreItems<Task>{task, keys.data() + count, items.data() + count}, exec);
   }
 
@@ -93,9 +91,7 @@ struct Sort<Device> {
   static void keys(Key const* keys, Key* sorted, std::int64_t count, int bits, Execution<Device> const& exec)
   {
     if (count == 0 || sort_by_cluster<false>(SortKeys<Key>{keys, sorted}, count, bits, exec)) { return; }
-    with_workspace(exec, [&](void* workspace, std::size_t& bytes) {
-      return cub::DeviceRadixSort::SortKeys(workspace, bytes, keys, sorted, count, 0, bits, exec.stream());
-    });
+    cub_sort_keys(keys, sorted, count, bits, exec);
   }
 
   template <class Key, class Value>
@@ -104,18 +100,7 @@ struct Sort<Device> {
   {
     SortArrays<Key, Value> const task{keys, values, sorted_keys, sorted_values};
     if (count == 0 || sort_by_cluster<false>(task, count, bits, exec)) { return; }
-    cub_pairs(keys, values, sorted_keys, sorted_values, count, bits, exec);
-  }
-
- private:
-  template <class Key, class Value>
-  static void cub_pairs(Key const* keys, Value const* values, Key* sorted_keys, Value* sorted_values,
-                        std::int64_t count, int bits, Execution<Device> const& exec)
-  {
-    with_workspace(exec, [&](void* workspace, std::size_t& bytes) {
-      return cub::DeviceRadixSort::SortPairs(workspace, bytes, keys, sorted_keys, values, sorted_values,
-                                             count, 0, bits, exec.stream());
-    });
+    cub_sort_pairs(keys, values, sorted_keys, sorted_values, count, bits, exec);
   }
 };
 

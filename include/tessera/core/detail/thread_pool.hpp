@@ -50,6 +50,24 @@ class ForkCount {
   }
 };
 
+/// What a loop does with a piece of its indices, by reference and without its type: all that runs loops is
+/// compiled once, and a body in one place.
+class PieceBody {
+ public:
+  template <class Body>
+  explicit PieceBody(Body const& body)
+      : body_{&body}, call_{[](void const* of_type, std::int64_t begin, std::int64_t end) {
+          (*static_cast<Body const*>(of_type))(begin, end);
+        }}
+  {}
+
+  void operator()(std::int64_t begin, std::int64_t end) const { call_(body_, begin, end); }
+
+ private:
+  void const* body_;
+  void (*call_)(void const*, std::int64_t, std::int64_t);
+};
+
 /// Threads that share one loop at a time; the calling thread takes part. No call waits for another one's
 /// loop. Belongs to the process that made it: in a child of fork() nothing of it may be touched but
 /// num_threads() and is_of_this_process(), since its threads are not there and its locks may be held
@@ -94,8 +112,7 @@ class ThreadTeam {
   }
 
   /// See ThreadPool; called where there is more than one thread and one piece.
-  template <class Body>
-  void for_each_piece(std::int64_t count, std::int64_t grain, Body const& body)
+  void for_each_piece(std::int64_t count, std::int64_t grain, PieceBody const& body)
   {
     std::int64_t first = 0;
     std::unique_lock one_loop{loop_mutex_, std::defer_lock};
@@ -109,10 +126,7 @@ class ThreadTeam {
     loop.next = first;
     loop.count = count;
     loop.grain = grain;
-    loop.context = &body;
-    loop.call = [](void const* context, std::int64_t begin, std::int64_t end) {
-      (*static_cast<Body const*>(context))(begin, end);
-    };
+    loop.body = &body;
     {
       std::lock_guard lock{mutex_};
       loop_ = &loop;
@@ -138,8 +152,7 @@ class ThreadTeam {
   struct Loop {
     std::int64_t count = 0;
     std::int64_t grain = 1;
-    void const* context = nullptr;
-    void (*call)(void const*, std::int64_t, std::int64_t) = nullptr;
+    PieceBody const* body = nullptr;
     FloatEnvironment environment = FloatEnvironment::of_this_thread();  // the caller's, for every piece
     std::atomic<std::int64_t> next{0};
     std::mutex failure_mutex;
@@ -153,7 +166,7 @@ class ThreadTeam {
       auto const begin = loop.next.fetch_add(loop.grain);
       if (begin >= loop.count) { break; }
       try {
-        loop.call(loop.context, begin, std::min(begin + loop.grain, loop.count));
+        (*loop.body)(begin, std::min(begin + loop.grain, loop.count));
       } catch (...) {
         std::lock_guard lock{loop.failure_mutex};
         if (!loop.failure) { loop.failure = std::current_exception(); }
@@ -212,8 +225,7 @@ class ThreadPool {
   /// exception. A loop inside a loop runs on the thread that started it, and so does one that finds the
   /// others in the loop of another thread, until they are free: that loop may be waiting for a lock which
   /// this thread holds.
-  template <class Body>
-  void for_each_piece(std::int64_t count, std::int64_t grain, Body const& body)
+  void for_each_piece(std::int64_t count, std::int64_t grain, PieceBody const& body)
   {
     if (count <= 0) { return; }
     if (count <= grain || num_threads() == 1 || ThreadTeam::inside_loop()) {

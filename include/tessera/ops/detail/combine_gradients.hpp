@@ -16,7 +16,7 @@ namespace detail {
 
 /// result[rows[i]] = i for the rows of the result that are in use. @pre  no two rows[i] are the same row
 template <int Dim>
-struct InvertJoinedRows {
+struct RowsInResult {
   CoordinateView<Dim> joined;
   std::int32_t const* rows;  // [capacity of `joined`] or -1
   std::int32_t* result;      // [rows of the tensor]
@@ -46,7 +46,7 @@ template <int Dim, class Space>
   } else {
     fill_bytes(result, 0xff, exec);
     for_each(joined.coordinates->capacity(),
-             InvertJoinedRows<Dim>{joined.coordinates->view(), rows, result.data()}, exec);
+             RowsInResult<Dim>{joined.coordinates->view(), rows, result.data()}, exec);
   }
   return result;
 }

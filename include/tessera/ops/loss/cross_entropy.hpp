@@ -124,8 +124,8 @@ template <class Value, class Space>
 /// The gradient of cross_entropy() for the logits: with `s = grad / (what the mean divided by)`, `g[i, c] = s
 /// * ((1 - e) w[y] (p[c] - [c = y]) + e / C * (p[c] * sum of w - w[c]))`, 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss, 1 or the scale of the loss
-/// Other arguments, errors, stream, determinism: as cross_entropy().
-/// Cost: one pass over the logits.
+/// Other arguments and errors: as cross_entropy().
+/// Cost: one pass over the logits, and one over the labels. Stream, determinism: as cross_entropy().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> cross_entropy_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,

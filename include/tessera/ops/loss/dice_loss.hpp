@@ -122,8 +122,8 @@ template <class Value, class Space>
 /// where d, the gradient for the probabilities, is `(-2 t[c] + dice[c]) / (divisor[c] * number of classes)`,
 /// with `2 p[c] dice[c]` for `dice[c]` where p is squared; 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
-/// Other arguments, errors, stream, determinism: as dice_loss().
-/// Cost: the loss once more, and a pass over the logits.
+/// Other arguments and errors: as dice_loss().
+/// Cost: the loss once more, and a pass over the logits. Stream, determinism: as dice_loss().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> dice_loss_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,

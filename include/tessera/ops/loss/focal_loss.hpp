@@ -105,8 +105,8 @@ template <class Value, class Space>
 /// The gradient of focal_loss() for the logits: with `q = 1 - p` and `s = grad / (what the mean divided by)`,
 /// `g[i, c] = s w[y] (gamma q^(gamma - 1) p log p - q^gamma) ([c = y] - p[c])`, 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
-/// Other arguments, errors, stream, determinism: as focal_loss().
-/// Cost: one pass over the logits.
+/// Other arguments and errors: as focal_loss().
+/// Cost: one pass over the logits, and one over the labels. Stream, determinism: as focal_loss().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> focal_loss_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,

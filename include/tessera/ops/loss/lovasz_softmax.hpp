@@ -113,8 +113,8 @@ template <class Value, class Space>
 /// where d, the gradient for the probabilities, is `J[k] - J[k - 1]` at the row's place in the order of the
 /// class over the number of classes, negative for the row's own class; 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
-/// Other arguments, errors, stream, determinism: as lovasz_softmax().
-/// Cost: the loss once more, and a pass over the logits.
+/// Other arguments and errors: as lovasz_softmax().
+/// Cost: the loss once more, and a pass over the logits. Stream, determinism: as lovasz_softmax().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> lovasz_softmax_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,

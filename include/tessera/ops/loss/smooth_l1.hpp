@@ -255,8 +255,8 @@ template <class Value, class Space>
 /// The gradient of smooth_l1() for `x`: `g[i, c] = s * w[i] * (d / beta where |d| < beta, else the sign of
 /// d)` with `s = grad / (what the mean divided by)`; 0 in rows that are not in use.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
-/// Other arguments, errors, stream, determinism: as smooth_l1().
-/// Cost: two passes over both.
+/// Other arguments and errors: as smooth_l1().
+/// Cost: two passes over both. Stream, determinism: as smooth_l1().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> smooth_l1_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/detail/hard_voxels_device.cuh>
 #include <tessera/coords/fixed_quantize.hpp>
+#include <tessera/coords/voxelize.cuh>
 #include <tessera/core/detail/scan.cuh>
 #include <tessera/core/detail/sort.cuh>
 #include <tessera/core/strided_view.hpp>

@@ -72,6 +72,12 @@ class NcclCollectives final : public train::Collectives<Device> {
   }
 
   void check() override { watchdog_->check(); }
+  void watch(Execution<Device> const& exec) override
+  {
+    check();
+    DeviceGuard const guard{device_};
+    watchdog_->watch("graph", exec);
+  }
 
  private:
   [[nodiscard]] static ncclDataType_t nccl_type(DType type)

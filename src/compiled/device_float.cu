@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
-#include <tessera/conv/convolution_kernels.cuh>
-#include <tessera/core/scalar.cuh>
+#include <tessera/compiled.cuh>
 
 template struct tessera::ConvolutionKernels<float>;
