@@ -73,7 +73,7 @@ int main()
   std::vector<Tensor> samples{voxelize(1, exec), voxelize(2, exec)};  // scans like those to come
 
   auto fast = ts::nn::fuse(net, samples[0], exec);                  // what is tuned is what will run
-  ts::nn::Tuning const tuning = ts::nn::tune(fast, samples, exec);  // one line a group on stderr
+  ts::nn::Tuning const tuning = ts::nn::tune(fast, samples, exec);  // one line per group on stderr
   ts::io::save_tuning(path, tuning);
   std::printf("convolutions: %.1f ms, were %.1f ms\n", 1e3 * tuning.seconds, 1e3 * tuning.seconds_before);
   // [tune]

@@ -110,7 +110,7 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
            "and 2.1; rsck: spconv 1, mmcv, BEVFusion; tessera: as it is written here",
            [&](std::string const& text) {
              if (text == "auto") {
-               options.convert.weight_layout.reset();
+               options.convert.layout(std::nullopt);
              } else {
                options.convert.layout(parse_layout(text));
              }

@@ -88,7 +88,7 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
       grew = grew || to > limit;
       limit = std::max(limit, to);
     };
-    voxels.for_each_in_frame([&](auto const& level) {
+    voxels.for_each_in_manager([&](auto const& level) {
       int const stride = tessera::max_element(level.tensor_stride());
       bool const has_room = !labels && stride == 1;  // hard voxels have it for all that there may be
       auto& planned = rows_[stride];

@@ -202,7 +202,7 @@ template <class Pass, class Space>
 void describe(Pass const& pass, Options const& options, Segmentation& result,
               ts::Execution<Space> const& exec)
 {
-  pass.voxels.coordinates()->for_each_in_frame([&](auto const& level) {
+  pass.voxels.coordinates()->for_each_in_manager([&](auto const& level) {
     result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
   });
   if (options.logits.empty()) { return; }

@@ -77,7 +77,7 @@ template <class Space, class Scalar>
     auto const& set = made.voxels.coordinates();
     prepare_maps<Space>(set, options.config, exec);
     bool enough = true;
-    set->for_each_in_frame([&](auto const& level) {
+    set->for_each_in_manager([&](auto const& level) {
       result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
       enough = enough && level.num_rows() > 1;
     });

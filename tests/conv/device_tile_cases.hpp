@@ -76,7 +76,7 @@ class TiledProblem {
     return result;
   }
 
-  /// Whether there is a tile map of so many rows a tile; from then on there is, an empty one.
+  /// Whether there is a tile map of so many rows per tile; from then on there is, an empty one.
   [[nodiscard]] bool has_tile_map(bool sort, int splits, int rows)
   {
     bool made = false;

@@ -160,7 +160,7 @@ TEST_CASE("SparseEncoder: host and device agree on ten sweeps, for every publish
     CAPTURE(std::string{name});
     auto const options = models::sparse_encoder_options(name).width(0.5).seed(7);
     expect_agreement<Encoder>(*sweeps, options, options.sparse_shape, options.in_channels,
-                              options.height_axis == 2, Forward{});
+                              options.axis() == 2, Forward{});
   }
 }
 

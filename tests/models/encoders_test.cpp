@@ -149,7 +149,7 @@ TEST_CASE("SparseEncoder: published encoders have the layers and grids of their 
     auto const kernels = kernels_of(net);
     REQUIRE(kernels.size() == published.num_convolutions);
     CHECK(kernels.front() == std::vector<std::int64_t>{27, options.in_channels, 16});
-    bool const blocks = options.block_type == models::EncoderBlock::basicblock;
+    bool const blocks = options.block() == models::EncoderBlock::basicblock;
     std::int64_t const last = blocks ? 128 : 64;
     CHECK(kernels.back() == std::vector<std::int64_t>{3, last, 128});
     for (std::size_t i = 1; i < kernels.size(); ++i) { CHECK(kernels[i][1] == kernels[i - 1][2]); }
@@ -159,7 +159,7 @@ TEST_CASE("SparseEncoder: published encoders have the layers and grids of their 
     CHECK(y.coordinates()->spatial_range()->extent == published.out);
     auto const map = net.forward_bev(x, exec);
     CHECK(map.channels() == published.channels);
-    bool const zyx = options.height_axis == 0;
+    bool const zyx = options.axis() == 0;
     CHECK(map.range().extent == IntArray<2>{published.out[zyx ? 1 : 0], published.out[zyx ? 2 : 1]});
   }
   models::SparseEncoder<float, Host> second{models::second_kitti(), exec};
@@ -303,7 +303,7 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: weights come back from every layout,
   }
 }
 
-TEST_CASE("SparseEncoder: what cannot be meant is refused")
+TEST_CASE("SparseEncoder: what is invalid is refused")
 {
   Execution<Host> const exec;
   auto const error = [&](models::SparseEncoderOptions const& options) {

@@ -4,8 +4,8 @@
 #include "golden_networks.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #endif
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/models/spvnas_supernet.hpp>
@@ -27,7 +27,7 @@ ts::models::SPVNASSpace recorded_space(ts::Safetensors const& file)
   auto const upper = test::ints(*config.find("output_channels"));
   ts::models::SPVNASSpace space{static_cast<int>(file.shape("input.feats").back()),
                                 recorded_network::integer(config, "num_classes")};
-  REQUIRE(upper.size() == space.upper.size());
+  REQUIRE(upper.size() == space.upper().size());
   ts::models::SPVNASSpace::Channels most{};
   ts::models::SPVNASSpace::Channels fewest{};
   for (std::size_t i = 0; i < most.size(); ++i) {
@@ -96,8 +96,8 @@ void check_spvnas(golden_networks::Tolerance const& tolerance)
     CHECK(weight_shapes(*subnet) == recorded_shapes(test::golden_config(file, name + ".params")));
     CHECK(subnet->forward(x, exec).features_on_host(exec) == logits);
     auto const fused = ts::nn::fuse(*subnet, x, exec);
-    golden_networks::check_close(fused(x, exec).features_on_host(exec),
-                                 file.to_float(name + ".logits"), tolerance);
+    golden_networks::check_close(fused(x, exec).features_on_host(exec), file.to_float(name + ".logits"),
+                                 tolerance);
   }
   CHECK(number > 0);
 }

@@ -104,7 +104,7 @@ TEST_CASE_TEMPLATE("registry: the type is the whole migration from one system to
   CHECK(test::same_bits(results[0], results[1]));
 }
 
-TEST_CASE("registry: what cannot be meant is refused with what there is")
+TEST_CASE("registry: what is invalid is refused with what there is")
 {
   Execution<Host> const exec{};
   auto const unknown = test::error_of([&] { (void)build("SparseConv2d", exec); });

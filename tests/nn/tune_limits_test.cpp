@@ -125,7 +125,7 @@ TEST_CASE_TEMPLATE("tune: a sample of no rows changes nothing", Space, TESSERA_T
   CHECK(nn::tune(net, samples, options_of(clock), exec).groups[0].choice == gemm(true, 2));
 }
 
-TEST_CASE("tune: what cannot be meant is refused and changes nothing")
+TEST_CASE("tune: what is invalid is refused and changes nothing")
 {
   Execution<Host> const exec;
   Net<Host> net;

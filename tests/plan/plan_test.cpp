@@ -334,7 +334,9 @@ TEST_CASE_TEMPLATE("Plan: what cannot be planned is refused in a sentence", Spac
   CHECK_THROWS_WITH_AS((Plan<Net>{net, PlanLimits().max_voxels(9).grid(SpatialRange<2>{1, {4, 4}}), exec}),
                        "Plan: limits of 2 axes for a network of 3", invalid_argument);
   auto options = small_net();
-  options.conv_config->dataflow = Dataflow::gather_scatter;
+  auto config = *options.config();
+  config.dataflow = Dataflow::gather_scatter;
+  options.config(config);
   Net waits{options, exec};
   CHECK_THROWS_WITH_AS((Plan<Net>{waits, PlanLimits().max_voxels(100), exec}),
                        doctest::Contains("waits for the host"), invalid_argument);

@@ -7,7 +7,7 @@
 #include "../support/device.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/core/work_event.cuh>
+#include <tessera/core/detail/work_event.cuh>
 #endif
 #include <tessera/nn/module.hpp>
 #include <tessera/train/parameter_arena.hpp>

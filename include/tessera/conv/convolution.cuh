@@ -6,5 +6,5 @@
 
 #include <tessera/conv/convolution.hpp>
 #include <tessera/conv/convolution_kernels.cuh>
-#include <tessera/core/work_event.cuh>
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/kmap/build.cuh>

@@ -11,9 +11,9 @@
 #include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/detail/weight_gradient/kernel.cuh>
 #include <tessera/conv/specialize.hpp>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
-#include <tessera/core/work_event.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/kmap/detail/cut_tiles.cuh>
 #include <tessera/kmap/tile_map.hpp>
 
@@ -29,12 +29,13 @@ inline namespace v0 {
 /// `extern template struct tessera::ConvolutionKernels<__half>;`
 /// and one of them has instead
 /// `template struct tessera::ConvolutionKernels<__half>;`
-/// A Tile of one's own is compiled where it is used all the same; a unit with SpecializedKernels of a scalar
+/// A Tile of the user's own is still compiled where it is used; a unit with SpecializedKernels of a scalar
 /// leaves the declaration out.
 template <class Scalar>
 struct ConvolutionKernels {
   /// What the device and the program's kernels can do.
-  /// Cost: asks CUDA at the first call for a device, later a look-up under a lock. Stream: enqueues nothing.
+  /// Cost: asks CUDA at the first call for a device, later a look-up under a lock.
+  /// Stream: enqueues nothing.
   [[nodiscard]] static DeviceLimits limits(Execution<Device> const& exec);
   /// Runs what `plan` says, with AutoTile.
   /// @throws invalid_argument  two inputs where the plan reads one
@@ -47,12 +48,12 @@ struct ConvolutionKernels {
   /// Stream: enqueues at most a kernel, does not wait.
   static void pack(detail::KernelPlan const& plan, WeightView<Scalar> const& weight, Scalar* to,
                    Execution<Device> const& exec);
-  /// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
+  /// Stream: enqueues three kernels per offset, a fill and a kernel; waits once per map, for its pair list.
   static void gather_scatter(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                              Execution<Device> const& exec);
-  /// Each launch goes on with the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
+  /// Each launch continues the sums of the one before, so the result has the bits of ImplicitGemm<_, 1>
   /// with a Tile.
-  /// Stream: enqueues one kernel an offset, a fill and a kernel; waits once a map, for its pair list.
+  /// Stream: enqueues one kernel per offset, a fill and a kernel; waits once per map, for its pair list.
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec);
   /// Writes the sums of a weight's gradient.
@@ -63,8 +64,8 @@ struct ConvolutionKernels {
 
 namespace detail {
 
-/// Runs a kernel of implicit_gemm() by `run(make_sums)`, and adds up the sums of splits, where it asks for memory for
-/// them.
+/// Runs a kernel of implicit_gemm() by `run(make_sums)`, and adds up the sums of splits, where it asks for
+/// memory for them.
 template <class Scalar, class Run>
 void run_with_sums(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map, int splits,
                    Execution<Device> const& exec, Run const& run)
@@ -195,7 +196,7 @@ struct ConvolutionBackend<Device> {
   }
 
   /// How implicit_gemm() with AutoTile runs the arguments on a map, or gather_scatter() for a dataflow that
-  /// has not the operation.
+  /// lacks the operation.
   template <class Scalar>
   [[nodiscard]] static KernelPlan plan(ConvolutionArguments<Scalar> const& arguments, MapSummary const& map,
                                        int splits, Execution<Device> const& exec, bool has_operation = true)

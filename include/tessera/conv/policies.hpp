@@ -50,11 +50,12 @@ struct is_tile_policy<
 // offsets may be mirrored (ConvArguments::weight_steps). backward_weight() writes the sums of the weight's
 // gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
 //
-// What else a dataflow can it says in constants, false where it has none: `has_epilogue`, whether forward() applies
-// ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::second_features where its KernelPlan does.
+// What else a dataflow can it says in constants, false where it has none: `has_epilogue`, whether forward()
+// applies ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::second_features where
+// its KernelPlan does.
 
 namespace detail {
-/// The gradients of a dataflow whose own `forward` carries out data gradients too.
+/// The gradients of a dataflow whose own `forward` computes data gradients too.
 template <class Dataflow>
 struct GradientsByForward {
   template <class Scalar, class Space>
@@ -74,10 +75,10 @@ struct GradientsByForward {
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
-/// @tparam Sort    tiles hold rows with like neighbours, so that fewer absent ones are multiplied
+/// @tparam Sort    tiles hold rows with similar neighbours, so that fewer absent ones are multiplied
 /// @tparam Splits  the offsets are cut into so many parts, each sorted by itself and summed in order
-/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum a
-/// split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
+/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum
+/// per split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
 /// offsets, in another fixed order. The same bits on every run and for every order of the input rows.
 template <bool Sort, int Splits = 1, class TilePolicy = AutoTile>
 struct ImplicitGemm : detail::GradientsByForward<ImplicitGemm<Sort, Splits, TilePolicy>> {

@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/cuda_check.cuh>
+#include <tessera/core/detail/cuda_check.cuh>
+#include <tessera/core/detail/per_device.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/map_streams.cuh>
-#include <tessera/core/per_device.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -95,7 +95,8 @@ class Execution<Device> : public RecordedExecution<Execution<Device>> {
   ///                shared by the process that keeps memory for reuse
   /// @throws cuda_error  there is no device
   /// Cost: asks the runtime for the current device, some ten nanoseconds; the first one of a device without a
-  /// resource makes the pool. Stream: enqueues nothing.
+  /// resource makes the pool.
+  /// Stream: enqueues nothing.
   explicit Execution(StreamHandle stream = nullptr, MemoryResource* memory = nullptr)
       : Execution(stream, memory, current_device())
   {}
@@ -115,7 +116,8 @@ class Execution<Device> : public RecordedExecution<Execution<Device>> {
   /// The same with map streams (MapStreams of its stream), on which coordinate sets and kernel maps are
   /// then made. They must outlive every coordinate set made with it.
   /// @throws invalid_argument  `streams` belong to another stream
-  /// Stream: enqueues nothing. Determinism: results are the same bits.
+  /// Stream: enqueues nothing.
+  /// Determinism: results are the same bits.
   [[nodiscard]] Execution with_map_streams(MapStreams& streams) const
   {
     detail::expects(streams.main_stream() == stream_,

@@ -2,11 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/thread_pool.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/memory_resource.hpp>
 #include <tessera/core/recorder.hpp>
 #include <tessera/core/space.hpp>
-#include <tessera/core/thread_pool.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -34,14 +34,14 @@ class Execution {
 template <>
 class Execution<Device>;
 
-/// What the executions of both spaces have: who is told of operations.
+/// What executions of both spaces share: the recorder of their operations.
 template <class Derived>
 class RecordedExecution {
  public:
   /// The same execution, telling `recorder` of every operation. What stores an execution stores it without.
   [[nodiscard]] Derived with_recorder(Recorder& recorder) const { return with(&recorder); }
   [[nodiscard]] Derived without_recorder() const { return with(nullptr); }
-  /// Who is told of operations, or null.
+  /// The recorder, or null.
   [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
 
  private:
@@ -95,7 +95,7 @@ class Execution<Host> : public RecordedExecution<Execution<Host>> {
   explicit Execution(int num_threads, MemoryResource* memory = nullptr)
       : pool_{make_pool(num_threads)}, memory_{memory != nullptr ? memory : default_memory()}
   {}
-  Execution(Execution const&) = default;  // and for want of others these are the moves too
+  Execution(Execution const&) = default;  // also used to move
   Execution& operator=(Execution const&) = default;
   ~Execution() = default;
 

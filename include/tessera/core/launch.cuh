@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/execution.cuh>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
@@ -68,7 +68,9 @@ inline void allow_shared(void const* kernel, int device, std::size_t shared_byte
 /// | shared_bytes | dynamic shared memory of a block; more than 48 KB is asked for                    |
 ///
 /// @throws cuda_error  the device refuses the launch; what the kernel does wrong shows at a later wait
-/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
+/// Cost: one launch.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
             Execution<Device> const& exec, Arguments const&... arguments)
@@ -80,7 +82,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t sha
   detail::cuda_check(cudaGetLastError());
 }
 
-/// What a launch may ask for besides.
+/// What else a launch may ask for.
 struct LaunchOptions {
   int cluster = 1;        ///< blocks of a cluster, along x; more than 1 needs compute capability 9.0
   bool overlaps = false;  ///< whether its blocks may begin while the kernel before still runs (programmatic
@@ -90,7 +92,9 @@ struct LaunchOptions {
 
 /// The same with options.
 /// @throws cuda_error  the device refuses the launch
-/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
+/// Cost: one launch.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 grid, int block,
             std::size_t shared_bytes, Execution<Device> const& exec, Arguments const&... arguments)

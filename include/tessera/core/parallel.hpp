@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/host_device.hpp>
-#include <tessera/core/lanes.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -24,8 +24,9 @@ inline namespace v0 {
 /// | body  |       | host   | what is done; bodies of different i may not race  |
 ///
 /// @throws cuda_error  the launch failed; what a body throws on the host, the first of them
-/// Cost: `count` calls. Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs
-/// core/launch.cuh. Determinism: that of `body`.
+/// Cost: `count` calls.
+/// Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs core/launch.cuh.
+/// Determinism: that of `body`.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec);
 // Declared here so that headers of both spaces find it whichever is included first, and with a deduced space,
@@ -42,7 +43,7 @@ void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
 
 namespace detail {
 
-/// The same on the device for items whose `lanes` parts are looked at side by side; see the form below.
+/// The same on the device for items whose `lanes` parts are visited side by side; see the form below.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec);
 
@@ -86,7 +87,7 @@ TESSERA_HOST_DEVICE T atomic_compare_exchange(T* address, T expected, T desired)
 #endif
 }
 
-/// What lies at an address that other threads change atomically.
+/// Loads a value that other threads change atomically.
 template <class T>
 [[nodiscard]] TESSERA_HOST_DEVICE T atomic_load(T const* address)
 {

@@ -121,8 +121,9 @@ struct Minkowski {
 };
 
 /// spconv's since 2.2: [out, kernel size..., in], offsets row-major. `Rules` tell how a kernel of one voxel
-/// and stride 1 is meant: Compatibility::spconv by its memory as [in, out], because spconv multiplies by it so;
-/// Compatibility::none and Compatibility::spconv1 by its shape, as every other kernel. Source: spconv 2.3, pytorch/conv.py.
+/// and stride 1 is meant: Compatibility::spconv by its memory as [in, out], because spconv multiplies by it
+/// so; Compatibility::none and Compatibility::spconv1 by its shape, as every other kernel. Source: spconv
+/// 2.3, pytorch/conv.py.
 template <Compatibility Rules>
 struct KrscUnder {
   [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
@@ -141,8 +142,8 @@ struct KrscUnder {
   }
 };
 
-/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compatibility::none> is for weights that mean what
-/// their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
+/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compatibility::none> is for weights that mean
+/// what their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
 using Krsc = KrscUnder<Compatibility::spconv>;
 
 /// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets

@@ -183,7 +183,7 @@ template <class Kmap, int Dim, class Space>
 
 /// Finds, for every kernel offset, which input row feeds which output row, and the outputs themselves.
 ///
-/// Rows `in` of `set` and `out` of the result are a pair of offset k when both lie in one batch entry and
+/// Rows `in` of `set` and `out` of the result are a pair of offset k when both are of one batch entry and
 /// `in = stride * out + k's digits * dilation - anchor` on every axis; the anchor is `Kmap`'s, the outputs of
 /// a strided convolution are `Downsample`'s. A transposed convolution swaps the pairs of the strided one with
 /// the same kernel size, stride and dilation that made `set` (or builds them). A generative one pairs `in`
@@ -206,15 +206,16 @@ template <class Kmap, int Dim, class Space>
 /// convolution over it. `compat::torchsparse` follows TorchSparse's bounds, anchors and downsample rule
 /// instead.
 ///
-/// @throws invalid_argument  a size, stride, dilation or padding that cannot be meant; no output in the grid;
-/// a
-///         transposed convolution without a partner; errors in the rows of `set` that were found meanwhile
+/// @throws invalid_argument  an invalid size, stride, dilation or padding; no output in the grid; a
+///                           transposed convolution without a partner; errors in the rows of `set` that were
+///                           found meanwhile
 ///
-/// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup an
-/// output and offset. Stream: submanifold: enqueues only, never waits; strided, generative and expanding:
-/// waits once for a new set; transposed and inverse: enqueues only. Determinism: same input, same map;
-/// outputs do not depend on the order of input rows. Source: TorchSparse 2.1 and spconv 2 for the rules,
-/// docs/compatibility.md for the differences.
+/// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup per
+/// output and offset.
+/// Stream: submanifold: enqueues only, never waits; strided, generative and expanding: waits once for a new
+/// set; transposed and inverse: enqueues only.
+/// Determinism: same input, same map; outputs do not depend on the order of input rows.
+/// Source: TorchSparse 2.1 and spconv 2 for the rules, docs/compatibility.md for the differences.
 template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> kernel_map(CoordinateSet<Dim, Space>& set, ConvolutionKind kind,
                                                        ConvolutionGeometry<Dim> const& geometry,
@@ -226,7 +227,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
                 "kernel_map: Downsample is not a downsample policy, see kmap/policies.hpp");
   detail::check_geometry(geometry, "convolution");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   using Result = MappedCoordinates<Dim, Space>;
   auto const by_rules = [&](auto const& make) -> Result { return rules::visit(compat, make); };
   switch (kind) {

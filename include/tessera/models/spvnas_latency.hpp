@@ -39,8 +39,9 @@ template <int Dim, class Space>
 namespace models {
 
 /// How much a scan gives the layers of an SPVNAS network to do, each voxel being a point too.
-/// @throws invalid_argument  there are no voxels, and what kernel_map() says
-/// Cost: every kernel map of the network, and a pass over each. Stream: enqueues on `exec`, waits for the numbers.
+/// @throws invalid_argument  there are no voxels, and what kernel_map() throws
+/// Cost: every kernel map of the network, and a pass over each.
+/// Stream: enqueues on `exec`, waits for the numbers.
 template <int Dim, class Space>
 [[nodiscard]] SPVNASWorkload measure_workload(CoordinateSetPointer<Dim, Space> const& voxels,
                                               ConvConfig const& config, Execution<Space> const& exec)
@@ -67,8 +68,8 @@ template <int Dim, class Space>
 
 /// Milliseconds of the layers of SPVNAS networks on one scan, each measured where it is first asked for.
 ///
-/// The latency of a network is the sum over its layers, plus what the smallest network of the space takes beyond
-/// its own: norms, activations, and what points and voxels exchange.
+/// The latency of a network is the sum over its layers, plus what the smallest network of the space takes
+/// beyond its own: norms, activations, and what points and voxels exchange.
 template <int Dim, class Scalar, class Space = Device>
 class SPVNASLatencyTable {
  public:

@@ -79,7 +79,8 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchroniza
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
-  /// Cost: one pass over the features; two in training. Stream: enqueues on `exec`, does not wait.
+  /// Cost: one pass over the features; two in training.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: the same bits on every run; in training they depend on the order of the rows.
   /// @throws invalid_argument  x has other channels; one row alone in training, which has no variance
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override

@@ -94,9 +94,9 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
   {
     return branches_.forward(x, exec);
   }
-  /// `forward(cat({a, b}))`, without the copy where the kernels of both branches read two tensors: `a` [rows, m]
-  /// and `b` [rows, n] on the same voxels, for a block of m + n input channels.
-  /// @throws invalid_argument  the two are on different voxels, and what forward() says
+  /// `forward(cat({a, b}))`, without the copy where the kernels of both branches read two tensors: `a` [rows,
+  /// m] and `b` [rows, n] on the same voxels, for a block of m + n input channels.
+  /// @throws invalid_argument  the two are on different voxels, and what forward() throws
   /// Cost: that of forward(), and of cat() where it copies. Stream, determinism: as forward().
   [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {

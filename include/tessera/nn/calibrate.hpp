@@ -60,8 +60,9 @@ namespace nn {
 /// of ones that vanish with depth; a network moved to another domain is adapted to it.
 /// @throws invalid_argument  what the model's forward() says; one row alone at some level; the statistics of
 /// some layers may have changed then
-/// Cost: one forward pass in training. Stream: as the model's forward(). Determinism: same model and input,
-/// same bits, for one order of the rows.
+/// Cost: one forward pass in training.
+/// Stream: as the model's forward().
+/// Determinism: same model and input, same bits, for one order of the rows.
 ///
 /// @tparam Tensor  SparseTensor, or PointTensor for a model that takes points
 template <template <int, class, class> class Tensor, int Dim, class Scalar, class Space, class Model>

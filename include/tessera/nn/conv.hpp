@@ -24,10 +24,11 @@ namespace nn {
 /// uniform in `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed
 /// layer (TorchSparse).
 ///
-/// Where the space's kernels read the weight in an order of their own, the layer packs it at its first call and again
-/// when the weight's version has changed: see Parameter::write() and Parameter::mark_written().
+/// Where the space's kernels read the weight in an order of their own, the layer packs it at its first call
+/// and again when the weight's version has changed: see Parameter::write() and Parameter::mark_written().
 ///
-/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile time
+/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile
+///                 time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<Scalar, Space> {
   static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
@@ -61,22 +62,24 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   }
 
   /// The layer's convolution of `x`; cost, stream and determinism are those of convolution().
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());
-    return convolve({x}, exec);
+    return detail::convolve<Dim, Scalar, Space>({x}, weight_, used_bias(), convolution_options(), means(),
+                                                exec);
   }
 
   /// `forward(cat({a, b}))`, without the copy where the layer's kernel reads two tensors: `a` [rows, m] and `b`
   /// [rows, n] on the same voxels, for a layer of m + n input channels.
-  /// @throws invalid_argument  the two are on different voxels, and what forward() says
+  /// @throws invalid_argument  the two are on different voxels, and what forward() throws
   /// Cost: that of forward(), and of cat() unless reads_two(). Stream, determinism: as forward().
   [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
     detail::expect_same_voxels(a, b, "Conv of two tensors", "cat_by_coordinate()");
     expect_channels(a.channels() + b.channels());
-    return convolve({a, &b}, exec);
+    return detail::convolve<Dim, Scalar, Space>({a, &b}, weight_, used_bias(), convolution_options(), means(),
+                                                exec);
   }
   [[nodiscard]] Tensor operator()(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
@@ -106,9 +109,10 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   {
     static_cast<void>(packed(config, exec));
   }
-  /// Makes `config` the layer's own, with its weight packed for it; packed copies that no plan holds and the layer
-  /// needs no longer are dropped.
-  /// @pre  nobody else uses the layer meanwhile; its calls on streams other than that of its constructor have ended
+  /// Makes `config` the layer's own, with its weight packed for it; packed copies that no plan holds and the
+  /// layer needs no longer are dropped.
+  /// @pre  nobody else uses the layer meanwhile; its calls on streams other than that of its constructor have
+  ///       ended
   /// Stream: enqueues at most a kernel, does not wait. Where memory runs out, nothing changes.
   void configure(ConvConfig const& config, Execution<Space> const& exec)
   {
@@ -123,7 +127,8 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
   [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
-  /// The weight as the kernels of forward() read it, packed where it is not yet; none where that is the order it has.
+  /// The weight as the kernels of forward() read it, packed where it is not yet; none where that is the order
+  /// it has.
   /// Stream: enqueues at most a kernel, does not wait.
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
   {
@@ -135,10 +140,14 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
  private:
   static constexpr bool is_runtime = std::is_same_v<Policy, RuntimePolicy>;
 
+  /// Throws unless tensor and weight have the channels that the layer was made with.
   void expect_channels(int channels) const
   {
     detail::expects(channels == options_.in_channels, "Conv: the tensor has ", channels, " channels but ",
                     options_.in_channels, " -> ", options_.out_channels, " were expected");
+    auto const pairs = std::int64_t{options_.in_channels} * options_.out_channels;
+    detail::expects(weight_.size() == pairs * options_.geometry.volume(), "Conv: a weight of ",
+                    weight_.size(), " values; channels and kernel size stay those the layer was made with");
   }
 
   [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options() const
@@ -155,15 +164,14 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
     }
   }
 
-  [[nodiscard]] Tensor convolve(detail::ConvolutionInputs<Dim, Scalar, Space> const& in,
-                                Execution<Space> const& exec) const
+  /// What forward() computes by.
+  [[nodiscard]] detail::ConvolutionMeans<Dim, Scalar, Space> means() const
   {
-    auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
-    detail::expects(weight_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
-                    weight_.size(), " values; channels and kernel size stay those the layer was made with");
-    auto const bias = options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
-    return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, convolution_options(),
-                                                {method(), is_runtime ? this : nullptr}, exec);
+    return {method(), is_runtime ? this : nullptr};
+  }
+  [[nodiscard]] ParameterRef<Scalar> used_bias() const
+  {
+    return options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
   }
 
   using Packs = detail::PackedWeights<Scalar, Space>;

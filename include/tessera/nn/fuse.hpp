@@ -171,8 +171,8 @@ class FusePass {
     return true;
   }
 
-  /// conv + add, or add_activate -> a convolution with a residual, in the place of the sum: the residual may be made
-  /// after the convolution.
+  /// conv + add, or add_activate -> a convolution with a residual, in the place of the sum: the residual may
+  /// be made after the convolution.
   bool take_sum(std::size_t i)
   {
     auto const* const sum = at<ops::AddActivateRecord<Dim, Scalar, Space>>(i);
@@ -216,22 +216,25 @@ namespace nn {
 ///
 /// - batch normalisation goes into the convolution or linear layer before it: `weight' = weight * s`,
 ///   `bias' = bias * s + b - mean * s` with `s = gamma / sqrt(variance + eps)`;
-/// - activations that an Epilogue knows go into the convolution or linear layer before them, and so does the sum at
-///   the end of a residual block into a convolution;
+/// - activations that an Epilogue knows go into the convolution or linear layer before them, and so does the
+///   sum at the end of a residual block into a convolution;
 /// - convolutions of cat({a, b}) read both tensors as they are, where their kernels can;
 /// - operations whose results nobody reads are left out.
 ///
-/// It does so wherever nothing else reads what is between, however the model is written, and for any ConvPolicy;
-/// into a dataflow of yours activations and sums go where it says `has_epilogue`. Outputs stay the same up to the
-/// rounding of the new weights. These are copies, so the model that was traced stays as it is and can be trained and
-/// saved; after a write to its parameters the copies are folded anew at their next use. Fusing twice changes nothing.
+/// It does so wherever nothing else reads what is between, however the model is written, and for any
+/// ConvPolicy; into a dataflow of yours activations and sums go where it says `has_epilogue`. Outputs stay
+/// the same up to the rounding of the new weights. These are copies, so the model that was traced stays as it
+/// is and can be trained and saved; after a write to its parameters the copies are folded anew at their next
+/// use. Fusing twice changes nothing.
 ///
-/// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays an
-/// operation. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of 2^-24.
+/// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504,
+/// stays an operation. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple
+/// of 2^-24.
 /// @throws invalid_argument  the model is in another space than `exec`
-/// Cost: three passes over the weights, and their memory once more. Stream: enqueues a few kernels per layer, and waits
-/// once per norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR 2018, and
-/// every inference engine).
+/// Cost: three passes over the weights, and their memory once more.
+/// Stream: enqueues a few kernels per layer, and waits once per norm.
+/// Determinism: same parameters, same result.
+/// Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
 template <class Tensor, class Output>
 void fuse(TracedModel<Tensor, Output>& model, Execution<typename Tensor::space> const& exec)
 {
@@ -242,8 +245,8 @@ void fuse(TracedModel<Tensor, Output>& model, Execution<typename Tensor::space> 
   model.replace(graph.take());
 }
 
-/// trace() and fuse() of a model: `auto fast = nn::fuse(net, x, exec);`, which is called as the model is. Errors, cost,
-/// stream, determinism: theirs.
+/// trace() and fuse() of a model: `auto fast = nn::fuse(net, x, exec);`, which is called as the model is.
+/// Errors, cost, stream, determinism: theirs.
 /// @param model  after its checkpoint was loaded, or before: folded weights follow those of the model
 template <class Model, class Input, class Space>
 [[nodiscard]] auto fuse(Model&& model, Input const& x, Execution<Space> const& exec,

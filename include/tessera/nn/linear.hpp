@@ -62,7 +62,8 @@ class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSo
     }
   }
 
-  /// Cost: rows * in_channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait.
+  /// Cost: rows * in_channels * out_channels multiply-adds.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: as convolution().
   /// @throws invalid_argument  x has other channels than in_channels
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override

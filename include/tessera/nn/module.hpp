@@ -58,8 +58,8 @@ class ModuleBase {
     return result;
   }
 
-  /// The states of the random number generators of this module and those below it, by name: what a checkpoint of a
-  /// training keeps besides parameters.
+  /// The states of the random number generators of this module and those below it, by name: what a checkpoint
+  /// of a training keeps besides parameters.
   [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t*>> random_states(
       std::string const& prefix = {})
   {
@@ -106,8 +106,8 @@ class ModuleBase {
     }
     children_.emplace_back(std::move(name), &child);
   }
-  /// To be called in the constructor of a layer that draws random numbers: `state` is all that the next ones follow from,
-  /// and stays where it is.
+  /// To be called in the constructor of a layer that draws random numbers: `state` is all that the next ones
+  /// follow from, and stays where it is.
   void register_random_state(std::string name, std::uint64_t& state)
   {
     random_states_.emplace_back(std::move(name), &state);

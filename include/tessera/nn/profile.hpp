@@ -131,10 +131,12 @@ namespace nn {
 /// | x       | an input like those to come, in `Space`                                        |
 /// | returns | one line per recorded operation, in the order in which they ran                |
 ///
-/// @throws invalid_argument  a model in training, repetitions below 1, a forward pass that does other operations
-/// each time, and what forward() says
+/// @throws invalid_argument  a model in training, repetitions below 1, a forward pass that does other
+/// operations each time, and what forward() throws
 /// Cost: repetitions + 2 forward passes, of one of which all activations are kept; a copy of some megabytes
-/// where no ceilings are given. Stream: waits often. Determinism: the operations; times are the clock's.
+/// where no ceilings are given.
+/// Stream: waits often.
+/// Determinism: the operations; times are the clock's.
 template <class Model, class Tensor, class Space>
 [[nodiscard]] Profile profile(Model& model, Tensor const& x, ProfileOptions const& options,
                               Execution<Space> const& exec)

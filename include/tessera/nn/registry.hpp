@@ -24,7 +24,7 @@ template <int Dim, class Scalar, class Space = Device>
 class Registry {
  public:
   using Pointer = ModulePointer<Dim, Scalar, Space>;
-  /// Makes a layer from its configuration; throws invalid_argument where the configuration cannot be meant.
+  /// Makes a layer from its configuration; throws invalid_argument where the configuration is invalid.
   using Factory = std::function<Pointer(LayerConfig const&, Execution<Space> const&)>;
 
   Registry() = default;

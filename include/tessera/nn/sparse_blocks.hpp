@@ -194,7 +194,8 @@ struct SparseBlockOptions {
 /// kernels of 3.
 /// @throws invalid_argument  the branches end on different voxels or channels
 ///
-/// Cost, stream: those of its layers. Determinism: as convolution().
+/// Cost, stream: those of its layers.
+/// Determinism: as convolution().
 template <int Dim, class Scalar, class Space = Device>
 class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
  public:

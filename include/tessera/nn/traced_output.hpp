@@ -21,8 +21,8 @@ struct HasVariables : std::false_type {};
 template <class Output>
 struct HasVariables<Output, std::void_t<decltype(std::declval<Output&>().variables())>> : std::true_type {};
 
-/// How a traced model takes its output apart into variables and puts it together again. This form is of structs with
-/// `variables()`, a std::tuple of references to their members.
+/// How a traced model takes its output apart into variables and puts it together again. This form is of
+/// structs with `variables()`, a std::tuple of references to their members.
 template <class Output>
 struct TracedOutput {
   static constexpr bool is_traceable = HasVariables<Output>::value;

@@ -13,8 +13,8 @@ namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// Chooses how each convolution of `model` is carried out, by timing on samples, and sets it in the layers; of a traced
-/// model in its operations, so that the model it was traced from stays as it is.
+/// Chooses how each convolution of `model` is computed, by timing on samples, and sets it in the layers;
+/// of a traced model in its operations, so that the model it was traced from stays as it is.
 ///
 /// Layers of one kind, channels, kernel size, stride, dilation and math on inputs of one tensor stride are a
 /// group and get one choice of dataflow, sort, splits and tiles. A layer belongs to the group of its first
@@ -39,12 +39,12 @@ namespace nn {
 /// | returns | the choices with their times, for io::save_tuning()                                      |
 ///
 /// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
-/// options that cannot be meant, and what forward() says. The layers are then as they were.
+/// invalid options, and what forward() throws. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
-/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
-/// Plans made before stay as they were.
-/// Stream: waits often. Determinism: the choice depends on the clock, results on the choice by rounding
-/// alone.
+/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept. Plans
+/// made before stay as they were.
+/// Stream: waits often.
+/// Determinism: the choice depends on the clock, results on the choice by rounding alone.
 /// Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
 template <class Model, class Space>
 Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, TuneOptions const& options,
@@ -81,11 +81,11 @@ struct TuningReport {
   std::vector<std::string> unknown;  ///< layers of the model that the tuning says nothing of; as they were
 };
 
-/// Sets the choices of a tuning in the layers of `model`, or in the operations of a traced model. Layers are found by
-/// name and have to be of the group that the tuning says, its tensor stride aside.
+/// Sets the choices of a tuning in the layers of `model`, or in the operations of a traced model. Layers are
+/// found by name and have to be of the group that the tuning says, its tensor stride aside.
 /// @throws invalid_argument  the tuning is of another device, scalar or version; nothing changes then
-/// Cost: packing the weights of layers that get other kernels; plans made before keep theirs. Stream: enqueues a kernel for
-/// each and waits for them.
+/// Cost: packing the weights of layers that get other kernels; plans made before keep theirs.
+/// Stream: enqueues a kernel for each and waits for them.
 /// Determinism: same tuning, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> const& exec)
@@ -108,8 +108,9 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
 
 /// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
 /// strides. So networks that share groups can share a tuning.
-/// @throws invalid_argument  as above, and what forward() says; nothing changes then
-/// Cost, stream: those of forward(), and as above. Determinism: same tuning and sample, same choices.
+/// @throws invalid_argument  as above, and what forward() throws; nothing changes then
+/// Cost, stream: those of forward(), and as above.
+/// Determinism: same tuning and sample, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,
                           Execution<Space> const& exec)

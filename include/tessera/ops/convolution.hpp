@@ -36,7 +36,8 @@ template <int Dim, class Scalar, class Space>
   return record;
 }
 
-/// `activation(convolution(cat({x, second})) + residual)`, to which all forms of convolution() come. The two tensors are read as they are where the kernel can, and are copied into one else.
+/// `activation(convolution(cat({x, second})) + residual)`, to which all forms of convolution() come. The two
+/// tensors are read as they are where the kernel can, and are copied into one else.
 template <int Dim, class Scalar, class Space>
 SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
                                           ParameterArgument<Scalar> const& weight,
@@ -102,10 +103,11 @@ SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> 
 /// | returns | [num_out, out_channels]             | Space  | on the outputs that kernel_map() describes   |
 ///
 /// @tparam Policy  a ConvPolicy: dataflow, kernel-map and downsample policy
-/// @throws invalid_argument  channels below 1, and what kernel_map() says
-/// Cost: kernel_map() the first time; num_pairs * in_channels * out_channels multiply-adds. Stream: enqueues
-/// on `exec`; waits only where kernel_map() does, and gather-scatter and fetch-on-demand once a map for their
-/// pair lists. Determinism: the same bits on every run and for every order of the input rows.
+/// @throws invalid_argument  channels below 1, and what kernel_map() throws
+/// Cost: kernel_map() the first time; num_pairs * in_channels * out_channels multiply-adds.
+/// Stream: enqueues on `exec`; waits only where kernel_map() does, and gather-scatter and fetch-on-demand once
+/// per map for their pair lists.
+/// Determinism: the same bits on every run and for every order of the input rows.
 template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
                                                            detail::ParameterArgument<Scalar> const& weight,

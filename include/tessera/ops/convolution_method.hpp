@@ -21,7 +21,8 @@ struct ConvolutionOptions {
   float slope = 0.01F;  ///< of leaky_relu
 };
 
-/// How a convolution is carried out whose choices were made at compile time: what a record keeps of its ConvPolicy.
+/// How a convolution is carried out whose choices were made at compile time: what a record keeps of its
+/// ConvPolicy.
 template <int Dim, class Scalar, class Space>
 class ConvolutionMethod {
  public:

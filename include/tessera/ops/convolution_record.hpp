@@ -88,8 +88,8 @@ template <int Dim, class Scalar, class Space>
 
 namespace ops {
 
-/// `y = activation(convolution(x) + residual)`, where `x` may be two tensors side by side. `method` is that of a
-/// convolution<Policy>(), and then math and compat are all that counts of `options.config`.
+/// `y = activation(convolution(x) + residual)`, where `x` may be two tensors side by side. `method` is that
+/// of a convolution<Policy>(), and then math and compat are all that counts of `options.config`.
 template <int Dim, class Scalar, class Space>
 struct ConvolutionRecord final
     : FunctionRecord<ConvolutionRecord<Dim, Scalar, Space>, Space, SparseTensor<Dim, Scalar, Space>,

@@ -277,8 +277,9 @@ template <class Value, class Scalar, class Space>
 /// | bias   | [out_channels]              | Space  | or null           |
 ///
 /// @throws invalid_argument  channels or out_channels below 1
-/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight. Stream: enqueues on `exec`,
-/// does not wait. Determinism: as convolution().
+/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as convolution().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> linear(SparseTensor<Dim, Scalar, Space> const& x,
                                                       detail::ParameterArgument<Scalar> const& weight,

@@ -51,8 +51,9 @@ class ForwardBev {
   DenseLayout layout_;
 };
 
-/// A model as Plan and nn::fuse() take it, for the dense map of its `forward_bev()` in place of the voxels of `forward()`:
-/// `Plan plan{forward_bev(encoder), limits, exec}`, `auto fast = nn::fuse(forward_bev(encoder), x, exec)`.
+/// A model as Plan and nn::fuse() take it, for the dense map of its `forward_bev()` in place of the voxels of
+/// `forward()`: `Plan plan{forward_bev(encoder), limits, exec}`, `auto fast = nn::fuse(forward_bev(encoder),
+/// x, exec)`.
 /// @tparam Element  of the map, e.g. `forward_bev<__half>(encoder)`; without it that of the model
 template <class Element = void, class Model>
 [[nodiscard]] ForwardBev<Model, Element> forward_bev(Model& model,

@@ -11,8 +11,8 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A model of points seen as one of voxels, each of which is a point: forward_voxels(model) makes it. It refers to the
-/// model, which must outlive it and every plan made of it.
+/// A model of points seen as one of voxels, each of which is a point: forward_voxels(model) makes it. It
+/// refers to the model, which must outlive it and every plan made of it.
 template <class Model>
 class ForwardVoxels {
  public:
@@ -53,8 +53,9 @@ class ForwardVoxels {
   Model* model_;
 };
 
-/// A model of points, such as SPVCNN or SPVNAS, as Plan and nn::fuse() take it: voxels in, a row for each voxel out, so that a plan of
-/// points makes their voxels and their labels too: `Plan plan{forward_voxels(spvcnn), limits, exec}`.
+/// A model of points, such as SPVCNN or SPVNAS, as Plan and nn::fuse() take it: voxels in, a row for each
+/// voxel out, so that a plan of points makes their voxels and their labels too: `Plan
+/// plan{forward_voxels(spvcnn), limits, exec}`.
 template <class Model>
 [[nodiscard]] ForwardVoxels<Model> forward_voxels(Model& model)
 {

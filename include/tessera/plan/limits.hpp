@@ -43,8 +43,8 @@ class PlanLimits {
   /// Channels of an input; without it those that the model's options name.
   PlanLimits& channels(int count) { return channels_ = count, *this; }
 
-  /// The plan runs what nn::fuse() makes of the model: norms, activations and sums inside the convolutions. The model
-  /// stays as it is.
+  /// The plan runs what nn::fuse() makes of the model: norms, activations and sums inside the convolutions.
+  /// The model stays as it is.
   PlanLimits& fuse(bool value = true) { return fuses_ = value, *this; }
 
   /// Voxels of every set that layers derive, at most; without it as many as the input may have.
@@ -64,7 +64,7 @@ class PlanLimits {
   template <int Dim, class Space>
   PlanLimits& like(CoordinateSet<Dim, Space> const& x, double slack)
   {
-    x.for_each_in_frame([&](auto const& set) {
+    x.for_each_in_manager([&](auto const& set) {
       auto const rows = static_cast<std::int64_t>(std::ceil(slack * static_cast<double>(set.num_rows()))) + 1;
       if (max_voxels_ == 0) {
         max_voxels(rows);
@@ -193,8 +193,8 @@ template <int Dim>
   if (limits.voxels() == 0) { limits.max_voxels(limits.points()); }
   auto const& options = limits.voxelization();
   auto const box = voxel_box(options);
-  if (options.grid_extent) {
-    SpatialRange<Dim> const grid{1, *options.grid_extent};
+  if (options.grid()) {
+    SpatialRange<Dim> const grid{1, *options.grid()};
     expects(!limits.is_bounded() || limits.template set_options<Dim>().spatial_range == grid,
             "Plan: PlanLimits::grid() or box() is not the grid of the QuantizeOptions, ", list(grid.extent));
     limits.grid(grid);
@@ -209,7 +209,7 @@ template <int Dim>
   expects(limits.points() >= 1, "Plan: limits of ", limits.points(),
           " points; PlanLimits::max_points() must be at least 1");
   auto const& options = limits.voxelization();
-  auto const most = std::min<std::int64_t>(limits.points(), options.max_voxels);
+  auto const most = std::min<std::int64_t>(limits.points(), options.voxels());
   expects(limits.voxels() == 0 || limits.voxels() >= most, "Plan: limits of ", limits.voxels(),
           " voxels where ", limits.points(), " points and the VoxelizeOptions may make ", most);
   limits.max_voxels(most);

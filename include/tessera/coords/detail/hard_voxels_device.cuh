@@ -4,10 +4,10 @@
 
 #include <tessera/coords/detail/hard_voxel_scans.cuh>
 #include <tessera/coords/detail/hard_voxels.hpp>
+#include <tessera/core/detail/lanes.hpp>
+#include <tessera/core/detail/scan.cuh>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.hpp>
 #include <tessera/core/launch.cuh>
-#include <tessera/core/scan.cuh>
 
 #include <cub/block/block_reduce.cuh>
 #include <cub/block/block_scan.cuh>

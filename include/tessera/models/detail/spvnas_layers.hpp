@@ -33,8 +33,8 @@ struct SPVNASNames {
   std::string linear;
 };
 
-/// A convolution and its norm: what a subnet takes a part of. It takes the first channels; after a concatenation
-/// the first of both tensors.
+/// A convolution and its norm: what a subnet takes a part of. It takes the first channels; after a
+/// concatenation the first of both tensors.
 template <int Dim, class Scalar, class Space>
 struct ElasticLayer {
   nn::Conv<Dim, Scalar, Space>* conv;

@@ -39,7 +39,7 @@ struct UNetNames {
   return scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, width, who);
 }
 
-/// One level up: upsample, put the skipped features beside, fuse.
+/// One level up: upsample, concatenate the skipped features, fuse.
 template <int Dim, class Scalar, class Space>
 class UNetDecoder final : public nn::ModuleBase {
  public:

@@ -110,8 +110,9 @@ class ComputedWeights final : public DerivedWeight<Space> {
   WorkEvent<Space> computed_;
 };
 
-/// Weight and bias of a convolution or a linear layer with a norm folded in: a copy, so that the layer's own stay
-/// as they are. Where a parameter that they were folded from is written, they are folded anew at the next use.
+/// Weight and bias of a convolution or a linear layer with a norm folded in: a copy, so that the layer's own
+/// stay as they are. Where a parameter that they were folded from is written, they are folded anew at the
+/// next use.
 template <class Scalar, class Space>
 class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
  public:

@@ -28,7 +28,8 @@ class TracedConv {
   using Model = nn::TracedModel<Tensor, Output>;
   using Record = ops::ConvolutionRecord<dim, Scalar, Space>;
 
-  /// @param layer  names the layer: the parameter that all its weights are, or are computed from; 0 of plain pointers
+  /// @param layer  names the layer: the parameter that all its weights are, or are computed from; 0 of plain
+  ///               pointers
   TracedConv(Model& model, VariableId layer) : model_{&model}, layer_{layer} {}
 
   [[nodiscard]] VariableId layer() const noexcept { return layer_; }
@@ -100,8 +101,9 @@ template <class Tensor, class Output>
                     options.config.math);
 }
 
-/// The convolutions of a traced model that are configured at run time, in the order of their first calls. They are called
-/// as the layers of the model that was traced, or by the number of the operation where that has no name for them.
+/// The convolutions of a traced model that are configured at run time, in the order of their first calls.
+/// They are called as the layers of the model that was traced, or by the number of the operation where that
+/// has no name for them.
 template <class Tensor, class Output>
 [[nodiscard]] auto convs_of(nn::TracedModel<Tensor, Output>& model)
 {

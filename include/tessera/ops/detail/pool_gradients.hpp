@@ -42,8 +42,8 @@ struct SumOfShares {
   }
 };
 
-/// to[i, c] = sum over the pairs (i, s) of from[s, c] / divisor[s], offsets ascending; of a mean, over the number of
-/// pairs.
+/// to[i, c] = sum over the pairs (i, s) of from[s, c] / divisor[s], offsets ascending; of a mean, over the
+/// number of pairs.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> sum_over_pairs(MatrixView<Scalar const> const& from,
                                                    KernelMap<Space>& map, std::int32_t const* divisor,
@@ -61,8 +61,8 @@ template <class Space>
   return counts;
 }
 
-/// winner[o, c] = the input that output o has its largest value of channel c from: the first of equal ones, the first
-/// NaN; -1 where none is above the value that the pool begins with.
+/// winner[o, c] = the input that output o has its largest value of channel c from: the first of equal ones,
+/// the first NaN; -1 where none is above the value that the pool begins with.
 template <class Scalar>
 struct FindWinners {
   using Sum = accumulator_t<Scalar>;

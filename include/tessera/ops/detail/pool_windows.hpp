@@ -9,6 +9,7 @@
 #include <tessera/ops/pool_options.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -96,8 +97,8 @@ TESSERA_HOST_DEVICE inline int for_each_pair_of(std::int32_t const* map, int vol
   return count;
 }
 
-/// to[o, c] = what `rule` makes of from[s, c] over the pairs (o, s), offsets ascending; 0 where there are none. Item
-/// number n is pack n of the output, `Size` channels.
+/// to[o, c] = what `rule` makes of from[s, c] over the pairs (o, s), offsets ascending; 0 where there are
+/// none. Item number n is pack n of the output, `Size` channels.
 template <class Scalar, class Rule, int Size>
 struct PoolWindows {
   using Sum = accumulator_t<Scalar>;

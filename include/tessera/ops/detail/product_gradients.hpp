@@ -50,7 +50,8 @@ void expect_unfolded(ops::WeightSource<Scalar, Space> const* source, ops::Gradie
   }
 }
 
-/// Adds the gradient of a weight [volume, x.columns, grad.columns], where it is a parameter that somebody watches.
+/// Adds the gradient of a weight [volume, x.columns, grad.columns], where it is a parameter that somebody
+/// watches.
 /// @tparam Policy  whose dataflow may have a weight gradient of its own
 template <class Policy, class Scalar, class Space>
 void add_weight_gradient(ops::Gradients<Space>& gradients, VariableId weight,

@@ -8,8 +8,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The calling thread's place in its warp, in a block of one dimension; on the host, where a thread is a warp of its
-/// own, 0.
+/// The calling thread's place in its warp, in a block of one dimension; on the host, where a thread is a warp
+/// of its own, 0.
 [[nodiscard]] TESSERA_HOST_DEVICE inline int lane_id()
 {
 #if defined(__CUDA_ARCH__)

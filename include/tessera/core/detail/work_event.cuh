@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/work_event.hpp>
 
 #include <cuda_runtime_api.h>
 
