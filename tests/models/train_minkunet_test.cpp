@@ -81,10 +81,10 @@ void check_training(int most_far)
   Execution<Space> const exec{};
   ConvConfig conv;
   conv.compat = compat::torchsparse;
-  auto options = models::MinkUNetOptions(recorded_network::integer(config, "in_channels"),
-                                         recorded_network::integer(config, "num_classes"));
-  options.width(recorded_network::number(config, "width")).config(conv);
-  models::MinkUNet<3, Scalar, Space> network{options, exec};
+  auto size = models::MinkUNetOptions(recorded_network::integer(config, "in_channels"),
+                                      recorded_network::integer(config, "num_classes"));
+  size.width(recorded_network::number(config, "width")).config(conv);
+  models::MinkUNet<3, Scalar, Space> network{size, exec};
   using recorded_network::integer;
   using recorded_network::number;
   golden_networks::load(network, file, exec);
