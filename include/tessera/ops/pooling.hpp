@@ -32,6 +32,13 @@ struct PoolOptions {
   [[nodiscard]] IntArray<Dim> const& padding() const noexcept { return padding_; }
   PoolOptions& dilation(IntArray<Dim> value) { return dilation_ = value, *this; }
   [[nodiscard]] IntArray<Dim> const& dilation() const noexcept { return dilation_; }
+  /// Which offsets the window has; the size of listed ones is 1, their stride 1 until told otherwise.
+  PoolOptions& shape(KernelShape<Dim> const& value)
+  {
+    if (value.is_list()) { kernel_size = 1; }
+    return shape_ = value, *this;
+  }
+  [[nodiscard]] KernelShape<Dim> const& shape() const noexcept { return shape_; }
   /// Whose rules hold; without it those of the configuration.
   PoolOptions& compat(std::optional<Compatibility> value) { return compat_ = value, *this; }
   [[nodiscard]] std::optional<Compatibility> const& compat() const noexcept { return compat_; }
@@ -45,6 +52,7 @@ struct PoolOptions {
   std::optional<IntArray<Dim>> stride_;
   IntArray<Dim> padding_ = IntArray<Dim>(0);
   IntArray<Dim> dilation_ = IntArray<Dim>(1);
+  KernelShape<Dim> shape_;
   std::optional<Compatibility> compat_;
   std::optional<ConvConfig> config_;
 };
@@ -148,6 +156,7 @@ template <int Dim, class Space>
                                                      CoordinateSet<Dim, Space> const& set, char const* who)
 {
   ConvolutionGeometry<Dim> g{options.kernel_size, options.stride(), options.padding(), options.dilation()};
+  g.shape = options.shape();
   for (int i = 0; i < Dim; ++i) {
     if (g.kernel_size[i] != -1) { continue; }
     expects(set.spatial_range().has_value(), who, ": a kernel of -1 on axis ", i,
