@@ -249,9 +249,9 @@ TEST_CASE("Operations: batch normalisation in training records the statistics of
   auto const* const record = dynamic_cast<ops::BatchNormTraining<float, Host> const*>(list.records[0].get());
   REQUIRE(record != nullptr);
   REQUIRE(record->statistics != nullptr);
-  for (std::size_t c = 0; c < channels; ++c) { CHECK(record->statistics->rows.mean.data()[c] == mean[c]); }
+  for (std::size_t c = 0; c < channels; ++c) { CHECK(record->statistics->mean.data()[c] == mean[c]); }
   auto const expected =
-      batch_norm(x, mean.data(), record->statistics->rows.variance.data(), nullptr, nullptr, 1e-5, plain);
+      batch_norm(x, mean.data(), record->statistics->variance.data(), nullptr, nullptr, 1e-5, plain);
   CHECK(values_of(y) == values_of(expected));
 }
 

@@ -75,10 +75,15 @@ class CoordinateSet {
     return options_.fixed_capacity;
   }
 
-  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit.
+  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit, labels that are no
+  /// class, one row alone where training needs a variance.
   /// @throws invalid_argument  there was such a row in this coordinate manager
   /// Stream: waits for everything enqueued so far.
-  void check(Execution<Space> const& exec) const { detail::report(download(manager_->errors, exec)[0]); }
+  void check(Execution<Space> const& exec) const
+  {
+    auto const errors = download(manager_->errors, exec);
+    detail::report(errors[0], errors[1]);
+  }
 
   /// Calls `body(set)` for the input of this manager and every set derived from it, in the order they were
   /// made.
@@ -166,7 +171,7 @@ class CoordinateSetAccess {
   [[nodiscard]] Cache& cache() const noexcept { return set_.cache_; }
   /// The coordinate manager's.
   [[nodiscard]] std::recursive_mutex& mutex() const noexcept { return set_.manager_->mutex; }
-  /// Where the kernels of the set's coordinate manager set bits of DataError. [1]
+  /// Where the kernels of the set's coordinate manager set bits of DataError, and the code of a row. [2]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.manager_->errors.data(); }
 
   /// The manager's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
@@ -247,7 +252,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
   detail::check_options(options, rows.rows.size());
   detail::check_box(box);
   auto manager = std::make_shared<detail::CoordinateManager<Dim, Space>>(exec);
-  manager->errors = Buffer<std::uint32_t, Space>{1, exec};
+  manager->errors = Buffer<std::uint32_t, Space>{2, exec};
   fill_bytes(manager->errors, 0, exec);
   auto& set = manager->sets.emplace_back(manager.get(), std::move(rows), box, options, nullptr);
   if (set.has_device_count()) {

@@ -112,6 +112,8 @@ class Matrix {
   /// To be called by whoever writes elements that a recorder may have been told of: what was recorded before
   /// then no longer goes with them.
   void mark_written() const noexcept { storage_.mark_written(); }
+  /// The same elements, not copied, as another variable, which no recorder has been told of: gradients stop at it.
+  [[nodiscard]] Matrix detached() const { return detail::ShareMatrix::alias(*this); }
 
  private:
   friend struct detail::ShareMatrix;

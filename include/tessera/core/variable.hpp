@@ -20,13 +20,23 @@ struct ParameterRef {
   T const* data = nullptr;  ///< in the operation's space, or null if it has none
   VariableId id = 0;        ///< of the parameter; 0 of a plain pointer
   std::atomic<std::uint64_t> const* version =
-      nullptr;  ///< raised when it is written; null of a plain pointer
+      nullptr;                     ///< raised when it is written; null of a plain pointer
+  std::uint64_t read_version = 0;  ///< what `version` was when this was made
 
   ParameterRef() = default;
   ParameterRef(T const* values, VariableId parameter = 0,  // NOLINT(google-explicit-constructor)
                std::atomic<std::uint64_t> const* writes = nullptr)
-      : data{values}, id{parameter}, version{writes}
+      : data{values},
+        id{parameter},
+        version{writes},
+        read_version{writes != nullptr ? writes->load(std::memory_order_acquire) : 0}
   {}
+
+  /// Whether the parameter was written since this was made; false of a plain pointer.
+  [[nodiscard]] bool is_written_since() const noexcept
+  {
+    return version != nullptr && version->load(std::memory_order_acquire) != read_version;
+  }
 };
 
 namespace detail {
@@ -57,6 +67,7 @@ class VariableStorage {
   [[nodiscard]] VariableStorage alias() const
   {
     if (!shared_) { return {}; }
+    if (size() == 0) { return VariableStorage{Buffer<T, Space>{}}; }
     return VariableStorage{Buffer<T, Space>::adopt(data(), size(), shared_)};
   }
 

@@ -79,7 +79,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
-  /// Cost: one pass over the features; three in training. Stream: enqueues on `exec`, does not wait.
+  /// Cost: one pass over the features; two in training. Stream: enqueues on `exec`, does not wait.
   /// Determinism: the same bits on every run; in training they depend on the order of the rows.
   /// @throws invalid_argument  x has other channels; one row alone in training, which has no variance
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
@@ -117,6 +117,10 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
   }
 
+  /// From here on training normalises by the rows of all processes; null: of this one. The exchange must outlive the
+  /// layer's use and what records it. Every process calls the same layers in the same order.
+  void synchronize(ops::RowExchange<Space>* exchange) noexcept { exchange_ = exchange; }
+
   [[nodiscard]] NormOptions& options() noexcept { return options_; }
   [[nodiscard]] NormOptions const& options() const noexcept { return options_; }
   [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }
@@ -144,7 +148,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
                                                       {{running_mean_.write(), running_mean_.id()},
                                                        {running_var_.write(), running_var_.id()},
                                                        options_.momentum()},
-                                                      "BatchNorm", exec);
+                                                      exchange_, "BatchNorm", exec);
   }
 
   NormOptions options_;
@@ -152,6 +156,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   Parameter<Sum, Space> bias_;
   Parameter<Sum, Space> running_mean_;
   Parameter<Sum, Space> running_var_;
+  ops::RowExchange<Space>* exchange_ = nullptr;
   bool in_layer_before_ = false;
 };
 

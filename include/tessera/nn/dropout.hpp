@@ -28,18 +28,29 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
   /// allowed.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    return this->is_training() ? dropout(x, probability_, detail::next_random(state_), exec) : x;
+    return this->is_training() ? dropout(x, probability_, next_seed(), exec) : x;
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
     if (!this->is_training()) { return copy(x, exec); }
-    return dropout(x, probability_, detail::next_random(state_), exec);
+    return dropout(x, probability_, next_seed(), exec);
   }
 
+  /// From here on what is dropped follows from the layer's seed and the number of steps [1] in `Space`, which must
+  /// outlive the layer's use, no longer from the number of calls: a graph that is launched again drops other elements
+  /// once the number has changed. Null: by the number of calls again.
+  void step(std::uint64_t const* steps) noexcept { step_ = steps; }
+
  private:
+  [[nodiscard]] ops::DropoutSeed next_seed()
+  {
+    return step_ != nullptr ? ops::DropoutSeed{state_, step_} : ops::DropoutSeed{detail::next_random(state_)};
+  }
+
   double probability_;
   std::uint64_t state_;
+  std::uint64_t const* step_ = nullptr;
 };
 
 }  // namespace nn

@@ -48,6 +48,10 @@ class ParameterBase {
   /// earlier, by a graph that was launched again, a collective or another library.
   void mark_written() noexcept { version_.fetch_add(1, std::memory_order_acq_rel); }
 
+  /// Keeps the parameter as it is in training: nobody computes its gradient or steps it.
+  void freeze(bool on = true) noexcept { is_frozen_ = on; }
+  [[nodiscard]] bool is_frozen() const noexcept { return is_frozen_; }
+
   [[nodiscard]] std::vector<std::int64_t> const& shape() const noexcept { return shape_; }
   /// Number of values.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
@@ -77,6 +81,7 @@ class ParameterBase {
     id_ = std::exchange(other.id_, 0);
     version_.store(latest == 0 ? 0 : latest + 1, std::memory_order_release);
     other.version_.store(0, std::memory_order_release);
+    is_frozen_ = std::exchange(other.is_frozen_, false);
     shape_ = std::exchange(other.shape_, {});
     size_ = std::exchange(other.size_, 0);
   }
@@ -86,9 +91,11 @@ class ParameterBase {
   std::atomic<std::uint64_t> version_{0};
   std::vector<std::int64_t> shape_;
   std::int64_t size_ = 0;
+  bool is_frozen_ = false;
 };
 
-/// A parameter: values in one space with a shape, and a gradient of that shape once it is asked for. Moves, never
+/// A parameter: values in one space with a shape, and a gradient of that shape, in accumulator_t<T>, once it is
+/// asked for. Moves, never
 /// copies, and is as made by default once moved from: no values, no extents. A module's parameters are
 /// registered by address and stay where they are.
 ///
@@ -123,15 +130,18 @@ class Parameter final : public ParameterBase {
     return values_.data();
   }
 
+  /// What gradients are kept in: float for 16-bit values.
+  using Sum = accumulator_t<T>;
+
   /// The gradient, [size()], to be read; null before grad(exec).
-  [[nodiscard]] T const* grad() const noexcept { return grad_.data(); }
+  [[nodiscard]] Sum const* grad() const noexcept { return grad_.data(); }
   /// The gradient to be written; made of zeros when it is first asked for.
   /// Cost: an allocation the first time, where the values were allocated. Stream: enqueues a fill the first
   /// time, does not wait.
-  [[nodiscard]] T* grad(Execution<Space> const& exec)
+  [[nodiscard]] Sum* grad(Execution<Space> const& exec)
   {
     if (grad_.empty() && size() > 0) {
-      grad_ = detail::allocate_at<T>(*home_, size(), exec);
+      grad_ = detail::allocate_at<Sum>(*home_, size(), exec);
       fill_bytes(grad_, 0, exec);
     }
     return grad_.data();
@@ -165,7 +175,7 @@ class Parameter final : public ParameterBase {
   std::shared_ptr<Execution<Space> const>
       home_;  // a pointer, so that host code can name a device's parameter
   Buffer<T, Space> values_;
-  Buffer<T, Space> grad_;
+  Buffer<Sum, Space> grad_;
 };
 
 /// What a checkpoint sees of a module's parameter, to be read.
@@ -178,6 +188,12 @@ struct ParameterView {
   std::int64_t size = 0;                     ///< elements
   bool on_device = false;                    ///< whether the module's space is the device
   ParameterBase const* parameter = nullptr;  ///< the parameter itself; null in a description without values
+
+  /// Whether it is a parameter to train: neither a buffer nor frozen.
+  [[nodiscard]] bool is_trained() const noexcept
+  {
+    return parameter != nullptr && role != ParameterRole::buffer && !parameter->is_frozen();
+  }
 
   /// The parameter with its type.
   /// @throws invalid_argument  it has another one, or is in another space
@@ -208,6 +224,8 @@ class WritableParameter : public ParameterView {
   }
   /// The values, to be written; see ParameterBase::write_bytes().
   [[nodiscard]] void* write_bytes() const noexcept { return writable_->write_bytes(); }
+  /// See ParameterBase::freeze().
+  void freeze(bool on = true) const noexcept { writable_->freeze(on); }
   void mark_written() const noexcept { writable_->mark_written(); }
 
  private:

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/ops/activation_backward.hpp>
 #include <tessera/ops/detail/activation_functions.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/rows.hpp>
@@ -23,7 +24,7 @@ template <class Value, class Space, class Function>
 template <class Function>
 [[nodiscard]] float slope_of(Function const& function)
 {
-  if constexpr (Function::activation == Activation::leaky_relu) {
+  if constexpr (Function::which == Activation::leaky_relu) {
     return static_cast<float>(function.slope);
   } else {
     return 0;
@@ -56,8 +57,26 @@ struct ActivationRecord final : FunctionRecord<ActivationRecord<Value, Space, Fu
   {
     return detail::activate_unrecorded(x, function, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    using Scalar = detail::scalar_of_rows<Value>;
+    auto const& operand = reads_output() ? *this->output().value() : *this->input().value();
+    gradients.add(
+        this->input().id(),
+        tessera::activation_backward<Scalar>(gradients.template of<Scalar>(this->output().id()),
+                                             detail::rows_of(operand), Function::which, slope, exec),
+        exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    auto& unread = reads_output() ? this->input() : this->output();
+    unread.give_back();
+  }
 
   Function function;
+
+ private:
+  [[nodiscard]] bool reads_output() const { return detail::gradient_reads_output(Function::which, slope); }
 };
 
 }  // namespace ops

@@ -38,70 +38,113 @@ struct BevOptions {
 
 namespace detail {
 
-/// Element i of the features to its place in the map.
-template <class Out, class Scalar>
-struct CopyToBev {
-  CoordinateView<3> coordinates;
-  Scalar const* features;  // [capacity, channels]
-  std::int64_t channels;
+/// Where the voxels of a grid are in its map.
+struct BevPlaces {
   SpatialRange<3> range;
   int axis;
   BevChannels order;
   DenseShape<2> shape;
-  Out* map;
-  std::uint32_t* errors;  // [1]
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  /// The element of channel `channel` of a voxel; -1 outside the grid.
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t element(Coordinate<3> const& c, std::int64_t channel,
+                                                         std::int64_t channels) const
   {
-    auto const row = i / channels;
-    if (row >= coordinates.size()) { return; }
-    auto const channel = i - row * channels;
-    auto const c = coordinates[row];
     Coordinate<2> cell;
     cell.batch = c.batch;
     cell.position[0] = c.position[axis == 0 ? 1 : 0];
     cell.position[1] = c.position[axis == 2 ? 1 : 2];
     auto const height = c.position[axis];
     auto const heights = range.extent[axis];
-    if (!shape.contains(cell) || height < 0 || height >= heights) {
-      atomic_or(errors, std::uint32_t{DataError::out_of_range});
-      return;
-    }
+    if (!shape.contains(cell) || height < 0 || height >= heights) { return -1; }
     auto const to =
         order == BevChannels::channel_major ? channel * heights + height : height * channels + channel;
-    map[shape.element(shape.cell(cell), to)] =
-        static_cast<Out>(static_cast<accumulator_t<Scalar>>(features[i]));
+    return shape.element(shape.cell(cell), to);
   }
 };
+
+/// Element i of the features to its place in the map, or from it, when rows that are not in use get zeros.
+template <class Element, class Scalar, bool ToMap>
+struct CopyBev {
+  CoordinateView<3> coordinates;
+  std::conditional_t<ToMap, Scalar const, Scalar>* features;  // [capacity, channels]
+  std::int64_t channels;
+  BevPlaces places;
+  std::conditional_t<ToMap, Element, Element const>* map;
+  std::uint32_t* errors;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const row = i / channels;
+    bool const used = row < coordinates.size();
+    auto const at = used ? places.element(coordinates[row], i - row * channels, channels) : -1;
+    if (used && at < 0) { atomic_or(errors, std::uint32_t{DataError::out_of_range}); }
+    if constexpr (ToMap) {
+      if (at >= 0) { map[at] = static_cast<Element>(static_cast<accumulator_t<Scalar>>(features[i])); }
+    } else {
+      features[i] =
+          at >= 0 ? static_cast<Scalar>(static_cast<accumulator_t<Element>>(map[at])) : Scalar(0.0F);
+    }
+  }
+};
+
+template <class Scalar, class Space>
+[[nodiscard]] BevPlaces bev_places(SparseTensor<3, Scalar, Space> const& x, std::int64_t channels,
+                                   BevOptions const& options, char const* who)
+{
+  expects(options.height_axis >= 0 && options.height_axis <= 2, who, ": axis ", options.height_axis,
+          "; the axes are 0, 1 and 2");
+  expect_coordinates(x, who);
+  auto const& set = *x.coordinates();
+  expects(options.grid || set.spatial_range(), who,
+          ": the tensor has no spatial range, so one must be given");
+  auto const range = options.grid ? *options.grid : *set.spatial_range();
+  static_cast<void>(count_cells(range, channels, who));
+  int const axis = options.height_axis;
+  auto const of_map = range.extent[axis] * channels;
+  expects(of_map <= INT_MAX, who, ": ", range.extent[axis], " heights of ", channels,
+          " channels are too many");
+  SpatialRange<2> const plane{range.batches,
+                              {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
+  return {range, axis, options.channel_order, {plane, of_map, options.dense_layout}};
+}
 
 template <class Element, class Scalar, class Space>
 [[nodiscard]] DenseTensor<2, Element, Space> bev_unrecorded(SparseTensor<3, Scalar, Space> const& x,
                                                             BevOptions const& options,
                                                             Execution<Space> const& exec)
 {
-  expects(options.height_axis >= 0 && options.height_axis <= 2, "bev: axis ", options.height_axis,
-          "; the axes are 0, 1 and 2");
-  expect_coordinates(x, "bev");
+  auto const places = bev_places(x, x.channels(), options, "bev");
   auto& set = *x.coordinates();
-  expects(options.grid || set.spatial_range(), "bev: the tensor has no spatial range, so one must be given");
-  auto const range = options.grid ? *options.grid : *set.spatial_range();
-  static_cast<void>(count_cells(range, x.channels(), "bev"));
-  check_inside(set, range, "bev", exec);
-  int const axis = options.height_axis;
-  auto const channels = std::int64_t{range.extent[axis]} * x.channels();
-  expects(channels <= INT_MAX, "bev: ", range.extent[axis], " heights of ", x.channels(),
-          " channels are too many");
-  SpatialRange<2> const plane{range.batches,
-                              {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
-  DenseTensor<2, Element, Space> map{plane, static_cast<int>(channels), options.dense_layout, exec};
+  check_inside(set, places.range, "bev", exec);
+  DenseTensor<2, Element, Space> map{places.shape.range, static_cast<int>(places.shape.channels),
+                                     options.dense_layout, exec};
   map.set_zero(exec);
-  for_each(
-      x.features().size(),
-      CopyToBev<Element, Scalar>{set.view(), x.features().data, x.channels(), range, axis,
-                                 options.channel_order, map.indexing(), map.data(), access(set).errors()},
-      exec);
+  for_each(x.features().size(),
+           CopyBev<Element, Scalar, true>{set.view(), x.features().data, x.channels(), places, map.data(),
+                                          access(set).errors()},
+           exec);
   if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
   return map;
+}
+
+/// @param grad  [1, size] of the map, from which the channels of `x` follow
+template <class Element, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> bev_gradient(MatrixView<Element const> const& grad,
+                                                 SparseTensor<3, Scalar, Space> const& x,
+                                                 BevOptions const& options, Execution<Space> const& exec)
+{
+  auto const cells = count_cells(bev_places(x, 0, options, "bev_backward").range, 1, "bev_backward");
+  auto const channels = grad.size() / cells;
+  expects(grad.size() == cells * channels, "bev_backward: a gradient of ", grad.size(), " elements for ",
+          cells, " cells");
+  auto& set = *x.coordinates();
+  Matrix<Scalar, Space> dx{set.capacity(), channels, exec};
+  for_each(dx.size(),
+           CopyBev<Element, Scalar, false>{set.view(), dx.data(), channels,
+                                           bev_places(x, channels, options, "bev_backward"), grad.data,
+                                           access(set).errors()},
+           exec);
+  return dx;
 }
 
 }  // namespace detail
@@ -119,6 +162,18 @@ struct BevRecord final : FunctionRecord<BevRecord<Element, Scalar, Space>, Space
                                                        Execution<Space> const& exec) const
   {
     return detail::bev_unrecorded<Element>(x, options, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    if (!gradients.wants(x.id())) { return; }
+    auto const grad = gradients.template of<Element>(this->output().id());
+    gradients.add(x.id(), detail::bev_gradient(grad, *x.value(), options, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
   }
 
   BevOptions options;
@@ -156,6 +211,19 @@ template <class Out = void, class Scalar, class Space>
         record->options = options;
         return record;
       });
+}
+
+/// The gradient of bev() with these options for `x`: what is at the place of each voxel's channels in that of the map; 0
+/// in rows that are not in use.
+/// @param grad  [1, size] in `Space`: the map's gradient in the order of its layout
+/// @throws invalid_argument  a gradient of another size, and what bev() says
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+template <class Element, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> bev_backward(MatrixView<Element const> const& grad,
+                                                 SparseTensor<3, Scalar, Space> const& x,
+                                                 BevOptions const& options, Execution<Space> const& exec)
+{
+  return detail::bev_gradient(grad, x, options, exec);
 }
 
 }  // namespace v0

@@ -57,6 +57,23 @@ template <int Dim, class Scalar, class Space>
   return like.with_features(std::move(result));
 }
 
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> broadcast_gradient(MatrixView<Scalar const> const& grad,
+                                                       SparseTensor<Dim, Scalar, Space> const& like,
+                                                       Execution<Space> const& exec)
+{
+  expect_coordinates(like, "broadcast_backward");
+  auto const& set = *like.coordinates();
+  expects(grad.rows == set.capacity(), "broadcast_backward: ", grad.rows, " rows of a gradient for ",
+          set.capacity(), " rows");
+  auto const channels = static_cast<int>(grad.columns);
+  auto const sums = reduce_rows(SumOfRows<Scalar>{grad.data, channels}, set.data(), set.row_count(),
+                                set.num_batches(), channels, exec);
+  Matrix<Scalar, Space> result{set.num_batches(), channels, exec};
+  for_each(result.size(), RoundSums<accumulator_t<Scalar>, Scalar>{sums.data(), result.data()}, exec);
+  return result;
+}
+
 }  // namespace detail
 
 namespace ops {
@@ -74,6 +91,19 @@ struct BroadcastRecord final
                                Execution<Space> const& exec) const
   {
     return detail::broadcast_unrecorded(values, like, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const values = this->input().id();
+    if (!gradients.wants(values)) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(values, detail::broadcast_gradient(grad, *this->template input<1>().value(), exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_back();
+    this->template input<1>().give_features_back();
+    this->output().give_back();
   }
 };
 
@@ -115,16 +145,7 @@ template <int Dim, class Scalar, class Space>
                                                        SparseTensor<Dim, Scalar, Space> const& like,
                                                        Execution<Space> const& exec)
 {
-  detail::expect_coordinates(like, "broadcast_backward");
-  auto const& set = *like.coordinates();
-  detail::expects(grad.rows == set.capacity(), "broadcast_backward: ", grad.rows, " rows of a gradient for ",
-                  set.capacity(), " rows");
-  auto const channels = static_cast<int>(grad.columns);
-  auto const sums = detail::reduce_rows(detail::SumOfRows<Scalar>{grad.data, channels}, set.data(),
-                                        set.row_count(), set.num_batches(), channels, exec);
-  Matrix<Scalar, Space> result{set.num_batches(), channels, exec};
-  for_each(result.size(), detail::RoundSums<accumulator_t<Scalar>, Scalar>{sums.data(), result.data()}, exec);
-  return result;
+  return detail::broadcast_gradient(grad, like, exec);
 }
 
 }  // namespace v0

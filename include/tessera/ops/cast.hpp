@@ -63,6 +63,15 @@ struct CastRecord final : FunctionRecord<CastRecord<Result, Value, Space>, Space
   {
     return detail::cast_unrecorded<detail::scalar_of_rows<Result>>(x, exec);
   }
+  /// The gradient of a cast is its cast back.
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    using From = detail::scalar_of_rows<Value>;
+    using To = detail::scalar_of_rows<Result>;
+    gradients.add(this->input().id(),
+                  detail::cast_view<From>(gradients.template of<To>(this->output().id()), exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->give_all_back(); }
 };
 
 }  // namespace ops

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <tessera/conv/arguments.hpp>
+#include <tessera/ops/activation_backward.hpp>
+#include <tessera/ops/detail/columns.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
@@ -16,22 +18,6 @@
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// to[row, offset + c] = from[row, c]; item number n is pack n of `from`.
-template <class Scalar, int Size>
-struct CopyColumns {
-  Scalar const* from;  // [rows, packs * Size]
-  Scalar* to;          // [rows, to_columns]
-  std::int64_t packs;
-  std::int64_t to_columns;
-  std::int64_t offset;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
-  {
-    auto const row = n / packs;
-    store_pack(to + row * to_columns + offset + (n - row * packs) * Size, load_pack<Size>(from + n * Size));
-  }
-};
 
 template <class Sum>
 struct AddFunction {
@@ -85,7 +71,8 @@ template <int Dim, class Scalar, class Space>
     std::int64_t offset = 0;
     for (auto const* x = first; x != first + count; ++x) {
       auto const packs = std::int64_t{x->channels()} / size();
-      CopyColumns<Scalar, size()> const body{x->features().data, y.data(), packs, channels, offset};
+      CopyColumns<Scalar, size()> const body{x->features().data, y.data() + offset, packs, x->channels(),
+                                             channels};
       for_each(x->capacity() * packs, body, exec);
       offset += x->channels();
     }
@@ -111,6 +98,12 @@ struct AddRecord final
     using Function = detail::AddFunction<accumulator_t<Scalar>>;
     return detail::map_both(a, b, Function{}, "add", "add_by_coordinate()", exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    gradients.template pass<Scalar>(this->output().id(), this->input().id(), exec);
+    gradients.template pass<Scalar>(this->output().id(), this->template input<1>().id(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->give_all_back(); }
 };
 
 /// `y = a * b`, element by element.
@@ -126,6 +119,26 @@ struct MultiplyRecord final
   {
     using Function = detail::MultiplyFunction<accumulator_t<Scalar>>;
     return detail::map_both(a, b, Function{}, "multiply", "multiply_by_coordinate()", exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& a = this->input();
+    auto const& b = this->template input<1>();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    auto const times = [&](Tensor const& other) {
+      using Function = detail::MultiplyFunction<accumulator_t<Scalar>>;
+      return detail::map_elements<Scalar>(Function{}, exec, grad, other.features());
+    };
+    if (gradients.wants(a.id())) { gradients.add(a.id(), times(*b.value()), exec); }
+    if (gradients.wants(b.id())) { gradients.add(b.id(), times(*a.value()), exec); }
+  }
+  void give_back_unread(Gradients<Space> const& gradients)
+  {
+    auto& a = this->input();
+    auto& b = this->template input<1>();
+    if (!gradients.wants(a.id())) { b.give_back(); }
+    if (!gradients.wants(b.id())) { a.give_back(); }
+    this->output().give_back();
   }
 };
 
@@ -149,9 +162,33 @@ struct AddActivateRecord final
     using Function = detail::AddActivateFunction<accumulator_t<Scalar>>;
     return detail::map_both(a, b, Function{activation, slope}, "add_activate", "add_by_coordinate()", exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& a = this->input();
+    auto const& b = this->template input<1>();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    auto const of_sum = [&]() -> Matrix<Scalar, Space> {
+      if (reads_output()) {
+        return activation_backward<Scalar>(grad, this->output().value()->features(), activation, slope, exec);
+      }
+      using Function = detail::SumActivationGradientFunction<accumulator_t<Scalar>>;
+      return detail::map_elements<Scalar>(Function{activation, slope}, exec, grad, a.value()->features(),
+                                          b.value()->features());
+    };
+    gradients.add({a.id(), b.id()}, of_sum(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    if (!reads_output()) { return this->output().give_back(); }
+    this->input().give_back();
+    this->template input<1>().give_back();
+  }
 
   Activation activation;
   float slope;  // of leaky_relu
+
+ private:
+  [[nodiscard]] bool reads_output() const { return detail::gradient_reads_output(activation, slope); }
 };
 
 /// `y = cat(x...)`.
@@ -172,6 +209,19 @@ struct CatRecord final
   {
     return detail::cat_unrecorded(x.data(), x.size(), exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < channels.size(); ++i) {
+      auto const id = this->input()[i].id();
+      if (gradients.wants(id)) {
+        gradients.add(id, detail::take_columns<Scalar>(grad, first, channels[i], exec), exec);
+      }
+      first += channels[i];
+    }
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->give_all_back(); }
 
   std::vector<int> channels;  // of each tensor
 };

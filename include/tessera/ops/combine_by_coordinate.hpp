@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/ops/detail/joined_tensors.hpp>
+#include <tessera/ops/detail/combine_gradients.hpp>
 #include <tessera/ops/record.hpp>
 
-#include <cstdint>
+#include <cstddef>
 #include <initializer_list>
 #include <memory>
 #include <utility>
@@ -13,150 +13,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-/// y[i, c] = what `Rule` makes of the tensors' features at voxel i, tensors in their order; item number n is
-/// pack n of y, `Size` channels.
-template <class Scalar, class Rule, int Size>
-struct CombineRows {
-  using Sum = accumulator_t<Scalar>;
-  static constexpr std::size_t most = 16;  // tensors in one kernel
-
-  Scalar const* features[most];    // each [rows of the tensor, packs * Size]
-  std::int32_t const* rows[most];  // each [rows of y], or null: row i is row i
-  int count;
-  Scalar* y;  // [rows, packs * Size]
-  std::int64_t packs;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
-  {
-    auto const row = n / packs;
-    auto const pack = n - row * packs;
-    Sum values[Size] = {};
-    bool any = false;
-    bool all = true;
-    for (int k = 0; k < count; ++k) {
-      auto const from = rows[k] != nullptr ? std::int64_t{rows[k][row]} : row;
-      if (from < 0) {
-        all = false;
-        continue;
-      }
-      auto const read = load_pack<Size>(features[k] + (from * packs + pack) * Size);
-      for (int j = 0; j < Size; ++j) {
-        auto const value = static_cast<Sum>(read.values[j]);
-        values[j] = any ? Rule::combine(values[j], value) : value;
-      }
-      any = true;
-    }
-    Pack<Scalar, Size> result;
-    for (int j = 0; j < Size; ++j) {
-      result.values[j] = static_cast<Scalar>(all || !Rule::needs_all ? values[j] : Sum{0});
-    }
-    store_pack(y + n * Size, result);
-  }
-};
-
-struct SumOfVoxels {
-  static constexpr char const* name = "add_by_coordinate";
-  static constexpr bool needs_all = false;
-  template <class Sum>
-  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
-  {
-    return a + b;
-  }
-};
-
-/// 0 where a factor is missing.
-struct ProductOfVoxels {
-  static constexpr char const* name = "multiply_by_coordinate";
-  static constexpr bool needs_all = true;
-  template <class Sum>
-  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
-  {
-    return a * b;
-  }
-};
-
-/// to[i, offset + c] = from[rows[i], c], or 0 where that row is -1; item number n is pack n of the columns
-/// written.
-template <class Scalar, int Size>
-struct CopyVoxels {
-  Scalar const* from;        // [.., packs * Size]
-  std::int32_t const* rows;  // [rows], or null: row i is row i
-  Scalar* to;                // [rows, to_columns]
-  std::int64_t packs;
-  std::int64_t to_columns;
-  std::int64_t offset;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
-  {
-    auto const row = n / packs;
-    auto const pack = n - row * packs;
-    auto const from_row = rows != nullptr ? std::int64_t{rows[row]} : row;
-    Pack<Scalar, Size> values;
-    for (int j = 0; j < Size; ++j) { values.values[j] = static_cast<Scalar>(0.0F); }
-    if (from_row >= 0) { values = load_pack<Size>(from + (from_row * packs + pack) * Size); }
-    store_pack(to + row * to_columns + offset + pack * Size, values);
-  }
-};
-
-template <class Rule, int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> combine_by_coordinate_unrecorded(
-    SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
-    Execution<Space> const& exec)
-{
-  constexpr auto const* who = Rule::name;
-  constexpr auto most = CombineRows<Scalar, Rule, 1>::most;
-  expects(count <= most, who, ": ", count, " tensors; at most ", most, " at once");
-  for (std::size_t k = 1; k < count; ++k) {
-    expects(tensors[k].channels() == tensors[0].channels(), who, ": ", tensors[0].channels(), " and ",
-            tensors[k].channels(), " channels; all must have as many");
-  }
-  auto const joined = join_tensors(tensors, count, join, who, exec);
-  Matrix<Scalar, Space> y{joined.coordinates->capacity(), tensors[0].channels(), exec};
-  with_pack_size<Scalar>(y.columns() % pack_size<Scalar> == 0, [&](auto size) {
-    CombineRows<Scalar, Rule, size()> body{};
-    for (std::size_t k = 0; k < count; ++k) {
-      body.features[k] = tensors[k].features().data;
-      body.rows[k] = joined.rows_of(k);
-    }
-    body.count = static_cast<int>(count);
-    body.y = y.data();
-    body.packs = y.columns() / size();
-    for_each(y.size() / size(), body, exec);
-  });
-  return {joined.coordinates, std::move(y)};
-}
-
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> cat_by_coordinate_unrecorded(
-    SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
-    Execution<Space> const& exec)
-{
-  auto const joined = join_tensors(tensors, count, join, "cat_by_coordinate", exec);
-  std::int64_t channels = 0;
-  bool whole_packs = true;
-  for (std::size_t k = 0; k < count; ++k) {
-    channels += tensors[k].channels();
-    whole_packs = whole_packs && tensors[k].channels() % pack_size<Scalar> == 0;
-  }
-  Matrix<Scalar, Space> y{joined.coordinates->capacity(), channels, exec};
-  with_pack_size<Scalar>(whole_packs, [&](auto size) {
-    std::int64_t offset = 0;
-    for (std::size_t k = 0; k < count; ++k) {
-      auto const packs = std::int64_t{tensors[k].channels()} / size();
-      for_each(y.rows() * packs,
-               CopyVoxels<Scalar, size()>{tensors[k].features().data, joined.rows_of(k), y.data(), packs,
-                                          channels, offset},
-               exec);
-      offset += tensors[k].channels();
-    }
-  });
-  return {joined.coordinates, std::move(y)};
-}
-
-}  // namespace detail
-
 namespace ops {
 
 /// The sum (detail::SumOfVoxels) or product (detail::ProductOfVoxels) of tensors by coordinate.
@@ -175,10 +31,36 @@ struct CombineByCoordinateRecord final
   [[nodiscard]] char const* name() const noexcept override { return Rule::name; }
   [[nodiscard]] Tensor compute(std::vector<Tensor> const& x, Execution<Space> const& exec) const
   {
-    return detail::combine_by_coordinate_unrecorded<Rule>(x.data(), x.size(), join, exec);
+    detail::SharedJoin<Dim, Space> unused;
+    return detail::combine_by_coordinate_unrecorded<Rule>(x.data(), x.size(), join, unused, exec);
   }
+  [[nodiscard]] Tensor compute_again(std::vector<Tensor> const& x, Execution<Space> const& exec)
+  {
+    return detail::combine_by_coordinate_unrecorded<Rule>(x.data(), x.size(), join, joined, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& inputs = this->input();
+    std::vector<Tensor const*> tensors;
+    for (std::size_t k = 0; k < inputs.size(); ++k) { tensors.push_back(inputs[k].value()); }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      if (!gradients.wants(inputs[k].id())) { continue; }
+      gradients.add(
+          inputs[k].id(),
+          detail::combine_gradient<Rule, Dim, Scalar>(grad, *joined, tensors.data(), inputs.size(), k, exec),
+          exec);
+    }
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    if (!Rule::needs_all) { this->input().give_features_back(); }
+    this->output().give_back();
+  }
+  void drop_kept() { joined = nullptr; }
 
   Join join;
+  detail::SharedJoin<Dim, Space> joined;  // of the recorded tensors
 };
 
 /// Tensors side by side, by coordinate.
@@ -192,15 +74,54 @@ struct CatByCoordinateRecord final
       : CatByCoordinateRecord::FunctionRecord{Recorded<Tensor>{y},
                                               Recorded<std::vector<Tensor>>{first, count}},
         join{by}
-  {}
+  {
+    keep_channels(first, count);
+  }
 
   [[nodiscard]] char const* name() const noexcept override { return "cat_by_coordinate"; }
   [[nodiscard]] Tensor compute(std::vector<Tensor> const& x, Execution<Space> const& exec) const
   {
-    return detail::cat_by_coordinate_unrecorded(x.data(), x.size(), join, exec);
+    detail::SharedJoin<Dim, Space> unused;
+    return detail::cat_by_coordinate_unrecorded(x.data(), x.size(), join, unused, exec);
   }
+  [[nodiscard]] Tensor compute_again(std::vector<Tensor> const& x, Execution<Space> const& exec)
+  {
+    keep_channels(x.data(), x.size());
+    return detail::cat_by_coordinate_unrecorded(x.data(), x.size(), join, joined, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& inputs = this->input();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    std::int64_t offset = 0;
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      if (gradients.wants(inputs[k].id())) {
+        gradients.add(inputs[k].id(),
+                      detail::cat_gradient<Dim, Scalar>(grad, *joined, k, inputs[k].value()->capacity(),
+                                                        offset, channels[k], exec),
+                      exec);
+      }
+      offset += channels[k];
+    }
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
+  }
+  void drop_kept() { joined = nullptr; }
 
   Join join;
+  detail::SharedJoin<Dim, Space> joined;  // of the recorded tensors
+
+ private:
+  void keep_channels(Tensor const* first, std::size_t count)
+  {
+    channels.clear();
+    for (auto const* x = first; x != first + count; ++x) { channels.push_back(x->channels()); }
+  }
+
+  std::vector<std::int64_t> channels;  // of the recorded tensors
 };
 
 }  // namespace ops
@@ -212,14 +133,17 @@ template <class Rule, int Dim, class Scalar, class Space>
     SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
     Execution<Space> const& exec)
 {
+  SharedJoin<Dim, Space> joined;
   return run_recorded(
       exec,
       [&](auto const& inside) {
-        return combine_by_coordinate_unrecorded<Rule>(tensors, count, join, inside);
+        return combine_by_coordinate_unrecorded<Rule>(tensors, count, join, joined, inside);
       },
       [&](auto const& y) {
         using Record = ops::CombineByCoordinateRecord<Rule, Dim, Scalar, Space>;
-        return std::make_shared<Record>(y, tensors, count, join);
+        auto record = std::make_shared<Record>(y, tensors, count, join);
+        record->joined = joined;
+        return record;
       });
 }
 
@@ -228,10 +152,15 @@ template <int Dim, class Scalar, class Space>
     SparseTensor<Dim, Scalar, Space> const* tensors, std::size_t count, Join join,
     Execution<Space> const& exec)
 {
+  SharedJoin<Dim, Space> joined;
   return run_recorded(
-      exec, [&](auto const& inside) { return cat_by_coordinate_unrecorded(tensors, count, join, inside); },
+      exec,
+      [&](auto const& inside) { return cat_by_coordinate_unrecorded(tensors, count, join, joined, inside); },
       [&](auto const& y) {
-        return std::make_shared<ops::CatByCoordinateRecord<Dim, Scalar, Space>>(y, tensors, count, join);
+        auto record =
+            std::make_shared<ops::CatByCoordinateRecord<Dim, Scalar, Space>>(y, tensors, count, join);
+        record->joined = joined;
+        return record;
       });
 }
 
@@ -305,6 +234,43 @@ template <int Dim, class Scalar, class Space>
 {
   return detail::cat_by_coordinate(tensors.data(), tensors.size(), join, exec);
 }
+
+/// @name Gradients of combinations by coordinate, for tensor number `k`
+/// `grad` [voxels of `join`, columns] in `Space` is the gradient of the result. With i the voxel of the result that row r
+/// of tensor k is of, `g[r, c]` is
+///
+/// - of add_by_coordinate(): `grad[i, c]`;
+/// - of multiply_by_coordinate(): `grad[i, c] * product over the other tensors of x_j[i, c]`, 0 where one does not have
+///   the voxel;
+/// - of cat_by_coordinate(): `grad[i, offset_k + c]`;
+///
+/// and 0 where the result does not have the voxel.
+/// @throws invalid_argument  no tensor `k`, other rows or columns than the result's, and what the combination says
+/// Cost: joining the sets again where they do not belong to one input; one pass. Stream: as the combination.
+/// Determinism: same input, same bits.
+/// @{
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> add_by_coordinate_backward(
+    MatrixView<Scalar const> const& grad, std::vector<SparseTensor<Dim, Scalar, Space>> const& tensors,
+    std::size_t k, Join join, Execution<Space> const& exec)
+{
+  return detail::combine_backward<detail::SumOfVoxels>(grad, tensors, k, join, exec);
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> multiply_by_coordinate_backward(
+    MatrixView<Scalar const> const& grad, std::vector<SparseTensor<Dim, Scalar, Space>> const& tensors,
+    std::size_t k, Join join, Execution<Space> const& exec)
+{
+  return detail::combine_backward<detail::ProductOfVoxels>(grad, tensors, k, join, exec);
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> cat_by_coordinate_backward(
+    MatrixView<Scalar const> const& grad, std::vector<SparseTensor<Dim, Scalar, Space>> const& tensors,
+    std::size_t k, Join join, Execution<Space> const& exec)
+{
+  return detail::cat_backward(grad, tensors, k, join, exec);
+}
+/// @}
 
 }  // namespace v0
 }  // namespace tessera

@@ -20,6 +20,11 @@ struct CopyRecord final : FunctionRecord<CopyRecord<T, Space>, Space, Matrix<T, 
   {
     return {tessera::copy(x.data(), x.size(), exec), x.rows(), x.columns()};
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    gradients.template pass<T>(this->output().id(), this->input().id(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->give_all_back(); }
 };
 
 }  // namespace ops

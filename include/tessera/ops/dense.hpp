@@ -2,111 +2,13 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/ops/detail/dense.hpp>
 #include <tessera/ops/record.hpp>
-#include <tessera/tensor/dense.hpp>
 
-#include <climits>
 #include <memory>
-#include <optional>
-#include <type_traits>
-#include <utility>
 
 namespace tessera {
 inline namespace v0 {
-namespace detail {
-
-/// Throws if voxels of `set` are known to lie outside `range`. What is left for kernels to find are rows that
-/// break the set's own range.
-template <int Dim, class Space>
-void check_inside(CoordinateSet<Dim, Space>& set, SpatialRange<Dim> const& range, char const* who,
-                  Execution<Space> const& exec)
-{
-  auto const within = [&](CoordinateBox<Dim> const& box) {
-    bool inside = box.batches <= range.batches;
-    for (int i = 0; i < Dim; ++i) { inside = inside && box.lower[i] >= 0 && box.upper[i] < range.extent[i]; }
-    return inside || box.empty();
-  };
-  if (within(set.box())) { return; }
-  // A declared range says what there may be, not what there is. Sets without one know their bounds, but may
-  // count batch entries without voxels.
-  auto const box = gather_bounds(set.view(), exec).box();
-  expects(within(box), who, ": voxels in ", box.batches, " batch entries from ", list(box.lower), " to ",
-          list(box.upper), " are not all inside the range ", range.batches, " x ", list(range.extent));
-}
-
-}  // namespace detail
-
-/// How dense() lays out; without a range that of the tensor is taken.
-template <int Dim>
-struct DenseOptions {
-  std::optional<SpatialRange<Dim>> range;
-  DenseLayout layout = DenseLayout::channels_last;
-};
-
-namespace detail {
-
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] DenseTensor<Dim, Scalar, Space> dense_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
-                                                               DenseOptions<Dim> const& options,
-                                                               Execution<Space> const& exec)
-{
-  expect_coordinates(x, "dense");
-  auto& set = *x.coordinates();
-  expects(options.range || set.spatial_range(),
-          "dense: the tensor has no spatial range, so one must be given");
-  auto const range = options.range ? *options.range : *set.spatial_range();
-  static_cast<void>(count_cells(range, x.channels(), "dense"));
-  check_inside(set, range, "dense", exec);
-  DenseTensor<Dim, Scalar, Space> result{range, x.channels(), options.layout, exec};
-  result.set_zero(exec);
-  for_each(x.features().size(),
-           CopyCells<Dim, Scalar, true>{set.view(), result.indexing(), x.features().data, result.data(),
-                                        access(set).errors()},
-           exec);
-  if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
-  return result;
-}
-
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> sparse_unrecorded(DenseTensor<Dim, Scalar, Space> const& x,
-                                                                 IntArray<Dim> const& tensor_stride,
-                                                                 Execution<Space> const& exec)
-{
-  auto const cells = count_cells(x.range(), x.channels(), "sparse");
-  Buffer<std::int64_t, Space> place{cells + 1, exec};
-  for_each(cells + 1, MarkCells<Dim, Scalar>{x.indexing(), x.data(), cells, place.data()}, exec);
-  Scan<Space>::exclusive(place.data(), place.data(), cells + 1, exec);
-  auto const num_rows = download(place.data() + cells, 1, exec)[0];
-  expects(num_rows <= INT_MAX, "sparse: ", num_rows, " voxels are more than row indices hold");
-  Buffer<Coordinate<Dim>, Space> rows{num_rows, exec};
-  Matrix<Scalar, Space> features{num_rows, x.channels(), exec};
-  for_each(cells,
-           CollectCells<Dim, Scalar>{x.indexing(), x.data(), place.data(), rows.data(), features.data()},
-           exec);
-  CoordinateSetOptions<Dim> const options{tensor_stride, x.range()};
-  return {CoordinateSet<Dim, Space>::make({std::move(rows)}, options, exec), std::move(features)};
-}
-
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> gather_from_dense_unrecorded(
-    SparseTensor<Dim, Scalar, Space> const& x, DenseTensor<Dim, Scalar, Space> const& from,
-    Execution<Space> const& exec)
-{
-  expect_coordinates(x, "gather_from_dense");
-  auto& set = *x.coordinates();
-  check_inside(set, from.range(), "gather_from_dense", exec);
-  Matrix<Scalar, Space> features{x.capacity(), from.channels(), exec};
-  for_each(features.size(),
-           CopyCells<Dim, Scalar, false>{set.view(), from.indexing(), features.data(), from.data(),
-                                         access(set).errors()},
-           exec);
-  if constexpr (std::is_same_v<Space, Host>) { set.check(exec); }
-  return x.with_features(std::move(features));
-}
-
-}  // namespace detail
-
 namespace ops {
 
 /// `y = dense(x)`.
@@ -120,6 +22,18 @@ struct DenseRecord final : FunctionRecord<DenseRecord<Dim, Scalar, Space>, Space
                                                         Execution<Space> const& exec) const
   {
     return detail::dense_unrecorded(x, options, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    if (!gradients.wants(x.id())) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(), detail::dense_gradient(grad, *x.value(), options, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
   }
 
   DenseOptions<Dim> options;
@@ -138,6 +52,17 @@ struct SparseRecord final
   {
     return detail::sparse_unrecorded(x, tensor_stride, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    if (!gradients.wants(x.id())) { return; }
+    auto const& y = this->output();
+    gradients.add(x.id(),
+                  detail::scatter_cells(gradients.template of<Scalar>(y.id()), *y.value()->coordinates(),
+                                        x.value()->indexing(), "sparse_backward", exec),
+                  exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_features_back(); }
 
   IntArray<Dim> tensor_stride = IntArray<Dim>(1);
 };
@@ -155,6 +80,21 @@ struct GatherFromDenseRecord final
                                                          Execution<Space> const& exec) const
   {
     return detail::gather_from_dense_unrecorded(x, from, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& from = this->template input<1>();
+    if (!gradients.wants(from.id())) { return; }
+    gradients.add(from.id(),
+                  detail::scatter_cells(gradients.template of<Scalar>(this->output().id()),
+                                        *this->input().value()->coordinates(), from.value()->indexing(),
+                                        "gather_from_dense_backward", exec),
+                  exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
   }
 };
 
@@ -223,7 +163,7 @@ template <int Dim, class Scalar, class Space>
 }
 
 /// What a dense tensor holds at the voxels of `x`: `features[row, c] = dense[coordinate of row, c]`, on x's
-/// coordinates; the gradient of dense().
+/// coordinates.
 ///
 /// @throws invalid_argument  a voxel lies outside the dense tensor
 /// Cost: one pass over the features. Stream: as dense(), but for the fill. Determinism: same input, same
@@ -241,6 +181,41 @@ template <int Dim, class Scalar, class Space>
         return std::make_shared<Record>(ops::Recorded<Tensor>{y}, ops::Recorded<Tensor>{x},
                                         ops::Recorded<DenseTensor<Dim, Scalar, Space>>{from});
       });
+}
+
+/// The gradient of dense() with these options for `x`: `g[row, c] = grad[coordinate of row, c]`, 0 in rows that are not
+/// in use.
+/// @param grad  [1, size] in `Space`: the dense tensor's gradient in the order of its layout
+/// @throws invalid_argument  a gradient of another size; neither the tensor nor the options have a range
+/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> dense_backward(MatrixView<Scalar const> const& grad,
+                                                   SparseTensor<Dim, Scalar, Space> const& x,
+                                                   DenseOptions<Dim> const& options,
+                                                   Execution<Space> const& exec)
+{
+  return detail::dense_gradient(grad, x, options, exec);
+}
+
+/// The gradient of sparse() and of gather_from_dense() for the dense tensor: `g[coordinate of row, c] = grad[row, c]`, 0
+/// in cells that no row is of; [1, size] in the order of the layout. Cells that sparse() left out have none, since
+/// they are no voxels.
+/// @param grad    [rows, channels] in `Space`, on the voxels of `y`
+/// @param y       what the operation returned
+/// @param layout  of the dense tensor
+/// @throws invalid_argument  a gradient of another shape; a range below 1 on an axis
+/// Cost: a fill, and one pass over the gradient. Stream: enqueues both, does not wait. Determinism: same input, same
+/// bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> gather_from_dense_backward(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& y,
+                                                               SpatialRange<Dim> const& range,
+                                                               DenseLayout layout,
+                                                               Execution<Space> const& exec)
+{
+  detail::expect_coordinates(y, "gather_from_dense_backward");
+  return detail::scatter_cells(grad, *y.coordinates(), {range, grad.columns, layout},
+                               "gather_from_dense_backward", exec);
 }
 
 }  // namespace v0

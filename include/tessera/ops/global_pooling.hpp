@@ -4,7 +4,7 @@
 
 #include <tessera/conv/config.hpp>
 #include <tessera/kmap/rules/rules.hpp>
-#include <tessera/ops/detail/reduce.hpp>
+#include <tessera/ops/detail/global_pool_gradients.hpp>
 #include <tessera/ops/record.hpp>
 
 #include <memory>
@@ -80,7 +80,27 @@ struct GlobalAveragePoolRecord final
     return detail::global_average_unrecorded(x, compat, exec);
   }
 
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    if (!gradients.wants(x.id())) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(), detail::global_average_gradient(grad, *x.value(), channels, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
+  }
+
+  [[nodiscard]] Matrix<Scalar, Space> compute_again(Tensor const& x, Execution<Space> const& exec)
+  {
+    channels = x.channels();
+    return compute(x, exec);
+  }
+
   Compatibility compat = Compatibility::none;
+  int channels = 0;  // of the recorded input
 };
 
 /// The largest value over the voxels of each batch entry.
@@ -95,6 +115,14 @@ struct GlobalMaxPoolRecord final : FunctionRecord<GlobalMaxPoolRecord<Dim, Scala
   {
     return detail::global_max_unrecorded(x, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    if (!gradients.wants(x.id())) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(), detail::global_max_gradient(grad, *x.value(), exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
 };
 
 }  // namespace ops
@@ -120,6 +148,7 @@ template <int Dim, class Scalar, class Space>
         auto record = std::make_shared<Record>(ops::Recorded<Matrix<Scalar, Space>>{y},
                                                ops::Recorded<SparseTensor<Dim, Scalar, Space>>{x});
         record->compat = compat;
+        record->channels = x.channels();
         return record;
       });
 }
@@ -144,6 +173,33 @@ template <int Dim, class Scalar, class Space>
         return std::make_shared<Record>(ops::Recorded<Matrix<Scalar, Space>>{y},
                                         ops::Recorded<SparseTensor<Dim, Scalar, Space>>{x});
       });
+}
+
+/// The gradient of global_average_pool() for `x`: `g[i, c] = grad[b, c] / (rows of b)`, b the batch entry of row i; 0 in
+/// rows that are not in use, and in channels that `grad` does not have (those that compat::spconv leaves out).
+/// @param grad  [num_batches, channels] in `Space`
+/// @throws invalid_argument  a gradient of another shape; the tensor has no coordinates
+/// Cost: one pass. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> global_average_pool_backward(MatrixView<Scalar const> const& grad,
+                                                                 SparseTensor<Dim, Scalar, Space> const& x,
+                                                                 Execution<Space> const& exec)
+{
+  return detail::global_average_gradient(grad, x, x.channels(), exec);
+}
+
+/// The gradient of global_max_pool() for `x`: `g[i, c] = grad[b, c]` in the row of entry b that has the largest value of
+/// channel c, the first of equal ones, the first NaN; else 0.
+/// @param grad  [num_batches, channels] in `Space`
+/// @throws invalid_argument  a gradient of another shape; the tensor has no coordinates
+/// Cost: one pass over the features, and one over the gradient. Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> global_max_pool_backward(MatrixView<Scalar const> const& grad,
+                                                             SparseTensor<Dim, Scalar, Space> const& x,
+                                                             Execution<Space> const& exec)
+{
+  return detail::global_max_gradient(grad, x, exec);
 }
 
 }  // namespace v0

@@ -4,11 +4,14 @@
 
 #include <tessera/conv/convolution.hpp>
 #include <tessera/conv/detail/names.hpp>
+#include <tessera/ops/activation_backward.hpp>
+#include <tessera/ops/detail/product_gradients.hpp>
+#include <tessera/ops/detail/row_map.hpp>
 #include <tessera/ops/detail/rows.hpp>
+#include <tessera/ops/linear_backward.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/ops/weight_source.hpp>
 
-#include <climits>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -45,13 +48,6 @@ struct TransposeMatrix {
     auto const row = n / columns;
     to[(n - row * columns) * rows + row] = from[n];
   }
-};
-
-/// index[i] = i.
-struct NumberRows {
-  std::int32_t* index;  // [rows]
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { index[i] = static_cast<std::int32_t>(i); }
 };
 
 template <class Scalar>
@@ -93,14 +89,10 @@ template <class Scalar, class Space>
   arguments.features = x.data();
   arguments.in_channels = static_cast<int>(x.columns());
   check_arguments(arguments, "linear");
-  expects(x.rows() <= INT_MAX, "linear: ", x.rows(), " rows are more than row indices hold");
   Matrix<Scalar, Space> output{x.rows(), options.out_channels, exec};
   arguments.output = output.data();
   if (x.rows() == 0) { return output; }
-  Buffer<std::int32_t, Space> index{x.rows(), exec};
-  for_each(x.rows(), NumberRows{index.data()}, exec);
-  KernelMap<Space> map{std::move(index), x.rows(), x.rows(), 1, 0};
-  run_dataflow(ConvConfig{}, arguments, map, exec);
+  run_dataflow(ConvConfig{}, arguments, *row_map<Space>(x.rows(), "linear", exec), exec);
   return output;
 }
 
@@ -176,12 +168,66 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
     return work;
   }
 
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override;
+  void give_back_unread(Gradients<Space> const& gradients)
+  {
+    if (!repeats_sums() && !gradients.wants(weight.id)) { this->input().give_features_back(); }
+    if (repeats_sums() || options.activation == Activation::none) { this->output().give_back(); }
+  }
+  void expect_unchanged() const override
+  {
+    LinearRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(weight, name());
+  }
+  /// Whether backward() computes the sums before the activation again, since its output does not tell of them.
+  [[nodiscard]] bool repeats_sums() const
+  {
+    return !detail::gradient_reads_output(options.activation, options.slope);
+  }
+
   ParameterRef<Scalar> weight;
   ParameterRef<Scalar> bias;                                  // [out_channels], or none
   std::shared_ptr<WeightSource<Scalar, Space> const> source;  // of the packed weight, or none
   int in_channels = 0;
   LinearOptions options;
 };
+
+template <class Value, class Scalar, class Space>
+void LinearRecord<Value, Scalar, Space>::backward(Gradients<Space>& gradients,
+                                                  Execution<Space> const& exec) const
+{
+  auto const* const x = this->input().value();
+  auto grad = gradients.template of<Scalar>(this->output().id());
+  Matrix<Scalar, Space> of_sums;  // the gradient before the activation, where there is one
+  if (options.activation != Activation::none) {
+    auto linear = options;
+    linear.activation = Activation::none;
+    auto const differentiate = [&](Value const& read) {
+      return activation_backward<Scalar>(grad, detail::rows_of(read), options.activation, options.slope,
+                                         exec);
+    };
+    of_sums = repeats_sums() ? differentiate(detail::linear_unrecorded<Value, Scalar>(
+                                   *x, weight.data, bias.data, linear, source.get(), exec))
+                             : differentiate(*this->output().value());
+    grad = std::as_const(of_sums).view();
+  }
+  auto const map = detail::row_map_of(x, grad.rows, name(), exec);
+  detail::add_bias_gradient(gradients, bias.id, grad, *map, exec);
+  if (gradients.wants(weight.id)) {
+    auto const rows = detail::rows_of(*x);
+    bool const swap = options.is_transposed;  // then the weight is [out_channels, in_channels]
+    detail::add_weight_gradient<ConvPolicy<>>(gradients, weight.id, swap ? grad : rows, swap ? rows : grad,
+                                              *map, exec);
+  }
+  if (gradients.wants(this->input().id())) {
+    auto const view = options.is_transposed
+                          ? transposed_linear_weight(weight.data, in_channels, options.out_channels)
+                          : linear_weight(weight.data, in_channels, options.out_channels);
+    ConvConfig config;
+    config.math = options.math;
+    gradients.add(this->input().id(), convolution_backward_data(grad, view, *map, config, exec), exec);
+  }
+}
 
 }  // namespace ops
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/ops/detail/point_voxel.hpp>
+#include <tessera/ops/initial_voxelize.hpp>
 #include <tessera/ops/record.hpp>
 
 #include <cstddef>
@@ -34,6 +35,25 @@ struct PointToVoxelRecord final
     detail::expects(!like.empty(), "point_to_voxel: no tensor says on which voxels");
     return detail::point_to_voxel_unrecorded(z, like[0].coordinates(), compat, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& z = this->input();
+    if (!gradients.wants(z.id())) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    if (z.value() == nullptr) {  // no points
+      gradients.add(z.id(), Matrix<Scalar, Space>{0, grad.columns, exec}, exec);
+      return;
+    }
+    auto const map = z.value()->points()->map_to(this->output().value()->coordinates(),
+                                                 PointCells::containing, compat, exec);
+    gradients.add(z.id(), voxelize_features_backward<Scalar>(grad, *map, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->template input<1>().give_back();
+    this->output().give_features_back();
+  }
   /// The tensor whose voxels are meant: one, or none where a set was given.
   [[nodiscard]] Recorded<std::vector<Tensor>> const& like() const noexcept
   {
@@ -57,6 +77,21 @@ struct VoxelToPointRecord final
   {
     return detail::voxel_to_point_unrecorded(x, z, interpolation, compat, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    auto const* const z = this->template input<1>().value();
+    if (!gradients.wants(x.id())) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(), detail::voxel_to_point_gradient(grad, *x.value(), z, interpolation, compat, exec),
+                  exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->template input<1>().give_features_back();
+    this->output().give_back();
+  }
 
   Interpolation interpolation = Interpolation::multilinear;
   Compatibility compat = Compatibility::none;
@@ -75,6 +110,12 @@ struct AddPointsRecord final
   {
     return detail::add_unrecorded(a, b, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    gradients.template pass<Scalar>(this->output().id(), this->input().id(), exec);
+    gradients.template pass<Scalar>(this->output().id(), this->template input<1>().id(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->give_all_back(); }
 };
 
 /// The voxels of a tensor as points.
@@ -90,59 +131,11 @@ struct PointsOfVoxelsRecord final
   {
     return detail::points_of_voxels_unrecorded(x, exec);
   }
-};
-
-/// Voxels made of points, and the points in units of them: two outputs.
-template <int Dim, class Scalar, class Space>
-class InitialVoxelizeRecord final : public ReplayableRecord<Space> {
- public:
-  using Points = PointTensor<Dim, Scalar, Space>;
-  using Made = VoxelizedPoints<Dim, Scalar, Space>;
-
-  InitialVoxelizeRecord(Points const& z, float size_of_points, float size_of_voxels, Made const& made)
-      : input_{z},
-        points_{made.points},
-        voxels_{made.voxels},
-        point_size_{size_of_points},
-        voxel_size_{size_of_voxels}
-  {}
-
-  [[nodiscard]] char const* name() const noexcept override { return "initial_voxelize"; }
-  [[nodiscard]] std::vector<VariableId> inputs() const override { return {input_.id()}; }
-  [[nodiscard]] std::vector<VariableId> outputs() const override { return {points_.id(), voxels_.id()}; }
-  void run(Replay<Space>& replay, Execution<Space> const& exec) const override
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
   {
-    auto const& z = input_.in(replay);
-    auto made = detail::run_recorded(
-        exec,
-        [&](auto const& inside) {
-          return detail::initial_voxelize_unrecorded(z, point_size_, voxel_size_, inside);
-        },
-        [&](Made const& result) {
-          return std::make_shared<InitialVoxelizeRecord>(z, point_size_, voxel_size_, result);
-        });
-    replay.set(points_.id(), std::move(made.points));
-    replay.set(voxels_.id(), std::move(made.voxels));
+    gradients.template pass<Scalar>(this->output().id(), this->input().id(), exec);
   }
-  [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> description() const override
-  {
-    auto result = std::make_shared<InitialVoxelizeRecord>(*this);
-    result->input_.give_back();
-    result->points_.give_back();
-    result->voxels_.give_back();
-    return result;
-  }
-
-  [[nodiscard]] Recorded<Points> const& input() const noexcept { return input_; }
-  [[nodiscard]] Recorded<Points> const& points() const noexcept { return points_; }
-  [[nodiscard]] Recorded<SparseTensor<Dim, Scalar, Space>> const& voxels() const noexcept { return voxels_; }
-
- private:
-  Recorded<Points> input_;
-  Recorded<Points> points_;
-  Recorded<SparseTensor<Dim, Scalar, Space>> voxels_;
-  float point_size_;
-  float voxel_size_;
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->give_all_back(); }
 };
 
 }  // namespace ops
@@ -240,37 +233,6 @@ template <int Dim, class Scalar, class Space>
       [&](auto const& y) {
         using Record = ops::AddPointsRecord<Dim, Scalar, Space>;
         return std::make_shared<Record>(Variable{y}, Variable{a}, Variable{b});
-      });
-}
-
-/// Makes voxels of points: `position * point_size * (1 / voxel_size)` in single precision is rounded down, and
-/// points of one cell become a voxel with the mean of their features.
-///
-/// | name    | shape                  | memory | holds                                                      |
-/// |---------|------------------------|--------|------------------------------------------------------------|
-/// | z       | [num_points, channels] | Space  | positions in units of `point_size`                         |
-/// | returns |                        | Space  | the points in units of `voxel_size`; voxels, lexicographic |
-///
-/// Points that are not finite are in no voxel. The gradient for the points' features is
-/// voxelize_features_backward() by the returned points' map to the voxels.
-/// @throws invalid_argument  sizes that are not positive; the tensor has no points; a voxel beyond 2^30; a point
-/// of a batch entry that `z` does not have
-/// Cost: a sort of the points by voxel, and some passes. Stream: enqueues on `exec`; waits twice, for the bounds
-/// and the number of voxels. Determinism: same input, same bits, on Host and Device.
-/// Source: initial_voxelize of SPVNAS; the factor is PyTorch's on a GPU.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] VoxelizedPoints<Dim, Scalar, Space> initial_voxelize(PointTensor<Dim, Scalar, Space> const& z,
-                                                                   float point_size, float voxel_size,
-                                                                   Execution<Space> const& exec)
-{
-  return detail::run_recorded(
-      exec,
-      [&](auto const& inside) {
-        return detail::initial_voxelize_unrecorded(z, point_size, voxel_size, inside);
-      },
-      [&](auto const& made) {
-        using Record = ops::InitialVoxelizeRecord<Dim, Scalar, Space>;
-        return std::make_shared<Record>(z, point_size, voxel_size, made);
       });
 }
 

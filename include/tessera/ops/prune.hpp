@@ -45,6 +45,41 @@ template <int Dim, class Scalar, class Space>
   return select_rows(x, KeepInBox<Dim>{lower, upper}, exec);
 }
 
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> prune_gradient(MatrixView<Scalar const> const& grad,
+                                                   SparseTensor<Dim, Scalar, Space> const& y,
+                                                   SparseTensor<Dim, Scalar, Space> const& x,
+                                                   Execution<Space> const& exec)
+{
+  expect_coordinates(x, "prune_backward");
+  expect_coordinates(y, "prune_backward");
+  expects(grad.rows == y.capacity(), "prune_backward: ", grad.rows, " rows of a gradient for ", y.capacity(),
+          " rows");
+  auto& from = *x.coordinates();
+  auto& kept = *y.coordinates();
+  Buffer<std::int32_t, Space> rows{x.capacity(), exec};
+  coordinate_table(kept, exec)->visit([&](auto const& table) {
+    using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
+    for_each(
+        x.capacity(),
+        FindRows<Dim, Key>{from.view(), table, rows.data(), access(kept).errors(), access(from).errors()},
+        exec);
+  });
+  return gather_rows<Scalar>(grad, rows, exec);
+}
+
+/// Adds it to that of the input of a record whose output has those of its rows that were kept.
+template <int Dim, class Scalar, class Space>
+void add_prune_gradient(ops::Gradients<Space>& gradients,
+                        ops::Recorded<SparseTensor<Dim, Scalar, Space>> const& y,
+                        ops::Recorded<SparseTensor<Dim, Scalar, Space>> const& x,
+                        Execution<Space> const& exec)
+{
+  if (!gradients.wants(x.id())) { return; }
+  auto const grad = gradients.template of<Scalar>(y.id());
+  gradients.add(x.id(), prune_gradient(grad, *y.value(), *x.value(), exec), exec);
+}
+
 }  // namespace detail
 
 namespace ops {
@@ -63,6 +98,16 @@ struct PruneRecord final
   {
     return detail::prune_unrecorded(x, mask, exec);
   }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    detail::add_prune_gradient(gradients, this->output(), this->input(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->template input<1>().give_back();
+    this->output().give_features_back();
+  }
 };
 
 /// The voxels whose score is above a threshold.
@@ -77,6 +122,17 @@ struct PruneAboveRecord final
   [[nodiscard]] Tensor compute(Tensor const& x, Tensor const& scores, Execution<Space> const& exec) const
   {
     return detail::prune_above_unrecorded(x, scores, threshold, exec);
+  }
+  /// Of the scores there is none: they decide, and do not enter the result.
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    detail::add_prune_gradient(gradients, this->output(), this->input(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->template input<1>().give_back();
+    this->output().give_features_back();
   }
 
   double threshold = 0;
@@ -93,6 +149,15 @@ struct CropRecord final : FunctionRecord<CropRecord<Dim, Scalar, Space>, Space,
   [[nodiscard]] Tensor compute(Tensor const& x, Execution<Space> const& exec) const
   {
     return detail::crop_unrecorded(x, lower, upper, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    detail::add_prune_gradient(gradients, this->output(), this->input(), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_features_back();
   }
 
   IntArray<Dim> lower = IntArray<Dim>(0);
@@ -177,21 +242,7 @@ template <int Dim, class Scalar, class Space>
                                                    SparseTensor<Dim, Scalar, Space> const& x,
                                                    Execution<Space> const& exec)
 {
-  detail::expect_coordinates(x, "prune_backward");
-  detail::expect_coordinates(y, "prune_backward");
-  detail::expects(grad.rows == y.capacity(), "prune_backward: ", grad.rows, " rows of a gradient for ",
-                  y.capacity(), " rows");
-  auto& from = *x.coordinates();
-  auto& kept = *y.coordinates();
-  Buffer<std::int32_t, Space> rows{x.capacity(), exec};
-  coordinate_table(kept, exec)->visit([&](auto const& table) {
-    using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
-    for_each(x.capacity(),
-             detail::FindRows<Dim, Key>{from.view(), table, rows.data(), detail::access(kept).errors(),
-                                        detail::access(from).errors()},
-             exec);
-  });
-  return detail::gather_rows<Scalar>(grad, rows, exec);
+  return detail::prune_gradient(grad, y, x, exec);
 }
 
 }  // namespace v0

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/ops/gradients.hpp>
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/work.hpp>
 
@@ -41,7 +42,9 @@ template <class Value>
 class Recorded {
  public:
   Recorded() = default;
-  explicit Recorded(Value const& value) : id_{value.id()}, value_{detail::Share<Value>::share(value)} {}
+  explicit Recorded(Value const& value)
+      : id_{value.id()}, version_{value.version()}, value_{detail::Share<Value>::share(value)}
+  {}
   /// By name alone.
   explicit Recorded(VariableId id) : id_{id} {}
 
@@ -49,6 +52,15 @@ class Recorded {
   /// The value, or null once it was given back.
   [[nodiscard]] Value const* value() const noexcept { return value_.get(); }
   void give_back() noexcept { value_.reset(); }
+  /// Keeps the voxels or points of the value without their features, which then have no channels; gives back a
+  /// value that has none.
+  void give_features_back() { value_ = detail::without_features(value_.get()); }
+  /// Throws if the features were written since they were recorded. What was given back is not looked at.
+  void expect_unchanged(char const* operation) const
+  {
+    detail::expects(value_ == nullptr || value_->id() != id_ || value_->version() == version_, operation,
+                    ": a tensor that its gradient reads was written after the operation");
+  }
 
   /// Bytes of the value; 0 once it was given back.
   [[nodiscard]] double bytes() const { return value_ != nullptr ? detail::bytes_of_value(*value_) : 0; }
@@ -61,6 +73,7 @@ class Recorded {
 
  private:
   VariableId id_ = 0;
+  std::uint64_t version_ = 0;  // of the value when it was recorded
   std::shared_ptr<Value const> value_;
 };
 
@@ -82,6 +95,14 @@ class Recorded<std::vector<Value>> {
   void give_back() noexcept
   {
     for (auto& value : values_) { value.give_back(); }
+  }
+  void give_features_back()
+  {
+    for (auto& value : values_) { value.give_features_back(); }
+  }
+  void expect_unchanged(char const* operation) const
+  {
+    for (auto const& value : values_) { value.expect_unchanged(operation); }
   }
 
   [[nodiscard]] double bytes() const
@@ -120,15 +141,42 @@ class ReplayableRecord : public OperationRecord {
   [[nodiscard]] virtual OperationWork work(Execution<Space> const& /*exec*/) const { return {}; }
   /// The record by names alone: a copy that holds no variable's storage.
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> description() const = 0;
+
+  /// Adds the gradients of the inputs and parameters that `gradients` wants, from those that reached the outputs.
+  /// @throws invalid_argument  the operation has no gradient
+  /// Stream: enqueues on `exec`, does not wait unless the operation did. Determinism: same gradients, same bits.
+  virtual void backward(Gradients<Space>& /*gradients*/, Execution<Space> const& /*exec*/) const
+  {
+    detail::fail(this->name(), " has no gradient; what comes before it cannot be trained through it");
+  }
+  /// Whether there is backward().
+  [[nodiscard]] virtual bool has_backward() const noexcept { return false; }
+  /// A copy that keeps no more values than backward() reads; null where that is all of them.
+  /// @param gradients  says which of them are wanted
+  [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> for_backward(
+      Gradients<Space> const& /*gradients*/) const
+  {
+    return nullptr;
+  }
+  /// description() of the operation when it runs once more on the same values: what it updates besides its outputs,
+  /// running statistics, stays as it is then.
+  [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> recomputation() const
+  {
+    return description();
+  }
+  /// Throws if a value that the record keeps was written since the operation ran.
+  virtual void expect_unchanged() const {}
 };
 
 /// A record of `output = Derived::compute(inputs..., exec)`, from which all else follows. Inputs
-/// and output are tensors, matrices, dense tensors or other copyable values with an `id()`, inputs also a
-/// std::vector of them.
+/// and output are tensors, matrices, dense tensors or other copyable values with an `id()` and a `version()`,
+/// inputs also a std::vector of them.
 ///
 /// `Derived` is copyable, has `name()` and
 /// `Output compute(Inputs const&..., Execution<Space> const& exec) const`, which runs the operation
-/// unrecorded.
+/// unrecorded. With a gradient it has `backward()`, and `void give_back_unread(Gradients<Space> const&)`, which
+/// gives back what that does not read; with running statistics it has `skip_updates()`; where it keeps what
+/// compute() found on the way, it has `compute_again()` and `drop_kept()`.
 template <class Derived, class Space, class Output, class... Inputs>
 class FunctionRecord : public ReplayableRecord<Space> {
  public:
@@ -148,12 +196,16 @@ class FunctionRecord : public ReplayableRecord<Space> {
     auto const& derived = static_cast<Derived const&>(*this);
     std::apply(
         [&](auto const&... input) {
+          if (exec.recorder() == nullptr) {
+            replay.set(output_.id(), derived.compute(input.in(replay)..., exec));
+            return;
+          }
+          auto again = std::make_shared<Derived>(derived);
           replay.set(
               output_.id(),
               detail::run_recorded(
-                  exec, [&](auto const& inside) { return derived.compute(input.in(replay)..., inside); },
+                  exec, [&](auto const& inside) { return again->compute_again(input.in(replay)..., inside); },
                   [&](Output const& y) {
-                    auto again = std::make_shared<Derived>(derived);
                     again->inputs_ = {Recorded<Inputs>{input.in(replay)}...};
                     again->output_ = Recorded<Output>{y};
                     return again;
@@ -163,11 +215,31 @@ class FunctionRecord : public ReplayableRecord<Space> {
   }
   [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> description() const final
   {
-    auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
-    auto& record = static_cast<FunctionRecord&>(*result);
-    std::apply([](auto&... input) { (input.give_back(), ...); }, record.inputs_);
-    record.output_.give_back();
+    return description_of();
+  }
+
+  [[nodiscard]] bool has_backward() const noexcept final
+  {
+    using None = void (ReplayableRecord<Space>::*)(Gradients<Space>&, Execution<Space> const&) const;
+    return !std::is_same_v<decltype(&Derived::backward), None>;
+  }
+  [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> recomputation() const final
+  {
+    auto result = description_of();
+    result->skip_updates();
     return result;
+  }
+  [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> for_backward(
+      Gradients<Space> const& gradients) const final
+  {
+    auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
+    result->give_back_unread(gradients);
+    return result;
+  }
+  void expect_unchanged() const override
+  {
+    std::apply([&](auto const&... input) { (input.expect_unchanged(this->name()), ...); }, inputs_);
+    output_.expect_unchanged(this->name());
   }
 
   /// A copy of `record` with other variables, by name.
@@ -197,7 +269,40 @@ class FunctionRecord : public ReplayableRecord<Space> {
   }
   [[nodiscard]] Recorded<Output> const& output() const noexcept { return output_; }
 
+  /// Gives back what backward() does not read; by default it reads all.
+  void give_back_unread(Gradients<Space> const& /*gradients*/) {}
+  /// Makes compute() leave alone what it updates besides its output; by default there is nothing.
+  void skip_updates() {}
+  /// compute() that keeps in the record what backward() reads besides inputs and output; by default there is nothing.
+  [[nodiscard]] Output compute_again(Inputs const&... x, Execution<Space> const& exec)
+  {
+    return static_cast<Derived const&>(*this).compute(x..., exec);
+  }
+  /// Gives that back.
+  void drop_kept() {}
+
+ protected:
+  template <std::size_t I = 0>
+  [[nodiscard]] auto& input() noexcept
+  {
+    return std::get<I>(inputs_);
+  }
+  [[nodiscard]] Recorded<Output>& output() noexcept { return output_; }
+  void give_all_back()
+  {
+    std::apply([](auto&... input) { (input.give_back(), ...); }, inputs_);
+    output_.give_back();
+  }
+
  private:
+  [[nodiscard]] std::shared_ptr<Derived> description_of() const
+  {
+    auto result = std::make_shared<Derived>(static_cast<Derived const&>(*this));
+    static_cast<FunctionRecord&>(*result).give_all_back();
+    result->drop_kept();
+    return result;
+  }
+
   std::tuple<Recorded<Inputs>...> inputs_;
   Recorded<Output> output_;
 };

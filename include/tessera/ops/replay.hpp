@@ -5,6 +5,7 @@
 #include <tessera/core/error.hpp>
 #include <tessera/core/recorder.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <memory>
@@ -17,29 +18,54 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Makes a second handle on the storage of a value: a copy, but of those that move only.
+/// A second handle on the storage of a value: a copy, but of those that move only.
+template <class Value>
+[[nodiscard]] Value second_handle(Value const& value)
+{
+  return value;
+}
+template <class T, class Space>
+[[nodiscard]] Matrix<T, Space> second_handle(Matrix<T, Space> const& matrix)
+{
+  return ShareMatrix::share(matrix);
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] DenseTensor<Dim, Scalar, Space> second_handle(DenseTensor<Dim, Scalar, Space> const& tensor)
+{
+  return ShareDense::share(tensor);
+}
+
+/// The same behind a pointer.
 template <class Value>
 struct Share {
   [[nodiscard]] static std::shared_ptr<Value const> share(Value const& value)
   {
-    return std::make_shared<Value>(value);
+    return std::make_shared<Value>(second_handle(value));
   }
 };
-template <class T, class Space>
-struct Share<Matrix<T, Space>> {
-  [[nodiscard]] static std::shared_ptr<Matrix<T, Space> const> share(Matrix<T, Space> const& matrix)
-  {
-    return std::make_shared<Matrix<T, Space>>(ShareMatrix::share(matrix));
-  }
-};
+
+/// A value that stands on the same voxels or points without features; null of one that has none.
+template <class Value>
+[[nodiscard]] std::shared_ptr<Value const> without_features(Value const* /*value*/)
+{
+  return nullptr;
+}
 template <int Dim, class Scalar, class Space>
-struct Share<DenseTensor<Dim, Scalar, Space>> {
-  using Tensor = DenseTensor<Dim, Scalar, Space>;
-  [[nodiscard]] static std::shared_ptr<Tensor const> share(Tensor const& tensor)
-  {
-    return std::make_shared<Tensor>(ShareDense::share(tensor));
-  }
-};
+[[nodiscard]] std::shared_ptr<SparseTensor<Dim, Scalar, Space> const> without_features(
+    SparseTensor<Dim, Scalar, Space> const* x)
+{
+  if (x == nullptr || x->coordinates() == nullptr) { return nullptr; }
+  Matrix<Scalar, Space> none{Buffer<Scalar, Space>{}, x->capacity(), 0};
+  return std::make_shared<SparseTensor<Dim, Scalar, Space>>(x->with_features(std::move(none)));
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::shared_ptr<PointTensor<Dim, Scalar, Space> const> without_features(
+    PointTensor<Dim, Scalar, Space> const* z)
+{
+  if (z == nullptr || z->num_points() == 0) { return nullptr; }
+  Matrix<Scalar, Space> none{Buffer<Scalar, Space>{}, z->num_points(), 0};
+  return std::make_shared<PointTensor<Dim, Scalar, Space>>(z->with_features(std::move(none)));
+}
 
 }  // namespace detail
 

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/ops/detail/pool_gradients.hpp>
+#include <tessera/ops/pooling.hpp>
 #include <tessera/ops/record.hpp>
 
 #include <memory>
@@ -10,63 +10,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// @name Gradients of pools for their input `x`
-/// `grad` [outputs, channels] in `Space` is on the outputs of the pool with these options; the result has the rows of `x`.
-///
-/// Of sum_pool(), `g[i, c] = sum over the outputs o whose window holds i of grad[o, c]`; of average_pool() each divided
-/// by the number of inputs of o; of max_pool() of those alone that have their value from i, the first of equal ones.
-/// @throws invalid_argument  another number of rows than outputs, and what the pool says
-/// Cost: the map and its transpose the first time; one read of every pair. Stream: enqueues on `exec`; waits only where
-/// kernel_map() does. Determinism: same input, same bits; sums in float (double for double), offsets ascending.
-/// @{
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> sum_pool_backward(MatrixView<Scalar const> const& grad,
-                                                      SparseTensor<Dim, Scalar, Space> const& x,
-                                                      nn::PoolOptions<Dim> const& options,
-                                                      Execution<Space> const& exec)
-{
-  auto const mapped = detail::pool_map_of(x, options, grad, "sum_pool_backward", exec);
-  return detail::sum_over_pairs<Scalar>(grad, *transpose(*mapped.map, exec), nullptr, false, exec);
-}
-
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> average_pool_backward(MatrixView<Scalar const> const& grad,
-                                                          SparseTensor<Dim, Scalar, Space> const& x,
-                                                          nn::PoolOptions<Dim> const& options,
-                                                          Execution<Space> const& exec)
-{
-  auto const mapped = detail::pool_map_of(x, options, grad, "average_pool_backward", exec);
-  auto const counts = detail::count_row_pairs(*mapped.map, exec);
-  return detail::sum_over_pairs<Scalar>(grad, *transpose(*mapped.map, exec), counts.data(), false, exec);
-}
-
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> max_pool_backward(MatrixView<Scalar const> const& grad,
-                                                      SparseTensor<Dim, Scalar, Space> const& x,
-                                                      nn::PoolOptions<Dim> const& options,
-                                                      Execution<Space> const& exec)
-{
-  auto const mapped = detail::pool_map_of(x, options, grad, "max_pool_backward", exec);
-  auto& map = *mapped.map;
-  detail::expects(grad.columns == x.channels(), "max_pool_backward: ", grad.columns,
-                  " channels of a gradient for ", x.channels());
-  bool const from_zero =
-      rules::visit(detail::pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; });
-  Buffer<std::int32_t, Space> winner{grad.size(), exec};
-  for_each(grad.size(),
-           detail::FindWinners<Scalar>{x.features().data, map.out_in(exec), winner.data(), map.volume(),
-                                       grad.columns, from_zero},
-           exec);
-  auto const transposed = transpose(map, exec);
-  Matrix<Scalar, Space> result{x.capacity(), x.channels(), exec};
-  for_each(result.size(),
-           detail::SumOfWins<Scalar>{grad.data, winner.data(), transposed->out_in(exec), result.data(),
-                                     map.volume(), grad.columns},
-           exec);
-  return result;
-}
-/// @}
 
 namespace detail {
 
@@ -84,6 +27,20 @@ template <int Dim, class Scalar, class Space>
           "with these options");
   return like.with_features(
       sum_over_pairs<Scalar>(x.features(), *transpose(*mapped.map, exec), nullptr, true, exec));
+}
+
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> unpool_gradient(MatrixView<Scalar const> const& grad,
+                                                    SparseTensor<Dim, Scalar, Space> const& like,
+                                                    nn::PoolOptions<Dim> const& options,
+                                                    Execution<Space> const& exec)
+{
+  expect_coordinates(like, "unpool_backward");
+  expects(grad.rows == like.capacity(), "unpool_backward: ", grad.rows, " rows of a gradient for ",
+          like.capacity(), " rows");
+  auto const mapped = pool_map(like, options, "unpool_backward", exec);
+  auto const counts = count_row_pairs(*transpose(*mapped.map, exec), exec);
+  return sum_over_pairs<Scalar>(grad, *mapped.map, counts.data(), false, exec);
 }
 
 }  // namespace detail
@@ -107,6 +64,21 @@ struct UnpoolRecord final
   [[nodiscard]] Tensor compute(Tensor const& x, Tensor const& like, Execution<Space> const& exec) const
   {
     return detail::unpool_unrecorded(x, like, options, exec);
+  }
+
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const x = this->input().id();
+    if (!gradients.wants(x)) { return; }
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    auto const& like = *this->template input<1>().value();
+    gradients.add(x, detail::unpool_gradient(grad, like, options, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_back();
+    this->template input<1>().give_features_back();
+    this->output().give_back();
   }
 
   nn::PoolOptions<Dim> options;  // with the configuration of the thread that recorded
@@ -147,12 +119,7 @@ template <int Dim, class Scalar, class Space>
                                                     nn::PoolOptions<Dim> const& options,
                                                     Execution<Space> const& exec)
 {
-  detail::expect_coordinates(like, "unpool_backward");
-  detail::expects(grad.rows == like.capacity(), "unpool_backward: ", grad.rows, " rows of a gradient for ",
-                  like.capacity(), " rows");
-  auto const mapped = detail::pool_map(like, options, "unpool_backward", exec);
-  auto const counts = detail::count_row_pairs(*transpose(*mapped.map, exec), exec);
-  return detail::sum_over_pairs<Scalar>(grad, *mapped.map, counts.data(), false, exec);
+  return detail::unpool_gradient(grad, like, options, exec);
 }
 
 }  // namespace v0

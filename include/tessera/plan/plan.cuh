@@ -288,7 +288,8 @@ class Plan {
   void check()
   {
     detail::cuda_check(cudaEventSynchronize(done_.get()));
-    detail::report(record_->take_faults());
+    auto const faults = record_->take_faults();
+    detail::report(faults, record_->bad_row());
   }
 
   /// Bytes of the arena that the plan uses: everything but parameters.

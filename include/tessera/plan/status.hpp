@@ -90,12 +90,15 @@ struct PlanReport {
   bool duplicates = false;      ///< two voxels with the same coordinate
   bool out_of_bounds = false;   ///< voxels outside the grid or box of the limits
   bool negative_count = false;  ///< a number of rows below 0
+  bool too_few_rows = false;    ///< one row alone where batch normalisation in training needs a variance
+  bool bad_label = false;       ///< a label that is neither a class nor the one that is ignored
   int cuda = 0;                 ///< a `cudaError_t` that the device is in, or 0
 
   /// Whether no finished run since the last Plan::check() or Plan::acknowledge() met with any of these.
   [[nodiscard]] bool ok() const noexcept
   {
-    return !over_capacity && !duplicates && !out_of_bounds && !negative_count && cuda == 0;
+    return !over_capacity && !duplicates && !out_of_bounds && !negative_count && !too_few_rows &&
+           !bad_label && cuda == 0;
   }
 };
 
@@ -103,10 +106,11 @@ namespace detail {
 
 /// What runs note, in memory that the host sees; only the device writes it.
 struct PlanRecord {
-  static constexpr int kinds = 5;  // bits of DataError
+  static constexpr int kinds = 7;  // bits of DataError
 
   std::uint64_t runs;           // finished
   std::uint32_t faulty[kinds];  // of those, with each kind of error
+  std::uint32_t row;            // code_of_row() of the last run with a bad label
 };
 
 /// Bits of DataError of the kinds that differ.
@@ -127,6 +131,7 @@ struct PlanRecord {
   for (int kind = 0; kind < PlanRecord::kinds; ++kind) {
     result.faulty[kind] = __atomic_load_n(&record.faulty[kind], __ATOMIC_RELAXED);
   }
+  result.row = __atomic_load_n(&record.row, __ATOMIC_RELAXED);
   return result;
 }
 

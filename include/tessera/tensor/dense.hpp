@@ -100,6 +100,13 @@ class DenseTensor {
   [[nodiscard]] std::uint64_t version() const noexcept { return values_.version(); }
   /// To be called by whoever writes values that a recorder may have been told of.
   void mark_written() const noexcept { values_.mark_written(); }
+  /// The same values, not copied, as another variable: see SparseTensor::detached().
+  [[nodiscard]] DenseTensor detached() const
+  {
+    auto result = *this;
+    result.values_ = values_.alias();
+    return result;
+  }
 
   /// For kernels.
   [[nodiscard]] detail::DenseShape<Dim> const& indexing() const noexcept { return shape_; }

@@ -141,6 +141,17 @@ class PointTensor {
   [[nodiscard]] Matrix<Scalar, Space> const& matrix() const noexcept { return features_; }
   /// The identity of the features, which copies of the tensor share; 0 of a tensor made by default.
   [[nodiscard]] VariableId id() const noexcept { return features_.id(); }
+  /// How often mark_written() was called on these features.
+  [[nodiscard]] std::uint64_t version() const noexcept { return features_.version(); }
+  /// To be called by whoever writes the features in place, as SparseTensor::mark_written().
+  void mark_written() const noexcept { features_.mark_written(); }
+  /// The same points and features, not copied, as another variable: see SparseTensor::detached().
+  [[nodiscard]] PointTensor detached() const
+  {
+    auto result = *this;
+    result.features_ = features_.detached();
+    return result;
+  }
   /// The positions and their maps; null where there are none.
   [[nodiscard]] std::shared_ptr<Set> const& points() const noexcept { return points_; }
 

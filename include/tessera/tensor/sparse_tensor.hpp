@@ -95,6 +95,14 @@ class SparseTensor {
   /// To be called by whoever writes the features in place, as a plan does with its output and an owner with
   /// memory that the tensor borrows: what was recorded of them before no longer holds.
   void mark_written() const noexcept { features_.mark_written(); }
+  /// The same voxels and features, not copied, as another variable, which no recorder has been told of: gradients
+  /// stop at it.
+  [[nodiscard]] SparseTensor detached() const
+  {
+    auto result = *this;
+    result.features_ = features_.detached();
+    return result;
+  }
 
   /// The same voxels with other features.
   [[nodiscard]] SparseTensor with_features(Matrix<Scalar, Space>&& features) const

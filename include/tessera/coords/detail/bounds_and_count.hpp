@@ -13,14 +13,22 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// What only the space can see about a set's rows while it is made; read by the host once a set.
+/// What only the space can see about a set's rows: while it is made, and while a network is trained on it.
 enum DataError : std::uint32_t {
   out_of_range = 1,    ///< a coordinate lies outside the declared spatial range
   duplicate = 2,       ///< two rows hold the same coordinate
   capacity = 4,        ///< more rows than there is room for
   negative_count = 8,  ///< fewer rows than none
   stray_point = 16,    ///< a point of no cloud, or offsets of clouds that do not ascend
+  too_few_rows = 32,   ///< one row alone where a variance is needed
+  bad_label = 64,      ///< a label that is no class; errors[1] has the first row, see code_of_row()
 };
+
+/// A row as it is kept beside the bits: the first has the largest code, and 0 means none.
+[[nodiscard]] TESSERA_HOST_DEVICE inline std::uint32_t code_of_row(std::int64_t row)
+{
+  return 0xffffffffU - static_cast<std::uint32_t>(row);
+}
 
 /// Counts and bounds gathered by kernels with integer atomics.
 template <int Dim>

@@ -85,12 +85,12 @@ struct CoordinateManager : std::enable_shared_from_this<CoordinateManager<Dim, S
   Execution<Space> exec;       // whose stream the coordinate manager belongs to
   std::recursive_mutex mutex;  // maps may be asked for from several threads
   std::deque<CoordinateSet<Dim, Space>> sets;
-  Buffer<std::uint32_t, Space> errors;  // [1] bits of DataError, set by kernels
+  Buffer<std::uint32_t, Space> errors;  // [2] bits of DataError and code of a row, set by kernels
 };
 
 /// Throws what the bits of DataError mean; a set that was cut short may show other faults, so that comes
 /// first.
-inline void report(std::uint32_t errors)
+inline void report(std::uint32_t errors, std::uint32_t row_code = 0)
 {
   expects((errors & DataError::stray_point) == 0,
           "coordinates: made of points that belong to none of the clouds, or of offsets that do not ascend "
@@ -102,6 +102,10 @@ inline void report(std::uint32_t errors)
           "coordinates: a row lies outside the declared spatial range or has a negative batch entry");
   expects((errors & DataError::duplicate) == 0,
           "coordinates: two rows hold the same coordinate; rows must be unique (see sparse_quantize)");
+  expects((errors & DataError::bad_label) == 0, "loss: the label of row ", code_of_row(row_code),
+          " is neither a class nor the label that is ignored");
+  expects((errors & DataError::too_few_rows) == 0,
+          "batch_norm_training: training needs more than 1 row to have a variance");
 }
 
 /// Throws where sums of a coordinate and a kernel offset could overflow.

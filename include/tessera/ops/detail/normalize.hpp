@@ -94,55 +94,60 @@ template <int Dim, class Scalar, class Space>
   return y;
 }
 
-/// mean[b, g] = sum over the channels of group g of sums[b, c] / (rows of b * channels_per_group); 0 without
-/// rows.
+/// Merges what ranks and channels of (batch entry, group) have; item number n is one of them.
 template <class Sum>
-struct DivideByRows {
-  Sum const* sums;             // [batches, groups * channels_per_group]
-  std::int32_t const* counts;  // [batches], or null: entry 0 has `rows`
-  Sum* means;                  // [batches, groups]
-  std::int64_t rows;
-  int groups;
+struct FinishStatistics {
+  ops::Moments<Sum> const* moments;  // [ranks, values * channels_per_group]
+  Sum* mean;                         // [values]
+  Sum* variance;                     // [values]
+  Sum* count;                        // [values]
+  std::int64_t values;
+  int ranks;
   int channels_per_group;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
   {
-    auto const count = counts != nullptr ? std::int64_t{counts[n / groups]} : rows;
-    Sum sum{0};
-    for (int c = 0; c < channels_per_group; ++c) { sum += sums[n * channels_per_group + c]; }
-    means[n] = count > 0 ? sum / static_cast<Sum>(count * channels_per_group) : Sum{0};
+    ops::Moments<Sum> all;
+    for (int rank = 0; rank < ranks; ++rank) {
+      for (int c = 0; c < channels_per_group; ++c) {
+        all.merge(moments[(rank * values + n) * channels_per_group + c]);
+      }
+    }
+    mean[n] = all.mean;
+    variance[n] = all.count > 0 ? all.m2 / all.count : Sum{0};
+    count[n] = all.count;
   }
-};
-
-/// Mean and biased variance of (batch entry, group of channels).
-template <class Sum, class Space>
-struct RowStatistics {
-  Buffer<Sum, Space> mean;      // [batches, groups]
-  Buffer<Sum, Space> variance;  // [batches, groups]
 };
 
 /// @param rows         of `x` that are in use
 /// @param coordinates  [rows], or null: all rows are of one entry
-/// @param counts       [batches] rows of each entry, or null with `coordinates`
-/// Cost: two passes over the features. Stream: enqueues, does not wait. Determinism: as reduce_rows().
+/// @param exchange     merges the statistics of several processes, or null
+/// Cost: one pass over the features. Stream: enqueues, does not wait. Determinism: as reduce_rows().
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] RowStatistics<accumulator_t<Scalar>, Space> row_statistics(
-    MatrixView<Scalar const> const& x, RowCount const& rows, Coordinate<Dim> const* coordinates,
-    std::int32_t const* counts, int batches, int groups, Execution<Space> const& exec)
+[[nodiscard]] ops::RowStatistics<accumulator_t<Scalar>, Space> row_statistics(
+    MatrixView<Scalar const> const& x, RowCount const& rows, Coordinate<Dim> const* coordinates, int batches,
+    int groups, ExchangeArgument<Space> exchange, Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
+  using Moments = ops::Moments<Sum>;
   auto const channels = static_cast<int>(x.columns);
-  auto const size = channels / groups;
   auto const values = std::int64_t{batches} * groups;
-  RowStatistics<Sum, Space> result{{values, exec}, {values, exec}};
-  auto const divide = [&](Buffer<Sum, Space> const& sums, Buffer<Sum, Space>& means) {
-    for_each(values, DivideByRows<Sum>{sums.data(), counts, means.data(), rows.capacity, groups, size}, exec);
-  };
-  divide(reduce_rows(SumOfRows<Scalar>{x.data, channels}, coordinates, rows, batches, channels, exec),
-         result.mean);
-  divide(reduce_rows(SquaredDeviation<Scalar>{x.data, channels, result.mean.data(), groups, size},
-                     coordinates, rows, batches, channels, exec),
-         result.variance);
+  ops::RowStatistics<Sum, Space> result{{values, exec}, {values, exec}, {values, exec}};
+  auto const moments =
+      reduce_rows(MomentsOfRows<Scalar>{x.data, channels}, coordinates, rows, batches, channels, exec);
+  FinishStatistics<Sum> finish{
+      moments.data(),   result.mean.data(), result.variance.data(), result.count.data(), values, 1,
+      channels / groups};
+  if (exchange == nullptr) {
+    for_each(values, finish, exec);
+    return result;
+  }
+  static_assert(sizeof(Moments) == 3 * sizeof(Sum));
+  auto const all =
+      gather_ranks(reinterpret_cast<Sum const*>(moments.data()), 3 * moments.size(), *exchange, exec);
+  finish.moments = reinterpret_cast<Moments const*>(all.data());
+  finish.ranks = exchange->size();
+  for_each(values, finish, exec);
   return result;
 }
 

@@ -119,6 +119,24 @@ template <int Dim, class Scalar, class Space>
   return z.with_features(devoxelize_features<Scalar>(x.features(), *map, exec));
 }
 
+/// The gradient of voxel_to_point() for the voxels' features; `z` is null where there are no points.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> voxel_to_point_gradient(MatrixView<Scalar const> const& grad,
+                                                            SparseTensor<Dim, Scalar, Space> const& x,
+                                                            PointTensor<Dim, Scalar, Space> const* z,
+                                                            Interpolation interpolation, Compatibility compat,
+                                                            Execution<Space> const& exec)
+{
+  if (z == nullptr) {
+    Buffer<Scalar, Space> zeros{x.capacity() * grad.columns, exec};
+    fill_bytes(zeros, 0, exec);
+    return {std::move(zeros), x.capacity(), grad.columns};
+  }
+  auto const map =
+      z->points()->map_to(x.coordinates(), cells_of(interpolation, compat), Compatibility::none, exec);
+  return devoxelize_features_backward<Scalar>(grad, *map, exec);
+}
+
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> add_unrecorded(PointTensor<Dim, Scalar, Space> const& a,
                                                              PointTensor<Dim, Scalar, Space> const& b,

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/ops/pooling.hpp>
+#include <tessera/ops/detail/pool_windows.hpp>
 
 #include <cstdint>
 
@@ -155,6 +155,38 @@ template <int Dim, class Scalar, class Space>
   expects(grad.rows == mapped.map->num_out(), who, ": ", grad.rows, " rows of a gradient for ",
           mapped.map->num_out(), " outputs");
   return mapped;
+}
+
+/// The gradient of the pool of `Rule` for `x`, whose features are read where an output is one of its inputs.
+template <class Rule, int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> pool_backward(MatrixView<Scalar const> const& grad,
+                                                  SparseTensor<Dim, Scalar, Space> const& x,
+                                                  nn::PoolOptions<Dim> const& options,
+                                                  Execution<Space> const& exec)
+{
+  auto const mapped = pool_map_of(x, options, grad, Rule::backward_name, exec);
+  auto& map = *mapped.map;
+  auto const transposed = transpose(map, exec);
+  if constexpr (!Rule::takes_one) {
+    auto const counts = Rule::is_mean ? count_row_pairs(map, exec) : Buffer<std::int32_t, Space>{};
+    return sum_over_pairs<Scalar>(grad, *transposed, counts.data(), false, exec);
+  } else {
+    expects(grad.columns == x.channels(), Rule::backward_name, ": ", grad.columns,
+            " channels of a gradient for ", x.channels());
+    bool const from_zero =
+        rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; });
+    Buffer<std::int32_t, Space> winner{grad.size(), exec};
+    for_each(grad.size(),
+             FindWinners<Scalar>{x.features().data, map.out_in(exec), winner.data(), map.volume(),
+                                 grad.columns, from_zero},
+             exec);
+    Matrix<Scalar, Space> result{x.capacity(), x.channels(), exec};
+    for_each(result.size(),
+             SumOfWins<Scalar>{grad.data, winner.data(), transposed->out_in(exec), result.data(),
+                               map.volume(), grad.columns},
+             exec);
+    return result;
+  }
 }
 
 }  // namespace detail

@@ -8,6 +8,7 @@
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/ops/row_statistics.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -24,7 +25,7 @@ namespace detail {
 template <class Scalar>
 struct SumOfRows {
   using Value = accumulator_t<Scalar>;
-  static constexpr Value identity = Value{0};
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return Value{0}; }
 
   Scalar const* features;  // [rows, channels]
   int channels;
@@ -36,32 +37,35 @@ struct SumOfRows {
   [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
 };
 
-/// The sum of squared distances of a feature from its group's mean.
+/// Number, mean and squared distances of a feature.
 template <class Scalar>
-struct SquaredDeviation {
-  using Value = accumulator_t<Scalar>;
-  static constexpr Value identity = Value{0};
+struct MomentsOfRows {
+  using Value = ops::Moments<accumulator_t<Scalar>>;
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
 
   Scalar const* features;  // [rows, channels]
   int channels;
-  Value const* mean;  // [batches, groups]
-  int groups;
-  int channels_per_group;
 
-  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int batch, int channel) const
+  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int, int channel) const
   {
-    auto const distance = static_cast<Value>(features[row * channels + channel]) -
-                          mean[std::int64_t{batch} * groups + channel / channels_per_group];
-    return distance * distance;
+    using Sum = accumulator_t<Scalar>;
+    return {Sum{1}, static_cast<Sum>(features[row * channels + channel]), Sum{0}};
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
+  {
+    a.merge(b);
+    return a;
+  }
 };
 
 /// The largest feature; NaN if there is one.
 template <class Scalar>
 struct LargestOfRows {
   using Value = accumulator_t<Scalar>;
-  static constexpr Value identity = -std::numeric_limits<Value>::infinity();
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity()
+  {
+    return -std::numeric_limits<Value>::infinity();
+  }
 
   Scalar const* features;  // [rows, channels]
   int channels;
@@ -76,7 +80,7 @@ struct LargestOfRows {
 /// The number of rows.
 struct NumberOfRows {
   using Value = std::int32_t;
-  static constexpr Value identity = 0;
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return 0; }
 
   [[nodiscard]] TESSERA_HOST_DEVICE static Value at(std::int64_t, int, int) { return 1; }
   [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
@@ -102,11 +106,11 @@ struct ReduceSlab {
     auto const slab = n / channels;
     auto const channel = static_cast<int>(n - slab * channels);
     auto* const own = partials + slab * batches * channels + channel;  // nobody else writes these
-    for (int b = 0; b < batches; ++b) { own[std::int64_t{b} * channels] = Term::identity; }
+    for (int b = 0; b < batches; ++b) { own[std::int64_t{b} * channels] = Term::identity(); }
     auto const begin = slab * rows_per_slab;
     auto const end = begin + rows_per_slab < rows.size() ? begin + rows_per_slab : rows.size();
     int current = 0;
-    Value value = Term::identity;
+    Value value = Term::identity();
     for (auto row = begin; row < end; ++row) {
       int const batch = coordinates != nullptr ? coordinates[row].batch : 0;
       if (batch < 0 || batch >= batches) { continue; }  // outside the range; CoordinateSet::check() tells
@@ -137,7 +141,7 @@ struct CombineSlabs {
     auto const group = n / width;
     auto const first = group * fan_in;
     auto const last = first + fan_in < slabs ? first + fan_in : slabs;
-    Value value = Term::identity;
+    Value value = Term::identity();
     for (auto slab = first; slab < last; ++slab) {
       value = Term::combine(value, from[slab * width + (n - group * width)]);
     }
@@ -145,11 +149,21 @@ struct CombineSlabs {
   }
 };
 
+/// Rows that one thread gathers: a number of used rows that depends on the batch entries alone, never on how much
+/// room there is, so that a plan gives the bits of an eager call. Partial results take up to a quarter of the
+/// features' elements.
+[[nodiscard]] inline std::int64_t rows_per_slab(int batches)
+{
+  constexpr std::int64_t rows = 64;
+  return rows * std::max<std::int64_t>(1, ceil_div(batches, 16));
+}
+
 /// `result[b, c] =` what `term` gathers over the rows of batch entry b, for every channel c.
 ///
-/// Cost: one pass over the features; 1 / 64 of their size as workspace. Stream: enqueues a few kernels, does
-/// not wait. Determinism: slabs of rows and the tree that joins them follow from the shapes alone, so the
-/// bits are the same on every run and for any number of threads (but not for another order of the rows).
+/// Cost: one pass over the features; 1 / 64 of their size as workspace, up to 1 / 4 with many batch entries.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: the bits are the same on every run, for any number of threads and any capacity (but not for another
+/// order of the rows).
 template <int Dim, class Term, class Space>
 [[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
                                                               Coordinate<Dim> const* coordinates,
@@ -159,13 +173,11 @@ template <int Dim, class Term, class Space>
   using Value = typename Term::Value;
   auto const width = std::int64_t{batches} * channels;
   if (width == 0) { return {}; }
-  auto const most = std::max<std::int64_t>(1, (1 << 22) / width);
-  auto const rows_per_slab = std::max<std::int64_t>(64, ceil_div(rows.capacity, most));
-  auto slabs = std::max<std::int64_t>(1, ceil_div(rows.capacity, rows_per_slab));
+  auto const rows_each = rows_per_slab(batches);
+  auto slabs = std::max<std::int64_t>(1, ceil_div(rows.capacity, rows_each));
   Buffer<Value, Space> values{slabs * width, exec};
   for_each(slabs * channels,
-           ReduceSlab<Dim, Term>{term, coordinates, values.data(), rows, rows_per_slab, batches, channels},
-           exec);
+           ReduceSlab<Dim, Term>{term, coordinates, values.data(), rows, rows_each, batches, channels}, exec);
   while (slabs > 1) {
     auto const groups = ceil_div(slabs, CombineSlabs<Term>::fan_in);
     Buffer<Value, Space> joined{groups * width, exec};

@@ -81,6 +81,40 @@ template <class Scalar, class Space>
   return x.rows();
 }
 
+/// Rows in use, for kernels.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] RowCount used_rows(SparseTensor<Dim, Scalar, Space> const& x)
+{
+  return x.coordinates()->row_count();
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] RowCount used_rows(PointTensor<Dim, Scalar, Space> const& x)
+{
+  return {x.num_points(), nullptr};
+}
+template <class Scalar, class Space>
+[[nodiscard]] RowCount used_rows(Matrix<Scalar, Space> const& x)
+{
+  return {x.rows(), nullptr};
+}
+
+/// Where kernels note what is wrong with the rows, [2]: see DataError. Null of rows that nobody asks about.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::uint32_t* data_errors(SparseTensor<Dim, Scalar, Space> const& x)
+{
+  return access(*x.coordinates()).errors();
+}
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::uint32_t* data_errors(PointTensor<Dim, Scalar, Space> const&)
+{
+  return nullptr;
+}
+template <class Scalar, class Space>
+[[nodiscard]] std::uint32_t* data_errors(Matrix<Scalar, Space> const&)
+{
+  return nullptr;
+}
+
 template <class Value>
 struct ScalarOfRows;
 template <int Dim, class Scalar, class Space>

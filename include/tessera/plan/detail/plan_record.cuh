@@ -19,7 +19,7 @@ namespace detail {
 
 /// Counts a run that has ended, and what was wrong with it: on the device, and where the host looks.
 struct NoteRun {
-  std::uint32_t const* errors;  // [1] bits of DataError
+  std::uint32_t const* errors;  // [2] bits of DataError and code of a row
   PlanRecord* counts;           // [1] on the device
   PlanRecord volatile* seen;    // [1] in the host's memory, never read here: that would take a trip there
 
@@ -28,6 +28,7 @@ struct NoteRun {
     for (int kind = 0; kind < PlanRecord::kinds; ++kind) {
       if ((*errors >> kind & 1U) != 0) { seen->faulty[kind] = ++counts->faulty[kind]; }
     }
+    if ((errors[0] & DataError::bad_label) != 0) { seen->row = errors[1]; }
     __threadfence_system();
     seen->runs = ++counts->runs;
   }
@@ -46,7 +47,7 @@ class RunRecord {
     *seen_ = {};
   }
 
-  /// Notes that a run with these errors [1] ends; for a graph.
+  /// Notes that a run with these errors [2] ends; for a graph.
   [[nodiscard]] NoteRun note(std::uint32_t const* errors) noexcept
   {
     return {errors, counts_.data(), seen_.get()};
@@ -63,6 +64,8 @@ class RunRecord {
     report.duplicates = (bits & DataError::duplicate) != 0;
     report.out_of_bounds = (bits & DataError::out_of_range) != 0;
     report.negative_count = (bits & DataError::negative_count) != 0;
+    report.too_few_rows = (bits & DataError::too_few_rows) != 0;
+    report.bad_label = (bits & DataError::bad_label) != 0;
     return report;
   }
   /// Bits of DataError of the runs since the last call.
@@ -72,6 +75,8 @@ class RunRecord {
     auto const now = load(*seen_);
     return new_faults(now, std::exchange(known_, now));
   }
+  /// code_of_row() of the last run with a bad label.
+  [[nodiscard]] std::uint32_t bad_row() const noexcept { return load(*seen_).row; }
 
  private:
   struct FreeHost {

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/conv/convolution_backward.hpp>
+#include <tessera/ops/detail/normalize.hpp>
+#include <tessera/ops/detail/product_gradients.hpp>
+
+#include <cmath>
+#include <cstdint>
+
+namespace tessera {
+inline namespace v0 {
+namespace ops {
+
+/// Where the gradients of weight and bias of a normalisation go.
+template <class Sum>
+struct AffineGradients {
+  Sum* weight = nullptr;  ///< [channels], or null: not computed
+  Sum* bias = nullptr;    ///< [channels], or null: not computed
+  GradientMode mode = GradientMode::overwrite;
+};
+
+}  // namespace ops
+namespace detail {
+
+/// Two sums over rows.
+template <class Sum>
+struct SumPair {
+  Sum first = 0;
+  Sum second = 0;
+};
+
+/// The sums of dy and of dy * (x - mean).
+template <int Dim, class Scalar>
+struct NormGradientSums {
+  using Sum = accumulator_t<Scalar>;
+  using Value = SumPair<Sum>;
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
+
+  Scalar const* grad;  // [rows, channels]
+  Scalar const* x;     // [rows, channels]
+  Sum const* mean;     // [batches, groups]
+  int groups;
+  int channels_per_group;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int batch, int channel) const
+  {
+    auto const i = row * groups * channels_per_group + channel;
+    auto const dy = static_cast<Sum>(grad[i]);
+    auto const centre = mean[std::int64_t{batch} * groups + channel / channels_per_group];
+    return {dy, dy * (static_cast<Sum>(x[i]) - centre)};
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
+  {
+    a.first += b.first;
+    a.second += b.second;
+    return a;
+  }
+};
+
+/// dweight[c] = sum over entries of second[b, c] / sqrt(variance + epsilon), dbias[c] = sum of first[b, c].
+template <int Dim, class Sum>
+struct StoreAffineGradients {
+  Normalization<Dim, Sum> by;
+  SumPair<Sum> const* sums;  // [batches, channels]
+  ops::AffineGradients<Sum> to;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t c) const
+  {
+    using std::sqrt;
+    auto const channels = std::int64_t{by.groups} * by.channels_per_group;
+    Sum weight{0};
+    Sum bias{0};
+    for (std::int64_t b = 0; b < by.batches; ++b) {
+      auto const& sum = sums[b * channels + c];
+      weight += sum.second / sqrt(by.variance[b * by.groups + c / by.channels_per_group] + by.epsilon);
+      bias += sum.first;
+    }
+    bool const adds = to.mode == GradientMode::accumulate;
+    if (to.weight != nullptr) { to.weight[c] = adds ? to.weight[c] + weight : weight; }
+    if (to.bias != nullptr) { to.bias[c] = adds ? to.bias[c] + bias : bias; }
+  }
+};
+
+/// What the statistics of (batch entry, group) take from dx: with r = 1 / sqrt(variance + epsilon) and n values,
+/// first = r / n * sum over rows and channels of weight * dy, second = r^3 / n * that of weight * dy * (x - mean).
+template <int Dim, class Sum>
+struct StatisticGradients {
+  Normalization<Dim, Sum> by;
+  SumPair<Sum> const* sums;  // [ranks, batches, channels]
+  Sum const* count;          // [batches, groups]
+  SumPair<Sum>* through;     // [batches, groups]
+  int ranks;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    using std::sqrt;
+    auto const channels = std::int64_t{by.groups} * by.channels_per_group;
+    auto const batch = n / by.groups;
+    auto const first_channel = (n - batch * by.groups) * by.channels_per_group;
+    SumPair<Sum> total;
+    for (int rank = 0; rank < ranks; ++rank) {
+      for (auto c = first_channel; c < first_channel + by.channels_per_group; ++c) {
+        auto const& sum = sums[(std::int64_t{rank} * by.batches + batch) * channels + c];
+        auto const weight = by.weight != nullptr ? by.weight[c] : Sum{1};
+        total.first += weight * sum.first;
+        total.second += weight * sum.second;
+      }
+    }
+    auto const root = Sum{1} / sqrt(by.variance[n] + by.epsilon);
+    auto const share = count[n] > 0 ? root / count[n] : Sum{0};
+    through[n] = {share * total.first, share * root * root * total.second};
+  }
+};
+
+/// dx[i, c] = weight[c] * r * dy[i, c] - first - second * (x[i, c] - mean), 0 in rows that are not in use; item
+/// number n is one pack of channels in a few rows.
+template <int Dim, class Scalar, int Size>
+struct NormalizeRowsBackward {
+  using Sum = accumulator_t<Scalar>;
+  static constexpr int rows_per_item = 8;
+
+  Normalization<Dim, Sum> by;
+  SumPair<Sum> const* through;  // [batches, groups], or null: the statistics do not depend on x
+  Scalar const* grad;           // [rows, channels]
+  Scalar const* x;              // [rows, channels]
+  Scalar* dx;                   // [rows, channels]
+  RowCount rows;
+  int channels;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    using std::sqrt;
+    auto const packs = channels / Size;
+    auto const block = n / packs;
+    auto const first_channel = static_cast<int>(n - block * packs) * Size;
+    auto const begin = block * rows_per_item;
+    auto const end = begin + rows_per_item < rows.capacity ? begin + rows_per_item : rows.capacity;
+    auto const used = rows.size();
+    Sum mean[Size] = {};
+    Sum scale[Size] = {};
+    SumPair<Sum> take[Size] = {};
+    int current = -1;
+    for (auto row = begin; row < end; ++row) {
+      auto const at = row * channels + first_channel;
+      Pack<Scalar, Size> pack;
+      if (row >= used) {
+        for (int j = 0; j < Size; ++j) { pack.values[j] = static_cast<Scalar>(0.0F); }
+        store_pack(dx + at, pack);
+        continue;
+      }
+      int batch = by.coordinates != nullptr ? by.coordinates[row].batch : 0;
+      if (batch < 0 || batch >= by.batches) { batch = 0; }  // outside the range; CoordinateSet::check() tells
+      if (batch != current) {
+        current = batch;
+        for (int j = 0; j < Size; ++j) {
+          auto const channel = first_channel + j;
+          auto const statistic = std::int64_t{batch} * by.groups + channel / by.channels_per_group;
+          auto const root = sqrt(by.variance[statistic] + by.epsilon);
+          mean[j] = by.mean[statistic];
+          scale[j] = (by.weight != nullptr ? by.weight[channel] : Sum{1}) / root;
+          if (through != nullptr) { take[j] = through[statistic]; }
+        }
+      }
+      pack = load_pack<Size>(x + at);
+      auto const dy = load_pack<Size>(grad + at);
+      for (int j = 0; j < Size; ++j) {
+        auto const centred = static_cast<Sum>(pack.values[j]) - mean[j];
+        pack.values[j] = static_cast<Scalar>(scale[j] * static_cast<Sum>(dy.values[j]) - take[j].first -
+                                             take[j].second * centred);
+      }
+      store_pack(dx + at, pack);
+    }
+  }
+};
+
+/// What the gradient of a normalisation is asked for.
+template <class Sum, class Space>
+struct NormGradient {
+  ops::AffineGradients<Sum> affine;
+  Sum const* count = nullptr;  // [batches, groups] values of the statistics, or null: they were given
+  ops::RowExchange<Space>* exchange = nullptr;
+  bool wants_x = true;
+};
+
+/// What is wanted of the gradients of an operation with these options, which adds them to those of the parameters.
+template <class Sum, class Options, class Space>
+[[nodiscard]] NormGradient<Sum, Space> norm_gradient(ops::Gradients<Space>& gradients, Options const& options,
+                                                     VariableId x, Execution<Space> const& exec)
+{
+  NormGradient<Sum, Space> asked;
+  asked.affine = {gradients.template parameter<Sum>(options.weight.id, options.channels, exec),
+                  gradients.template parameter<Sum>(options.bias.id, options.channels, exec),
+                  GradientMode::accumulate};
+  asked.wants_x = gradients.wants(x);
+  return asked;
+}
+
+/// The gradient of normalize() for `x`, or no rows where it is not wanted, and those of weight and bias.
+/// Cost: up to two passes over both. Stream: enqueues on `exec`, does not wait. Determinism: as reduce_rows().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> normalize_backward(
+    MatrixView<Scalar const> const& grad, MatrixView<Scalar const> const& x, RowCount const& rows,
+    Normalization<Dim, accumulator_t<Scalar>> const& by,
+    NormGradient<accumulator_t<Scalar>, Space> const& asked, char const* who, Execution<Space> const& exec)
+{
+  using Sum = accumulator_t<Scalar>;
+  using Pair = SumPair<Sum>;
+  expects(grad.rows == x.rows && grad.columns == x.columns, who, ": a gradient of ", grad.rows, " x ",
+          grad.columns, " for ", x.rows, " rows of ", x.columns, " channels");
+  auto const channels = static_cast<int>(x.columns);
+  bool const through_statistics = asked.count != nullptr && asked.wants_x;
+  bool const has_affine = asked.affine.weight != nullptr || asked.affine.bias != nullptr;
+  Buffer<Pair, Space> through;
+  if (has_affine || through_statistics) {
+    auto const sums = reduce_rows(
+        NormGradientSums<Dim, Scalar>{grad.data, x.data, by.mean, by.groups, by.channels_per_group},
+        by.coordinates, rows, by.batches, channels, exec);
+    if (has_affine) {
+      for_each(channels, StoreAffineGradients<Dim, Sum>{by, sums.data(), asked.affine}, exec);
+    }
+    if (through_statistics) {
+      through = {std::int64_t{by.batches} * by.groups, exec};
+      StatisticGradients<Dim, Sum> body{by, sums.data(), asked.count, through.data(), 1};
+      Buffer<Sum, Space> all;
+      if (asked.exchange != nullptr) {
+        static_assert(sizeof(Pair) == 2 * sizeof(Sum));
+        all = gather_ranks(reinterpret_cast<Sum const*>(sums.data()), 2 * sums.size(), *asked.exchange, exec);
+        body.sums = reinterpret_cast<Pair const*>(all.data());
+        body.ranks = asked.exchange->size();
+      }
+      for_each(through.size(), body, exec);
+    }
+  }
+  if (!asked.wants_x) { return {}; }
+  Matrix<Scalar, Space> dx{x.rows, x.columns, exec};
+  with_pack_size<Scalar>(x.columns % pack_size<Scalar> == 0, [&](auto size) {
+    using Body = NormalizeRowsBackward<Dim, Scalar, size()>;
+    auto const blocks = ceil_div(x.rows, Body::rows_per_item);
+    for_each(blocks * (x.columns / size()),
+             Body{by, through.data(), grad.data, x.data, dx.data(), rows, channels}, exec);
+  });
+  return dx;
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
