@@ -19,6 +19,7 @@
 //
 #include <tessera/points/point_cloud.hpp>
 //
+#include <tessera/coords/child_order.hpp>
 #include <tessera/coords/collate.hpp>
 #include <tessera/coords/combine_sets.hpp>
 #include <tessera/coords/coordinate_set.hpp>
@@ -33,6 +34,7 @@
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
+#include <tessera/kmap/kernel_shape.hpp>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
