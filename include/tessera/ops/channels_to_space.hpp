@@ -112,7 +112,9 @@ template <int Dim, class Scalar, class Space>
 /// @param grad  [rows of y, C] in `Space`
 /// @param y     what channels_to_space() returned; its features are not read
 /// @throws invalid_argument  other rows than those of `y`
-/// Cost: one pass over the result. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one pass over the result.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> channels_to_space_backward(MatrixView<Scalar const> const& grad,
                                                                SparseTensor<Dim, Scalar, Space> const& y,

@@ -59,7 +59,9 @@ template <class Value, class Space>
 /// | returns                | [rows, channels] | Space  | dx                                       |
 ///
 /// @throws invalid_argument  a gradient of another shape than x
-/// Cost: two passes over the features. Stream: enqueues a few kernels, does not wait. Determinism: the same bits
+/// Cost: two passes over the features.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: the same bits
 /// on every run, whatever the capacity; those of the parameters depend on the order of the rows.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> layer_norm_backward(

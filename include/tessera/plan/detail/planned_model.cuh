@@ -26,7 +26,8 @@ class PlannedModel {
 
   explicit PlannedModel(Model& model) : model_{&model} {}
 
-  /// Fuses the model. Stream: as nn::fuse().
+  /// Fuses the model.
+  /// Stream: as nn::fuse().
   void fuse([[maybe_unused]] Tensor const& x, [[maybe_unused]] Execution<Device> const& exec)
   {
     if constexpr (TracedOutput<Output>::is_traceable) {
