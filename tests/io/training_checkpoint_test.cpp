@@ -4,7 +4,7 @@
 #include "../support/files.hpp"
 #include "../train/network.hpp"
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/training_checkpoint.hpp>
 
@@ -51,10 +51,9 @@ struct Training {
       : exec{on},
         net{exec, seed},
         arena{net, exec},
-        optimizer{
-            arena, Rule{}, train::Schedule::cosine(0.05, 40).warm_up(4),
-            train::StepOptions{}.clip_norm(3).loss_scaler(train::LossScaler{}.initial(64).growth_interval(4)),
-            exec},
+        optimizer{arena, Rule{}, train::Schedule::cosine(0.05, 40).warm_up(4),
+                  train::StepOptions{}.clip_norm(3).loss_scaler(train::LossScaler{}.initial(64).interval(4)),
+                  exec},
         average{arena, 0.9, exec, true},
         state{net, optimizer, &average}
   {}
@@ -245,6 +244,16 @@ TEST_CASE("training checkpoint: what does not fit is named, and changes nothing"
     CHECK_THROWS_AS(io::resume_training(dir / "some.safetensors", other.state, other.exec), invalid_argument);
     CHECK(other.everything() == before);
   }
+  {
+    std::vector<float> const more{1};
+    std::vector<NamedTensor> all{{"model.another.weight", raw_tensor(more, {1})}};
+    for (auto const& name : whole.names()) { all.emplace_back(name, whole.tensor(name)); }
+    write_safetensors(dir / "more.safetensors", all, whole.metadata());
+    CHECK(test::has(
+        test::error_of([&] { io::resume_training(dir / "more.safetensors", other.state, other.exec); }),
+        "another.weight"));
+    CHECK(other.everything() == before);
+  }
   auto bytes = test::read_bytes(path);
   bytes.resize(bytes.size() - 3);
   test::write_bytes(path, bytes);
@@ -260,11 +269,13 @@ TEST_CASE("training checkpoint: a loss scale begins where there was none, and en
   Training<float, Host> scaled{1};
   scaled.run(0, 5);
   io::save_training(path, scaled.state, scaled.exec);
-  train::Optimizer plain{scaled.arena, train::AdamW{}, train::Schedule::constant(1), scaled.exec};
+  train::Optimizer plain{scaled.arena, train::AdamW{}.eps(0.5).weight_decay(3), train::Schedule::constant(1),
+                         scaled.exec};
   io::TrainingState state{scaled.net, plain};
   io::resume_training(path, state, scaled.exec);
   CHECK(plain.state(scaled.exec).loss_scale == 1);
   CHECK(plain.state(scaled.exec).step == 4);
+  CHECK(plain.rule().numbers() == scaled.optimizer.rule().numbers());
   CHECK(plain.schedule().learning_rate(7) == scaled.optimizer.schedule().learning_rate(7));
   io::save_training(path, state, scaled.exec);
   train::Optimizer again{scaled.arena, train::AdamW{}, train::Schedule::constant(1),

@@ -56,15 +56,18 @@ TEST_CASE("communicator: a transport of one's own is called with bytes and types
     int const rank = ranks.rank();
     std::vector<double> sums{1.0 * rank, 10.0};
     std::vector<std::int64_t> counts{std::int64_t{1} << 40, rank};
+    unsigned long long large = ~0ULL / 4;
     std::int32_t number = rank == 2 ? 77 : 0;
     std::vector<int> all(3);
     ranks.all_reduce_sum(sums.data(), 2, exec);
     ranks.all_reduce_sum(counts.data(), 2, exec);
+    ranks.all_reduce_sum(&large, 1, exec);
     ranks.broadcast(&number, 1, 2, exec);
     ranks.all_gather(&rank, all.data(), 1, exec);
     ranks.barrier(exec);
     wrong += sums == std::vector<double>{3.0, 30.0} ? 0 : 1;
     wrong += counts == std::vector<std::int64_t>{std::int64_t{3} << 40, 3} ? 0 : 1;
+    wrong += large == ~0ULL / 4 * 3 ? 0 : 1;
     wrong += number == 77 ? 0 : 1;
     wrong += all == std::vector<int>{0, 1, 2} ? 0 : 1;
   });

@@ -38,7 +38,7 @@ TEST_CASE_TEMPLATE("confusion matrix: counts and scores are those of the definit
     for (int i = 0; i < rows; ++i) {
       auto const drawn = static_cast<std::int32_t>(random() % 5);
       labels.push_back(drawn == 4 ? 255 : drawn);  // class 4 has no labels
-      predicted.push_back(random() % 3 == 0 ? drawn : static_cast<std::int32_t>(random() % 7) - 1);
+      predicted.push_back(random() % 3 == 0 ? drawn : static_cast<std::int32_t>(random() % 9) - 1);
       if (labels.back() == 255) { continue; }
       auto const p = predicted.back() < 0 || predicted.back() >= classes ? classes : predicted.back();
       ++counts[static_cast<std::size_t>(labels.back() * (classes + 1) + p)];

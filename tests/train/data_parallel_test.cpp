@@ -23,6 +23,7 @@ TEST_CASE("data parallel: ranks with synchronised norms take the steps of one ra
           test::train_parallel<double, Host>(ranks, 6, 3, options, Execution<Host>{1});
     });
     for (auto const& result : results) {
+      CHECK(test::relative_difference(result.losses, alone.losses) < 1e-11);
       CHECK(test::relative_difference(result.gradients, alone.gradients) < 1e-11);
       CHECK(test::relative_difference(result.parameters, alone.parameters) < 1e-11);
       CHECK(result.gradients == results[0].gradients);  // the same bits

@@ -121,6 +121,20 @@ TEST_CASE("gradient reducer: buckets are reduced in the order of rank 0, whateve
   CHECK(wrong == 0);
 }
 
+TEST_CASE("gradient reducer: the order is that in which buckets were complete, not begun")
+{
+  Execution<Host> const exec{1};
+  auto const ranks = std::make_shared<test::SameOnAllRanks<Host>>(2);
+  std::vector<float> gradients(1000);
+  train::GradientReducer<float, Host> reducer{train::Communicator<Host>{ranks}, gradients.data(),
+                                              four_ranges(), exec, 2000};
+  REQUIRE(reducer.buckets().size() == 2);  // parameters 4 and 3, 2 and 1
+  reducer.begin();
+  for (VariableId const parameter : {4, 2, 1, 3}) { reducer.ready(parameter, exec); }
+  reducer.finish(exec);
+  CHECK(reducer.order() == std::vector<std::int32_t>{1, 0});
+}
+
 TEST_CASE("gradient reducer: small frozen parameters lie inside buckets, large ones end them")
 {
   Execution<Host> const exec{1};

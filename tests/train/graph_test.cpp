@@ -7,7 +7,7 @@
 
 #include "network.hpp"
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/train/moving_average.hpp>
 #include <tessera/train/optimizer.hpp>
 
@@ -28,13 +28,14 @@ struct GradientOfCall {
   std::uint64_t const* calls;
   float const* loss_scale;
   float* to;
+  float infinity;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto state = *calls * 1000 + static_cast<std::uint64_t>(i);
     auto const drawn = static_cast<float>(tessera::detail::next_random(state) >> 40) * 0x1p-23F - 1;
     bool const overflows = *calls % 9 == 4 && i == 11;
-    to[i] = overflows ? std::numeric_limits<float>::infinity() : drawn * *loss_scale;
+    to[i] = overflows ? infinity : drawn * *loss_scale;
   }
 };
 
@@ -45,7 +46,7 @@ struct Training {
         arena{net, exec},
         optimizer{arena, train::AdamW{}, train::Schedule::cosine(0.02, 80).warm_up(10),
                   train::StepOptions{}.clip_norm(4).clip_value(0.5).loss_scaler(
-                      train::LossScaler{}.initial(256).growth_interval(5)),
+                      train::LossScaler{}.initial(256).interval(5)),
                   exec},
         average{arena, 0.95, exec, true}
   {}
@@ -54,7 +55,8 @@ struct Training {
   {
     optimizer.zero_grad(exec);
     for_each(arena.gradient_size(),
-             GradientOfCall{optimizer.device_calls(), optimizer.loss_gradient().data, arena.gradients().data},
+             GradientOfCall{optimizer.device_calls(), optimizer.loss_gradient().data, arena.gradients().data,
+                            std::numeric_limits<float>::infinity()},
              exec);
     optimizer.step(exec);
     average.update(optimizer.device_state(), exec);

@@ -9,6 +9,7 @@
 #include <tessera/autograd/tape.hpp>
 #include <tessera/nn/blocks.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/ops/loss/cross_entropy.hpp>
 #include <tessera/train/data_parallel.hpp>
 #include <tessera/train/optimizer.hpp>
 #ifdef __CUDACC__
@@ -49,7 +50,7 @@ class ParallelNetwork final : public tessera::nn::Module<3, Scalar, Space> {
   {
     auto const fine = enter_(x, exec);
     auto const up = up_(down_(fine, exec), exec);
-    return classify_.forward_cat(up, fine, exec);
+    return classify_(up, fine, exec);
   }
 
  private:
@@ -61,7 +62,7 @@ class ParallelNetwork final : public tessera::nn::Module<3, Scalar, Space> {
 struct Scans {
   std::vector<std::int32_t> coordinates;  // [rows, 4]
   std::vector<double> features;           // [rows, 3]
-  std::vector<double> gradients;          // [rows, 4] of the loss, as if each row had a label of its own
+  std::vector<std::int32_t> labels;       // [rows] of 4 classes, -1: not known
 
   Scans(int first, int last)
   {
@@ -72,7 +73,7 @@ struct Scans {
       for (int row = 0; row < rows; ++row) {
         for (int const c : {scan - first, row % 5, row / 5 % 5, row / 25}) { coordinates.push_back(c); }
         for (int c = 0; c < 3; ++c) { features.push_back(normal(random) + c); }
-        for (int c = 0; c < 4; ++c) { gradients.push_back(normal(random)); }
+        labels.push_back(static_cast<std::int32_t>(random() % 5) - 1);
       }
     }
   }
@@ -88,6 +89,7 @@ std::vector<T> cast_to(std::vector<double> const& values)
 
 /// What a rank has after a few steps.
 struct Trained {
+  std::vector<double> losses;      // of each step, over all ranks
   std::vector<double> gradients;   // of the first step
   std::vector<double> parameters;  // after the last one, running statistics too
 };
@@ -126,7 +128,7 @@ Trained train_parallel(tessera::train::Communicator<Space> const& ranks, int num
   Scans const scans{ranks.rank() * share, (ranks.rank() + 1) * share};
   auto const coordinates = upload_matrix(scans.coordinates, 4, exec);
   auto const features = upload_matrix(cast_to<Scalar>(scans.features), 3, exec);
-  auto const gradient = upload_matrix(cast_to<Scalar>(scans.gradients), 4, exec);
+  auto const labels = upload(scans.labels, exec);
   Trained result;
   auto const as_doubles = [&](Scalar const* from, std::int64_t n) {
     std::vector<double> values;
@@ -137,7 +139,15 @@ Trained train_parallel(tessera::train::Communicator<Space> const& ranks, int num
     arena.zero_grad(exec);
     ts::SparseTensor<3, Scalar, Space> const x{coordinates.view(), features.view(), exec};
     auto const y = network.forward(x, exec.with_recorder(tape));
-    parallel.backward(y, gradient.view(), exec);
+    ts::ops::CrossEntropyOptions<Scalar> loss_options;
+    auto weight = loss_weight(y, labels, loss_options, exec);  // divided by what all ranks have
+    ranks.all_reduce_sum(weight.data(), 1, exec);
+    auto const loss =
+        cross_entropy(y, labels, loss_options.normalizer(weight.data()), exec.with_recorder(tape));
+    parallel.backward(loss, exec);
+    auto total = copy(loss.data(), 1, exec);
+    ranks.all_reduce_sum(total.data(), 1, exec);
+    result.losses.push_back(as_doubles(total.data(), 1)[0]);
     if (step == 0) { result.gradients = as_doubles(arena.gradients().data, arena.gradient_size()); }
     optimizer.step(exec);
   }

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/files.hpp"
+#include "../support/memory.hpp"
 #include "network.hpp"
 
 #include <tessera/train/parameter_arena.hpp>
@@ -121,13 +122,20 @@ TEST_CASE_TEMPLATE("arena: one fill clears every gradient", Space, TESSERA_TEST_
 
 TEST_CASE("arena: the network may outlive it")
 {
-  Execution<Host> const exec;
-  test::Network<float, Host> net{exec};
-  auto const before = download(net.head.data(), net.head.size(), exec);
+  test::CountedMemory<Host> memory;
   {
-    train::ParameterArena<float, Host> const arena{net, exec};
+    auto const exec = memory.execution(1);
+    test::Network<float, Host> net{exec};
+    auto const before = download(net.head.data(), net.head.size(), exec);
+    std::int64_t arena_bytes = 0;
+    {
+      train::ParameterArena<float, Host> const arena{net, exec};
+      arena_bytes = 4 * (arena.size() + arena.gradient_size());
+    }
+    CHECK(memory.bytes_in_use() == arena_bytes);  // nothing else is left of the parameters
+    CHECK(download(net.head.data(), net.head.size(), exec) == before);
   }
-  CHECK(download(net.head.data(), net.head.size(), exec) == before);
+  CHECK(memory.bytes_in_use() == 0);
 }
 
 TEST_CASE("arena: a parameter that was replaced is named")

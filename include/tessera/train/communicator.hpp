@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -19,6 +20,22 @@
 
 namespace tessera {
 inline namespace v0 {
+namespace detail {
+
+/// The type that elements of `T` are summed as, if they can be: unsigned integers have the bits of signed ones.
+template <class T>
+[[nodiscard]] constexpr std::optional<DType> reduced_type() noexcept
+{
+  if (std::is_same_v<T, float>) { return DType::float32; }
+  if (std::is_same_v<T, double>) { return DType::float64; }
+  if (!std::is_integral_v<T>) { return std::nullopt; }
+  if (sizeof(T) == 4) { return DType::int32; }
+  if (sizeof(T) == 8) { return DType::int64; }
+  return std::nullopt;
+}
+
+}  // namespace detail
+
 namespace train {
 
 /// Thrown when ranks no longer answer or their transport fails; the sentence names them where they are known.
@@ -59,6 +76,8 @@ class Collectives {
   virtual void barrier(Execution<Space> const& exec) = 0;
   /// Throws communication_error if a rank is known to be gone; does not communicate.
   virtual void check() = 0;
+  /// A graph that has collectives in it was launched on `exec`.
+  virtual void watch(Execution<Space> const& /*exec*/) {}
 };
 
 /// The ranks of a data parallel program: as many processes as there are, each with its part of the batch.
@@ -91,28 +110,30 @@ class Communicator {
   ///
   /// | name | shape | memory | holds                                                  |
   /// |------|-------|--------|--------------------------------------------------------|
-  /// | data | [n]   | Space  | float, double, int32 or int64; the same n on each rank |
+  /// | data | [n]   | Space  | float, double, or integers of 4 or 8 bytes, unsigned   |
+  /// |      |       |        | ones too; the same n on each rank                      |
   ///
   /// @throws invalid_argument  n is negative
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: each rank sends and receives 2 n (size - 1) / size elements; none on a process by itself. Stream:
-  /// NCCL enqueues and does not wait, MPI returns when it is done. Determinism: MPI adds in the order of the
-  /// ranks; NCCL's order is fixed by n, the number of ranks and how they are connected: the same bits on every
-  /// run, and on every rank.
+  /// Cost: each rank sends and receives 2 n (size - 1) / size elements; none on a process by itself.
+  /// Stream: NCCL enqueues and does not wait, MPI returns when it is done.
+  /// Determinism: MPI adds in the order of the ranks; NCCL's order is fixed by n, the number of ranks and how
+  /// they are connected: the same bits on every run, and on every rank.
   template <class T>
   void all_reduce_sum(T* data, std::int64_t n, Execution<Space> const& exec) const
   {
-    static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::int32_t> ||
-                      std::is_same_v<T, std::int64_t>,
-                  "all_reduce_sum: float, double, int32 or int64");
+    static_assert(detail::reduced_type<T>().has_value(),
+                  "all_reduce_sum: float, double, or integers of 4 or 8 bytes");
     detail::expects(n >= 0, "all_reduce_sum: ", n, " elements");
-    if (collectives_ && n > 0) { collectives_->all_reduce_sum(data, n, detail::dtype_of<T>(), exec); }
+    if (collectives_ && n > 0) { collectives_->all_reduce_sum(data, n, *detail::reduced_type<T>(), exec); }
   }
 
   /// Gives every rank the elements [n] of rank `root`.
   /// @throws invalid_argument  n is negative, or there is no rank `root`
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: n elements to each rank. Stream: as all_reduce_sum(). Determinism: copies.
+  /// Cost: n elements to each rank.
+  /// Stream: as all_reduce_sum().
+  /// Determinism: copies.
   template <class T>
   void broadcast(T* data, std::int64_t n, int root, Execution<Space> const& exec) const
   {
@@ -133,7 +154,9 @@ class Communicator {
   ///
   /// @throws invalid_argument  n is negative
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: n (size - 1) elements from and to each rank. Stream: as all_reduce_sum(). Determinism: copies.
+  /// Cost: n (size - 1) elements from and to each rank.
+  /// Stream: as all_reduce_sum().
+  /// Determinism: copies.
   template <class T>
   void all_gather(T const* mine, T* all, std::int64_t n, Execution<Space> const& exec) const
   {
@@ -150,7 +173,9 @@ class Communicator {
 
   /// Returns when every rank has called it and the work enqueued before on `exec` has finished.
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: a small message to each rank. Stream: waits. Determinism: no values.
+  /// Cost: a small message to each rank.
+  /// Stream: waits.
+  /// Determinism: no values.
   void barrier(Execution<Space> const& exec) const
   {
     if (collectives_) {
@@ -160,10 +185,22 @@ class Communicator {
     }
   }
 
+  /// To be called after a CUDA graph that has collectives in it was launched on `exec`, so that it is given up
+  /// when a rank is gone; collectives outside of graphs are watched anyway.
+  /// Cost: an event.
+  /// Stream: records it, does not wait.
+  /// Determinism: no values.
+  void watch(Execution<Space> const& exec) const
+  {
+    if (collectives_) { collectives_->watch(exec); }
+  }
+
   /// Throws if a rank is known to be gone. To be called after waiting for a stream: where a rank is gone,
   /// enqueued collectives end without a result.
   /// @throws std::runtime_error  communication_error
-  /// Cost: none. Stream: enqueues nothing, does not wait. Determinism: no values.
+  /// Cost: none.
+  /// Stream: enqueues nothing, does not wait.
+  /// Determinism: no values.
   void check() const
   {
     if (collectives_) { collectives_->check(); }

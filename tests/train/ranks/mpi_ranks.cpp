@@ -148,6 +148,7 @@ TEST_CASE("ranks over MPI: a network is trained as by one rank with the whole ba
   options.bucket_bytes = 1000;
   auto const precise = test::train_parallel<double, Host>(ranks, scans, 3, options, exec);
   auto const alone = test::train_parallel<double, Host>({}, scans, 3, {}, exec);
+  CHECK(test::relative_difference(precise.losses, alone.losses) < 1e-11);
   CHECK(test::relative_difference(precise.gradients, alone.gradients) < 1e-11);
   CHECK(test::relative_difference(precise.parameters, alone.parameters) < 1e-11);
 

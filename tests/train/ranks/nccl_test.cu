@@ -71,7 +71,10 @@ TEST_CASE("NCCL on the device: collectives are captured into a graph, which runs
     REQUIRE(cudaStreamEndCapture(stream, &graph) == cudaSuccess);
     cudaGraphExec_t run = nullptr;
     REQUIRE(cudaGraphInstantiate(&run, graph, 0) == cudaSuccess);
-    for (int i = 0; i < 3; ++i) { REQUIRE(cudaGraphLaunch(run, stream) == cudaSuccess); }
+    for (int i = 0; i < 3; ++i) {
+      REQUIRE(cudaGraphLaunch(run, stream) == cudaSuccess);
+      ranks.watch(exec);
+    }
     exec.wait();
     ranks.check();
     CHECK(download(gradients, exec) == std::vector<float>(1000, 2.0F));

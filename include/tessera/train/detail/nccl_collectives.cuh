@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/work_event.cuh>
 #include <tessera/train/communicator.hpp>
 #include <tessera/train/detail/nccl_watchdog.cuh>
 
@@ -72,6 +72,12 @@ class NcclCollectives final : public train::Collectives<Device> {
   }
 
   void check() override { watchdog_->check(); }
+  void watch(Execution<Device> const& exec) override
+  {
+    check();
+    DeviceGuard const guard{device_};
+    watchdog_->watch("graph", exec);
+  }
 
  private:
   [[nodiscard]] static ncclDataType_t nccl_type(DType type)
