@@ -94,7 +94,7 @@ void save_training(std::string const& path, TrainingState<Rule, Scalar, Space> c
   }
   tensors.add_state(training.optimizer.state(exec));
   tensors.add("state.scales_loss", {},
-              std::vector{std::int64_t{training.optimizer.options().scales_loss ? 1 : 0}});
+              std::vector{std::int64_t{training.optimizer.options().scales_loss() ? 1 : 0}});
   tensors.add_numbers("schedule", training.optimizer.schedule().numbers());
   tensors.add_numbers("rule", rule.numbers());
   for (auto const& [name, state] : training.network.random_states()) {
@@ -132,8 +132,8 @@ void resume_training(std::string const& path, TrainingState<Rule, Scalar, Space>
   auto const schedule = train::Schedule::from(reader.template numbers<train::Schedule::Numbers>("schedule"));
   auto state = reader.state();
   auto const& options = optimizer.options();
-  if (!options.scales_loss || reader.number("state.scales_loss") == 0) {
-    state.loss_scale = options.scales_loss ? options.scaler.first : 1;
+  if (!options.scales_loss() || reader.number("state.scales_loss") == 0) {
+    state.loss_scale = options.scales_loss() ? options.loss_scaler().initial() : 1;
     state.good_steps = 0;
   }
   detail::expects(rule.num_states() == optimizer.rule().num_states(), "resume_training: ", path,

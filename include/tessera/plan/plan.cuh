@@ -83,7 +83,7 @@ class Plan {
         map_streams_{detail::made_on<MapStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
-    auto planned = Planned::template make<Input>(model, limits_, channels_, exec);
+    auto planned = detail::plan_model<Input>(model, limits_, channels_, exec);
     auto const parts = detail::measure_plan<Input>(planned, limits_, channels_, exec);
     bytes_ = detail::total_bytes(parts);
     arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
@@ -123,7 +123,7 @@ class Plan {
                                            Execution<Device> const& exec)
   {
     auto const all = detail::resolved(limits);
-    auto planned = Planned::template make<Input>(model, all, channels, exec);
+    auto planned = detail::plan_model<Input>(model, all, channels, exec);
     return detail::total_bytes(detail::measure_plan<Input>(planned, all, channels, exec));
   }
 
@@ -298,7 +298,6 @@ class Plan {
   [[nodiscard]] PlanLimits const& limits() const noexcept { return limits_; }
 
  private:
-  using Planned = detail::PlannedModel<Model>;
   using Input = typename detail::InputOf<dim, Scalar, Voxelization>::type;
   using Scan = typename detail::InputOf<dim, Scalar, Voxelization>::Scan;
 

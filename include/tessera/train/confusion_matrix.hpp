@@ -179,8 +179,8 @@ class ConfusionMatrix {
   void reset(Execution<Space> const& exec) { fill_bytes(counts_, 0, exec); }
 
   [[nodiscard]] std::int32_t num_classes() const noexcept { return classes_; }
-  /// [classes, classes + 1] and the number of wrong labels, [classes * (classes + 1) + 1] in `Space`: several processes
-  /// sum them.
+  /// [classes, classes + 1] and the number of wrong labels, [classes * (classes + 1) + 1] in `Space`: several
+  /// processes sum them.
   [[nodiscard]] Buffer<unsigned long long, Space>& counts() noexcept { return counts_; }
 
  private:

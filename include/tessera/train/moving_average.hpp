@@ -58,9 +58,10 @@ struct ExchangeAverage {
 
 namespace train {
 
-/// The exponential moving average of the parameters and running statistics of an arena: `average = decay *
-/// average + (1 - decay) * value` after every step that is taken, with `decay = min(decay, (1 + t) / (10 +
-/// t))` in step t where it warms up. It begins as the values at construction.
+/// The exponential moving average of the parameters and running statistics of an arena:
+/// `average = decay * average + (1 - decay) * value` after every step that is taken, with
+/// `decay = min(decay, (1 + t) / (10 + t))` in step t where it warms up. It begins as the values at
+/// construction.
 ///
 /// Networks are evaluated and saved with the averages while an AveragedWeights lives.
 /// Source: PyTorch's torch.optim.swa_utils.AveragedModel with use_buffers; the warm-up is TensorFlow's
@@ -102,7 +103,8 @@ class MovingAverage {
     averages_ = copy(arena_.masters(), arena_.size(), exec);
   }
 
-  /// Exchanges the parameters' values with the averages; twice is nothing. AveragedWeights does it for a scope.
+  /// Exchanges the parameters' values with the averages; twice is nothing. AveragedWeights does it for a
+  /// scope.
   /// Cost: one pass.
   /// Stream: enqueues one kernel, does not wait.
   void exchange(Execution<Space> const& exec)

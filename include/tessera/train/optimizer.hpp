@@ -97,8 +97,8 @@ struct UpdateParameters {
 
 namespace train {
 
-/// Steps the parameters of an arena by a rule: `Optimizer optimizer{arena, AdamW{}, Schedule::cosine(1e-3,
-/// 20'000), exec};`
+/// Steps the parameters of an arena by a rule:
+/// `Optimizer optimizer{arena, AdamW{}, Schedule::cosine(1e-3, 20'000), exec};`
 ///
 /// A step is: zero_grad(); forward, loss and backward, once or as often as StepOptions::accumulate() says;
 /// the reduction over processes if there are several; step(). How many steps were taken, the learning rate,
@@ -140,7 +140,7 @@ class Optimizer {
       fill_bytes(states_[s], 0, exec);
     }
     StepState first;
-    if (options.scales_loss) { first.loss_scale = options.scaler.first; }
+    if (options.scales_loss()) { first.loss_scale = options.loss_scaler().initial(); }
     set_state(first, exec);
   }
   Optimizer(Arena& arena, Rule const& rule, Schedule const& schedule, Execution<Space> const& exec)
@@ -185,7 +185,7 @@ class Optimizer {
     if constexpr (Arena::has_masters) { update.narrowed = arena_.narrow(); }
     for (int s = 0; s < rule_.num_states(); ++s) { update.states[s] = states_[s].data(); }
     update.num_states = rule_.num_states();
-    update.largest = static_cast<Sum>(options_.largest_value);
+    update.largest = static_cast<Sum>(options_.clip_value());
     for_each(arena_.gradient_size() / 4, update, exec);
     arena_.mark_written();
   }
@@ -202,7 +202,7 @@ class Optimizer {
   void check(Execution<Space> const& exec) const
   {
     auto const now = state(exec);
-    bool const adapts = options_.scales_loss && now.loss_scale > options_.scaler.smallest;
+    bool const adapts = options_.scales_loss() && now.loss_scale > options_.loss_scaler().minimum();
     detail::expects(now.was_skipped == 0 || adapts, "Optimizer: a gradient is not finite, so the step after ",
                     now.step, " was not taken; ", now.skipped, " were skipped so far, the loss scale is ",
                     now.loss_scale, ". The parameters are those of the last step");

@@ -71,8 +71,8 @@ class ParameterArena {
   static constexpr bool has_masters = !std::is_same_v<Scalar, Sum>;
 
   /// @param groups  which parameters are trained how
-  /// @throws invalid_argument  the network is on another space, or has parameters of a third type; a group
-  ///                           means no parameter
+  /// @throws invalid_argument  the network is on another space, or has parameters of a third type; a
+  ///                           group means no parameter
   /// Cost: three arrays, and a copy of the values.
   /// Stream: enqueues it; waits for a small upload.
   ParameterArena(nn::ModuleBase& network, ParameterGroups const& groups, Execution<Space> const& exec)

@@ -24,27 +24,19 @@ class PlannedModel {
   using Output = std::decay_t<decltype(std::declval<Model&>().forward(
       std::declval<Tensor const&>(), std::declval<Execution<Device> const&>()))>;
 
-  /// @tparam Input  makes the plan's input
-  /// Stream: without fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse() throws.
-  template <class Input, class Limits>
-  [[nodiscard]] static PlannedModel make(Model& model, Limits const& limits, int channels,
-                                         Execution<Device> const& recording)
+  explicit PlannedModel(Model& model) : model_{&model} {}
+
+  /// Fuses the model.
+  /// Stream: as nn::fuse().
+  void fuse([[maybe_unused]] Tensor const& x, [[maybe_unused]] Execution<Device> const& exec)
   {
-    auto const exec = recording.without_recorder();
-    expects(channels >= 1, "Plan: ", channels,
-            " input channels; say PlanLimits::channels(), the model has no options().in_channels");
-    PlannedModel result{model};
-    if (!limits.fuses()) { return result; }
     if constexpr (TracedOutput<Output>::is_traceable) {
-      DeviceGuard const guard{exec.device()};
-      Input const input{limits, channels, true, exec};
-      result.fused_ = std::make_unique<Fused>(nn::fuse(model, input.tensor, exec));
+      fused_ = std::make_unique<Fused>(nn::fuse(*model_, x, exec));
     } else {
       fail(
           "Plan: PlanLimits::fuse(), but what the model puts out has no variables(), so that it cannot be "
           "traced");
     }
-    return result;
   }
 
   [[nodiscard]] Output forward(Tensor const& x, Execution<Device> const& exec)
@@ -60,11 +52,27 @@ class PlannedModel {
  private:
   using Fused = nn::TracedModel<Tensor, Output>;
 
-  explicit PlannedModel(Model& model) : model_{&model} {}
-
   Model* model_;
   std::unique_ptr<Fused> fused_;
 };
+
+/// @tparam Input  makes the plan's input
+/// Stream: without PlanLimits::fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse()
+/// throws.
+template <class Input, class Model, class Limits>
+[[nodiscard]] PlannedModel<Model> plan_model(Model& model, Limits const& limits, int channels,
+                                             Execution<Device> const& recording)
+{
+  expects(channels >= 1, "Plan: ", channels,
+          " input channels; say PlanLimits::channels(), the model has no options().in_channels");
+  PlannedModel<Model> result{model};
+  if (!limits.fuses()) { return result; }
+  auto const exec = recording.without_recorder();
+  DeviceGuard const guard{exec.device()};
+  Input const input{limits, channels, true, exec};
+  result.fuse(input.tensor, exec);
+  return result;
+}
 
 }  // namespace detail
 }  // namespace v0
