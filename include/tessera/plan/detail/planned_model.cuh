@@ -57,7 +57,8 @@ class PlannedModel {
 };
 
 /// @tparam Input  makes the plan's input
-/// Stream: without PlanLimits::fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse() says.
+/// Stream: without PlanLimits::fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse()
+/// throws.
 template <class Input, class Model, class Limits>
 [[nodiscard]] PlannedModel<Model> plan_model(Model& model, Limits const& limits, int channels,
                                              Execution<Device> const& recording)
