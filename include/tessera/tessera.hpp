@@ -65,6 +65,7 @@
 #include <tessera/ops/dense.hpp>
 #include <tessera/ops/dropout.hpp>
 #include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/grouped_convolution.hpp>
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/loss/cross_entropy.hpp>
@@ -92,6 +93,7 @@
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/fuse.hpp>
 #include <tessera/nn/group_norm.hpp>
+#include <tessera/nn/grouped_conv.hpp>
 #include <tessera/nn/layer_config.hpp>
 #include <tessera/nn/layer_norm.hpp>
 #include <tessera/nn/layer_registry.hpp>
