@@ -1,4 +1,5 @@
 # cmake -DCASE=ranks|gpus -DMPIEXEC=<mpirun> -DNUMPROC_FLAG=<-n> -D<case>=<program> -P test.cmake
+cmake_minimum_required(VERSION 3.22)
 include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/skip.cmake)
 
 if(NOT MPIEXEC)

@@ -2,13 +2,13 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-// What the library of the target tessera::compiled holds. That target defines TESSERA_COMPILED, whereupon tessera.hpp
-// and tessera.cuh include this and declare it all `extern template`; a program that includes headers of single
-// stages includes <tessera/compiled.hpp>, or <tessera/compiled.cuh> for the device, after them. Anything else than what
-// is listed here is compiled where it is used, as ever.
+// What the library of the target tessera::compiled holds. That target defines TESSERA_COMPILED, whereupon
+// tessera.hpp and tessera.cuh include this and declare it all `extern template`; a program that includes
+// headers of single stages includes <tessera/compiled.hpp>, or <tessera/compiled.cuh> for the device, after
+// them. Anything else than what is listed here is compiled where it is used, as ever.
 //
-// The lists are macros because a declaration and a definition differ in their first word alone: `prefix` is `extern` in
-// headers and nothing in the library's sources.
+// The lists are macros because a declaration and a definition differ in their first word alone: `prefix` is
+// `extern` in headers and nothing in the library's sources.
 
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxelize.hpp>

@@ -6,7 +6,9 @@
 #include "../support/memory.hpp"
 #include "differentiated.hpp"
 
+#include <tessera/nn/blocks.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/sequential.hpp>
 #include <tessera/nn/trace.hpp>
 #include <tessera/ops/copy.hpp>
@@ -492,11 +494,20 @@ TEST_CASE("tape: it can be one of two recorders")
   CHECK(test::on_host(tape.gradient(x), exec) == std::vector<float>{1, -2, 3});
 }
 
-TEST_CASE("tape: a fused module is refused")
+TEST_CASE("tape: weights that were folded are refused, the module itself is trained on")
 {
   Execution<Host> const exec{1};
-  nn::Conv<3, float, Host> conv{nn::ConvOptions<3>(4, 8, 3), exec};
-  nn::fuse(conv, exec);
+  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(2, 3, 1), exec};
+  std::vector<Coordinate<3>> const rows{{0, {0, 0, 0}}, {0, {1, 0, 0}}};
+  SparseTensor<3, float, Host> const x{make_coordinate_set(rows, {}, exec),
+                                       upload_matrix(std::vector<float>{1, -2, 3, 4}, 2, exec)};
+  auto const fused = nn::fuse(block, x, exec);
   Tape<Host> tape;
-  CHECK(says(error_of([&] { tape.watch(conv); }), "fused for inference"));
+  tape.watch<float>(block);
+  auto const y = fused.forward(x, exec.with_recorder(tape));
+  CHECK(says(error_of([&] { tape.backward(y, y.features(), exec); }), "folded"));
+  Tape<Host> other;
+  other.watch<float>(block);
+  auto const z = block.forward(x, exec.with_recorder(other));
+  other.backward(z, z.features(), exec);
 }

@@ -4,7 +4,7 @@
 #include "../support/files.hpp"
 #include "../train/network.hpp"
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/training_checkpoint.hpp>
 

@@ -7,7 +7,7 @@
 
 #include "network.hpp"
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/train/moving_average.hpp>
 #include <tessera/train/optimizer.hpp>
 

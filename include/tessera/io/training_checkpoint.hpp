@@ -52,7 +52,7 @@ struct TrainingState {
 /// The file takes its name when it is complete and on the disk: whoever is killed while writing has the file
 /// before. Between steps only, since gradients are not kept. The parameters are there as `model.<name>`, so
 /// that `load(net, path, Tessera{}, exec, LoadOptions{}.prefix("model."))` reads the file as well.
-/// @throws invalid_argument  the file cannot be written; the network is fused
+/// @throws invalid_argument  the file cannot be written
 /// Cost: a copy of all of it on the host.
 /// Stream: waits for the work enqueued on `exec`.
 /// Determinism: same training, same bytes.
@@ -60,7 +60,6 @@ template <class Rule, class Scalar, class Space>
 void save_training(std::string const& path, TrainingState<Rule, Scalar, Space> const& training,
                    Execution<Space> const& exec)
 {
-  training.network.expect_unfused("save_training");
   auto& arena = training.optimizer.arena();
   arena.follow_parameters(exec);
   detail::TensorList tensors;

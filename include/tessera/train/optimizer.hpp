@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 #include <tessera/train/detail/gradient_squares.hpp>
 #include <tessera/train/parameter_arena.hpp>
 #include <tessera/train/rules.hpp>

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/parameter.hpp>
 #include <tessera/train/parameter_groups.hpp>
@@ -77,7 +77,7 @@ class ParameterArena {
   static constexpr bool has_masters = !std::is_same_v<Scalar, Sum>;
 
   /// @param groups  which parameters are trained how
-  /// @throws invalid_argument  the network is fused, on another space, or has parameters of a third type; a
+  /// @throws invalid_argument  the network is on another space, or has parameters of a third type; a
   ///                           group means no parameter
   /// Cost: three arrays, and a copy of the values.
   /// Stream: enqueues it; waits for a small upload.

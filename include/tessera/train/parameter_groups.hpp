@@ -108,7 +108,7 @@ class ParameterGroups {
   {
     for (auto& segment : segments) {
       auto const role = segment.parameter.role;
-      bool const decays = role == nn::ParameterRole::kernel || role == nn::ParameterRole::matrix;
+      bool const decays = role == nn::ParameterRole::conv_weight || role == nn::ParameterRole::matrix;
       segment.rate_scale = 1;
       segment.decay_scale = decays ? 1 : 0;
     }

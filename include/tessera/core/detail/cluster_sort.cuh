@@ -3,10 +3,10 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cluster_sort_kernel.cuh>
+#include <tessera/core/detail/cluster_sort_kernel.cuh>
+#include <tessera/core/detail/per_device.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/launch.cuh>
-#include <tessera/core/per_device.hpp>
 
 #include <algorithm>
 #include <cstddef>

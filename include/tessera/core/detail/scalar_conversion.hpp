@@ -8,8 +8,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// How a scalar becomes what sums are kept in, exactly, and a sum the scalar, rounded to nearest even. Those of `__half`
-/// and `__nv_bfloat16` are in core/scalar.cuh.
+/// How a scalar becomes what sums are kept in, exactly, and a sum the scalar, rounded to nearest even. Those
+/// of `__half` and `__nv_bfloat16` are in core/scalar.cuh.
 template <class Scalar>
 struct ScalarConversion {
   using Sum = accumulator_t<Scalar>;

@@ -12,8 +12,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The end of work enqueued on one stream, for which work on others can wait. Device: core/work_event.cuh.
-/// Used by one thread at a time.
+/// The end of work enqueued on one stream, for which work on others can wait. Device:
+/// core/detail/work_event.cuh. Used by one thread at a time.
 template <class Space>
 class WorkEvent;
 

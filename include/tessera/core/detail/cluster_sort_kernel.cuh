@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
 
 #include <cooperative_groups.h>
 
@@ -36,7 +36,7 @@ struct ClusterSort {
   }
 };
 
-/// Where the items lie between passes.
+/// Where the items are kept between passes.
 template <class Key>
 struct SortBuffers {
   Key* keys[2];            // [count] each
@@ -122,7 +122,7 @@ class ClusterSorter {
         }
       });
       __syncthreads();
-      // in the block items of a digit now lie together, and go to neighbouring places
+      // in the block items of a digit are now adjacent, and go to neighbouring places
       for (int i = static_cast<int>(threadIdx.x); i < num_items_; i += Shape::threads) {
         auto const key = keys_[i];
         auto const item = items_[i];

@@ -43,10 +43,10 @@ inline constexpr std::uint64_t longest_run = 512;
 /// Handle of a table in kernels: open addressing, linear probing, a power-of-two number of slots of which at
 /// most half are used, so a probe always meets an empty slot. Row -1 means absent.
 ///
-/// 64-bit keys lie beside their rows; a 32-bit key and its row share one word. A key begins probing where a
-/// bucket of 32 bytes does, and find() looks at a bucket at once: memory gives no less, and the threads of a
-/// warp wait for the one that probes longest, on a LiDAR scan 1.5 to 3 times where slot by slot it was 4
-/// to 6.
+/// 64-bit keys are stored beside their rows; a 32-bit key and its row share one word. A key begins probing
+/// where a bucket of 32 bytes does, and find() looks at a bucket at once: memory gives no less, and the
+/// threads of a warp wait for the one that probes longest, on a LiDAR scan 1.5 to 3 times where slot by slot
+/// it was 4 to 6.
 template <class Key>
 struct HashTableRef;
 
@@ -173,7 +173,8 @@ class HashTable {
   using Ref = HashTableRef<Key>;
 
   /// An empty table.
-  /// Cost: 16 to 64 bytes a key. Stream: one allocation and one fill.
+  /// Cost: 16 to 64 bytes per key.
+  /// Stream: one allocation and one fill.
   HashTable(std::int64_t capacity, Execution<Space> const& exec)
   {
     num_slots_ = 16;  // of whole buckets

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-// CUB's algorithms as core/sort.cuh and core/scan.cuh call them, and the one place that includes CUB's device-wide headers:
-// three seconds of a compilation. A program linked with tessera::compiled has them from there, and includes only the
-// declarations.
+// CUB's algorithms as core/detail/sort.cuh and core/detail/scan.cuh call them, and the one place that
+// includes CUB's device-wide headers: three seconds of a compilation. A program linked with tessera::compiled
+// has them from there, and includes only the declarations.
 
 #include <tessera/core/execution.cuh>
 

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/float_environment.hpp>
+#include <tessera/core/detail/float_environment.hpp>
 
 #if __has_include(<pthread.h>)
 #include <pthread.h>
@@ -28,7 +28,7 @@ namespace detail {
 /// the process's number at every loop would be a system call.
 class ForkCount {
  public:
-  /// @throws std::bad_alloc  there is no memory to be told of forks
+  /// @throws std::bad_alloc  no memory to register a handler for forks
   [[nodiscard]] static int watch()
   {
 #if __has_include(<pthread.h>)
@@ -50,8 +50,8 @@ class ForkCount {
   }
 };
 
-/// What a loop does with a piece of its indices, by reference and without its type: all that runs loops is compiled
-/// once, and a body in one place.
+/// What a loop does with a piece of its indices, by reference and without its type: all that runs loops is
+/// compiled once, and a body in one place.
 class PieceBody {
  public:
   template <class Body>
@@ -70,8 +70,8 @@ class PieceBody {
 
 /// Threads that share one loop at a time; the calling thread takes part. No call waits for another one's
 /// loop. Belongs to the process that made it: in a child of fork() nothing of it may be touched but
-/// num_threads() and is_of_this_process(), since its threads are not there and its locks may be held for
-/// ever.
+/// num_threads() and is_of_this_process(), since its threads are not there and its locks may be held
+/// forever.
 class ThreadTeam {
  public:
   /// Has fewer threads where the system does not give as many.
@@ -104,7 +104,7 @@ class ThreadTeam {
 
   [[nodiscard]] int num_threads() const noexcept { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Whether the calling thread runs a piece of a loop, of whatever team.
+  /// Whether the calling thread runs a piece of a loop, of any team.
   [[nodiscard]] static bool& inside_loop()
   {
     static thread_local bool inside = false;

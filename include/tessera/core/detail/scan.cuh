@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/cub.cuh>
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/cub.cuh>
+#include <tessera/core/detail/sort.hpp>
 
 #include <cstdint>
 

@@ -13,14 +13,14 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Sorting of one space; core/sort.cuh has the device's.
+/// Sorting of one space; core/detail/sort.cuh has the device's.
 ///
 /// A sort's task says what is sorted and what becomes of it: `KeyType`; `key(i)` of item i, the same at every
 /// call; `store(place, key, i)` takes the items in their order.
 template <class Space>
 struct Sort;
 
-/// Scanning of one space; core/scan.cuh has the device's, which is CUB's.
+/// Scanning of one space; core/detail/scan.cuh has the device's, which is CUB's.
 template <class Space>
 struct Scan;
 

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/work_event.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -63,6 +63,7 @@ class WorkEvent<Device> {
   /// Stream: enqueues at most a wait for the event, does not wait.
   [[nodiscard]] bool order(Execution<Device> const& exec)
   {
+    if (has_passed_) { return true; }
     DeviceGuard const guard{exec.device()};
     auto const status = try_order(exec.stream());
     if (status == cudaErrorStreamCaptureUnsupported) { return false; }

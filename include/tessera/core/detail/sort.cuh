@@ -3,10 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cluster_sort.cuh>
-#include <tessera/core/cub.cuh>
+#include <tessera/core/detail/cluster_sort.cuh>
+#include <tessera/core/detail/cub.cuh>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/sort.hpp>
 
 namespace tessera {
 inline namespace v0 {

@@ -14,8 +14,7 @@ namespace detail {
 ///
 /// A key is a plain struct with `operator==` and a member type `Value`, the type of what it names; keys of
 /// two types never meet. Looking an object up allocates nothing.
-/// Cost: linear in the number of key types and
-/// in the keys of that type, which are few.
+/// Cost: linear in the number of key types and in the keys of that type, which are few.
 class Cache {
  public:
   /// The object of `key`, or null.
