@@ -25,6 +25,7 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/coords/space_filling_curve.hpp>
 #include <tessera/coords/vote_labels.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
@@ -34,6 +35,7 @@
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
+#include <tessera/kmap/coordinate_operations.hpp>
 #include <tessera/kmap/kernel_shape.hpp>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/point_map.hpp>
@@ -79,6 +81,7 @@
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/prune.hpp>
 #include <tessera/ops/record.hpp>
+#include <tessera/ops/reorder.hpp>
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/unpool.hpp>
 #include <tessera/ops/work.hpp>
