@@ -149,9 +149,9 @@ struct KrscUnder {
 /// what their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
 using Krsc = KrscUnder<Compatibility::spconv>;
 
-/// FlexGEMM's, also of TRELLIS.2: [out, kd, kh, kw, in], the kernel's axes in the order of the coordinate's, offsets
-/// row-major; a kernel of one voxel by its shape. Source: FlexGEMM, ops/spconv/submanifold_conv3d.py, which calls the
-/// axes Kw, Kh, Kd.
+/// FlexGEMM's, also of TRELLIS.2: [out, kd, kh, kw, in], the kernel's axes in the order of the coordinate's,
+/// offsets row-major; a kernel of one voxel by its shape. Source: FlexGEMM, ops/spconv/submanifold_conv3d.py,
+/// which calls the axes Kw, Kh, Kd.
 using FlexGemm = KrscUnder<Compatibility::none>;
 
 /// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets

@@ -84,8 +84,8 @@ template <int Dim>
   return OffsetMirror{std::move(partners)};
 }
 
-/// The mirror of a region: there is one where the stride is 1 and its offsets are closed under negation, of a box
-/// or cross where `2 anchor = (size - 1) dilation` on every axis.
+/// The mirror of a region: there is one where the stride is 1 and its offsets are closed under negation, of a
+/// box or cross where `2 anchor = (size - 1) dilation` on every axis.
 template <int Dim>
 [[nodiscard]] OffsetMirror mirror_of(KernelRegion<Dim> const& region)
 {

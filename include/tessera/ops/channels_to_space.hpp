@@ -133,7 +133,8 @@ template <int Dim, class Scalar, class Space>
   return result;
 }
 
-/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o, `grad[o, k C .. (k + 1) C)`.
+/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o,
+/// `grad[o, k C .. (k + 1) C)`.
 /// @param grad  [parents, 2^Dim C] in `Space`
 /// @throws invalid_argument  other rows than those parents
 /// Cost, stream, determinism: as channels_to_space_like().

@@ -45,9 +45,9 @@ template <class Value, class Space>
 
 }  // namespace detail
 
-/// The gradients of layer_norm(). With `n = (x - mean) / sqrt(variance + eps)` and `g = grad * weight` of a row:
-/// `dx[c] = (g[c] - mean(g) - n[c] * mean(g n)) / sqrt(variance + eps)`, `dweight[c] = sum over rows of grad n`,
-/// `dbias[c] = sum over rows of grad`.
+/// The gradients of layer_norm(). With `n = (x - mean) / sqrt(variance + eps)` and `g = grad * weight` of a
+/// row: `dx[c] = (g[c] - mean(g) - n[c] * mean(g n)) / sqrt(variance + eps)`,
+/// `dweight[c] = sum over rows of grad n`, `dbias[c] = sum over rows of grad`.
 ///
 /// | name                   | shape            | memory | holds                                    |
 /// |------------------------|------------------|--------|------------------------------------------|
