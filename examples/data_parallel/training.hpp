@@ -50,7 +50,7 @@ class Network final : public ts::nn::Module<3, float, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
   {
     auto const fine = enter_(x, exec);
-    return classify_.forward_cat(up_(down_(fine, exec), exec), fine, exec);
+    return classify_(up_(down_(fine, exec), exec), fine, exec);
   }
 
  private:

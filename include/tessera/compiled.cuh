@@ -6,7 +6,7 @@
 
 #include <tessera/conv/convolution.cuh>
 #include <tessera/coords/voxelize.cuh>
-#include <tessera/core/cub.cuh>
+#include <tessera/core/detail/cub.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/core/scalar.cuh>
 #include <tessera/kmap/build.cuh>

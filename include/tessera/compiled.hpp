@@ -2,13 +2,13 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-// What the library of the target tessera::compiled holds. That target defines TESSERA_COMPILED, whereupon tessera.hpp
-// and tessera.cuh include this and declare it all `extern template`; a program that includes headers of single
-// stages includes <tessera/compiled.hpp>, or <tessera/compiled.cuh> for the device, after them. Anything else than what
-// is listed here is compiled where it is used, as ever.
+// What the library of the target tessera::compiled holds. That target defines TESSERA_COMPILED, whereupon
+// tessera.hpp and tessera.cuh include this and declare it all `extern template`; a program that includes
+// headers of single stages includes <tessera/compiled.hpp>, or <tessera/compiled.cuh> for the device, after
+// them. Anything else than what is listed here is compiled where it is used, as ever.
 //
-// The lists are macros because a declaration and a definition differ in their first word alone: `prefix` is `extern` in
-// headers and nothing in the library's sources.
+// The lists are macros because a declaration and a definition differ in their first word alone: `prefix` is
+// `extern` in headers and nothing in the library's sources.
 
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxelize.hpp>
@@ -66,8 +66,8 @@
   prefix template tessera::SparseTensor<Dim, Scalar, Space> tessera::detail::convolve<Dim, Scalar, Space>(   \
       tessera::detail::ConvolutionInputs<Dim, Scalar, Space> const&,                                         \
       tessera::detail::ParameterArgument<Scalar> const&, tessera::detail::ParameterArgument<Scalar> const&,  \
-      tessera::ops::ConvolutionOptions<Dim> const&, tessera::ops::WeightSource<Scalar, Space> const*,        \
-      tessera::Execution<Space> const&);                                                                     \
+      tessera::ops::ConvolutionOptions<Dim> const&,                                                          \
+      tessera::detail::ConvolutionMeans<Dim, Scalar, Space> const&, tessera::Execution<Space> const&);       \
   prefix template tessera::SparseTensor<Dim, Scalar, Space> tessera::add<Dim, Scalar, Space>(                \
       tessera::SparseTensor<Dim, Scalar, Space> const&, tessera::SparseTensor<Dim, Scalar, Space> const&,    \
       tessera::Execution<Space> const&);                                                                     \

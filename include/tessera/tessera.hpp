@@ -19,11 +19,13 @@
 //
 #include <tessera/points/point_cloud.hpp>
 //
+#include <tessera/coords/child_order.hpp>
 #include <tessera/coords/collate.hpp>
 #include <tessera/coords/combine_sets.hpp>
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/coords/space_filling_curve.hpp>
 #include <tessera/coords/vote_labels.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
@@ -33,6 +35,8 @@
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
+#include <tessera/kmap/coordinate_operations.hpp>
+#include <tessera/kmap/kernel_shape.hpp>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
@@ -57,11 +61,13 @@
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
 #include <tessera/ops/convolution.hpp>
+#include <tessera/ops/convolution_method.hpp>
 #include <tessera/ops/copy.hpp>
 #include <tessera/ops/custom.hpp>
 #include <tessera/ops/dense.hpp>
 #include <tessera/ops/dropout.hpp>
 #include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/grouped_convolution.hpp>
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/loss/cross_entropy.hpp>
@@ -75,6 +81,7 @@
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/prune.hpp>
 #include <tessera/ops/record.hpp>
+#include <tessera/ops/reorder.hpp>
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/unpool.hpp>
 #include <tessera/ops/work.hpp>
@@ -87,7 +94,9 @@
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/group_norm.hpp>
+#include <tessera/nn/grouped_conv.hpp>
 #include <tessera/nn/layer_config.hpp>
 #include <tessera/nn/layer_norm.hpp>
 #include <tessera/nn/layer_registry.hpp>
@@ -105,6 +114,8 @@
 #include <tessera/nn/spvconv.hpp>
 #include <tessera/nn/synchronize.hpp>
 #include <tessera/nn/to_bev.hpp>
+#include <tessera/nn/trace.hpp>
+#include <tessera/nn/traced_output.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>

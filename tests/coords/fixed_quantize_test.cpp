@@ -54,14 +54,15 @@ std::vector<Voxel> voxels_by_definition(Cloud const& cloud, QuantizeOptions<3> c
 {
   auto const cell = [&](float p, float zero, std::size_t axis) {
     float const cells = (p - zero) / options.voxel_size[axis];
-    return static_cast<int>(options.voxel_rounding == Rounding::floor ? std::floor(cells)
-                                                                      : std::nearbyint(cells));
+    return static_cast<int>(options.rounding() == Rounding::floor ? std::floor(cells)
+                                                                  : std::nearbyint(cells));
   };
   auto const kept = [&](std::size_t i) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
       float const p = cloud.positions[3 * i + axis];
       if (!std::isfinite(p)) { return false; }
-      if (options.range_lower && !(p >= (*options.range_lower)[axis] && p < (*options.range_upper)[axis])) {
+      if (options.range_lower() &&
+          !(p >= (*options.range_lower())[axis] && p < (*options.range_upper())[axis])) {
         return false;
       }
     }
@@ -82,17 +83,17 @@ std::vector<Voxel> voxels_by_definition(Cloud const& cloud, QuantizeOptions<3> c
     Voxel voxel{cloud.batch[i], 0, 0, 0};
     for (std::size_t axis = 0; axis < 3; ++axis) {
       float const p = cloud.positions[3 * i + axis];
-      switch (options.grid_origin) {
-        case GridOrigin::fixed: voxel[axis + 1] = cell(p, options.fixed_origin[axis], axis); break;
+      switch (options.origin()) {
+        case GridOrigin::fixed: voxel[axis + 1] = cell(p, options.fixed_origin()[axis], axis); break;
         case GridOrigin::lowest_point: voxel[axis + 1] = cell(p, least[axis], axis); break;
         case GridOrigin::lowest_voxel:
-          voxel[axis + 1] =
-              cell(p, options.fixed_origin[axis], axis) - cell(least[axis], options.fixed_origin[axis], axis);
+          voxel[axis + 1] = cell(p, options.fixed_origin()[axis], axis) -
+                            cell(least[axis], options.fixed_origin()[axis], axis);
           break;
       }
-      if (options.grid_extent) {
+      if (options.grid()) {
         bool const inside =
-            voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid_extent)[static_cast<int>(axis)];
+            voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid())[static_cast<int>(axis)];
         if (!inside) { voxel[0] = -1; }
       }
     }

@@ -4,7 +4,7 @@
 #include "../support/files.hpp"
 #include "../train/network.hpp"
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/training_checkpoint.hpp>
 
@@ -51,10 +51,9 @@ struct Training {
       : exec{on},
         net{exec, seed},
         arena{net, exec},
-        optimizer{
-            arena, Rule{}, train::Schedule::cosine(0.05, 40).warm_up(4),
-            train::StepOptions{}.clip_norm(3).loss_scaler(train::LossScaler{}.initial(64).growth_interval(4)),
-            exec},
+        optimizer{arena, Rule{}, train::Schedule::cosine(0.05, 40).warm_up(4),
+                  train::StepOptions{}.clip_norm(3).loss_scaler(train::LossScaler{}.initial(64).interval(4)),
+                  exec},
         average{arena, 0.9, exec, true},
         state{net, optimizer, &average}
   {}

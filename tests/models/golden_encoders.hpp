@@ -12,7 +12,7 @@
 #include "tolerance.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/convert.hpp>
@@ -22,6 +22,7 @@
 #include <tessera/models/sparse_unet.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -74,16 +75,18 @@ inline ts::models::SparseEncoderOptions encoder_options(Golden const& golden)
   auto const& config = golden.config;
   ts::models::SparseEncoderOptions options(number(config, "in_channels"), shape_of(golden));
   options.base(number(config, "base_channels")).out(number(config, "output_channels"));
-  options.encoder_channels.clear();
+  ts::models::SparseEncoderOptions::Channels channels;
   for (auto const& stage : *config.find("encoder_channels")->get<Json::Array>()) {
-    options.encoder_channels.push_back(test::ints(stage));
+    channels.push_back(test::ints(stage));
   }
+  options.channels(std::move(channels));
   if (auto const* const paddings = config.find("encoder_paddings")) {
-    options.encoder_paddings.clear();
+    ts::models::SparseEncoderOptions::Paddings lists;
     for (auto const& stage : *paddings->get<Json::Array>()) {
-      auto& list = options.encoder_paddings.emplace_back();
+      auto& list = lists.emplace_back();
       for (auto const& padding : *stage.get<Json::Array>()) { list.push_back(test::per_axis(padding)); }
     }
+    options.paddings(std::move(lists));
   }
   if (auto const* const block = config.find("block_type")) {
     bool const basic = *block->get<std::string>() == "basicblock";
@@ -185,11 +188,12 @@ void check_unet(std::string const& name, Tolerance const& tolerance)
   if (!golden) { return; }
   ts::Execution<Space> const exec{};
   ts::models::SparseUNetOptions options{encoder_options(*golden)};
-  options.decoder_channels.clear();
+  std::vector<std::array<int, 3>> levels;
   for (auto const& level : *golden->config.find("decoder_channels")->get<Json::Array>()) {
     auto const list = test::ints(level);
-    options.decoder_channels.push_back({list.at(0), list.at(1), list.at(2)});
+    levels.push_back({list.at(0), list.at(1), list.at(2)});
   }
+  options.decoder(std::move(levels));
   ts::models::SparseUNet<Scalar, Space> net{options, exec};
   ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
   auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);

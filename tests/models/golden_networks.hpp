@@ -15,7 +15,7 @@
 #include "tolerance.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>

@@ -55,7 +55,7 @@ template <int Dim, class Space>
 std::vector<float> weight_gradient(nn::ModuleBase& layer, Execution<Space> const& exec)
 {
   for (auto const& parameter : layer.writable_parameters()) {
-    if (parameter.role != nn::ParameterRole::kernel) { continue; }
+    if (parameter.role != nn::ParameterRole::conv_weight) { continue; }
     auto const& typed = parameter.template as<float, Space>();
     return download(std::as_const(typed).grad(), typed.size(), exec);
   }

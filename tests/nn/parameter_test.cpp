@@ -184,25 +184,3 @@ TEST_CASE("parameter: batch statistics write the running ones, evaluation writes
   CHECK(norm.running_mean().version() == version + 1);
   CHECK(norm.running_var().version() == version + 1);
 }
-
-TEST_CASE(
-    "parameter: those of a fused module, or of one that has such a child, are not handed out for writing")
-{
-  Execution<Host> const exec;
-  nn::Sequential<3, float, Host> net;
-  net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(2, 4, 3), exec);
-  static_cast<void>(net.writable_parameters());
-  nn::fuse(net[0], exec);
-  CHECK_FALSE(net.is_fused());
-  auto const sentence = [](std::string const& who) {
-    return who +
-           ": the module is fused for inference, so its parameters are no longer those of a checkpoint; do "
-           "it "
-           "before fuse()";
-  };
-  CHECK(test::error_of([&] { static_cast<void>(net.writable_parameters()); }) ==
-        sentence("writable_parameters"));
-  CHECK(test::error_of([&] { net.train(); }) == sentence("train"));
-  CHECK_FALSE(net.is_training());
-  CHECK(net.parameters().size() == 1);
-}

@@ -7,7 +7,7 @@
 
 #include "network.hpp"
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/train/moving_average.hpp>
 #include <tessera/train/optimizer.hpp>
 
@@ -46,7 +46,7 @@ struct Training {
         arena{net, exec},
         optimizer{arena, train::AdamW{}, train::Schedule::cosine(0.02, 80).warm_up(10),
                   train::StepOptions{}.clip_norm(4).clip_value(0.5).loss_scaler(
-                      train::LossScaler{}.initial(256).growth_interval(5)),
+                      train::LossScaler{}.initial(256).interval(5)),
                   exec},
         average{arena, 0.95, exec, true}
   {}

@@ -7,7 +7,7 @@
 #include "../support/device.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/core/work_event.cuh>
+#include <tessera/core/detail/work_event.cuh>
 #endif
 #include <tessera/nn/module.hpp>
 #include <tessera/train/parameter_arena.hpp>
@@ -63,7 +63,7 @@ class Network final : public tessera::nn::ModuleBase {
         head{{7, 3}, exec}
   {
     using Role = tessera::nn::ParameterRole;
-    add("conv.kernel", Role::kernel, kernel, seed, exec, {3, 1, 1});
+    add("conv.kernel", Role::conv_weight, kernel, seed, exec, {3, 1, 1});
     add("conv.bias", Role::bias, bias, seed + 1, exec);
     add("norm.weight", Role::weight, norm_weight, seed + 2, exec);
     add("norm.bias", Role::bias, norm_bias, seed + 3, exec);

@@ -120,7 +120,7 @@ void every_rule()
   follows<Scalar, Space>(train::Sgd{}.weight_decay(0.1), test::SgdDefinition{0, 0, 0.1});
   follows<Scalar, Space>(train::Sgd{}.momentum(0.9).weight_decay(0.01), test::SgdDefinition{0.9, 0, 0.01});
   follows<Scalar, Space>(train::Sgd{}.momentum(0.8).dampening(0.3), test::SgdDefinition{0.8, 0.3});
-  follows<Scalar, Space>(train::Sgd{}.momentum(0.9).nesterov().weight_decay(0.02),
+  follows<Scalar, Space>(train::Sgd{}.momentum(0.9).nesterov(true).weight_decay(0.02),
                          test::SgdDefinition{0.9, 0, 0.02, true});
   follows<Scalar, Space>(train::Adam{}, test::AdamDefinition{});
   follows<Scalar, Space>(train::Adam{}.betas(0.8, 0.95).eps(1e-3).weight_decay(0.1),
@@ -220,9 +220,9 @@ TEST_CASE("optimizers: refuse what they cannot mean")
   test::Network<float, Host> net{exec};
   train::ParameterArena<float, Host> arena{net, exec};
   auto const constant = train::Schedule::constant(1);
-  CHECK_THROWS_AS(train::Optimizer(arena, train::Sgd{}.nesterov(), constant, exec), invalid_argument);
+  CHECK_THROWS_AS(train::Optimizer(arena, train::Sgd{}.nesterov(true), constant, exec), invalid_argument);
   CHECK_THROWS_AS(
-      train::Optimizer(arena, train::Sgd{}.momentum(0.9).dampening(0.1).nesterov(), constant, exec),
+      train::Optimizer(arena, train::Sgd{}.momentum(0.9).dampening(0.1).nesterov(true), constant, exec),
       invalid_argument);
   train::Optimizer optimizer{arena, train::Sgd{}, constant, exec};
   CHECK_THROWS_AS(optimizer.set_rule(train::Sgd{}.momentum(0.9)), invalid_argument);

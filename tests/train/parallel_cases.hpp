@@ -50,7 +50,7 @@ class ParallelNetwork final : public tessera::nn::Module<3, Scalar, Space> {
   {
     auto const fine = enter_(x, exec);
     auto const up = up_(down_(fine, exec), exec);
-    return classify_.forward_cat(up, fine, exec);
+    return classify_(up, fine, exec);
   }
 
  private:

@@ -207,7 +207,7 @@ TEST_CASE_TEMPLATE("step: the loss scale falls with an overflow and grows after 
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  auto const scaler = train::LossScaler{}.initial(1024).growth_interval(3).minimum(256);
+  auto const scaler = train::LossScaler{}.initial(1024).interval(3).minimum(256);
   Steps<Space> steps{train::StepOptions{}.loss_scaler(scaler).clip_norm(100)};
   auto const size = static_cast<std::size_t>(steps.arena.gradient_size());
   auto const scale = [&] {
@@ -282,7 +282,7 @@ TEST_CASE("step: an overflow at the smallest loss scale is an error")
   higher.step(bad);
   higher.optimizer.check(higher.exec);  // 4: the next step may do
   CHECK_THROWS_AS(train::LossScaler{}.initial(0), invalid_argument);
-  CHECK_THROWS_AS(train::LossScaler{}.growth_interval(0), invalid_argument);
+  CHECK_THROWS_AS(train::LossScaler{}.interval(0), invalid_argument);
   CHECK_THROWS_AS(train::StepOptions{}.clip_norm(-1), invalid_argument);
   CHECK_THROWS_AS(train::StepOptions{}.accumulate(0), invalid_argument);
 }

@@ -14,8 +14,8 @@
 namespace tessera {
 inline namespace v0 {
 
-/// How augment_points() changes a cloud: by default not at all. Angles are in radians, lengths in the unit of the
-/// positions; what is drawn is drawn once for a cloud, but noise and loss for each point.
+/// How augment_points() changes a cloud: by default not at all. Angles are in radians, lengths in the unit of
+/// the positions; what is drawn is drawn once for a cloud, but noise and loss for each point.
 struct AugmentOptions {
   double rotation = 0;        ///< about z, by an angle in [-rotation, rotation)
   double smallest_scale = 1;  ///< of all three coordinates,
@@ -117,8 +117,9 @@ template <class Space>
 /// same bits.
 /// @throws invalid_argument  an option is out of range, the arrays do not fit together, or there are 2^31 - 1
 ///                           points or more
-/// Cost: one pass over the points; a second one and a scan where points are dropped. Stream: enqueues; waits
-/// once for the number of points where points are dropped. Determinism: same cloud, options and seed, same bits.
+/// Cost: one pass over the points; a second one and a scan where points are dropped.
+/// Stream: enqueues; waits once for the number of points where points are dropped.
+/// Determinism: same cloud, options and seed, same bits.
 template <class Space>
 [[nodiscard]] LabelledPoints<Space> augment_points(LabelledPoints<Space> const& points,
                                                    AugmentOptions const& options, std::uint64_t seed,

@@ -24,13 +24,14 @@ struct SampleIndex {
   std::uint64_t seed = 0;  ///< for what is drawn, such as augmentation: of (the order's seed, epoch, index)
 };
 
-/// The order in which scans are gone through: `ScanOrder(data.size()).shuffle(true).seed(7).shard(rank, ranks)`.
+/// The order in which scans are gone through: `ScanOrder(data.size()).shuffle(true).seed(7).shard(rank,
+/// ranks)`.
 ///
-/// In each epoch every scan comes once, in the order of their numbers or in one drawn for (seed, epoch). Of that
-/// order process `rank` of `ranks` takes every `ranks`-th scan from `rank` on: what N processes take together is
-/// what one process with N times the batch takes. Where scans do not divide evenly, an epoch begins again with
-/// its first ones, so that each process takes as many and none waits for others; even(false) leaves some with
-/// one less instead, for evaluation.
+/// In each epoch every scan comes once, in the order of their numbers or in one drawn for (seed, epoch). Of
+/// that order process `rank` of `ranks` takes every `ranks`-th scan from `rank` on: what N processes take
+/// together is what one process with N times the batch takes. Where scans do not divide evenly, an epoch
+/// begins again with its first ones, so that each process takes as many and none waits for others;
+/// even(false) leaves some with one less instead, for evaluation.
 ///
 /// An endless data set has one epoch and its own order.
 class ScanOrder {
@@ -65,7 +66,8 @@ class ScanOrder {
   }
 
   /// The order of an epoch, [size]; empty where it is that of the numbers.
-  /// Cost: one pass over the numbers. Determinism: the same on every machine.
+  /// Cost: one pass over the numbers.
+  /// Determinism: the same on every machine.
   [[nodiscard]] std::vector<std::int64_t> permutation(std::int64_t epoch) const
   {
     if (!shuffle_ || is_endless()) { return {}; }

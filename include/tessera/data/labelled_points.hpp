@@ -54,7 +54,8 @@ struct LabelledPoints {
 
 /// The points of a cloud in `Space`; names of features and the origin stay behind.
 /// @throws invalid_argument  the cloud's arrays do not fit together
-/// Cost: three copies. Stream: enqueues them; waits only as long as they read the cloud.
+/// Cost: three copies.
+/// Stream: enqueues them; waits only as long as they read the cloud.
 template <class Space>
 [[nodiscard]] LabelledPoints<Space> upload_points(PointCloud const& cloud, Execution<Space> const& exec)
 {
@@ -65,7 +66,8 @@ template <class Space>
 
 /// The same points as a cloud in host memory, about origin 0 and with features without names.
 /// @throws invalid_argument  the arrays do not fit together
-/// Cost: three copies. Stream: waits for what was enqueued on `exec`.
+/// Cost: three copies.
+/// Stream: waits for what was enqueued on `exec`.
 template <class Space>
 [[nodiscard]] PointCloud download_points(LabelledPoints<Space> const& points, Execution<Space> const& exec)
 {

@@ -38,11 +38,12 @@ struct LoaderState {
 ///     auto loader = make_loader(scans, ScanOrder(scans.size()).shuffle(), LoaderOptions{}, augmented);
 ///     while (auto scan = loader.next()) { ... }
 ///
-/// What it gives is a function of the order alone: neither of the number of threads nor of how fast they are. At
-/// most `prefetch` samples are in memory; a thread that is ahead waits. One thread asks.
+/// What it gives is a function of the order alone: neither of the number of threads nor of how fast they are.
+/// At most `prefetch` samples are in memory; a thread that is ahead waits. One thread asks.
 ///
-/// What loading a sample throws is thrown by the next() that would have given it; the one after gives the next
-/// sample, so that a damaged file can be passed over. The destructor waits for the samples that are being loaded.
+/// What loading a sample throws is thrown by the next() that would have given it; the one after gives the
+/// next sample, so that a damaged file can be passed over. The destructor waits for the samples that are
+/// being loaded.
 template <class Sample>
 class DataLoader {
  public:
@@ -51,7 +52,8 @@ class DataLoader {
 
   /// @throws invalid_argument  an option is out of range
   /// @throws std::system_error  a thread cannot be started
-  /// Cost: starts the threads, which begin to load. Determinism: that of `load`.
+  /// Cost: starts the threads, which begin to load.
+  /// Determinism: that of `load`.
   DataLoader(ScanOrder order, LoaderOptions const& options, Load load)
       : order_{order}, options_{options}, load_{std::move(load)}
   {
@@ -230,7 +232,8 @@ class DataLoader {
   std::vector<std::thread> threads_;
 };
 
-/// A loader of a data set, with what becomes of each scan on the loader's threads: `transform(scan, SampleIndex)`.
+/// A loader of a data set, with what becomes of each scan on the loader's threads: `transform(scan,
+/// SampleIndex)`.
 /// @param data  has `load(index)`, which several threads call at once; outlives the loader
 template <class DataSet, class Transform>
 [[nodiscard]] auto make_loader(DataSet const& data, ScanOrder const& order, LoaderOptions const& options,

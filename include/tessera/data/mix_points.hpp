@@ -125,11 +125,13 @@ inline void expect_alike(std::int64_t first_rows, std::int64_t second_rows, int 
 /// One cloud of two, for training: points of `first`, then those of `second`, each where `options` says, with
 /// their features and labels. Augment them before, each with a seed of its own.
 ///
-/// What is drawn, the sector or which bands, is a function of (options, seed). Host and device give the same bits.
+/// What is drawn, the sector or which bands, is a function of (options, seed). Host and device give the same
+/// bits.
 /// @throws invalid_argument  an option is out of range; the clouds differ in channels, or only one has labels;
 ///                           there are 2^31 - 1 points or more
-/// Cost: two passes over the points and a scan. Stream: enqueues; waits once for the number of points, but for
-/// PointMix::together. Determinism: same clouds, options and seed, same bits.
+/// Cost: two passes over the points and a scan.
+/// Stream: enqueues; waits once for the number of points, but for PointMix::together.
+/// Determinism: same clouds, options and seed, same bits.
 template <class Space>
 [[nodiscard]] LabelledPoints<Space> mix_points(LabelledPoints<Space> const& first,
                                                LabelledPoints<Space> const& second, MixOptions const& options,

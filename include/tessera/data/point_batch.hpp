@@ -32,11 +32,13 @@ struct PointBatch {
   }
 };
 
-/// Several clouds as one batch in `Space`; names of features stay behind, and each cloud is about its own origin.
-/// @throws invalid_argument  there is no cloud; clouds with points differ in channels, or only some have labels; there
-///                           are 2^31 - 1 points or more
-/// Cost: one copy on the host and one to `Space`. Stream: enqueues the copies; waits only as long as they read
-/// host memory. Determinism: copies.
+/// Several clouds as one batch in `Space`; names of features stay behind, and each cloud is about its own
+/// origin.
+/// @throws invalid_argument   there is no cloud; clouds with points differ in channels, or only some have
+///                           labels; there are 2^31 - 1 points or more
+/// Cost: one copy on the host and one to `Space`.
+/// Stream: enqueues the copies; waits only as long as they read host memory.
+/// Determinism: copies.
 template <class Space>
 [[nodiscard]] PointBatch<Space> upload_batch(std::vector<PointCloud> const& clouds,
                                              Execution<Space> const& exec)

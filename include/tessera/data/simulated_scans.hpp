@@ -15,8 +15,8 @@ inline namespace v0 {
 
 /// Scans of the built-in simulator without end, each of a street of its own, labelled with SceneClass.
 ///
-/// Scan i is a function of (seed, i) and of the scanner. No held-out scan is of a street that a training scan is
-/// of, whatever the seeds.
+/// Scan i is a function of (seed, i) and of the scanner. No held-out scan is of a street that a training scan
+/// is of, whatever the seeds.
 class SimulatedScans {
  public:
   using Sample = PointCloud;
@@ -44,8 +44,8 @@ class SimulatedScans {
 
   /// Scan `index`, which may be any number from 0 on; from several threads at once.
   /// @throws invalid_argument  a negative index
-  /// Cost: that of simulate_lidar(), some 0.2 s on one core with its defaults. Determinism: the same bits on
-  /// every machine.
+  /// Cost: that of simulate_lidar(), some 0.2 s on one core with its defaults.
+  /// Determinism: the same bits on every machine.
   [[nodiscard]] PointCloud load(std::int64_t index) const
   {
     detail::expects(index >= 0, "SimulatedScans: scan ", index);

@@ -76,8 +76,8 @@ struct SemanticKittiLabels {
   std::vector<std::uint16_t> instances;  ///< [points] 0: of no instance; unique within a sequence and class
 };
 
-/// Reads a .label file: a little-endian 32-bit number of each point, its class in the lower half, its instance in
-/// the upper one.
+/// Reads a .label file: a little-endian 32-bit number of each point, its class in the lower half, its
+/// instance in the upper one.
 /// @throws invalid_argument  the file cannot be read, its size is no multiple of 4, or a class is not one of
 ///                           SemanticKITTI's
 /// Cost: one pass over the file.
@@ -116,7 +116,8 @@ enum class SemanticKittiSplit : std::uint8_t {
   }
 }
 
-/// The scans of a SemanticKITTI folder, `sequences/NN/velodyne/NNNNNN.bin` with `sequences/NN/labels/NNNNNN.label`.
+/// The scans of a SemanticKITTI folder, `sequences/NN/velodyne/NNNNNN.bin` with
+/// `sequences/NN/labels/NNNNNN.label`.
 ///
 /// Scans are in the order of sequences, then of names. Their labels are the 19 classes of networks, -1 for what
 /// is not trained; the one feature is the intensity. Scans of a sequence without a folder of labels have none.
@@ -165,7 +166,8 @@ class SemanticKitti {
   [[nodiscard]] std::string const& path(std::int64_t index) const { return scan(index).points; }
 
   /// Scan `index`; from several threads at once.
-  /// @throws invalid_argument  there is no such scan, a file cannot be read, or points and labels differ in number
+  /// @throws invalid_argument  there is no such scan, a file cannot be read, or points and labels differ in
+  ///                           number
   /// Cost: reads two files.
   [[nodiscard]] PointCloud load(std::int64_t index) const
   {

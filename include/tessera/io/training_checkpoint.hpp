@@ -26,7 +26,8 @@ namespace tessera {
 inline namespace v0 {
 namespace io {
 
-/// What a training consists of, by reference, and numbers of the program's own: an epoch, a seed, a place in the data.
+/// What a training consists of, by reference, and numbers of the program's own: an epoch, a seed, a place in
+/// the data.
 template <class Rule, class Scalar, class Space>
 struct TrainingState {
   using Optimizer = train::Optimizer<Rule, Scalar, Space>;
@@ -44,21 +45,21 @@ struct TrainingState {
   std::map<std::string, std::int64_t> numbers;
 };
 
-/// Writes a training to the safetensors file `path`, so that resume_training() goes on from there with the same bits as
-/// if nothing had come between: parameters, masters, running statistics, what the optimizer keeps, step, learning rate
-/// schedule, loss scale, averages, states of random numbers, and the numbers.
+/// Writes a training to the safetensors file `path`, so that resume_training() goes on from there with the
+/// same bits as if nothing had come between: parameters, masters, running statistics, what the optimizer
+/// keeps, step, learning rate schedule, loss scale, averages, states of random numbers, and the numbers.
 ///
-/// The file takes its name when it is complete and on the disk: whoever is killed while writing has the file before.
-/// Between steps only, since gradients are not kept. The parameters are there as `model.<name>`, so that
-/// `load(net, path, Tessera{}, exec, LoadOptions{}.prefix("model."))` reads the file as well.
-/// @throws invalid_argument  the file cannot be written; the network is fused
-/// Cost: a copy of all of it on the host. Stream: waits for the work enqueued on `exec`. Determinism: same training, same
-/// bytes.
+/// The file takes its name when it is complete and on the disk: whoever is killed while writing has the file
+/// before. Between steps only, since gradients are not kept. The parameters are there as `model.<name>`, so
+/// that `load(net, path, Tessera{}, exec, LoadOptions{}.prefix("model."))` reads the file as well.
+/// @throws invalid_argument  the file cannot be written
+/// Cost: a copy of all of it on the host.
+/// Stream: waits for the work enqueued on `exec`.
+/// Determinism: same training, same bytes.
 template <class Rule, class Scalar, class Space>
 void save_training(std::string const& path, TrainingState<Rule, Scalar, Space> const& training,
                    Execution<Space> const& exec)
 {
-  training.network.expect_unfused("save_training");
   auto& arena = training.optimizer.arena();
   arena.follow_parameters(exec);
   detail::TensorList tensors;
@@ -93,7 +94,7 @@ void save_training(std::string const& path, TrainingState<Rule, Scalar, Space> c
   }
   tensors.add_state(training.optimizer.state(exec));
   tensors.add("state.scales_loss", {},
-              std::vector{std::int64_t{training.optimizer.options().scales_loss ? 1 : 0}});
+              std::vector{std::int64_t{training.optimizer.options().scales_loss() ? 1 : 0}});
   tensors.add_numbers("schedule", training.optimizer.schedule().numbers());
   tensors.add_numbers("rule", rule.numbers());
   for (auto const& [name, state] : training.network.random_states()) {
@@ -107,16 +108,17 @@ void save_training(std::string const& path, TrainingState<Rule, Scalar, Space> c
                      {detail::training_key, rule.name()}});
 }
 
-/// Goes on with the training that save_training() wrote: everything is as it was then. The schedule and the numbers of
-/// the rule are those of the file; set_schedule() and set_rule() change them afterwards. What the program decides stays:
-/// parameter groups, clipping, the numbers of the loss scaler.
+/// Goes on with the training that save_training() wrote: everything is as it was then. The schedule and the
+/// numbers of the rule are those of the file; set_schedule() and set_rule() change them afterwards. What the
+/// program decides stays: parameter groups, clipping, the numbers of the loss scaler.
 ///
 /// Everything is checked first: when this throws, nothing has changed.
 /// @param training  of the same network, rule and scalar; its numbers become those of the file
-/// @throws invalid_argument  the file cannot be read, is damaged or no checkpoint of a training; it is of another
-///                           network or rule; an average is asked for that it does not have
-/// Cost: one pass over the file. Stream: waits for copies, as long as they read the file. Determinism: same file, same
-/// bits.
+/// @throws invalid_argument  the file cannot be read, is damaged or no checkpoint of a training; it is of
+///                           another network or rule; an average is asked for that it does not have
+/// Cost: one pass over the file.
+/// Stream: waits for copies, as long as they read the file.
+/// Determinism: same file, same bits.
 template <class Rule, class Scalar, class Space>
 void resume_training(std::string const& path, TrainingState<Rule, Scalar, Space>& training,
                      Execution<Space> const& exec)
@@ -130,8 +132,8 @@ void resume_training(std::string const& path, TrainingState<Rule, Scalar, Space>
   auto const schedule = train::Schedule::from(reader.template numbers<train::Schedule::Numbers>("schedule"));
   auto state = reader.state();
   auto const& options = optimizer.options();
-  if (!options.scales_loss || reader.number("state.scales_loss") == 0) {
-    state.loss_scale = options.scales_loss ? options.scaler.first : 1;
+  if (!options.scales_loss() || reader.number("state.scales_loss") == 0) {
+    state.loss_scale = options.scales_loss() ? options.loss_scaler().initial() : 1;
     state.good_steps = 0;
   }
   detail::expects(rule.num_states() == optimizer.rule().num_states(), "resume_training: ", path,

@@ -2,7 +2,6 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/norm_as_affine.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
 #include <tessera/nn/synchronize.hpp>
@@ -80,20 +79,19 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchroniza
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
-  /// Cost: one pass over the features; two in training. Stream: enqueues on `exec`, does not wait.
+  /// Cost: one pass over the features; two in training.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: the same bits on every run; in training they depend on the order of the rows.
   /// @throws invalid_argument  x has other channels; one row alone in training, which has no variance
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    if (in_layer_before_) { return x; }
     return normalize(x, exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
     expect_channels(x.columns(), "matrix");
-    if (in_layer_before_) { return copy(x, exec); }
     return normalize(x, exec);
   }
 
@@ -103,19 +101,6 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchroniza
   {
     expect_channels(x.channels(), "tensor");
     return normalize(x, exec);
-  }
-
-  bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
-  {
-    if (in_layer_before_) { return true; }
-    Buffer<Sum, Space> scale{options_.channels, exec};
-    Buffer<Sum, Space> shift{options_.channels, exec};
-    for_each(
-        options_.channels,
-        detail::NormAsAffine<Sum>{running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
-                                  static_cast<Sum>(options_.eps()), scale.data(), shift.data()},
-        exec);
-    return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
   }
 
   void synchronize(ops::RowExchange<Space>* exchange) noexcept override { exchange_ = exchange; }
@@ -156,7 +141,6 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchroniza
   Parameter<Sum, Space> running_mean_;
   Parameter<Sum, Space> running_var_;
   ops::RowExchange<Space>* exchange_ = nullptr;
-  bool in_layer_before_ = false;
 };
 
 }  // namespace nn

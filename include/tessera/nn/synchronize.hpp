@@ -24,7 +24,9 @@ class Synchronizable {
 /// Has every batch normalisation of a network normalise by the rows of all processes in training; null: by
 /// those of this one again.
 /// @returns how many there are
-/// Cost: visits the modules. Stream: enqueues nothing. Determinism: ranks have the same statistics, bit by bit.
+/// Cost: visits the modules.
+/// Stream: enqueues nothing.
+/// Determinism: ranks have the same statistics, bit by bit.
 template <class Space>
 int synchronize(ModuleBase& network, ops::RowExchange<Space>* exchange)
 {

@@ -87,7 +87,64 @@ template <int Dim, class Scalar, class Space>
   return {mapped.coordinates, std::move(y)};
 }
 
+/// The gradient of space_to_channels(), of a tensor that may have no features.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> space_to_channels_gradient(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& x,
+                                                               ChildOrder order, Execution<Space> const& exec)
+{
+  expect_coordinates(x, "space_to_channels_backward");
+  auto const mapped = parents_of(*x.coordinates(), exec);
+  expects(grad.rows == mapped.map->num_out() && grad.columns % num_children<Dim> == 0,
+          "space_to_channels_backward: a gradient of ", grad.rows, " x ", grad.columns, " for ",
+          mapped.map->num_out(), " rows of ", num_children<Dim>, " children");
+  auto const channels = grad.columns / num_children<Dim>;
+  auto const pieces = pieces_of(*x.coordinates(), *mapped.coordinates, order, exec);
+  Matrix<Scalar, Space> result{x.capacity(), channels, exec};
+  gather_pieces(grad.data, *pieces, channels, result.data(), exec);
+  return result;
+}
+
 }  // namespace detail
+
+/// The gradient of channels_to_space() in all its forms for `x`:
+/// `dx[i, k C .. (k + 1) C) = grad[child number k of i]`, 0 where there is none.
+/// @param grad  [rows of y, C] in `Space`
+/// @param y     what channels_to_space() returned; its features are not read
+/// @throws invalid_argument  other rows than those of `y`
+/// Cost: one pass over the result.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> channels_to_space_backward(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& y,
+                                                               SparseTensor<Dim, Scalar, Space> const& x,
+                                                               ChildOrder order, Execution<Space> const& exec)
+{
+  detail::expect_coordinates(y, "channels_to_space_backward");
+  detail::expect_coordinates(x, "channels_to_space_backward");
+  detail::expects(grad.rows == y.capacity(), "channels_to_space_backward: ", grad.rows,
+                  " rows of a gradient for ", y.capacity(), " rows");
+  constexpr int children = detail::num_children<Dim>;
+  auto const pieces = detail::pieces_of(*y.coordinates(), *x.coordinates(), order, exec);
+  auto const child = detail::inverted(*pieces, x.capacity() * children, exec);
+  Matrix<Scalar, Space> result{x.capacity(), grad.columns * children, exec};
+  detail::gather_pieces(grad.data, child, grad.columns, result.data(), exec);
+  return result;
+}
+
+/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o,
+/// `grad[o, k C .. (k + 1) C)`.
+/// @param grad  [parents, 2^Dim C] in `Space`
+/// @throws invalid_argument  other rows than those parents
+/// Cost, stream, determinism: as channels_to_space_like().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> space_to_channels_backward(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& x,
+                                                               ChildOrder order, Execution<Space> const& exec)
+{
+  return detail::space_to_channels_gradient(grad, x, order, exec);
+}
 
 namespace ops {
 
@@ -105,6 +162,21 @@ struct ChannelsToSpaceRecord final
   {
     return detail::channels_to_space_unrecorded(x, by, choice, exec);
   }
+  /// Of logits there is none: they decide, and do not enter the result.
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(),
+                  channels_to_space_backward(grad, *this->output().value(), *x.value(), choice.order, exec),
+                  exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->template input<1>().give_back();
+    this->output().give_features_back();
+  }
 
   detail::ChildChoice choice;
 };
@@ -121,6 +193,17 @@ struct SpaceToChannelsRecord final
   [[nodiscard]] Tensor compute(Tensor const& x, Execution<Space> const& exec) const
   {
     return detail::space_to_channels_unrecorded(x, order, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(), detail::space_to_channels_gradient(grad, *x.value(), order, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
   }
 
   ChildOrder order = ChildOrder::last_axis_fastest;
@@ -158,13 +241,15 @@ template <int Dim, class Scalar, class Space, class By>
 /// | order   |                           | host   | how children are numbered, in mask and channels         |
 /// | returns | [children, C]             | Space  | those of voxel 0 first, of one voxel by their numbers   |
 ///
-/// The result has half the tensor stride (1 of an odd one), and twice the spatial range if there is one. A second
-/// tensor on the same voxels goes to the same children by channels_to_space_like().
+/// The result has half the tensor stride (1 of an odd one), and twice the spatial range if there is one. A
+/// second tensor on the same voxels goes to the same children by channels_to_space_like().
 /// @throws invalid_argument  channels that 2^Dim does not divide, a mask of another shape, children beyond 2^30
-/// Cost: a scan and two passes over the voxels, one over the children's features. Stream: enqueues on `exec`;
-/// waits once for the number of children, which in sets of fixed capacity stays in the space; there is then
-/// room for FixedCapacity::at() the new stride, and more are an error of the coordinates. Determinism: same
-/// input, same bits. Source: SparseChannel2Spatial of TRELLIS.2, under ChildOrder::first_axis_fastest.
+/// Cost: a scan and two passes over the voxels, one over the children's features.
+/// Stream: enqueues on `exec`; waits once for the number of children, which in sets of fixed capacity stays in
+/// the space; there is then room for FixedCapacity::at() the new stride, and more are an error of the
+/// coordinates.
+/// Determinism: same input, same bits.
+/// Source: SparseChannel2Spatial of TRELLIS.2, under ChildOrder::first_axis_fastest.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> channels_to_space(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  Matrix<std::uint8_t, Space> const& mask,
@@ -174,8 +259,8 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, mask, {order, std::nullopt}, exec);
 }
 
-/// The same where a child is there if its logit is above the threshold; NaN is not. A network predicts them, and
-/// they have no gradient from here.
+/// The same where a child is there if its logit is above the threshold; NaN is not. A network predicts them,
+/// and they have no gradient from here.
 /// @param logits  [rows, 2^Dim] on the voxels of `x`
 /// @throws invalid_argument  also: logits on other voxels or of other channels
 /// Cost, stream, determinism: as channels_to_space().
@@ -187,8 +272,9 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, logits, {order, threshold}, exec);
 }
 
-/// The same with the voxels of `like` for children: those that another tensor on the voxels of `x` was split into,
-/// or that space_to_channels() made the voxels of `x` from. A voxel whose parent is not there gets zeros.
+/// The same with the voxels of `like` for children: those that another tensor on the voxels of `x` was split
+/// into, or that space_to_channels() made the voxels of `x` from. A voxel whose parent is not there gets
+/// zeros.
 /// @param like  its features are not read
 /// @throws invalid_argument  also: voxels that have nothing to do with those of `x`
 /// Cost, stream, determinism: as channels_to_space(), but it never waits; a table of `like` where children were
@@ -201,8 +287,8 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, like, {order, std::nullopt}, exec);
 }
 
-/// Puts the features of each voxel's children side by side: `y[o, k C .. (k + 1) C)` is `x` at child number k of
-/// voxel o, 0 where that is not there. The voxels are `floor(position / 2)` of those of `x`, each once, in
+/// Puts the features of each voxel's children side by side: `y[o, k C .. (k + 1) C)` is `x` at child number k
+/// of voxel o, 0 where that is not there. The voxels are `floor(position / 2)` of those of `x`, each once, in
 /// lexicographic order, at twice the tensor stride.
 ///
 /// | name    | shape              | memory | holds                          |
@@ -211,10 +297,11 @@ template <int Dim, class Scalar, class Space>
 /// | order   |                    | host   | how children are numbered      |
 /// | returns | [parents, 2^Dim C] | Space  |                                |
 ///
-/// @throws invalid_argument  what kernel_map() says
-/// Cost: kernel_map() of kernel 2 and stride 2 the first time, one pass over the result. Stream: as kernel_map().
-/// Determinism: same input, same bits. Source: SparseSpatial2Channel of TRELLIS.2, under
-/// ChildOrder::first_axis_fastest.
+/// @throws invalid_argument  what kernel_map() throws
+/// Cost: kernel_map() of kernel 2 and stride 2 the first time, one pass over the result.
+/// Stream: as kernel_map().
+/// Determinism: same input, same bits.
+/// Source: SparseSpatial2Channel of TRELLIS.2, under ChildOrder::first_axis_fastest.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> space_to_channels(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  ChildOrder order,
@@ -229,51 +316,6 @@ template <int Dim, class Scalar, class Space>
         record->order = order;
         return record;
       });
-}
-
-/// The gradient of channels_to_space() in all its forms for `x`:
-/// `dx[i, k C .. (k + 1) C) = grad[child number k of i]`, 0 where there is none.
-/// @param grad  [rows of y, C] in `Space`
-/// @param y     what channels_to_space() returned; its features are not read
-/// @throws invalid_argument  other rows than those of `y`
-/// Cost: one pass over the result. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> channels_to_space_backward(MatrixView<Scalar const> const& grad,
-                                                               SparseTensor<Dim, Scalar, Space> const& y,
-                                                               SparseTensor<Dim, Scalar, Space> const& x,
-                                                               ChildOrder order, Execution<Space> const& exec)
-{
-  detail::expect_coordinates(y, "channels_to_space_backward");
-  detail::expect_coordinates(x, "channels_to_space_backward");
-  detail::expects(grad.rows == y.capacity(), "channels_to_space_backward: ", grad.rows,
-                  " rows of a gradient for ", y.capacity(), " rows");
-  constexpr int children = detail::num_children<Dim>;
-  auto const pieces = detail::pieces_of(*y.coordinates(), *x.coordinates(), order, exec);
-  auto const child = detail::inverted(*pieces, x.capacity() * children, exec);
-  Matrix<Scalar, Space> result{x.capacity(), grad.columns * children, exec};
-  detail::gather_pieces(grad.data, child, grad.columns, result.data(), exec);
-  return result;
-}
-
-/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o, `grad[o, k C .. (k + 1) C)`.
-/// @param grad  [parents, 2^Dim C] in `Space`
-/// @throws invalid_argument  other rows than those parents
-/// Cost, stream, determinism: as channels_to_space_like().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> space_to_channels_backward(MatrixView<Scalar const> const& grad,
-                                                               SparseTensor<Dim, Scalar, Space> const& x,
-                                                               ChildOrder order, Execution<Space> const& exec)
-{
-  detail::expect_coordinates(x, "space_to_channels_backward");
-  auto const mapped = detail::parents_of(*x.coordinates(), exec);
-  detail::expects(grad.rows == mapped.map->num_out() &&
-                      grad.columns == std::int64_t{x.channels()} * detail::num_children<Dim>,
-                  "space_to_channels_backward: a gradient of ", grad.rows, " x ", grad.columns, " for ",
-                  mapped.map->num_out(), " rows of ", x.channels() * detail::num_children<Dim>, " channels");
-  auto const pieces = detail::pieces_of(*x.coordinates(), *mapped.coordinates, order, exec);
-  Matrix<Scalar, Space> result{x.capacity(), x.channels(), exec};
-  detail::gather_pieces(grad.data, *pieces, x.channels(), result.data(), exec);
-  return result;
 }
 
 }  // namespace v0

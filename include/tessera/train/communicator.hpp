@@ -115,10 +115,10 @@ class Communicator {
   ///
   /// @throws invalid_argument  n is negative
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: each rank sends and receives 2 n (size - 1) / size elements; none on a process by itself. Stream:
-  /// NCCL enqueues and does not wait, MPI returns when it is done. Determinism: MPI adds in the order of the
-  /// ranks; NCCL's order is fixed by n, the number of ranks and how they are connected: the same bits on every
-  /// run, and on every rank.
+  /// Cost: each rank sends and receives 2 n (size - 1) / size elements; none on a process by itself.
+  /// Stream: NCCL enqueues and does not wait, MPI returns when it is done.
+  /// Determinism: MPI adds in the order of the ranks; NCCL's order is fixed by n, the number of ranks and how
+  /// they are connected: the same bits on every run, and on every rank.
   template <class T>
   void all_reduce_sum(T* data, std::int64_t n, Execution<Space> const& exec) const
   {
@@ -131,7 +131,9 @@ class Communicator {
   /// Gives every rank the elements [n] of rank `root`.
   /// @throws invalid_argument  n is negative, or there is no rank `root`
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: n elements to each rank. Stream: as all_reduce_sum(). Determinism: copies.
+  /// Cost: n elements to each rank.
+  /// Stream: as all_reduce_sum().
+  /// Determinism: copies.
   template <class T>
   void broadcast(T* data, std::int64_t n, int root, Execution<Space> const& exec) const
   {
@@ -152,7 +154,9 @@ class Communicator {
   ///
   /// @throws invalid_argument  n is negative
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: n (size - 1) elements from and to each rank. Stream: as all_reduce_sum(). Determinism: copies.
+  /// Cost: n (size - 1) elements from and to each rank.
+  /// Stream: as all_reduce_sum().
+  /// Determinism: copies.
   template <class T>
   void all_gather(T const* mine, T* all, std::int64_t n, Execution<Space> const& exec) const
   {
@@ -169,7 +173,9 @@ class Communicator {
 
   /// Returns when every rank has called it and the work enqueued before on `exec` has finished.
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: a small message to each rank. Stream: waits. Determinism: no values.
+  /// Cost: a small message to each rank.
+  /// Stream: waits.
+  /// Determinism: no values.
   void barrier(Execution<Space> const& exec) const
   {
     if (collectives_) {
@@ -181,7 +187,9 @@ class Communicator {
 
   /// To be called after a CUDA graph that has collectives in it was launched on `exec`, so that it is given up
   /// when a rank is gone; collectives outside of graphs are watched anyway.
-  /// Cost: an event. Stream: records it, does not wait. Determinism: no values.
+  /// Cost: an event.
+  /// Stream: records it, does not wait.
+  /// Determinism: no values.
   void watch(Execution<Space> const& exec) const
   {
     if (collectives_) { collectives_->watch(exec); }
@@ -190,7 +198,9 @@ class Communicator {
   /// Throws if a rank is known to be gone. To be called after waiting for a stream: where a rank is gone,
   /// enqueued collectives end without a result.
   /// @throws std::runtime_error  communication_error
-  /// Cost: none. Stream: enqueues nothing, does not wait. Determinism: no values.
+  /// Cost: none.
+  /// Stream: enqueues nothing, does not wait.
+  /// Determinism: no values.
   void check() const
   {
     if (collectives_) { collectives_->check(); }

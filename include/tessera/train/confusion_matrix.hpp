@@ -139,7 +139,9 @@ class ConfusionMatrix {
   /// | rows      |                 | host   | how many; those past rows.size() are not looked at                |
   ///
   /// Other labels are not counted; scores() throws then.
-  /// Cost: one pass. Stream: enqueues one kernel, neither waits nor allocates. Determinism: integers; no order shows.
+  /// Cost: one pass.
+  /// Stream: enqueues one kernel, neither waits nor allocates.
+  /// Determinism: integers; no order shows.
   void add(std::int32_t const* labels, std::int32_t const* predicted, RowCount const& rows,
            Execution<Space> const& exec)
   {
@@ -160,7 +162,8 @@ class ConfusionMatrix {
 
   /// What was counted so far.
   /// @throws invalid_argument  a label was neither a class nor the ignored one
-  /// Cost: a small copy. Stream: waits for the work enqueued on `exec`.
+  /// Cost: a small copy.
+  /// Stream: waits for the work enqueued on `exec`.
   [[nodiscard]] SegmentationScores scores(Execution<Space> const& exec) const
   {
     auto const all = download(counts_, exec);
@@ -176,8 +179,8 @@ class ConfusionMatrix {
   void reset(Execution<Space> const& exec) { fill_bytes(counts_, 0, exec); }
 
   [[nodiscard]] std::int32_t num_classes() const noexcept { return classes_; }
-  /// [classes, classes + 1] and the number of wrong labels, [classes * (classes + 1) + 1] in `Space`: several processes
-  /// sum them.
+  /// [classes, classes + 1] and the number of wrong labels, [classes * (classes + 1) + 1] in `Space`: several
+  /// processes sum them.
   [[nodiscard]] Buffer<unsigned long long, Space>& counts() noexcept { return counts_; }
 
  private:

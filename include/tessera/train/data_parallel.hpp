@@ -72,7 +72,8 @@ struct DataParallelOptions {
 ///
 /// With a loss that is divided by what all ranks have (exchange()), N ranks take the step of one rank with N
 /// times the batch, within rounding. Where several backward passes accumulate, tape.backward() is called for
-/// all but the last. In a process by itself it does nothing but call the tape. Every rank runs the same operations.
+/// all but the last. In a process by itself it does nothing but call the tape. Every rank runs the same
+/// operations.
 template <class Scalar, class Space>
 class DataParallel {
  public:
@@ -81,7 +82,8 @@ class DataParallel {
   /// Collective: sends the parameters of rank 0.
   /// @param network, arena, tape  outlive this; the tape has no other callback for parameters
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: sends the parameters once. Stream: enqueues on `exec`; on the host waits for the other ranks.
+  /// Cost: sends the parameters once.
+  /// Stream: enqueues on `exec`; on the host waits for the other ranks.
   /// Determinism: copies.
   DataParallel(Communicator<Space> communicator, nn::ModuleBase& network,
                ParameterArena<Scalar, Space>& arena, Tape<Space>& tape, Execution<Space> const& exec,
@@ -116,9 +118,10 @@ class DataParallel {
   [[nodiscard]] GradientReducer<Sum, Space> const& reducer() const noexcept { return reducer_; }
 
   /// `tape.backward(loss, exec)`, after which the gradients are the sums of those of all ranks.
-  /// @throws invalid_argument  what Tape::backward() says
+  /// @throws invalid_argument  what Tape::backward() throws
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: that of backward and of reducing what it has not hidden. Stream: as GradientReducer::finish().
+  /// Cost: that of backward and of reducing what it has not hidden.
+  /// Stream: as GradientReducer::finish().
   /// Determinism: the same bits on every run, and on every rank.
   template <class Loss>
   void backward(Loss const& loss, Execution<Space> const& exec)
@@ -139,8 +142,9 @@ class DataParallel {
 
   /// Gives every rank the parameters and running statistics of rank 0, after a checkpoint was loaded there.
   /// @throws std::runtime_error  communication_error: a rank does not answer
-  /// Cost: sends the arena. Stream: enqueues on `exec`; on the host waits for the other ranks. Determinism:
-  /// copies.
+  /// Cost: sends the arena.
+  /// Stream: enqueues on `exec`; on the host waits for the other ranks.
+  /// Determinism: copies.
   void broadcast(Execution<Space> const& exec)
   {
     if (communicator_.is_alone()) { return; }

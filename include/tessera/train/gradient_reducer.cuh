@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/core/execution.cuh>
-#include <tessera/core/work_event.cuh>
 #include <tessera/train/gradient_reducer.hpp>
 
 #include <cuda_runtime_api.h>

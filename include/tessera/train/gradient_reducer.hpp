@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/recorder.hpp>
-#include <tessera/core/work_event.hpp>
 #include <tessera/train/communicator.hpp>
 #include <tessera/train/detail/reduction_stream.hpp>
 
@@ -62,7 +62,8 @@ class GradientReducer {
   /// | bucket_bytes |                | host   | least size of a bucket                                     |
   ///
   /// @throws invalid_argument  ranges overlap, a parameter has two or none, or bucket_bytes is not positive
-  /// Cost: sorts the ranges. Stream: enqueues nothing; on a device makes a stream of the execution's device.
+  /// Cost: sorts the ranges.
+  /// Stream: enqueues nothing; on a device makes a stream of the execution's device.
   /// Determinism: buckets follow from the ranges.
   GradientReducer(Communicator<Space> communicator, Sum* gradients, std::vector<GradientRange> ranges,
                   Execution<Space> const& exec, std::int64_t bucket_bytes = default_bucket_bytes)
@@ -88,8 +89,9 @@ class GradientReducer {
   /// Tells that the gradient of a parameter is complete: what has been enqueued on `exec` writes it.
   /// @throws invalid_argument  the parameter has no range, or was ready in this pass before
   /// @throws std::runtime_error  communication_error
-  /// Cost: that of a collective where a bucket is complete. Stream: enqueues it on the reducer's stream; on the
-  /// host waits for the other ranks. Determinism: as Communicator::all_reduce_sum().
+  /// Cost: that of a collective where a bucket is complete.
+  /// Stream: enqueues it on the reducer's stream; on the host waits for the other ranks.
+  /// Determinism: as Communicator::all_reduce_sum().
   void ready(VariableId parameter, Execution<Space> const& exec)
   {
     auto const found = bucket_of_.find(parameter);
@@ -109,8 +111,10 @@ class GradientReducer {
   /// Reduces the buckets that are left, such as those of parameters that nothing reached, and ends the pass.
   /// @throws invalid_argument  there was no begin()
   /// @throws std::runtime_error  communication_error
-  /// Cost: what is left. Stream: work enqueued on `exec` afterwards sees the sums; waits only in the first
-  /// pass, for rank 0's order of buckets, and on the host. Determinism: as ready().
+  /// Cost: what is left.
+  /// Stream: work enqueued on `exec` afterwards sees the sums; waits only in the first pass, for rank 0's order
+  /// of buckets, and on the host.
+  /// Determinism: as ready().
   void finish(Execution<Space> const& exec)
   {
     detail::expects(is_active_, "GradientReducer: finish() without begin()");
@@ -150,8 +154,8 @@ class GradientReducer {
       above = range.offset;
       auto const index = is_ready_.size();
       is_ready_.push_back(false);
-      // A bucket is one piece of memory. It reaches over what is frozen, whose gradient nobody reads, where that
-      // is small: the running statistics of a norm, say.
+      // A bucket is one piece of memory. It reaches over what is frozen, whose gradient nobody reads, where
+      // that is small: the running statistics of a norm, say.
       if (range.frozen) {
         open = open && range.size <= most_frozen;
       } else {

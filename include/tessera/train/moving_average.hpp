@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 #include <tessera/train/parameter_arena.hpp>
 #include <tessera/train/step_state.hpp>
 
@@ -60,7 +60,8 @@ namespace train {
 
 /// The exponential moving average of the parameters and running statistics of an arena:
 /// `average = decay * average + (1 - decay) * value` after every step that is taken, with
-/// `decay = min(decay, (1 + t) / (10 + t))` in step t where it warms up. It begins as the values at construction.
+/// `decay = min(decay, (1 + t) / (10 + t))` in step t where it warms up. It begins as the values at
+/// construction.
 ///
 /// Networks are evaluated and saved with the averages while an AveragedWeights lives.
 /// Source: PyTorch's torch.optim.swa_utils.AveragedModel with use_buffers; the warm-up is TensorFlow's
@@ -73,7 +74,8 @@ class MovingAverage {
 
   /// @param arena  outlives the average
   /// @throws invalid_argument  a decay outside [0, 1]
-  /// Cost: an array as long as the arena. Stream: enqueues a copy, does not wait.
+  /// Cost: an array as long as the arena.
+  /// Stream: enqueues a copy, does not wait.
   MovingAverage(Arena& arena, double decay, Execution<Space> const& exec, bool warms_up = false)
       : arena_{arena}, decay_{decay}, warms_up_{warms_up}
   {
@@ -86,7 +88,9 @@ class MovingAverage {
 
   /// To be called after every step.
   /// @param state  the optimizer's device_state(): a step that was skipped is skipped here too
-  /// Cost: one pass. Stream: enqueues one kernel, neither waits nor allocates. Determinism: same values, same bits.
+  /// Cost: one pass.
+  /// Stream: enqueues one kernel, neither waits nor allocates.
+  /// Determinism: same values, same bits.
   void update(StepState const* state, Execution<Space> const& exec)
   {
     for_each(arena_.size(),
@@ -99,8 +103,10 @@ class MovingAverage {
     averages_ = copy(arena_.masters(), arena_.size(), exec);
   }
 
-  /// Exchanges the parameters' values with the averages; twice is nothing. AveragedWeights does it for a scope.
-  /// Cost: one pass. Stream: enqueues one kernel, does not wait.
+  /// Exchanges the parameters' values with the averages; twice is nothing. AveragedWeights does it for a
+  /// scope.
+  /// Cost: one pass.
+  /// Stream: enqueues one kernel, does not wait.
   void exchange(Execution<Space> const& exec)
   {
     arena_.follow_parameters(exec);

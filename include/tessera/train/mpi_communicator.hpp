@@ -24,7 +24,9 @@ namespace train {
 /// @param timeout  how long a rank may come later than the others, e.g. because it writes a checkpoint;
 ///                 beyond it, their calls throw communication_error with its number
 /// @throws invalid_argument  MPI is not initialized, or the time is not positive
-/// Cost: duplicates the communicator. Stream: waits for all ranks. Determinism: sums are in the order of ranks.
+/// Cost: duplicates the communicator.
+/// Stream: waits for all ranks.
+/// Determinism: sums are in the order of ranks.
 [[nodiscard]] inline Communicator<Host> mpi_communicator(
     MPI_Comm comm = MPI_COMM_WORLD, std::chrono::milliseconds timeout = default_rank_timeout)
 {
@@ -32,7 +34,9 @@ namespace train {
 }
 
 /// Number of this process among those of `comm` on the same machine: the GPU it should take.
-/// Cost: a collective of `comm`. Stream: waits for all ranks. Determinism: by rank.
+/// Cost: a collective of `comm`.
+/// Stream: waits for all ranks.
+/// Determinism: by rank.
 [[nodiscard]] inline int mpi_local_rank(MPI_Comm comm = MPI_COMM_WORLD)
 {
   MPI_Comm local = MPI_COMM_NULL;
@@ -49,7 +53,9 @@ namespace train {
 /// (MPI_Abort), which would else wait for this one. Without a launcher the process is rank 0 of 1.
 /// @param argc, argv  those of main(), from which MPI takes its own
 /// @returns what `body` returns, the program's exit status
-/// Cost: MPI's. Stream: waits for all ranks at both ends. Determinism: that of `body`.
+/// Cost: MPI's.
+/// Stream: waits for all ranks at both ends.
+/// Determinism: that of `body`.
 template <class Body>
 [[nodiscard]] int run_with_mpi(int& argc, char**& argv, Body const& body)
 {

@@ -53,7 +53,8 @@ namespace detail {
 
 namespace train {
 
-/// The ranks of an NCCL communicator that is the caller's, who keeps it until the result and its copies are gone.
+/// The ranks of an NCCL communicator that is the caller's, who keeps it until the result and its copies are
+/// gone.
 ///
 /// NCCL does not say which rank is gone; train/nccl_over_mpi.cuh knows it from MPI. After a communication_error
 /// `comm` has been aborted and is not to be destroyed.
@@ -63,8 +64,9 @@ namespace train {
 ///                 communication_error
 /// @throws invalid_argument  the time is not positive
 /// @throws std::runtime_error  communication_error: NCCL reports an error
-/// Cost: a thread, which looks 50 times a second. Stream: enqueues nothing. Determinism: NCCL's, see
-/// Communicator::all_reduce_sum().
+/// Cost: a thread, which looks 50 times a second.
+/// Stream: enqueues nothing.
+/// Determinism: NCCL's, see Communicator::all_reduce_sum().
 [[nodiscard]] inline Communicator<Device> nccl_communicator(
     ncclComm_t comm, Execution<Device> const& exec, std::chrono::milliseconds timeout = default_rank_timeout)
 {
@@ -78,7 +80,9 @@ namespace train {
 /// others). Collective: each rank calls it, with a device of its own.
 /// @throws invalid_argument  there is no such rank, or the time is not positive
 /// @throws std::runtime_error  communication_error: NCCL reports an error, or the others do not come in time
-/// Cost: NCCL's set-up, some 0.1 s and more. Stream: waits for all ranks. Determinism: as above.
+/// Cost: NCCL's set-up, some 0.1 s and more.
+/// Stream: waits for all ranks.
+/// Determinism: as above.
 [[nodiscard]] inline Communicator<Device> nccl_communicator(
     ncclUniqueId const& id, int rank, int size, Execution<Device> const& exec,
     std::chrono::milliseconds timeout = default_rank_timeout)

@@ -71,14 +71,17 @@ class MpiRollCall final : public RollCall {
 
 namespace train {
 
-/// The GPUs of the processes of an MPI communicator, connected by NCCL: rank 0 makes the id, MPI_Bcast sends it.
+/// The GPUs of the processes of an MPI communicator, connected by NCCL: rank 0 makes the id, MPI_Bcast sends
+/// it.
 ///
 /// Collective: all ranks of `comm` call it, each with a device of its own, mostly that of mpi_local_rank().
-/// Where a rank is gone, the others find out which one by MPI, if it was initialized with MPI_THREAD_MULTIPLE as
-/// run_with_mpi() does.
+/// Where a rank is gone, the others find out which one by MPI, if it was initialized with MPI_THREAD_MULTIPLE
+/// as run_with_mpi() does.
 /// @throws invalid_argument  MPI is not initialized, or the time is not positive
 /// @throws std::runtime_error  communication_error: NCCL reports an error, or the others do not come in time
-/// Cost: NCCL's set-up; a thread. Stream: waits for all ranks. Determinism: as nccl_communicator().
+/// Cost: NCCL's set-up; a thread.
+/// Stream: waits for all ranks.
+/// Determinism: as nccl_communicator().
 [[nodiscard]] inline Communicator<Device> nccl_communicator(
     MPI_Comm comm, Execution<Device> const& exec, std::chrono::milliseconds timeout = default_rank_timeout)
 {

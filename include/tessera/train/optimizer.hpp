@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 #include <tessera/train/detail/gradient_squares.hpp>
 #include <tessera/train/parameter_arena.hpp>
 #include <tessera/train/rules.hpp>
@@ -43,8 +43,8 @@ struct PrepareSegments {
   }
 };
 
-/// The step of four elements of a segment: gradients are scaled and clipped, masters and what the rule keeps are changed,
-/// narrow values follow.
+/// The step of four elements of a segment: gradients are scaled and clipped, masters and what the rule keeps
+/// are changed, narrow values follow.
 template <class Rule, class Scalar>
 struct UpdateParameters {
   using Sum = accumulator_t<Scalar>;
@@ -97,15 +97,18 @@ struct UpdateParameters {
 
 namespace train {
 
-/// Steps the parameters of an arena by a rule: `Optimizer optimizer{arena, AdamW{}, Schedule::cosine(1e-3, 20'000), exec};`
+/// Steps the parameters of an arena by a rule:
+/// `Optimizer optimizer{arena, AdamW{}, Schedule::cosine(1e-3, 20'000), exec};`
 ///
-/// A step is: zero_grad(); forward, loss and backward, once or as often as StepOptions::accumulate() says; the reduction
-/// over processes if there are several; step(). How many steps were taken, the learning rate, the loss scale and whether a
-/// gradient overflowed live in the space's memory and advance there, so that step() waits for nothing and allocates
-/// nothing: it can be captured in a CUDA graph, after which arena.mark_written() follows every launch.
+/// A step is: zero_grad(); forward, loss and backward, once or as often as StepOptions::accumulate() says;
+/// the reduction over processes if there are several; step(). How many steps were taken, the learning rate,
+/// the loss scale and whether a gradient overflowed live in the space's memory and advance there, so that
+/// step() waits for nothing and allocates nothing: it can be captured in a CUDA graph, after which
+/// arena.mark_written() follows every launch.
 ///
-/// A step whose gradients are not all finite is skipped in every type: parameters, what the rule keeps of them, schedule
-/// and averages stay as they are. With a loss scaler that is how the scale adapts; without one, check() says so.
+/// A step whose gradients are not all finite is skipped in every type: parameters, what the rule keeps of
+/// them, schedule and averages stay as they are. With a loss scaler that is how the scale adapts; without
+/// one, check() says so.
 ///
 /// @tparam Rule  Sgd, Adam, AdamW, or one of your own
 template <class Rule, class Scalar, class Space = Device>
@@ -116,8 +119,8 @@ class Optimizer {
 
   /// @param arena  outlives the optimizer
   /// @throws invalid_argument  a rule that contradicts itself
-  /// Cost: an array as long as the arena's gradients for each number that the rule keeps of a parameter. Stream: enqueues
-  /// fills; waits for a small upload.
+  /// Cost: an array as long as the arena's gradients for each number that the rule keeps of a parameter.
+  /// Stream: enqueues fills; waits for a small upload.
   Optimizer(Arena& arena, Rule const& rule, Schedule const& schedule, StepOptions const& options,
             Execution<Space> const& exec)
       : arena_{arena},
@@ -137,7 +140,7 @@ class Optimizer {
       fill_bytes(states_[s], 0, exec);
     }
     StepState first;
-    if (options.scales_loss) { first.loss_scale = options.scaler.first; }
+    if (options.scales_loss()) { first.loss_scale = options.loss_scaler().initial(); }
     set_state(first, exec);
   }
   Optimizer(Arena& arena, Rule const& rule, Schedule const& schedule, Execution<Space> const& exec)
@@ -148,7 +151,8 @@ class Optimizer {
   ~Optimizer() = default;
 
   /// Sets all gradients to 0.
-  /// Cost: one fill. Stream: enqueues it, does not wait.
+  /// Cost: one fill.
+  /// Stream: enqueues it, does not wait.
   void zero_grad(Execution<Space> const& exec) { arena_.zero_grad(exec); }
 
   /// What backward begins with instead of 1, [1, 1]: the loss scale, which changes on the device.
@@ -156,8 +160,9 @@ class Optimizer {
 
   /// Takes a step along the gradients.
   /// @throws invalid_argument  a parameter was replaced since the arena was made
-  /// Cost: two passes over the gradients, one over the values and what the rule keeps; some seven kernels. Stream:
-  /// enqueues on `exec`, neither waits nor allocates. Determinism: same gradients and state, same bits.
+  /// Cost: two passes over the gradients, one over the values and what the rule keeps; some seven kernels.
+  /// Stream: enqueues on `exec`, neither waits nor allocates.
+  /// Determinism: same gradients and state, same bits.
   void step(Execution<Space> const& exec)
   {
     arena_.follow_parameters(exec);
@@ -180,22 +185,24 @@ class Optimizer {
     if constexpr (Arena::has_masters) { update.narrowed = arena_.narrow(); }
     for (int s = 0; s < rule_.num_states(); ++s) { update.states[s] = states_[s].data(); }
     update.num_states = rule_.num_states();
-    update.largest = static_cast<Sum>(options_.largest_value);
+    update.largest = static_cast<Sum>(options_.clip_value());
     for_each(arena_.gradient_size() / 4, update, exec);
     arena_.mark_written();
   }
 
   /// How far training has come.
-  /// Cost: a small copy. Stream: waits for the work enqueued on `exec`.
+  /// Cost: a small copy.
+  /// Stream: waits for the work enqueued on `exec`.
   [[nodiscard]] StepState state(Execution<Space> const& exec) const { return download(state_, exec).front(); }
-  /// Throws where the latest step was skipped and no smaller loss scale can help: a loss or a gradient that is not finite.
-  /// Parameters and optimizer are then those of the last step that was taken.
+  /// Throws where the latest step was skipped and no smaller loss scale can help: a loss or a gradient that
+  /// is not finite. Parameters and optimizer are then those of the last step that was taken.
   /// @throws invalid_argument  as said
-  /// Cost: as state(). Stream: waits for the work enqueued on `exec`.
+  /// Cost: as state().
+  /// Stream: waits for the work enqueued on `exec`.
   void check(Execution<Space> const& exec) const
   {
     auto const now = state(exec);
-    bool const adapts = options_.scales_loss && now.loss_scale > options_.scaler.smallest;
+    bool const adapts = options_.scales_loss() && now.loss_scale > options_.loss_scaler().minimum();
     detail::expects(now.was_skipped == 0 || adapts, "Optimizer: a gradient is not finite, so the step after ",
                     now.step, " was not taken; ", now.skipped, " were skipped so far, the loss scale is ",
                     now.loss_scale, ". The parameters are those of the last step");
@@ -227,7 +234,8 @@ class Optimizer {
   /// Number i of those that the rule keeps of each parameter, [arena.gradient_size()] in `Space`.
   [[nodiscard]] Buffer<Sum, Space>& kept(int i) noexcept { return states_[i]; }
   [[nodiscard]] Buffer<Sum, Space> const& kept(int i) const noexcept { return states_[i]; }
-  /// Steps of each segment, [arena.num_trainable()] in `Space`: fewer than those of the optimizer where it was frozen.
+  /// Steps of each segment, [arena.num_trainable()] in `Space`: fewer than those of the optimizer where it
+  /// was frozen.
   [[nodiscard]] Buffer<std::int64_t, Space>& segment_steps() noexcept { return steps_; }
   [[nodiscard]] Buffer<std::int64_t, Space> const& segment_steps() const noexcept { return steps_; }
   /// Stream: enqueues small copies; waits only as long as they read `state`.

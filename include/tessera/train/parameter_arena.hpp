@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/parameter.hpp>
 #include <tessera/train/parameter_groups.hpp>
@@ -32,22 +32,28 @@ struct SegmentSettings {
   std::int32_t is_trained;
 };
 
-/// master[i] = values[i], of a type that may be shorter.
+/// master[i] = values[i], of a shorter type; a master that is rounded to its value stays as it is, so that a
+/// version raised without a write costs no digits.
 template <class Scalar>
 struct WidenValues {
   Scalar const* values;
   accumulator_t<Scalar>* master;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { master[i] = widen(values[i]); }
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const value = widen(values[i]);
+    auto const rounded = widen(narrow<Scalar>(master[i]));
+    if (is_nan(value) || rounded != value) { master[i] = value; }
+  }
 };
 
 }  // namespace detail
 
 namespace train {
 
-/// The parameters of a network in one piece of memory: their values, their gradients, and for 16-bit values a master in
-/// float that optimizers change in their place. One kernel steps all of them, one fill clears all gradients, one
-/// collective sends them.
+/// The parameters of a network in one piece of memory: their values, their gradients, and for 16-bit values a
+/// master in float that optimizers change in their place. One kernel steps all of them, one fill clears all
+/// gradients, one collective sends them.
 ///
 /// | array       | type   | elements       | holds                                                                |
 /// |-------------|--------|----------------|----------------------------------------------------------------------|
@@ -55,13 +61,15 @@ namespace train {
 /// | narrow()    | Scalar | size()         | masters rounded to nearest: the values of the others; else null      |
 /// | gradients() | Sum    | gradient_size()| what backward sums, and what collectives reduce                      |
 ///
-/// with `Sum = accumulator_t<Scalar>`. A parameter has the same place in each, its segment: segments lie in the order of
-/// the network, running statistics behind all others and outside of gradients(); every one begins at a multiple of 8
-/// elements, and what lies between them is 0. The parameters stay where the network has them and adopt() their segments;
-/// they keep the memory alive, so that the network may outlive the arena.
+/// with `Sum = accumulator_t<Scalar>`. A parameter has the same place in each, its segment: segments lie in
+/// the order of the network, running statistics behind all others and outside of gradients(); every one
+/// begins at a multiple of 8 elements, and what lies between them is 0. The parameters stay where the network
+/// has them and adopt() their segments; they keep the memory alive, so that the network may outlive the
+/// arena.
 ///
-/// Make the arena before what keeps addresses of parameters (a trace, a plan, a graph), and load a checkpoint before or after. Parameters
-/// that were written since are found by their versions: the masters follow before the next step.
+/// Make the arena before what keeps addresses of parameters (a trace, a plan, a graph), and load a checkpoint
+/// before or after. Parameters that were written since are found by their versions: the masters follow before
+/// the next step.
 template <class Scalar, class Space = Device>
 class ParameterArena {
  public:
@@ -69,9 +77,10 @@ class ParameterArena {
   static constexpr bool has_masters = !std::is_same_v<Scalar, Sum>;
 
   /// @param groups  which parameters are trained how
-  /// @throws invalid_argument  the network is fused, on another space, or has parameters of a third type; a group means
-  ///                           no parameter
-  /// Cost: three arrays, and a copy of the values. Stream: enqueues it; waits for a small upload.
+  /// @throws invalid_argument  the network is on another space, or has parameters of a third type; a
+  ///                           group means no parameter
+  /// Cost: three arrays, and a copy of the values.
+  /// Stream: enqueues it; waits for a small upload.
   ParameterArena(nn::ModuleBase& network, ParameterGroups const& groups, Execution<Space> const& exec)
   {
     collect(network);
@@ -103,11 +112,12 @@ class ParameterArena {
   }
 
   /// Sets all gradients to 0.
-  /// Cost: one fill. Stream: enqueues it, does not wait.
+  /// Cost: one fill.
+  /// Stream: enqueues it, does not wait.
   void zero_grad(Execution<Space> const& exec) { fill_bytes(memory_->gradients, 0, exec); }
 
-  /// Raises the versions of all parameters, after their values were written through the arena: by a graph that was
-  /// launched again, a collective, or code of one's own.
+  /// Raises the versions of all parameters, after their values were written through the arena: by a graph
+  /// that was launched again, a collective, or code of one's own.
   void mark_written() noexcept
   {
     for (std::size_t i = 0; i < segments_.size(); ++i) {
@@ -116,10 +126,11 @@ class ParameterArena {
     }
   }
 
-  /// Brings the arena up to date with its parameters: masters of those that were written elsewhere, and which of them are
-  /// frozen now. Optimizers call it.
+  /// Brings the arena up to date with its parameters: masters of those that were written elsewhere, and which
+  /// of them are frozen now. Optimizers call it.
   /// @throws invalid_argument  a parameter was replaced by another one; the arena is made anew then
-  /// Cost: nothing where nothing has changed, else a kernel for each change. Stream: enqueues on `exec`, does not wait.
+  /// Cost: nothing where nothing has changed, else a kernel for each change.
+  /// Stream: enqueues on `exec`, does not wait.
   void follow_parameters(Execution<Space> const& exec)
   {
     for (std::size_t i = 0; i < segments_.size(); ++i) {

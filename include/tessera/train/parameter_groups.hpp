@@ -17,8 +17,8 @@ namespace tessera {
 inline namespace v0 {
 namespace train {
 
-/// Where a parameter lies in an arena, and how it is trained besides what the optimizer says. Its values, its gradient
-/// and what an optimizer keeps of it have the same place in arrays of one length.
+/// Where a parameter lies in an arena, and how it is trained besides what the optimizer says. Its values, its
+/// gradient and what an optimizer keeps of it have the same place in arrays of one length.
 struct ParameterSegment {
   nn::WritableParameter parameter;
   std::int64_t offset = 0;  ///< of its first element; a multiple of 8
@@ -27,8 +27,8 @@ struct ParameterSegment {
 
   [[nodiscard]] std::string const& name() const noexcept { return parameter.name; }
   [[nodiscard]] std::int64_t size() const noexcept { return parameter.size; }
-  /// Whether it is there to be trained; running statistics are in the arena too, so that they are averaged, sent and kept
-  /// with the rest.
+  /// Whether it is there to be trained; running statistics are in the arena too, so that they are averaged,
+  /// sent and kept with the rest.
   [[nodiscard]] bool is_trainable() const noexcept { return parameter.role != nn::ParameterRole::buffer; }
   /// Whether optimizers change it now.
   [[nodiscard]] bool is_trained() const noexcept
@@ -72,9 +72,10 @@ namespace train {
 
 /// Which parameters are trained how: `ParameterGroups().freeze("backbone").rate("head", 10)`.
 ///
-/// A pattern is the name of a parameter, or the beginning of one up to a dot; `*` stands for any text. Of several rules
-/// for a parameter the last one holds. Before any rule every parameter is trained, and the weight decay is that of the
-/// optimizer for kernels and matrices, and none for biases and the weights of norms.
+/// A pattern is the name of a parameter, or the beginning of one up to a dot; `*` stands for any text. Of
+/// several rules for a parameter the last one holds. Before any rule every parameter is trained, and the
+/// weight decay is that of the optimizer for kernels and matrices, and none for biases and the weights of
+/// norms.
 class ParameterGroups {
  public:
   /// The learning rate of these parameters, as a multiple of the schedule's.
@@ -107,7 +108,7 @@ class ParameterGroups {
   {
     for (auto& segment : segments) {
       auto const role = segment.parameter.role;
-      bool const decays = role == nn::ParameterRole::kernel || role == nn::ParameterRole::matrix;
+      bool const decays = role == nn::ParameterRole::conv_weight || role == nn::ParameterRole::matrix;
       segment.rate_scale = 1;
       segment.decay_scale = decays ? 1 : 0;
     }

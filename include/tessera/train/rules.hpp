@@ -11,6 +11,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -24,9 +25,13 @@ namespace train {
 //   name(), numbers(), from(numbers)       for checkpoints
 // Write your own as these are written, and give it to Optimizer.
 
-/// Stochastic gradient descent with momentum: `g += decay * w; b = momentum * b + (1 - dampening) * g` (b = g in the
-/// first step); `w -= rate * b`, or with Nesterov's momentum `w -= rate * (g + momentum * b)`. Without momentum
-/// `w -= rate * g`.
+/// Stochastic gradient descent with momentum:
+///
+///     g += decay * w
+///     b = momentum * b + (1 - dampening) * g      (b = g in the first step)
+///     w -= rate * b                               (rate * (g + momentum * b) with Nesterov's momentum)
+///
+/// Without momentum `w -= rate * g`.
 /// Source: PyTorch's torch.optim.SGD.
 class Sgd {
  public:
@@ -38,18 +43,21 @@ class Sgd {
   }
   [[nodiscard]] double momentum() const noexcept { return momentum_; }
   /// Whether the gradient is looked at one momentum ahead; with a momentum and without dampening.
-  Sgd& nesterov(bool on = true) { return nesterov_ = on, *this; }
+  Sgd& nesterov(bool on) { return nesterov_ = on, *this; }
+  [[nodiscard]] bool nesterov() const noexcept { return nesterov_; }
   Sgd& dampening(double value)
   {
     detail::expects(value >= 0 && value <= 1, "Sgd: a dampening of ", value, " is not in [0, 1]");
     return dampening_ = value, *this;
   }
+  [[nodiscard]] double dampening() const noexcept { return dampening_; }
   /// @throws invalid_argument  a negative one
   Sgd& weight_decay(double value)
   {
     detail::expects(detail::is_finite(value) && value >= 0, "Sgd: a weight decay of ", value);
     return weight_decay_ = value, *this;
   }
+  [[nodiscard]] double weight_decay() const noexcept { return weight_decay_; }
 
   static constexpr int most_states = 1;
   [[nodiscard]] int num_states() const noexcept { return momentum_ > 0 ? 1 : 0; }
@@ -118,10 +126,14 @@ class Sgd {
   bool nesterov_ = false;
 };
 
-/// Adam: `m = m + (g - m) * (1 - beta1); v = beta2 * v + (1 - beta2) * g^2;
-/// w -= rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)` in step t, counted from 1. The weight decay is
-/// added to the gradient, `g += decay * w`, or, where it is Decoupled, taken from the weight before:
-/// `w *= 1 - rate * decay`.
+/// Adam, in step t, counted from 1:
+///
+///     m = m + (g - m) * (1 - beta1)
+///     v = beta2 * v + (1 - beta2) * g^2
+///     w -= rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+///
+/// The weight decay is added to the gradient before, `g += decay * w`, or, where it is Decoupled, taken from
+/// the weight before: `w *= 1 - rate * decay`.
 /// Source: PyTorch's torch.optim.Adam and AdamW, without amsgrad.
 template <bool Decoupled>
 class BasicAdam {
@@ -136,6 +148,7 @@ class BasicAdam {
     beta2_ = second;
     return *this;
   }
+  [[nodiscard]] std::pair<double, double> betas() const noexcept { return {beta1_, beta2_}; }
   [[nodiscard]] double momentum() const noexcept { return beta1_; }
   /// @throws invalid_argument  a negative one; so does weight_decay()
   BasicAdam& eps(double value)
@@ -143,11 +156,13 @@ class BasicAdam {
     detail::expects(detail::is_finite(value) && value >= 0, "Adam: an epsilon of ", value);
     return eps_ = value, *this;
   }
+  [[nodiscard]] double eps() const noexcept { return eps_; }
   BasicAdam& weight_decay(double value)
   {
     detail::expects(detail::is_finite(value) && value >= 0, "Adam: a weight decay of ", value);
     return weight_decay_ = value, *this;
   }
+  [[nodiscard]] double weight_decay() const noexcept { return weight_decay_; }
 
   static constexpr int most_states = 2;
   [[nodiscard]] static constexpr int num_states() noexcept { return 2; }

@@ -15,8 +15,8 @@ namespace tessera {
 inline namespace v0 {
 namespace train {
 
-/// The learning rate as a function of the steps taken: a value, evaluated on the device by the optimizer and on the
-/// host for display. `Schedule::cosine(1e-3, 20'000).warm_up(500)`.
+/// The learning rate as a function of the steps taken: a value, evaluated on the device by the optimizer and
+/// on the host for display. `Schedule::cosine(1e-3, 20'000).warm_up(500)`.
 ///
 /// | schedule  | learning rate of step t, counted from 0                                                        |
 /// |-----------|------------------------------------------------------------------------------------------------|
@@ -25,8 +25,8 @@ namespace train {
 /// | cosine    | last + (rate - last) * (1 + cos(pi * t / total)) / 2, and last from step total on              |
 /// | one_cycle | from rate / divisor up to rate, then down to rate / divisor / last_divisor at total - 1; each by half a cosine |
 ///
-/// warm_up(n, first) puts n steps before: rate * (first + (1 - first) * t / n). The schedule then begins at step n, and
-/// `total` counts the steps of both. A step that is skipped does not count.
+/// warm_up(n, first) puts n steps before: rate * (first + (1 - first) * t / n). The schedule then begins at
+/// step n, and `total` counts the steps of both. A step that is skipped does not count.
 /// Source: PyTorch's StepLR, CosineAnnealingLR, OneCycleLR (anneal_strategy "cos"), and LinearLR before them.
 class Schedule {
  public:
@@ -73,7 +73,8 @@ class Schedule {
 
   /// @param steps  0 for none
   /// @param first  the factor of the first step
-  /// @throws invalid_argument  of a one-cycle schedule, which rises itself; no step of the schedule would be left
+  /// @throws invalid_argument  of a one-cycle schedule, which rises itself; no step of the schedule would be
+  ///                           left
   Schedule& warm_up(std::int64_t steps, double first = 1e-3)
   {
     detail::expects(kind_ != Kind::one_cycle, "Schedule::warm_up: a one-cycle schedule rises by itself");
@@ -85,8 +86,8 @@ class Schedule {
     warm_factor_ = first;
     return *this;
   }
-  /// Of a one-cycle schedule: the momentum goes from `largest` down to `smallest` where the rate rises, and back. It
-  /// stands for SGD's momentum and Adam's first beta. Without it the optimizer's own holds.
+  /// Of a one-cycle schedule: the momentum goes from `largest` down to `smallest` where the rate rises, and
+  /// back. It stands for SGD's momentum and Adam's first beta. Without it the optimizer's own holds.
   /// @throws invalid_argument  of another schedule
   Schedule& momentum(double smallest, double largest)
   {

@@ -4,10 +4,10 @@
 
 #include <tessera/coords/detail/hard_voxel_scans.cuh>
 #include <tessera/coords/detail/hard_voxels.hpp>
+#include <tessera/core/detail/lanes.hpp>
+#include <tessera/core/detail/scan.cuh>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
-#include <tessera/core/scan.cuh>
 
 #include <cub/block/block_reduce.cuh>
 #include <cub/block/block_scan.cuh>
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(voxel_block)
   auto const key = static_cast<Key>(cell);  // -1 is `empty`
   int const lane = lane_id();
   unsigned const same = __match_any_sync(~0U, key);
-  int const leader = __ffs(static_cast<int>(same)) - 1;
+  int const leader = first_lane(same);
   int slot = -1;
   if (cell >= 0 && lane == leader) { slot = static_cast<int>(table.claim(key)); }
   slot = __shfl_sync(~0U, slot, leader);

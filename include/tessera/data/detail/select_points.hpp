@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/random.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/random.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/data/labelled_points.hpp>
 
 #include <climits>

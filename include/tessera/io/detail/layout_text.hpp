@@ -38,14 +38,15 @@ template <class Layout>
 [[nodiscard]] inline std::optional<io::WeightLayout> layout_of_text(std::string_view text) noexcept
 {
   using io::WeightLayout;
-  for (auto const layout : {WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski,
-                            WeightLayout::krsc, WeightLayout::rskc, WeightLayout::rsck}) {
+  for (auto const layout :
+       {WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::krsc,
+        WeightLayout::rskc, WeightLayout::rsck, WeightLayout::flexgemm}) {
     if (text == name_of(layout)) { return layout; }
   }
   return std::nullopt;
 }
 
-using Place = io::KernelPlacement (*)(nn::ParameterView const&);
+using Place = io::WeightPlacement (*)(nn::ParameterView const&);
 
 /// Where a file that says `text` has kernels; null if that is no layout of Tessera's.
 [[nodiscard]] inline Place place_of_text(std::string_view text)

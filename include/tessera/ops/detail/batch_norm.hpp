@@ -54,8 +54,8 @@ template <class Value, class Space>
                                                   static_cast<int>(rows.columns), update, exchange, exec);
 }
 
-/// Normalises by the statistics of the batch, which are returned too, and updates the running ones. One row alone is
-/// refused where the host knows of it, and else noted.
+/// Normalises by the statistics of the batch, which are returned too, and updates the running ones. One row
+/// alone is refused where the host knows of it, and else noted.
 template <class Value, class Space, class Sum>
 [[nodiscard]] std::pair<Value, std::shared_ptr<ops::RowStatistics<Sum, Space> const>>
 batch_norm_training_unrecorded(Value const& x, ops::AffineOptions<Sum> const& affine,

@@ -51,7 +51,8 @@ template <int Dim, class Space>
   return result;
 }
 
-/// dx[r, c] = grad[i, c] times the other tensors' factors at voxel i, which r is of; 0 where a factor is missing.
+/// dx[r, c] = grad[i, c] times the other tensors' factors at voxel i, which r is of; 0 where a factor is
+/// missing.
 template <class Scalar>
 struct GradientOfFactor {
   using Sum = accumulator_t<Scalar>;
@@ -87,8 +88,8 @@ struct GradientOfFactor {
   }
 };
 
-/// The gradient for tensor `k`, whose rows must be those of `tensors[k]`; features are read of the factors of a product
-/// alone.
+/// The gradient for tensor `k`, whose rows must be those of `tensors[k]`; features are read of the factors of
+/// a product alone.
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> combine_gradient(MatrixView<Scalar const> const& grad,
                                                      JoinedSets<Dim, Space> const& joined,

@@ -94,8 +94,8 @@ template <int Dim, class Scalar, class Space>
   return y;
 }
 
-/// running = (1 - momentum) running + momentum * statistic, the variance made unbiased. Fewer than two rows have no
-/// variance: the running statistics stay, and one row is noted as an error.
+/// running = (1 - momentum) running + momentum * statistic, the variance made unbiased. Fewer than two rows
+/// have no variance: the running statistics stay, and one row is noted as an error.
 template <class Sum>
 struct UpdateRunning {
   Sum* mean = nullptr;              // [channels], or null: there are none
@@ -148,7 +148,9 @@ struct FinishStatistics {
 /// @param coordinates  [rows], or null: all rows are of one entry
 /// @param update       the running statistics of as many groups, which those of the rows are added to
 /// @param exchange     merges the statistics of several processes, or null
-/// Cost: one pass over the features. Stream: enqueues, does not wait. Determinism: as reduce_rows().
+/// Cost: one pass over the features.
+/// Stream: enqueues, does not wait.
+/// Determinism: as reduce_rows().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] ops::RowStatistics<accumulator_t<Scalar>, Space> row_statistics(
     MatrixView<Scalar const> const& x, RowCount const& rows, Coordinate<Dim> const* coordinates, int batches,

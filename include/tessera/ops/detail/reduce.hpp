@@ -147,9 +147,9 @@ struct CombineSlabs {
   }
 };
 
-/// Rows that one thread gathers: a number of used rows that depends on the batch entries alone, never on how much
-/// room there is, so that a plan gives the bits of an eager call. Partial results take up to a quarter of the
-/// features' elements.
+/// Rows that one thread gathers: a number of used rows that depends on the batch entries alone, never on how
+/// much room there is, so that a plan gives the bits of an eager call. Partial results take up to a quarter
+/// of the features' elements.
 [[nodiscard]] inline std::int64_t rows_per_slab(int batches)
 {
   constexpr std::int64_t rows = 32;
@@ -158,10 +158,11 @@ struct CombineSlabs {
 
 /// `result[b, c] =` what `term` gathers over the rows of batch entry b, for every channel c.
 ///
-/// Cost: one pass over the features; 1 / 32 of their elements as workspace, up to 1 / 4 with many batch entries.
+/// Cost: one pass over the features; 1 / 32 of their elements as workspace, up to 1 / 4 with many batch
+/// entries.
 /// Stream: enqueues a few kernels, does not wait.
-/// Determinism: the bits are the same on every run, for any number of threads and any capacity (but not for another
-/// order of the rows).
+/// Determinism: the bits are the same on every run, for any number of threads and any capacity (but not for
+/// another order of the rows).
 template <int Dim, class Term, class Space>
 [[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
                                                               Coordinate<Dim> const* coordinates,

@@ -4,8 +4,8 @@
 
 #include <tessera/coords/child_order.hpp>
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/kmap/build.hpp>
 #include <tessera/ops/detail/select_rows.hpp>
 
@@ -223,7 +223,7 @@ struct ReadChildren {
 };
 
 /// to[from[i]] = i; from one direction to the other.
-struct InvertPermutation {
+struct InvertPieces {
   std::int32_t const* from;  // values of which none but -1 is there twice
   std::int32_t* to;          // filled with -1
 
@@ -239,7 +239,7 @@ template <class Space>
 {
   Buffer<std::int32_t, Space> to{size, exec};
   fill_bytes(to, 0xff, exec);
-  for_each(from.size(), InvertPermutation{from.data(), to.data()}, exec);
+  for_each(from.size(), InvertPieces{from.data(), to.data()}, exec);
   return to;
 }
 
@@ -262,7 +262,7 @@ template <int Dim, class Space>
                                                                  Execution<Space> const& exec)
 {
   std::lock_guard lock{access(children).mutex()};
-  access(children).take_sides(exec);
+  access(children).take_map_streams(exec);
   return access(children).cache().get_or_make(PiecesKey<Space>{&parents, order}, [&] {
     expects(parents.capacity() * num_children<Dim> <= INT_MAX, "channels_to_space: ", parents.capacity(),
             " voxels have more children than row indices hold");

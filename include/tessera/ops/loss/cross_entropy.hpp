@@ -90,10 +90,9 @@ class CrossEntropyOptions : public RowLossOptions<Sum, CrossEntropyOptions<Sum>>
 
 }  // namespace ops
 
-/// The cross entropy of rows of logits and their classes: with `p = softmax(x[i, .])`, y the label of row i, e the label
-/// smoothing, w the weights of classes and C their number,
-/// `loss = sum over i of (1 - e) w[y] (-log p[y]) + e / C * sum over c of w[c] (-log p[c])`, over the sum of `w[y]`
-/// where a mean is asked for.
+/// The cross entropy of rows of logits and their classes: with `p = softmax(x[i, .])`, y the label of row i,
+/// e the label smoothing, w the weights of classes and C their number, `loss = sum over i of (1 - e) w[y]
+/// (-log p[y]) + e / C * sum over c of w[c] (-log p[c])`, over the sum of `w[y]` where a mean is asked for.
 ///
 /// | name    | shape           | memory | holds                                                            |
 /// |---------|-----------------|--------|------------------------------------------------------------------|
@@ -102,13 +101,16 @@ class CrossEntropyOptions : public RowLossOptions<Sum, CrossEntropyOptions<Sum>>
 /// |         |                 |        | until the gradient was computed                                  |
 /// | returns | [1, 1]          | Space  | the loss in float (double for double)                            |
 ///
-/// Rows that are not in use or ignored have no part. Without any other row the loss is 0 and so is its gradient.
-/// NaN logits make a NaN loss. Logarithms of sums of exponentials are taken about the largest logit.
-/// @throws invalid_argument  another number of labels than rows, no classes, a share outside [0, 1]; on the host a label
-///                           that is no class, by its row. On the device such a row is left out, and noted where the
-///                           host next waits: in the coordinates' set, or as ClassLossOptions::errors() says
-/// Cost: one pass over the logits. Stream: enqueues a few kernels, does not wait: the number of rows that count stays in
-/// the space. Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
+/// Rows that are not in use or ignored have no part. Without any other row the loss is 0 and so is its
+/// gradient. NaN logits make a NaN loss. Logarithms of sums of exponentials are taken about the largest
+/// logit.
+/// @throws invalid_argument  another number of labels than rows, no classes, a share outside [0, 1]; on the
+///                           host a label that is no class, by its row. On the device such a row is left out,
+///                           and noted where the host next waits: in the coordinates' set, or as
+///                           ClassLossOptions::errors() says
+/// Cost: one pass over the logits.
+/// Stream: enqueues a few kernels, does not wait: the number of rows that count stays in the space.
+/// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
 /// Source: PyTorch's cross_entropy, which gives NaN without rows.
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> cross_entropy(
@@ -119,8 +121,8 @@ template <class Value, class Space>
   return detail::row_loss(x, labels, options, exec);
 }
 
-/// The gradient of cross_entropy() for the logits: with `s = grad / (what the mean divided by)`,
-/// `g[i, c] = s * ((1 - e) w[y] (p[c] - [c = y]) + e / C * (p[c] * sum of w - w[c]))`, 0 in rows that have no part.
+/// The gradient of cross_entropy() for the logits: with `s = grad / (what the mean divided by)`, `g[i, c] = s
+/// * ((1 - e) w[y] (p[c] - [c = y]) + e / C * (p[c] * sum of w - w[c]))`, 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss, 1 or the scale of the loss
 /// Other arguments and errors: as cross_entropy().
 /// Cost: one pass over the logits, and one over the labels. Stream, determinism: as cross_entropy().
@@ -134,11 +136,14 @@ template <class Value, class Space>
   return detail::row_loss_backward(grad, x, labels, options, exec);
 }
 
-/// What the mean of a loss with these options divides by, [1] in `Space`: the sum of the weights of the rows that count,
-/// for cross_entropy() `w[y]`, for focal_loss() 1. Summed over all processes and given back as
-/// RowLossOptions::normalizer(), it makes their losses and gradients add up to those of one process with all rows.
+/// What the mean of a loss with these options divides by, [1] in `Space`: the sum of the weights of the rows
+/// that count, for cross_entropy() `w[y]`, for focal_loss() 1. Summed over all processes and given back as
+/// RowLossOptions::normalizer(), it makes their losses and gradients add up to those of one process with all
+/// rows.
 /// @param options  CrossEntropyOptions or FocalLossOptions
-/// Errors: as the loss. Cost: one pass over the labels. Stream: enqueues a few kernels, does not wait.
+/// Errors: as the loss.
+/// Cost: one pass over the labels.
+/// Stream: enqueues a few kernels, does not wait.
 /// Determinism: as the loss.
 template <class Value, class Options, class Space>
 [[nodiscard]] Buffer<accumulator_t<detail::scalar_of_rows<Value>>, Space> loss_weight(

@@ -25,8 +25,8 @@ class DiceLossOptions : public ClassLossOptions<Sum, DiceLossOptions<Sum>> {
   /// Which classes the loss is a mean over.
   DiceLossOptions& classes(LossClasses value) { return classes_ = value, *this; }
   [[nodiscard]] LossClasses classes() const noexcept { return classes_; }
-  /// Merges the sums of several processes, so that each has the loss of all rows, and gradients add up to those of one
-  /// process; or null. Must outlive what records the loss.
+  /// Merges the sums of several processes, so that each has the loss of all rows, and gradients add up to
+  /// those of one process; or null. Must outlive what records the loss.
   template <class Space>
   DiceLossOptions& exchange(RowExchange<Space>* value)
   {
@@ -93,9 +93,9 @@ class DiceLossOptions : public ClassLossOptions<Sum, DiceLossOptions<Sum>> {
 
 }  // namespace ops
 
-/// The dice loss of rows of logits and their classes: with `p = softmax(x[i, .])` and t the rows' classes as ones and
-/// zeros, `loss = 1 - mean over classes c of (2 sum of p[c] t[c] + s) / (sum of p[c] + sum of t[c] + s)`, sums over the
-/// rows that count, s the smoothing; of squares of p below where the options say so.
+/// The dice loss of rows of logits and their classes: with `p = softmax(x[i, .])` and t the rows' classes as
+/// ones and zeros, `loss = 1 - mean over classes c of (2 sum of p[c] t[c] + s) / (sum of p[c] + sum of t[c] +
+/// s)`, sums over the rows that count, s the smoothing; of squares of p below where the options say so.
 ///
 /// | name    | shape           | memory | holds                                                                   |
 /// |---------|-----------------|--------|-------------------------------------------------------------------------|
@@ -104,8 +104,9 @@ class DiceLossOptions : public ClassLossOptions<Sum, DiceLossOptions<Sum>> {
 /// | returns | [1, 1]          | Space  | the loss in float (double for double)                                   |
 ///
 /// Rows that are not in use or ignored have no part; without any other row the loss is 0.
-/// @throws invalid_argument  negative smoothing, and what cross_entropy() says of rows and labels
-/// Cost: three passes over the logits, and a matrix of their shape. Stream: enqueues a few kernels, does not wait.
+/// @throws invalid_argument  negative smoothing, and what cross_entropy() throws of rows and labels
+/// Cost: three passes over the logits, and a matrix of their shape.
+/// Stream: enqueues a few kernels, does not wait.
 /// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
 /// Source: Milletari et al. 2016 (squared), Sudre et al. 2017.
 template <class Value, class Space>
@@ -117,9 +118,9 @@ template <class Value, class Space>
   return detail::class_loss(x, labels, options, exec);
 }
 
-/// The gradient of dice_loss() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`, where d, the
-/// gradient for the probabilities, is `(-2 t[c] + dice[c]) / (divisor[c] * number of classes)`, with `2 p[c] dice[c]` for
-/// `dice[c]` where p is squared; 0 in rows that have no part.
+/// The gradient of dice_loss() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`,
+/// where d, the gradient for the probabilities, is `(-2 t[c] + dice[c]) / (divisor[c] * number of classes)`,
+/// with `2 p[c] dice[c]` for `dice[c]` where p is squared; 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
 /// Other arguments and errors: as dice_loss().
 /// Cost: the loss once more, and a pass over the logits. Stream, determinism: as dice_loss().

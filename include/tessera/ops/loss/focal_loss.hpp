@@ -86,11 +86,12 @@ class FocalLossOptions : public RowLossOptions<Sum, FocalLossOptions<Sum>> {
 
 }  // namespace ops
 
-/// The focal loss of rows of logits and their classes: with `p = softmax(x[i, .])[y]`, y the label of row i, and w the
-/// weights of classes (the paper's alpha), `loss = sum over i of -w[y] (1 - p)^gamma log p`, over the number of rows that
-/// count where a mean is asked for.
+/// The focal loss of rows of logits and their classes: with `p = softmax(x[i, .])[y]`, y the label of row i,
+/// and w the weights of classes (the paper's alpha), `loss = sum over i of -w[y] (1 - p)^gamma log p`, over
+/// the number of rows that count where a mean is asked for.
 ///
-/// Arguments, rows that count, errors, cost, stream, determinism: as cross_entropy(); also refuses a gamma below 0.
+/// Arguments, rows that count, errors, cost, stream, determinism: as cross_entropy(); also refuses a gamma
+/// below 0.
 /// Source: Lin et al. 2017, of the softmax of several classes.
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> focal_loss(

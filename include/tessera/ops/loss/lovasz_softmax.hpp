@@ -83,17 +83,20 @@ class LovaszSoftmaxOptions : public ClassLossOptions<Sum, LovaszSoftmaxOptions<S
 
 }  // namespace ops
 
-/// The Lovász softmax loss of rows of logits and their classes: the mean over classes of the Lovász extension of the
-/// Jaccard loss, which the intersection over union is measured by.
+/// The Lovász softmax loss of rows of logits and their classes: the mean over classes of the Lovász extension
+/// of the Jaccard loss, which the intersection over union is measured by.
 ///
-/// With `p = softmax(x[i, .])`, the error of row i for class c is `e = 1 - p[c]` where c is its class, else `p[c]`. For
-/// each class rows are taken by descending error, of equal ones the first row first; the loss of the class is the sum of
-/// `e[k] * (J[k] - J[k - 1])`, where J[k] is 1 - intersection over union if the rows up to k were predicted wrongly.
+/// With `p = softmax(x[i, .])`, the error of row i for class c is `e = 1 - p[c]` where c is its class, else
+/// `p[c]`. For each class rows are taken by descending error, of equal ones the first row first; the loss of
+/// the class is the sum of `e[k] * (J[k] - J[k - 1])`, where J[k] is 1 - intersection over union if the rows
+/// up to k were predicted wrongly.
 ///
-/// Arguments, rows that count: as dice_loss(). Errors are told apart to 2^-30 (2^-52 of double) where rows are sorted.
-/// @throws invalid_argument  2^31 logits or more, or (of double) more than 1,024 classes, and what cross_entropy() says
-///                           of rows and labels
-/// Cost: one sort of all logits, and some passes; 28 bytes a logit of memory, a part of which stays for the gradient.
+/// Arguments, rows that count: as dice_loss(). Errors are told apart to 2^-30 (2^-52 of double) where rows
+/// are sorted.
+/// @throws invalid_argument  2^31 logits or more, or (of double) more than 1,024 classes, and what
+///                           cross_entropy() throws of rows and labels
+/// Cost: one sort of all logits, and some passes; 28 bytes a logit of memory, a part of which stays for the
+/// gradient.
 /// Stream: enqueues on `exec`, does not wait.
 /// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
 /// Source: Berman et al. 2018.
@@ -106,9 +109,9 @@ template <class Value, class Space>
   return detail::class_loss(x, labels, options, exec);
 }
 
-/// The gradient of lovasz_softmax() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`, where d, the
-/// gradient for the probabilities, is `J[k] - J[k - 1]` at the row's place in the order of the class over the number of
-/// classes, negative for the row's own class; 0 in rows that have no part.
+/// The gradient of lovasz_softmax() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`,
+/// where d, the gradient for the probabilities, is `J[k] - J[k - 1]` at the row's place in the order of the
+/// class over the number of classes, negative for the row's own class; 0 in rows that have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
 /// Other arguments and errors: as lovasz_softmax().
 /// Cost: the loss once more, and a pass over the logits. Stream, determinism: as lovasz_softmax().

@@ -12,8 +12,8 @@ namespace tessera {
 inline namespace v0 {
 namespace ops {
 
-/// The class of each row, or the label that is ignored. A loss reads them, and its gradient once more: they must stay
-/// until then.
+/// The class of each row, or the label that is ignored. A loss reads them, and its gradient once more: they
+/// must stay until then.
 struct LabelsView {
   LabelsView(std::int32_t const* first, std::int64_t num_rows) : data{first}, rows{num_rows} {}
   template <class Space>
@@ -31,8 +31,8 @@ enum class Reduction : std::uint8_t {
   sum,
 };
 
-/// Where losses note labels that are no class: for rows of matrices and points, and for whoever wants to ask apart from
-/// what the coordinates' set tells.
+/// Where losses note labels that are no class: for rows of matrices and points, and for whoever wants to ask
+/// apart from what the coordinates' set tells.
 template <class Space>
 class LabelErrors {
  public:
@@ -63,8 +63,8 @@ class ClassLossOptions {
   /// Rows with this label have no part in the loss. By default -1.
   Derived& ignore(std::int32_t label) { return ignored_ = label, derived(); }
   [[nodiscard]] std::int32_t ignored() const noexcept { return ignored_; }
-  /// Where labels that are no class are noted; without it in the coordinates' set of a SparseTensor, else nowhere: such
-  /// rows are then as good as ignored. On the host a bad label throws.
+  /// Where labels that are no class are noted; without it in the coordinates' set of a SparseTensor, else
+  /// nowhere: such rows are then as good as ignored. On the host a bad label throws.
   template <class Space>
   Derived& errors(LabelErrors<Space>& to)
   {
@@ -88,8 +88,8 @@ class RowLossOptions : public ClassLossOptions<Sum, Derived> {
   [[nodiscard]] Sum const* class_weights() const noexcept { return class_weights_; }
   Derived& reduction(Reduction value) { return reduction_ = value, derived(); }
   [[nodiscard]] Reduction reduction() const noexcept { return reduction_; }
-  /// What a mean divides by, [1] in the logits' space, in place of the rows' own weight: that of the rows of all
-  /// processes, so that their gradients add up to that of one process with all rows. See loss_weight().
+  /// What a mean divides by, [1] in the logits' space, in place of the rows' own weight: that of the rows of
+  /// all processes, so that their gradients add up to that of one process with all rows. See loss_weight().
   Derived& normalizer(Sum const* value) { return normalizer_ = value, derived(); }
   [[nodiscard]] Sum const* normalizer() const noexcept { return normalizer_; }
 

@@ -214,9 +214,9 @@ struct SmoothL1Record final
 
 }  // namespace ops
 
-/// The smooth L1 loss (Huber's over beta) of rows of values and what they should be: with `d = x[i, c] - target[i, c]`,
-/// `loss = sum of w[i] * (d^2 / (2 beta) where |d| < beta, else |d| - beta / 2)`, over the sum of the weights of all
-/// elements where a mean is asked for.
+/// The smooth L1 loss (Huber's over beta) of rows of values and what they should be: with `d = x[i, c] -
+/// target[i, c]`, `loss = sum of w[i] * (d^2 / (2 beta) where |d| < beta, else |d| - beta / 2)`, over the sum
+/// of the weights of all elements where a mean is asked for.
 ///
 /// | name    | shape           | memory | holds                                                                    |
 /// |---------|-----------------|--------|--------------------------------------------------------------------------|
@@ -226,7 +226,8 @@ struct SmoothL1Record final
 ///
 /// Rows that are not in use have no part. Where all weights are 0 the loss is 0. NaN flows.
 /// @throws invalid_argument  targets of another shape, a negative beta
-/// Cost: one pass over both. Stream: enqueues a few kernels, does not wait.
+/// Cost: one pass over both.
+/// Stream: enqueues a few kernels, does not wait.
 /// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
 /// Source: PyTorch's smooth_l1_loss; Girshick 2015.
 template <class Value, class Space>
@@ -251,8 +252,8 @@ template <class Value, class Space>
       });
 }
 
-/// The gradient of smooth_l1() for `x`: `g[i, c] = s * w[i] * (d / beta where |d| < beta, else the sign of d)` with
-/// `s = grad / (what the mean divided by)`; 0 in rows that are not in use.
+/// The gradient of smooth_l1() for `x`: `g[i, c] = s * w[i] * (d / beta where |d| < beta, else the sign of
+/// d)` with `s = grad / (what the mean divided by)`; 0 in rows that are not in use.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss
 /// Other arguments and errors: as smooth_l1().
 /// Cost: two passes over both. Stream, determinism: as smooth_l1().

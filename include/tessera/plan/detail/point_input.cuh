@@ -4,8 +4,8 @@
 
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/voxelize.cuh>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #include <tessera/core/strided_view.hpp>
 #include <tessera/hash/voxel_of_points.hpp>
 #include <tessera/plan/detail/plan_input.cuh>

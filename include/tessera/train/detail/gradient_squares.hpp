@@ -14,8 +14,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// to[i] = the squares of the gradients of every `lanes`-th four from the i-th on, summed in order; of segments that are
-/// trained.
+/// to[i] = the squares of the gradients of every `lanes`-th four from the i-th on, summed in order; of
+/// segments that are trained.
 template <class Sum>
 struct SumSquares {
   Sum const* gradients;             // [4 * fours]
@@ -54,8 +54,9 @@ struct SumStrided {
   }
 };
 
-/// The sum of squares of an arena's gradients, in double, which holds the square of any float: not finite exactly where a
-/// gradient of float is not. Which numbers are added in which order follows from the arena's size alone.
+/// The sum of squares of an arena's gradients, in double, which holds the square of any float: not finite
+/// exactly where a gradient of float is not. Which numbers are added in which order follows from the arena's
+/// size alone.
 template <class Space>
 class GradientSquares {
  public:
@@ -68,7 +69,8 @@ class GradientSquares {
   /// Where the sum lies after enqueue().
   [[nodiscard]] double const* result() const noexcept { return sums_.data(); }
 
-  /// Cost: one pass over the gradients, and three small kernels at most. Stream: enqueues on `exec`, does not wait.
+  /// Cost: one pass over the gradients, and three small kernels at most.
+  /// Stream: enqueues on `exec`, does not wait.
   template <class Scalar>
   void enqueue(train::ParameterArena<Scalar, Space>& arena, Execution<Space> const& exec)
   {

@@ -18,7 +18,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The softmax of a row of logits, by its logarithm: `log p(c) = x[c] - largest - log(sum of exp(x - largest))`.
+/// The softmax of a row of logits, by its logarithm: `log p(c) = x[c] - largest - log(sum of exp(x -
+/// largest))`.
 template <class Scalar>
 struct RowSoftmax {
   using Sum = accumulator_t<Scalar>;
@@ -134,7 +135,8 @@ struct SumOfValues {
 };
 
 /// The sums of each column over the rows in use, in slabs of used rows.
-/// Stream: enqueues a few kernels, does not wait. Determinism: as reduce_rows().
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: as reduce_rows().
 template <class Value, class Space>
 [[nodiscard]] Buffer<Value, Space> sum_rows(Value const* values, RowCount const& rows, int columns,
                                             Execution<Space> const& exec)

@@ -51,8 +51,8 @@ struct DiceCoefficients {
   Sum of_predicted;  // dloss / dpredicted
 };
 
-/// `loss = 1 - mean over the classes that count of (2 both + smooth) / (predicted + rows + smooth)`; a class of which the
-/// divisor is 0 is predicted perfectly.
+/// `loss = 1 - mean over the classes that count of (2 both + smooth) / (predicted + rows + smooth)`; a class
+/// of which the divisor is 0 is predicted perfectly.
 template <class Sum>
 struct FinishDice {
   Overlap<Sum> const* overlaps;         // [ranks, classes]

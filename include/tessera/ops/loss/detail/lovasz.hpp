@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/ops/loss/detail/softmax_gradient.hpp>
 
 #include <cstdint>
@@ -11,11 +11,11 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// Items are (class, row), the classes one after the other. Sorting them by (class, error descending) leaves each class
-// its own places, of which those of rows that have no part are the last.
+// Items are (class, row), the classes one after the other. Sorting them by (class, error descending) leaves
+// each class its own places, of which those of rows that have no part are the last.
 
-/// Sorts items by a fixed-point key: `class << width | one - error * one`, all ones below the class where a row has no
-/// part. Of equal keys the first row comes first; NaN counts as the largest error.
+/// Sorts items by a fixed-point key: `class << width | one - error * one`, all ones below the class where a
+/// row has no part. Of equal keys the first row comes first; NaN counts as the largest error.
 template <class Scalar>
 struct SortErrors {
   using Sum = accumulator_t<Scalar>;
@@ -65,9 +65,9 @@ struct MarkOwn {
   }
 };
 
-/// Walks down the errors of each class, largest first. With n rows of the class, b of them before place k, the Jaccard
-/// index 1 - (n - b) / (n + k - b) grows by `1 / (n + k - b)` where the row is of the class, else by
-/// `(n - b) / ((n + k - b) (n + k - b + 1))`. That growth is the gradient for the error there.
+/// Walks down the errors of each class, largest first. With n rows of the class, b of them before place k,
+/// the Jaccard index 1 - (n - b) / (n + k - b) grows by `1 / (n + k - b)` where the row is of the class, else
+/// by `(n - b) / ((n + k - b) (n + k - b + 1))`. That growth is the gradient for the error there.
 template <class Scalar>
 struct LovaszExtension {
   using Sum = accumulator_t<Scalar>;

@@ -14,9 +14,9 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// Losses that are sums of one term a row. A rule says what the term of a row of class y is, by `loss(softmax, y)`; how
-// much it weighs in a mean, by `weight(y)`; and what its gradient is, by `gradient(state, softmax, y, c)` with the state
-// that `gradient_state(softmax, y)` finds once a row.
+// Losses that are sums of one term a row. A rule says what the term of a row of class y is, by `loss(softmax,
+// y)`; how much it weighs in a mean, by `weight(y)`; and what its gradient is, by `gradient(state, softmax,
+// y, c)` with the state that `gradient_state(softmax, y)` finds once a row.
 
 /// The loss of a row and its weight, or their sums.
 template <class Sum>

@@ -41,8 +41,8 @@ struct Probabilities {
   }
 };
 
-/// dx[row, c] = grad * p(c) * (by(row, y, c, p(c)) - sum over d of p(d) by(row, y, d, p(d))), 0 in rows that have no
-/// part: the gradient for the logits from `by`, that for the probabilities.
+/// dx[row, c] = grad * p(c) * (by(row, y, c, p(c)) - sum over d of p(d) by(row, y, d, p(d))), 0 in rows that
+/// have no part: the gradient for the logits from `by`, that for the probabilities.
 template <class Scalar, class By>
 struct GradientThroughSoftmax {
   using Sum = accumulator_t<Scalar>;
@@ -95,7 +95,8 @@ template <class Value, class By, class Space>
 
 namespace ops {
 
-/// A loss of all rows of logits at once. `Options` says how it is computed, and what of that its gradient reads.
+/// A loss of all rows of logits at once. `Options` says how it is computed, and what of that its gradient
+/// reads.
 template <class Options, class Value, class Space>
 struct ClassLossRecord final
     : FunctionRecord<ClassLossRecord<Options, Value, Space>, Space,
