@@ -23,7 +23,7 @@ std::vector<float> recorded(Safetensors const& file, std::string const& name,
 {
   auto const values = file.to_float(name);
   auto const shape = file.shape(name);
-  if (parameter.role == nn::ParameterRole::kernel && shape.size() == 3) {
+  if (parameter.role == nn::ParameterRole::conv_weight && shape.size() == 3) {
     IntArray<3> size;
     for (int i = 0; i < 3; ++i) { size[i] = parameter.kernel_size.at(static_cast<std::size_t>(i)); }
     return test::reorder_offsets(values, size);
