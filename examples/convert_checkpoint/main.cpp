@@ -54,8 +54,9 @@ ts::io::WeightLayout parse_layout(std::string const& text)
 {
   using ts::io::WeightLayout;
   std::string known = "auto";
-  for (auto const layout : {WeightLayout::krsc, WeightLayout::rskc, WeightLayout::rsck,
-                            WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::tessera}) {
+  for (auto const layout :
+       {WeightLayout::krsc, WeightLayout::rskc, WeightLayout::rsck, WeightLayout::flexgemm,
+        WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::tessera}) {
     if (text == name_of(layout)) { return layout; }
     known += std::string{"|"} + name_of(layout);
   }
@@ -104,10 +105,11 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
       [&](std::string const& text) { options.convert.prefix(text); });
 
   line.group("How kernels are read");
-  line.add("--layout", "auto|krsc|rskc|rsck|torchsparse|minkowski|tessera",
+  line.add("--layout", "auto|krsc|rskc|rsck|flexgemm|torchsparse|minkowski|tessera",
            "auto (default): told from shapes, norms, biases and names. krsc: spconv 2.2 and later; rskc: "
            "spconv 2.0 "
-           "and 2.1; rsck: spconv 1, mmcv, BEVFusion; tessera: as it is written here",
+           "and 2.1; rsck: spconv 1, mmcv, BEVFusion; flexgemm: FlexGEMM, TRELLIS.2; tessera: as it is "
+           "written here",
            [&](std::string const& text) {
              if (text == "auto") {
                options.convert.layout(std::nullopt);

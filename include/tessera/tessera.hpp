@@ -19,11 +19,13 @@
 //
 #include <tessera/points/point_cloud.hpp>
 //
+#include <tessera/coords/child_order.hpp>
 #include <tessera/coords/collate.hpp>
 #include <tessera/coords/combine_sets.hpp>
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/coords/space_filling_curve.hpp>
 #include <tessera/coords/vote_labels.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/coords/voxelize.hpp>
@@ -33,6 +35,8 @@
 #include <tessera/hash/voxel_of_points.hpp>
 //
 #include <tessera/kmap/build.hpp>
+#include <tessera/kmap/coordinate_operations.hpp>
+#include <tessera/kmap/kernel_shape.hpp>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/kmap/tile_map.hpp>
@@ -50,6 +54,7 @@
 #include <tessera/conv/convolution_backward.hpp>
 //
 #include <tessera/ops/activation.hpp>
+#include <tessera/ops/activation_backward.hpp>
 #include <tessera/ops/bev.hpp>
 #include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
@@ -63,8 +68,11 @@
 #include <tessera/ops/dense.hpp>
 #include <tessera/ops/dropout.hpp>
 #include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/gradients.hpp>
+#include <tessera/ops/grouped_convolution.hpp>
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
+#include <tessera/ops/linear_backward.hpp>
 #include <tessera/ops/loss/add_losses.hpp>
 #include <tessera/ops/loss/cross_entropy.hpp>
 #include <tessera/ops/loss/dice_loss.hpp>
@@ -77,9 +85,13 @@
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/prune.hpp>
 #include <tessera/ops/record.hpp>
+#include <tessera/ops/reorder.hpp>
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/unpool.hpp>
 #include <tessera/ops/work.hpp>
+//
+#include <tessera/autograd/checkpoint.hpp>
+#include <tessera/autograd/tape.hpp>
 //
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
@@ -91,6 +103,7 @@
 #include <tessera/nn/dropout.hpp>
 #include <tessera/nn/fuse.hpp>
 #include <tessera/nn/group_norm.hpp>
+#include <tessera/nn/grouped_conv.hpp>
 #include <tessera/nn/layer_config.hpp>
 #include <tessera/nn/layer_norm.hpp>
 #include <tessera/nn/layer_registry.hpp>

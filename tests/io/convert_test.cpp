@@ -349,3 +349,19 @@ TEST_CASE("convert: every recorded checkpoint is converted, each kernel by a rea
     CHECK_FALSE(layout.empty());
   }
 }
+
+TEST_CASE(
+    "convert: FlexGEMM's kernels are read as their shapes say, where somebody says that they are FlexGEMM's")
+{
+  Made made;
+  made.add("a.weight", {3, 1, 1, 1, 2}).add("b.weight", {2, 3, 1, 1, 2});
+  auto const converted =
+      io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::flexgemm));
+  CHECK(converted.report[0].layout == "flexgemm");
+  CHECK(converted.report[0].warning == false);
+  CHECK(converted.tensors.shape("a.weight") == std::vector<std::int64_t>{2, 3});
+  CHECK(converted.tensors.to_float("a.weight") ==
+        std::vector<float>{0, 2, 4, 1, 3, 5});  // [out, in] transposed
+  CHECK(converted.tensors.shape("b.weight") == std::vector<std::int64_t>{3, 2, 2});
+  CHECK(converted.tensors.to_float("b.weight") == std::vector<float>{0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11});
+}

@@ -44,7 +44,7 @@ std::int64_t definition(WeightLayout layout, std::vector<int> const& size, std::
     a.insert(a.end(), b.begin(), b.end());
     return a;
   };
-  if (layout == WeightLayout::krsc) {
+  if (layout == WeightLayout::krsc || layout == WeightLayout::flexgemm) {
     return place_in(with(with({outs}, extents), {ins}), with(with({out}, offset), {in}));
   }
   if (layout == WeightLayout::rskc) { return place_in(with(extents, {outs, ins}), with(offset, {out, in})); }
@@ -58,9 +58,9 @@ std::int64_t definition(WeightLayout layout, std::vector<int> const& size, std::
   return (place_in(extents, offset) * ins + in) * outs + out;
 }
 
-constexpr WeightLayout all_layouts[] = {WeightLayout::tessera,   WeightLayout::torchsparse,
-                                        WeightLayout::minkowski, WeightLayout::krsc,
-                                        WeightLayout::rskc,      WeightLayout::rsck};
+constexpr WeightLayout all_layouts[] = {
+    WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::krsc,
+    WeightLayout::rskc,    WeightLayout::rsck,        WeightLayout::flexgemm};
 
 }  // namespace
 
@@ -118,6 +118,23 @@ TEST_CASE("weight layout: shapes are those of the layouts' libraries")
   CHECK(shape(WeightLayout::rskc, true, {1, 1}) == Shape{1, 1, 7, 5});
   CHECK(shape(WeightLayout::rsck, true, {1, 1, 1, 1}) == Shape{1, 1, 1, 1, 5, 7});
   CHECK(shape(WeightLayout::minkowski, true, {1, 1, 1}) == Shape{5, 7});
+  CHECK(shape(WeightLayout::flexgemm, false, {5, 3, 1}) == Shape{7, 5, 3, 1, 5});
+}
+
+TEST_CASE("weight layout: FlexGEMM multiplies by a kernel of one voxel as its shape says")
+{
+  auto const place = io::FlexGemm::place(kernel_of({1, 1, 1}, 5, 7, true));
+  CHECK(place.shape == std::vector<std::int64_t>{7, 1, 1, 1, 5});
+  CHECK((place.in_step == 1 && place.out_step == 5));
+}
+
+TEST_CASE("weight layout: a kernel that is no box has no order of axes to read it by")
+{
+  auto cross = kernel_of({7}, 2, 3, false);
+  cross.kernel_size.clear();
+  CHECK(io::Tessera::place(cross).first.size() == 7);
+  CHECK_THROWS_AS(static_cast<void>(io::TorchSparse::place(cross)), invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(io::Minkowski::place(cross)), invalid_argument);
 }
 
 TEST_CASE("weight layout: spconv multiplies by a kernel of one voxel as [in, out] in memory, if stride is 1")

@@ -3,7 +3,7 @@
 
 #include "../nn/tensors.hpp"
 #include "../support/device.hpp"
-#include "../support/finite_differences.hpp"
+#include "gradient_check.hpp"
 
 #include <tessera/nn/layer_norm.hpp>
 

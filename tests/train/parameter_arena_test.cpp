@@ -101,6 +101,14 @@ TEST_CASE_TEMPLATE("arena: masters follow 16-bit values that were written elsewh
   arena.follow_parameters(exec);
   CHECK(test::slice_of(std::as_const(arena).masters(), arena.segments()[1], exec) ==
         std::vector<double>(7, 2.5));
+
+  // a master that its value is rounded from has more digits, which a write of nothing leaves
+  std::vector<float> const finer(7, 2.5001F);
+  detail::Transfer<Space>::from_host(arena.masters() + arena.segments()[1].offset, finer.data(), 28, exec);
+  net.bias.mark_written();
+  arena.follow_parameters(exec);
+  CHECK(test::slice_of(std::as_const(arena).masters(), arena.segments()[1], exec) ==
+        std::vector<double>(7, static_cast<double>(2.5001F)));
 }
 #endif
 

@@ -34,9 +34,9 @@ struct SharedLimit {
   return limits.emplace_back(SharedLimit{kernel, device, 48 * 1024});
 }
 
-/// Allows shared memory beyond 48 KB on `device`, which is current. The limit belongs to the kernel and not to the
-/// launch; it only grows, so that no thread takes it from another. Each thread knows what was allowed, and asks neither
-/// CUDA nor a lock at later launches.
+/// Allows shared memory beyond 48 KB on `device`, which is current. The limit belongs to the kernel and not
+/// to the launch; it only grows, so that no thread takes it from another. Each thread knows what was allowed,
+/// and asks neither CUDA nor a lock at later launches.
 inline void allow_shared(void const* kernel, int device, std::size_t shared_bytes)
 {
   if (shared_bytes <= 48 * 1024) { return; }

@@ -39,6 +39,9 @@ namespace detail {
 /// The number of offset `k`, which counts row-major, where the first axis runs fastest.
 [[nodiscard]] inline std::int64_t first_axis_fastest(std::int64_t k, std::vector<int> const& kernel_size)
 {
+  expects(k == 0 || !kernel_size.empty(),
+          "weight layout: a kernel that is no box has no order of its axes; its offsets are in Tessera's "
+          "order alone");
   // the digits of k, last axis first, are those of the number, first axis last
   std::int64_t step = 1;
   for (auto const size : kernel_size) { step *= size; }
@@ -146,6 +149,11 @@ struct KrscUnder {
 /// what their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
 using Krsc = KrscUnder<Compatibility::spconv>;
 
+/// FlexGEMM's, also of TRELLIS.2: [out, kd, kh, kw, in], the kernel's axes in the order of the coordinate's,
+/// offsets row-major; a kernel of one voxel by its shape. Source: FlexGEMM, ops/spconv/submanifold_conv3d.py,
+/// which calls the axes Kw, Kh, Kd.
+using FlexGemm = KrscUnder<Compatibility::none>;
+
 /// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets
 /// row-major; a kernel of one voxel as in Krsc.
 struct Rskc {
@@ -172,11 +180,11 @@ struct Rsck {
 };
 
 /// A layout chosen at run time; `tessera` stands for io::Tessera, and so on.
-enum class WeightLayout : std::uint8_t { tessera, torchsparse, minkowski, krsc, rskc, rsck };
+enum class WeightLayout : std::uint8_t { tessera, torchsparse, minkowski, krsc, rskc, rsck, flexgemm };
 
 [[nodiscard]] constexpr char const* name_of(WeightLayout layout) noexcept
 {
-  constexpr char const* names[] = {"tessera", "torchsparse", "minkowski", "krsc", "rskc", "rsck"};
+  constexpr char const* names[] = {"tessera", "torchsparse", "minkowski", "krsc", "rskc", "rsck", "flexgemm"};
   return names[static_cast<std::size_t>(layout)];
 }
 
@@ -190,6 +198,7 @@ auto with_layout(WeightLayout layout, Body const& body)
     case WeightLayout::krsc: return body(Krsc{});
     case WeightLayout::rskc: return body(Rskc{});
     case WeightLayout::rsck: return body(Rsck{});
+    case WeightLayout::flexgemm: return body(FlexGemm{});
     default: return body(Tessera{});
   }
 }

@@ -31,30 +31,32 @@ struct UndoneMapKey {
   IntArray<Dim> kernel_size;
   IntArray<Dim> stride;
   IntArray<Dim> dilation;
+  KernelShape<Dim> shape;
   CoordinateSet<Dim, Space> const* out;
 
   UndoneMapKey(ConvolutionGeometry<Dim> const& g, CoordinateSet<Dim, Space> const* outputs)
-      : kernel_size{g.kernel_size}, stride{g.stride}, dilation{g.dilation}, out{outputs}
+      : kernel_size{g.kernel_size}, stride{g.stride}, dilation{g.dilation}, shape{g.shape}, out{outputs}
   {}
   friend bool operator==(UndoneMapKey const& a, UndoneMapKey const& b)
   {
     return a.kernel_size == b.kernel_size && a.stride == b.stride && a.dilation == b.dilation &&
-           a.out == b.out;
+           a.shape == b.shape && a.out == b.out;
   }
 };
 
 template <int Dim>
 [[nodiscard]] KernelRegion<Dim> region_of(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor)
 {
-  return {g.kernel_size, g.stride, g.dilation, anchor};
+  return {g.kernel_size, g.stride, g.dilation, anchor, g.shape};
 }
 
 /// Whether a convolution is a product of each row with a matrix.
 template <class Rules, int Dim>
 [[nodiscard]] bool is_one_voxel(ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& anchor)
 {
+  bool const reads_itself = all_equal(anchor, 0) && all_equal(g.shape.digits(0, g.kernel_size), 0);
   return g.volume() == 1 && all_equal(g.stride, 1) &&
-         (all_equal(anchor, 0) || Rules::multiplies_one_voxel_kernels);
+         (reads_itself || (g.shape.is_box() && Rules::multiplies_one_voxel_kernels));
 }
 
 /// The set itself, under the map of every row to itself.
@@ -62,7 +64,8 @@ template <int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> same_rows(CoordinateSet<Dim, Space>& set,
                                                       Execution<Space> const& exec)
 {
-  KernelRegion<Dim> const one_voxel{IntArray<Dim>(1), IntArray<Dim>(1), IntArray<Dim>(1), IntArray<Dim>(0)};
+  KernelRegion<Dim> const one_voxel{
+      IntArray<Dim>(1), IntArray<Dim>(1), IntArray<Dim>(1), IntArray<Dim>(0), {}};
   return {set.shared(), cached_map(set, set, one_voxel, false, exec)};
 }
 
@@ -184,7 +187,8 @@ template <class Kmap, int Dim, class Space>
 /// Finds, for every kernel offset, which input row feeds which output row, and the outputs themselves.
 ///
 /// Rows `in` of `set` and `out` of the result are a pair of offset k when both are of one batch entry and
-/// `in = stride * out + k's digits * dilation - anchor` on every axis; the anchor is `Kmap`'s, the outputs of
+/// `in = stride * out + k's digits * dilation - anchor` on every axis; the digits are those of the geometry's
+/// KernelShape, of a listed one the list's entries with no anchor; the anchor is `Kmap`'s, the outputs of
 /// a strided convolution are `Downsample`'s. A transposed convolution swaps the pairs of the strided one with
 /// the same kernel size, stride and dilation that made `set` (or builds them). A generative one pairs `in`
 /// with `out = stride * in + (size / 2 - digits) * dilation`. An inverse one swaps the pairs of the layer of

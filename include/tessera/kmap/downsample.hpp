@@ -41,6 +41,7 @@ struct SpconvDownsample : detail::EveryOffset {
                                                           IntArray<Dim> const& in, int index,
                                                           IntArray<Dim>& out)
   {
+    if (!region.shape.is_box()) { return candidate_of_shape(region, in, index, out); }
     for (int i = Dim - 1; i >= 0; --i) {  // digit after digit, for most candidates fail on the first axis
       int const rest = detail::divide(index, region.size[i]);
       int const digit = index - rest * region.size[i];
@@ -52,7 +53,8 @@ struct SpconvDownsample : detail::EveryOffset {
     return true;
   }
 
-  /// Extent of the output grid: `floor((extent + 2 padding - dilation (size - 1) - 1) / stride) + 1`.
+  /// Extent of the output grid: `floor((extent + 2 padding - dilation (size - 1) - 1) / stride) + 1`; of listed
+  /// offsets `ceil(extent / stride)`.
   template <int Dim>
   [[nodiscard]] static IntArray<Dim> output_extent(ConvolutionGeometry<Dim> const& g,
                                                    IntArray<Dim> const& extent)
@@ -78,6 +80,7 @@ struct SpconvDownsample : detail::EveryOffset {
   template <int Dim>
   [[nodiscard]] static std::int64_t max_outputs(KernelRegion<Dim> const& region)
   {
+    if (!region.shape.is_box()) { return region.volume(); }
     std::int64_t most = 1;
     for (int i = 0; i < Dim; ++i) {
       int step = region.stride[i];  // stride / gcd(stride, dilation)
@@ -90,6 +93,21 @@ struct SpconvDownsample : detail::EveryOffset {
       most *= detail::ceil_div(region.size[i], step);
     }
     return most;
+  }
+
+ private:
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static bool candidate_of_shape(KernelRegion<Dim> const& region,
+                                                                   IntArray<Dim> const& in, int index,
+                                                                   IntArray<Dim>& out)
+  {
+    auto const offset = region.offset(index);
+    for (int i = 0; i < Dim; ++i) {
+      int const scaled = in[i] - offset[i];
+      out[i] = detail::floor_div(scaled, region.stride[i]);
+      if (out[i] * region.stride[i] != scaled) { return false; }
+    }
+    return true;
   }
 };
 

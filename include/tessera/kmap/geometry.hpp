@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/coords/coordinate.hpp>
+#include <tessera/kmap/kernel_shape.hpp>
 
 #include <algorithm>
 #include <climits>
@@ -22,7 +23,7 @@ enum class ConvolutionKind : std::uint8_t {
 };
 
 /// Kernel size, stride, padding and dilation of a convolution, one number per axis. The output padding is an
-/// expanding one's: further cells at the end of each axis of its grid.
+/// expanding one's: further cells at the end of each axis of its grid. The shape says which offsets there are.
 template <int Dim>
 struct ConvolutionGeometry {
   IntArray<Dim> kernel_size = IntArray<Dim>(3);
@@ -30,9 +31,10 @@ struct ConvolutionGeometry {
   IntArray<Dim> padding = IntArray<Dim>(0);
   IntArray<Dim> dilation = IntArray<Dim>(1);
   IntArray<Dim> output_padding = IntArray<Dim>(0);
+  KernelShape<Dim> shape = {};
 
   /// Number of kernel offsets.
-  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return product(kernel_size); }
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return shape.volume(kernel_size); }
 };
 
 /// Coordinates of an axis, both ends included; of 64 bits, since they may exceed what rows hold.
@@ -41,7 +43,7 @@ struct AxisBounds {
   std::int64_t upper = 0;
 };
 
-/// The offsets of a kernel, enumerated row-major: the last axis runs fastest, always.
+/// The offsets of a kernel, in the order of its shape: of a box row-major, the last axis fastest, always.
 ///
 /// Offset number k has one digit per axis, `d_i` in [0, size_i), and is at `d_i * dilation_i - anchor_i`. An
 /// input `in` contributes to an output `out` under offset k when `in = stride * out + offset(k)` on every
@@ -52,12 +54,14 @@ struct KernelRegion {
   IntArray<Dim> stride = IntArray<Dim>(1);
   IntArray<Dim> dilation = IntArray<Dim>(1);
   IntArray<Dim> anchor = IntArray<Dim>(0);
+  KernelShape<Dim> shape = {};
 
-  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return product(size); }
+  [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return shape.volume(size); }
 
   friend bool operator==(KernelRegion const& a, KernelRegion const& b)
   {
-    return a.size == b.size && a.stride == b.stride && a.dilation == b.dilation && a.anchor == b.anchor;
+    return a.size == b.size && a.stride == b.stride && a.dilation == b.dilation && a.anchor == b.anchor &&
+           a.shape == b.shape;
   }
 
   /// Whether kernels neither overlap nor leave gaps, so that every input has one pair.
@@ -66,28 +70,29 @@ struct KernelRegion {
     for (int i = 0; i < Dim; ++i) {
       if (size[i] != stride[i] || (size[i] > 1 && dilation[i] != 1)) { return false; }
     }
-    return true;
+    return shape.is_box();
+  }
+
+  /// The smallest and the largest offset of an axis.
+  [[nodiscard]] AxisBounds offsets(int axis) const
+  {
+    auto const first = std::int64_t{shape.lowest_digit(axis)} * dilation[axis] - anchor[axis];
+    auto const last = std::int64_t{shape.highest_digit(axis, size)} * dilation[axis] - anchor[axis];
+    return {std::min(first, last), std::max(first, last)};
   }
 
   /// The range of outputs of inputs in `box` under any offset, or at `in / stride`, with two to spare.
   [[nodiscard]] AxisBounds reach(CoordinateBox<Dim> const& box, int axis) const
   {
-    auto const span = std::int64_t{size[axis] - 1} * dilation[axis];
-    std::int64_t const first = anchor[axis];
-    return {(box.lower[axis] + std::min<std::int64_t>(0, first - span)) / stride[axis] - 2,
-            (box.upper[axis] + first) / stride[axis] + 2};
+    auto const [lowest, highest] = offsets(axis);
+    return {(box.lower[axis] - std::max<std::int64_t>(0, highest)) / stride[axis] - 2,
+            (box.upper[axis] - std::min<std::int64_t>(0, lowest)) / stride[axis] + 2};
   }
 
   /// The digits of offset number k.
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr IntArray<Dim> digits(int k) const
   {
-    IntArray<Dim> result;
-    for (int i = Dim - 1; i >= 0; --i) {
-      int const rest = detail::divide(k, size[i]);
-      result[i] = k - rest * size[i];
-      k = rest;
-    }
-    return result;
+    return shape.digits(k, size);
   }
 
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr IntArray<Dim> offset(int k) const
@@ -100,9 +105,16 @@ struct KernelRegion {
   /// The offset that reads the output's own coordinate, or -1 when there is none.
   [[nodiscard]] constexpr int centre() const
   {
+    if (!all_equal(stride, 1)) { return -1; }
+    if (!shape.is_box()) {
+      for (int k = 0; k < volume(); ++k) {
+        if (all_equal(offset(k), 0)) { return k; }
+      }
+      return -1;
+    }
     int k = 0;
     for (int i = 0; i < Dim; ++i) {
-      if (stride[i] != 1 || anchor[i] % dilation[i] != 0 || anchor[i] / dilation[i] >= size[i]) { return -1; }
+      if (anchor[i] % dilation[i] != 0 || anchor[i] / dilation[i] >= size[i]) { return -1; }
       k = k * size[i] + anchor[i] / dilation[i];
     }
     return k;
@@ -158,12 +170,21 @@ void check_geometry(ConvolutionGeometry<Dim> const& geometry, char const* who)
   expects(min_element(geometry.padding) >= 0, who, ": padding ", geometry.padding, " must not be negative");
   expects(min_element(geometry.output_padding) >= 0, who, ": output padding ", geometry.output_padding,
           " must not be negative");
+  auto const& shape = geometry.shape;
+  bool const is_plain = all_equal(geometry.kernel_size, 1) && all_equal(geometry.padding, 0) &&
+                        all_equal(geometry.output_padding, 0);
+  expects(!shape.is_list() || is_plain, who, ": kernel size ", geometry.kernel_size, " and padding ",
+          geometry.padding, " of a kernel of listed offsets, which has none: leave them 1 and 0");
   std::int64_t volume = 1;
   for (int i = 0; i < Dim; ++i) {
-    volume *= geometry.kernel_size[i];
-    expects(volume <= 1 << 20, who, ": kernel size ", geometry.kernel_size, " has more than ", 1 << 20,
-            " offsets");
-    auto const reach = std::int64_t{geometry.kernel_size[i] - 1} * geometry.dilation[i];
+    volume *= shape.is_box() ? geometry.kernel_size[i] : 1;
+    expects(!shape.is_cross() || geometry.kernel_size[i] % 2 == 1, who, ": kernel size ",
+            geometry.kernel_size, " of a cross must be odd on every axis");
+    expects(volume <= 1 << 20 && geometry.volume() <= 1 << 20, who, ": kernel size ", geometry.kernel_size,
+            " has more than ", 1 << 20, " offsets");
+    std::int64_t const lowest = shape.lowest_digit(i);
+    auto const reach =
+        std::max(-lowest, std::int64_t{shape.highest_digit(i, geometry.kernel_size)}) * geometry.dilation[i];
     expects(reach <= 1 << 28 && geometry.padding[i] <= 1 << 28 && geometry.stride[i] <= 1 << 28 &&
                 geometry.output_padding[i] <= 1 << 28,
             who, ": kernel size ", geometry.kernel_size[i], ", dilation ", geometry.dilation[i], ", padding ",

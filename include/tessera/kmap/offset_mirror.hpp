@@ -59,17 +59,6 @@ class OffsetMirror {
   std::vector<int> partners_;  // [volume], or empty: a reversal
 };
 
-/// The mirror of a region: there is one where `stride = 1` and `2 anchor = (size - 1) dilation` on every axis.
-template <int Dim>
-[[nodiscard]] OffsetMirror mirror_of(KernelRegion<Dim> const& region)
-{
-  for (int i = 0; i < Dim; ++i) {
-    bool const is_centred = 2LL * region.anchor[i] == (region.size[i] - 1LL) * region.dilation[i];
-    if (region.stride[i] != 1 || !is_centred) { return {}; }
-  }
-  return OffsetMirror::reversal(region.volume());
-}
-
 /// The mirror of a list of offsets, in any order; none where one has no negative or occurs twice.
 /// Cost: a sorted look-up per offset.
 template <int Dim>
@@ -93,6 +82,24 @@ template <int Dim>
     partners.push_back(found->second);
   }
   return OffsetMirror{std::move(partners)};
+}
+
+/// The mirror of a region: there is one where the stride is 1 and its offsets are closed under negation, of a
+/// box or cross where `2 anchor = (size - 1) dilation` on every axis.
+template <int Dim>
+[[nodiscard]] OffsetMirror mirror_of(KernelRegion<Dim> const& region)
+{
+  if (!all_equal(region.stride, 1)) { return {}; }
+  if (region.shape.is_list()) {
+    std::vector<IntArray<Dim>> offsets;
+    for (int k = 0; k < region.volume(); ++k) { offsets.push_back(region.offset(k)); }
+    return mirror_of(offsets);
+  }
+  for (int i = 0; i < Dim; ++i) {
+    bool const is_centred = 2LL * region.anchor[i] == (region.size[i] - 1LL) * region.dilation[i];
+    if (!is_centred) { return {}; }
+  }
+  return OffsetMirror::reversal(region.volume());
 }
 
 }  // namespace v0

@@ -11,7 +11,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// running = those of a batch, the variance made unbiased. Fewer than two rows have none: the running ones stay.
+/// running = those of a batch, the variance made unbiased. Fewer than two rows have none: the running ones
+/// stay.
 template <class Sum>
 struct TakeStatistics {
   Sum const* mean;        // [channels]

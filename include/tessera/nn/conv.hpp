@@ -53,7 +53,9 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
     auto const channels = options.is_transposed() ? options.out_channels : options.in_channels;
     auto const bound = 1.0 / std::sqrt(static_cast<double>(channels) * volume);
     weight_ = detail::uniform_parameter<Scalar>(std::move(shape), bound, options.seed(), exec);
-    std::vector<int> const size(options.geometry.kernel_size.begin(), options.geometry.kernel_size.end());
+    auto const& box = options.geometry.kernel_size;  // by which checkpoints number the offsets of one
+    auto const size =
+        options.shape().is_box() ? std::vector<int>(box.begin(), box.end()) : std::vector<int>{};
     this->register_parameter(options.weight_name(), ParameterRole::conv_weight, weight_, size);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);

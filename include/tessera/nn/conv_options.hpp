@@ -37,6 +37,13 @@ struct ConvOptions {
   /// Of an expanding layer: further cells at the end of each axis of its grid.
   ConvOptions& output_padding(IntArray<Dim> value) { return geometry.output_padding = value, *this; }
   [[nodiscard]] IntArray<Dim> const& output_padding() const noexcept { return geometry.output_padding; }
+  /// Which offsets the kernel has: `.shape(KernelShape<3>::cross())`. Listed ones replace the kernel size.
+  ConvOptions& shape(KernelShape<Dim> const& value)
+  {
+    if (value.is_list()) { geometry.kernel_size = 1; }
+    return geometry.shape = value, *this;
+  }
+  [[nodiscard]] KernelShape<Dim> const& shape() const noexcept { return geometry.shape; }
   ConvOptions& bias(bool value) { return bias_ = value, *this; }
   [[nodiscard]] bool bias() const noexcept { return bias_; }
   /// Back onto the coordinates that a strided layer of the same kernel size, stride and dilation came from.

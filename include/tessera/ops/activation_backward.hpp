@@ -26,7 +26,7 @@ enum class ActivationOperand : std::uint8_t { input, output };
 /// | name        | shape            | memory | holds                                                            |
 /// |-------------|------------------|--------|------------------------------------------------------------------|
 /// | grad_output | [rows, channels] | Space  | dy                                                               |
-/// | operand     | [rows, channels] | Space  | what activation_backward_operand() throws: the input or the output |
+/// | operand     | [rows, channels] | Space  | what activation_backward_operand() says: the input or the output |
 /// | returns     | [rows, channels] | Space  | dx                                                               |
 ///
 /// @param slope  of Activation::leaky_relu

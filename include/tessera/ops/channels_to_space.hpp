@@ -87,7 +87,64 @@ template <int Dim, class Scalar, class Space>
   return {mapped.coordinates, std::move(y)};
 }
 
+/// The gradient of space_to_channels(), of a tensor that may have no features.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> space_to_channels_gradient(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& x,
+                                                               ChildOrder order, Execution<Space> const& exec)
+{
+  expect_coordinates(x, "space_to_channels_backward");
+  auto const mapped = parents_of(*x.coordinates(), exec);
+  expects(grad.rows == mapped.map->num_out() && grad.columns % num_children<Dim> == 0,
+          "space_to_channels_backward: a gradient of ", grad.rows, " x ", grad.columns, " for ",
+          mapped.map->num_out(), " rows of ", num_children<Dim>, " children");
+  auto const channels = grad.columns / num_children<Dim>;
+  auto const pieces = pieces_of(*x.coordinates(), *mapped.coordinates, order, exec);
+  Matrix<Scalar, Space> result{x.capacity(), channels, exec};
+  gather_pieces(grad.data, *pieces, channels, result.data(), exec);
+  return result;
+}
+
 }  // namespace detail
+
+/// The gradient of channels_to_space() in all its forms for `x`:
+/// `dx[i, k C .. (k + 1) C) = grad[child number k of i]`, 0 where there is none.
+/// @param grad  [rows of y, C] in `Space`
+/// @param y     what channels_to_space() returned; its features are not read
+/// @throws invalid_argument  other rows than those of `y`
+/// Cost: one pass over the result.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> channels_to_space_backward(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& y,
+                                                               SparseTensor<Dim, Scalar, Space> const& x,
+                                                               ChildOrder order, Execution<Space> const& exec)
+{
+  detail::expect_coordinates(y, "channels_to_space_backward");
+  detail::expect_coordinates(x, "channels_to_space_backward");
+  detail::expects(grad.rows == y.capacity(), "channels_to_space_backward: ", grad.rows,
+                  " rows of a gradient for ", y.capacity(), " rows");
+  constexpr int children = detail::num_children<Dim>;
+  auto const pieces = detail::pieces_of(*y.coordinates(), *x.coordinates(), order, exec);
+  auto const child = detail::inverted(*pieces, x.capacity() * children, exec);
+  Matrix<Scalar, Space> result{x.capacity(), grad.columns * children, exec};
+  detail::gather_pieces(grad.data, child, grad.columns, result.data(), exec);
+  return result;
+}
+
+/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o,
+/// `grad[o, k C .. (k + 1) C)`.
+/// @param grad  [parents, 2^Dim C] in `Space`
+/// @throws invalid_argument  other rows than those parents
+/// Cost, stream, determinism: as channels_to_space_like().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> space_to_channels_backward(MatrixView<Scalar const> const& grad,
+                                                               SparseTensor<Dim, Scalar, Space> const& x,
+                                                               ChildOrder order, Execution<Space> const& exec)
+{
+  return detail::space_to_channels_gradient(grad, x, order, exec);
+}
 
 namespace ops {
 
@@ -105,6 +162,21 @@ struct ChannelsToSpaceRecord final
   {
     return detail::channels_to_space_unrecorded(x, by, choice, exec);
   }
+  /// Of logits there is none: they decide, and do not enter the result.
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(),
+                  channels_to_space_backward(grad, *this->output().value(), *x.value(), choice.order, exec),
+                  exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->template input<1>().give_back();
+    this->output().give_features_back();
+  }
 
   detail::ChildChoice choice;
 };
@@ -121,6 +193,17 @@ struct SpaceToChannelsRecord final
   [[nodiscard]] Tensor compute(Tensor const& x, Execution<Space> const& exec) const
   {
     return detail::space_to_channels_unrecorded(x, order, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    auto const& x = this->input();
+    auto const grad = gradients.template of<Scalar>(this->output().id());
+    gradients.add(x.id(), detail::space_to_channels_gradient(grad, *x.value(), order, exec), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/)
+  {
+    this->input().give_features_back();
+    this->output().give_back();
   }
 
   ChildOrder order = ChildOrder::last_axis_fastest;
@@ -233,54 +316,6 @@ template <int Dim, class Scalar, class Space>
         record->order = order;
         return record;
       });
-}
-
-/// The gradient of channels_to_space() in all its forms for `x`:
-/// `dx[i, k C .. (k + 1) C) = grad[child number k of i]`, 0 where there is none.
-/// @param grad  [rows of y, C] in `Space`
-/// @param y     what channels_to_space() returned; its features are not read
-/// @throws invalid_argument  other rows than those of `y`
-/// Cost: one pass over the result.
-/// Stream: enqueues on `exec`, does not wait.
-/// Determinism: same input, same bits.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> channels_to_space_backward(MatrixView<Scalar const> const& grad,
-                                                               SparseTensor<Dim, Scalar, Space> const& y,
-                                                               SparseTensor<Dim, Scalar, Space> const& x,
-                                                               ChildOrder order, Execution<Space> const& exec)
-{
-  detail::expect_coordinates(y, "channels_to_space_backward");
-  detail::expect_coordinates(x, "channels_to_space_backward");
-  detail::expects(grad.rows == y.capacity(), "channels_to_space_backward: ", grad.rows,
-                  " rows of a gradient for ", y.capacity(), " rows");
-  constexpr int children = detail::num_children<Dim>;
-  auto const pieces = detail::pieces_of(*y.coordinates(), *x.coordinates(), order, exec);
-  auto const child = detail::inverted(*pieces, x.capacity() * children, exec);
-  Matrix<Scalar, Space> result{x.capacity(), grad.columns * children, exec};
-  detail::gather_pieces(grad.data, child, grad.columns, result.data(), exec);
-  return result;
-}
-
-/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o, `grad[o, k C .. (k + 1)
-/// C)`.
-/// @param grad  [parents, 2^Dim C] in `Space`
-/// @throws invalid_argument  other rows than those parents
-/// Cost, stream, determinism: as channels_to_space_like().
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> space_to_channels_backward(MatrixView<Scalar const> const& grad,
-                                                               SparseTensor<Dim, Scalar, Space> const& x,
-                                                               ChildOrder order, Execution<Space> const& exec)
-{
-  detail::expect_coordinates(x, "space_to_channels_backward");
-  auto const mapped = detail::parents_of(*x.coordinates(), exec);
-  detail::expects(grad.rows == mapped.map->num_out() &&
-                      grad.columns == std::int64_t{x.channels()} * detail::num_children<Dim>,
-                  "space_to_channels_backward: a gradient of ", grad.rows, " x ", grad.columns, " for ",
-                  mapped.map->num_out(), " rows of ", x.channels() * detail::num_children<Dim>, " channels");
-  auto const pieces = detail::pieces_of(*x.coordinates(), *mapped.coordinates, order, exec);
-  Matrix<Scalar, Space> result{x.capacity(), x.channels(), exec};
-  detail::gather_pieces(grad.data, *pieces, x.channels(), result.data(), exec);
-  return result;
 }
 
 }  // namespace v0

@@ -4,12 +4,14 @@
 
 #include <tessera/conv/convolution_backward.hpp>
 #include <tessera/ops/detail/layer_norm_rows.hpp>
+#include <tessera/ops/detail/product_gradients.hpp>
 #include <tessera/ops/detail/rows.hpp>
-#include <tessera/ops/normalization.hpp>
+#include <tessera/ops/norm_options.hpp>
 #include <tessera/ops/record.hpp>
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -43,6 +45,65 @@ template <class Value, class Space>
 
 }  // namespace detail
 
+/// The gradients of layer_norm(). With `n = (x - mean) / sqrt(variance + eps)` and `g = grad * weight` of a
+/// row: `dx[c] = (g[c] - mean(g) - n[c] * mean(g n)) / sqrt(variance + eps)`,
+/// `dweight[c] = sum over rows of grad n`, `dbias[c] = sum over rows of grad`.
+///
+/// | name                   | shape            | memory | holds                                    |
+/// |------------------------|------------------|--------|------------------------------------------|
+/// | grad                   | [rows, channels] | Space  | on the outputs                           |
+/// | x                      | [rows, channels] | Space  | what layer_norm() read                   |
+/// | rows                   |                  | Space  | those in use, of which parameters learn  |
+/// | weight                 | [channels]       | Space  | as in layer_norm(), or null              |
+/// | grad_weight, grad_bias | [channels]       | Space  | written or added to; null: not wanted    |
+/// | returns                | [rows, channels] | Space  | dx                                       |
+///
+/// @throws invalid_argument  a gradient of another shape than x
+/// Cost: two passes over the features.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: the same bits
+/// on every run, whatever the capacity; those of the parameters depend on the order of the rows.
+template <class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> layer_norm_backward(
+    MatrixView<Scalar const> const& grad, MatrixView<Scalar const> const& x, RowCount const& rows,
+    detail::ParameterArgument<accumulator_t<Scalar>> const& weight, double eps,
+    accumulator_t<Scalar>* grad_weight, accumulator_t<Scalar>* grad_bias, GradientMode mode,
+    Execution<Space> const& exec)
+{
+  using Sum = accumulator_t<Scalar>;
+  constexpr int lanes = detail::lanes_of_row<Space>;
+  detail::expects(grad.rows == x.rows && grad.columns == x.columns && rows.capacity == x.rows,
+                  "layer_norm_backward: a gradient of ", grad.rows, " x ", grad.columns, " for features of ",
+                  x.rows, " x ", x.columns);
+  detail::LayerNormOf<Sum> const by{weight.data, nullptr, static_cast<Sum>(eps)};
+  Matrix<Scalar, Space> result{x.rows, x.columns, exec};
+  Buffer<detail::RowMoments<Sum>, Space> moments{x.rows, exec};
+  if (result.size() > 0) {
+    detail::with_pack_size<Scalar>(x.columns % detail::pack_size<Scalar> == 0, [&](auto size) {
+      for_each(x.rows * lanes,
+               detail::NormalizeEachRowBackward<Scalar, size(), lanes>{by, grad.data, x.data, result.data(),
+                                                                       moments.data(), x.columns},
+               exec);
+    });
+  }
+  if (grad_weight == nullptr && grad_bias == nullptr) { return result; }
+  Buffer<Sum, Space> sums{2 * x.columns, exec};
+  detail::sum_by_slabs(
+      x.rows, 2 * x.columns, sums.data(), exec, [&](std::int64_t first, std::int64_t count, Sum* parts) {
+        for_each(
+            count * 2 * x.columns,
+            detail::SumNormSlabs<Scalar>{grad.data, x.data, moments.data(), parts, rows, first, x.columns},
+            exec);
+      });
+  auto const store = [&](Sum const* from, Sum* to) {
+    if (to == nullptr) { return; }
+    for_each(x.columns, detail::StoreGradient<Sum, Sum>{from, to, mode == GradientMode::accumulate}, exec);
+  };
+  store(sums.data(), grad_weight);
+  store(sums.data() + x.columns, grad_bias);
+  return result;
+}
+
 namespace ops {
 
 /// Normalisation of each row over its channels.
@@ -59,6 +120,24 @@ struct LayerNormRecord final : FunctionRecord<LayerNormRecord<Value, Space>, Spa
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
     return detail::layer_norm_unrecorded(x, affine, exec);
+  }
+  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
+  {
+    using Sum = accumulator_t<Scalar>;
+    auto const& x = this->input();
+    auto* const grad_weight = gradients.template parameter<Sum>(affine.weight.id, affine.channels, exec);
+    auto* const grad_bias = gradients.template parameter<Sum>(affine.bias.id, affine.channels, exec);
+    auto dx = layer_norm_backward<Scalar, Space>(gradients.template of<Scalar>(this->output().id()),
+                                                 detail::rows_of(*x.value()), detail::used_rows(*x.value()),
+                                                 affine.weight, affine.eps, grad_weight, grad_bias,
+                                                 GradientMode::accumulate, exec);
+    gradients.add(x.id(), std::move(dx), exec);
+  }
+  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
+  void expect_unchanged() const override
+  {
+    LayerNormRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(affine.weight, name());
   }
 
   AffineOptions<accumulator_t<Scalar>> affine;
@@ -128,65 +207,6 @@ template <class Scalar, class Space>
 {
   return detail::layer_norm<Matrix<Scalar, Space>, Scalar>(
       x, {weight, bias, static_cast<int>(x.columns()), eps}, exec);
-}
-
-/// The gradients of layer_norm(). With `n = (x - mean) / sqrt(variance + eps)` and `g = grad * weight` of a
-/// row: `dx[c] = (g[c] - mean(g) - n[c] * mean(g n)) / sqrt(variance + eps)`, `dweight[c] = sum over rows of
-/// grad n`, `dbias[c] = sum over rows of grad`.
-///
-/// | name                   | shape            | memory | holds                                    |
-/// |------------------------|------------------|--------|------------------------------------------|
-/// | grad                   | [rows, channels] | Space  | on the outputs                           |
-/// | x                      | [rows, channels] | Space  | what layer_norm() read                   |
-/// | rows                   |                  | Space  | those in use, of which parameters learn  |
-/// | weight                 | [channels]       | Space  | as in layer_norm(), or null              |
-/// | grad_weight, grad_bias | [channels]       | Space  | written or added to; null: not wanted    |
-/// | returns                | [rows, channels] | Space  | dx                                       |
-///
-/// @throws invalid_argument  a gradient of another shape than x
-/// Cost: two passes over the features.
-/// Stream: enqueues a few kernels, does not wait.
-/// Determinism: the same bits on every run, whatever the capacity; those of the parameters depend on the order
-/// of the rows.
-template <class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> layer_norm_backward(
-    MatrixView<Scalar const> const& grad, MatrixView<Scalar const> const& x, RowCount const& rows,
-    detail::ParameterArgument<accumulator_t<Scalar>> const& weight, double eps,
-    accumulator_t<Scalar>* grad_weight, accumulator_t<Scalar>* grad_bias, GradientMode mode,
-    Execution<Space> const& exec)
-{
-  using Sum = accumulator_t<Scalar>;
-  constexpr int lanes = detail::lanes_of_row<Space>;
-  detail::expects(grad.rows == x.rows && grad.columns == x.columns && rows.capacity == x.rows,
-                  "layer_norm_backward: a gradient of ", grad.rows, " x ", grad.columns, " for features of ",
-                  x.rows, " x ", x.columns);
-  detail::LayerNormOf<Sum> const by{weight.data, nullptr, static_cast<Sum>(eps)};
-  Matrix<Scalar, Space> result{x.rows, x.columns, exec};
-  Buffer<detail::RowMoments<Sum>, Space> moments{x.rows, exec};
-  if (result.size() > 0) {
-    detail::with_pack_size<Scalar>(x.columns % detail::pack_size<Scalar> == 0, [&](auto size) {
-      for_each(x.rows * lanes,
-               detail::NormalizeEachRowBackward<Scalar, size(), lanes>{by, grad.data, x.data, result.data(),
-                                                                       moments.data(), x.columns},
-               exec);
-    });
-  }
-  if (grad_weight == nullptr && grad_bias == nullptr) { return result; }
-  Buffer<Sum, Space> sums{2 * x.columns, exec};
-  detail::sum_by_slabs(
-      x.rows, 2 * x.columns, sums.data(), exec, [&](std::int64_t first, std::int64_t count, Sum* parts) {
-        for_each(
-            count * 2 * x.columns,
-            detail::SumNormSlabs<Scalar>{grad.data, x.data, moments.data(), parts, rows, first, x.columns},
-            exec);
-      });
-  auto const store = [&](Sum const* from, Sum* to) {
-    if (to == nullptr) { return; }
-    for_each(x.columns, detail::StoreGradient<Sum, Sum>{from, to, mode == GradientMode::accumulate}, exec);
-  };
-  store(sums.data(), grad_weight);
-  store(sums.data() + x.columns, grad_bias);
-  return result;
 }
 
 }  // namespace v0

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/config.hpp>
 #include <tessera/core/int_array.hpp>
+#include <tessera/kmap/kernel_shape.hpp>
 
 #include <optional>
 
@@ -25,6 +26,13 @@ struct PoolOptions {
   [[nodiscard]] IntArray<Dim> const& padding() const noexcept { return padding_; }
   PoolOptions& dilation(IntArray<Dim> value) { return dilation_ = value, *this; }
   [[nodiscard]] IntArray<Dim> const& dilation() const noexcept { return dilation_; }
+  /// Which offsets the window has; the size of listed ones is 1, their stride 1 until told otherwise.
+  PoolOptions& shape(KernelShape<Dim> const& value)
+  {
+    if (value.is_list()) { kernel_size = 1; }
+    return shape_ = value, *this;
+  }
+  [[nodiscard]] KernelShape<Dim> const& shape() const noexcept { return shape_; }
   /// Whose rules hold; without it those of the configuration.
   PoolOptions& compat(std::optional<Compatibility> value) { return compat_ = value, *this; }
   [[nodiscard]] std::optional<Compatibility> const& compat() const noexcept { return compat_; }
@@ -38,6 +46,7 @@ struct PoolOptions {
   std::optional<IntArray<Dim>> stride_;
   IntArray<Dim> padding_ = IntArray<Dim>(0);
   IntArray<Dim> dilation_ = IntArray<Dim>(1);
+  KernelShape<Dim> shape_;
   std::optional<Compatibility> compat_;
   std::optional<ConvConfig> config_;
 };

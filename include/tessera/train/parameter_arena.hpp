@@ -32,13 +32,19 @@ struct SegmentSettings {
   std::int32_t is_trained;
 };
 
-/// master[i] = values[i], of a type that may be shorter.
+/// master[i] = values[i], of a shorter type; a master that is rounded to its value stays as it is, so that a
+/// version raised without a write costs no digits.
 template <class Scalar>
 struct WidenValues {
   Scalar const* values;
   accumulator_t<Scalar>* master;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { master[i] = widen(values[i]); }
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto const value = widen(values[i]);
+    auto const rounded = widen(narrow<Scalar>(master[i]));
+    if (is_nan(value) || rounded != value) { master[i] = value; }
+  }
 };
 
 }  // namespace detail

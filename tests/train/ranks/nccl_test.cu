@@ -14,6 +14,8 @@
 
 using namespace tessera;
 
+template class tessera::train::DataParallel<__half, Device>;  // masters and narrow values are sent
+
 namespace {
 
 /// Everything that a communicator does, of one rank.

@@ -193,6 +193,7 @@ class CheckpointConverter {
       line.reason += "; one voxel with a stride";
       return Pointwise::not_so;
     }
+    if (reading.layout == WeightLayout::flexgemm) { return Pointwise::as_shaped; }
     bool const shape_lies = reading.layout == WeightLayout::krsc || reading.layout == WeightLayout::rskc;
     if (!shape_lies) { return tensor.shape.size() == 3 ? Pointwise::not_so : Pointwise::in_memory; }
     if (state_.is_as_shaped) { return Pointwise::as_shaped; }

@@ -70,6 +70,8 @@ struct WeightReading {
   add(false, WeightLayout::krsc, 1, rank - 1, 0);
   add(false, WeightLayout::rskc, 0, rank - 1, rank - 2);
   add(false, WeightLayout::rsck, 0, rank - 2, rank - 1);
+  // FlexGEMM's shapes are those of krsc, which is more usual: only where somebody says so.
+  if (forced == WeightLayout::flexgemm) { add(false, WeightLayout::flexgemm, 1, rank - 1, 0); }
   return readings;
 }
 

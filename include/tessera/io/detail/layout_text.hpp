@@ -38,8 +38,9 @@ template <class Layout>
 [[nodiscard]] inline std::optional<io::WeightLayout> layout_of_text(std::string_view text) noexcept
 {
   using io::WeightLayout;
-  for (auto const layout : {WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski,
-                            WeightLayout::krsc, WeightLayout::rskc, WeightLayout::rsck}) {
+  for (auto const layout :
+       {WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::krsc,
+        WeightLayout::rskc, WeightLayout::rsck, WeightLayout::flexgemm}) {
     if (text == name_of(layout)) { return layout; }
   }
   return std::nullopt;

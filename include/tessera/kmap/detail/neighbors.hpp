@@ -172,11 +172,8 @@ void check_reads(CoordinateBox<Dim> const& box, KernelRegion<Dim> const& region)
 {
   for (int i = 0; i < Dim && !box.empty(); ++i) {
     std::int64_t const stride = region.stride[i];
-    auto const reach = std::int64_t{region.size[i] - 1} * region.dilation[i];
-    auto const lower = box.lower[i] * stride - region.anchor[i];
-    auto const upper = box.upper[i] * stride - region.anchor[i];
-    expects(lower + std::min<std::int64_t>(0, reach) >= INT_MIN &&
-                upper + std::max<std::int64_t>(0, reach) <= INT_MAX,
+    auto const [lowest, highest] = region.offsets(i);
+    expects(box.lower[i] * stride + lowest >= INT_MIN && box.upper[i] * stride + highest <= INT_MAX,
             "convolution: outputs ", box.lower[i], " to ", box.upper[i], " on axis ", i, " at stride ",
             stride, " read coordinates that do not fit 32 bits");
   }

@@ -57,7 +57,7 @@ template <int Dim, class Space>
   int count = 0;
   for (auto const& producer : producers_of(set)) {
     auto const& made = producer.geometry;
-    if (made.kernel_size != g.kernel_size) { continue; }
+    if (made.kernel_size != g.kernel_size || made.shape != g.shape) { continue; }
     if (made.stride == g.stride && made.dilation == g.dilation && made.padding == g.padding) {
       return producer.map;
     }

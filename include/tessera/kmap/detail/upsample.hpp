@@ -4,6 +4,7 @@
 
 #include <tessera/kmap/downsample.hpp>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace tessera {
@@ -32,7 +33,9 @@ struct GenerativeUpsample : EveryOffset {
                                         int axis)
   {
     std::int64_t const stride = region.stride[axis];
-    auto const span = std::int64_t{region.size[axis] - 1} * region.dilation[axis];
+    std::int64_t const lowest = region.shape.lowest_digit(axis);
+    auto const span = std::max(-lowest, std::int64_t{region.shape.highest_digit(axis, region.size)}) *
+                      region.dilation[axis];
     return {box.lower[axis] * stride - span, box.upper[axis] * stride + span};
   }
 };
@@ -58,9 +61,8 @@ struct ExpandingUpsample : EveryOffset {
                                         int axis)
   {
     std::int64_t const stride = region.stride[axis];
-    auto const span = std::int64_t{region.size[axis] - 1} * region.dilation[axis];  // not positive
-    std::int64_t const first = region.anchor[axis];
-    return {box.lower[axis] * stride + first, box.upper[axis] * stride + first - span};
+    auto const [lowest, highest] = region.offsets(axis);
+    return {box.lower[axis] * stride - highest, box.upper[axis] * stride - lowest};
   }
 };
 

@@ -152,6 +152,7 @@ template <int Dim, class Space>
                                                      CoordinateSet<Dim, Space> const& set, char const* who)
 {
   ConvolutionGeometry<Dim> g{options.kernel_size, options.stride(), options.padding(), options.dilation()};
+  g.shape = options.shape();
   for (int i = 0; i < Dim; ++i) {
     if (g.kernel_size[i] != -1) { continue; }
     expects(set.spatial_range().has_value(), who, ": a kernel of -1 on axis ", i,

@@ -223,7 +223,7 @@ struct ReadChildren {
 };
 
 /// to[from[i]] = i; from one direction to the other.
-struct InvertPermutation {
+struct InvertPieces {
   std::int32_t const* from;  // values of which none but -1 is there twice
   std::int32_t* to;          // filled with -1
 
@@ -239,7 +239,7 @@ template <class Space>
 {
   Buffer<std::int32_t, Space> to{size, exec};
   fill_bytes(to, 0xff, exec);
-  for_each(from.size(), InvertPermutation{from.data(), to.data()}, exec);
+  for_each(from.size(), InvertPieces{from.data(), to.data()}, exec);
   return to;
 }
 

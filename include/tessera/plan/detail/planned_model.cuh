@@ -26,7 +26,8 @@ class PlannedModel {
 
   explicit PlannedModel(Model& model) : model_{&model} {}
 
-  /// Fuses the model. Stream: as nn::fuse().
+  /// Fuses the model.
+  /// Stream: as nn::fuse().
   void fuse([[maybe_unused]] Tensor const& x, [[maybe_unused]] Execution<Device> const& exec)
   {
     if constexpr (TracedOutput<Output>::is_traceable) {
@@ -56,7 +57,8 @@ class PlannedModel {
 };
 
 /// @tparam Input  makes the plan's input
-/// Stream: without PlanLimits::fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse() says.
+/// Stream: without PlanLimits::fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse()
+/// throws.
 template <class Input, class Model, class Limits>
 [[nodiscard]] PlannedModel<Model> plan_model(Model& model, Limits const& limits, int channels,
                                              Execution<Device> const& recording)

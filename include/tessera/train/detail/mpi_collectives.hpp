@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <mpi.h>
 #include <string>
 #include <vector>
@@ -42,7 +43,8 @@ class MpiCollectives final : public train::Collectives<Host> {
   {
     int finalized = 0;
     MPI_Finalized(&finalized);
-    if (finalized == 0 && failure_.empty()) { MPI_Comm_free(&comm_); }  // collective, so not after a failure
+    // Collective: not after a failure, nor on the way out of one that the other ranks do not have.
+    if (finalized == 0 && failure_.empty() && std::uncaught_exceptions() == 0) { MPI_Comm_free(&comm_); }
   }
 
   [[nodiscard]] int rank() const noexcept override { return rank_; }

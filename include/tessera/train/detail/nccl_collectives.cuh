@@ -34,9 +34,8 @@ class NcclCollectives final : public train::Collectives<Device> {
   NcclCollectives& operator=(NcclCollectives const&) = delete;
   ~NcclCollectives() override
   {
-    bool const was_aborted = watchdog_->has_failed();
-    watchdog_.reset();
-    if (is_owned_ && !was_aborted) { static_cast<void>(ncclCommDestroy(comm_)); }
+    watchdog_->stop();
+    if (is_owned_ && !watchdog_->has_failed()) { static_cast<void>(ncclCommDestroy(comm_)); }
   }
 
   [[nodiscard]] int rank() const noexcept override { return rank_; }

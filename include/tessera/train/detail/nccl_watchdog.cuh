@@ -70,14 +70,17 @@ class NcclWatchdog {
   }
   NcclWatchdog(NcclWatchdog const&) = delete;
   NcclWatchdog& operator=(NcclWatchdog const&) = delete;
-  ~NcclWatchdog()
+  ~NcclWatchdog() { stop(); }
+
+  /// Ends the thread; has_failed() then stays as it is.
+  void stop()
   {
     {
       std::lock_guard const lock{mutex_};
       is_stopped_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) { thread_.join(); }
   }
 
   [[nodiscard]] bool has_failed() const noexcept { return has_failed_.load(std::memory_order_acquire); }
@@ -138,9 +141,9 @@ class NcclWatchdog {
       if (!failure_.empty()) { return; }
       failure_ = concat("rank ", rank_, " of ", size_, ": ", failure);
       missing_ = std::move(missing);
+      has_failed_.store(true, std::memory_order_release);
     }
     static_cast<void>(ncclCommAbort(comm_));
-    has_failed_.store(true, std::memory_order_release);
   }
 
  private:

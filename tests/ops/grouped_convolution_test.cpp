@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "gradient_check.hpp"
+
+#ifdef __CUDACC__
+#include <tessera/conv/convolution.cuh>
+#endif
+#include <tessera/nn/grouped_conv.hpp>
+
+#include <vector>
+
+using namespace tessera;
+
+namespace {
+
+using Options = ops::GroupedConvolutionOptions<3>;
+
+/// grouped_convolution() as its formula says, over `map` [rows, volume].
+std::vector<double> by_definition(std::vector<std::int32_t> const& map, std::size_t volume,
+                                  std::vector<double> const& x, std::vector<double> const& weight,
+                                  std::vector<double> const& bias, std::size_t groups, std::size_t ins)
+{
+  auto const outs = bias.size();
+  auto const in = ins / groups;
+  std::vector<double> y;
+  for (std::size_t o = 0; o * volume < map.size(); ++o) {
+    for (std::size_t c = 0; c < outs; ++c) {
+      auto const group = c / (outs / groups);
+      double sum = bias[c];
+      for (std::size_t k = 0; k < volume; ++k) {
+        auto const row = map[o * volume + k];
+        if (row < 0) { continue; }
+        for (std::size_t j = 0; j < in; ++j) {
+          sum += x[static_cast<std::size_t>(row) * ins + group * in + j] * weight[(k * in + j) * outs + c];
+        }
+      }
+      y.push_back(sum);
+    }
+  }
+  return y;
+}
+
+template <class Scalar, class Space>
+void check_forward(int size, int stride, int ins, int outs, int groups)
+{
+  CAPTURE(size);
+  CAPTURE(ins);
+  CAPTURE(outs);
+  CAPTURE(groups);
+  Execution<Space> const exec{};
+  auto const host = test::random_tensor<Scalar>(200, ins, {0, 2}, 5);
+  auto const x = test::upload_tensor<Scalar>(host, exec);
+  Options options;
+  options.groups = groups;
+  options.out_channels = outs;
+  options.kind = stride == 1 ? ConvolutionKind::submanifold : ConvolutionKind::strided;
+  options.geometry.kernel_size = size;
+  options.geometry.stride = stride;
+  auto const volume = options.geometry.volume();
+  auto const values = [](int count, unsigned seed) {
+    auto result = test::random_values(static_cast<std::size_t>(count), seed);
+    for (auto& value : result) { value = test::wide(test::from_double<Scalar>(value)); }
+    return result;
+  };
+  auto const weight = values(volume * ins / groups * outs, 1);
+  auto const bias = values(outs, 2);
+  auto const own_weight = upload(test::rounded<Scalar>(weight), exec);
+  auto const own_bias = upload(test::rounded<Scalar>(bias), exec);
+  auto const y = grouped_convolution(x, own_weight.data(), own_bias.data(), options, exec);
+  auto const map =
+      detail::kernel_map(options.config, *x.coordinates(), options.kind, options.geometry, exec).map;
+  auto const out_in = download(map->out_in(exec), map->num_out() * map->volume(), exec);
+  CHECK(y.num_rows() == map->num_out());
+  test::check_close(y.features_on_host(exec),
+                    by_definition(out_in, static_cast<std::size_t>(volume), host.features, weight, bias,
+                                  static_cast<std::size_t>(groups), static_cast<std::size_t>(ins)),
+                    10 * test::rounding<Scalar>());
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("grouped_convolution: each group of channels by itself, depthwise and wider", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  test::for_each_scalar([&](auto scalar) {
+    using Scalar = decltype(scalar);
+    check_forward<Scalar, Space>(3, 1, 16, 16, 16);  // depthwise, in packs
+    check_forward<Scalar, Space>(5, 1, 6, 6, 6);     // and not
+    check_forward<Scalar, Space>(7, 1, 8, 8, 8);
+    check_forward<Scalar, Space>(2, 2, 8, 8, 8);
+    check_forward<Scalar, Space>(3, 2, 4, 8, 4);  // two outputs a channel
+    check_forward<Scalar, Space>(3, 1, 12, 8, 4);
+    check_forward<Scalar, Space>(3, 1, 6, 4, 2);
+    check_forward<Scalar, Space>(3, 1, 5, 7, 1);  // one group: a convolution
+  });
+}
+
+TEST_CASE_TEMPLATE("grouped_convolution: nothing to read, one point, and groups that do not divide", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::GroupedConv<3, float, Space> conv{nn::ConvOptions<3>(4, 4, 5).bias(true), 4, exec};
+  CHECK(conv.weight().shape() == std::vector<std::int64_t>{125, 1, 4});
+  auto const nothing = test::upload_tensor<float>(test::random_tensor<float>(0, 4, {0}, 5), exec);
+  CHECK(conv(nothing, exec).num_rows() == 0);
+  auto const one = test::random_tensor<float>(1, 4, {0}, 5);
+  auto const found = conv(test::upload_tensor<float>(one, exec), exec).features_on_host(exec);
+  auto const weight = download(conv.weight().data(), 500, exec);
+  auto const bias = download(conv.bias().data(), 4, exec);
+  for (std::size_t c = 0; c < 4; ++c) {  // the centre alone has a neighbour
+    CHECK(found[c] == doctest::Approx(one.features[c] * double{weight[62 * 4 + c]} + double{bias[c]}));
+  }
+  using Conv = nn::GroupedConv<3, float, Space>;
+  CHECK_THROWS_WITH_AS(Conv(nn::ConvOptions<3>(6, 4, 3), 4, exec),
+                       "GroupedConv: 4 groups do not divide 6 -> 4 channels", invalid_argument);
+  CHECK_THROWS_AS(Conv(nn::ConvOptions<3>(4, 6, 3), 4, exec), invalid_argument);
+  CHECK_THROWS_AS(Conv(nn::ConvOptions<3>(4, 4, 3), 0, exec), invalid_argument);
+  auto const wide = test::upload_tensor<float>(test::random_tensor<float>(3, 5, {0}, 5), exec);
+  CHECK_THROWS_AS(static_cast<void>(conv(wide, exec)), invalid_argument);
+}
+
+TEST_CASE_TEMPLATE(
+    "grouped_convolution: weight gradients of many rows sum them in slabs, the same bits twice", Space,
+    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const host = test::random_tensor<float>(3000, 4, {0, 1}, 9);
+  auto const x = test::upload_tensor<float>(host, exec);
+  ConvolutionGeometry<3> const geometry;
+  auto const map =
+      detail::kernel_map(ConvConfig{}, *x.coordinates(), ConvolutionKind::submanifold, geometry, exec).map;
+  auto const gradient = [&](GradientMode mode, float begin) {
+    auto result = upload(std::vector<float>(27 * 4, begin), exec);
+    grouped_convolution_backward_weight<float>(x.features(), x.features(), 4, *map, result.data(), mode,
+                                               exec);
+    return download(result, exec);
+  };
+  auto const once = gradient(GradientMode::overwrite, 7);
+  CHECK(test::same_bits(once, gradient(GradientMode::overwrite, -1)));
+  auto const out_in = download(map->out_in(exec), map->num_out() * 27, exec);
+  std::vector<double> expected(27 * 4, 0);
+  for (std::size_t n = 0; n < out_in.size(); ++n) {
+    if (out_in[n] < 0) { continue; }
+    for (std::size_t c = 0; c < 4; ++c) {
+      expected[n % 27 * 4 + c] +=
+          host.features[static_cast<std::size_t>(out_in[n]) * 4 + c] * host.features[n / 27 * 4 + c];
+    }
+  }
+  test::check_close(once, expected, 1e-5);
+  for (auto& value : expected) { value += 5; }
+  test::check_close(gradient(GradientMode::accumulate, 5), expected, 1e-5);
+}
