@@ -129,3 +129,15 @@ TEST_CASE_TEMPLATE("coordinate table: a set without rows finds nothing", Space, 
   CHECK(find_all(*coordinate_table(*set, exec), std::vector<Coordinate<2>>{{0, {0, 0}}}, exec) ==
         std::vector<std::int32_t>{-1});
 }
+
+TEST_CASE_TEMPLATE("coordinate table: of rows with one key the smallest is found, whichever comes first", Key,
+                   std::uint32_t, std::uint64_t)
+{
+  Execution<Host> const exec{1};
+  detail::HashTable<Key, Host> table{8, exec};
+  auto const ref = table.ref();
+  CHECK_FALSE(ref.insert(Key{5}, 9));
+  CHECK(ref.insert(Key{5}, 3));
+  CHECK(ref.insert(Key{5}, 7));
+  CHECK(ref.find(Key{5}) == 3);
+}

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/detail/sort.hpp>
 
@@ -21,7 +22,8 @@ enum class SpaceFillingCurve : std::uint8_t {
 
 namespace detail {
 
-/// The place of cells of a box on a curve: the batch entry in the highest bits, then `bits` turns of one bit an axis.
+/// The place of cells of a box on a curve: the batch entry in the highest bits, then `bits` turns of one bit
+/// an axis.
 template <int Dim>
 struct CurveCode {
   SpaceFillingCurve curve;
@@ -44,8 +46,8 @@ struct CurveCode {
   }
 
  private:
-  /// Turns positions into the bits of the Hilbert curve's index: from the largest cubes to the smallest undoes how each
-  /// is mirrored and turned against the one around it, then takes Gray's code back.
+  /// Turns positions into the bits of the Hilbert curve's index: from the largest cubes to the smallest
+  /// undoes how each is mirrored and turned against the one around it, then takes Gray's code back.
   TESSERA_HOST_DEVICE void unfold(std::uint32_t* x) const
   {
     for (int level = bits - 1; level > 0; --level) {
@@ -99,12 +101,14 @@ template <int Dim, class Space>
 
 }  // namespace detail
 
-/// The place of each voxel on a space-filling curve through the smallest cube of 2^bits cells an axis that holds the
-/// set's box, from its lower corner, batch entries one after the other.
+/// The place of each voxel on a space-filling curve through the smallest cube of 2^bits cells an axis that
+/// holds the set's box, from its lower corner, batch entries one after the other.
 ///
 /// @returns [capacity] in `Space`, of the order in memory of the rows; all ones of rows that are not in use
 /// @throws invalid_argument  codes of more than 63 bits
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same box and voxel, same code.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same box and voxel, same code.
 template <int Dim, class Space>
 [[nodiscard]] Buffer<std::uint64_t, Space> curve_codes(CoordinateSet<Dim, Space> const& set,
                                                        SpaceFillingCurve curve, Execution<Space> const& exec)
@@ -119,7 +123,9 @@ template <int Dim, class Space>
 ///
 /// @returns [capacity, 1] row numbers in `Space`: entry i is the row that comes i-th
 /// @throws invalid_argument  as curve_codes()
-/// Cost: one pass and a sort. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one pass and a sort.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] Matrix<std::int32_t, Space> curve_order(CoordinateSet<Dim, Space> const& set,
                                                       SpaceFillingCurve curve, Execution<Space> const& exec)

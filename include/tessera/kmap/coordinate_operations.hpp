@@ -34,13 +34,15 @@ struct DilateOutputs : EveryOffset {
 
 }  // namespace detail
 
-/// The voxels `floor(position / stride)` of a set, each once, in lexicographic order: the set that strided layers
-/// under MinkowskiDownsample write, which finds it again.
+/// The voxels `floor(position / stride)` of a set, each once, in lexicographic order: the set that strided
+/// layers under MinkowskiDownsample write, which finds it again.
 ///
-/// @param stride  by which the tensor stride grows, one number an axis
+/// @param stride  by which the tensor stride grows, one number per axis
 /// @throws invalid_argument  a stride below 1; errors in the rows of `set` that were found meanwhile
-/// Cost: derive_outputs() the first time. Stream: waits once for a new set, unless the set has a fixed capacity.
-/// Determinism: same input, in any row order: same set. Source: MinkowskiEngine's `stride` of a coordinate map.
+/// Cost: derive_outputs() the first time.
+/// Stream: waits once for a new set, unless the set has a fixed capacity.
+/// Determinism: same input, in any row order: same set.
+/// Source: MinkowskiEngine's `stride` of a coordinate map.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> downsample_coordinates(CoordinateSet<Dim, Space>& set,
                                                                       IntArray<Dim> const& stride,
@@ -51,18 +53,19 @@ template <int Dim, class Space>
   g.stride = stride;
   detail::check_geometry(g, "downsample_coordinates");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   if (all_equal(stride, 1)) { return set.shared(); }
   return detail::outputs<MinkowskiDownsample>(
       set, detail::region_of(g, IntArray<Dim>(0)),
       detail::strided_grid<rules::Tessera, MinkowskiDownsample>(set, g), exec);
 }
 
-/// The voxels `position + offset` of a set under every offset of a centred kernel, each once, in lexicographic order,
-/// at the tensor stride of the set: a set grown by a box, a cross, or offsets of one's own.
+/// The voxels `position + offset` of a set under every offset of a centred kernel, each once, in
+/// lexicographic order, at the tensor stride of the set: a set grown by a box, a cross, or offsets of one's
+/// own.
 ///
-/// @param geometry  its kernel size, dilation and shape count: digits run from `-floor((size - 1) / 2)` on; listed
-///                  offsets are what is added
+/// @param geometry   its kernel size, dilation and shape count: digits run from `-floor((size - 1) / 2)` on;
+///                  listed offsets are what is added
 /// @throws invalid_argument  a size or dilation that cannot be meant, voxels that do not fit 32 bits
 /// With a spatial range, voxels outside are left out. Without an offset of 0 the set need not hold those it was
 /// made from.
@@ -76,7 +79,7 @@ template <int Dim, class Space>
   geometry.padding = 0;
   detail::check_geometry(geometry, "dilate_coordinates");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   auto const anchor = Hashmap::anchor(geometry, ConvolutionKind::submanifold, Compatibility::none);
   detail::OutputGrid<Dim, Space> grid;
   grid.options = {set.tensor_stride(), set.spatial_range()};
