@@ -6,8 +6,8 @@
 
 #include <tessera/tessera.hpp>
 
+#include <cstdint>
 #include <cstdio>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,12 +50,7 @@ class Network final : public ts::nn::Module<3, Scalar, Space> {
     auto const fine = ts::relu(norm_(stem_(x, exec), exec), exec);
     auto const coarse = ts::relu(down_(fine, exec), exec);
     // [checkpoint]
-    auto const deep = ts::checkpoint(
-        exec,
-        [this](Tensor const& in, Exec const& inside) {
-          return ts::add(in, ts::relu(block_(in, inside), inside), inside);
-        },
-        coarse);
+    auto const deep = ts::add(coarse, ts::checkpoint(exec, block_, coarse), exec);
     // [checkpoint]
     return head_(ts::cat({up_(deep, exec), fine}, exec), exec);
   }
@@ -97,6 +92,13 @@ struct SquareBackward {
   }
 };
 // [custom]
+
+struct Fill {
+  Scalar* to;
+  Scalar value;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { to[i] = value; }
+};
 
 int failures = 0;
 
@@ -167,8 +169,9 @@ int main()
   // [values]
   tape.watch(x);  // an input, or a value in between, for the next backward()
   auto const y = net(x, recording);
-  auto const target = ts::Matrix<Scalar, Space>{ts::upload(std::vector<Scalar>(y.features().size(), 1), exec),
-                                                y.capacity(), y.channels()};
+  auto const target = ts::Matrix<Scalar, Space>{
+      ts::upload(std::vector<Scalar>(static_cast<std::size_t>(y.features().size()), 1), exec), y.capacity(),
+      y.channels()};
   tape.backward(y, target.view(), exec);   // of any value, from its gradient
   auto const saliency = tape.gradient(x);  // [rows, channels]
   // [values]
@@ -185,7 +188,7 @@ int main()
 
   // [functions]
   ts::nn::Parameter<Scalar, Space> weight{{27, scan.channels, classes}, exec};
-  ts::fill_bytes(weight.write(), 0, weight.size() * sizeof(Scalar), exec);
+  ts::for_each(weight.size(), Fill{weight.write(), 0.1F}, exec);
   tape.watch(weight, "my weight");
   auto const z = ts::convolution(x, weight, nullptr, classes, ts::ConvolutionKind::submanifold, {},
                                  ts::ConvConfig{}, recording);

@@ -54,6 +54,7 @@
 #include <tessera/conv/convolution_backward.hpp>
 //
 #include <tessera/ops/activation.hpp>
+#include <tessera/ops/activation_backward.hpp>
 #include <tessera/ops/bev.hpp>
 #include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
@@ -67,9 +68,11 @@
 #include <tessera/ops/dense.hpp>
 #include <tessera/ops/dropout.hpp>
 #include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/gradients.hpp>
 #include <tessera/ops/grouped_convolution.hpp>
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
+#include <tessera/ops/linear_backward.hpp>
 #include <tessera/ops/loss/cross_entropy.hpp>
 #include <tessera/ops/loss/dice_loss.hpp>
 #include <tessera/ops/loss/focal_loss.hpp>
@@ -85,6 +88,9 @@
 #include <tessera/ops/replay.hpp>
 #include <tessera/ops/unpool.hpp>
 #include <tessera/ops/work.hpp>
+//
+#include <tessera/autograd/checkpoint.hpp>
+#include <tessera/autograd/tape.hpp>
 //
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>

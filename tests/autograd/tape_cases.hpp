@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-// A network that is no module, and what tests of tapes ask of it.
+// A small model, its input, and what a refused call says.
 
 #include "differentiated.hpp"
 
@@ -14,6 +14,7 @@
 namespace tape_cases {
 
 using namespace tessera;
+using namespace differentiated;
 
 template <class Space>
 using Tensor = SparseTensor<3, float, Space>;

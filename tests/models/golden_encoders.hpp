@@ -20,6 +20,7 @@
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
 #include <tessera/models/sparse_unet.hpp>
+#include <tessera/nn/fuse.hpp>
 
 #include <algorithm>
 #include <array>
@@ -36,6 +37,7 @@ namespace ts = tessera;
 using Json = ts::detail::Json;
 
 using networks::check_close;
+using networks::of_fused;
 using networks::Tolerance;
 
 inline constexpr Tolerance in_single{1e-4, 0.99999};
@@ -161,6 +163,7 @@ void check_encoder(std::string const& name, Tolerance const& tolerance)
   auto const x = input_of<Scalar>(*golden, exec);
   auto const y = net.forward(x, exec);
   check_output(*golden, y, tolerance, exec);
+  check_output(*golden, ts::nn::fuse(net, x, exec).forward(x, exec), of_fused(tolerance), exec);
   if (!golden->file.contains("bev.cells")) { return; }
 
   auto const map = net.forward_bev(x, exec);
@@ -196,8 +199,10 @@ void check_unet(std::string const& name, Tolerance const& tolerance)
   options.decoder(std::move(levels));
   ts::models::SparseUNet<Scalar, Space> net{options, exec};
   ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
-  auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);
+  auto const x = input_of<Scalar>(*golden, exec);
+  auto const y = net.forward(x, exec);
   check_output(*golden, y.encoded, tolerance, exec);
+  check_output(*golden, ts::nn::fuse(net, x, exec).forward(x, exec).encoded, of_fused(tolerance), exec);
   check_close(y.decoded.features_on_host(exec), golden->file.to_float("seg_features"), tolerance);
 }
 
@@ -218,8 +223,10 @@ void check_minkunet(std::string const& name, Tolerance const& tolerance)
                            .decoder(list("decoder_channels"), list("decoder_blocks"));
   ts::models::MinkUNetBackbone<Scalar, Space> net{options, exec};
   ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
-  auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);
+  auto const x = input_of<Scalar>(*golden, exec);
+  auto const y = net.forward(x, exec);
   check_output(*golden, y, tolerance, exec);
+  check_output(*golden, ts::nn::fuse(net, x, exec).forward(x, exec), of_fused(tolerance), exec);
   check_close(y.features_on_host(exec), golden->file.to_float("point_order.feats"), tolerance);
 }
 

@@ -70,7 +70,7 @@ void check_spvcnn(golden_networks::Tolerance const& tolerance)
 
   auto const fused = ts::nn::fuse(network, z, exec);
   golden_networks::check_close(fused(z, exec).features_on_host(exec), recorded.file.to_float("output.logits"),
-                               {10 * tolerance.distance, tolerance.cosine});
+                               golden_networks::of_fused(tolerance));
 }
 
 }  // namespace
