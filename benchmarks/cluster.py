@@ -21,7 +21,7 @@ GB = 1e9
 
 
 def rates(o, working):
-    """Scans a second of each of so many workers, by what limits them."""
+    """Scans per second of each of so many workers, by what limits them."""
     scan, result = o.scan_mb * 1e6, o.result_mb * 1e6
     return {
         "network": 1000 / o.ms,

@@ -224,8 +224,8 @@ def networks_table(results, figures):
     text = table(["network", "voxels", "eager ms", "fused eager ms", "planned ms", "p99 ms", "planned, back to back ms",
                   "tuned, planned ms", "floor ms", "of the floor", "spconv ms", "fastest other ms"], rows)
     if rows:
-        text += "\n" + table(["network", "kernels a frame: eager", "planned", "host syncs: eager", "planned",
-                              "peak MB: eager", "planned", "peers: peak MB", "peers: GPU busy, kernels, host syncs a frame"], costs)
+        text += "\n" + table(["network", "kernels per frame: eager", "planned", "host syncs: eager", "planned",
+                              "peak MB: eager", "planned", "peers: peak MB", "peers: GPU busy, kernels, host syncs per frame"], costs)
     return text
 
 

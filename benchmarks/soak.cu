@@ -33,7 +33,8 @@ namespace ts = tessera;
 
 namespace {
 
-using Net = ts::models::MinkUNet<3, __half>;
+using Model = ts::models::MinkUNet<3, __half>;
+using Net = ts::nn::TracedModel<ts::SparseTensor<3, __half>>;
 using Exec = ts::Execution<ts::Device>;
 
 struct Options {
@@ -437,14 +438,14 @@ class Misfortune {
  public:
   explicit Misfortune(Exec const& exec) : memory_{exec.memory()}, exec_{exec.stream(), &memory_}
   {
-    net_ = std::make_unique<Net>(ts::models::MinkUNetOptions(4, Target::classes).width(0.25), exec);
+    net_ = std::make_unique<Model>(ts::models::MinkUNetOptions(4, Target::classes).width(0.25), exec);
   }
 
   void meet(Findings& findings)
   {
     memory_.allow(allowed_);
     try {
-      PointPlan const plan{*net_, ts::PlanLimits().max_points(100).voxelize(quantizing()), exec_};
+      ts::Plan const plan{*net_, ts::PlanLimits().max_points(100).voxelize(quantizing()), exec_};
       allowed_ = 0;
     } catch (std::bad_alloc const&) {
       allowed_ = allowed_ < 20 ? allowed_ + 1 : allowed_ * 5 / 4;
@@ -464,7 +465,7 @@ class Misfortune {
  private:
   CountedMemory memory_;
   Exec exec_;
-  std::unique_ptr<Net> net_;
+  std::unique_ptr<Model> net_;
   std::int64_t allowed_ = 0;
 };
 
@@ -491,10 +492,13 @@ void soak(Options const& options)
   std::vector<std::string> wrong;
   {
     Exec const exec{stream.get(), &memory};
-    Net small{ts::models::MinkUNetOptions(4, Target::classes).width(0.25), exec};
-    Net large{ts::models::MinkUNetOptions(4, Target::classes).width(options.width), exec};
-    ts::nn::fuse(small, exec);
-    ts::nn::fuse(large, exec);
+    Model small_model{ts::models::MinkUNetOptions(4, Target::classes).width(0.25), exec};
+    Model large_model{ts::models::MinkUNetOptions(4, Target::classes).width(options.width), exec};
+    ts::SparseTensor<3, __half> const nothing{
+        ts::make_coordinate_set(std::vector<ts::Coordinate<3>>{}, {}, exec),
+        ts::Matrix<__half, ts::Device>{0, 4, exec}};
+    auto small = ts::nn::fuse(small_model, nothing, exec);
+    auto large = ts::nn::fuse(large_model, nothing, exec);
     Net* const nets[2] = {&small, &large};
     char const* const names[2] = {"small", "large"};
     auto pool = make_pool(options);

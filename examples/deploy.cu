@@ -48,10 +48,11 @@ int run_voxels(cudaStream_t stream)
   // [plan]
   ts::models::MinkUNet<3, __half> net(ts::models::MinkUNetOptions(typical.channels(), 19).width(0.5), exec);
   // ts::io::load(net, "minkunet.safetensors", ts::io::TorchSparse{}, exec);
-  ts::nn::fuse(net, exec);  // after loading: batch norms go into the convolutions
 
-  static_cast<void>(net(typical, exec));  // derives the coarser levels, whose sizes `like` takes
-  ts::Plan plan(net, ts::PlanLimits().like(*typical.coordinates(), 1.5), exec);
+  // norms, activations and sums go into the convolutions; its forward pass derives the coarser levels, whose sizes
+  // `like` takes
+  auto fast = ts::nn::fuse(net, typical, exec);
+  ts::Plan plan(fast, ts::PlanLimits().like(*typical.coordinates(), 1.5), exec);
   std::printf("%zu kernels and fills, %.1f MB\n", plan.num_nodes(), static_cast<double>(plan.bytes()) / 1e6);
   // [plan]
 
@@ -62,8 +63,8 @@ int run_voxels(cudaStream_t stream)
     // [run]
     auto const planned = logits.features_on_host(exec);
     plan.check();  // waits, and throws if a scan did not fit
-    auto const eager = net(scan, exec).features_on_host(exec);
-    auto const again = net(voxelize(seed, with_maps), with_maps).features_on_host(with_maps);
+    auto const eager = fast(scan, exec).features_on_host(exec);
+    auto const again = fast(voxelize(seed, with_maps), with_maps).features_on_host(with_maps);
     bool const same = planned.size() == eager.size() && again.size() == eager.size() &&
                       std::memcmp(planned.data(), eager.data(), planned.size() * sizeof(__half)) == 0 &&
                       std::memcmp(again.data(), eager.data(), again.size() * sizeof(__half)) == 0;
@@ -118,13 +119,12 @@ int run_points(cudaStream_t stream)
 {
   ts::Execution const exec{stream};
   auto const net = std::make_shared<Net>(ts::models::MinkUNetOptions(4, 19).width(0.5), exec);
-  ts::nn::fuse(*net, exec);
 
   // [points]
   auto const options = ts::QuantizeOptions<3>(0.4F)
                            .origin(ts::GridOrigin::lowest_voxel)
                            .range({-80, -80, -10}, {80, 80, 10});  // a range: short keys, a quicker sort
-  auto const limits = ts::PlanLimits().max_points(150000).max_voxels(60000).voxelize(options);
+  auto const limits = ts::PlanLimits().max_points(150000).max_voxels(60000).fuse().voxelize(options);
   ts::Plan plan(*net, limits, exec);
   // [points]
 
@@ -139,8 +139,8 @@ int run_points(cudaStream_t stream)
     auto const where = ts::upload_matrix(positions, 3, exec);
     auto const features = ts::upload_matrix(points, 4, exec);
     auto const voxels = ts::sparse_quantize(ts::PointsView<float>{where, features}, options, exec);
-    auto const logits =
-        net->forward({voxels.coordinates, ts::cast<__half>(voxels.features.view(), exec)}, exec);
+    ts::SparseTensor<3, __half> const x{voxels.coordinates, ts::cast<__half>(voxels.features.view(), exec)};
+    auto const logits = ts::nn::fuse(*net, x, exec).forward(x, exec);
     auto const of_voxels = ts::argmax(logits.features(), exec);
     expected.push_back(ts::download(ts::gather(of_voxels, voxels.inverse, -1, exec), exec));
   }

@@ -20,6 +20,7 @@ namespace {
 
 using Tensor = ts::SparseTensor<3, float, ts::Host>;
 using Network = ts::models::MinkUNet<3, float, ts::Host>;
+using Fused = ts::nn::TracedModel<Tensor>;
 
 int failures = 0;
 
@@ -44,7 +45,7 @@ Tensor voxelize(std::uint64_t seed, ts::Execution<ts::Host> const& exec)
 }
 
 /// Whether the outputs of two networks on `x` are one but for rounding.
-bool agree(Network& a, Network& b, Tensor const& x, ts::Execution<ts::Host> const& exec)
+bool agree(Fused const& a, Fused const& b, Tensor const& x, ts::Execution<ts::Host> const& exec)
 {
   auto const first = a.forward(x, exec).features_on_host(exec);
   auto const second = b.forward(x, exec).features_on_host(exec);
@@ -66,29 +67,26 @@ int main()
   std::string const path = (std::filesystem::temp_directory_path() / "tessera_example_tuning.json").string();
   std::string const trace = (std::filesystem::temp_directory_path() / "tessera_example_trace.json").string();
   std::filesystem::remove(path);
-  Network untuned(options, exec);
-  ts::nn::fuse(untuned, exec);
 
   // [tune]
   Network net(options, exec);
-  ts::nn::fuse(net, exec);  // what is tuned is what will run
-
   std::vector<Tensor> samples{voxelize(1, exec), voxelize(2, exec)};  // scans like those to come
-  ts::nn::Tuning const tuning = ts::nn::tune(net, samples, exec);     // one line a group on stderr
+
+  auto fast = ts::nn::fuse(net, samples[0], exec);                  // what is tuned is what will run
+  ts::nn::Tuning const tuning = ts::nn::tune(fast, samples, exec);  // one line per group on stderr
   ts::io::save_tuning(path, tuning);
   std::printf("convolutions: %.1f ms, were %.1f ms\n", 1e3 * tuning.seconds, 1e3 * tuning.seconds_before);
   // [tune]
 
   // [load]
-  Network again(options, exec);
-  ts::nn::fuse(again, exec);
+  auto again = ts::nn::fuse(net, samples[0], exec);
   auto const loaded = ts::io::load_tuning<float>(path, exec);  // throws if there is none for this device
   ts::nn::TuningReport const report = ts::nn::apply_tuning(again, loaded, exec);
   for (auto const& layer : report.unknown) { std::printf("not tuned: %s\n", layer.c_str()); }
   // [load]
 
   // [profile]
-  ts::nn::Profile const profile = ts::nn::profile(net, samples[0], exec);
+  ts::nn::Profile const profile = ts::nn::profile(fast, samples[0], exec);
   std::fputs(profile.table().c_str(), stdout);
   ts::io::save_trace(trace, profile);  // for chrome://tracing or Perfetto
   // [profile]
@@ -105,7 +103,8 @@ int main()
 
   expect(tuning.not_run.empty(), "every layer runs");
   expect(report.unknown.empty() && report.applied.size() == 49, "every layer is tuned from the file");
-  expect(agree(untuned, net, samples[0], exec), "a tuned network computes what it did");
+  Fused const untuned = ts::nn::fuse(net, samples[0], exec);
+  expect(agree(untuned, fast, samples[0], exec), "a tuned network computes what it did");
   expect(agree(untuned, again, samples[1], exec), "so does one tuned from the file");
 
   ts::nn::Sequential<3, float, ts::Host> small;

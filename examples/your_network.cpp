@@ -55,13 +55,21 @@ class LayerScale final : public ts::nn::Module<3, Scalar, Space> {
   [[nodiscard]] Tensor forward(Tensor const& x, ts::Execution<Space> const& exec) override
   {
     if (x.channels() != weight_.size()) { throw ts::invalid_argument{"LayerScale: other channels"}; }
-    ts::Matrix<Scalar, Space> y{x.capacity(), x.channels(), exec};
-    ts::for_each(y.size(), ScaleChannels<Scalar>{weight_.data(), x.features().data, y.data(), x.channels()},
-                 exec);
-    return x.with_features(std::move(y));  // on the same voxels
+    return ts::ops::custom("layer_scale", exec, Scale{weight_.data()}, x);  // recorded as one operation
   }
 
  private:
+  struct Scale {
+    Scalar const* weight;  // a parameter stays where it is
+
+    Tensor operator()(Tensor const& x, ts::Execution<Space> const& exec) const
+    {
+      ts::Matrix<Scalar, Space> y{x.capacity(), x.channels(), exec};
+      ts::for_each(y.size(), ScaleChannels<Scalar>{weight, x.features().data, y.data(), x.channels()}, exec);
+      return x.with_features(std::move(y));  // on the same voxels
+    }
+  };
+
   ts::nn::Parameter<Scalar, Space> weight_;
 };
 // [layer]
@@ -102,7 +110,7 @@ class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
     auto const up = up_(coarse, exec);                     // on the voxels of x again
     auto const gate = ts::sigmoid(gate_(fine, exec), exec);
     auto const skip = scale_(ts::multiply(fine, gate, exec), exec);
-    return classify_(merge_.forward_cat(up, skip, exec), exec);  // merge_ of cat({up, skip})
+    return classify_(merge_(up, skip, exec), exec);  // merge_ of cat({up, skip})
   }
 
  private:
@@ -313,9 +321,9 @@ int main()
   // [checkpoint]
 
   // [run]
-  Tensor const logits = net(batch, exec);  // [voxels of both scans, 5]
-  ts::nn::fuse(net, exec);                 // after loading: norms and activations go into convolutions
-  Tensor const fused = net(batch, exec);   // the same but for rounding
+  Tensor const logits = net(batch, exec);            // [voxels of both scans, 5]
+  auto const fast = ts::nn::fuse(net, batch, exec);  // norms and activations inside the convolutions
+  Tensor const fused = fast(batch, exec);            // the same but for rounding
   // [run]
 
   auto const expected = by_hand(rows_of(batch, exec), values_of(trained));
@@ -325,8 +333,8 @@ int main()
               worst_fused);
   expect(worst < 1e-4, "the network is the loops");
   expect(worst_fused < 1e-4, "so it is fused");
-  auto alone = net(first, exec).features_on_host(exec);
-  for (float const value : net(second, exec).features_on_host(exec)) { alone.push_back(value); }
+  auto alone = fast(first, exec).features_on_host(exec);
+  for (float const value : fast(second, exec).features_on_host(exec)) { alone.push_back(value); }
   expect(fused.features_on_host(exec) == alone, "a batch is its scans one by one");
 
   // [head]

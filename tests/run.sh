@@ -39,8 +39,9 @@ if [ "${1:-}" = "--only" ]; then
   shift
 fi
 
-# Without libpng the examples write other pictures, which are tested as well.
-set_up doctest-dev:/usr/include/doctest/doctest.h libpng-dev:/usr/include/png.h ||
+# Without libpng the examples write other pictures, which are tested as well; without MPI its tests are skipped.
+set_up doctest-dev:/usr/include/doctest/doctest.h libpng-dev:/usr/include/png.h openmpi-bin:/usr/bin/mpirun \
+  libopenmpi-dev:/usr/bin/mpicxx ||
   set_up doctest-dev:/usr/include/doctest/doctest.h || stop "the set-up failed"
 if [ -n "$preset" ]; then
   build=build/$preset
@@ -59,6 +60,7 @@ for folder in golden golden/spconv data; do
 done
 { have nvidia-smi && nvidia-smi -L 2>/dev/null | grep -q GPU; } || missing+=" gpu"
 grep -q '^CMAKE_CUDA_COMPILER:[A-Z]*=/' "$build/CMakeCache.txt" || missing+=" nvcc"
+grep -q '^MPI_CXX_HEADER_DIR:[A-Z]*=/' "$build/CMakeCache.txt" || missing+=" mpi"
 [ -z "${TESSERA_TEST_SMALL:-}" ] || missing+=" small"
 
 # CTest knows binaries; the cases in them are counted from the line that each unit.* binary ends with.

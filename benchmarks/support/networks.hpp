@@ -81,15 +81,15 @@ struct Network {
 {
   using Kind = NetworkLayer::Kind;
   Network network;
-  int channels = options.base_channels;
+  int channels = options.base();
   network.layers.push_back({Kind::submanifold, 0, options.in_channels, channels});
   int level = 0;
-  auto const& stages = options.encoder_channels;
+  auto const& stages = options.channels();
   for (std::size_t i = 0; i < stages.size(); ++i) {
     for (std::size_t j = 0; j < stages[i].size(); ++j) {
       bool const strided = j + 1 == stages[i].size() && i + 1 < stages.size();
       if (strided) {
-        network.downs.push_back(geometry_of(3, 2, options.encoder_paddings[i][j]));
+        network.downs.push_back(geometry_of(3, 2, options.paddings()[i][j]));
         network.layers.push_back({Kind::down, level++, channels, stages[i][j]});
       } else {
         network.layers.insert(network.layers.end(), 2, {Kind::submanifold, level, channels, channels});
@@ -99,10 +99,10 @@ struct Network {
   }
   ts::IntArray<3> size(1);
   ts::IntArray<3> stride(1);
-  size[options.height_axis] = 3;
-  stride[options.height_axis] = 2;
+  size[options.axis()] = 3;
+  stride[options.axis()] = 2;
   network.downs.push_back(geometry_of(size, stride, 0));
-  network.layers.push_back({Kind::down, level, channels, options.output_channels});
+  network.layers.push_back({Kind::down, level, channels, options.out()});
   return network;
 }
 

@@ -7,7 +7,7 @@
 
 #include "networks.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/kmap/tile_map.hpp>
 
 #include <bitset>
@@ -23,17 +23,17 @@ inline ts::MappedCoordinates<3, ts::Device> complete_map(ts::CoordinateSet<3, ts
                                                          bool sort, ts::Execution<ts::Device> const& exec)
 {
   auto mapped = ts::kernel_map(set, kind, geometry, ts::compat::none, exec);
-  static_cast<void>(ts::tile_map(*mapped.map, sort, 1, ts::detail::piece_rows, exec));
+  static_cast<void>(ts::tile_map(*mapped.map, sort, 1, ts::detail::fragment_rows, exec));
   return mapped;
 }
 
-/// Multiply-adds that a layer on `map` executes for each one that a pair of rows asks for: a piece of rows
+/// Multiply-adds that a layer on `map` executes for each one that a pair of rows asks for: a fragment of rows
 /// goes through every offset that any of its rows has.
 /// Stream: waits.
 [[nodiscard]] inline double executed_ratio(ts::KernelMap<ts::Device>& map, bool sort,
                                            ts::Execution<ts::Device> const& exec)
 {
-  auto const tiles = ts::tile_map(map, sort, 1, ts::detail::piece_rows, exec);
+  auto const tiles = ts::tile_map(map, sort, 1, ts::detail::fragment_rows, exec);
   std::int64_t executed = 0;
   for (auto const mask : ts::download(tiles->masks, exec)) {
     executed += static_cast<std::int64_t>(std::bitset<32>{mask}.count()) * tiles->tile_rows;

@@ -113,7 +113,7 @@ class Timer {
         count, [&] { ts::fill_bytes(larger_than_l2_, 0, exec_); }, run);
   }
 
-  /// Calls enqueued without a wait of ours in between, `size` a batch: milliseconds a call.
+  /// Calls enqueued without a wait of ours in between, `size` per batch: milliseconds per call.
   template <class Run>
   [[nodiscard]] Times batched(int batches, int size, Run const& run)
   {
@@ -130,7 +130,7 @@ class Timer {
     int nodes;    ///< kernels, copies and fills of a call
   };
 
-  /// What the device alone needs: ten calls as one CUDA graph, milliseconds a call. `run(exec)` must enqueue
+  /// What the device alone needs: ten calls as one CUDA graph, milliseconds per call. `run(exec)` must enqueue
   /// on the execution it is given, and nothing that it makes may live on.
   /// @returns nothing where a call waits for the host, which a graph cannot
   template <class Run>

@@ -107,7 +107,7 @@ namespace detail {
     }
   }
   voxels.grid = rounded_grid(voxels.rows);
-  if (options.grid_extent) { voxels.grid = options.grid_extent.value(); }
+  if (options.grid()) { voxels.grid = options.grid().value(); }
   return voxels;
 }
 

@@ -112,7 +112,7 @@ Options parse_options(std::vector<std::string> const& arguments, std::string& he
            "written here",
            [&](std::string const& text) {
              if (text == "auto") {
-               options.convert.weight_layout.reset();
+               options.convert.layout(std::nullopt);
              } else {
                options.convert.layout(parse_layout(text));
              }

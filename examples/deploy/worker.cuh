@@ -146,7 +146,7 @@ struct PoolOfTheirs {
 };
 
 // [memory]
-/// Tessera's memory from a resource of somebody else's, such as RMM's.
+/// Tessera's memory from another library's resource, such as RMM's.
 class TheirMemory final : public tessera::MemoryResource {
  public:
   explicit TheirMemory(PoolOfTheirs& pool) : pool_{pool} {}

@@ -63,7 +63,9 @@ class BevEncoder {
   };
 
   /// One pass, layer by layer.
-  [[nodiscard]] Pass run(Encoder<Scalar, Space>& net) const
+  /// @param fused  what nn::fuse() made of `net`
+  template <class Fused>
+  [[nodiscard]] Pass run(Fused& fused, Encoder<Scalar, Space>& net) const
   {
     auto& progress = *task_->progress;
     Pass pass;
@@ -75,8 +77,8 @@ class BevEncoder {
     pass.voxels = voxelize(points);
     pass.milliseconds[1] = watch.lap();
     {
-      program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], net};
-      pass.sparse = net.forward(pass.voxels, layers.execution(*exec_));
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[2], fused};
+      pass.sparse = fused.forward(pass.voxels, layers.execution(*exec_));
     }
     pass.milliseconds[2] = watch.lap();
     progress.begin(stage_names[3]);
@@ -145,20 +147,20 @@ template <class Space, class Scalar>
   task.network_made(num_parameters);
 
   BevEncoder<Space, Scalar> const encoder{task, exec};
+  auto const x = encoder.voxelize(encoder.upload());
   if (task.weights == nullptr) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
-    auto const x = encoder.voxelize(encoder.upload());
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
     if (x.num_rows() > 1) { ts::nn::calibrate(net, x, layers.execution(exec)); }
   }
-  ts::nn::fuse(net, exec);
+  auto const fused = ts::nn::fuse(net, x, exec);
 
   Encoding result;
   result.no_plan = absence_of_plan<Space>(task);
   bool const planned = result.no_plan.empty();
   bool const timed = !planned || task.options->stages;
   program::TimedPasses<4> passes{timed ? task.repeat : 1};
-  auto const pass = passes.run([&] { return encoder.run(net); });
+  auto const pass = passes.run([&] { return encoder.run(fused, net); });
   describe(pass, net, task, result, exec);
 #ifdef __CUDACC__
   if constexpr (std::is_same_v<Space, ts::Device>) {

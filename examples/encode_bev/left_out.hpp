@@ -37,16 +37,16 @@ struct LeftOut {
     if (voxel < 0) { continue; }
     auto& points_used = used[static_cast<std::size_t>(voxel)];
     constexpr std::int32_t no_room = -2;
-    if (points_used == -1) { points_used = entered++ < options.max_voxels ? 0 : no_room; }
+    if (points_used == -1) { points_used = entered++ < options.voxels() ? 0 : no_room; }
     if (points_used == no_room) {
       ++result.points_of_voxels;
-    } else if (points_used >= options.max_points) {
+    } else if (points_used >= options.points_per_voxel()) {
       ++result.beyond_a_voxel;
     } else {
       ++points_used;
     }
   }
-  result.voxels = entered > options.max_voxels ? entered - options.max_voxels : 0;
+  result.voxels = entered > options.voxels() ? entered - options.voxels() : 0;
   return result;
 }
 

@@ -193,10 +193,10 @@ void print_voxels(Task const& task, Encoding const& result, LeftOut const& lost)
   }
   if (lost.beyond_a_voxel > 0) {
     std::printf("          %s left out: a voxel keeps its first %d\n",
-                counted(lost.beyond_a_voxel, "point is", "points are").c_str(), voxels.max_points);
+                counted(lost.beyond_a_voxel, "point is", "points are").c_str(), voxels.points_per_voxel());
   }
   if (lost.voxels > 0) {
-    print_note("the cap of " + counted(voxels.max_voxels, "voxel", "voxels") +
+    print_note("the cap of " + counted(voxels.voxels(), "voxel", "voxels") +
                " binds: " + counted(lost.voxels, "more is", "more are") + " left out, with " +
                counted(lost.points_of_voxels, "point", "points") + "; --max-voxels raises it");
   }
@@ -204,7 +204,7 @@ void print_voxels(Task const& task, Encoding const& result, LeftOut const& lost)
               counted(result.num_sites, "site", "sites").c_str());
   std::printf("map       %s (%s), rows along %s\n", shown(result.shape).c_str(),
               task.options->channels_last ? "batch, row, column, channel" : "batch, channel, row, column",
-              task.network.encoder.height_axis == 0 ? "y" : "x");
+              task.network.encoder.axis() == 0 ? "y" : "x");
 }
 
 void print_times(Task const& task, Encoding const& result, bool on_device, double read, double written)
@@ -235,7 +235,7 @@ void print_times(Task const& task, Encoding const& result, bool on_device, doubl
 MapFrame frame_of(Task const& task, int width)
 {
   auto const& voxels = task.voxels;
-  bool const columns_are_x = task.network.encoder.height_axis == 0;
+  bool const columns_are_x = task.network.encoder.axis() == 0;
   std::size_t const column = columns_are_x ? 0 : 1;
   std::size_t const row = 1 - column;
   MapFrame frame;
@@ -312,8 +312,7 @@ void run(Options const& options)
             {}};
   task.network_made = [&](std::int64_t num_parameters) {
     std::printf("network   %s, %d channels in, %d out, %s parameters\n", network.name.c_str(),
-                network.encoder.in_channels, network.encoder.output_channels,
-                with_commas(num_parameters).c_str());
+                network.encoder.in_channels, network.encoder.out(), with_commas(num_parameters).c_str());
     std::fflush(stdout);
   };
   print_weights(options, network, task.weights);

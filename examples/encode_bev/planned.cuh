@@ -32,8 +32,8 @@ template <class Network, class BevEncoder>
   program::Stopwatch<ts::Device> making{exec};
   task.progress->begin("plan");
   ts::PlanLimits limits;
-  limits.max_voxels(std::min<std::int64_t>(num_points, task.voxels.max_voxels));
-  limits.like(typical, 1.25).max_points(num_points);
+  limits.max_voxels(std::min<std::int64_t>(num_points, task.voxels.voxels()));
+  limits.like(typical, 1.25).max_points(num_points).fuse();
   ts::Plan plan{ts::forward_bev<float>(net, encoder.layout()), limits.voxelize(task.voxels), exec};
   times.making = making.lap();
   times.bytes = plan.bytes();

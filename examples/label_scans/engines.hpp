@@ -90,6 +90,7 @@ class SegmentationEngine final : public EngineOn<Space> {
  public:
   using Network = ts::nn::Module<3, Scalar, Space>;
   using Tensor = ts::SparseTensor<3, Scalar, Space>;
+  using Fused = ts::nn::TracedModel<Tensor>;
 
   SegmentationEngine(Task const& task, ts::Execution<Space> exec)
       : EngineOn<Space>{std::move(exec), task.in_channels()}, task_{*task.segmentation}
@@ -98,12 +99,13 @@ class SegmentationEngine final : public EngineOn<Space> {
     net_ =
         program::segmentation::make_network<Scalar, Space>(task_.shape, task_.options, weights, this->exec_);
     this->num_parameters_ = count_parameters(*net_);
-    if (weights == nullptr) { calibrate(); }
-    ts::nn::fuse(*net_, this->exec_);
+    auto const x = typical_voxels();
+    if (weights == nullptr) { calibrate(x); }
+    fused_.emplace(ts::nn::fuse(*net_, x, this->exec_));
     if (task_.shape.has_range()) {
       this->plan_state_.no_plan = "spconv's networks end at each scan's largest voxel";
     } else {
-      plan_.emplace(*net_, task_.voxels, task.max_points, this->in_channels_);
+      plan_.emplace(*fused_, task_.voxels, task.max_points, this->in_channels_);
     }
   }
 
@@ -116,7 +118,7 @@ class SegmentationEngine final : public EngineOn<Space> {
     auto voxels = program::segmentation::voxelize<Scalar>(
         ts::StridedView<float const>{rows}.columns_from(0, 3), rows, task_.voxels, task_.shape, this->exec_);
     Tensor const x{voxels.coordinates, std::move(voxels.features)};
-    auto const logits = net_->forward(x, this->exec_);
+    auto const logits = fused_->forward(x, this->exec_);
     auto const classes = ts::argmax(logits.features(), this->exec_);
     auto const of_points = ts::gather(classes, voxels.inverse, -1, this->exec_);
     program::copy_to(labels, of_points.data(), static_cast<std::size_t>(num_points), this->exec_);
@@ -126,7 +128,7 @@ class SegmentationEngine final : public EngineOn<Space> {
   }
 
  private:
-  void calibrate()
+  [[nodiscard]] Tensor typical_voxels() const
   {
     auto const cloud = typical_scan();
     std::vector<float> input;
@@ -136,14 +138,18 @@ class SegmentationEngine final : public EngineOn<Space> {
     auto const rows = this->bring(staged.data(), cloud.size(), keep);
     auto voxels = program::segmentation::voxelize<Scalar>(
         ts::StridedView<float const>{rows}.columns_from(0, 3), rows, task_.voxels, task_.shape, this->exec_);
-    Tensor const x{voxels.coordinates, std::move(voxels.features)};
+    return {voxels.coordinates, std::move(voxels.features)};
+  }
+  void calibrate(Tensor const& x)
+  {
     static_cast<void>(net_->forward(x, this->exec_));  // makes the coarser levels
     if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net_, x, this->exec_); }
   }
 
   SegmentationTask task_;
   std::unique_ptr<Network> net_;
-  std::optional<GrowingPlan<Network, ts::QuantizeOptions<3>, Space>> plan_;
+  std::optional<Fused> fused_;
+  std::optional<GrowingPlan<Fused, ts::QuantizeOptions<3>, Space>> plan_;
 };
 
 /// The dense map of an encoder, float, channels first.
@@ -151,6 +157,7 @@ template <class Space, class Scalar>
 class EncoderEngine final : public EngineOn<Space> {
  public:
   using Network = program::bev::Encoder<Scalar, Space>;
+  using Fused = ts::nn::TracedModel<ts::SparseTensor<3, Scalar, Space>, ts::DenseTensor<2, float, Space>>;
 
   EncoderEngine(Task const& task, ts::Execution<Space> exec)
       : EngineOn<Space>{std::move(exec), task.in_channels()},
@@ -170,9 +177,9 @@ class EncoderEngine final : public EngineOn<Space> {
     auto const x = program::bev::voxelize<Scalar>(this->bring(staged.data(), cloud.size(), keep),
                                                   task_.voxels, this->exec_);
     if (!task_.weights && x.num_rows() > 1) { ts::nn::calibrate(net_, x, this->exec_); }
-    ts::nn::fuse(net_, this->exec_);
-    this->map_shape_ = net_.forward_bev(x, this->exec_, layout).shape();
-    plan_.emplace(net_, task_.voxels, task.max_points, this->in_channels_);
+    fused_.emplace(ts::nn::fuse(ts::forward_bev<float>(net_, layout), x, this->exec_));
+    this->map_shape_ = fused_->forward(x, this->exec_).shape();
+    plan_.emplace(*fused_, task_.voxels, task.max_points, this->in_channels_);
   }
 
   [[nodiscard]] Outcome run(float const* points, std::int64_t num_points, void* results) override
@@ -182,7 +189,7 @@ class EncoderEngine final : public EngineOn<Space> {
     ts::Matrix<float, Space> keep;
     auto const x =
         program::bev::voxelize<Scalar>(this->bring(points, num_points, keep), task_.voxels, this->exec_);
-    auto const dense = net_.forward_bev(x, this->exec_, layout);
+    auto const dense = fused_->forward(x, this->exec_);
     program::copy_to(map, dense.data(), static_cast<std::size_t>(dense.size()), this->exec_);
     this->exec_.wait();
     this->plan_state_ = plan_->make_for(*x.coordinates(), this->exec_);
@@ -194,7 +201,8 @@ class EncoderEngine final : public EngineOn<Space> {
 
   EncoderTask task_;
   Network net_;
-  std::optional<GrowingPlan<Network, ts::VoxelizeOptions, Space>> plan_;
+  std::optional<Fused> fused_;
+  std::optional<GrowingPlan<Fused, ts::VoxelizeOptions, Space>> plan_;
 };
 
 /// The engine of a task.

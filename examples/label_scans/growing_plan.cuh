@@ -21,8 +21,7 @@ namespace label_scans {
 template <class Model, class Voxelization>
 class GrowingPlan<Model, Voxelization, tessera::Device> {
   static constexpr bool labels = std::is_same_v<Voxelization, tessera::QuantizeOptions<3>>;
-  using Planned = std::conditional_t<labels, Model, tessera::ForwardBev<Model, float>>;
-  using Plan = tessera::Plan<Planned, Voxelization>;
+  using Plan = tessera::Plan<Model, Voxelization>;
 
  public:
   GrowingPlan(Model& model, Voxelization const& voxels, std::int64_t max_points, int in_channels)
@@ -58,13 +57,7 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
     if (plan_ && !grew) { return state_; }  // another plan would not take that scan either
     plan_.reset();
     try {
-      auto const limits = this->limits();
-      if constexpr (labels) {
-        plan_ = std::make_unique<Plan>(*model_, limits, exec);
-      } else {
-        plan_ = std::make_unique<Plan>(
-            tessera::forward_bev<float>(*model_, tessera::DenseLayout::channels_first), limits, exec);
-      }
+      plan_ = std::make_unique<Plan>(*model_, this->limits(), exec);
       ++state_.times_made;
       state_.bytes = plan_->bytes();
     } catch (tessera::invalid_argument const& error) {
@@ -95,7 +88,7 @@ class GrowingPlan<Model, Voxelization, tessera::Device> {
       grew = grew || to > limit;
       limit = std::max(limit, to);
     };
-    voxels.for_each_in_frame([&](auto const& level) {
+    voxels.for_each_in_manager([&](auto const& level) {
       int const stride = tessera::max_element(level.tensor_stride());
       bool const has_room = !labels && stride == 1;  // hard voxels have it for all that there may be
       auto& planned = rows_[stride];

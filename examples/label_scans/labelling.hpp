@@ -41,7 +41,7 @@ struct Tally {
   double milliseconds = 0;   // median of the computing of a scan
   PipelineTimes times;
 
-  /// Scans a second without the beginning, in which a plan is made.
+  /// Scans per second without the beginning, in which a plan is made.
   [[nodiscard]] double rate() const
   {
     auto const finished = static_cast<double>(done + failed);

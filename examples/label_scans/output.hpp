@@ -5,8 +5,9 @@
 #include "../support/command_line.hpp"
 #include "../support/program.hpp"
 
+#include <tessera/io/semantic_kitti.hpp>
+
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -27,27 +28,24 @@ namespace label_scans {
 namespace fs = std::filesystem;
 using program::Failure;
 
-/// SemanticKITTI's number of each of its 19 classes in the order that networks have: learning_map_inv of
-/// semantic-kitti.yaml, without class 0, which is "unlabeled".
-inline constexpr std::array<std::uint32_t, 19> semantic_kitti_ids{10, 11, 15, 18, 20, 30, 31, 32, 40, 44,
-                                                                  48, 49, 50, 51, 70, 71, 72, 80, 81};
-
 /// The numbers that a .label file has for classes; 0 is a point without a class.
 ///
-/// `text` is "raw" (semantic_kitti_ids), "train" (class + 1, as learning_map numbers them), "auto" (raw where
+/// `text` is "raw" (tessera::semantic_kitti_classes), "train" (class + 1, as learning_map numbers them), "auto" (raw where
 /// there are 19 classes, else train), or a number for each class, between commas.
 /// @throws UsageError
 [[nodiscard]] inline std::vector<std::uint32_t> label_ids(std::string const& text, int num_classes)
 {
   auto const classes = static_cast<std::size_t>(num_classes);
-  if (text == "raw" || (text == "auto" && classes == semantic_kitti_ids.size())) {
-    if (classes != semantic_kitti_ids.size()) {
+  auto const& kitti = tessera::semantic_kitti_classes;
+  std::vector<std::uint32_t> ids;
+  if (text == "raw" || (text == "auto" && classes == kitti.size())) {
+    if (classes != kitti.size()) {
       throw program::UsageError{"--label-ids raw is for 19 classes, and the network has " +
                                 std::to_string(num_classes)};
     }
-    return {semantic_kitti_ids.begin(), semantic_kitti_ids.end()};
+    for (auto const& own : kitti) { ids.push_back(own.id); }
+    return ids;
   }
-  std::vector<std::uint32_t> ids;
   if (text == "train" || text == "auto") {
     for (std::size_t c = 0; c < classes; ++c) { ids.push_back(static_cast<std::uint32_t>(c + 1)); }
     return ids;

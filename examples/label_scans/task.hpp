@@ -125,14 +125,14 @@ namespace label_scans {
   if (task.encoder) {
     auto const& of = *task.encoder;
     std::snprintf(text, sizeof(text), "%s, width %g, at most %d voxels, intensity x %g",
-                  of.shape.name.c_str(), of.options.width, of.voxels.max_voxels,
+                  of.shape.name.c_str(), of.options.width, of.voxels.voxels(),
                   of.options.intensity_scale.value_or(1));
     return std::string{text} + ", weights " + weights;
   }
   auto const& of = *task.segmentation;
   std::snprintf(text, sizeof(text),
                 "minkunet, width %g, %d classes, voxels of %g m, rounding %d, intensity x %g", of.shape.width,
-                of.shape.num_classes, of.options.voxel_size, static_cast<int>(of.voxels.voxel_rounding),
+                of.shape.num_classes, of.options.voxel_size, static_cast<int>(of.voxels.rounding()),
                 of.options.intensity_scale);
   std::string settings = std::string{text} + ", weights " + weights + (options.npy ? ", npy" : ", ids");
   for (auto const id : ids) { settings += " " + std::to_string(id); }

@@ -5,8 +5,10 @@
 #include "../support/picture.hpp"
 
 #include <tessera/data/lidar_simulator.hpp>
+#include <tessera/io/semantic_kitti.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,16 +26,18 @@ struct ClassStyle {
 /// Source: semantic-kitti.yaml of the SemanticKITTI API.
 [[nodiscard]] inline std::vector<ClassStyle> class_styles(int num_classes)
 {
-  if (num_classes == 19) {
-    return {{"car", {100, 150, 245}},      {"bicycle", {100, 230, 245}},    {"motorcycle", {30, 60, 150}},
-            {"truck", {80, 30, 180}},      {"other-vehicle", {0, 0, 255}},  {"person", {255, 30, 30}},
-            {"bicyclist", {255, 40, 200}}, {"motorcyclist", {150, 30, 90}}, {"road", {255, 0, 255}},
-            {"parking", {255, 150, 255}},  {"sidewalk", {75, 0, 75}},       {"other-ground", {175, 0, 75}},
-            {"building", {255, 200, 0}},   {"fence", {255, 120, 50}},       {"vegetation", {0, 175, 0}},
-            {"trunk", {135, 60, 0}},       {"terrain", {150, 240, 80}},     {"pole", {255, 240, 150}},
-            {"traffic-sign", {255, 0, 0}}};
-  }
   std::vector<ClassStyle> styles;
+  if (num_classes == tessera::SemanticKitti::num_classes()) {
+    constexpr Color colors[] = {{100, 150, 245}, {100, 230, 245}, {30, 60, 150},  {80, 30, 180},
+                                {0, 0, 255},     {255, 30, 30},   {255, 40, 200}, {150, 30, 90},
+                                {255, 0, 255},   {255, 150, 255}, {75, 0, 75},    {175, 0, 75},
+                                {255, 200, 0},   {255, 120, 50},  {0, 175, 0},    {135, 60, 0},
+                                {150, 240, 80},  {255, 240, 150}, {255, 0, 0}};
+    for (int i = 0; i < num_classes; ++i) {
+      styles.push_back({tessera::semantic_kitti_classes[static_cast<std::size_t>(i)].name, colors[i]});
+    }
+    return styles;
+  }
   for (int i = 0; i < num_classes; ++i) {
     // hues a golden angle apart, so that neighbours differ however many there are
     double const hue = std::fmod(0.618033988749895 * i, 1.0) * 6;

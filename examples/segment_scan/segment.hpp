@@ -202,7 +202,7 @@ template <class Pass, class Space>
 void describe(Pass const& pass, Options const& options, Segmentation& result,
               ts::Execution<Space> const& exec)
 {
-  pass.voxels.coordinates()->for_each_in_frame([&](auto const& level) {
+  pass.voxels.coordinates()->for_each_in_manager([&](auto const& level) {
     result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
   });
   if (options.logits.empty()) { return; }
@@ -229,22 +229,22 @@ template <class Space, class Scalar>
   task.network_made(num_parameters);
 
   Segmenter<Space, Scalar> segmenter{task, exec};
+  auto voxels = segmenter.voxelize();
+  ts::SparseTensor<3, Scalar, Space> const x{voxels.coordinates, std::move(voxels.features)};
   if (task.weights == nullptr) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
-    auto voxels = segmenter.voxelize();
-    ts::SparseTensor<3, Scalar, Space> const x{voxels.coordinates, std::move(voxels.features)};
     prepare_maps<Space>(x.coordinates(), task.options->config, exec);
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", *net};
     if (program::segmentation::enough_to_calibrate(x)) { ts::nn::calibrate(*net, x, layers.execution(exec)); }
   }
-  ts::nn::fuse(*net, exec);
+  auto fused = ts::nn::fuse(*net, x, exec);
 
   Segmentation result;
   result.no_plan = absence_of_plan<Space>(task);
   bool const planned = result.no_plan.empty();
   bool const timed = !planned || task.options->stages;
   program::TimedPasses<4> passes{timed ? task.repeat : 1};
-  auto const pass = passes.run([&] { return segmenter.run(*net); });
+  auto const pass = passes.run([&] { return segmenter.run(fused); });
   describe(pass, *task.options, result, exec);
 #ifdef __CUDACC__
   if constexpr (std::is_same_v<Space, ts::Device>) {
@@ -252,10 +252,10 @@ template <class Space, class Scalar>
       result.no_plan = "no point is in a voxel";
     } else if (planned) {
       try {
-        result.planned = run_planned(task, *net, *pass.voxels.coordinates(), segmenter, exec);
+        result.planned = run_planned(task, fused, *pass.voxels.coordinates(), segmenter, exec);
       } catch (ts::invalid_argument const& error) {
         result.no_plan = error.what();
-        static_cast<void>(segmenter.run(*net));  // labels() as they were
+        static_cast<void>(segmenter.run(fused));  // labels() as they were
       }
     }
   }

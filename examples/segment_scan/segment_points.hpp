@@ -77,7 +77,7 @@ template <class Space, class Scalar>
     auto const& set = made.voxels.coordinates();
     prepare_maps<Space>(set, options.config, exec);
     bool enough = true;
-    set->for_each_in_frame([&](auto const& level) {
+    set->for_each_in_manager([&](auto const& level) {
       result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
       enough = enough && level.num_rows() > 1;
     });
@@ -85,7 +85,7 @@ template <class Space, class Scalar>
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
     if (task.weights == nullptr && enough) { ts::nn::calibrate(net, upload(), layers.execution(exec)); }
   }
-  ts::nn::fuse(net, exec);
+  auto fused = ts::nn::fuse(net, upload(), exec);
 
   int const warm_up = task.repeat > 1 ? 1 : 0;
   constexpr char const* stage_names[] = {"upload", "network", "label"};
@@ -96,8 +96,8 @@ template <class Space, class Scalar>
     std::array<double, 3> laps{watch.lap()};
     ts::PointTensor<3, Scalar, Space> logits;
     {
-      program::LayerProgress<Scalar, Space> layers{progress, stage_names[1], net};
-      logits = net.forward(z, layers.execution(exec));
+      program::LayerProgress<Scalar, Space> layers{progress, stage_names[1], fused};
+      logits = fused.forward(z, layers.execution(exec));
     }
     laps[1] = watch.lap();
     progress.begin(stage_names[2]);

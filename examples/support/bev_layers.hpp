@@ -50,7 +50,7 @@ class Encoder final : public ts::nn::Module<3, Scalar, Space> {
   }
   [[nodiscard]] auto bev(Tensor const& sparse, ts::Execution<Space> const& exec, ts::DenseLayout layout)
   {
-    return ts::bev<float>(sparse, ts::BevOptions().axis(shape_.encoder.height_axis).layout(layout), exec);
+    return ts::bev<float>(sparse, ts::BevOptions().axis(shape_.encoder.axis()).layout(layout), exec);
   }
 
   void load(Weights const& weights, ts::Execution<Space> const& exec)

@@ -59,7 +59,7 @@ struct NetworkShape {
   bool const part_a2 = name == part_a2_name;
   if (!part_a2) { return {name, tessera::models::sparse_encoder_options(name)}; }
   auto const unet = tessera::models::parta2_kitti();
-  return {name, unet.encoder, true, unet.decoder_channels};
+  return {name, unet.encoder, true, unet.decoder()};
 }
 
 /// Multiplies the decoder's channels as SparseEncoderOptions::width() does the encoder's.
@@ -109,15 +109,15 @@ struct Evidence {
 /// Whether the parts of the network are those of the checkpoint; channels may differ.
 [[nodiscard]] inline bool fits(NetworkShape const& network, Evidence const& evidence)
 {
-  bool const same_axis = !evidence.height_axis || network.encoder.height_axis == *evidence.height_axis;
-  return network.part_a2 == evidence.part_a2 && network.encoder.block_type == evidence.block && same_axis;
+  bool const same_axis = !evidence.height_axis || network.encoder.axis() == *evidence.height_axis;
+  return network.part_a2 == evidence.part_a2 && network.encoder.block() == evidence.block && same_axis;
 }
 
 /// Whether names and channels in are its own, too.
 [[nodiscard]] inline bool fits_as_published(NetworkShape const& network, Evidence const& evidence)
 {
   using tessera::models::EncoderNames;
-  bool const det3d = network.encoder.part_names == EncoderNames::det3d;
+  bool const det3d = network.encoder.names() == EncoderNames::det3d;
   return fits(network, evidence) && network.encoder.in_channels == evidence.in_channels &&
          det3d == (evidence.names == EncoderNames::det3d);
 }
@@ -160,13 +160,13 @@ struct Evidence {
   options.biased_blocks(tensors.contains("conv1.0.conv1.bias") ||
                         tensors.contains("encoder_layers.encoder_layer1.0.conv1.bias"));
   options.in_channels = evidence.in_channels;
-  options.base_channels = extent("conv_input.0.weight", 0, options.base_channels);
-  options.output_channels =
-      extent(det3d ? "extra_conv.0.weight" : "conv_out.0.weight", 0, options.output_channels);
-  int channels = options.base_channels;
+  options.base(extent("conv_input.0.weight", 0, options.base()));
+  options.out(extent(det3d ? "extra_conv.0.weight" : "conv_out.0.weight", 0, options.out()));
+  int channels = options.base();
   double needed = 0;
-  for (std::size_t i = 0; i < options.encoder_channels.size(); ++i) {
-    auto& stage = options.encoder_channels[i];
+  auto stages = options.channels();
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    auto& stage = stages[i];
     for (std::size_t j = 0; j < stage.size(); ++j) {
       auto const next = std::to_string(i + 2);
       auto const name = det3d ? "conv" + next
@@ -174,12 +174,13 @@ struct Evidence {
                             ? "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j)
                         : blocks ? "conv" + next + ".0"
                                  : "conv" + std::to_string(i + 1) + "." + std::to_string(j);
-      bool const block = blocks && (j + 1 < stage.size() || i + 1 == options.encoder_channels.size());
+      bool const block = blocks && (j + 1 < stage.size() || i + 1 == stages.size());
       stage[j] = block ? channels : extent(name + ".0.weight", 0, stage[j]);  // blocks keep their channels
       needed += (block ? 54.0 : 27.0) * channels * stage[j];
       channels = stage[j];
     }
   }
+  options.channels(std::move(stages));
   for (std::size_t i = 0; i < network.decoder.size(); ++i) {
     auto const number = std::to_string(network.decoder.size() - i);
     auto& [lateral, merged, up] = network.decoder[i];

@@ -14,7 +14,7 @@
 
 namespace program {
 
-/// A command line that cannot be meant.
+/// A command line that is invalid.
 class UsageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -29,7 +29,7 @@ class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
   HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
                  ts::Execution<Space> const& exec)
       : backbone_{options, exec},
-        head_{ts::nn::LinearOptions{options.decoder_channels.back(), num_classes}.seed(options.initial_seed),
+        head_{ts::nn::LinearOptions{options.decoder_channels().back(), num_classes}.seed(options.seed()),
               exec}
   {
     this->register_child("backbone", backbone_);
@@ -85,7 +85,7 @@ template <class Scalar, class Space>
 {
   if (!shape.has_range()) { return voxels; }
   ts::CoordinateSetOptions<3> options;
-  int const coarsest = 1 << shape.backbone->encoder_channels.size();
+  int const coarsest = 1 << shape.backbone->encoder_channels().size();
   ts::SpatialRange<3> range{1, ts::IntArray<3>(1)};
   for (int axis = 0; axis < 3; ++axis) {
     range.extent[axis] = std::max(coarsest, voxels.coordinates->box().upper[axis] + 1);
@@ -119,7 +119,7 @@ template <class Scalar, class Space>
 [[nodiscard]] bool enough_to_calibrate(ts::SparseTensor<3, Scalar, Space> const& x)
 {
   bool enough = true;
-  x.coordinates()->for_each_in_frame([&](auto const& level) { enough = enough && level.num_rows() > 1; });
+  x.coordinates()->for_each_in_manager([&](auto const& level) { enough = enough && level.num_rows() > 1; });
   return enough;
 }
 

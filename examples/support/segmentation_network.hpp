@@ -49,7 +49,7 @@ struct NetworkShape {
   /// Whether it was trained on spconv, where coarser levels end at the largest voxel.
   [[nodiscard]] bool has_range() const
   {
-    return backbone && backbone->sparse_backend == tessera::models::SparseBackend::spconv;
+    return backbone && backbone->backend() == tessera::models::SparseBackend::spconv;
   }
 };
 

@@ -17,6 +17,12 @@
 #include <tessera/nn/profile.cuh>
 #include <tessera/nn/tune.cuh>
 //
+#include <tessera/train/gradient_reducer.cuh>
+//
 #include <tessera/plan/plan.cuh>
 //
 #include <tessera/tessera.hpp>
+
+#ifdef TESSERA_COMPILED
+#include <tessera/compiled.cuh>
+#endif

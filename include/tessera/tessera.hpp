@@ -54,6 +54,7 @@
 #include <tessera/conv/convolution_backward.hpp>
 //
 #include <tessera/ops/activation.hpp>
+#include <tessera/ops/activation_backward.hpp>
 #include <tessera/ops/bev.hpp>
 #include <tessera/ops/broadcast.hpp>
 #include <tessera/ops/cast.hpp>
@@ -61,14 +62,22 @@
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/combine_by_coordinate.hpp>
 #include <tessera/ops/convolution.hpp>
+#include <tessera/ops/convolution_method.hpp>
 #include <tessera/ops/copy.hpp>
 #include <tessera/ops/custom.hpp>
 #include <tessera/ops/dense.hpp>
 #include <tessera/ops/dropout.hpp>
 #include <tessera/ops/global_pooling.hpp>
+#include <tessera/ops/gradients.hpp>
 #include <tessera/ops/grouped_convolution.hpp>
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
+#include <tessera/ops/linear_backward.hpp>
+#include <tessera/ops/loss/cross_entropy.hpp>
+#include <tessera/ops/loss/dice_loss.hpp>
+#include <tessera/ops/loss/focal_loss.hpp>
+#include <tessera/ops/loss/lovasz_softmax.hpp>
+#include <tessera/ops/loss/smooth_l1.hpp>
 #include <tessera/ops/normalization.hpp>
 #include <tessera/ops/point_features.hpp>
 #include <tessera/ops/point_voxel.hpp>
@@ -80,6 +89,9 @@
 #include <tessera/ops/unpool.hpp>
 #include <tessera/ops/work.hpp>
 //
+#include <tessera/autograd/checkpoint.hpp>
+#include <tessera/autograd/tape.hpp>
+//
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/blocks.hpp>
@@ -88,6 +100,7 @@
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/costs.hpp>
 #include <tessera/nn/dropout.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/group_norm.hpp>
 #include <tessera/nn/grouped_conv.hpp>
 #include <tessera/nn/layer_config.hpp>
@@ -105,12 +118,35 @@
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/nn/spvconv.hpp>
+#include <tessera/nn/synchronize.hpp>
 #include <tessera/nn/to_bev.hpp>
+#include <tessera/nn/trace.hpp>
+#include <tessera/nn/traced_output.hpp>
 #include <tessera/nn/tune.hpp>
 #include <tessera/nn/tune_options.hpp>
 #include <tessera/nn/tuning.hpp>
 //
+#include <tessera/data/augmentation.hpp>
+#include <tessera/data/data_set.hpp>
+#include <tessera/data/labelled_points.hpp>
 #include <tessera/data/lidar_simulator.hpp>
+#include <tessera/data/loader.hpp>
+#include <tessera/data/mix_points.hpp>
+#include <tessera/data/point_batch.hpp>
+#include <tessera/data/simulated_scans.hpp>
+//
+#include <tessera/train/communicator.hpp>
+#include <tessera/train/confusion_matrix.hpp>
+#include <tessera/train/data_parallel.hpp>
+#include <tessera/train/gradient_reducer.hpp>
+#include <tessera/train/moving_average.hpp>
+#include <tessera/train/optimizer.hpp>
+#include <tessera/train/parameter_arena.hpp>
+#include <tessera/train/parameter_groups.hpp>
+#include <tessera/train/rules.hpp>
+#include <tessera/train/schedule.hpp>
+#include <tessera/train/step_state.hpp>
+//
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
@@ -143,8 +179,14 @@
 #include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/io/safetensors.hpp>
+#include <tessera/io/semantic_kitti.hpp>
 #include <tessera/io/spvnas_config.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 #include <tessera/io/trace_file.hpp>
+#include <tessera/io/training_checkpoint.hpp>
 #include <tessera/io/tuning_file.hpp>
+
+#ifdef TESSERA_COMPILED
+#include <tessera/compiled.hpp>
+#endif

@@ -1,94 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-// What a tape records, gives back and refuses.
+// What a tape records, and what becomes of it.
 
-#include "../support/memory.hpp"
-#include "differentiated.hpp"
+#include "tape_cases.hpp"
 
-#include <tessera/nn/conv.hpp>
-#include <tessera/nn/sequential.hpp>
 #include <tessera/nn/trace.hpp>
 #include <tessera/ops/copy.hpp>
-#include <tessera/ops/custom.hpp>
 
 using namespace tessera;
-using namespace differentiated;
-
-namespace {
-
-template <class Space>
-using Tensor = SparseTensor<3, float, Space>;
-
-template <class Space>
-Tensor<Space> input_tensor(int channels, Execution<Space> const& exec, int count = 30)
-{
-  auto const rows = test::small_grid<3>(count);
-  auto const values = test::random_values(rows.size() * static_cast<std::size_t>(channels), 1);
-  return {make_coordinate_set(rows, CoordinateSetOptions<3>{}, exec),
-          upload_matrix(test::rounded<float>(values), channels, exec)};
-}
-
-template <class Space>
-std::vector<float> ones(Tensor<Space> const& x)
-{
-  return std::vector<float>(static_cast<std::size_t>(x.features().size()), 1.0F);
-}
-
-/// Two convolutions with an activation between: a model that is no module.
-template <class Space>
-struct Network {
-  using Tensor = SparseTensor<3, float, Space>;
-
-  explicit Network(Execution<Space> const& exec)
-      : first{nn::ConvOptions<3>(4, 8, 3).bias(true), exec}, second{nn::ConvOptions<3>(8, 2, 3), exec}
-  {}
-
-  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec)
-  {
-    return second(relu(first(x, exec), exec), exec);
-  }
-  [[nodiscard]] std::vector<nn::WritableParameter> writable_parameters(std::string const& prefix = {})
-  {
-    auto result = first.writable_parameters(prefix + "first.");
-    for (auto& parameter : second.writable_parameters(prefix + "second.")) { result.push_back(parameter); }
-    return result;
-  }
-
-  nn::Conv<3, float, Space> first;
-  nn::Conv<3, float, Space> second;
-};
-
-template <class Scalar, class Space>
-std::vector<Scalar> grad_of(nn::Parameter<Scalar, Space> const& parameter, Execution<Space> const& exec)
-{
-  return download(parameter.grad(), parameter.grad() != nullptr ? parameter.size() : 0, exec);
-}
-
-template <class Space>
-auto uploaded_ones(Tensor<Space> const& x, Execution<Space> const& exec)
-{
-  return upload_matrix(ones(x), x.channels(), exec);
-}
-
-/// The sentence that `run()` throws.
-template <class Run>
-std::string error_of(Run const& run)
-{
-  try {
-    run();
-  } catch (invalid_argument const& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool says(std::string const& sentence, char const* part)
-{
-  return sentence.find(part) != std::string::npos;
-}
-
-}  // namespace
+using namespace tape_cases;
 
 TEST_CASE_TEMPLATE("tape: gradients of parameters add up, those of tensors are made anew", Space,
                    TESSERA_TEST_SPACES)
@@ -176,103 +97,6 @@ TEST_CASE("tape: several outputs start one backward(), their gradients add up")
   CHECK(says(error_of([&] { tape.backward(exec); }), "no gradient to start with"));
 }
 
-TEST_CASE("tape: a graph is used once")
-{
-  Execution<Host> const exec{1};
-  auto const x = upload_matrix(std::vector<float>{1, -2, 3}, 3, exec);
-  Tape<Host> tape;
-  auto const recorded = exec.with_recorder(tape);
-  tape.watch(x);
-  auto const h = copy(x, recorded);
-  auto const y = copy(h, recorded);
-  tape.backward(y, x.view(), exec);
-  CHECK(says(error_of([&] { tape.backward(y, x.view(), exec); }), "has used up the graph"));
-  CHECK(says(error_of([&] { tape.backward(h, x.view(), exec); }), "has used up the graph"));
-
-  // What reads a value of a used graph cannot be differentiated, what reads its detached() can.
-  tape.watch(x);
-  auto const later = copy(h, recorded);
-  CHECK(says(error_of([&] { tape.backward(later, x.view(), exec); }), "copy reads a value whose graph"));
-  tape.reset();
-  tape.watch(x);
-  static_cast<void>(copy(h.detached(), recorded));
-  auto const z = copy(x, recorded);
-  tape.backward(z, x.view(), exec);
-  CHECK(tape.has_gradient(x));
-}
-
-TEST_CASE("tape: what was written since it was read is refused, and nothing is added then")
-{
-  Execution<Host> const exec{1};
-  Network<Host> network{exec};
-  auto const x = input_tensor<Host>(4, exec);
-  Tape<Host> tape;
-  tape.watch(network);
-  auto const recorded = exec.with_recorder(tape);
-  auto const run = [&] { return network.forward(x, recorded); };
-
-  auto y = run();
-  x.mark_written();
-  auto const grad = uploaded_ones(y, exec);
-  auto const differentiate = [&] { tape.backward(y, grad.view(), exec); };
-  CHECK(says(error_of(differentiate), "convolution: a tensor that its gradient reads was written"));
-  CHECK(network.second.weight().grad() == nullptr);
-
-  tape.reset();
-  y = run();
-  static_cast<void>(network.second.weight().write());
-  CHECK(says(error_of(differentiate), "convolution: its weight was written after the operation ran"));
-  CHECK(network.second.weight().grad() == nullptr);
-
-  tape.reset();
-  y = run();
-  y.mark_written();  // no gradient reads it
-  static_cast<void>(network.first.bias().write());
-  CHECK(error_of(differentiate).empty());
-  CHECK(network.second.weight().grad() != nullptr);
-}
-
-TEST_CASE("tape: an operation without a gradient is named, where the loss depends on it")
-{
-  Execution<Host> const exec{1};
-  auto const x = upload_matrix(std::vector<float>{1, -2, 3}, 3, exec);
-  Tape<Host> tape;
-  auto const recorded = exec.with_recorder(tape);
-  auto const same = [](Matrix<float, Host> const& in, Execution<Host> const& inside) {
-    return copy(in, inside);
-  };
-  tape.watch(x);
-  auto const y = ops::custom("my_kernel", recorded, same, x);
-  CHECK(
-      says(error_of([&] { tape.backward(copy(y, recorded), x.view(), exec); }), "my_kernel has no gradient"));
-  tape.reset();
-  tape.watch(x);
-  static_cast<void>(ops::custom("my_kernel", recorded, same, x));
-  tape.backward(copy(x, recorded), x.view(), exec);
-  CHECK(tape.has_gradient(x));
-}
-
-TEST_CASE("tape: what depends on nothing that is watched is not kept and has no gradient")
-{
-  Execution<Host> const exec{1};
-  auto const x = input_tensor<Host>(4, exec);
-  Network<Host> network{exec};
-  Tape<Host> tape;
-  auto const recorded = exec.with_recorder(tape);
-  auto const y = network.forward(x, recorded);
-  CHECK(tape.num_operations() == 0);
-  CHECK(says(error_of([&] { tape.backward(y, uploaded_ones(y, exec).view(), exec); }),
-             "does not depend on anything that is watched"));
-  CHECK(says(error_of([&] { tape.watch(Tensor<Host>{}); }), "a value without elements cannot be watched"));
-
-  tape.watch(network.second.weight(), "w");
-  auto const z = network.forward(x, recorded);
-  CHECK(tape.num_operations() == 1);  // of the first convolution and the activation none needs a gradient
-  tape.backward(z, uploaded_ones(z, exec).view(), exec);
-  CHECK(network.first.weight().grad() == nullptr);
-  CHECK(network.second.weight().grad() != nullptr);
-}
-
 TEST_CASE("tape: frozen parameters have no gradient, but gradients pass through their layers")
 {
   Execution<Host> const exec{1};
@@ -295,22 +119,6 @@ TEST_CASE("tape: frozen parameters have no gradient, but gradients pass through 
   tape.backward(z, uploaded_ones(z, exec).view(), exec);
   CHECK(network.second.weight().grad() != nullptr);
   tape.expect_gradient("second.kernel");
-}
-
-TEST_CASE("tape: a parameter that no gradient reached is named")
-{
-  Execution<Host> const exec{1};
-  auto const x = input_tensor<Host>(4, exec);
-  Network<Host> network{exec};
-  Tape<Host> tape;
-  tape.watch(network, "net.");
-  auto const y = network.first(x, exec.with_recorder(tape));
-  tape.backward(y, uploaded_ones(y, exec).view(), exec);
-  tape.expect_gradient("net.first.kernel");
-  tape.expect_gradient("net.first.bias");
-  CHECK(tape.unreached_parameters() == std::vector<std::string>{"net.second.kernel"});
-  CHECK(says(error_of([&] { tape.expect_gradient("net.second.kernel"); }),
-             "no gradient reached parameter \"net.second.kernel\""));
 }
 
 TEST_CASE("tape: what runs in a pause, or on detached values, is constant")
@@ -339,32 +147,6 @@ TEST_CASE("tape: what runs in a pause, or on detached values, is constant")
   CHECK(Matrix<float, Host>{0, 3, exec}.detached().columns() == 3);
 }
 
-TEST_CASE("tape: gradients of gradients are refused")
-{
-  Execution<Host> const exec{1};
-  auto const x = upload_matrix(std::vector<float>{1, -2, 3}, 3, exec);
-  Tape<Host> tape;
-  auto const recorded = exec.with_recorder(tape);
-  auto const same = [](Matrix<float, Host> const& in, Execution<Host> const& inside) {
-    return copy(in, inside);
-  };
-  auto const recording = [&](auto const& grad, auto const&, auto const& in, auto const&) {
-    static_cast<void>(copy(in, recorded));
-    return Matrix<float, Host>{copy(grad.data, grad.size(), exec), grad.rows, grad.columns};
-  };
-  tape.watch(x);
-  auto const y = ops::differentiable("recording", recorded, same, recording, x);
-  CHECK(says(error_of([&] { tape.backward(y, x.view(), exec); }),
-             "copy was recorded inside backward(); gradients of gradients"));
-  CHECK(tape.num_operations() == 0);
-
-  tape.watch(x);
-  auto const z = copy(x, recorded);
-  tape.backward(z, x.view(), recorded);  // with the recorder, which is not told
-  CHECK(tape.num_operations() == 0);
-  CHECK(tape.has_gradient(x));
-}
-
 TEST_CASE("tape: it is told of each parameter once, as soon as its gradient is whole")
 {
   Execution<Host> const exec{1};
@@ -391,93 +173,6 @@ TEST_CASE("tape: it is told of each parameter once, as soon as its gradient is w
   CHECK(whole == grad_of(twice.weight(), exec));
 }
 
-TEST_CASE_TEMPLATE("tape: values are kept only where a gradient reads them, and given back as it runs", Space,
-                   TESSERA_TEST_SPACES)
-{
-  if (test::skipped<Space>()) { return; }
-  test::CountedMemory<Space> memory;
-  auto const exec = memory.execution(1);
-  constexpr int channels = 64;
-  auto const x = input_tensor<Space>(channels, exec, 200);
-  std::int64_t const one = x.features().size() * 4;  // bytes of a tensor's features
-  nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(channels, channels, 1), exec};
-  auto const grad = uploaded_ones(x, exec);
-  Tape<Space> tape;
-  auto const recorded = exec.with_recorder(tape);
-  auto const forward = [&](auto const& operation) {
-    auto y = x;
-    for (int i = 0; i < 8; ++i) { y = operation(y); }
-    return y;
-  };
-  static_cast<void>(
-      forward([&](auto const& y) { return relu(conv(y, exec), exec); }));  // maps, packed weights
-
-  SUBCASE("sums keep nothing")
-  {
-    auto const before = memory.bytes_in_use();
-    tape.watch(x);
-    auto const y = forward([&](auto const& h) { return add(h, h, recorded); });
-    CHECK(tape.num_operations() == 8);
-    CHECK(memory.bytes_in_use() - before < 2 * one);
-  }
-  SUBCASE("activations keep their output, which the next convolution reads too")
-  {
-    auto const before = memory.bytes_in_use();
-    tape.watch(conv);
-    auto y = forward([&](auto const& h) { return relu(conv(h, recorded), recorded); });
-    auto const kept = memory.bytes_in_use() - before;
-    CHECK(kept >= 8 * one);
-    CHECK(kept < 9 * one);
-    y = {};
-    tape.reset();
-    CHECK(memory.bytes_in_use() == before);
-    std::vector<std::int64_t> in_use;
-    tape.on_parameter_done(
-        [&](VariableId, Execution<Space> const&) { in_use.push_back(memory.bytes_in_use()); });
-    auto const z = forward([&](auto const& h) { return relu(conv(h, recorded), recorded); });
-    tape.backward(z, grad.view(), exec);
-    REQUIRE(in_use.size() == 1);
-    CHECK(in_use[0] - before < 4 * one);  // when the last gradient was added, all but it was given back
-  }
-  SUBCASE("nothing is left")
-  {
-    tape.watch(conv);
-    tape.watch(x);
-    static_cast<void>(conv.weight().grad(exec));
-    auto const before = memory.bytes_in_use();
-    {
-      auto const y = forward([&](auto const& h) { return relu(conv(h, recorded), recorded); });
-      tape.backward(y, grad.view(), exec);
-    }
-    CHECK(memory.bytes_in_use() - before == one);  // the gradient of x
-    tape.reset();
-    CHECK(memory.bytes_in_use() == before);
-  }
-}
-
-TEST_CASE_TEMPLATE("tape: memory that runs out in backward() leaves an empty tape, which works on", Space,
-                   TESSERA_TEST_SPACES)
-{
-  if (test::skipped<Space>()) { return; }
-  test::CountedMemory<Space> memory;
-  auto const exec = memory.execution(1);
-  auto const x = input_tensor<Space>(4, exec);
-  Network<Space> network{exec};
-  Tape<Space> tape;
-  tape.watch(network);
-  auto const recorded = exec.with_recorder(tape);
-  auto const y = network.forward(x, recorded);
-  auto const grad = uploaded_ones(y, exec);
-  memory.fail_at(3);
-  CHECK_THROWS_AS(tape.backward(y, grad.view(), exec), test::OutOfMemory<Space>);
-  memory.fail_at(-1);
-  CHECK(tape.num_operations() == 0);
-  network.first.weight().drop_grad();
-  auto const z = network.forward(x, recorded);
-  tape.backward(z, grad.view(), exec);
-  CHECK(grad_of(network.first.weight(), exec).size() == 27 * 32);
-}
-
 TEST_CASE("tape: it can be one of two recorders")
 {
   Execution<Host> const exec{1};
@@ -490,13 +185,4 @@ TEST_CASE("tape: it can be one of two recorders")
   CHECK(list.records.size() == 1);
   tape.backward(y, x.view(), exec);
   CHECK(test::on_host(tape.gradient(x), exec) == std::vector<float>{1, -2, 3});
-}
-
-TEST_CASE("tape: a fused module is refused")
-{
-  Execution<Host> const exec{1};
-  nn::Conv<3, float, Host> conv{nn::ConvOptions<3>(4, 8, 3), exec};
-  nn::fuse(conv, exec);
-  Tape<Host> tape;
-  CHECK(says(error_of([&] { tape.watch(conv); }), "fused for inference"));
 }

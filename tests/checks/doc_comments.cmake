@@ -1,7 +1,7 @@
 # cmake -DROOT=<source tree> -P doc_comments.cmake
 #
 # The parts of a doc comment that a formatter or a hasty edit breaks: a row of a table is one line, from `|` to `|`;
-# `@throws` is followed by a type; the group of `Cost:`, `Stream:` and `Determinism:` begins a line of its own.
+# `@throws` is followed by a type; `Cost:`, `Stream:` and `Determinism:` begin a line of their own, each.
 
 file(GLOB_RECURSE headers ${ROOT}/include/*.hpp ${ROOT}/include/*.cuh)
 set(faults "")
@@ -34,22 +34,13 @@ foreach(file IN LISTS headers)
     endif()
   endforeach()
 
-  string(REGEX MATCHALL "(\n[ \t]*///[^\n]*)+" comments "\n${text}")
-  list(FILTER comments INCLUDE REGEX "(Cost|Stream|Determinism): ")
-  foreach(comment IN LISTS comments)
-    string(REGEX MATCHALL "///[^\n]*" lines "${comment}")
-    set(in_group NO)
-    foreach(line IN LISTS lines)
-      if(line MATCHES "^///[ \t]*(@|\\||$)")
-        set(in_group NO)
-      endif()
-      if(line MATCHES "^/// *(Cost|Stream|Determinism|Errors)[a-z, ]*: ")
-        set(in_group YES)
-      elseif(line MATCHES "(Cost|Stream|Determinism): " AND NOT in_group)
-        fault("${CMAKE_MATCH_1}: begins a line" "${line}")
-        set(in_group YES)
-      endif()
-    endforeach()
+  string(REGEX MATCHALL "\n[ \t]*///[^\n]*(Cost|Stream|Determinism): [^\n]*" fields "\n${text}")
+  foreach(field IN LISTS fields)
+    string(STRIP "${field}" field)
+    string(REGEX REPLACE "^/// *(Cost|Stream|Determinism|Errors)[a-z, ]*: " "" rest "${field}")
+    if(NOT rest MATCHES "^/// *\\|" AND rest MATCHES "(Cost|Stream|Determinism): ")
+      fault("${CMAKE_MATCH_1}: begins a line of its own" "${field}")
+    endif()
   endforeach()
 endforeach()
 

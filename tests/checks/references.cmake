@@ -1,7 +1,7 @@
 # cmake -DROOT=<source tree> -P references.cmake
 #
 # What README.md and docs/ point at exists: the targets of links, the files named in `backquotes` (a header by its path
-# below include/tessera/ too), and the tests. A test is named by its file and the beginning of its title,
+# below include/tessera/ too, an internal one by that below the folder of its stage's internal headers), and the tests. A test is named by its file and the beginning of its title,
 #
 #   `tests/kmap/kernel_map_test.cpp`: "kernel map: equals"
 #
@@ -31,8 +31,9 @@ foreach(page IN LISTS pages)
   foreach(path IN LISTS paths)
     string(REPLACE "`" "" path "${path}")
     math(EXPR count "${count} + 1")
+    file(GLOB internal ${ROOT}/include/tessera/*/detail/${path})
     if(NOT path MATCHES "^build/" AND NOT EXISTS ${ROOT}/${path} AND NOT EXISTS ${ROOT}/include/${path}
-       AND NOT EXISTS ${ROOT}/include/tessera/${path})
+       AND NOT EXISTS ${ROOT}/include/tessera/${path} AND NOT internal)
       string(APPEND faults "  ${page}: there is no ${path}\n")
     endif()
   endforeach()

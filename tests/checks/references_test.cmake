@@ -8,6 +8,7 @@ expect(PASS docs/a.md "[here](a.md#part) [there](https://example.org/x.md) `core
 expect(PASS README.md "[a](docs/a.md) `tessera/core/good.hpp` `include/tessera/core`\n" docs/a.md "a\n")
 expect("link to b.md leads nowhere" docs/a.md "[b](b.md)\n")
 expect("there is no core/bad.hpp" docs/a.md "`core/bad.hpp`\n")
+expect(PASS docs/a.md "`b/c.hpp`\n" include/tessera/core/detail/b/c.hpp "\n")
 expect("there is no tests/a_test.cpp" docs/a.md "`tests/a_test.cpp`: \"map\"\n")
 expect(PASS docs/compatibility.md "${header}| b | `tests/a_test.cpp`: \"map: holds [every] pair; once\" |\n"
        tests/a_test.cpp "${test}")

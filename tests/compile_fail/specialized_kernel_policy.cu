@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 // expect: SpecializedKernels: each kernel of the list must be an empty type with constants
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/conv/policies.hpp>
 
 struct MyKernel {

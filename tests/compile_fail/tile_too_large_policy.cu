@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 // expect: convolution: the stages of this tile need more than 227 KB of shared memory; make it smaller
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/conv/policies.hpp>
 
 #ifdef TESSERA_ACCEPTED

@@ -130,7 +130,7 @@ void reads_two_matrices_as_one(ts::MathMode math = ts::MathMode::exact)
     arguments.packed = packed.view();
     CHECK(same_bits(run(), expected));
     arguments.features = head.data();
-    arguments.more = {tail.data(), shape.num_in, shape.in_channels - first};
+    arguments.second_features = {tail.data(), shape.num_in, shape.in_channels - first};
     if (!plan().reads_two_inputs) { continue; }
     CHECK(same_bits(run(), expected));
     arguments.packed = {};

@@ -7,7 +7,7 @@
 #include "../support/small.hpp"
 #include "../support/spaces.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/conv/policies.hpp>
 
 #include <doctest/doctest.h>

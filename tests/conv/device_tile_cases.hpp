@@ -76,7 +76,7 @@ class TiledProblem {
     return result;
   }
 
-  /// Whether there is a tile map of so many rows a tile; from then on there is, an empty one.
+  /// Whether there is a tile map of so many rows per tile; from then on there is, an empty one.
   [[nodiscard]] bool has_tile_map(bool sort, int splits, int rows)
   {
     bool made = false;
@@ -237,7 +237,7 @@ void reads_two_matrices_in_the_tiles_asked_for(ts::MathMode math = ts::MathMode:
     auto const kernel = plan().kernel;
     bool const groups = kernel == ts::GemmKernel::warpgroup || kernel == ts::GemmKernel::warpgroup_pair;
     arguments.features = head.data();
-    arguments.more = {tail.data(), shape.num_in, shape.in_channels - first};
+    arguments.second_features = {tail.data(), shape.num_in, shape.in_channels - first};
     REQUIRE(plan().reads_two_inputs == groups);
     if (groups) { CHECK(same_bits(run(), expected)); }
   }

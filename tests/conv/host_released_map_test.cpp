@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -22,7 +23,7 @@ using Tensor = ts::SparseTensor<3, float, ts::Host>;
 constexpr int side = 30;
 constexpr std::size_t map_bytes = std::size_t{side} * side * 27 * sizeof(std::int32_t);
 
-/// A tilted plane of side * side voxels with 2 channels, in a frame of fixed capacity.
+/// A tilted plane of side * side voxels with 2 channels, in a set of fixed capacity.
 Tensor make_input(ts::Execution<ts::Host> const& exec)
 {
   std::vector<ts::Coordinate<3>> rows;
@@ -123,4 +124,26 @@ TEST_CASE("released map: threads that share a map, some of which release it, get
       for (auto const& result : results) { CHECK(result == expected); }
     }
   }
+}
+
+TEST_CASE("released map: one whose entries were given out stays where it is")
+{
+  ts::Execution<ts::Host> const exec{1};
+  auto const x = make_input(exec);
+  auto const map = kernel_map(*x.coordinates(), ts::ConvolutionKind::submanifold,
+                              ts::ConvolutionGeometry<3>{}, ts::Compatibility::none, exec)
+                       .map;
+  auto const* const entries = map->out_in(exec);
+  release_map(x, exec);
+  CHECK_FALSE(ts::detail::access(*map).is_releasable());
+  CHECK(map->out_in(exec) == entries);
+
+  auto const other = make_input(exec);
+  auto const released = kernel_map(*other.coordinates(), ts::ConvolutionKind::submanifold,
+                                   ts::ConvolutionGeometry<3>{}, ts::Compatibility::none, exec)
+                            .map;
+  CHECK(ts::detail::access(*released).is_releasable());
+  release_map(other, exec);
+  auto const size = map->num_out() * map->volume();
+  CHECK(std::equal(entries, entries + size, released->out_in(exec), released->out_in(exec) + size));
 }

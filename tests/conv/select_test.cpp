@@ -296,7 +296,6 @@ TEST_CASE(
                                          {90, f32, exact, 64, 64, block},  {90, f64, exact, 64, 64, block},
                                          {80, f16, exact, 128, 128, block}};
   for (auto const& line : table) {
-    CAPTURE(line.device);
     CAPTURE(name_of(line.scalar));
     CAPTURE(line.in_channels);
     auto problem = problem_of(line.scalar, line.in_channels, line.out_channels);
@@ -305,7 +304,9 @@ TEST_CASE(
     auto const forward = select(problem, map, device_of(line.device));
     CHECK(forward.kernel == GemmKernel::specialized);
     CHECK(forward.operation == Operation::forward);
+    // The operation alone is enough to leave a user's kernel out, and so is a strided weight, below.
     problem.operation = Operation::backward_data;
+    CHECK(select(problem, map, device_of(line.device)).kernel != GemmKernel::specialized);
     problem.weight_steps = {std::int64_t{line.in_channels} * line.out_channels, 1, line.in_channels};
     auto const gradient = select(problem, map, device_of(line.device));
     CHECK(static_cast<int>(gradient.kernel) == static_cast<int>(line.kernel));
@@ -317,7 +318,6 @@ TEST_CASE(
     auto mirrored = problem;
     mirrored.weight_steps.offset = -mirrored.weight_steps.offset;
     CHECK(select(mirrored, map, device_of(line.device)).packed != gradient.packed);
-    // A strided weight alone is enough to leave a user's kernel out.
     problem.operation = Operation::forward;
     CHECK(static_cast<int>(select(problem, map, device_of(line.device)).kernel) ==
           static_cast<int>(line.kernel));
@@ -374,6 +374,8 @@ TEST_CASE("select: types without kernels are refused by name, in every operation
       CAPTURE(name_of(scalar));
       auto problem = problem_of(scalar, 64, 64);
       problem.operation = operation;
+      problem.sum_type = f32;  // as a float of that size would have it
+      CHECK_FALSE(refusal(problem).empty());
       problem.sum_type = DType::int32;
       problem.out_type = f16;
       CHECK(refusal(problem) == std::string{"convolution: no kernel multiplies "} + name_of(scalar) +

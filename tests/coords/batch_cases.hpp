@@ -151,7 +151,7 @@ template <class Space>
 OneByOne<Space> hard_one_by_one(Clouds const& clouds, VoxelizeOptions options, Execution<Space> const& exec)
 {
   OneByOne<Space> result;
-  options.fixed_capacity.reset();
+  options.capacity(std::nullopt);
   for (std::size_t b = 0; b < clouds.size(); ++b) {
     auto const rows = upload_matrix(clouds[b], columns, exec);
     auto const one = hard_voxelize(rows.view(), options, exec, static_cast<int>(b), {true, true});

@@ -301,7 +301,7 @@ TEST_CASE_TEMPLATE("batch of points: rows with gaps, in columns and of messages 
         hard.num_voxels());
 }
 
-TEST_CASE("batch of points: views that cannot be meant are refused, with what to do")
+TEST_CASE("batch of points: invalid views are refused, with what to do")
 {
   Execution<Host> const exec{};
   std::vector<float> const values(64);

@@ -64,7 +64,7 @@ TEST_CASE_TEMPLATE("CoordinateSet: no rows and one row are sets like any other",
   CHECK(one->box().lower == one->box().upper);
 }
 
-TEST_CASE_TEMPLATE("CoordinateSet: what cannot be meant is refused in a sentence with the numbers", Space,
+TEST_CASE_TEMPLATE("CoordinateSet: what is invalid is refused in a sentence with the numbers", Space,
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

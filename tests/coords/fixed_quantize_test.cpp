@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/device.hpp"
+#include "../support/small.hpp"
 
 #include <tessera/coords/fixed_quantize.hpp>
 
@@ -53,14 +54,15 @@ std::vector<Voxel> voxels_by_definition(Cloud const& cloud, QuantizeOptions<3> c
 {
   auto const cell = [&](float p, float zero, std::size_t axis) {
     float const cells = (p - zero) / options.voxel_size[axis];
-    return static_cast<int>(options.voxel_rounding == Rounding::floor ? std::floor(cells)
-                                                                      : std::nearbyint(cells));
+    return static_cast<int>(options.rounding() == Rounding::floor ? std::floor(cells)
+                                                                  : std::nearbyint(cells));
   };
   auto const kept = [&](std::size_t i) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
       float const p = cloud.positions[3 * i + axis];
       if (!std::isfinite(p)) { return false; }
-      if (options.range_lower && !(p >= (*options.range_lower)[axis] && p < (*options.range_upper)[axis])) {
+      if (options.range_lower() &&
+          !(p >= (*options.range_lower())[axis] && p < (*options.range_upper())[axis])) {
         return false;
       }
     }
@@ -81,17 +83,17 @@ std::vector<Voxel> voxels_by_definition(Cloud const& cloud, QuantizeOptions<3> c
     Voxel voxel{cloud.batch[i], 0, 0, 0};
     for (std::size_t axis = 0; axis < 3; ++axis) {
       float const p = cloud.positions[3 * i + axis];
-      switch (options.grid_origin) {
-        case GridOrigin::fixed: voxel[axis + 1] = cell(p, options.fixed_origin[axis], axis); break;
+      switch (options.origin()) {
+        case GridOrigin::fixed: voxel[axis + 1] = cell(p, options.fixed_origin()[axis], axis); break;
         case GridOrigin::lowest_point: voxel[axis + 1] = cell(p, least[axis], axis); break;
         case GridOrigin::lowest_voxel:
-          voxel[axis + 1] =
-              cell(p, options.fixed_origin[axis], axis) - cell(least[axis], options.fixed_origin[axis], axis);
+          voxel[axis + 1] = cell(p, options.fixed_origin()[axis], axis) -
+                            cell(least[axis], options.fixed_origin()[axis], axis);
           break;
       }
-      if (options.grid_extent) {
+      if (options.grid()) {
         bool const inside =
-            voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid_extent)[static_cast<int>(axis)];
+            voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid())[static_cast<int>(axis)];
         if (!inside) { voxel[0] = -1; }
       }
     }
@@ -145,7 +147,8 @@ TEST_CASE_TEMPLATE("quantize: in fixed room voxels, features and inverse are tho
   ways.push_back(QuantizeOptions<3>(0.7F).origin(GridOrigin::lowest_point));
   ways.push_back(QuantizeOptions<3>(0.7F).origin(GridOrigin::lowest_voxel).range({-4, -5, -6}, {6, 5, 4}));
   ways.push_back(QuantizeOptions<3>(0.5F).grid({9, 12, 30}).origin({-2, -2, -2}));
-  for (unsigned seed = 1; seed <= 6; ++seed) {
+  if (test::few_cases()) { ways = {ways[2]}; }
+  for (unsigned seed = 1; seed <= (test::few_cases() ? 1U : 6U); ++seed) {
     auto const cloud = random_cloud(seed, seed == 6 ? 0 : 50 * seed * seed, 9, seed % 2 == 0 ? 3 : 1);
     Uploaded<Space> const points{cloud, exec};
     for (std::size_t way = 0; way < ways.size(); ++way) {
@@ -173,7 +176,7 @@ TEST_CASE_TEMPLATE("quantize: in fixed room voxels, features and inverse are tho
         CHECK(download(found.num_dropped, exec)[0] == dropped);
         auto const rows = download(found.coordinates->data(), found.coordinates->num_rows(), exec);
         auto const features = download(found.features.data(), found.features.size(), exec);
-        auto const first = download(found.first_point, exec);
+        auto const first = download(found.first_point.data(), found.coordinates->num_rows(), exec);
         auto const inverse = download(found.inverse, exec);
         std::vector<std::int32_t> expected_inverse(cloud.size(), -1);
         std::size_t row = 0;

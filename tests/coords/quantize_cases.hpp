@@ -73,13 +73,14 @@ Voxels<Dim> oracle(Cloud<Dim> const& cloud, QuantizeOptions<Dim> const& options)
 {
   auto const round = [&](float p, float zero, std::size_t axis) {
     float const cells = (p - zero) / options.voxel_size[axis];
-    return options.voxel_rounding == Rounding::floor ? std::floor(cells) : std::nearbyint(cells);
+    return options.rounding() == Rounding::floor ? std::floor(cells) : std::nearbyint(cells);
   };
   auto const kept = [&](std::size_t i) {
     for (std::size_t axis = 0; axis < Dim; ++axis) {
       float const p = cloud.positions[i * Dim + axis];
       if (!std::isfinite(p)) { return false; }
-      if (options.range_lower && (p < (*options.range_lower)[axis] || p >= (*options.range_upper)[axis])) {
+      if (options.range_lower() &&
+          (p < (*options.range_lower())[axis] || p >= (*options.range_upper())[axis])) {
         return false;
       }
     }
@@ -94,7 +95,7 @@ Voxels<Dim> oracle(Cloud<Dim> const& cloud, QuantizeOptions<Dim> const& options)
     for (std::size_t axis = 0; kept(i) && axis < Dim; ++axis) {
       float const p = cloud.positions[i * Dim + axis];
       lowest[b][axis] = std::min(lowest[b][axis], p);
-      lowest_cell[b][axis] = std::min(lowest_cell[b][axis], round(p, options.fixed_origin[axis], axis));
+      lowest_cell[b][axis] = std::min(lowest_cell[b][axis], round(p, options.fixed_origin()[axis], axis));
     }
   }
   std::map<std::array<int, Dim + 1>, std::vector<std::int32_t>> points_of;
@@ -104,12 +105,12 @@ Voxels<Dim> oracle(Cloud<Dim> const& cloud, QuantizeOptions<Dim> const& options)
     std::array<int, Dim + 1> voxel{cloud.batch[i]};
     for (std::size_t axis = 0; used && axis < Dim; ++axis) {
       float const p = cloud.positions[i * Dim + axis];
-      bool const from_lowest = options.grid_origin == GridOrigin::lowest_point;
-      float cell = round(p, from_lowest ? lowest[b][axis] : options.fixed_origin[axis], axis);
-      if (options.grid_origin == GridOrigin::lowest_voxel) { cell -= lowest_cell[b][axis]; }
+      bool const from_lowest = options.origin() == GridOrigin::lowest_point;
+      float cell = round(p, from_lowest ? lowest[b][axis] : options.fixed_origin()[axis], axis);
+      if (options.origin() == GridOrigin::lowest_voxel) { cell -= lowest_cell[b][axis]; }
       voxel[axis + 1] = static_cast<int>(cell);
-      if (options.grid_extent) {
-        used = voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid_extent)[static_cast<int>(axis)];
+      if (options.grid()) {
+        used = voxel[axis + 1] >= 0 && voxel[axis + 1] < (*options.grid())[static_cast<int>(axis)];
       }
     }
     if (used) { points_of[voxel].push_back(static_cast<std::int32_t>(i)); }
@@ -124,7 +125,7 @@ Voxels<Dim> oracle(Cloud<Dim> const& cloud, QuantizeOptions<Dim> const& options)
     for (std::size_t c = 0; c < 2; ++c) {
       float sum = 0;
       for (auto const i : points) { sum += cloud.features[2 * static_cast<std::size_t>(i) + c]; }
-      result.features.push_back(options.voxel_features == VoxelFeatures::mean
+      result.features.push_back(options.features() == VoxelFeatures::mean
                                     ? sum / static_cast<float>(points.size())
                                     : cloud.features[2 * static_cast<std::size_t>(points.front()) + c]);
     }
@@ -152,7 +153,7 @@ Voxels<Dim> quantize(Cloud<Dim> const& cloud, QuantizeOptions<Dim> const& option
   found.coordinates->check(exec);
   CHECK(found.coordinates->num_batches() == cloud.num_batches);
   CHECK(found.num_voxels() == found.coordinates->num_rows());
-  CHECK(found.coordinates->spatial_range().has_value() == options.grid_extent.has_value());
+  CHECK(found.coordinates->spatial_range().has_value() == options.grid().has_value());
   auto rows = download(found.coordinates->data(), found.num_voxels(), exec);
   for (auto const& row : rows) { REQUIRE(found.coordinates->box().contains(row)); }
   return {std::move(rows), download(found.features.data(), found.features.size(), exec),

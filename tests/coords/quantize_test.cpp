@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("quantize: points of no cloud are refused", Space, TESSERA_TE
   }
 }
 
-TEST_CASE("quantize: sizes, ranges, grids and shapes that cannot be meant are refused")
+TEST_CASE("quantize: invalid sizes, ranges, grids and shapes are refused")
 {
   Execution<Host> const exec{};
   std::vector<float> const values(6);

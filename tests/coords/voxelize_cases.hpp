@@ -96,14 +96,14 @@ inline Voxels oracle(Cloud const& cloud, VoxelizeOptions const& options, int bat
     if (!cell_of(cloud.row(i), options, cell)) { continue; }
     auto found = number_of.find(cell);
     if (found == number_of.end()) {
-      if (static_cast<int>(lists.size()) == options.max_voxels) { continue; }
+      if (static_cast<int>(lists.size()) == options.voxels()) { continue; }
       found = number_of.emplace(cell, lists.size()).first;
       lists.emplace_back();
-      if (options.axis_order == AxisOrder::zyx) { std::swap(cell[0], cell[2]); }
+      if (options.order() == AxisOrder::zyx) { std::swap(cell[0], cell[2]); }
       result.coordinates.push_back({batch_entry, cell});
     }
     auto& list = lists[found->second];
-    if (static_cast<int>(list.size()) < options.max_points) { list.push_back(i); }
+    if (static_cast<int>(list.size()) < options.points_per_voxel()) { list.push_back(i); }
   }
   for (auto const& list : lists) {
     result.num_points.push_back(static_cast<std::int32_t>(list.size()));
@@ -112,7 +112,7 @@ inline Voxels oracle(Cloud const& cloud, VoxelizeOptions const& options, int bat
       for (auto const i : list) { sum += cloud.row(i)[c]; }
       result.mean.push_back(sum / static_cast<float>(list.size()));
     }
-    for (std::size_t k = 0; k < static_cast<std::size_t>(options.max_points); ++k) {
+    for (std::size_t k = 0; k < static_cast<std::size_t>(options.points_per_voxel()); ++k) {
       for (std::int64_t c = 0; c < cloud.columns; ++c) {
         result.points.push_back(k < list.size() ? cloud.row(list[k])[c] : 0.0F);
       }
@@ -131,7 +131,7 @@ Voxels voxelize(Cloud const& cloud, VoxelizeOptions const& options, int batch_en
   REQUIRE(found.coordinates->num_rows() == found.num_voxels());
   REQUIRE(found.coordinates->spatial_range());
   CHECK(found.coordinates->spatial_range()->batches == batch_entry + 1);
-  CHECK(found.coordinates->spatial_range()->extent == options.spatial_shape.value_or(grid_shape(options)));
+  CHECK(found.coordinates->spatial_range()->extent == options.shape().value_or(grid_shape(options)));
   return {download(found.coordinates->data(), found.num_voxels(), exec), download(found.num_points, exec),
           download(found.mean.data(), found.mean.size(), exec),
           download(found.points.data(), found.points.size(), exec)};

@@ -173,7 +173,7 @@ TEST_CASE_TEMPLATE("voxelize: dynamic voxels reduce all points, in lexicographic
   }
 }
 
-TEST_CASE("voxelize: what cannot be meant is refused")
+TEST_CASE("voxelize: what is invalid is refused")
 {
   Execution<Host> const exec{};
   std::vector<float> const values(8);
@@ -190,7 +190,7 @@ TEST_CASE("voxelize: what cannot be meant is refused")
       test::has(error(VoxelizeOptions({1, 1, 1}, {0, 0, std::numeric_limits<float>::quiet_NaN()}, {1, 1, 2})),
                 "on axis 2"));
   CHECK(error(cube(1, 4).points_per_voxel(0)) ==
-        "hard_voxelize: 0 points a voxel and 160000 voxels at most; both must be at least 1 "
+        "hard_voxelize: 0 points per voxel and 160000 voxels at most; both must be at least 1 "
         "(dynamic_voxelize has no such caps)");
   CHECK(test::has(error(cube(1, 4).voxels(-1)), "-1 voxels at most"));
   CHECK(test::has(error(cube(1, 4).points_per_voxel(1 << 20)), "more than 2^20 numbers"));
@@ -214,14 +214,14 @@ TEST_CASE("voxelize: named options have the published grids")
   CHECK(grid_shape(voxel_options("centerpoint_0_1")) == IntArray<3>{40, 1024, 1024});
   CHECK(grid_shape(voxel_options("centerpoint_0_075")) == IntArray<3>{40, 1440, 1440});
   CHECK(grid_shape(voxel_options("bevfusion")) == IntArray<3>{1440, 1440, 40});
-  CHECK(voxel_options("second_kitti", VoxelPhase::training).max_voxels == 16000);
-  CHECK(voxel_options("second_kitti").max_voxels == 40000);
+  CHECK(voxel_options("second_kitti", VoxelPhase::training).voxels() == 16000);
+  CHECK(voxel_options("second_kitti").voxels() == 40000);
   for (auto const name : voxel_option_names()) {
     auto const options = voxel_options(name);
-    int const z = options.axis_order == AxisOrder::zyx ? 0 : 2;
+    int const z = options.order() == AxisOrder::zyx ? 0 : 2;
     auto shape = grid_shape(options);
     ++shape[z];
-    CHECK(options.spatial_shape == shape);
+    CHECK(options.shape() == shape);
   }
 }
 

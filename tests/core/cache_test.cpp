@@ -3,7 +3,7 @@
 
 #include "../support/allocations.hpp"
 
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
 
 #include <doctest/doctest.h>
 

@@ -3,8 +3,8 @@
 
 // The floating-point environment of whoever calls is that of every thread of a loop.
 
+#include <tessera/core/detail/float_environment.hpp>
 #include <tessera/core/execution.hpp>
-#include <tessera/core/float_environment.hpp>
 
 #include <doctest/doctest.h>
 

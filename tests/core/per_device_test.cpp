@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include <tessera/core/per_device.hpp>
+#include <tessera/core/detail/per_device.hpp>
 
 #include <doctest/doctest.h>
 

@@ -6,8 +6,8 @@
 #include "../support/small.hpp"
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/host_device.hpp>
-#include <tessera/core/sort.hpp>
 
 #include <algorithm>
 #include <random>

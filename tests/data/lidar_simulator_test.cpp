@@ -282,7 +282,7 @@ TEST_CASE("lidar simulator: one ray, no returns and steep rays are legal")
   CHECK(simulate_lidar(options).empty());
 }
 
-TEST_CASE("lidar simulator: options that cannot be meant are refused with their names")
+TEST_CASE("lidar simulator: invalid options are refused with their names")
 {
   double const nan = std::numeric_limits<double>::quiet_NaN();
   auto const error_with = [&](auto change) {

@@ -5,7 +5,7 @@
 #include "../support/small.hpp"
 
 #include <tessera/coords/voxelize.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 #include <tessera/kmap/build.hpp>
 #ifdef __CUDACC__
 #include <tessera/coords/detail/hard_voxels_device.cuh>

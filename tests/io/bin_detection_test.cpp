@@ -282,7 +282,7 @@ TEST_CASE("bin detection: the sentence says why the file is neither")
   auto const sentence = test::error_of([&] { static_cast<void>(read_point_cloud(dir / "f.bin")); });
   CHECK(test::has(sentence,
                   "read_point_cloud: " + (dir / "f.bin") +
-                      ": is neither KITTI (4 floats a point: its size is no multiple of 16) nor nuScenes "
+                      ": is neither KITTI (4 floats per point: its size is no multiple of 16) nor nuScenes "
                       "(5 floats: point 0 has the ring 0.5) for certain; name its format"));
   test::write_bytes(dir / "f.pcd.bin", bytes_of(sweep, 61));
   CHECK(test::has(test::error_of([&] { static_cast<void>(read_point_cloud(dir / "f.pcd.bin")); }),

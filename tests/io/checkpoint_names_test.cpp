@@ -166,7 +166,7 @@ TEST_CASE("names: a module is loaded whether it has the names of the wrapper or 
   auto const path = folder / "f.safetensors";
   auto const load = [&](auto const& from, std::string const& own) {
     Parameters net{exec};
-    net.add(own + "conv.0.weight", {27, 2, 4}, nn::ParameterRole::kernel, {3, 3, 3});
+    net.add(own + "conv.0.weight", {27, 2, 4}, nn::ParameterRole::conv_weight, {3, 3, 3});
     net.add(own + "conv.1.bias", {4});
     auto const report = io::load(net, from, io::Tessera{}, exec);
     CHECK(net.values(1) == std::vector<float>{0, 1, 2, 3});
@@ -236,11 +236,11 @@ TEST_CASE("names: the network that fits best can be told by the number of tensor
   Execution<Host> const exec;
   auto const checkpoint = io::convert_checkpoint(network("module.").state, "f");
   Parameters right{exec};
-  right.add("conv.0.weight", {27, 2, 4}, nn::ParameterRole::kernel, {3, 3, 3}).add("conv.1.bias", {4});
+  right.add("conv.0.weight", {27, 2, 4}, nn::ParameterRole::conv_weight, {3, 3, 3}).add("conv.1.bias", {4});
   Parameters wide{exec};
-  wide.add("conv.0.weight", {27, 2, 8}, nn::ParameterRole::kernel, {3, 3, 3}).add("conv.1.bias", {4});
+  wide.add("conv.0.weight", {27, 2, 8}, nn::ParameterRole::conv_weight, {3, 3, 3}).add("conv.1.bias", {4});
   Parameters wrong{exec};
-  wrong.add("stem.0.weight", {27, 2, 4}, nn::ParameterRole::kernel, {3, 3, 3});
+  wrong.add("stem.0.weight", {27, 2, 4}, nn::ParameterRole::conv_weight, {3, 3, 3});
   CHECK(io::num_matching(right, checkpoint.tensors) == 2);
   CHECK(io::num_matching(wide, checkpoint.tensors) == 1);
   CHECK(io::num_matching(wrong, checkpoint.tensors) == 0);

@@ -76,7 +76,7 @@ class Encoder final : public nn::ModuleBase {
     for (auto const extent : size) { volume *= extent; }
     std::vector<std::int64_t> shape{in, out};
     if (volume > 1) { shape.insert(shape.begin(), volume); }
-    add(name + "." + last, nn::ParameterRole::kernel, shape, seed, exec, size);
+    add(name + "." + last, nn::ParameterRole::conv_weight, shape, seed, exec, size);
   }
   void norm(std::string const& name, std::int64_t channels, std::uint64_t seed, Execution<Host> const& exec)
   {

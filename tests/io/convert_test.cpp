@@ -257,7 +257,7 @@ TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
     struct Net final : nn::ModuleBase {
       Net(std::vector<int> const& kernel_size, Execution<Host> const& on) : kernel{{3, 16, 16}, on}
       {
-        register_parameter("conv_out.0.weight", nn::ParameterRole::kernel, kernel, kernel_size);
+        register_parameter("conv_out.0.weight", nn::ParameterRole::conv_weight, kernel, kernel_size);
       }
       nn::Parameter<float, Host> kernel;
     } net{size, exec};

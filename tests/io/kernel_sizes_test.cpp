@@ -323,7 +323,7 @@ TEST_CASE("layout of a file: a kernel of one voxel that means what its shape say
   auto const path = folder / "f.safetensors";
   auto const make = [&](float first) {
     auto net = std::make_unique<Parameters>(exec);
-    net->add("a.weight", {2, 3}, nn::ParameterRole::kernel, {1, 1, 1});
+    net->add("a.weight", {2, 3}, nn::ParameterRole::conv_weight, {1, 1, 1});
     auto* const data = net->writable_parameters()[0].as<float, Host>().write();
     for (int i = 0; i < 6; ++i) { data[i] = first + static_cast<float>(i); }
     return net;

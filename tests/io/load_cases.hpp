@@ -33,10 +33,10 @@ class Net final : public nn::ModuleBase {
       detail::fill_uniform(*parameter, 1.0, seed++, exec);
     }
     detail::fill_uniform(statistic, 1.0, seed, exec);
-    register_parameter("odd.kernel", nn::ParameterRole::kernel, odd, {3, 5, 1});
-    register_parameter("even.kernel", nn::ParameterRole::kernel, even, {2, 2, 2});
-    register_parameter("mixed.kernel", nn::ParameterRole::kernel, mixed, {3, 2, 1});
-    register_parameter("block.0.kernel", nn::ParameterRole::kernel, pointwise, {1, 1, 1});
+    register_parameter("odd.kernel", nn::ParameterRole::conv_weight, odd, {3, 5, 1});
+    register_parameter("even.kernel", nn::ParameterRole::conv_weight, even, {2, 2, 2});
+    register_parameter("mixed.kernel", nn::ParameterRole::conv_weight, mixed, {3, 2, 1});
+    register_parameter("block.0.kernel", nn::ParameterRole::conv_weight, pointwise, {1, 1, 1});
     register_parameter("classifier.weight", nn::ParameterRole::matrix, weight);
     register_parameter("block.1.running_mean", nn::ParameterRole::buffer, statistic);
   }

@@ -25,7 +25,7 @@ TEST_CASE("weight layouts: TorchSparse numbers the offsets of odd kernels from t
   Net<float, Host> const net{1, exec};
   auto const parameters = net.parameters();
   for (auto const& p : parameters) {
-    if (p.role != nn::ParameterRole::kernel) { continue; }
+    if (p.role != nn::ParameterRole::conv_weight) { continue; }
     CAPTURE(p.name);
     auto const own = io::Tessera::place(p);
     auto const theirs = io::TorchSparse::place(p);
@@ -302,27 +302,3 @@ TEST_CASE("load: the host's execution is refused for a module on the device")
   CHECK(test::has(test::error_of([&] { io::load(net, path, io::Tessera{}, host); }), "lies on the device"));
 }
 #endif
-
-TEST_CASE("load: a fused module is neither loaded nor saved")
-{
-  // what fuse() leaves behind, without layers
-  struct Fused final : nn::ModuleBase {
-    Fused() { mark_fused(); }
-  };
-  Execution<Host> const exec;
-  test::TempDir const folder;
-  auto const path = folder / "net.safetensors";
-  io::save(Row<float, Host>{exec}, path, io::Tessera{}, exec);
-  Fused fused;
-  CHECK(test::has(
-      test::error_of([&] { io::load(fused, path, io::Tessera{}, exec); }),
-      "load: the module is fused for inference, so its parameters are no longer those of a checkpoint; do "
-      "it before fuse()"));
-  CHECK(test::has(test::error_of([&] { io::save(fused, path, io::Tessera{}, exec); }),
-                  "save: the module is fused for inference"));
-  struct Above final : nn::ModuleBase {  // not fused itself
-    explicit Above(nn::ModuleBase& below) { register_child("below", below); }
-  } above{fused};
-  CHECK(test::has(test::error_of([&] { io::load(above, path, io::Tessera{}, exec); }),
-                  "load: the module is fused for inference"));
-}

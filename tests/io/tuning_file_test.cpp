@@ -5,7 +5,7 @@
 #include "../support/files.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #endif
 #include <tessera/io/tuning_file.hpp>
@@ -230,7 +230,7 @@ TEST_CASE("tuning file: what a value may not be is said with its place")
   CHECK(refused("[3, 1, 2]", "[3, 1]") ==
         "tuning 1, group 1: kernel size, stride, dilation and tensor stride are not of one number of axes");
   CHECK(refused("[3, 1, 2]", "[]") ==
-        "tuning 1, group 1: \"kernel_size\" has 0 numbers; 1 to 6, one an axis");
+        "tuning 1, group 1: \"kernel_size\" has 0 numbers; 1 to 6, one per axis");
   CHECK(refused("[3, 1, 2]", "[3, 1.5, 2]") ==
         "tuning 1, group 1: \"kernel_size\" is a list of something else than integers");
   CHECK(refused("\"splits\": 3", "\"splits\": -1") ==

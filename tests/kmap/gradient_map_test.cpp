@@ -181,7 +181,7 @@ TEST_CASE_TEMPLATE(
   }
 }
 
-TEST_CASE_TEMPLATE("gradient map: a kernel of any offsets has the permutation that its maker gave", Space,
+TEST_CASE_TEMPLATE("gradient map: a kernel of any offsets has the permutation that it was given", Space,
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -212,7 +212,7 @@ TEST_CASE_TEMPLATE("tile map: maps that know their masks are sorted by them, the
   check(*ts::transpose(*down, exec));
 }
 
-TEST_CASE_TEMPLATE("tile map: is made once for each choice, and refuses what cannot be meant", Space,
+TEST_CASE_TEMPLATE("tile map: is made once for each choice, and refuses what is invalid", Space,
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -10,7 +10,7 @@
 
 #ifdef __CUDACC__
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/models/minkunet_backbone.hpp>
@@ -160,7 +160,7 @@ TEST_CASE("SparseEncoder: host and device agree on ten sweeps, for every publish
     CAPTURE(std::string{name});
     auto const options = models::sparse_encoder_options(name).width(0.5).seed(7);
     expect_agreement<Encoder>(*sweeps, options, options.sparse_shape, options.in_channels,
-                              options.height_axis == 2, Forward{});
+                              options.axis() == 2, Forward{});
   }
 }
 

@@ -5,7 +5,7 @@
 #include "../support/files.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/convert.hpp>
@@ -58,7 +58,7 @@ std::vector<std::vector<std::int64_t>> kernels_of(nn::ModuleBase const& net)
 {
   std::vector<std::vector<std::int64_t>> shapes;
   for (auto const& parameter : net.parameters()) {
-    if (parameter.role == nn::ParameterRole::kernel) { shapes.push_back(parameter.shape); }
+    if (parameter.role == nn::ParameterRole::conv_weight) { shapes.push_back(parameter.shape); }
   }
   return shapes;
 }
@@ -114,7 +114,7 @@ std::vector<float> through_file(nn::ModuleBase const& net, io::WeightLayout layo
   std::vector<NamedTensor> tensors;
   for (auto const& parameter : net.parameters()) {
     auto name = parameter.name;
-    if (parameter.role == nn::ParameterRole::kernel) {
+    if (parameter.role == nn::ParameterRole::conv_weight) {
       kernel = name.substr(name.rfind('.') + 1);
       if (layout != io::WeightLayout::tessera) { name = renamed(name, spconv ? "weight" : "kernel"); }
       if (!spconv) { options.kernel_size(name, parameter.kernel_size); }
@@ -149,7 +149,7 @@ TEST_CASE("SparseEncoder: published encoders have the layers and grids of their 
     auto const kernels = kernels_of(net);
     REQUIRE(kernels.size() == published.num_convolutions);
     CHECK(kernels.front() == std::vector<std::int64_t>{27, options.in_channels, 16});
-    bool const blocks = options.block_type == models::EncoderBlock::basicblock;
+    bool const blocks = options.block() == models::EncoderBlock::basicblock;
     std::int64_t const last = blocks ? 128 : 64;
     CHECK(kernels.back() == std::vector<std::int64_t>{3, last, 128});
     for (std::size_t i = 1; i < kernels.size(); ++i) { CHECK(kernels[i][1] == kernels[i - 1][2]); }
@@ -159,7 +159,7 @@ TEST_CASE("SparseEncoder: published encoders have the layers and grids of their 
     CHECK(y.coordinates()->spatial_range()->extent == published.out);
     auto const map = net.forward_bev(x, exec);
     CHECK(map.channels() == published.channels);
-    bool const zyx = options.height_axis == 0;
+    bool const zyx = options.axis() == 0;
     CHECK(map.range().extent == IntArray<2>{published.out[zyx ? 1 : 0], published.out[zyx ? 2 : 1]});
   }
   models::SparseEncoder<float, Host> second{models::second_kitti(), exec};
@@ -303,7 +303,7 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: weights come back from every layout,
   }
 }
 
-TEST_CASE("SparseEncoder: what cannot be meant is refused")
+TEST_CASE("SparseEncoder: what is invalid is refused")
 {
   Execution<Host> const exec;
   auto const error = [&](models::SparseEncoderOptions const& options) {

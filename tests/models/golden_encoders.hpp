@@ -12,7 +12,7 @@
 #include "tolerance.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/convert.hpp>
@@ -20,8 +20,10 @@
 #include <tessera/models/minkunet_backbone.hpp>
 #include <tessera/models/sparse_encoder.hpp>
 #include <tessera/models/sparse_unet.hpp>
+#include <tessera/nn/fuse.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -35,6 +37,7 @@ namespace ts = tessera;
 using Json = ts::detail::Json;
 
 using networks::check_close;
+using networks::of_fused;
 using networks::Tolerance;
 
 inline constexpr Tolerance in_single{1e-4, 0.99999};
@@ -74,16 +77,18 @@ inline ts::models::SparseEncoderOptions encoder_options(Golden const& golden)
   auto const& config = golden.config;
   ts::models::SparseEncoderOptions options(number(config, "in_channels"), shape_of(golden));
   options.base(number(config, "base_channels")).out(number(config, "output_channels"));
-  options.encoder_channels.clear();
+  ts::models::SparseEncoderOptions::Channels channels;
   for (auto const& stage : *config.find("encoder_channels")->get<Json::Array>()) {
-    options.encoder_channels.push_back(test::ints(stage));
+    channels.push_back(test::ints(stage));
   }
+  options.channels(std::move(channels));
   if (auto const* const paddings = config.find("encoder_paddings")) {
-    options.encoder_paddings.clear();
+    ts::models::SparseEncoderOptions::Paddings lists;
     for (auto const& stage : *paddings->get<Json::Array>()) {
-      auto& list = options.encoder_paddings.emplace_back();
+      auto& list = lists.emplace_back();
       for (auto const& padding : *stage.get<Json::Array>()) { list.push_back(test::per_axis(padding)); }
     }
+    options.paddings(std::move(lists));
   }
   if (auto const* const block = config.find("block_type")) {
     bool const basic = *block->get<std::string>() == "basicblock";
@@ -158,6 +163,7 @@ void check_encoder(std::string const& name, Tolerance const& tolerance)
   auto const x = input_of<Scalar>(*golden, exec);
   auto const y = net.forward(x, exec);
   check_output(*golden, y, tolerance, exec);
+  check_output(*golden, ts::nn::fuse(net, x, exec).forward(x, exec), of_fused(tolerance), exec);
   if (!golden->file.contains("bev.cells")) { return; }
 
   auto const map = net.forward_bev(x, exec);
@@ -185,15 +191,18 @@ void check_unet(std::string const& name, Tolerance const& tolerance)
   if (!golden) { return; }
   ts::Execution<Space> const exec{};
   ts::models::SparseUNetOptions options{encoder_options(*golden)};
-  options.decoder_channels.clear();
+  std::vector<std::array<int, 3>> levels;
   for (auto const& level : *golden->config.find("decoder_channels")->get<Json::Array>()) {
     auto const list = test::ints(level);
-    options.decoder_channels.push_back({list.at(0), list.at(1), list.at(2)});
+    levels.push_back({list.at(0), list.at(1), list.at(2)});
   }
+  options.decoder(std::move(levels));
   ts::models::SparseUNet<Scalar, Space> net{options, exec};
   ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
-  auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);
+  auto const x = input_of<Scalar>(*golden, exec);
+  auto const y = net.forward(x, exec);
   check_output(*golden, y.encoded, tolerance, exec);
+  check_output(*golden, ts::nn::fuse(net, x, exec).forward(x, exec).encoded, of_fused(tolerance), exec);
   check_close(y.decoded.features_on_host(exec), golden->file.to_float("seg_features"), tolerance);
 }
 
@@ -214,8 +223,10 @@ void check_minkunet(std::string const& name, Tolerance const& tolerance)
                            .decoder(list("decoder_channels"), list("decoder_blocks"));
   ts::models::MinkUNetBackbone<Scalar, Space> net{options, exec};
   ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
-  auto const y = net.forward(input_of<Scalar>(*golden, exec), exec);
+  auto const x = input_of<Scalar>(*golden, exec);
+  auto const y = net.forward(x, exec);
   check_output(*golden, y, tolerance, exec);
+  check_output(*golden, ts::nn::fuse(net, x, exec).forward(x, exec), of_fused(tolerance), exec);
   check_close(y.features_on_host(exec), golden->file.to_float("point_order.feats"), tolerance);
 }
 

@@ -15,11 +15,12 @@
 #include "tolerance.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/nn/calibrate.hpp>
+#include <tessera/nn/fuse.hpp>
 
 #include <array>
 #include <string>
@@ -30,6 +31,7 @@ namespace golden_networks {
 namespace ts = tessera;
 
 using networks::check_close;
+using networks::of_fused;
 using networks::Tolerance;
 
 /// `output.coordsN` and `output.featsN` of the file against tensor number N, `output.logits` against the
@@ -123,6 +125,9 @@ void check_network(std::string const& relative, Tolerance const& tolerance)
       auto const tensors = list(network(x, exec));
       if (model == "MinkUNet") { CHECK(tensors.back().coordinates() == x.coordinates()); }
       check_outputs(file, tensors, tolerance, exec);
+      if (mode != 1) { return; }
+      auto const fused = ts::nn::fuse(network, x, exec);
+      check_outputs(file, list(fused(x, exec)), of_fused(tolerance), exec);
     });
   }
 }

@@ -4,10 +4,11 @@
 #include "golden_networks.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #endif
 #include <tessera/models/spvcnn.hpp>
+#include <tessera/nn/fuse.hpp>
 
 #include <algorithm>
 
@@ -67,10 +68,9 @@ void check_spvcnn(golden_networks::Tolerance const& tolerance)
                                tolerance);
   CHECK(network(z, exec).features_on_host(exec) == logits.features_on_host(exec));
 
-  ts::nn::fuse(network, exec);
-  golden_networks::check_close(network(z, exec).features_on_host(exec),
-                               recorded.file.to_float("output.logits"),
-                               {10 * tolerance.distance, tolerance.cosine});
+  auto const fused = ts::nn::fuse(network, z, exec);
+  golden_networks::check_close(fused(z, exec).features_on_host(exec), recorded.file.to_float("output.logits"),
+                               golden_networks::of_fused(tolerance));
 }
 
 }  // namespace
@@ -114,11 +114,10 @@ TEST_CASE_TEMPLATE("SPVCNN: without TorchSparse's rule only the mean of voxel 0 
   ts::Execution<Space> const exec{};
   auto const options = recorded.options(ts::compat::torchsparse);
   auto made =
-      ts::initial_voxelize(recorded.points<float>(exec), options.point_unit, options.size_of_voxels, exec);
-  ts::nn::Conv<3, float, Space> down{ts::nn::ConvOptions<3>(options.in_channels, options.in_channels, 2)
-                                         .stride(2)
-                                         .config(*options.conv_config),
-                                     exec};
+      ts::initial_voxelize(recorded.points<float>(exec), options.point_unit(), options.voxel_size(), exec);
+  ts::nn::Conv<3, float, Space> down{
+      ts::nn::ConvOptions<3>(options.in_channels, options.in_channels, 2).stride(2).config(*options.config()),
+      exec};
   auto x = made.voxels;
   for (int stride = 1; stride <= 16; stride *= 2) {
     CAPTURE(stride);

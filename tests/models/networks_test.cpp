@@ -113,7 +113,7 @@ TEST_CASE("MinkUNet: layers of one seed have different weights")
   MinkUNet const net{models::MinkUNetOptions(4, 13).width(0.25), exec};
   std::map<float, std::string> first_value;
   for (auto const& parameter : net.parameters()) {
-    if (parameter.role != nn::ParameterRole::kernel) { continue; }
+    if (parameter.role != nn::ParameterRole::conv_weight) { continue; }
     CAPTURE(parameter.name);
     auto const scale = std::sqrt(static_cast<float>(parameter.shape[parameter.shape.size() - 2]));
     auto const value = *parameter.as<float, Host>().data() * scale;

@@ -8,7 +8,7 @@
 #include "../support/small.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/models/minkunet.hpp>

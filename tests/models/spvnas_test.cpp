@@ -5,9 +5,9 @@
 #include "random_networks.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/spvnas_config.hpp>

@@ -16,6 +16,12 @@ struct Tolerance {
   double cosine;
 };
 
+/// Of the same network fused, whose folded weights are rounded once more.
+[[nodiscard]] inline Tolerance of_fused(Tolerance const& tolerance)
+{
+  return {10 * tolerance.distance, tolerance.cosine};
+}
+
 template <class Scalar>
 void check_close(std::vector<Scalar> const& found, std::vector<float> const& expected,
                  Tolerance const& tolerance)

@@ -9,6 +9,7 @@
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/sequential.hpp>
 #ifdef __CUDACC__
 #include <tessera/conv/convolution.cuh>
@@ -18,6 +19,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <type_traits>
 #include <vector>
@@ -79,12 +81,12 @@ class Network {
 
   [[nodiscard]] std::vector<double> run()
   {
-    auto const y = net_.forward(x_, exec_).features_on_host(exec_);
+    auto const y = (fused_ ? fused_->forward(x_, exec_) : net_.forward(x_, exec_)).features_on_host(exec_);
     std::vector<double> wide(y.size());
     std::transform(y.begin(), y.end(), wide.begin(), [](Scalar v) { return static_cast<double>(to_sum(v)); });
     return wide;
   }
-  void fuse() { ts::nn::fuse(net_, exec_); }
+  void fuse() { fused_.emplace(ts::nn::fuse(net_, x_, exec_)); }
 
   /// The definition, and how far rounding may take a result from it: folded or not, each product and the shift are
   /// rounded once, and so is what is stored.
@@ -140,6 +142,7 @@ class Network {
   Norm norm_;
   ts::SparseTensor<3, Scalar, Space> x_;
   ts::nn::Sequential<3, Scalar, Space> net_;
+  std::optional<ts::nn::TracedModel<ts::SparseTensor<3, Scalar, Space>>> fused_;
 };
 
 /// A channel that is the same number everywhere, and so has no variance: the norm gives its bias, folded or not.

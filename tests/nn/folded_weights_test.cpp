@@ -10,6 +10,7 @@
 #endif
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
+#include <tessera/nn/calibrate.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/fuse.hpp>
 #include <tessera/nn/linear.hpp>
@@ -126,4 +127,18 @@ TEST_CASE("folded weights: a norm that no longer fits the scalar is refused")
   CHECK(test::error_of([&] { static_cast<void>(fused.forward(x, exec)); }) ==
         "fuse: a norm's new parameters make weights that float32 does not hold; trace and fuse the model "
         "again");
+}
+
+TEST_CASE_TEMPLATE("folded weights: calibrating the network reaches its list", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  Net<Space> net{exec};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(150, 4, {0, 1}, 3), exec);
+  auto const fused = nn::fuse(net, x, exec);
+  auto const before = fused.forward(x, exec).features_on_host(exec);
+  nn::calibrate(net, x, exec);
+  auto const after = fused.forward(x, exec).features_on_host(exec);
+  CHECK(after != before);
+  CHECK(after == nn::fuse(net, x, exec).forward(x, exec).features_on_host(exec));
 }

@@ -7,13 +7,17 @@
 #include "tensors.hpp"
 
 #include <tessera/nn/blocks.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/sequential.hpp>
 #include <tessera/nn/sparse_blocks.hpp>
 #include <tessera/nn/to_bev.hpp>
+#include <tessera/ops/custom.hpp>
 
+#include <map>
 #include <random>
+#include <string>
 #include <vector>
 
 using namespace tessera;
@@ -52,21 +56,22 @@ void randomize_norms(nn::ModuleBase& module, Execution<Space> const& exec)
   }
 }
 
-/// Fuses `module` and compares it with what it was.
+/// Fuses `module` and compares it with what it was, and stays.
 template <class Space>
-void expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, Execution<Space> const& exec)
+auto expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, Execution<Space> const& exec)
 {
   randomize_norms(module, exec);
   auto const x = random_tensor(channels, exec);
   auto const before = module.forward(x, exec).features_on_host(exec);
   REQUIRE(test::magnitude(before) > 0);
-  nn::fuse(module, exec);
-  CHECK(module.is_fused());
-  auto const after = module.forward(x, exec).features_on_host(exec);
+  auto fused = nn::fuse(module, x, exec);
+  auto const after = fused.forward(x, exec).features_on_host(exec);
   CHECK(before != after);  // other weights round otherwise: something was fused
   CHECK(test::largest_difference(after, before) < 1e-5);
-  nn::fuse(module, exec);
-  CHECK(module.forward(x, exec).features_on_host(exec) == after);
+  nn::fuse(fused, exec);
+  CHECK(fused(x, exec).features_on_host(exec) == after);
+  CHECK(module.forward(x, exec).features_on_host(exec) == before);
+  return fused;
 }
 
 /// The activations that convolutions were called with.
@@ -90,6 +95,34 @@ void clear(nn::Parameter<float, Space>& parameter, Execution<Space> const& exec)
                                       static_cast<std::size_t>(parameter.size()) * sizeof(float), exec);
 }
 
+/// A layer of two tensors: its input, and 16 channels of zeros; as they are, or in one.
+template <class Space, class Layer>
+struct Beside {
+  using Tensor = SparseTensor<3, float, Space>;
+  Tensor forward(Tensor const& x, Execution<Space> const& exec)
+  {
+    auto const zeros = [](Tensor const& from, Execution<Space> const& inside) {
+      Buffer<float, Space> none{from.capacity() * 16, inside};
+      fill_bytes(none, 0, inside);
+      return from.with_features(Matrix<float, Space>{std::move(none), from.capacity(), 16});
+    };
+    Tensor const second = ops::custom("second", exec, zeros, x);
+    return pair ? layer(x, second, exec) : layer(cat({x, second}, exec), exec);
+  }
+
+  Layer& layer;
+  bool pair;
+};
+
+/// How often each operation is in a traced model.
+template <class Traced>
+std::map<std::string, int> counts(Traced const& traced)
+{
+  std::map<std::string, int> result;
+  for (auto const& operation : traced.operations()) { ++result[operation->name()]; }
+  return result;
+}
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("fuse: blocks put out what they did, but for rounding", Space, TESSERA_TEST_SPACES)
@@ -99,20 +132,20 @@ TEST_CASE_TEMPLATE("fuse: blocks put out what they did, but for rounding", Space
   for (bool const bias : {false, true}) {
     CAPTURE(bias);
     nn::SparseConvBlock<3, float, Space> block{nn::ConvOptions<3>(5, 12, 3).bias(bias).seed(3), exec};
-    expect_same_when_fused<Space>(block, 5, exec);
+    static_cast<void>(expect_same_when_fused<Space>(block, 5, exec));
     nn::SparseResBlock<3, float, Space> residual{nn::ConvOptions<3>(5, 12, 3).bias(bias).seed(4), exec};
-    expect_same_when_fused<Space>(residual, 5, exec);
+    static_cast<void>(expect_same_when_fused<Space>(residual, 5, exec));
     nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5), exec};
-    expect_same_when_fused<Space>(basic, 6, exec);
+    static_cast<void>(expect_same_when_fused<Space>(basic, 6, exec));
     nn::SparseBasicBlock<3, float, Space> swish{
         nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5).activation(nn::LayerConfig{"swish"}), exec};
-    expect_same_when_fused<Space>(swish, 6, exec);
+    static_cast<void>(expect_same_when_fused<Space>(swish, 6, exec));
   }
   auto shortcut = nn::make_sparse_convmodule<3, float>(
       nn::ConvModuleOptions<3>(6, 8, 1).order({"conv", "norm"}).seed(9), exec);
   nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(6, 2).seed(6), exec,
                                                    std::move(shortcut)};
-  expect_same_when_fused<Space>(bottleneck, 6, exec);
+  static_cast<void>(expect_same_when_fused<Space>(bottleneck, 6, exec));
 }
 
 TEST_CASE_TEMPLATE("fuse: no activation of a block is left for a pass of its own, but the last", Space,
@@ -123,25 +156,22 @@ TEST_CASE_TEMPLATE("fuse: no activation of a block is left for a pass of its own
   auto const x = random_tensor(8, exec);
   auto const none = Activation::none;
   auto const relu = Activation::relu;
-  auto const seen = [&](nn::Module<3, float, Space>& block) {
+  auto const seen = [&](auto const& block) {
     SeenActivations<Space> seen_activations;
     static_cast<void>(block.forward(x, exec.with_recorder(seen_activations)));
     return seen_activations.activations;
   };
   nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(8, 2), exec};
-  CHECK(seen(bottleneck) == std::vector{none, none, none});
-  nn::fuse(bottleneck, exec);
-  CHECK(seen(bottleneck) == std::vector{relu, relu, relu});  // the last one after the sum
+  CHECK(seen(nn::trace(bottleneck, x, exec)) == std::vector{none, none, none});
+  CHECK(seen(nn::fuse(bottleneck, x, exec)) == std::vector{relu, relu, relu});  // the last one after the sum
   nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(8, 8), exec};
-  nn::fuse(basic, exec);
-  CHECK(seen(basic) == std::vector{relu, relu});
+  CHECK(seen(nn::fuse(basic, x, exec)) == std::vector{relu, relu});
   // one that no convolution takes along stays where it was
   for (auto const* name : {"Tanh", "GELU"}) {
     CAPTURE(name);
     auto const options = nn::SparseBlockOptions<3>(8, 2).activation(nn::LayerConfig{name});
     nn::SparseBottleneck<3, float, Space> other{options, exec};
-    expect_same_when_fused<Space>(other, 8, exec);
-    CHECK(seen(other) == std::vector{none, none, none});
+    CHECK(seen(expect_same_when_fused<Space>(other, 8, exec)) == std::vector{none, none, none});
   }
 }
 
@@ -157,15 +187,11 @@ TEST_CASE_TEMPLATE("fuse: reaches the convolution of a bird's-eye view, whose na
   net.template add<nn::ReLU<3, float, Space>>();
   CHECK(net.parameters()[0].name == "0.kernel");
   CHECK(net.parameters()[1].name == "1.weight");
-  expect_same_when_fused<Space>(net, 4, exec);
-  CHECK(net[0].children().at(0).second->is_fused());
+  auto const fused = expect_same_when_fused<Space>(net, 4, exec);
   SeenActivations<Space> seen;
-  static_cast<void>(net.forward(random_tensor(4, exec), exec.with_recorder(seen)));
+  static_cast<void>(fused.forward(random_tensor(4, exec), exec.with_recorder(seen)));
   CHECK(seen.activations == std::vector{Activation::relu});
-  nn::ToDenseBevConvolution<float, Space> dense{options, exec};
-  nn::fuse(dense, exec);
-  CHECK(dense.is_fused());
-  CHECK(dense.children().at(0).second->is_fused());
+  CHECK(counts(fused) == std::map<std::string, int>{{"convolution", 1}});
 }
 
 TEST_CASE_TEMPLATE("fuse: a sequential of named layers joins what follows one another, up to the pooling",
@@ -187,31 +213,25 @@ TEST_CASE_TEMPLATE("fuse: a sequential of named layers joins what follows one an
                           std::make_unique<Relu>(),
                           std::make_unique<nn::Identity<3, float, Space>>()};
   };
-  struct Outer : nn::ModuleBase {  // whose only way to its child is the tree
-    explicit Outer(nn::ModuleBase& child) { register_child("net", child); }
+  auto net = make();
+  randomize_norms(net, exec);
+  auto const x = random_tensor(5, exec);
+  auto const logits = [&](auto& of) {
+    auto const y = of(x, exec);
+    return download(y.data(), y.size(), exec);
   };
-  for (bool const nested : {false, true}) {
-    CAPTURE(nested);
-    auto net = make();
-    Outer outer{net};
-    randomize_norms(net, exec);
-    auto const x = random_tensor(5, exec);
-    auto const logits = [&] {
-      auto const y = net(x, exec);
-      return download(y.data(), y.size(), exec);
-    };
-    auto const before = logits();
-    nn::fuse(nested ? static_cast<nn::ModuleBase&>(outer) : net, exec);
-    CHECK(net.is_fused());
-    auto const after = logits();
-    CHECK(before != after);
-    CHECK(test::largest_difference(after, before) < 1e-5);
-    SeenActivations<Space> seen;
-    static_cast<void>(net(x, exec.with_recorder(seen)));
-    CHECK(seen.activations == std::vector{Activation::relu});
-    nn::fuse(net, exec);
-    CHECK(logits() == after);
-  }
+  auto const before = logits(net);
+  auto const fused = nn::fuse(net, x, exec);
+  auto const after = logits(fused);
+  CHECK(before != after);
+  CHECK(test::largest_difference(after, before) < 1e-5);
+  SeenActivations<Space> seen;
+  static_cast<void>(fused(x, exec.with_recorder(seen)));
+  CHECK(seen.activations == std::vector{Activation::relu});
+  auto found = counts(fused);
+  CHECK(found["linear"] == 1);  // with its norm and its activation
+  CHECK(found.count("batch_norm") == 0);
+  CHECK(found.count("relu") == 0);
 }
 
 TEST_CASE_TEMPLATE("fuse: every activation goes into its convolution, in every dataflow", Space,
@@ -233,7 +253,7 @@ TEST_CASE_TEMPLATE("fuse: every activation goes into its convolution, in every d
       if (kind == 0) { net.template add<nn::ReLU<3, float, Space>>(); }
       if (kind == 1) { net.template add<nn::LeakyReLU<3, float, Space>>(0.2); }
       if (kind == 2) { net.template add<nn::SiLU<3, float, Space>>(); }
-      expect_same_when_fused<Space>(net, 5, exec);
+      CHECK(expect_same_when_fused<Space>(net, 5, exec).operations().size() == 1);
     }
   }
 }
@@ -248,71 +268,67 @@ TEST_CASE_TEMPLATE("fuse: a norm that stands before its convolution, or alone, s
   randomize_norms(*module, exec);
   auto const x = random_tensor(4, exec);
   auto const before = module->forward(x, exec).features_on_host(exec);
-  nn::fuse(*module, exec);
-  CHECK(module->forward(x, exec).features_on_host(exec) == before);
+  auto const fused = nn::fuse(*module, x, exec);
+  CHECK(fused.forward(x, exec).features_on_host(exec) == before);
+  CHECK(fused.operations().size() == 3);
 }
 
-TEST_CASE("fuse: a fused module is not trained, nor one in training fused; names and shapes stay")
+TEST_CASE("fuse: a module in training is refused, one that was fused trains on; parameters stay as they are")
 {
   Execution<Host> const exec;
+  auto const x = random_tensor(5, exec);
   nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(5, 12, 3), exec};
-  auto const before = block.parameters();
+  auto const versions = [&] {
+    std::vector<std::uint64_t> result;
+    for (auto const& parameter : block.parameters()) { result.push_back(parameter.parameter->version()); }
+    return result;
+  };
+  auto const before = versions();
   block.train();
-  CHECK_THROWS_WITH_AS(nn::fuse(block, exec), "fuse: the module is in training; call eval()",
-                       invalid_argument);
+  CHECK_THROWS_WITH_AS(static_cast<void>(nn::fuse(block, x, exec)),
+                       "trace: the model is in training; call eval()", invalid_argument);
   block.eval();
-  nn::fuse(block, exec);
-  CHECK_THROWS_WITH_AS(block.train(),
-                       "train: the module is fused for inference, so its parameters are no longer those of a "
-                       "checkpoint; do it before fuse()",
-                       invalid_argument);
-  auto const after = block.parameters();
-  REQUIRE(after.size() == before.size());
-  for (std::size_t i = 0; i < before.size(); ++i) {
-    CHECK(after[i].name == before[i].name);
-    CHECK(after[i].shape == before[i].shape);
-  }
+  auto const fused = nn::fuse(block, x, exec);
+  CHECK(versions() == before);
+  block.train();
+  CHECK(block.is_training());
+  block.eval();
+  auto const old = fused.forward(x, exec).features_on_host(exec);
+  block.add<nn::ReLU<3, float, Host>>();  // a list has the layers that there were
+  CHECK(fused.forward(x, exec).features_on_host(exec) == old);
 }
 
-TEST_CASE("fuse: nothing is appended to fused modules, which would be left out of the sum with a residual")
-{
-  Execution<Host> const exec;
-  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(5, 12, 3), exec};
-  nn::fuse(block, exec);
-  using Relu = nn::ReLU<3, float, Host>;
-  CHECK_THROWS_WITH_AS(block.add<Relu>(), "Sequential: fused for inference; append before that",
-                       invalid_argument);
-  CHECK(block.size() == 3);
-}
-
-TEST_CASE_TEMPLATE("forward_cat: gives the bits of forward of the tensors side by side", Space,
-                   TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("convolution of two tensors: gives the bits of the tensors side by side, fused or not",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   for (auto const math : {MathMode::exact, MathMode::tf32}) {
     ConvConfig config;
     config.math = math;
-    for (bool const fused : {false, true}) {
-      CAPTURE(fused);
-      auto const a = random_tensor(32, exec);
-      std::vector<float> const values(static_cast<std::size_t>(a.features().rows) * 16, 0.5F);
-      auto const b = a.with_features(upload_matrix(values, 16, exec));
-      nn::SparseResBlock<3, float, Space> block{nn::ConvOptions<3>(48, 72, 3).config(config).seed(4), exec};
-      nn::Sequential<3, float, Space> net;
-      net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(48, 24, 3).config(config), exec);
-      net.template add<nn::ReLU<3, float, Space>>();
-      if (fused) {
-        nn::fuse(block, exec);
-        nn::fuse(net, exec);
-      }
-      CHECK(block.forward_cat(a, b, exec).features_on_host(exec) ==
-            block.forward(cat({a, b}, exec), exec).features_on_host(exec));
-      CHECK(net.forward_cat(a, b, exec).features_on_host(exec) ==
-            net.forward(cat({a, b}, exec), exec).features_on_host(exec));
-      auto const other = random_tensor(16, exec);  // on other voxels
-      CHECK_THROWS_AS(static_cast<void>(net.forward_cat(a, other, exec)), invalid_argument);
-    }
+    auto const a = random_tensor(32, exec);
+    std::vector<float> const values(static_cast<std::size_t>(a.features().rows) * 16, 0.5F);
+    auto const b = a.with_features(upload_matrix(values, 16, exec));
+    auto const other = random_tensor(16, exec);  // on other voxels
+    nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(48, 24, 3).config(config), exec};
+    nn::SparseConvBlock<3, float, Space> block{nn::ConvOptions<3>(48, 24, 3).config(config), exec};
+    nn::SparseResBlock<3, float, Space> residual{nn::ConvOptions<3>(48, 72, 3).config(config).seed(4), exec};
+    auto const check = [&](auto& layer) {
+      auto const expected = layer(cat({a, b}, exec), exec).features_on_host(exec);
+      CHECK(layer(a, b, exec).features_on_host(exec) == expected);
+      CHECK_THROWS_AS(static_cast<void>(layer(a, other, exec)), invalid_argument);
+      using Layer = std::decay_t<decltype(layer)>;
+      Beside<Space, Layer> by_pair{layer, true};
+      Beside<Space, Layer> by_cat{layer, false};
+      auto const fused_pair = nn::fuse(by_pair, a, exec);
+      auto const fused_cat = nn::fuse(by_cat, a, exec);
+      CHECK(fused_pair(a, exec).features_on_host(exec) == fused_cat(a, exec).features_on_host(exec));
+      CHECK(test::largest_difference(fused_pair(a, exec).features_on_host(exec),
+                                     by_cat.forward(a, exec).features_on_host(exec)) < 1e-5);
+    };
+    check(conv);
+    check(block);
+    check(residual);
   }
 }
 
@@ -326,12 +342,13 @@ TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is us
   auto const x = random_tensor(16, exec);
   nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(16, 24, 3).config(config), exec};
   nn::Linear<3, float, Space> linear{nn::LinearOptions{16, 12}.math(MathMode::tf32), exec};
-  nn::fuse(conv, exec);
-  nn::fuse(linear, exec);
+  auto const fused_conv = nn::fuse(conv, x, exec);
+  auto const fused_linear = nn::fuse(linear, x, exec);
+  static_cast<void>(fused_conv.forward(x, exec));  // packs
   clear(conv.weight(), exec);
   clear(linear.weight(), exec);
-  for (float const value : conv.forward(x, exec).features_on_host(exec)) { REQUIRE(value == 0); }
-  auto const y = linear.forward(x, exec).features_on_host(exec);
+  for (float const value : fused_conv.forward(x, exec).features_on_host(exec)) { REQUIRE(value == 0); }
+  auto const y = fused_linear.forward(x, exec).features_on_host(exec);
   auto const bias = download(linear.bias().data(), 12, exec);
   for (std::size_t i = 0; i < y.size(); ++i) { REQUIRE(y[i] == bias[i % 12]); }
 }

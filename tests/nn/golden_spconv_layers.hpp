@@ -10,7 +10,7 @@
 #include "../support/oracle.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/io/layer_config.hpp>

@@ -5,10 +5,11 @@
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/blocks.hpp>
+#include <tessera/nn/dropout.hpp>
 #include <tessera/nn/sequential.hpp>
 
 #include <memory>
@@ -68,4 +69,33 @@ TEST_CASE("convolution layer: options that its weight does not have are refused,
   conv.options().out_channels = 4;
   conv.options().geometry.dilation = 2;
   CHECK(conv(x, exec).features_on_host(exec) != before);
+}
+
+TEST_CASE(
+    "module: states of random numbers have the names of their layers, and are what the next ones follow from")
+{
+  Execution<Host> const exec;
+  nn::Sequential<3, float, Host> net;
+  net.add<nn::Dropout<3, float, Host>>(0.5, 7);
+  auto& inner = net.add<nn::Sequential<3, float, Host>>();
+  inner.add<nn::Dropout<3, float, Host>>(0.5, 8);
+  auto const states = net.random_states("net.");
+  REQUIRE(states.size() == 2);
+  CHECK(states[0].first == "net.0.random_state");
+  CHECK(states[1].first == "net.1.0.random_state");
+  CHECK(*states[1].second == 8);
+
+  net.train();
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(40, 4, {0}, 3), exec);
+  auto const values = [&] {
+    auto const y = net(x, exec);
+    return download(y.features().data, y.features().size(), exec);
+  };
+  static_cast<void>(values());
+  auto const before = std::vector{*states[0].second, *states[1].second};
+  auto const next = values();
+  CHECK(values() != next);
+  *states[0].second = before[0];
+  *states[1].second = before[1];
+  CHECK(values() == next);
 }

@@ -221,7 +221,7 @@ TEST_CASE("plan weights: a parameter that was written is named until it is packe
   struct Model : nn::ModuleBase {
     explicit Model(Execution<Host> const& exec) : first{exec}, second{exec}
     {
-      register_parameter("stem.kernel", nn::ParameterRole::kernel, first.weight, {1});
+      register_parameter("stem.kernel", nn::ParameterRole::conv_weight, first.weight, {1});
       register_parameter("head.weight", nn::ParameterRole::matrix, second.weight);
     }
     Layer first;

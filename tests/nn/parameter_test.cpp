@@ -17,6 +17,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -93,6 +94,43 @@ TEST_CASE_TEMPLATE("parameter: the gradient is made of zeros when it is asked fo
   CHECK(none.grad(exec) == nullptr);
 }
 
+TEST_CASE_TEMPLATE("parameter: moves into memory of somebody else's, which it keeps alive", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  std::vector<float> const values{1, 2, 3, 4, 5, 6};
+  Floats<Space> parameter{{2, 3}, exec};
+  detail::Transfer<Space>::from_host(parameter.write(), values.data(), 6 * sizeof(float), exec);
+  auto const id = parameter.id();
+  auto const version = parameter.version();
+  std::weak_ptr<Buffer<float, Space>> watched;
+  {
+    auto const memory = std::make_shared<Buffer<float, Space>>(16, exec);
+    watched = memory;
+    auto* const first = memory->data();
+    parameter.adopt(Buffer<float, Space>::adopt(first + 4, 6, memory),
+                    Buffer<float, Space>::adopt(first + 10, 6, memory), exec);
+    CHECK(parameter.data() == first + 4);
+    CHECK(parameter.grad(exec) == first + 10);
+  }
+  CHECK_FALSE(watched.expired());
+  CHECK(download(parameter.data(), 6, exec) == values);
+  CHECK(parameter.id() == id);
+  CHECK(parameter.version() > version);
+  auto const now = parameter.version();
+  CHECK_THROWS_AS(parameter.adopt(Buffer<float, Space>{5, exec}, {}, exec), invalid_argument);
+  CHECK_THROWS_AS(parameter.adopt(Buffer<float, Space>{6, exec}, Buffer<float, Space>{5, exec}, exec),
+                  invalid_argument);
+  CHECK(parameter.version() == now);
+  // without a gradient it makes one of its own again
+  parameter.adopt(Buffer<float, Space>{6, exec}, {}, exec);
+  CHECK(watched.expired());
+  CHECK(std::as_const(parameter).grad() == nullptr);
+  CHECK(download(parameter.grad(exec), 6, exec) == std::vector<float>(6, 0.0F));
+  CHECK(download(parameter.data(), 6, exec) == values);
+}
+
 TEST_CASE("parameter: a module hands out what its parameters are now, to be read or to be written")
 {
   Execution<Host> const exec;
@@ -145,26 +183,4 @@ TEST_CASE("parameter: batch statistics write the running ones, evaluation writes
   static_cast<void>(norm.forward(x, exec));
   CHECK(norm.running_mean().version() == version + 1);
   CHECK(norm.running_var().version() == version + 1);
-}
-
-TEST_CASE(
-    "parameter: those of a fused module, or of one that has such a child, are not handed out for writing")
-{
-  Execution<Host> const exec;
-  nn::Sequential<3, float, Host> net;
-  net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(2, 4, 3), exec);
-  static_cast<void>(net.writable_parameters());
-  nn::fuse(net[0], exec);
-  CHECK_FALSE(net.is_fused());
-  auto const sentence = [](std::string const& who) {
-    return who +
-           ": the module is fused for inference, so its parameters are no longer those of a checkpoint; do "
-           "it "
-           "before fuse()";
-  };
-  CHECK(test::error_of([&] { static_cast<void>(net.writable_parameters()); }) ==
-        sentence("writable_parameters"));
-  CHECK(test::error_of([&] { net.train(); }) == sentence("train"));
-  CHECK_FALSE(net.is_training());
-  CHECK(net.parameters().size() == 1);
 }

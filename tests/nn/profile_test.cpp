@@ -13,6 +13,8 @@
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/costs.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/profile.hpp>
 #include <tessera/nn/sequential.hpp>
@@ -109,6 +111,29 @@ TEST_CASE_TEMPLATE(
   CHECK(profile.ceilings.bytes_per_s > 1e8);
   for (auto const& operation : profile.operations) { CHECK(operation.floor_seconds > 0); }
   CHECK(profile.device == detail::TuneBackend<Space>::name(exec));
+}
+
+TEST_CASE_TEMPLATE(
+    "profile: operations of a fused network have the names of its layers, and its multiply-adds", Space,
+    TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(300, 4, {0, 2}, 5), exec);
+  nn::Sequential<3, float, Space> net;
+  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  net.template add<nn::BatchNorm<3, float, Space>>(8, exec);
+  net.template add<nn::ReLU<3, float, Space>>();
+  net.template add<nn::Linear<3, float, Space>>(nn::LinearOptions(8, 5), exec);
+  net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
+  auto fused = nn::fuse(net, x, exec);
+  auto const profile = nn::profile(fused, x, nn::ProfileOptions().repetitions(1), exec);
+  REQUIRE(profile.operations.size() == 2);
+  CHECK(profile.operations[0].name == "convolution");
+  CHECK(profile.operations[0].layer == "0");
+  CHECK(profile.operations[1].name == "linear");
+  CHECK(profile.operations[1].layer == "3");
+  CHECK(nn::num_macs(fused, x, exec) == nn::num_macs(net, x, exec));
 }
 
 TEST_CASE_TEMPLATE("profile: pools have pairs, other dataflows their names, and no voxels no work", Space,

@@ -6,7 +6,7 @@
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/nn/layer_registry.hpp>
@@ -104,7 +104,7 @@ TEST_CASE_TEMPLATE("registry: the type is the whole migration from one system to
   CHECK(test::same_bits(results[0], results[1]));
 }
 
-TEST_CASE("registry: what cannot be meant is refused with what there is")
+TEST_CASE("registry: what is invalid is refused with what there is")
 {
   Execution<Host> const exec{};
   auto const unknown = test::error_of([&] { (void)build("SparseConv2d", exec); });
@@ -134,7 +134,7 @@ TEST_CASE("registry: what cannot be meant is refused with what there is")
                   "kernel size [-1, -1, -1] must be at least 1"));
   CHECK(test::has(test::error_of([&] { test::register_scaling<Host>("SubMConv3d"); }), "registered already"));
   auto const none = [&] { nn::Registry<3, float, Host>{}.add("A", nullptr); };
-  CHECK(test::has(test::error_of(none), "\"A\" has no maker"));
+  CHECK(test::has(test::error_of(none), "\"A\" has no factory"));
   CHECK(test::has(test::error_of([&] { nn::Sequential<3, float, Host>{}.append(nullptr); }),
                   "no module to append"));
 }

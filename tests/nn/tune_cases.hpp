@@ -9,13 +9,14 @@
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_encoder.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/tune.hpp>
 
 #include <map>
@@ -84,7 +85,7 @@ Groups groups_by_name(nn::ModuleBase const& model, Tell const& tell)
 {
   Groups result;
   for (auto const& parameter : model.parameters()) {
-    if (parameter.role != nn::ParameterRole::kernel) { continue; }
+    if (parameter.role != nn::ParameterRole::conv_weight) { continue; }
     auto const layer = parameter.name.substr(0, parameter.name.rfind('.'));
     auto const [kind, stride, tensor_stride] = tell(layer);
     auto const rank = parameter.shape.size();

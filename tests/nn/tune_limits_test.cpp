@@ -9,7 +9,7 @@
 #include "tune_cases.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
@@ -125,7 +125,7 @@ TEST_CASE_TEMPLATE("tune: a sample of no rows changes nothing", Space, TESSERA_T
   CHECK(nn::tune(net, samples, options_of(clock), exec).groups[0].choice == gemm(true, 2));
 }
 
-TEST_CASE("tune: what cannot be meant is refused and changes nothing")
+TEST_CASE("tune: what is invalid is refused and changes nothing")
 {
   Execution<Host> const exec;
   Net<Host> net;

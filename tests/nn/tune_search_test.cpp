@@ -9,7 +9,7 @@
 #include "tune_cases.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
@@ -294,12 +294,12 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
     }
   };
   ThreeConvs net{exec};
-  nn::fuse(net, exec);
   int const size = test::small_sets() ? 16 : 120;
   std::vector<SparseTensor<3, Scalar>> const samples{random_networks::input<3, Scalar>(size, 2, 16, exec)};
+  auto fused = nn::fuse(net, samples[0], exec);
   auto const on_host = [&] {
     std::vector<float> result;
-    for (auto const value : net.forward(samples[0], exec).features_on_host(exec)) {
+    for (auto const value : fused.forward(samples[0], exec).features_on_host(exec)) {
       result.push_back(static_cast<float>(value));
     }
     return result;
@@ -309,8 +309,7 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
   for (bool const for_plan : {true, false}) {
     CAPTURE(for_plan);
     auto const options = TuneOptions().quiet().repetitions(2).for_plan(for_plan);
-    auto const tuning = nn::tune(net, samples, options, exec);
-    for (auto const& conv : detail::convs_of(net)) { CHECK(conv.layer->packed(exec).values != nullptr); }
+    auto const tuning = nn::tune(fused, samples, options, exec);
     REQUIRE(tuning.groups.size() == 3);
     for (auto const& group : tuning.groups) {
       CAPTURE(detail::text_of(group.group));
@@ -322,10 +321,10 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
           4 * detail::rounding_between<Scalar>(MathMode::exact));
     if (!for_plan) { break; }
     auto limits = PlanLimits().like(*samples[0].coordinates(), 1.1).channels(16);
-    Plan plan{net, limits.box(samples[0].coordinates()->box()), exec};
+    Plan plan{fused, limits.box(samples[0].coordinates()->box()), exec};
     auto const& planned = plan.run(samples[0], exec);
     CHECK(test::same_bits(planned.features_on_host(exec),
-                          net.forward(samples[0], exec).features_on_host(exec)));
+                          fused.forward(samples[0], exec).features_on_host(exec)));
     plan.check();
   }
 }

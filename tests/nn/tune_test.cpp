@@ -9,7 +9,7 @@
 #include "tune_cases.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
@@ -57,43 +57,120 @@ TEST_CASE("tune: groups are those that names and shapes of a SparseEncoder's ker
   CHECK(groups_of(tuning) == groups_by_name(net, in_encoder));
 }
 
+namespace tune_cases {
+
+/// The configuration that tuning gave a layer, or a traced model's operations of it.
+template <class Space>
+ConvConfig tuned_config(Conv<Space> const& layer)
+{
+  REQUIRE(layer.options().config());
+  return *layer.options().config();
+}
+template <class Tensor, class Output>
+ConvConfig tuned_config(detail::TracedConv<Tensor, Output> const& layer)
+{
+  return layer.config();
+}
+
+template <class Space, class Model>
+void every_layer_gets_a_choice(Model& net, Samples<Space> const& samples, Execution<Space> const& exec)
+{
+  auto const before = output_of(net, samples[0], exec);
+  REQUIRE(test::magnitude(before) > 0);
+  int lines = 0;
+  auto const options = TuneOptions().repetitions(2).progress([&](nn::TuneProgress const& progress) {
+    CHECK(progress.group == lines);
+    CHECK(progress.seconds <= progress.seconds_before);
+    CHECK(progress.seconds > 0);
+    ++lines;
+  });
+  auto const tuning = nn::tune(net, samples, options, exec);
+  CHECK(lines == static_cast<int>(tuning.groups.size()));
+  CHECK(tuning.seconds > 0);
+  CHECK(tuning.seconds <= tuning.seconds_before);
+  for (auto const& conv : detail::convs_of(net)) {
+    CAPTURE(conv.name);
+    auto const& layer = *conv.layer;
+    auto const* const group = detail::find_group(
+        tuning, [&](auto const& tuned) { return detail::has_name(tuned.layers, conv.name); });
+    REQUIRE(group != nullptr);
+    CHECK(group->group.same_layer(detail::group_of(layer)));
+    CHECK(ConvChoice::of(tuned_config(layer)) == group->choice);
+    CHECK(group->choice.fits_plan());
+    CHECK(group->refused.empty());
+  }
+  CHECK(test::largest_difference(output_of(net, samples[0], exec), before) < 1e-4);
+}
+
+}  // namespace tune_cases
+
 TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can take, and results stay",
                    Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  for (bool const fused : {false, true}) {
-    CAPTURE(fused);
-    models::MinkUNet<3, float, Space> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
-    if (fused) { nn::fuse(net, exec); }
-    auto const samples = samples_of(4, exec, test::small_sets() ? 16 : 40);
-    auto const before = output_of(net, samples[0], exec);
-    REQUIRE(test::magnitude(before) > 0);
-    int lines = 0;
-    auto const options = TuneOptions().repetitions(2).progress([&](nn::TuneProgress const& progress) {
-      CHECK(progress.group == lines);
-      CHECK(progress.seconds <= progress.seconds_before);
-      CHECK(progress.seconds > 0);
-      ++lines;
-    });
-    auto const tuning = nn::tune(net, samples, options, exec);
-    CHECK(lines == static_cast<int>(tuning.groups.size()));
-    CHECK(tuning.seconds > 0);
-    CHECK(tuning.seconds <= tuning.seconds_before);
-    for (auto const& conv : detail::convs_of(net)) {
-      CAPTURE(conv.name);
-      auto const* const layer = conv.layer;
-      auto const* const group = detail::find_group(
-          tuning, [&](auto const& tuned) { return detail::has_name(tuned.layers, conv.name); });
-      REQUIRE(group != nullptr);
-      CHECK(group->group.same_layer(detail::group_of(*layer)));
-      REQUIRE(layer->options().config());
-      CHECK(ConvChoice::of(*layer->options().config()) == group->choice);
-      CHECK(group->choice.fits_plan());
-      CHECK(group->refused.empty());
+  models::MinkUNet<3, float, Space> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  auto const samples = samples_of(4, exec, test::small_sets() ? 16 : 40);
+  every_layer_gets_a_choice(net, samples, exec);
+}
+
+TEST_CASE_TEMPLATE("tune: so does every layer of a fused network, and the network stays as it is", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  models::MinkUNet<3, float, Space> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  auto const samples = samples_of(4, exec, test::small_sets() ? 16 : 40);
+  auto fused = nn::fuse(net, samples[0], exec);
+  every_layer_gets_a_choice(fused, samples, exec);
+  for (auto const& conv : detail::convs_of(net)) { CHECK_FALSE(conv.layer->options().config()); }
+}
+
+TEST_CASE("apply_tuning: a tuning of a network is one of its fused form, by names and by a sample")
+{
+  Execution<Host> const exec;
+  models::MinkUNet<3, float, Host> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  auto const samples = samples_of(4, exec);
+  auto tuning = nn::tune(net, samples, options_of(clock_of([](auto&) { return 1; })), exec);
+  for (auto& group : tuning.groups) { group.choice = gemm(false, 1); }
+  for (bool const by_sample : {false, true}) {
+    CAPTURE(by_sample);
+    auto fused = nn::fuse(net, samples[0], exec);
+    auto const before = output_of(fused, samples[0], exec);
+    auto const report =
+        by_sample ? nn::apply_tuning(fused, tuning, samples[0], exec) : nn::apply_tuning(fused, tuning, exec);
+    CHECK(report.unknown.empty());
+    CHECK(report.applied.size() == detail::convs_of(net).size());
+    for (auto const& conv : detail::convs_of(fused)) {
+      CHECK(ConvChoice::of(conv.layer->config()) == gemm(false, 1));
     }
-    CHECK(test::largest_difference(output_of(net, samples[0], exec), before) < 1e-4);
+    CHECK(test::same_bits(output_of(fused, samples[0], exec), before));
   }
+}
+
+TEST_CASE("tune: in a traced model of free functions, layers are called by the numbers of their operations")
+{
+  Execution<Host> const exec;
+  struct Functions {
+    using Tensor = SparseTensor<3, float, Host>;
+    Tensor forward(Tensor const& x, Execution<Host> const& on)
+    {
+      auto const apply = [&](Tensor const& of, Conv<Host> const& layer) {
+        auto const& o = layer.options();
+        return convolution(of, layer.weight().data(), nullptr, o.out_channels, o.kind(), o.geometry,
+                           ConvConfig{}, on);
+      };
+      return apply(relu(apply(apply(x, first), second), on), second);
+    }
+    Conv<Host> first, second;
+  };
+  Functions net{{nn::ConvOptions<3>(4, 8, 3), exec}, {nn::ConvOptions<3>(8, 8, 3), exec}};
+  auto const samples = samples_of(4, exec);
+  auto traced = nn::trace(net, samples[0], exec);
+  auto const tuning = nn::tune(traced, samples, options_of(clock_of([](auto&) { return 1; })), exec);
+  REQUIRE(tuning.groups.size() == 2);
+  CHECK(tuning.groups[0].layers == std::vector<std::string>{"convolution 0"});
+  CHECK(tuning.groups[1].layers == std::vector<std::string>{"convolution 1"});
 }
 
 TEST_CASE_TEMPLATE("tune: choices that are said to give the same bits do", Space, TESSERA_TEST_SPACES)

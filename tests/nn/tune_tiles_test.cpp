@@ -10,7 +10,7 @@
 #include "tensors.hpp"
 
 #ifdef __CUDACC__
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
@@ -181,7 +181,7 @@ std::vector<SparseTensor<3, Scalar>> samples_of(Execution<Device> const& exec)
 }  // namespace
 
 TEST_CASE_TEMPLATE(
-    "tune on the device: a fused layer gives the bits of an unfused one in the same tiles, packed for them",
+    "tune on the device: a tuned layer gives the bits of another one in the same tiles, packed for them",
     Scalar, __half, __nv_bfloat16, float)
 {
   if (test::skipped<Device>()) { return; }
@@ -191,30 +191,28 @@ TEST_CASE_TEMPLATE(
     std::string const name = detail::name_of(tiles);
     CAPTURE(name);
     TwoConvs<Scalar> plain{exec};
-    TwoConvs<Scalar> fused{exec};
-    nn::fuse(fused, exec);
+    TwoConvs<Scalar> tuned{exec};
     std::set<int> tried;  // groups, by input channels: what is carried out as another choice is is not
     auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
       work();
       if (trial.choice.kernel == tiles) { tried.insert(trial.group.in_channels); }
       return trial.choice.kernel == tiles && trial.choice.splits == 1 ? 1.0 : 2.0;
     };
-    auto const tuning = nn::tune(fused, samples, options_of(timer), exec);
+    auto const tuning = nn::tune(tuned, samples, options_of(timer), exec);
     REQUIRE(tuning.groups.size() == 2);
     for (std::size_t i = 0; i < 2; ++i) {
       CAPTURE(i);
       CHECK(tuning.groups[i].refused.empty());
       auto config = plain.layer(i).config();
       bool const is_tried = tried.count(plain.layer(i).options().in_channels) != 0;
-      config.kernel = is_tried ? tiles : fused.layer(i).config().kernel;
+      config.kernel = is_tried ? tiles : tuned.layer(i).config().kernel;
       plain.layer(i).options().config(config);
       // Another name for what is carried out alike may stand in the layer, never another kernel.
       TwoConvs<Scalar> fresh{exec};
-      fresh.layer(i).options().config(fused.layer(i).config());
-      fresh.layer(i).fuse(exec);
-      CHECK(fused.layer(i).packed(exec).layout == fresh.layer(i).packed(exec).layout);
+      fresh.layer(i).options().config(tuned.layer(i).config());
+      CHECK(tuned.layer(i).packed(exec).layout == fresh.layer(i).packed(exec).layout);
     }
-    CHECK(test::same_bits(fused.forward(samples[0], exec).features_on_host(exec),
+    CHECK(test::same_bits(tuned.forward(samples[0], exec).features_on_host(exec),
                           plain.forward(samples[0], exec).features_on_host(exec)));
   }
 }
@@ -251,7 +249,6 @@ TEST_CASE_TEMPLATE("tune on the device: a plan made before gives the same bits a
   Execution<Device> const exec{nullptr, &memory};
   auto const x = samples_of<Scalar>(exec)[0];
   TwoConvs<Scalar> net{exec};
-  nn::fuse(net, exec);
   static_cast<void>(net.forward(x, exec));
   auto const limits =
       PlanLimits().like(*x.coordinates(), 1.1).channels(x.channels()).grid(SpatialRange<3>{2, {64, 64, 64}});
@@ -292,7 +289,6 @@ TEST_CASE_TEMPLATE("tune on the device: layers are timed with weights packed for
          ++i) {  // of one offset there is one split, whatever is said
       net.layer(i).options().config(with_conv_mode(net.layer(i).config(), 2));
     }
-    if (is_fused) { nn::fuse(net, exec); }
     std::int64_t most = 0;
     auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
       work();
@@ -305,7 +301,12 @@ TEST_CASE_TEMPLATE("tune on the device: layers are timed with weights packed for
       }
       return 1.0;
     };
-    static_cast<void>(nn::tune(net, samples, options_of(timer), exec));
+    if (is_fused) {
+      auto fused = nn::fuse(net, samples[0], exec);
+      static_cast<void>(nn::tune(fused, samples, options_of(timer), exec));
+    } else {
+      static_cast<void>(nn::tune(net, samples, options_of(timer), exec));
+    }
     CHECK(most == 0);  // else the timed calls would pack
   }
 }

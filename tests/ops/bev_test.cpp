@@ -112,7 +112,7 @@ TEST_CASE_TEMPLATE("bev: a map of another type and of a larger grid; no voxels m
   CHECK(download(empty.data(), empty.size(), exec) == std::vector<float>(batches * 12 * 30));
 }
 
-TEST_CASE("bev: what cannot be meant is refused")
+TEST_CASE("bev: what is invalid is refused")
 {
   Execution<Host> const exec{};
   auto const voxels = random_voxels(3);

@@ -8,6 +8,7 @@
 #include "../support/device.hpp"
 
 #include <tessera/ops/record.hpp>
+#include <tessera/ops/row_statistics.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -169,6 +170,64 @@ std::vector<tessera::Coordinate<Dim>> small_grid(int count)
     rows.push_back(row);
   }
   return rows;
+}
+
+/// The exchanges of ranks that one thread plays in turn: the first calls note what each has, the later ones give
+/// all ranks the sum.
+template <class Space>
+class PlayedExchange final : public tessera::ops::RowExchange<Space> {
+ public:
+  PlayedExchange(int own, int ranks) : rank_{own}, size_{ranks} {}
+
+  [[nodiscard]] int rank() const override { return rank_; }
+  [[nodiscard]] int size() const override { return size_; }
+  void all_reduce_sum(float* data, std::int64_t size, tessera::Execution<Space> const& exec) override
+  {
+    reduce(data, size, exec);
+  }
+  void all_reduce_sum(double* data, std::int64_t size, tessera::Execution<Space> const& exec) override
+  {
+    reduce(data, size, exec);
+  }
+
+  std::vector<std::vector<double>> sent;       // by each call
+  std::vector<std::vector<double>> to_others;  // what the other ranks sent, together
+
+ private:
+  template <class T>
+  void reduce(T* data, std::int64_t size, tessera::Execution<Space> const& exec)
+  {
+    auto const own = download(data, size, exec);
+    auto const call = sent.size();
+    sent.emplace_back(own.begin(), own.end());
+    if (call >= to_others.size()) { return; }
+    std::vector<T> sum;
+    for (std::size_t i = 0; i < own.size(); ++i) {
+      sum.push_back(own[i] + static_cast<T>(to_others[call][i]));
+    }
+    tessera::detail::Transfer<Space>::from_host(data, sum.data(), sum.size() * sizeof(T), exec);
+  }
+
+  int rank_;
+  int size_;
+};
+
+/// What rank `rank` of `known.size()` gets from the others in each of the first `calls` exchanges, if each rank sent
+/// `known[rank]`.
+inline std::vector<std::vector<double>> sent_by_others(
+    std::vector<std::vector<std::vector<double>>> const& known, std::size_t rank, std::size_t calls)
+{
+  std::vector<std::vector<double>> result;
+  for (std::size_t call = 0; call < calls; ++call) {
+    std::vector<double> others;
+    for (std::size_t other = 0; other < known.size(); ++other) {
+      auto const& theirs = known[other][call];
+      others.resize(theirs.size());
+      for (std::size_t i = 0; i < theirs.size() && other != rank; ++i) { others[i] += theirs[i]; }
+    }
+    result.push_back(others);
+  }
+  return result;
 }
 
 }  // namespace test

@@ -7,7 +7,7 @@
 #ifdef __CUDACC__
 #include "plan_cases.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/coords/detail/hard_voxels_device.cuh>
 #include <tessera/coords/voxelize.hpp>
 #include <tessera/models/sparse_encoder.hpp>

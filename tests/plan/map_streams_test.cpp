@@ -8,7 +8,7 @@
 #ifdef __CUDACC__
 #include "plan_cases.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_encoder.hpp>
 #include <tessera/nn/module.hpp>
@@ -47,11 +47,11 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   // from 34k voxels on, blocks of the kernels of 96 channels no longer share tiles
   std::vector<int> const sizes =
       test::small_sets() ? std::vector<int>{20, 36, 12} : std::vector<int>{30, 250, 60, 230, 8};
-  Bemap streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
-  Net net{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
-  nn::fuse(net, exec);
+  Net network{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
+  auto net = nn::fuse(network, scan(random_surface(1, 8), exec), exec);
   Plan plan{net, PlanLimits().max_voxels(test::small_sets() ? 2000 : 50'000), exec};
   std::vector<std::vector<__half>> expected;
   for (int const size : sizes) {
@@ -75,11 +75,11 @@ TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each fr
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
-  Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
-  nn::fuse(net, exec);
+  Net network{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  auto net = nn::fuse(network, scan(random_surface(1, 8), exec), exec);
   int const size = test::small_sets() ? 16 : 90;
   std::vector<std::vector<__half>> expected;
   std::vector<Buffer<__half, Device>> outputs;
@@ -100,12 +100,12 @@ TEST_CASE_TEMPLATE("MapStreams: a tensor made without them, a batch, and calls w
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  Beside streams;
   MapStreams others{streams.stream.handle};
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
-  Net net{models::MinkUNetOptions(4, 5).width(0.25), exec};
-  nn::fuse(net, exec);
+  Net network{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  auto net = nn::fuse(network, scan(random_surface(1, 8), exec), exec);
   int const size = test::small_sets() ? 14 : 70;
   for (unsigned const seed : {1U, 2U, 3U}) {
     CAPTURE(seed);
@@ -136,14 +136,15 @@ TEST_CASE_TEMPLATE("MapStreams: an encoder gives its bits, whose outputs come fr
                    Space, Device)
 {
   if (test::skipped<Space>()) { return; }
-  Bemap streams;
+  Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
   IntArray<3> const shape{41, 128, 128};
   models::SparseEncoder<__half, Device> encoder{models::centerpoint(shape).width(0.5), exec};
-  nn::fuse(encoder, exec);
   CoordinateSetOptions<3> options;
   options.spatial_range = SpatialRange<3>{1, shape};
+  auto const fused =
+      nn::fuse(forward_bev(encoder), tensor_of<__half>(random_surface(1, 4), 5, options, exec), exec);
   for (unsigned const seed : {1U, 2U, 3U}) {
     CAPTURE(seed);
     auto rows = random_surface(seed, test::small_sets() ? 24 : 120);
@@ -152,7 +153,7 @@ TEST_CASE_TEMPLATE("MapStreams: an encoder gives its bits, whose outputs come fr
     auto const run = [&](Execution<Device> const& execution) {
       Matrix<__half, Device> matrix{upload(features, execution), static_cast<std::int64_t>(rows.size()), 5};
       SparseTensor<3, __half> const x{make_coordinate_set(rows, options, execution), std::move(matrix)};
-      auto const map = encoder.forward_bev(x, execution);
+      auto const map = fused.forward(x, execution);
       return download(map.data(), map.size(), execution);
     };
     CHECK(same_bits(run(with_maps), run(exec)));

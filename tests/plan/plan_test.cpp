@@ -7,8 +7,9 @@
 #ifdef __CUDACC__
 #include "plan_cases.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/models/minkunet.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/nn/pooling.hpp>
 #include <tessera/nn/sequential.hpp>
 #include <tessera/ops/cast.hpp>
@@ -100,14 +101,14 @@ TEST_CASE_TEMPLATE("Plan: from voxels to classes, fused or not: convolution, poo
                        std::make_unique<nn::GlobalAveragePool<3, __half, Device>>(),
                        std::make_unique<nn::Linear<3, __half, Device>>(nn::LinearOptions(16, 5), exec),
                        std::make_unique<nn::Sigmoid<3, __half, Device>>()};
-    if (fused) { nn::fuse(net, exec); }
-    Plan plan{net, PlanLimits().max_voxels(3000).channels(4).grid(SpatialRange<3>{2, {64, 64, 16}}), exec};
+    auto limits = PlanLimits().max_voxels(3000).channels(4).grid(SpatialRange<3>{2, {64, 64, 16}});
+    Plan plan{net, limits.fuse(fused), exec};
     for (unsigned const seed : {1U, 2U}) {
       CAPTURE(seed);
       CoordinateSetOptions<3> options;
       options.spatial_range = SpatialRange<3>{2, {64, 64, 16}};
       auto const x = tensor_of<__half>(random_surface(seed, seed == 2 ? 60 : 30), 4, options, exec);
-      auto const expected = net.forward(x, exec);
+      auto const expected = fused ? nn::fuse(net, x, exec).forward(x, exec) : net.forward(x, exec);
       auto const& y = plan.run(x, exec);
       REQUIRE(y.rows() == 2);
       REQUIRE(y.columns() == 5);
@@ -333,7 +334,9 @@ TEST_CASE_TEMPLATE("Plan: what cannot be planned is refused in a sentence", Spac
   CHECK_THROWS_WITH_AS((Plan<Net>{net, PlanLimits().max_voxels(9).grid(SpatialRange<2>{1, {4, 4}}), exec}),
                        "Plan: limits of 2 axes for a network of 3", invalid_argument);
   auto options = small_net();
-  options.conv_config->dataflow = Dataflow::gather_scatter;
+  auto config = *options.config();
+  config.dataflow = Dataflow::gather_scatter;
+  options.config(config);
   Net waits{options, exec};
   CHECK_THROWS_WITH_AS((Plan<Net>{waits, PlanLimits().max_voxels(100), exec}),
                        doctest::Contains("waits for the host"), invalid_argument);

@@ -11,7 +11,7 @@
 #include "../support/files.hpp"
 #include "plan_cases.hpp"
 
-#include <tessera/conv/detail/convolution_device.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/models/minkunet.hpp>
 #include <tessera/nn/detail/conv_calls.hpp>
 #include <tessera/nn/initialize.hpp>

@@ -128,7 +128,7 @@ void check_quantize(Random& random, Outcome& outcome)
       for (int i = 0; i < Dim; ++i) {
         float const at = std::floor(positions[static_cast<std::size_t>(n * Dim + i)] / size);
         kept = kept && std::isfinite(positions[static_cast<std::size_t>(n * Dim + i)]) && std::isfinite(at) &&
-               (!options.grid_extent || (at >= 0 && at < static_cast<float>((*options.grid_extent)[i])));
+               (!options.grid() || (at >= 0 && at < static_cast<float>((*options.grid())[i])));
         if (kept) { cell[static_cast<std::size_t>(i) + 1] = static_cast<std::int64_t>(at); }
       }
       voxel_of.push_back(kept ? std::optional{cell} : std::nullopt);

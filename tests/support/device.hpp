@@ -7,8 +7,8 @@
 #include "spaces.hpp"
 
 #ifdef __CUDACC__
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/core/scalar.cuh>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
 #endif

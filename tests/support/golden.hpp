@@ -34,7 +34,7 @@ inline std::vector<int> ints(tessera::detail::Json const& value)
   return result;
 }
 
-/// One number for every axis, or one an axis.
+/// One number for every axis, or one per axis.
 inline tessera::IntArray<3> per_axis(tessera::detail::Json const& value)
 {
   auto const list = ints(value);

@@ -10,6 +10,7 @@
 #include <tessera/core/execution.cuh>
 #endif
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -41,6 +42,7 @@ class CountedMemory final : public tessera::MemoryResource {
     }
     auto* const pointer = next_->allocate(bytes, stream);
     bytes_in_use_ += static_cast<std::int64_t>(bytes);
+    peak_bytes_ = std::max(peak_bytes_, bytes_in_use_);
     return pointer;
   }
   void deallocate(void* pointer, std::size_t bytes, tessera::StreamHandle stream) noexcept override
@@ -55,6 +57,9 @@ class CountedMemory final : public tessera::MemoryResource {
 
   [[nodiscard]] std::int64_t allocations() const { return allocations_; }
   [[nodiscard]] std::int64_t bytes_in_use() const { return bytes_in_use_; }
+  /// The most that were in use since reset_peak().
+  [[nodiscard]] std::int64_t peak_bytes() const { return peak_bytes_; }
+  void reset_peak() { peak_bytes_ = bytes_in_use_; }
 
   /// An execution with this memory, on the host with so many threads.
   [[nodiscard]] tessera::Execution<Space> execution(int num_threads)
@@ -72,6 +77,7 @@ class CountedMemory final : public tessera::MemoryResource {
   std::int64_t allocations_ = 0;
   std::int64_t failing_ = -1;
   std::int64_t bytes_in_use_ = 0;
+  std::int64_t peak_bytes_ = 0;
 };
 
 }  // namespace test

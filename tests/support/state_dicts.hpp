@@ -71,7 +71,7 @@ class Parameters final : public tessera::nn::ModuleBase {
   {
     std::int64_t volume = 1;
     for (auto const extent : size) { volume *= extent; }
-    return add(name, {volume, 1, 1}, tessera::nn::ParameterRole::kernel, size);
+    return add(name, {volume, 1, 1}, tessera::nn::ParameterRole::conv_weight, size);
   }
 
   [[nodiscard]] std::vector<float> values(std::size_t i = 0) const

@@ -126,17 +126,18 @@ class CheckpointRecord final
 
 }  // namespace detail
 
-/// `block(inputs..., exec)`, whose inside is not kept for backward() but computed once more there: memory for time.
+/// `block(inputs..., exec)`, whose inside is not kept for backward() but computed once more there: memory for
+/// time.
 ///
-/// What the block computes is the same both times: dropout uses the seeds it had, running statistics are updated once.
-/// Every tensor that it reads is an input or made in it; parameters are as everywhere. Where the recorder of `exec` is
-/// no Tape, the block simply runs.
+/// What the block computes is the same both times: dropout uses the seeds it had, running statistics are
+/// updated once. Every tensor that it reads is an input or made in it; parameters are as everywhere. Where
+/// the recorder of `exec` is no Tape, the block simply runs.
 /// @param block   a module, or a function of the inputs and an execution; it runs once, here, and returns one
 ///                tensor, matrix or dense tensor that it made
-/// @throws invalid_argument  an operation of the block cannot be run again, or reads another tensor; the output is not
-///     made by a recorded operation
-/// Cost: the block now and once more in backward(). Stream, determinism: those of the block. Source: Chen et al.,
-/// Training Deep Nets with Sublinear Memory Cost, 2016.
+/// @throws invalid_argument  an operation of the block cannot be run again, or reads another tensor; the
+///     output is not made by a recorded operation
+/// Cost: the block now and once more in backward(). Stream, determinism: those of the block.
+/// Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 template <class Space, class Block, class... Inputs>
 [[nodiscard]] auto checkpoint(Execution<Space> const& exec, Block&& block, Inputs const&... inputs)
 {

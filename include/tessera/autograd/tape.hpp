@@ -30,16 +30,17 @@ inline namespace v0 {
 ///     tape.backward(loss, exec);                                    // adds to each Parameter::grad()
 ///
 /// Only operations on what is watched, and on what came of it, are kept, with the values that their gradients
-/// read. backward() runs them from the last to the first, gives back each one's values as it has run, and leaves
-/// the tape empty. Gradients of parameters are added to what is there, those of tensors are made anew; sums are in
-/// the order of the records, so that a step has the same bits on every run.
+/// read. backward() runs them from the last to the first, gives back each one's values as it has run, and
+/// leaves the tape empty. Gradients of parameters are added to what is there, those of tensors are made anew;
+/// sums are in the order of the records, so that a step has the same bits on every run.
 ///
 /// A tape serves one thread. What it watches must live as long as it is recorded to.
 template <class Space = Device>
 class Tape final : public Recorder {
  public:
-  /// Told of each watched parameter in each backward(): after the last operation that adds to its gradient, in the
-  /// order of these; at the end of those that no gradient reached. Work on the gradient follows on `exec`.
+  /// Told of each watched parameter in each backward(): after the last operation that adds to its gradient,
+  /// in the order of these; at the end of those that no gradient reached. Work on the gradient follows on
+  /// `exec`.
   using ParameterCallback = std::function<void(VariableId parameter, Execution<Space> const& exec)>;
 
   /// Keeps a tape from recording while it lives: what runs meanwhile is constant for the gradient.
@@ -56,10 +57,11 @@ class Tape final : public Recorder {
 
   // --- what to differentiate by
 
-  /// The parameters of a model, but buffers and frozen ones; to be called again where some were frozen or freed.
+  /// The parameters of a model, but buffers and frozen ones; to be called again where some were frozen or
+  /// freed.
   /// @tparam Scalar  of its weights; those of other layers are in it or in its accumulator
   /// @param prefix   put before every name
-  /// @throws invalid_argument  the model is fused; a parameter is in another space or of another scalar
+  /// @throws invalid_argument  a parameter is in another space or of another scalar
   template <class Scalar, class Model>
   void watch(Model& model, std::string const& prefix = {})
   {
@@ -83,8 +85,8 @@ class Tape final : public Recorder {
     using T = std::remove_const_t<std::remove_pointer_t<decltype(std::as_const(parameter).data())>>;
     watch_parameter(parameter, std::move(name), detail::TypeIdentity<T>{}, true);
   }
-  /// A tensor, matrix or dense tensor, an input for instance or a value that an operation makes, whose gradient()
-  /// is then there after the next backward().
+  /// A tensor, matrix or dense tensor, an input for instance or a value that an operation makes, whose
+  /// gradient() is then there after the next backward().
   template <class Value, std::enable_if_t<!detail::has_writable_parameters<Value>::value &&
                                               !detail::is_parameter<Value>::value,
                                           int> = 0>
@@ -99,10 +101,11 @@ class Tape final : public Recorder {
 
   /// The gradients of a loss of one element.
   /// @throws invalid_argument  nothing recorded made the loss, or backward() has used that up; it has several
-  ///     elements; an operation on the way has no gradient; a tensor or weight that a gradient reads was written
-  ///     since. Nothing was added to any gradient then
-  /// Cost: about twice that of the forward operations. Stream: enqueues on `exec`, does not wait where the
-  /// operations did not. Determinism: the same bits on every run.
+  ///     elements; an operation on the way has no gradient; a tensor or weight that a gradient reads was
+  ///     written since. Nothing was added to any gradient then
+  /// Cost: about twice that of the forward operations.
+  /// Stream: enqueues on `exec`, does not wait where the operations did not.
+  /// Determinism: the same bits on every run.
   template <class Value>
   void backward(Value const& loss, Execution<Space> const& exec)
   {

@@ -61,8 +61,8 @@ template <class Sum>
   return activation <= Activation::sigmoid;
 }
 
-/// The activation of `x` where is_fusable(), as the table of Activation has it. Each formula is written once, here
-/// and in apply_activation(), for the host and the device, layers and epilogues.
+/// The activation of `x` where is_fusable(), as the table of Activation has it. Each formula is written once,
+/// here and in apply_activation(), for the host and the device, layers and epilogues.
 /// @tparam Sum  float or double
 template <class Sum>
 [[nodiscard]] TESSERA_HOST_DEVICE Sum apply_fusable_activation(Sum x, Activation activation, Sum slope)
@@ -78,7 +78,7 @@ template <class Sum>
   }
 }
 
-/// The activation of `x`, whichever.
+/// Any activation of `x`.
 template <class Sum>
 [[nodiscard]] TESSERA_HOST_DEVICE Sum apply_activation(Sum x, Activation activation, Sum slope)
 {

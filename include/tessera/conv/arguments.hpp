@@ -43,12 +43,12 @@ struct ConvOperands {
   using Weight = typename Types::Weight;
   using Out = typename Types::Out;
 
-  In const* features = nullptr;    ///< [num_in, in_channels], without those of `more`
+  In const* features = nullptr;    ///< [num_in, in_channels], without those of `second_features`
   Weight const* weight = nullptr;  ///< element [0, 0, 0] of the weight
   Out const* bias = nullptr;       ///< [out_channels] or null
   Out* output = nullptr;           ///< [num_out, out_channels]
   Epilogue<Out> epilogue;
-  MatrixView<In const> more;                ///< [num_in, ...] the last of the in_channels, or none
+  MatrixView<In const> second_features;     ///< [num_in, ...] the last of the in_channels, or none
   detail::PackedWeightView<Weight> packed;  ///< `weight` once more, or none
 };
 
@@ -132,12 +132,13 @@ template <class Types>
   problem.math = a.math;
   problem.kernel = a.kernel;
   problem.in_channels = a.in_channels;
-  problem.second_channels = a.more.data != nullptr ? static_cast<int>(a.more.columns) : 0;
+  problem.second_channels =
+      a.second_features.data != nullptr ? static_cast<int>(a.second_features.columns) : 0;
   problem.out_channels = a.out_channels;
   problem.splits = splits;
   problem.has_residual = a.epilogue.residual.data != nullptr;
   problem.activation = a.epilogue.activation;
-  problem.aligned_inputs = is_aligned(a.features) && is_aligned(a.more.data);
+  problem.aligned_inputs = is_aligned(a.features) && is_aligned(a.second_features.data);
   // Any other order is packed into memory of its own.
   problem.aligned_weight = !a.weight_steps.is_plain() || is_aligned(a.weight);
   problem.aligned_output = is_aligned(a.output);

@@ -5,6 +5,6 @@
 // Convolutions on the device: this and what conv/convolution.hpp and the layers of nn/conv.hpp need of it.
 
 #include <tessera/conv/convolution.hpp>
-#include <tessera/conv/detail/convolution_device.cuh>
-#include <tessera/core/work_event.cuh>
+#include <tessera/conv/convolution_kernels.cuh>
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/kmap/build.cuh>

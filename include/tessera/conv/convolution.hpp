@@ -7,30 +7,47 @@
 #include <tessera/kmap/build.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
+#include <utility>
+
 namespace tessera {
 inline namespace v0 {
 
 namespace detail {
 
-/// Checks, maps by `make_map()`, and runs `run(arguments, map)`; what both forms of convolution() share.
-template <int Dim, class Scalar, class Space, class MakeMap, class Run>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
-                                                           ConvolutionArguments<Scalar> arguments,
-                                                           Execution<Space> const& exec,
-                                                           MakeMap const& make_map, Run const& run)
+/// A convolution that may run: its arguments complete and checked, its map and the memory of its output there.
+template <int Dim, class Scalar, class Space>
+struct PreparedConvolution {
+  ConvolutionArguments<Scalar> arguments;
+  MappedCoordinates<Dim, Space> mapped;
+  Matrix<Scalar, Space> output;
+
+  /// Whether there is nothing to compute.
+  [[nodiscard]] bool is_empty() const noexcept { return output.size() == 0; }
+  [[nodiscard]] SparseTensor<Dim, Scalar, Space> result() &&
+  {
+    return {std::move(mapped.coordinates), std::move(output)};
+  }
+};
+
+/// The convolution of `x` by the map that `make_map()` returns.
+/// @param arguments  all but features, in_channels and output
+template <int Dim, class Scalar, class Space, class MakeMap>
+[[nodiscard]] PreparedConvolution<Dim, Scalar, Space> prepare_convolution(
+    SparseTensor<Dim, Scalar, Space> const& x, ConvolutionArguments<Scalar> arguments,
+    Execution<Space> const& exec, MakeMap const& make_map)
 {
   expect_coordinates(x, "convolution");
-  arguments.in_channels = x.channels() + static_cast<int>(arguments.more.columns);
+  arguments.in_channels = x.channels() + static_cast<int>(arguments.second_features.columns);
   check_arguments(arguments, "convolution");
-  MappedCoordinates<Dim, Space> const mapped = make_map();
+  MappedCoordinates<Dim, Space> mapped = make_map();
+  auto const num_out = mapped.map->num_out();
   auto const& residual = arguments.epilogue.residual;
-  expects(residual.data == nullptr || residual.rows == mapped.map->num_out(), "convolution: a residual of ",
-          residual.rows, " rows for ", mapped.map->num_out(), " output rows");
-  Matrix<Scalar, Space> output{mapped.map->num_out(), arguments.out_channels, exec};
+  expects(residual.data == nullptr || residual.rows == num_out, "convolution: a residual of ", residual.rows,
+          " rows for ", num_out, " output rows");
+  Matrix<Scalar, Space> output{num_out, arguments.out_channels, exec};
   arguments.features = x.features().data;
   arguments.output = output.data();
-  if (output.size() > 0) { run(arguments, *mapped.map); }
-  return {mapped.coordinates, std::move(output)};
+  return {std::move(arguments), std::move(mapped), std::move(output)};
 }
 
 /// kernel_map() with policies chosen at run time.
@@ -52,7 +69,7 @@ template <int Dim, class Space>
                                                                             config.compat, exec);
 }
 
-/// A dataflow whose sort, splits and kernel are known at run time.
+/// The convolution of complete arguments by a map, with every choice made at run time.
 template <class Scalar, class Space>
 void run_dataflow(ConvConfig const& config, ConvolutionArguments<Scalar> const& arguments,
                   KernelMap<Space>& map, Execution<Space> const& exec)
@@ -78,21 +95,6 @@ template <class Scalar>
   arguments.out_channels = out_channels;
   arguments.math = math;
   return arguments;
-}
-
-/// The convolution of prepared arguments with every choice made at run time.
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> convolution(SparseTensor<Dim, Scalar, Space> const& x,
-                                                           ConvolutionArguments<Scalar> const& prepared,
-                                                           ConvolutionKind kind,
-                                                           ConvolutionGeometry<Dim> const& geometry,
-                                                           ConvConfig const& config,
-                                                           Execution<Space> const& exec)
-{
-  expects(config.splits >= 1, "convolution: ", config.splits, " splits; at least 1");
-  return convolution(
-      x, prepared, exec, [&] { return kernel_map(config, *x.coordinates(), kind, geometry, exec); },
-      [&](auto const& arguments, auto& map) { run_dataflow(config, arguments, map, exec); });
 }
 
 }  // namespace detail

@@ -15,7 +15,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// What is done with a gradient that there is already.
+/// Whether a gradient is written or added to.
 enum class GradientMode : std::uint8_t { overwrite, accumulate };
 
 namespace detail {
@@ -88,8 +88,9 @@ template <class Scalar, class Space, class Run>
 /// @tparam Policy  a ConvPolicy; where its dataflow lacks backward_data(), GatherScatter runs it
 /// @throws invalid_argument  another number of offsets, rows or channels
 /// Cost: transpose() the first time where the map is not symmetric; packing of the weight; num_pairs *
-/// in_channels * out_channels multiply-adds. Stream: enqueues on `exec`; gather-scatter and fetch-on-demand
-/// wait once a map for their pair lists. Determinism: the same bits on every run and for every order of rows.
+/// in_channels * out_channels multiply-adds.
+/// Stream: enqueues on `exec`; gather-scatter and fetch-on-demand wait once per map for their pair lists.
+/// Determinism: the same bits on every run and for every order of rows.
 template <class Policy = ConvPolicy<>, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> convolution_backward_data(MatrixView<Scalar const> const& grad_output,
                                                               WeightView<Scalar> const& weight,
@@ -135,8 +136,9 @@ template <class Scalar, class Space>
 /// @tparam Out  Scalar or accumulator_t<Scalar>
 /// @throws invalid_argument  another number of rows, channels below 1
 /// Cost: num_pairs * in_channels * out_channels multiply-adds; up to 64 MB of memory, or twice the gradient.
-/// Stream: enqueues on `exec`, does not wait. Determinism: the same bits on every run, and whatever the
-/// capacity of the sets; another order of rows differs by rounding.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run, and whatever the capacity of the sets; another order of rows
+/// differs by rounding.
 template <class Policy = ConvPolicy<>, class Scalar, class Out, class Space>
 void convolution_backward_weight(MatrixView<Scalar const> const& x,
                                  MatrixView<Scalar const> const& grad_output, KernelMap<Space>& map,
@@ -165,7 +167,9 @@ void convolution_backward_weight(MatrixView<Scalar const> const& x,
 /// @param grad_bias    [channels] written, or added to
 /// @tparam Out  Scalar or accumulator_t<Scalar>
 /// @throws invalid_argument  another number of rows
-/// Cost: one pass. Stream: enqueues on `exec`, does not wait. Determinism: as convolution_backward_weight().
+/// Cost: one pass.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as convolution_backward_weight().
 template <class Scalar, class Out, class Space>
 void convolution_backward_bias(MatrixView<Scalar const> const& grad_output, KernelMap<Space> const& map,
                                Out* grad_bias, GradientMode mode, Execution<Space> const& exec)

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/conv/activation.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 
 #include <cstdint>
 #include <type_traits>
@@ -23,25 +23,26 @@ struct Epilogue {
 
 namespace detail {
 
-/// Activations that code is for: those that are linear on either side of 0 (none, relu, leaky_relu), a few
-/// instructions that an unrolled loop can repeat; the others that an epilogue takes, which a kernel has in few places;
-/// or all.
+/// The activations that code is compiled for: those that are linear on either side of 0 (none, relu,
+/// leaky_relu), a few instructions that an unrolled loop can repeat; the others that an epilogue takes, which
+/// a kernel has in few places; or all.
 enum class ActivationSet : std::uint8_t { linear, curved, all };
 
 /// The epilogue as the kernels and the host run it, in this order:
 ///
 ///     output[o, c] = round(activation(((sum[o, c] + 0) + bias[c]) + residual[o, c]))
 ///
-/// each step in accumulator_t<Scalar>, rounded to Scalar once. What is absent is not added. `+ 0` makes 0 of a sum
-/// that underflowed to -0: whether it did depends on whether zeros were added after it, in which kernels differ.
+/// each step in accumulator_t<Scalar>, rounded to Scalar once. What is absent is not added. `+ 0` makes 0 of
+/// a sum that underflowed to -0: whether it did depends on whether zeros were added after it, in which
+/// kernels differ.
 ///
 /// | name     | shape                           | memory                  | holds |
 /// |----------|---------------------------------|-------------------------|-------|
 /// | bias     | [out_channels] or null          | the convolution's space |       |
 /// | residual | [num_out, out_channels] or null | the convolution's space |       |
 ///
-/// The activation is a value: a kernel asks is_linear() once, outside its loops, and all its threads take the same
-/// branch.
+/// The activation is a value: a kernel asks is_linear() once, outside its loops, and all its threads take the
+/// same branch.
 /// Determinism: the bits of an element depend on its own sum, bias and residual only.
 template <class Scalar>
 class EpilogueFunctor {

@@ -49,21 +49,46 @@ struct is_tile_policy<
 // leads from output rows to input rows, and the weight is a view whose matrices are transposed and whose
 // offsets may be mirrored (ConvArguments::weight_steps). backward_weight() writes the sums of the weight's
 // gradient. A dataflow that knows forward() alone is never given a gradient: GatherScatter runs what it lacks.
+//
+// What else a dataflow can it says in constants, false where it has none: `has_epilogue`, whether forward()
+// applies ConvArguments::epilogue; `reads_two_inputs`, whether it reads ConvArguments::second_features where
+// its KernelPlan does.
+
+namespace detail {
+/// The gradients of a dataflow whose own `forward` computes data gradients too.
+template <class Dataflow>
+struct GradientsByForward {
+  template <class Scalar, class Space>
+  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                            Execution<Space> const& exec)
+  {
+    Dataflow::forward(arguments, map, exec);
+  }
+  template <class Scalar, class Space>
+  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
+                              Execution<Space> const& exec)
+  {
+    ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
+  }
+};
+}  // namespace detail
 
 /// One GEMM whose operand rows are fetched through the map (Tang et al., TorchSparse++, MICRO 2023).
 ///
-/// @tparam Sort    tiles hold rows with like neighbours, so that fewer absent ones are multiplied
+/// @tparam Sort    tiles hold rows with similar neighbours, so that fewer absent ones are multiplied
 /// @tparam Splits  the offsets are cut into so many parts, each sorted by itself and summed in order
-/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum a
-/// split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
+/// Determinism: every output is one sum over offsets, then channels, ascending; with Splits > 1 one sum
+/// per split, then those in order. AutoTile may add a chunk's products, and the halves of a long kernel's
 /// offsets, in another fixed order. The same bits on every run and for every order of the input rows.
 template <bool Sort, int Splits = 1, class TilePolicy = AutoTile>
-struct ImplicitGemm {
+struct ImplicitGemm : detail::GradientsByForward<ImplicitGemm<Sort, Splits, TilePolicy>> {
   static_assert(Splits >= 1, "ImplicitGemm: Splits must be at least 1");
   static_assert(
       is_tile_policy<TilePolicy>::value,
       "ImplicitGemm: TilePolicy must be AutoTile or an empty type with rows, channels, depth and stages");
   static constexpr char const* name = "implicit_gemm";
+  static constexpr bool has_epilogue = true;
+  static constexpr bool reads_two_inputs = Splits == 1 && std::is_same_v<TilePolicy, AutoTile>;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -72,23 +97,12 @@ struct ImplicitGemm {
     detail::ConvolutionBackend<Space>::template implicit_gemm<TilePolicy>(
         arguments, map, Sort && map.volume() > 1, Splits, exec);
   }
-  template <class Scalar, class Space>
-  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                            Execution<Space> const& exec)
-  {
-    forward(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                              Execution<Space> const& exec)
-  {
-    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
-  }
 };
 
 /// For each offset: gather its rows, multiply, scatter-add; offsets ascending.
-struct GatherScatter {
+struct GatherScatter : detail::GradientsByForward<GatherScatter> {
   static constexpr char const* name = "gather_scatter";
+  static constexpr bool has_epilogue = true;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
@@ -96,42 +110,19 @@ struct GatherScatter {
   {
     detail::ConvolutionBackend<Space>::gather_scatter(arguments, map, exec);
   }
-  template <class Scalar, class Space>
-  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                            Execution<Space> const& exec)
-  {
-    forward(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                              Execution<Space> const& exec)
-  {
-    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
-  }
 };
 
 /// For each offset: multiply rows as they are fetched and add to their outputs; offsets ascending, nothing is
 /// stored in between.
-struct FetchOnDemand {
+struct FetchOnDemand : detail::GradientsByForward<FetchOnDemand> {
   static constexpr char const* name = "fetch_on_demand";
+  static constexpr bool has_epilogue = true;
 
   template <class Scalar, class Space>
   static void forward(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
                       Execution<Space> const& exec)
   {
     detail::ConvolutionBackend<Space>::fetch_on_demand(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_data(ConvolutionArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                            Execution<Space> const& exec)
-  {
-    forward(arguments, map, exec);
-  }
-  template <class Scalar, class Space>
-  static void backward_weight(WeightGradientArguments<Scalar> const& arguments, KernelMap<Space>& map,
-                              Execution<Space> const& exec)
-  {
-    detail::ConvolutionBackend<Space>::weight_gradient(arguments, map, exec);
   }
 };
 
@@ -179,6 +170,19 @@ struct has_operation<P, Operation::backward_data, Scalar, Space,
 template <class P, class Scalar, class Space>
 struct has_operation<P, Operation::backward_weight, Scalar, Space,
                      std::void_t<decltype(&P::template backward_weight<Scalar, Space>)>> : std::true_type {};
+
+/// Whether forward() of the dataflow P applies the epilogue of its arguments: `P::has_epilogue`.
+template <class P, class = void>
+struct has_epilogue : std::false_type {};
+template <class P>
+struct has_epilogue<P, std::void_t<decltype(P::has_epilogue)>> : std::bool_constant<P::has_epilogue> {};
+
+/// Whether forward() of the dataflow P may read two inputs side by side: `P::reads_two_inputs`.
+template <class P, class = void>
+struct reads_two_inputs : std::false_type {};
+template <class P>
+struct reads_two_inputs<P, std::void_t<decltype(P::reads_two_inputs)>>
+    : std::bool_constant<P::reads_two_inputs> {};
 
 namespace detail {
 

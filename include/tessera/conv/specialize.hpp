@@ -41,7 +41,7 @@ struct KernelList {};
 ///
 /// One rule: a program has one specialisation for a scalar, the same in every translation unit, before the
 /// first convolution of that scalar. Put it into one header that all of them include; anything else breaks
-/// C++'s one-definition rule, and no compiler has to tell.
+/// C++'s one-definition rule, which no compiler has to diagnose.
 template <class Scalar>
 struct SpecializedKernels {
   using list = KernelList<>;

@@ -32,7 +32,7 @@ struct TileProblem {
 /// for operands that are not aligned, with few and with many input channels.
 ///
 /// Times are microseconds of one 3x3x3 layer with as many output as input channels on the 94,444 voxels of a
-/// LiDAR scan at 5 cm (3.0 neighbours a voxel), unless another number of rows is given, on an H100.
+/// LiDAR scan at 5 cm (3.0 neighbours per voxel), unless another number of rows is given, on an H100.
 template <ScalarFamily Family, bool TensorCores>
 struct TunedTiles;
 
@@ -139,7 +139,7 @@ template <class Tiles>
 }
 
 /// The tiles for a scalar and its way of multiplying.
-/// @throws invalid_argument  there are none for its family
+/// @throws invalid_argument  no tiles exist for its family
 [[nodiscard]] inline TileSizes tuned_tile_sizes(DType scalar, MathMode math)
 {
   switch (family_of(scalar)) {

@@ -134,13 +134,14 @@ struct CollatePlan {
 /// A set that is one scan (CoordinateSet::only_entry(): quantized or voxelized with a `batch_entry`) claims
 /// that entry alone. Any other set claims the n entries from 0 on that it has, at least one. If no two sets
 /// claim an entry, all keep theirs: scans voxelized as entries 0, 1, 2 are these entries, in whatever order
-/// they come, and an entry that nobody claims is empty. Otherwise the entries of a set follow those of the
+/// they come, and an entry that no set claims is empty. Otherwise the entries of a set follow those of the
 /// sets before it, so that scans of the same entry, and batches, become 0, 1, 2, ... in their order. Spatial
 /// ranges: the extent is the largest on each axis.
 /// @throws invalid_argument  no sets, other tensor strides, ranges here and none there, 2^31 rows or more
 ///
-/// Cost: one copy. Stream: enqueues one kernel a set, does not wait; a row outside its own set's range is
-/// reported where the host next waits.
+/// Cost: one copy.
+/// Stream: enqueues one kernel per set, does not wait; a row outside its own set's range is reported where the
+/// host next waits.
 /// Determinism: same input, same set.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> collate_coordinates(

@@ -69,9 +69,9 @@ template <int Dim, class Space>
                                         maps->of_second.data(), capacity, rows.count.data()},
              exec);
   });
-  bool const one_frame = access(a).errors() == access(b).errors();
-  auto result = one_frame ? a.derive(std::move(rows), box, options, exec)
-                          : CoordinateSet<Dim, Space>::make(std::move(rows), box, options, exec);
+  bool const one_manager = access(a).errors() == access(b).errors();
+  auto result = one_manager ? a.derive(std::move(rows), box, options, exec)
+                            : CoordinateSet<Dim, Space>::make(std::move(rows), box, options, exec);
   for_each(1,
            NoteJoinErrors{statistics.data(), room, access(a).errors(), access(b).errors(),
                           access(*result).errors()},
@@ -102,12 +102,12 @@ template <int Dim, class Space>
   check_combination(a.get(), b.get(),
                     kind == JoinKind::either ? "unite_coordinates" : "intersect_coordinates");
   if (access(*a).errors() != access(*b).errors()) {
-    access(*b).take_sides(exec);
-    access(*a).take_sides(exec);
+    access(*b).take_map_streams(exec);
+    access(*a).take_map_streams(exec);
     return combine(*a, *b, kind, exec);
   }
   std::lock_guard lock{access(*a).mutex()};
-  access(*a).take_sides(exec);
+  access(*a).take_map_streams(exec);
   using Kept = KeptCombination<Dim, Space>;
   auto const kept = access(*a).cache().get_or_make(CombinationKey<Dim, Space>{kind, b.get()}, [&] {
     auto made = combine(*a, *b, kind, exec);
@@ -134,10 +134,11 @@ template <int Dim, class Space>
 /// bits;
 ///                           errors in the rows of either coordinate manager that were found meanwhile
 ///
-/// Cost: one sort of the rows of both sets. Stream: enqueues on `exec`; waits once, for the number of voxels.
-/// If one of the sets has a fixed capacity it does not wait: the result has room for the rows of both, but
-/// for no more than FixedCapacity says for the tensor stride, and too many are reported where the host next
-/// waits. Determinism: same input, same bits.
+/// Cost: one sort of the rows of both sets.
+/// Stream: enqueues on `exec`; waits once, for the number of voxels. If one of the sets has a fixed capacity it
+/// does not wait: the result has room for the rows of both, but for no more than FixedCapacity says for the
+/// tensor stride, and too many are reported where the host next waits.
+/// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] CombinedSets<Dim, Space> unite_coordinates(CoordinateSetPointer<Dim, Space> const& a,
                                                          CoordinateSetPointer<Dim, Space> const& b,
@@ -165,7 +166,8 @@ template <int Dim, class Space>
 /// differ.
 /// @throws invalid_argument  no set; keys of more than 63 bits; errors in the rows of either manager
 ///
-/// Cost: one sort of the rows of both sets. Stream: enqueues on `exec` and waits for the answer.
+/// Cost: one sort of the rows of both sets.
+/// Stream: enqueues on `exec` and waits for the answer.
 /// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] std::optional<Buffer<std::int32_t, Space>> match_rows(CoordinateSetPointer<Dim, Space> const& a,

@@ -11,7 +11,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// The cell of one voxel: batch entry first, then one integer an axis, in units of the tensor's own stride.
+/// The cell of one voxel: batch entry first, then one integer per axis, in units of the tensor's own stride.
 /// A row of a coordinate matrix [num_rows, 1 + Dim] of int32 has just this layout.
 template <int Dim>
 struct Coordinate {

@@ -6,6 +6,6 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #include <tessera/core/launch.cuh>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>

@@ -6,7 +6,7 @@
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
 
 #include <algorithm>
 #include <climits>
@@ -27,7 +27,7 @@ using CoordinateSetPointer = std::shared_ptr<CoordinateSet<Dim, Space>>;
 /// The occupied voxels of one tensor: unique integer coordinates, batch first, in units of `tensor_stride`.
 ///
 /// Rows are `(batch, x, y, ...)`; a set made from another by a strided convolution has them in lexicographic
-/// order. A set also owns, by name, what later stages derive from it (hash table, kernel maps, derived sets),
+/// order. A set also owns, by key, what later stages derive from it (hash table, kernel maps, derived sets),
 /// so that layers share it. One manager's sets belong to one stream: maps made on a stream are used on that
 /// stream.
 template <int Dim, class Space>
@@ -43,15 +43,15 @@ class CoordinateSet {
   /// Rows there is room for, known to the host: all that launches and buffers need.
   [[nodiscard]] std::int64_t capacity() const noexcept { return rows_.size(); }
 
-  /// Whether the number of rows lies in `Space` alone.
+  /// Whether only `Space` knows the number of rows.
   [[nodiscard]] bool has_device_count() const noexcept { return !count_.empty(); }
 
   /// Rows in use, for kernels.
   [[nodiscard]] RowCount row_count() const noexcept { return {rows_.size(), count_.data()}; }
 
   /// Rows in use.
-  /// Stream: waits for everything enqueued so far on the manager's stream if the number lies in the space
-  /// alone, else never.
+  /// Stream: waits for everything enqueued so far on the manager's stream if only the
+  /// space knows the number, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
     if (!has_device_count()) { return rows_.size(); }
@@ -75,8 +75,8 @@ class CoordinateSet {
     return options_.fixed_capacity;
   }
 
-  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit, labels that are no
-  /// class, one row alone where training needs a variance.
+  /// Reports what only the space could see: rows outside the range, duplicates, more rows than fit, labels
+  /// that are no class, one row alone where training needs a variance.
   /// @throws invalid_argument  there was such a row in this coordinate manager
   /// Stream: waits for everything enqueued so far.
   void check(Execution<Space> const& exec) const
@@ -88,7 +88,7 @@ class CoordinateSet {
   /// Calls `body(set)` for the input of this manager and every set derived from it, in the order they were
   /// made.
   template <class Body>
-  void for_each_in_frame(Body const& body) const
+  void for_each_in_manager(Body const& body) const
   {
     std::lock_guard lock{manager_->mutex};
     for (auto const& set : manager_->sets) { body(set); }
@@ -131,7 +131,7 @@ class CoordinateSet {
                                                              CoordinateSetOptions<Dim> const& options,
                                                              Execution<Space> const& exec);
 
-  /// A further set of this coordinate manager. `rows` are unique and lie in `box`.
+  /// A further set of this coordinate manager. `rows` are unique and inside `box`.
   /// @throws invalid_argument  the box reaches beyond 2^30
   [[nodiscard]] CoordinateSetPointer<Dim, Space> derive(Rows&& rows, CoordinateBox<Dim> const& box,
                                                         CoordinateSetOptions<Dim> const& options,
@@ -159,7 +159,7 @@ class CoordinateSet {
 
 namespace detail {
 
-/// What stages of the library do with a set besides what its users do.
+/// What the stages of the library may do with a set and its users may not.
 template <class Set>
 class CoordinateSetAccess {
  public:
@@ -174,9 +174,9 @@ class CoordinateSetAccess {
   /// Where the kernels of the set's coordinate manager set bits of DataError, and the code of a row. [2]
   [[nodiscard]] std::uint32_t* errors() const noexcept { return set_.manager_->errors.data(); }
 
-  /// The manager's sets, tables and maps are made on the streams beside `exec` from here on, if there are any
-  /// and it has none yet. @throws invalid_argument  it has others
-  void take_sides([[maybe_unused]] Execution<Space> const& exec) const
+  /// From here on the manager's sets, tables and maps are made on the map streams of `exec`, if it has any
+  /// and the manager has none yet. @throws invalid_argument  it has others
+  void take_map_streams([[maybe_unused]] Execution<Space> const& exec) const
   {
     if constexpr (std::is_same_v<Space, Device>) {
       auto& own = set_.manager_->exec;
@@ -184,18 +184,18 @@ class CoordinateSetAccess {
       expects(own.map_streams() == nullptr,
               "coordinates: made with other MapStreams than they are used with");
       own = exec;
-      exec.map_streams()->wait_for_main();
+      access(*exec.map_streams()).wait_for_main();
     }
   }
   /// Where the coordinate manager's sets and tables are made.
-  [[nodiscard]] Side<Space> map_stream_for_sets() const
+  [[nodiscard]] MapStream<Space> map_stream_for_sets() const
   {
     return detail::map_stream_for_sets(set_.manager_->exec);
   }
-  /// Takes the place where the coordinate manager's next kernel map is made.
-  [[nodiscard]] Side<Space> next_side_for_map() const
+  /// The map stream of the coordinate manager's next kernel map.
+  [[nodiscard]] MapStream<Space> next_map_stream() const
   {
-    return detail::next_side_for_map(set_.manager_->exec);
+    return detail::next_map_stream(set_.manager_->exec);
   }
 
  private:
@@ -263,7 +263,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
 }
 
 /// make_coordinate_set() of rows of which only the space knows how many are in use: `num_rows.count` [1] in
-/// `Space`. What is said of the form below holds here too.
+/// `Space`. The same rules hold as for the form below.
 ///
 /// @pre     `num_rows.capacity` rows may be read; those past the count hold anything.
 /// @throws  invalid_argument  as below. A count below 0 or above the capacity is reported where the host

@@ -43,12 +43,12 @@ template <int Dim>
                                                           int num_batches = 1)
 {
   auto const rule = detail::voxel_rule(options);
-  if (options.grid_extent) { return box_of(SpatialRange<Dim>{num_batches, *options.grid_extent}); }
-  if (!options.range_lower || !options.range_upper) { return std::nullopt; }
+  if (options.grid()) { return box_of(SpatialRange<Dim>{num_batches, *options.grid()}); }
+  if (!options.range_lower() || !options.range_upper()) { return std::nullopt; }
   CoordinateBox<Dim> box;
   box.batches = num_batches;
   for (int i = 0; i < Dim; ++i) {
-    bool const is_fixed = options.grid_origin == GridOrigin::fixed;
+    bool const is_fixed = options.origin() == GridOrigin::fixed;
     double const zero = is_fixed ? double{rule.origin[i]} : double{rule.lower[i]};
     double const first = (double{rule.lower[i]} - zero) / rule.size[i];
     double const last = (double{rule.upper[i]} - zero) / rule.size[i];
@@ -92,8 +92,8 @@ template <int Dim, class Scalar, class Space>
   auto set_options = room.set;
   if (!set_options.only_entry) { set_options.only_entry = detail::only_entry(rows); }
   auto box = room.box;
-  if (options.grid_extent) {
-    set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, *options.grid_extent};
+  if (options.grid()) {
+    set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, *options.grid()};
     box = box_of(*set_options.spatial_range);
   }
   detail::expects(room.max_voxels >= 1, "sparse_quantize: room for ", room.max_voxels, " voxels");
@@ -110,7 +110,7 @@ template <int Dim, class Scalar, class Space>
              detail::CheckOffsets{rows.offsets, rows.num_batches, rows.count, faults.data()}, exec);
   }
   Buffer<std::int32_t, Space> lowest;
-  if (options.grid_origin != GridOrigin::fixed) {
+  if (options.origin() != GridOrigin::fixed) {
     lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
     auto const workers = std::min(n, detail::bounds_workers);
     for_each(lowest.size(), detail::FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
@@ -148,7 +148,7 @@ template <int Dim, class Scalar, class Space>
   });
   for_each(result.features.size(),
            detail::ReduceFeaturesInUse<Scalar>{
-               {features, order.data(), begin.data(), options.voxel_features, result.features.data()},
+               {features, order.data(), begin.data(), options.features(), result.features.data()},
                {room.max_voxels, count.data()}},
            exec);
   result.coordinates =

@@ -5,9 +5,10 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/detail/group_points.hpp>
 #include <tessera/coords/points_view.hpp>
+#include <tessera/coords/quantize_options.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/sort.hpp>
 
 #include <algorithm>
 #include <array>
@@ -20,41 +21,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// How sparse_quantize() makes voxels: `QuantizeOptions<3>(0.05F).origin(GridOrigin::lowest_point)`.
-template <int Dim>
-struct QuantizeOptions {
-  using Position = std::array<float, Dim>;
-
-  /// Voxels of one size on every axis, in the unit of the points.
-  explicit QuantizeOptions(float size) { voxel_size.fill(size); }
-  explicit QuantizeOptions(Position const& size) : voxel_size{size} {}
-
-  /// Voxel 0 begins (floor) or is centred (nearest_even) at `position`; (0, 0, ...) unless told.
-  QuantizeOptions& origin(Position const& position)
-  {
-    return fixed_origin = position, grid_origin = GridOrigin::fixed, *this;
-  }
-  QuantizeOptions& origin(GridOrigin value) { return grid_origin = value, *this; }
-  QuantizeOptions& rounding(Rounding value) { return voxel_rounding = value, *this; }
-  QuantizeOptions& features(VoxelFeatures value) { return voxel_features = value, *this; }
-  /// Leaves out points that are not in [lower, upper) on every axis.
-  QuantizeOptions& range(Position const& lower, Position const& upper)
-  {
-    return range_lower = lower, range_upper = upper, *this;
-  }
-  /// Leaves out points whose voxel is not in [0, extent) on every axis; the result has this spatial range.
-  QuantizeOptions& grid(IntArray<Dim> const& extent) { return grid_extent = extent, *this; }
-
-  Position voxel_size{};
-  Position fixed_origin{};
-  GridOrigin grid_origin = GridOrigin::fixed;
-  Rounding voxel_rounding = Rounding::floor;
-  VoxelFeatures voxel_features = VoxelFeatures::first;
-  std::optional<Position> range_lower;
-  std::optional<Position> range_upper;
-  std::optional<IntArray<Dim>> grid_extent;
-};
 
 /// Voxels made of points, and which point went where. A tensor of them:
 /// `SparseTensor<3, float, Space> x{voxels.coordinates, std::move(voxels.features)};`
@@ -79,25 +45,25 @@ template <int Dim>
   for (int i = 0; i < Dim; ++i) {
     auto const axis = static_cast<std::size_t>(i);
     rule.size[i] = options.voxel_size[axis];
-    rule.origin[i] = options.fixed_origin[axis];
-    rule.lower[i] = options.range_lower ? (*options.range_lower)[axis] : -FLT_MAX;
+    rule.origin[i] = options.fixed_origin()[axis];
+    rule.lower[i] = options.range_lower() ? (*options.range_lower())[axis] : -FLT_MAX;
     rule.upper[i] =
-        options.range_upper ? (*options.range_upper)[axis] : std::numeric_limits<float>::infinity();
+        options.range_upper() ? (*options.range_upper())[axis] : std::numeric_limits<float>::infinity();
     expects(is_finite(rule.size[i]) && rule.size[i] > 0, who, "voxel size ", rule.size[i], " on axis ", i,
             "; it must be positive and finite");
     expects(is_finite(rule.origin[i]), who, "origin ", rule.origin[i], " on axis ", i);
     expects(!is_nan(rule.lower[i]) && !is_nan(rule.upper[i]) && rule.lower[i] < rule.upper[i], who,
             "the range ", rule.lower[i], " to ", rule.upper[i], " on axis ", i, " is empty");
   }
-  rule.has_grid = options.grid_extent.has_value();
-  rule.extent = options.grid_extent.value_or(IntArray<Dim>(1));
+  rule.has_grid = options.grid().has_value();
+  rule.extent = options.grid().value_or(IntArray<Dim>(1));
   expects(min_element(rule.extent) >= 1, who, "a grid of ", list(rule.extent), " voxels");
-  rule.rounding = options.voxel_rounding;
-  rule.grid_origin = options.grid_origin;
+  rule.rounding = options.rounding();
+  rule.grid_origin = options.origin();
   return rule;
 }
 
-/// Throws what LocatePoints found that cannot be meant.
+/// Throws if LocatePoints found something invalid.
 template <int Dim, class Space>
 void report(PointStatistics<Dim> const& found, PointRows const& points, char const* who,
             Execution<Space> const& exec)
@@ -181,7 +147,7 @@ template <int Dim, class Scalar, class Space>
              CheckOffsets{rows.offsets, rows.num_batches, rows.count, &statistics.data()->faults}, exec);
   }
   Buffer<std::int32_t, Space> lowest;
-  if (options.grid_origin != GridOrigin::fixed) {
+  if (options.origin() != GridOrigin::fixed) {
     lowest = Buffer<std::int32_t, Space>{std::int64_t{rows.num_batches} * Dim, exec};
     for_each(lowest.size(), FillValue<std::int32_t>{lowest.data(), INT_MAX}, exec);
     for_each(workers, FindLowest<Dim>{rows, rule, workers, lowest.data()}, exec);
@@ -193,16 +159,16 @@ template <int Dim, class Scalar, class Space>
   CoordinateSetOptions<Dim> set_options;
   set_options.only_entry = only_entry(rows);
   CoordinateBox<Dim> box;
-  if (options.grid_extent) {
-    box = box_of(SpatialRange<Dim>{rows.num_batches, *options.grid_extent});
-    set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, shape.value_or(*options.grid_extent)};
+  if (options.grid()) {
+    box = box_of(SpatialRange<Dim>{rows.num_batches, *options.grid()});
+    set_options.spatial_range = SpatialRange<Dim>{rows.num_batches, shape.value_or(*options.grid())};
   } else {
     auto const found = download(statistics, exec)[0];
     report(found, rows, who, exec);
     box = found.voxels.box();
     box.batches = rows.num_batches;
   }
-  return group_points<Dim, Scalar>(rows, features, options.voxel_features, voxels, box, set_options,
+  return group_points<Dim, Scalar>(rows, features, options.features(), voxels, box, set_options,
                                    statistics.data(), who, exec);
 }
 

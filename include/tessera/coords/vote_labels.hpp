@@ -4,7 +4,7 @@
 
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/coords/quantize.hpp>
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -82,7 +82,7 @@ struct CountBallots {
   }
 };
 
-/// labels[voxel] = that of its best ballot, `none` where nobody voted.
+/// labels[voxel] = that of its best ballot, `none` where there was no vote.
 struct TakeLabels {
   unsigned long long const* best;  // [num_voxels]
   std::int32_t none;
@@ -107,9 +107,10 @@ struct TakeLabels {
 /// | ignored |              | host   | points of this label do not vote; left out: all vote         |
 ///
 /// Points that are in no voxel do not vote. A voxel whose points are all ignored gets the ignored label.
-/// Cost: one sort of the points. Stream: enqueues on `exec`, does not wait. Determinism: same input, same
-/// bits, on Host and Device; integer atomics alone. Source: the majority of labels that mmdetection3d and
-/// Cylinder3D give voxels in training.
+/// Cost: one sort of the points.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits, on Host and Device; integer atomics alone.
+/// Source: the majority of labels that mmdetection3d and Cylinder3D give voxels in training.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> vote_labels(QuantizedPoints<Dim, Scalar, Space> const& voxels,
                                                       std::int32_t const* labels,

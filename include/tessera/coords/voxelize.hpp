@@ -37,26 +37,33 @@ struct VoxelizeOptions {
       : voxel_size{size}, range_lower{lower}, range_upper{upper}
   {}
 
-  /// How many points a voxel keeps, at least 1.
-  VoxelizeOptions& points_per_voxel(int most) { return max_points = most, *this; }
+  /// How many points per voxel keeps, at least 1.
+  VoxelizeOptions& points_per_voxel(int most) { return points_per_voxel_ = most, *this; }
+  [[nodiscard]] int points_per_voxel() const noexcept { return points_per_voxel_; }
   /// How many voxels there may be, at least 1.
-  VoxelizeOptions& voxels(int most) { return max_voxels = most, *this; }
-  VoxelizeOptions& order(AxisOrder value) { return axis_order = value, *this; }
+  VoxelizeOptions& voxels(int most) { return voxels_ = most, *this; }
+  [[nodiscard]] int voxels() const noexcept { return voxels_; }
+  VoxelizeOptions& order(AxisOrder value) { return order_ = value, *this; }
+  [[nodiscard]] AxisOrder order() const noexcept { return order_; }
   /// The spatial range of the set that is made, in its axis order: what the encoder was trained with, often
   /// one more than the grid in z. Without it, the grid.
-  VoxelizeOptions& shape(IntArray<3> const& value) { return spatial_shape = value, *this; }
+  VoxelizeOptions& shape(IntArray<3> const& value) { return shape_ = value, *this; }
+  [[nodiscard]] std::optional<IntArray<3>> const& shape() const noexcept { return shape_; }
   /// Room for as many voxels as there can be, and this much for sets derived from them, so that nothing
   /// waits. Hard voxels only.
-  VoxelizeOptions& capacity(FixedCapacity const& value) { return fixed_capacity = value, *this; }
+  VoxelizeOptions& capacity(std::optional<FixedCapacity> const& value) { return capacity_ = value, *this; }
+  [[nodiscard]] std::optional<FixedCapacity> const& capacity() const noexcept { return capacity_; }
 
   Position voxel_size;
   Position range_lower;
   Position range_upper;
-  int max_points = 10;
-  int max_voxels = 160000;
-  AxisOrder axis_order = AxisOrder::zyx;
-  std::optional<IntArray<3>> spatial_shape;
-  std::optional<FixedCapacity> fixed_capacity;
+
+ private:
+  int points_per_voxel_ = 10;
+  int voxels_ = 160000;
+  AxisOrder order_ = AxisOrder::zyx;
+  std::optional<IntArray<3>> shape_;
+  std::optional<FixedCapacity> capacity_;
 };
 
 /// Cells on each axis, `round((upper - lower) / size)`, in the options' axis order.
@@ -75,7 +82,7 @@ struct VoxelizeOptions {
     detail::expects(detail::is_finite(cells) && cells >= 1 && cells <= 1 << 30, "voxelize: the range ", lower,
                     " to ", upper, " on axis ", i, " has ", cells, " voxels of ", size,
                     "; there must be 1 to 2^30");
-    shape[options.axis_order == AxisOrder::zyx ? 2 - i : i] = static_cast<int>(cells);
+    shape[options.order() == AxisOrder::zyx ? 2 - i : i] = static_cast<int>(cells);
   }
   return shape;
 }
@@ -105,7 +112,7 @@ namespace detail {
 [[nodiscard]] inline VoxelRule<3> grid_rule(VoxelizeOptions const& options)
 {
   auto const shape = grid_shape(options);
-  bool const reversed = options.axis_order == AxisOrder::zyx;
+  bool const reversed = options.order() == AxisOrder::zyx;
   VoxelRule<3> rule{};
   for (int i = 0; i < 3; ++i) {
     auto const axis = static_cast<std::size_t>(i);
@@ -125,22 +132,23 @@ namespace detail {
                                                    VoxelizeOptions const& options, char const* who)
 {
   expects(points.count < 1 << 30, who, points.count, " points are more than 2^30");
-  expects(options.max_points >= 1 && options.max_voxels >= 1, who, options.max_points, " points a voxel and ",
-          options.max_voxels, " voxels at most; both must be at least 1 (dynamic_voxelize has no such caps)");
-  expects(columns <= (1 << 20) / options.max_points, who, options.max_points, " points a voxel of ", columns,
-          " columns are more than 2^20 numbers");
+  expects(options.points_per_voxel() >= 1 && options.voxels() >= 1, who, options.points_per_voxel(),
+          " points per voxel and ", options.voxels(),
+          " voxels at most; both must be at least 1 (dynamic_voxelize has no such caps)");
+  expects(columns <= (1 << 20) / options.points_per_voxel(), who, options.points_per_voxel(),
+          " points per voxel of ", columns, " columns are more than 2^20 numbers");
   auto const shape = grid_shape(options);
   int const scans = points.is_batch() ? points.num_batches : 1;
   expects(shape[0] <= std::numeric_limits<std::int64_t>::max() / shape[1] / shape[2] / scans, who,
           "a grid of ", list(shape), " has more than 2^63 voxels", scans > 1 ? " in all scans" : "");
-  return {grid_rule(options), options.max_points, options.max_voxels, points.is_batch() ? 0 : points.entry,
-          options.axis_order == AxisOrder::zyx};
+  return {grid_rule(options), options.points_per_voxel(), options.voxels(),
+          points.is_batch() ? 0 : points.entry, options.order() == AxisOrder::zyx};
 }
 
 /// The spatial range of the voxels of so many clouds.
 [[nodiscard]] inline SpatialRange<3> voxel_range(VoxelizeOptions const& options, int num_batches)
 {
-  return {num_batches, options.spatial_shape.value_or(grid_shape(options))};
+  return {num_batches, options.shape().value_or(grid_shape(options))};
 }
 
 [[nodiscard]] inline CoordinateSetOptions<3> voxel_set_options(VoxelizeOptions const& options,
@@ -148,7 +156,7 @@ namespace detail {
 {
   CoordinateSetOptions<3> result;
   result.spatial_range = voxel_range(options, points.num_batches);
-  result.fixed_capacity = options.fixed_capacity;
+  result.fixed_capacity = options.capacity();
   result.only_entry = only_entry(points);
   return result;
 }
@@ -157,7 +165,7 @@ namespace detail {
 [[nodiscard]] inline std::int64_t most_voxels(PointRows const& points, VoxelizeOptions const& options)
 {
   auto const scans = points.is_batch() ? std::int64_t{points.num_batches} : 1;
-  return std::min(points.count, scans * options.max_voxels);
+  return std::min(points.count, scans * options.voxels());
 }
 
 }  // namespace detail
@@ -216,7 +224,7 @@ template <class Space>
         exec);
   }
   detail::HardVoxelizer<Space> voxelizer{hard_points, rule, faults.data(), exec};
-  bool const fixed = options.fixed_capacity.has_value();
+  bool const fixed = options.capacity().has_value();
   if (is_batch && !fixed) { detail::report(download(faults, exec)[0], rows_of_points, who, exec); }
   auto const capacity =
       fixed ? detail::most_voxels(rows_of_points, options) : voxelizer.download_num_voxels(exec);
@@ -230,7 +238,7 @@ template <class Space>
     result.mean = Matrix<float, Space>{std::move(mean), capacity, columns.columns()};
   }
   if (outputs.points) {
-    result.points = Matrix<float, Space>{capacity * options.max_points, columns.columns(), exec};
+    result.points = Matrix<float, Space>{capacity * options.points_per_voxel(), columns.columns(), exec};
   }
   voxelizer.write(
       {rows.data(), result.num_points.data(), result.mean.data(), result.points.data(), count.data()}, exec);
@@ -262,7 +270,8 @@ template <class Space>
 /// first of the points' x, y, z and features.
 /// @throws invalid_argument  as hard_voxelize() and sparse_quantize()
 ///
-/// Cost: that of sparse_quantize(), a sort. Stream: enqueues on `exec`; waits once, for the number of voxels.
+/// Cost: that of sparse_quantize(), a sort.
+/// Stream: enqueues on `exec`; waits once, for the number of voxels.
 /// Determinism: same input, same bits, on Host and Device; sums by ascending index of the point.
 template <class Space>
 [[nodiscard]] QuantizedPoints<3, float, Space> dynamic_voxelize(PointsView<float> const& points,
@@ -275,14 +284,14 @@ template <class Space>
   auto rows = detail::point_rows<3>(points, who);
   auto size = options.voxel_size;
   auto lower = options.range_lower;
-  if (options.axis_order == AxisOrder::zyx) {
+  if (options.order() == AxisOrder::zyx) {
     rows.positions = rows.positions.reversed_columns();
     std::swap(size[0], size[2]);
     std::swap(lower[0], lower[2]);
   }
   auto const grid = QuantizeOptions<3>(size).origin(lower).grid(shape).features(features);
-  return detail::quantize_points<3, float>(rows, {points.positions, points.features}, grid,
-                                           options.spatial_shape, who, exec);
+  return detail::quantize_points<3, float>(rows, {points.positions, points.features}, grid, options.shape(),
+                                           who, exec);
 }
 
 /// The same of one cloud whose rows begin with x, y, z.

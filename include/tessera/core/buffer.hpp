@@ -57,7 +57,8 @@ class Buffer {
 
   /// `size` uninitialised elements; nothing is allocated for 0.
   /// @throws invalid_argument  size is negative or its bytes overflow
-  /// Cost: one allocation. Stream: allocates in stream order, does not wait.
+  /// Cost: one allocation.
+  /// Stream: allocates in stream order, does not wait.
   Buffer(std::int64_t size, Execution<Space> const& exec) : stream_{exec.stream()}, size_{size}
   {
     detail::expects(size >= 0 && size <= most, "Buffer: ", size, " elements cannot be allocated");
@@ -83,7 +84,8 @@ class Buffer {
   ///
   /// @pre  The memory is in `Space`, and what filled it is ordered before work on the stream.
   /// @throws invalid_argument  size is negative, or data is null or not aligned to T
-  /// Cost: one small allocation on the host, none for nullptr. Stream: enqueues nothing.
+  /// Cost: one small allocation on the host, none for nullptr.
+  /// Stream: enqueues nothing.
   template <class Owner>
   [[nodiscard]] static Buffer adopt(T* data, std::int64_t size, Owner owner, Execution<Space> const& exec)
   {

@@ -49,7 +49,7 @@ inline void note_unoptimized(double multiply_adds)
   }
 }
 
-/// What to tell of a program whose device code is older than the device; empty where nothing is lost.
+/// The note for a program whose device code is older than the device; empty where nothing is lost.
 /// @param device          compute capability of the device, 90 for 9.0
 /// @param code            compute capability that the program is compiled for, or 0: not known
 /// @param has_warpgroup   whether the kernels of sm_90a are in the program
@@ -66,7 +66,7 @@ inline void note_unoptimized(double multiply_adds)
          wanted + ", or by CMake with -DCMAKE_CUDA_ARCHITECTURES=" + wanted;
 }
 
-/// Tells of it; for arguments see outdated_code().
+/// Prints it once; for arguments see outdated_code().
 inline void note_outdated_code(int device, int code, bool has_warpgroup, bool is_16_bit)
 {
   static std::atomic<bool> told{false};
@@ -75,9 +75,9 @@ inline void note_outdated_code(int device, int code, bool has_warpgroup, bool is
 
 }  // namespace detail
 
-/// Whether a program is told on stderr, once in a process, that it was built to be slow: without optimisation and
-/// given seconds of work on the host, or with device code for an older GPU than the one it runs on. It is, unless
-/// the environment variable TESSERA_NOTES is 0 or this says otherwise.
+/// Whether a program is told on stderr, once in a process, that it was built to be slow: without optimisation
+/// and given seconds of work on the host, or with device code for an older GPU than the one it runs on. It
+/// is, unless the environment variable TESSERA_NOTES is 0 or this says otherwise.
 inline void show_build_notes(bool on)
 {
   detail::build_notes_setting() = on ? 1 : 0;

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -71,13 +72,44 @@ void append(std::string& text, T const& part)
   }
 }
 
+/// A part of a sentence, by reference and without its type: literals of every length are one type here, and
+/// what puts the library's many sentences together is compiled once.
+class SentencePart {
+ public:
+  explicit SentencePart(char const* text)
+      : part_{text}, append_{[](std::string& to, void const* part) { to += static_cast<char const*>(part); }}
+  {}
+  template <class T>
+  explicit SentencePart(T const& part)
+      : part_{&part}, append_{[](std::string& to, void const* of_type) {
+          append(to, *static_cast<T const*>(of_type));
+        }}
+  {}
+
+  void append_to(std::string& text) const { append_(text, part_); }
+
+ private:
+  void const* part_;
+  void (*append_)(std::string&, void const*);
+};
+
+[[nodiscard]] inline std::string concat_parts(std::initializer_list<SentencePart> parts)
+{
+  std::string text;
+  for (auto const& part : parts) { part.append_to(text); }
+  return text;
+}
+
 /// The parts, written one after the other; see append().
 template <class... Parts>
 [[nodiscard]] std::string concat(Parts const&... parts)
 {
-  std::string text;
-  (append(text, parts), ...);
-  return text;
+  return concat_parts({SentencePart{parts}...});
+}
+
+[[noreturn]] inline void fail_with(std::initializer_list<SentencePart> parts)
+{
+  throw invalid_argument{concat_parts(parts)};
 }
 
 /// `[a, b, c]`, for the sizes in error sentences. expects() takes the range itself, and makes this of it
@@ -99,7 +131,7 @@ template <class Range>
 template <class... Parts>
 [[noreturn]] void fail(Parts const&... parts)
 {
-  throw invalid_argument{concat(parts...)};
+  fail_with({SentencePart{parts}...});
 }
 
 /// fail(parts...) unless `held`; the sentence is only put together when it is needed.

@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/cuda_check.cuh>
+#include <tessera/core/detail/cuda_check.cuh>
+#include <tessera/core/detail/per_device.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/map_streams.cuh>
-#include <tessera/core/per_device.hpp>
 
 #include <cuda_runtime_api.h>
 
@@ -86,7 +86,7 @@ inline MemoryResource* default_device_memory(int device)
 
 /// The device that is current at construction: work is enqueued on `stream` and runs in its order.
 template <>
-class Execution<Device> {
+class Execution<Device> : public RecordedExecution<Execution<Device>> {
  public:
   using space = Device;
 
@@ -95,7 +95,8 @@ class Execution<Device> {
   ///                shared by the process that keeps memory for reuse
   /// @throws cuda_error  there is no device
   /// Cost: asks the runtime for the current device, some ten nanoseconds; the first one of a device without a
-  /// resource makes the pool. Stream: enqueues nothing.
+  /// resource makes the pool.
+  /// Stream: enqueues nothing.
   explicit Execution(StreamHandle stream = nullptr, MemoryResource* memory = nullptr)
       : Execution(stream, memory, current_device())
   {}
@@ -115,7 +116,8 @@ class Execution<Device> {
   /// The same with map streams (MapStreams of its stream), on which coordinate sets and kernel maps are
   /// then made. They must outlive every coordinate set made with it.
   /// @throws invalid_argument  `streams` belong to another stream
-  /// Stream: enqueues nothing. Determinism: results are the same bits.
+  /// Stream: enqueues nothing.
+  /// Determinism: results are the same bits.
   [[nodiscard]] Execution with_map_streams(MapStreams& streams) const
   {
     detail::expects(streams.main_stream() == stream_,
@@ -126,29 +128,12 @@ class Execution<Device> {
   }
   /// Its map streams, or null.
   [[nodiscard]] MapStreams* map_streams() const noexcept { return map_streams_; }
-  /// The same, telling `recorder` of every operation. What stores an execution stores it without.
-  [[nodiscard]] Execution with_recorder(Recorder& recorder) const
-  {
-    auto result = *this;
-    result.recorder_ = &recorder;
-    return result;
-  }
-  [[nodiscard]] Execution without_recorder() const
-  {
-    auto result = *this;
-    result.recorder_ = nullptr;
-    return result;
-  }
-  /// Who is told of operations, or null.
-  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
-
   /// The same device and memory on another stream, without map streams and recorder.
   [[nodiscard]] Execution on_stream(StreamHandle stream) const
   {
-    auto result = *this;
+    auto result = without_recorder();
     result.stream_ = stream;
     result.map_streams_ = nullptr;
-    result.recorder_ = nullptr;
     return result;
   }
 
@@ -170,7 +155,6 @@ class Execution<Device> {
   StreamHandle stream_ = nullptr;
   MemoryResource* memory_ = nullptr;
   MapStreams* map_streams_ = nullptr;
-  Recorder* recorder_ = nullptr;
   int device_ = 0;
 };
 

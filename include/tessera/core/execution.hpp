@@ -2,11 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/thread_pool.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/core/memory_resource.hpp>
 #include <tessera/core/recorder.hpp>
 #include <tessera/core/space.hpp>
-#include <tessera/core/thread_pool.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -34,6 +34,27 @@ class Execution {
 template <>
 class Execution<Device>;
 
+/// What executions of both spaces share: the recorder of their operations.
+template <class Derived>
+class RecordedExecution {
+ public:
+  /// The same execution, telling `recorder` of every operation. What stores an execution stores it without.
+  [[nodiscard]] Derived with_recorder(Recorder& recorder) const { return with(&recorder); }
+  [[nodiscard]] Derived without_recorder() const { return with(nullptr); }
+  /// The recorder, or null.
+  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
+
+ private:
+  [[nodiscard]] Derived with(Recorder* recorder) const
+  {
+    auto result = static_cast<Derived const&>(*this);
+    static_cast<RecordedExecution&>(result).recorder_ = recorder;
+    return result;
+  }
+
+  Recorder* recorder_ = nullptr;
+};
+
 /// Host memory from the C++ heap, aligned to 64 bytes.
 class HostMemoryResource final : public MemoryResource {
  public:
@@ -54,7 +75,7 @@ class HostMemoryResource final : public MemoryResource {
 /// of fork() it works too, with threads of its own from the first loop on; fork while no other thread is
 /// inside a call of the library, whose locks the child would find held.
 template <>
-class Execution<Host> {
+class Execution<Host> : public RecordedExecution<Execution<Host>> {
  public:
   using space = Host;
 
@@ -74,29 +95,13 @@ class Execution<Host> {
   explicit Execution(int num_threads, MemoryResource* memory = nullptr)
       : pool_{make_pool(num_threads)}, memory_{memory != nullptr ? memory : default_memory()}
   {}
-  Execution(Execution const&) = default;  // and for want of others these are the moves too
+  Execution(Execution const&) = default;  // also used to move
   Execution& operator=(Execution const&) = default;
   ~Execution() = default;
 
   [[nodiscard]] StreamHandle stream() const noexcept { return nullptr; }
   [[nodiscard]] MemoryResource& memory() const noexcept { return *memory_; }
   [[nodiscard]] int num_threads() const noexcept { return pool_->num_threads(); }
-
-  /// The same, telling `recorder` of every operation. What stores an execution stores it without.
-  [[nodiscard]] Execution with_recorder(Recorder& recorder) const
-  {
-    auto result = *this;
-    result.recorder_ = &recorder;
-    return result;
-  }
-  [[nodiscard]] Execution without_recorder() const
-  {
-    auto result = *this;
-    result.recorder_ = nullptr;
-    return result;
-  }
-  /// Who is told of operations, or null.
-  [[nodiscard]] Recorder* recorder() const noexcept { return recorder_; }
 
   /// Returns at once: host work has finished when the call that did it returned.
   void wait() const noexcept {}
@@ -107,7 +112,7 @@ class Execution<Host> {
   template <class Body>
   void parallel_for(std::int64_t count, std::int64_t grain, Body const& body) const
   {
-    pool_->for_each_piece(count, grain, body);
+    pool_->for_each_piece(count, grain, detail::PieceBody{body});
   }
 
  private:
@@ -126,7 +131,6 @@ class Execution<Host> {
 
   std::shared_ptr<detail::ThreadPool> pool_;
   MemoryResource* memory_;
-  Recorder* recorder_ = nullptr;
 };
 
 Execution(StreamHandle)->Execution<Device>;

@@ -2,31 +2,57 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/execution.cuh>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Asks for shared memory beyond 48 KB. The limit belongs to the kernel and not to the launch, so until the
-/// launch is enqueued the lock keeps other threads from setting another.
-template <class Kernel>
-[[nodiscard]] std::unique_lock<std::mutex> allow_shared(Kernel kernel, std::size_t shared_bytes)
+/// Shared memory that a kernel may ask for on a device.
+struct SharedLimit {
+  void const* kernel;
+  int device;
+  std::size_t bytes;
+};
+
+/// The limit of a kernel on a device, a new one of 48 KB where there is none.
+[[nodiscard]] inline SharedLimit& shared_limit(std::vector<SharedLimit>& limits, void const* kernel,
+                                               int device)
 {
-  static std::mutex limits;
-  if (shared_bytes <= 48 * 1024) { return {}; }
-  std::unique_lock<std::mutex> lock{limits};
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(shared_bytes)));
-  return lock;
+  for (auto& limit : limits) {
+    if (limit.kernel == kernel && limit.device == device) { return limit; }
+  }
+  return limits.emplace_back(SharedLimit{kernel, device, 48 * 1024});
+}
+
+/// Allows shared memory beyond 48 KB on `device`, which is current. The limit belongs to the kernel and not
+/// to the launch; it only grows, so that no thread takes it from another. Each thread knows what was allowed,
+/// and asks neither CUDA nor a lock at later launches.
+inline void allow_shared(void const* kernel, int device, std::size_t shared_bytes)
+{
+  if (shared_bytes <= 48 * 1024) { return; }
+  static thread_local std::vector<SharedLimit> known;
+  auto& own = shared_limit(known, kernel, device);
+  if (own.bytes >= shared_bytes) { return; }
+  static std::mutex mutex;
+  static std::vector<SharedLimit> all;
+  std::lock_guard const lock{mutex};
+  auto& limit = shared_limit(all, kernel, device);
+  if (limit.bytes < shared_bytes) {
+    cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shared_bytes)));
+    limit.bytes = shared_bytes;
+  }
+  own.bytes = limit.bytes;
 }
 
 }  // namespace detail
@@ -42,19 +68,21 @@ template <class Kernel>
 /// | shared_bytes | dynamic shared memory of a block; more than 48 KB is asked for                    |
 ///
 /// @throws cuda_error  the device refuses the launch; what the kernel does wrong shows at a later wait
-/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
+/// Cost: one launch.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, int block, std::size_t shared_bytes,
             Execution<Device> const& exec, Arguments const&... arguments)
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
   detail::DeviceGuard const guard{exec.device()};
-  auto const limit = detail::allow_shared(kernel, shared_bytes);
+  detail::allow_shared(reinterpret_cast<void const*>(kernel), exec.device(), shared_bytes);
   kernel<<<grid, static_cast<unsigned>(block), shared_bytes, exec.stream()>>>(arguments...);
   detail::cuda_check(cudaGetLastError());
 }
 
-/// What a launch may ask for besides.
+/// What else a launch may ask for.
 struct LaunchOptions {
   int cluster = 1;        ///< blocks of a cluster, along x; more than 1 needs compute capability 9.0
   bool overlaps = false;  ///< whether its blocks may begin while the kernel before still runs (programmatic
@@ -64,14 +92,16 @@ struct LaunchOptions {
 
 /// The same with options.
 /// @throws cuda_error  the device refuses the launch
-/// Cost: one launch. Stream: enqueues one kernel, does not wait. Determinism: the kernel's.
+/// Cost: one launch.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: the kernel's.
 template <class... Parameters, class... Arguments>
 void launch(LaunchOptions const& options, void (*kernel)(Parameters...), dim3 grid, int block,
             std::size_t shared_bytes, Execution<Device> const& exec, Arguments const&... arguments)
 {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) { return; }
   detail::DeviceGuard const guard{exec.device()};
-  auto const limit = detail::allow_shared(kernel, shared_bytes);
+  detail::allow_shared(reinterpret_cast<void const*>(kernel), exec.device(), shared_bytes);
   cudaLaunchAttribute attributes[2] = {};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim.x = static_cast<unsigned>(options.cluster);

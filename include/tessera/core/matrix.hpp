@@ -109,10 +109,11 @@ class Matrix {
   [[nodiscard]] VariableId id() const noexcept { return storage_.id(); }
   /// How often mark_written() was called on these elements.
   [[nodiscard]] std::uint64_t version() const noexcept { return storage_.version(); }
-  /// To be called by whoever writes elements that a recorder may have been told of: what was recorded before
-  /// then no longer goes with them.
+  /// Call it after writing elements that may have been recorded: what was recorded before no longer matches
+  /// them.
   void mark_written() const noexcept { storage_.mark_written(); }
-  /// The same elements, not copied, as another variable, which no recorder has been told of: gradients stop at it.
+  /// The same elements, not copied, as another variable, which no recorder has been told of: gradients stop
+  /// at it.
   [[nodiscard]] Matrix detached() const { return detail::ShareMatrix::alias(*this); }
 
  private:

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/execution.hpp>
 #include <tessera/core/host_device.hpp>
 
@@ -23,8 +24,9 @@ inline namespace v0 {
 /// | body  |       | host   | what is done; bodies of different i may not race  |
 ///
 /// @throws cuda_error  the launch failed; what a body throws on the host, the first of them
-/// Cost: `count` calls. Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs
-/// core/launch.cuh. Determinism: that of `body`.
+/// Cost: `count` calls.
+/// Stream: on the device enqueues one kernel, none for count 0, and does not wait; needs core/launch.cuh.
+/// Determinism: that of `body`.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each(std::int64_t count, Body const& body, Execution<Space> const& exec);
 // Declared here so that headers of both spaces find it whichever is included first, and with a deduced space,
@@ -41,7 +43,7 @@ void for_each(std::int64_t count, Body const& body, Execution<Host> const& exec)
 
 namespace detail {
 
-/// The same on the device for items whose `lanes` parts are looked at side by side; see the form below.
+/// The same on the device for items whose `lanes` parts are visited side by side; see the form below.
 template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
 void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<Space> const& exec);
 
@@ -85,7 +87,7 @@ TESSERA_HOST_DEVICE T atomic_compare_exchange(T* address, T expected, T desired)
 #endif
 }
 
-/// What lies at an address that other threads change atomically.
+/// Loads a value that other threads change atomically.
 template <class T>
 [[nodiscard]] TESSERA_HOST_DEVICE T atomic_load(T const* address)
 {
@@ -154,16 +156,6 @@ TESSERA_HOST_DEVICE T atomic_add(T* address, T value)
 #endif
 }
 
-/// The threads of a warp that run together where this is called, as the bits of a mask.
-[[nodiscard]] TESSERA_HOST_DEVICE inline unsigned active_mask()
-{
-#if defined(__CUDA_ARCH__)
-  return __activemask();
-#else
-  return 1;
-#endif
-}
-
 /// `*counter += count`; returns what was there, so that the caller has `count` places to itself. The threads
 /// of `together`, which must all call this, add at once: one address takes one addition at a time.
 TESSERA_HOST_DEVICE inline std::int32_t aggregated_fetch_add(std::int32_t* counter, std::int32_t count,
@@ -171,16 +163,16 @@ TESSERA_HOST_DEVICE inline std::int32_t aggregated_fetch_add(std::int32_t* count
 {
 #if defined(__CUDA_ARCH__)
   __syncwarp(together);
-  int const own = static_cast<int>(threadIdx.x % 32);
+  int const own = lane_id();
   std::int32_t before = 0;
   std::int32_t sum = 0;
   for (unsigned rest = together; rest != 0; rest &= rest - 1) {
-    int const lane = __ffs(static_cast<int>(rest)) - 1;
+    int const lane = first_lane(rest);
     auto const theirs = __shfl_sync(together, count, lane);
     before += lane < own ? theirs : 0;
     sum += theirs;
   }
-  int const first = __ffs(static_cast<int>(together)) - 1;
+  int const first = first_lane(together);
   std::int32_t begin = 0;
   if (own == first && sum > 0) { begin = atomicAdd(counter, sum); }
   return __shfl_sync(together, begin, first) + before;

@@ -34,7 +34,7 @@ class OperationRecord {
 };
 
 /// Told of every operation that runs with an execution of Execution::with_recorder(): a tape, a trace, a
-/// tuner. Operations that are made of others tell of themselves alone.
+/// tuner. An operation that is made of others is recorded as one.
 ///
 /// A recorder serves one thread, and must outlive the executions that refer to it.
 class Recorder {
@@ -52,7 +52,7 @@ class Recorder {
   virtual void reads_on_host(char const* /*what*/) {}
 };
 
-/// Tells two recorders, the first one first.
+/// Passes every record to two recorders, the first one first.
 class RecorderChain final : public Recorder {
  public:
   RecorderChain(Recorder& first, Recorder& second) : first_{first}, second_{second} {}

@@ -10,8 +10,8 @@ namespace tessera {
 inline namespace v0 {
 
 /// How many rows are in use: `capacity` of them, which the host knows, or, where `count` is given, the number
-/// that lies there in the rows' own space, at most `capacity`. So work can be enqueued before anybody on the
-/// host knows how much of it there is.
+/// stored there, in the rows' own space, at most `capacity`. So work can be enqueued before the host knows how
+/// much of it there is.
 struct RowCount {
   std::int64_t capacity = 0;
   std::int32_t const* count = nullptr;

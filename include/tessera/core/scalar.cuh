@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/scalar_conversion.hpp>
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -13,8 +13,8 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Values that an operation reads and somebody else owns: a parameter, or a plain pointer. They stay where
-/// they are as long as whoever recorded the operation uses the record.
+/// Values that an operation reads and does not own: a parameter, or a plain pointer. They must stay where they
+/// are as long as a record of the operation is used.
 template <class T>
 struct ParameterRef {
   T const* data = nullptr;  ///< in the operation's space, or null if it has none

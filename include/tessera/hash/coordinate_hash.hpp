@@ -5,7 +5,7 @@
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 
 #include <climits>
 #include <cstdint>
@@ -83,7 +83,8 @@ struct CountIndex {
 
 }  // namespace detail
 
-/// A 64-bit hash of each row: `hash = (hash ^ word) * 1099511628211` over its words, FNV-1a. TorchSparse's `sphash`.
+/// A 64-bit hash of each row: `hash = (hash ^ word) * 1099511628211` over its words, FNV-1a. TorchSparse's
+/// `sphash`.
 ///
 /// | name    | shape                                  | memory | holds                                          |
 /// |---------|----------------------------------------|--------|------------------------------------------------|
@@ -92,8 +93,10 @@ struct CountIndex {
 /// | returns | [num_offsets * num_rows]               | Space  | offset after offset                            |
 ///
 /// Different rows may have one hash: coordinate_table() compares the coordinates themselves.
-/// @throws invalid_argument  offsets that have not a column for each axis
-/// Cost: one pass for each offset. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// @throws invalid_argument  offsets without a column for each axis
+/// Cost: one pass for each offset.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <class Space>
 [[nodiscard]] Buffer<std::uint64_t, Space> hash_coordinates(
     MatrixView<std::int32_t const> const& rows, Execution<Space> const& exec,
@@ -119,7 +122,8 @@ template <class Space>
 /// | returns    | [num_queries]    | Space  |                    |
 ///
 /// @throws invalid_argument  2^31 references or more
-/// Cost: an insertion a reference and a look-up a query. Stream: enqueues on `exec`, does not wait.
+/// Cost: one insertion per reference and one look-up per query.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: same input, same result.
 template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> hash_query(Buffer<std::uint64_t, Space> const& queries,
@@ -140,7 +144,9 @@ template <class Space>
 /// How often each number of [0, num) occurs in `index`; others are left out. TorchSparse's `spcount`.
 /// @returns [num] in `Space`
 /// @throws invalid_argument  `num` is negative
-/// Cost: one pass. Stream: enqueues a fill and a kernel, does not wait. Determinism: same input, same result.
+/// Cost: one pass.
+/// Stream: enqueues a fill and a kernel, does not wait.
+/// Determinism: same input, same result.
 template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> count_indices(Buffer<std::int32_t, Space> const& index,
                                                         std::int64_t num, Execution<Space> const& exec)

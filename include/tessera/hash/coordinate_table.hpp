@@ -4,7 +4,7 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 
 #include <memory>
 #include <type_traits>
@@ -105,14 +105,15 @@ struct CoordinateTableKey {
 
 /// The table of `set`, made at the first call and kept by the set.
 ///
-/// Cost: one insertion a row, the first time. Stream: enqueues a fill and a kernel; on the host errors in the
-/// rows are thrown here, on the device they are reported where the host next waits.
+/// Cost: one insertion per row, the first time.
+/// Stream: enqueues a fill and a kernel; on the host errors in the rows are thrown here, on the device they are
+/// reported where the host next waits.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<CoordinateTable<Dim, Space>> coordinate_table(CoordinateSet<Dim, Space>& set,
                                                                             Execution<Space> const& exec)
 {
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   return detail::access(set).cache().get_or_make(detail::CoordinateTableKey<Dim, Space>{}, [&] {
     auto table = detail::on_map_stream(
         detail::access(set).map_stream_for_sets(), exec,

@@ -38,8 +38,9 @@ struct FindVoxelOfPoint {
 ///
 /// A point past the first `max_points` of its voxel has that voxel's row too.
 /// @throws invalid_argument  as hard_voxelize()
-/// Cost: one look-up a point, and the set's table where it is not there yet. Stream: enqueues on `exec`, does
-/// not wait. Determinism: same input, same result.
+/// Cost: one look-up per point, and the set's table where it is not there yet.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same result.
 template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> voxel_of_points(StridedView<float const> points,
                                                           VoxelizeOptions const& options,

@@ -40,7 +40,7 @@ namespace io {
 [[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(TorchCheckpoint const& checkpoint,
                                                             ConvertOptions const& options = {})
 {
-  return convert_checkpoint(find_state_dict(checkpoint, options.dict_key), checkpoint.path(), options);
+  return convert_checkpoint(find_state_dict(checkpoint, options.key()), checkpoint.path(), options);
 }
 
 /// The same of a safetensors file. A file that says its layout, as save() and save_checkpoint() write them,
@@ -70,7 +70,8 @@ namespace io {
 
 /// Writes a converted checkpoint to the safetensors file `path`.
 /// @throws invalid_argument  the file cannot be written
-/// Cost: one pass over the tensors. Determinism: same tensors, same bytes.
+/// Cost: one pass over the tensors.
+/// Determinism: same tensors, same bytes.
 inline void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path)
 {
   std::vector<NamedTensor> tensors;

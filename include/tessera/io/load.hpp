@@ -26,12 +26,15 @@ namespace io {
 /// Options of load(): `LoadOptions().prefix("backbone.")`.
 struct LoadOptions {
   /// What the file writes before the names of this module; tensors without it are not looked at.
-  LoadOptions& prefix(std::string value) { return name_prefix = std::move(value), *this; }
+  LoadOptions& prefix(std::string value) { return prefix_ = std::move(value), *this; }
+  [[nodiscard]] std::string const& prefix() const noexcept { return prefix_; }
   /// Whether a tensor of that prefix that the module has no parameter for is an error.
-  LoadOptions& strict(bool value = true) { return is_strict = value, *this; }
+  LoadOptions& strict(bool value = true) { return strict_ = value, *this; }
+  [[nodiscard]] bool is_strict() const noexcept { return strict_; }
 
-  std::string name_prefix;
-  bool is_strict = false;
+ private:
+  std::string prefix_;
+  bool strict_ = false;
 };
 
 /// What load() did. Names are those of the file.
@@ -56,18 +59,18 @@ struct LoadReport {
 /// instead), one of another shape (both shapes are named), one that was converted from another kernel size,
 /// or one of integers; the file says that its layout is another than a `Layout` of your own; with `strict`, a
 /// tensor has no parameter
-/// Cost: one pass over the file. Stream: enqueues one copy a parameter; waits only as
-/// long as they read host memory. Determinism: same file, same bits.
+/// Cost: one pass over the file.
+/// Stream: enqueues one copy per parameter; waits only as long as they read host memory.
+/// Determinism: same file, same bits.
 template <class Layout, class Space>
 LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& layout,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
-  network.expect_unfused("load");
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "load");
   detail::StoredLayout const stored{file, layout};
   detail::ParameterNames const names{file, parameters};
-  auto prefix = options.name_prefix;
+  auto prefix = options.prefix();
   LoadReport report;
   report.layout = stored.text();
   report.loaded = names.names_under(prefix);
@@ -95,7 +98,7 @@ LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& 
     bool const counter = detail::ends_with(name, "num_batches_tracked");  // PyTorch's; nothing depends on it
     if (ours && !counter && used.count(name) == 0) { report.unused.push_back(name); }
   }
-  detail::expects(!options.is_strict || report.unused.empty(), "load: ", detail::printable(file.path()),
+  detail::expects(!options.is_strict() || report.unused.empty(), "load: ", detail::printable(file.path()),
                   " has ", report.unused.size(),
                   " tensors that the module has no parameter for: ", detail::first_few(report.unused));
   std::vector<std::vector<std::uint8_t>> values;
@@ -114,13 +117,14 @@ LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& 
 /// How many parameters and buffers of `network` the file has, by name and number of values: all of them for
 /// the network that it is of, so that a program can name the network that fits best.
 ///
-/// Cost: one look-up a parameter. Stream: enqueues nothing, does not wait. Determinism: same file, same
-/// number.
+/// Cost: one look-up per parameter.
+/// Stream: enqueues nothing, does not wait.
+/// Determinism: same file, same number.
 [[nodiscard]] inline std::size_t num_matching(nn::ModuleBase const& network, Safetensors const& file,
                                               LoadOptions const& options = {})
 {
   auto const parameters = network.parameters();
-  auto const names = detail::ParameterNames{file, parameters}.names_under(options.name_prefix);
+  auto const names = detail::ParameterNames{file, parameters}.names_under(options.prefix());
   std::size_t count = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (names[i].empty()) { continue; }
@@ -154,13 +158,13 @@ LoadReport load(nn::ModuleBase& network, ConvertedCheckpoint const& checkpoint, 
 /// type, kernels in `Layout`'s order: load() brings back the same bits. The file's metadata say its layout,
 /// unless it is one of your own.
 /// @throws invalid_argument  the file cannot be written
-/// Cost: one copy of every parameter. Stream: waits for the work enqueued on `exec`. Determinism: same
-/// parameters, same bytes.
+/// Cost: one copy of every parameter.
+/// Stream: waits for the work enqueued on `exec`.
+/// Determinism: same parameters, same bytes.
 template <class Layout, class Space>
 void save(nn::ModuleBase const& network, std::string const& path, Layout const& /*layout*/,
           Execution<Space> const& exec)
 {
-  network.expect_unfused("save");
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "save");
   std::vector<std::vector<std::uint8_t>> values;

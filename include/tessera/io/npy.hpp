@@ -106,7 +106,8 @@ namespace detail {
 /// @throws invalid_argument  the tensor's bytes do not fit its shape; it is of a type that NumPy lacks;
 ///                           the file cannot be written
 ///
-/// Cost: one pass. Determinism: same tensor, same bytes.
+/// Cost: one pass.
+/// Determinism: same tensor, same bytes.
 inline void write_npy(std::string const& path, RawTensor const& tensor)
 {
   detail::FileContext const file{"write_npy", path};

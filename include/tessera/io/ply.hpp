@@ -174,7 +174,8 @@ struct PlyOptions {
 /// @throws invalid_argument  the cloud's arrays or the colours do not fit together, two properties would have
 /// one name, a name is not one word, or the file cannot be written
 ///
-/// Cost: one pass; the file is put together in memory. Determinism: same cloud, same bytes.
+/// Cost: one pass; the file is put together in memory.
+/// Determinism: same cloud, same bytes.
 inline void write_ply(std::string const& path, PointCloud const& cloud, PlyOptions const& options = {})
 {
   detail::FileContext const file{"write_ply", path};

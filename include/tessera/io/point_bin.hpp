@@ -144,7 +144,8 @@ namespace detail {
 /// @throws invalid_argument  the cloud's arrays do not fit together, the cloud has an origin, which floats
 /// cannot hold, or the file cannot be written
 ///
-/// Cost: one pass; the file is put together in memory. Determinism: same cloud, same bytes.
+/// Cost: one pass; the file is put together in memory.
+/// Determinism: same cloud, same bytes.
 inline void write_point_bin(std::string const& path, PointCloud const& cloud)
 {
   cloud.check("write_point_bin");

@@ -194,7 +194,7 @@ inline void check_points_beginning(InputFile const& input, PointReadOptions cons
 /// Reads points from a file of any known format.
 ///
 /// Detection: the first bytes of PLY, PCD and npy; else the name. A `.bin` says nothing about itself: it is
-/// read as KITTI (4 floats a point) or nuScenes (5) where its numbers are plausible as one of them (positions
+/// read as KITTI (4 floats per point) or nuScenes (5) where its numbers are plausible as one of them (positions
 /// within a kilometre, intensities 0 to 255, rings whole numbers) and rows of no other width, 3 to 16,
 /// explain them as well; anything else is refused, and `options` must name the format: PointFormat has those
 /// of .bin files. `.pcd.bin` is nuScenes or refused. An npy array is [num_points, 3 + channels], of any

@@ -125,9 +125,9 @@ template <class T>
 
 /// The elements of `tensor` as floats, of whatever type they are.
 ///
-/// Halfs, bfloat16, 8-bit floats and small integers are exact; doubles and large integers are rounded to nearest,
-/// doubles beyond the largest float to infinity. A boolean gives 0 or 1.
-/// Cost: one pass, 4 bytes an element.
+/// Halfs, bfloat16, 8-bit floats and small integers are exact; doubles and large integers are rounded to
+/// nearest, doubles beyond the largest float to infinity. A boolean gives 0 or 1.
+/// Cost: one pass, 4 bytes per element.
 [[nodiscard]] inline std::vector<float> to_float(RawTensor const& tensor)
 {
   std::vector<float> values(static_cast<std::size_t>(tensor.size()));

@@ -170,7 +170,8 @@ void write_safetensors(SafetensorsPlan const& plan, std::vector<NamedTensor> con
 /// @throws invalid_argument  a name appears twice, is `__metadata__` or not UTF-8; a tensor's bytes do
 ///                           not fit its shape; the header exceeds 100 MB; the file cannot be written
 ///
-/// Cost: one pass over the tensors. Determinism: same tensors, same bytes.
+/// Cost: one pass over the tensors.
+/// Determinism: same tensors, same bytes.
 inline void write_safetensors(std::string const& path, std::vector<NamedTensor> const& tensors,
                               std::map<std::string, std::string> const& metadata = {})
 {

@@ -89,13 +89,15 @@ class SPVNASConfigReader {
 namespace io {
 
 /// A subnet from SPVNAS's net.config, or from a sample of its supernet: `{"output_channels": [32, ...],
-/// "downsample.0.transition": 32, "downsample.0.feature": 2, "downsample.0.feature.layers.0.net.layers.0": 48, ...}`.
+/// "downsample.0.transition": 32, "downsample.0.feature": 2, "downsample.0.feature.layers.0.net.layers.0":
+/// 48, ...}`.
 ///
 /// `num_classes`, `pres` and `vres` are taken where they are given. Channels of outputs are those of
 /// `output_channels`, as SPVNAS itself has it; entries of blocks that are not used may be null.
 /// @param space  of the supernet that it is a part of: its input, and how wide its classifier is
 /// @throws invalid_argument  not valid JSON, an entry is missing or no number
-/// Cost: one pass over the text. Source: SPVNAS's model_zoo and manual_select.
+/// Cost: one pass over the text.
+/// Source: SPVNAS's model_zoo and manual_select.
 [[nodiscard]] inline models::SPVNASConfig parse_spvnas_config(std::string_view json,
                                                               models::SPVNASSpace const& space)
 {

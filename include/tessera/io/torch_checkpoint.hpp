@@ -132,8 +132,8 @@ class TorchCheckpoint {
 ///
 /// @throws invalid_argument  the file cannot be read, or is no valid checkpoint; the sentence names file and
 ///                           byte
-/// Cost: one pass over the pickle; tensors are not copied unless their elements do not lie in a row. Memory:
-/// the file, and at most 150 bytes for each byte of its pickle.
+/// Cost: one pass over the pickle; tensors are not copied unless their elements do not lie in a row.
+/// Memory: the file, and at most 150 bytes for each byte of its pickle.
 [[nodiscard]] inline TorchCheckpoint read_torch_checkpoint(std::string const& path)
 {
   return {detail::read_file(detail::FileContext{"read_torch_checkpoint", path}), path};

@@ -15,7 +15,8 @@ namespace io {
 
 /// A profile in Chrome's trace event format, for chrome://tracing, Perfetto or speedscope: one complete event
 /// per operation, one after the other from 0 on, in microseconds, with its layer, kernel and work as arguments.
-/// Cost: one pass over the operations. Determinism: same profile, same text.
+/// Cost: one pass over the operations.
+/// Determinism: same profile, same text.
 [[nodiscard]] inline std::string trace_json(nn::Profile const& profile)
 {
   using detail::concat;
@@ -45,7 +46,8 @@ namespace io {
 
 /// Writes trace_json() to the file `path`, which is replaced as a whole or stays unchanged.
 /// @throws invalid_argument  the file cannot be written
-/// Cost: one pass over the operations. Determinism: same profile, same bytes.
+/// Cost: one pass over the operations.
+/// Determinism: same profile, same bytes.
 inline void save_trace(std::string const& path, nn::Profile const& profile)
 {
   detail::AtomicFile out{detail::FileContext{"save_trace", path}};

@@ -53,7 +53,8 @@ namespace io {
 
 /// Every tuning in the JSON file `path`.
 /// @throws invalid_argument  the file cannot be read, is no tuning or is damaged; names the place
-/// Cost: one pass over the file. Determinism: same file, same tunings.
+/// Cost: one pass over the file.
+/// Determinism: same file, same tunings.
 [[nodiscard]] inline std::vector<nn::Tuning> read_tunings(std::string const& path)
 {
   return detail::read_tunings(detail::FileContext{"read_tunings", path});
@@ -65,7 +66,8 @@ namespace io {
 /// So one file serves one network on several GPUs and in several scalars; another network has another file. A
 /// file is replaced as a whole or stays as it was.
 /// @throws invalid_argument  the file cannot be written, or is there but is no tuning; it stays as it was
-/// Cost: the file is read and written as a whole. Determinism: same tunings, same bytes.
+/// Cost: the file is read and written as a whole.
+/// Determinism: same tunings, same bytes.
 inline void save_tuning(std::string const& path, nn::Tuning const& tuning)
 {
   detail::FileContext const file{"save_tuning", path};
@@ -94,7 +96,8 @@ inline void save_tuning(std::string const& path, nn::Tuning const& tuning)
 /// The tuning in the file `path` for the device of `exec`, this version and the scalar; for
 /// nn::apply_tuning().
 /// @throws invalid_argument  as read_tunings(); there is none for them: the sentence lists those there are
-/// Cost: one pass over the file and a query of the device. Stream: enqueues nothing, does not wait.
+/// Cost: one pass over the file and a query of the device.
+/// Stream: enqueues nothing, does not wait.
 /// Determinism: same file and device, same tuning.
 template <class Scalar, class Space>
 [[nodiscard]] nn::Tuning load_tuning(std::string const& path, Execution<Space> const& exec)

@@ -14,26 +14,26 @@ namespace tessera {
 inline namespace v0 {
 namespace io {
 
-/// Where a file holds the elements of a convolution's kernel: element (k, in, out), k counting offsets
+/// Where a file holds the elements of a convolution's weight: element (k, in, out), k counting offsets
 /// row-major as Tessera does, lies at `first[k] + in * in_step + out * out_step`.
-struct KernelPlacement {
+struct WeightPlacement {
   std::vector<std::int64_t> shape;  ///< the tensor's shape in the file
   std::vector<std::int64_t> first;  ///< [volume]
   std::int64_t in_step = 0;
   std::int64_t out_step = 1;
 };
 
-// A layout is an empty type with `static KernelPlacement place(ParameterView const&)`, called for parameters
-// of role kernel; all others are alike everywhere: those of role matrix transposed, the rest as they are.
+// A layout is an empty type with `static WeightPlacement place(ParameterView const&)`, called for parameters
+// of role conv_weight; all others are alike everywhere: those of role matrix transposed, the rest as they are.
 
 }  // namespace io
 
 namespace detail {
 
-/// Number of offsets of a kernel [volume, in, out] or [in, out].
-[[nodiscard]] inline std::int64_t volume_of(nn::ParameterView const& kernel) noexcept
+/// Number of offsets of a weight [volume, in, out] or [in, out].
+[[nodiscard]] inline std::int64_t volume_of(nn::ParameterView const& weight) noexcept
 {
-  return kernel.shape.size() == 2 ? 1 : kernel.shape.front();
+  return weight.shape.size() == 2 ? 1 : weight.shape.front();
 }
 
 /// The number of offset `k`, which counts row-major, where the first axis runs fastest.
@@ -54,19 +54,19 @@ namespace detail {
   return number;
 }
 
-/// Where spconv holds a kernel: `shape` is the tensor's, element (k, in, out) lies at
+/// Where spconv holds a weight: `shape` is the tensor's, element (k, in, out) lies at
 /// `k * offset_step + in * in_step + out * out_step`.
-[[nodiscard]] inline io::KernelPlacement place_strided(nn::ParameterView const& kernel,
+[[nodiscard]] inline io::WeightPlacement place_strided(nn::ParameterView const& weight,
                                                        std::vector<std::int64_t> shape,
                                                        std::int64_t offset_step, std::int64_t in_step,
                                                        std::int64_t out_step)
 {
-  io::KernelPlacement result{std::move(shape), {}, in_step, out_step};
-  auto const volume = volume_of(kernel);
+  io::WeightPlacement result{std::move(shape), {}, in_step, out_step};
+  auto const volume = volume_of(weight);
   for (std::int64_t k = 0; k < volume; ++k) { result.first.push_back(k * offset_step); }
   // spconv 2 multiplies by the memory as [in, out] where size and stride are 1, whatever the shape says.
-  if (kernel.shape.size() == 2) {
-    result.in_step = kernel.shape.back();
+  if (weight.shape.size() == 2) {
+    result.in_step = weight.shape.back();
     result.out_step = 1;
   }
   return result;
@@ -79,14 +79,14 @@ namespace io {
 /// Tessera's own: [volume, in, out], offsets row-major (the last axis fastest); [in, out] for a kernel of one
 /// voxel and stride 1.
 struct Tessera {
-  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
   {
-    KernelPlacement result;
-    result.shape = kernel.shape;
+    WeightPlacement result;
+    result.shape = weight.shape;
     result.out_step = 1;
-    result.in_step = kernel.shape.back();
-    auto const matrix = kernel.shape[kernel.shape.size() - 2] * kernel.shape.back();
-    auto const volume = kernel.size / matrix;
+    result.in_step = weight.shape.back();
+    auto const matrix = weight.shape[weight.shape.size() - 2] * weight.shape.back();
+    auto const volume = weight.size / matrix;
     for (std::int64_t k = 0; k < volume; ++k) { result.first.push_back(k * matrix); }
     return result;
   }
@@ -95,14 +95,14 @@ struct Tessera {
 /// TorchSparse's: as Tessera's, but where every axis of the kernel is odd the first axis runs fastest.
 /// Source: TorchSparse 2.1, whose kernels number offsets by the parity of the volume.
 struct TorchSparse {
-  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
   {
-    auto result = Tessera::place(kernel);
-    auto const volume = detail::volume_of(kernel);
+    auto result = Tessera::place(weight);
+    auto const volume = detail::volume_of(weight);
     if (volume % 2 == 0) { return result; }
-    auto const matrix = kernel.size / volume;
+    auto const matrix = weight.size / volume;
     for (std::int64_t k = 0; k < volume; ++k) {
-      result.first[static_cast<std::size_t>(k)] = detail::first_axis_fastest(k, kernel.kernel_size) * matrix;
+      result.first[static_cast<std::size_t>(k)] = detail::first_axis_fastest(k, weight.kernel_size) * matrix;
     }
     return result;
   }
@@ -111,31 +111,32 @@ struct TorchSparse {
 /// MinkowskiEngine's: as Tessera's, but the first axis runs fastest in every kernel.
 /// Source: MinkowskiEngine 0.5, kernel_region_iterator of src/kernel_region.hpp.
 struct Minkowski {
-  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
   {
-    auto result = Tessera::place(kernel);
-    auto const volume = detail::volume_of(kernel);
-    auto const matrix = kernel.size / volume;
+    auto result = Tessera::place(weight);
+    auto const volume = detail::volume_of(weight);
+    auto const matrix = weight.size / volume;
     for (std::int64_t k = 0; k < volume; ++k) {
-      result.first[static_cast<std::size_t>(k)] = detail::first_axis_fastest(k, kernel.kernel_size) * matrix;
+      result.first[static_cast<std::size_t>(k)] = detail::first_axis_fastest(k, weight.kernel_size) * matrix;
     }
     return result;
   }
 };
 
 /// spconv's since 2.2: [out, kernel size..., in], offsets row-major. `Rules` tell how a kernel of one voxel
-/// and stride 1 is meant: Compatibility::spconv by its memory as [in, out], because spconv multiplies by it so;
-/// Compatibility::none and Compatibility::spconv1 by its shape, as every other kernel. Source: spconv 2.3, pytorch/conv.py.
+/// and stride 1 is meant: Compatibility::spconv by its memory as [in, out], because spconv multiplies by it
+/// so; Compatibility::none and Compatibility::spconv1 by its shape, as every other kernel. Source: spconv
+/// 2.3, pytorch/conv.py.
 template <Compatibility Rules>
 struct KrscUnder {
-  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
   {
-    auto const in = kernel.shape[kernel.shape.size() - 2];
-    auto const out_step = in * detail::volume_of(kernel);
-    std::vector<std::int64_t> shape{kernel.shape.back()};
-    shape.insert(shape.end(), kernel.kernel_size.begin(), kernel.kernel_size.end());
+    auto const in = weight.shape[weight.shape.size() - 2];
+    auto const out_step = in * detail::volume_of(weight);
+    std::vector<std::int64_t> shape{weight.shape.back()};
+    shape.insert(shape.end(), weight.kernel_size.begin(), weight.kernel_size.end());
     shape.push_back(in);
-    auto result = detail::place_strided(kernel, std::move(shape), in, 1, out_step);
+    auto result = detail::place_strided(weight, std::move(shape), in, 1, out_step);
     if constexpr (Rules != Compatibility::spconv) {
       result.in_step = 1;
       result.out_step = out_step;
@@ -144,37 +145,37 @@ struct KrscUnder {
   }
 };
 
-/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compatibility::none> is for weights that mean what
-/// their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
+/// As spconv computes, for the checkpoints it wrote. KrscUnder<Compatibility::none> is for weights that mean
+/// what their shape says: those of spconv 1 brought to this shape, and of layers that work around spconv 2.
 using Krsc = KrscUnder<Compatibility::spconv>;
 
-/// FlexGEMM's, also of TRELLIS.2: [out, kd, kh, kw, in], the kernel's axes in the order of the coordinate's, offsets
-/// row-major; a kernel of one voxel by its shape. Source: FlexGEMM, ops/spconv/submanifold_conv3d.py, which calls the
-/// axes Kw, Kh, Kd.
+/// FlexGEMM's, also of TRELLIS.2: [out, kd, kh, kw, in], the kernel's axes in the order of the coordinate's,
+/// offsets row-major; a kernel of one voxel by its shape. Source: FlexGEMM, ops/spconv/submanifold_conv3d.py,
+/// which calls the axes Kw, Kh, Kd.
 using FlexGemm = KrscUnder<Compatibility::none>;
 
 /// The layout of spconv 2.0 and 2.1 with its "Native" algorithm: [kernel size..., out, in], offsets
 /// row-major; a kernel of one voxel as in Krsc.
 struct Rskc {
-  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
   {
-    auto const in = kernel.shape[kernel.shape.size() - 2];
-    auto const out = kernel.shape.back();
-    std::vector<std::int64_t> shape(kernel.kernel_size.begin(), kernel.kernel_size.end());
+    auto const in = weight.shape[weight.shape.size() - 2];
+    auto const out = weight.shape.back();
+    std::vector<std::int64_t> shape(weight.kernel_size.begin(), weight.kernel_size.end());
     shape.insert(shape.end(), {out, in});
-    return detail::place_strided(kernel, std::move(shape), in * out, 1, in);
+    return detail::place_strided(weight, std::move(shape), in * out, 1, in);
   }
 };
 
 /// spconv 1's, also of mmcv.ops and BEVFusion's own copy: [kernel size..., in, out], offsets row-major.
 struct Rsck {
-  [[nodiscard]] static KernelPlacement place(nn::ParameterView const& kernel)
+  [[nodiscard]] static WeightPlacement place(nn::ParameterView const& weight)
   {
-    auto const in = kernel.shape[kernel.shape.size() - 2];
-    auto const out = kernel.shape.back();
-    std::vector<std::int64_t> shape(kernel.kernel_size.begin(), kernel.kernel_size.end());
+    auto const in = weight.shape[weight.shape.size() - 2];
+    auto const out = weight.shape.back();
+    std::vector<std::int64_t> shape(weight.kernel_size.begin(), weight.kernel_size.end());
     shape.insert(shape.end(), {in, out});
-    return detail::place_strided(kernel, std::move(shape), in * out, out, 1);
+    return detail::place_strided(weight, std::move(shape), in * out, out, 1);
   }
 };
 

@@ -95,7 +95,7 @@ template <class Rules, class Kmap, class Downsample, int Dim, class Space>
   });
   auto map = cached_map(set, *out, region, false, exec);
   access(set).cache().get_or_make(UndoneMapKey<Dim, Space>{g, out.get()}, [&] { return map; });
-  remember_maker(*out, g, map);
+  remember_producer(*out, g, map);
   return {out, map};
 }
 
@@ -109,7 +109,7 @@ template <class Upsample, int Dim, class Space>
 {
   auto const out = outputs<Upsample>(set, region, grid, exec);
   auto const map = cached_map(set, *out, region, true, exec);
-  remember_maker(*out, g, map);
+  remember_producer(*out, g, map);
   return {out, map};
 }
 
@@ -145,12 +145,12 @@ template <class Rules, int Dim, class Space>
                                                         Execution<Space> const& exec)
 {
   bool const stays = g.volume() == 1 && Rules::multiplies_one_voxel_kernels;
-  if (auto const map = stays ? nullptr : maker_of(set, g)) {
+  if (auto const map = stays ? nullptr : producer_of(set, g)) {
     return {set.origin()->shared(), transpose(*map, exec)};
   }
   // a kernel of one voxel undoes one that kept the coordinates
   expects(g.volume() == 1, "inverse convolution: no layer of kernel size ", g.kernel_size,
-          " led to this tensor; those that did have kernel sizes: ", sizes_of_makers(set));
+          " led to this tensor; those that did have kernel sizes: ", sizes_of_producers(set));
   return same_rows(set, exec);
 }
 
@@ -186,7 +186,7 @@ template <class Kmap, int Dim, class Space>
 
 /// Finds, for every kernel offset, which input row feeds which output row, and the outputs themselves.
 ///
-/// Rows `in` of `set` and `out` of the result are a pair of offset k when both lie in one batch entry and
+/// Rows `in` of `set` and `out` of the result are a pair of offset k when both are of one batch entry and
 /// `in = stride * out + k's digits * dilation - anchor` on every axis; the digits are those of the geometry's
 /// KernelShape, of a listed one the list's entries with no anchor; the anchor is `Kmap`'s, the outputs of
 /// a strided convolution are `Downsample`'s. A transposed convolution swaps the pairs of the strided one with
@@ -210,15 +210,16 @@ template <class Kmap, int Dim, class Space>
 /// convolution over it. `compat::torchsparse` follows TorchSparse's bounds, anchors and downsample rule
 /// instead.
 ///
-/// @throws invalid_argument  a size, stride, dilation or padding that cannot be meant; no output in the grid;
-/// a
-///         transposed convolution without a partner; errors in the rows of `set` that were found meanwhile
+/// @throws invalid_argument  an invalid size, stride, dilation or padding; no output in the grid; a
+///                           transposed convolution without a partner; errors in the rows of `set` that were
+///                           found meanwhile
 ///
-/// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup an
-/// output and offset. Stream: submanifold: enqueues only, never waits; strided, generative and expanding:
-/// waits once for a new set; transposed and inverse: enqueues only. Determinism: same input, same map;
-/// outputs do not depend on the order of input rows. Source: TorchSparse 2.1 and spconv 2 for the rules,
-/// docs/compatibility.md for the differences.
+/// Cost: set and map are cached by `set` under everything that shapes them; the first time, one lookup per
+/// output and offset.
+/// Stream: submanifold: enqueues only, never waits; strided, generative and expanding: waits once for a new
+/// set; transposed and inverse: enqueues only.
+/// Determinism: same input, same map; outputs do not depend on the order of input rows.
+/// Source: TorchSparse 2.1 and spconv 2 for the rules, docs/compatibility.md for the differences.
 template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int Dim, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> kernel_map(CoordinateSet<Dim, Space>& set, ConvolutionKind kind,
                                                        ConvolutionGeometry<Dim> const& geometry,
@@ -230,7 +231,7 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
                 "kernel_map: Downsample is not a downsample policy, see kmap/policies.hpp");
   detail::check_geometry(geometry, "convolution");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   using Result = MappedCoordinates<Dim, Space>;
   auto const by_rules = [&](auto const& make) -> Result { return rules::visit(compat, make); };
   switch (kind) {

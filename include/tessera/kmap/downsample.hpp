@@ -16,7 +16,7 @@ inline namespace v0 {
 
 namespace detail {
 
-/// What rules that try every offset of the kernel for every input have in common.
+/// What is common to rules that try every offset of the kernel for every input.
 struct EveryOffset {
   template <int Dim>
   [[nodiscard]] TESSERA_HOST_DEVICE static int num_candidates(KernelRegion<Dim> const& region)
@@ -76,7 +76,7 @@ struct SpconvDownsample : detail::EveryOffset {
     return ParentRule<Dim>{region.stride, region.anchor};
   }
 
-  /// Of `size` digits of an axis, those of one residue modulo the stride lie on its lattice.
+  /// Of `size` digits of an axis, those of one residue modulo the stride are on its lattice.
   template <int Dim>
   [[nodiscard]] static std::int64_t max_outputs(KernelRegion<Dim> const& region)
   {
@@ -221,7 +221,7 @@ template <class P, int Dim>
   }
 }
 
-/// Between which coordinates the outputs of inputs in `box` lie on an axis.
+/// The range of the outputs of inputs in `box`, on an axis.
 template <class P, int Dim>
 [[nodiscard]] AxisBounds reach(KernelRegion<Dim> const& region, CoordinateBox<Dim> const& box, int axis)
 {

@@ -22,7 +22,7 @@ enum class ConvolutionKind : std::uint8_t {
   expanding,    ///< those of a dense transposed convolution with padding, in lexicographic order
 };
 
-/// Kernel size, stride, padding and dilation of a convolution, one number an axis. The output padding is an
+/// Kernel size, stride, padding and dilation of a convolution, one number per axis. The output padding is an
 /// expanding one's: further cells at the end of each axis of its grid. The shape says which offsets there are.
 template <int Dim>
 struct ConvolutionGeometry {
@@ -37,7 +37,7 @@ struct ConvolutionGeometry {
   [[nodiscard]] TESSERA_HOST_DEVICE constexpr int volume() const { return shape.volume(kernel_size); }
 };
 
-/// Coordinates of an axis, both ends included; of 64 bits, since they may lie beyond what rows hold.
+/// Coordinates of an axis, both ends included; of 64 bits, since they may exceed what rows hold.
 struct AxisBounds {
   std::int64_t lower = 0;
   std::int64_t upper = 0;
@@ -45,7 +45,7 @@ struct AxisBounds {
 
 /// The offsets of a kernel, in the order of its shape: of a box row-major, the last axis fastest, always.
 ///
-/// Offset number k has one digit an axis, `d_i` in [0, size_i), and lies at `d_i * dilation_i - anchor_i`. An
+/// Offset number k has one digit per axis, `d_i` in [0, size_i), and is at `d_i * dilation_i - anchor_i`. An
 /// input `in` contributes to an output `out` under offset k when `in = stride * out + offset(k)` on every
 /// axis, in the same batch entry; so a larger digit reads a larger coordinate (cross-correlation, no flip).
 template <int Dim>
@@ -81,7 +81,7 @@ struct KernelRegion {
     return {std::min(first, last), std::max(first, last)};
   }
 
-  /// Between which outputs inputs in `box` lie under any offset, or at `in / stride`, with two to spare.
+  /// The range of outputs of inputs in `box` under any offset, or at `in / stride`, with two to spare.
   [[nodiscard]] AxisBounds reach(CoordinateBox<Dim> const& box, int axis) const
   {
     auto const [lowest, highest] = offsets(axis);
@@ -157,7 +157,7 @@ enum class AtBorder : std::uint8_t { drop, clamp };
   return static_cast<int>(product);
 }
 
-/// Throws unless every number of the geometry can be meant; `who` begins the sentence.
+/// Throws unless every number of the geometry is valid; `who` begins the sentence.
 template <int Dim>
 void check_geometry(ConvolutionGeometry<Dim> const& geometry, char const* who)
 {

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
+#include <tessera/core/detail/map_stream_work.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/map_stream_work.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/kmap/offset_mirror.hpp>
 
@@ -35,7 +35,7 @@ template <class Map>
 class KernelMapAccess;
 }  // namespace detail
 
-/// What producers of a kernel map may know besides the map.
+/// What producers of a kernel map may know about it.
 template <class Space>
 struct KernelMapParts {
   OffsetOrder offset_order;
@@ -44,7 +44,7 @@ struct KernelMapParts {
   Buffer<std::uint32_t, Space> mask_keys = {};
   /// [num_in] or none, of maps under which an input feeds one output: `out * volume + k`, or -1.
   Buffer<std::int32_t, Space> pair_of_input = {};
-  /// Whether a tile map may take the place of the map itself, which is rebuilt from it when somebody asks:
+  /// Whether a tile map may replace the map itself, which is rebuilt from it when asked for:
   /// FixedCapacity::releases_maps.
   bool is_releasable = false;
   /// [1] how many rows of the outputs and of the inputs are in use, or null: all; they belong to the sets.
@@ -54,8 +54,8 @@ struct KernelMapParts {
   OffsetMirror mirror = {};
   /// The map that this one is the transposed of, if it is one.
   std::weak_ptr<KernelMap<Space>> transposed_of = {};
-  /// The stream beside the layers' that the map and all that is derived from it are made on, if there is one.
-  detail::Side<Space> side = {};
+  /// The map stream on which the map and everything derived from it are made, if any.
+  detail::MapStream<Space> map_stream = {};
 };
 
 /// Which input row feeds which output row under which kernel offset.
@@ -87,15 +87,15 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
                     num_in, " rows to ", num_out);
   }
 
-  /// [num_out, volume] in `Space`, for work on `exec`; valid as long as the map. Ask before a parallel loop and
-  /// not inside it: every call takes the map's lock.
+  /// [num_out, volume] in `Space`, for work on `exec`; valid as long as the map. Call it before a parallel loop,
+  /// not inside: every call takes the map's lock.
   /// Stream: where the map is made on a map stream, waits for that on `exec`; may enqueue a kernel there, of a
   /// map that was released.
   [[nodiscard]] std::int32_t const* out_in(Execution<Space> const& exec) const
   {
     std::lock_guard lock{mutex_};
     is_pinned_ = true;
-    return detail::on_map_stream(parts_.side, exec, [&](Execution<Space> const&) { return rebuilt(); });
+    return detail::on_map_stream(parts_.map_stream, exec, [&](Execution<Space> const&) { return rebuilt(); });
   }
   /// Rows of the sets, their capacity: in use or not.
   [[nodiscard]] std::int64_t num_in() const noexcept { return num_in_; }
@@ -113,7 +113,7 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   /// mirrored_offset() as a whole; none where the map is not symmetric.
   [[nodiscard]] OffsetMirror const& mirror() const noexcept { return parts_.mirror; }
 
-  /// What else the map's maker knew.
+  /// What else was known when the map was made.
   [[nodiscard]] KernelMapParts<Space> const& parts() const noexcept { return parts_; }
 
  private:
@@ -138,13 +138,13 @@ class KernelMap : public std::enable_shared_from_this<KernelMap<Space>> {
   int centre_;
   KernelMapParts<Space> parts_;
   detail::Cache cache_;
-  mutable bool is_pinned_ = false;  // somebody has a pointer that must stay valid
+  mutable bool is_pinned_ = false;  // a pointer was given out that must stay valid
   mutable std::recursive_mutex mutex_;
 };
 
 namespace detail {
 
-/// What stages of the library do with a map besides what its users do.
+/// What the stages of the library may do with a map and its users may not.
 template <class Map>
 class KernelMapAccess {
  public:

@@ -19,7 +19,8 @@ inline namespace v0 {
 /// | cross()       | those of the box with at most one digit off the middle, in the box's order; odd sizes  |
 /// | offsets(list) | the list, in its order; kernel size and padding have no meaning and stay 1 and 0       |
 ///
-/// Source: MinkowskiEngine's HYPER_CUBE, HYPER_CROSS and CUSTOM regions, whose cross numbers its offsets otherwise.
+/// Source: MinkowskiEngine's HYPER_CUBE, HYPER_CROSS and CUSTOM regions, whose cross numbers its offsets
+/// otherwise.
 template <int Dim>
 class KernelShape {
  public:

@@ -12,7 +12,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Which offset of a kernel is the negative of which, where its offsets are closed under negation; else none.
+/// The negative of each offset of a kernel, where its offsets are closed under negation; else nothing.
 ///
 /// Over one set of coordinates that is all a convolution read backwards needs: `in = out + offset(k)` exactly
 /// when `out = in + offset(mirror(k))`.
@@ -59,7 +59,7 @@ class OffsetMirror {
   std::vector<int> partners_;  // [volume], or empty: a reversal
 };
 
-/// The mirror of a list of offsets, in any order; none where one has no negative or is there twice.
+/// The mirror of a list of offsets, in any order; none where one has no negative or occurs twice.
 /// Cost: a sorted look-up per offset.
 template <int Dim>
 [[nodiscard]] OffsetMirror mirror_of(std::vector<IntArray<Dim>> const& offsets)
@@ -84,8 +84,8 @@ template <int Dim>
   return OffsetMirror{std::move(partners)};
 }
 
-/// The mirror of a region: there is one where the stride is 1 and its offsets are closed under negation, of a box
-/// or cross where `2 anchor = (size - 1) dilation` on every axis.
+/// The mirror of a region: there is one where the stride is 1 and its offsets are closed under negation, of a
+/// box or cross where `2 anchor = (size - 1) dilation` on every axis.
 template <int Dim>
 [[nodiscard]] OffsetMirror mirror_of(KernelRegion<Dim> const& region)
 {

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/core/detail/sort.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/derive_parents.hpp>
 #include <tessera/kmap/detail/occupancy_bitmap.hpp>
@@ -28,12 +28,12 @@ inline namespace v0 {
 /// @throws invalid_argument  output coordinates do not fit 32 bits or their keys 63; errors in the rows of
 /// `set`
 ///
-/// Cost: one candidate an input and offset, and a bit for each cell of the outputs' bounds; of bounds so
-/// large that this is more work, one table entry and one sort key an output; where every input has one output
-/// and the space can sort so many in one kernel, a sort of the inputs instead. Stream: enqueues a fill and
-/// kernels, waits once for the number of outputs, then kernels. Of a set with a fixed capacity the same, but
-/// it does not wait, and too many outputs are reported where the host next waits. Determinism: same input, in
-/// any row order: same set.
+/// Cost: one candidate per input and offset, and a bit for each cell of the outputs' bounds; of bounds so large
+/// that this is more work, one table entry and one sort key per output; where every input has one output and
+/// the space can sort so many in one kernel, a sort of the inputs instead.
+/// Stream: enqueues a fill and kernels, waits once for the number of outputs, then kernels. Of a set with a
+/// fixed capacity the same, but it does not wait, and too many outputs are reported where the host next waits.
+/// Determinism: same input, in any row order: same set.
 template <class Downsample, int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> derive_outputs(
     CoordinateSet<Dim, Space>& set, KernelRegion<Dim> const& region,

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/parallel.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 
 #include <cstdint>
@@ -42,7 +42,7 @@ class PairList {
 
  private:
   mutable std::mutex mutex_;
-  mutable std::vector<std::int64_t> begin_on_host_;  // empty until somebody asks
+  mutable std::vector<std::int64_t> begin_on_host_;  // empty until asked for
 };
 
 namespace detail {
@@ -137,9 +137,10 @@ template <class Space>
 /// The pair lists of `map`, made at the first call and kept by the map.
 ///
 /// Pair p of offset k, `begin[k] <= p < begin[k + 1]`, satisfies `map.out_in(out[p], k) = in[p]`.
-/// Cost: two passes over the map and a scan, the first time; on the device room for as many pairs as there
-/// can be, 8 bytes per row and offset. Stream: enqueues kernels, does not wait. Determinism: same map, same
-/// lists.
+/// Cost: two passes over the map and a scan, the first time; on the device room for as many pairs as there can
+/// be, 8 bytes per row and offset.
+/// Stream: enqueues kernels, does not wait.
+/// Determinism: same map, same lists.
 template <class Space>
 [[nodiscard]] std::shared_ptr<PairList<Space>> pair_list(KernelMap<Space>& map, Execution<Space> const& exec)
 {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/kmap/detail/point_terms.hpp>
 #include <tessera/kmap/policies.hpp>
@@ -71,7 +71,8 @@ class PointMap {
   [[nodiscard]] float const* weights() const noexcept { return weights_.data(); }
 
   /// The transpose, made at the first call and kept.
-  /// Cost: a sort of the terms by voxel, the first time. Stream: enqueues on `exec`, does not wait.
+  /// Cost: a sort of the terms by voxel, the first time.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: same map, same segments.
   [[nodiscard]] Segments const& segments(Execution<Space> const& exec)
   {
@@ -114,8 +115,10 @@ class PointMap {
 /// | rows      | [num_points, 2^Dim]           | Space  | the voxel at each corner; negative: none        |
 /// | returns   | [num_points, 2^Dim]           | Space  | weights; corners with the last axis fastest     |
 ///
-/// @throws invalid_argument  positions that have not 1 + Dim columns, rows of another shape
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// @throws invalid_argument  positions without 1 + Dim columns, rows of another shape
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] Matrix<float, Space> interpolation_weights(MatrixView<float const> const& positions,
                                                          MatrixView<std::int32_t const> const& rows,
@@ -145,10 +148,11 @@ template <int Dim, class Space>
 /// divided by `sum + 1e-8`. Corners are counted with the last axis fastest. A point that is not finite, or
 /// beyond 2^30 cells, or of a batch entry that the set does not have, has no voxels.
 /// @param compat  compat::torchsparse joins points whose voxel is missing to voxel 0 (PointCells::containing)
-/// @throws invalid_argument  positions that have not 1 + Dim columns, and what coordinate_table() says
+/// @throws invalid_argument  positions without 1 + Dim columns, and what coordinate_table() throws
 ///
-/// Cost: a look-up a term, and the set's table where it is not there yet. Stream: enqueues on `exec`, does not
-/// wait. Determinism: same input, same bits.
+/// Cost: one look-up per term, and the set's table where it is not there yet.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 /// Source: calc_ti_weights and sphashquery of TorchSparse; point_to_voxel of SPVNAS.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<PointMap<Space>> make_point_map(MatrixView<float const> const& positions,

@@ -126,13 +126,14 @@ struct TileMapKey {
 /// With `sort`, the rows of each split are in descending order of their neighbour masks, an offset being a
 /// bit and the rarest offset the highest, as far as its place in the kernel tells: the farthest from the
 /// centre of a submanifold kernel (KernelMapParts::offset_order), else the last. Rows with equal masks keep
-/// their order. So rows of a tile have like neighbours and tiles with many offsets come first. Of a split
+/// their order. So rows of a tile have similar neighbours and tiles with many offsets come first. Of a split
 /// with more than 64 offsets the last 64 decide. Without, rows keep their order. The masks of tiles are exact
 /// either way.
 ///
 /// @throws invalid_argument  splits or tile_rows is less than 1
 /// Cost: a pass over the map and, with `sort`, a sort of every split, which tile maps share; the first time.
-/// Stream: enqueues kernels, does not wait. Determinism: same map, same result.
+/// Stream: enqueues kernels, does not wait.
+/// Determinism: same map, same result.
 template <class Space>
 [[nodiscard]] std::shared_ptr<TileMap<Space>> tile_map(KernelMap<Space>& map, bool sort, int splits,
                                                        int tile_rows, Execution<Space> const& exec)
@@ -141,7 +142,7 @@ template <class Space>
   detail::expects(tile_rows >= 1, "tile_map: ", tile_rows, " rows in a tile; there must be at least 1");
   std::lock_guard lock{detail::access(map).mutex()};
   return detail::access(map).cache().get_or_make(detail::TileMapKey<Space>{sort, splits, tile_rows}, [&] {
-    return detail::on_map_stream(map.parts().side, exec, [&](Execution<Space> const& own) {
+    return detail::on_map_stream(map.parts().map_stream, exec, [&](Execution<Space> const& own) {
       return detail::make_tiles(map, sort, splits, tile_rows, own);
     });
   });

@@ -71,7 +71,7 @@ template <class Space>
   Buffer<std::int32_t, Space> transposed{map.num_in() * volume, exec};
   KernelMapParts<Space> parts;
   parts.is_releasable = map.parts().is_releasable;
-  parts.side = map.parts().side;
+  parts.map_stream = map.parts().map_stream;
   parts.out_count = map.parts().in_count;
   parts.in_count = map.parts().out_count;
   parts.mirror = map.parts().mirror;
@@ -107,18 +107,19 @@ struct TransposedMapKey {
 
 /// The map of the convolution that undoes `map`'s: pairs swapped, offsets keep their numbers.
 ///
-/// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`, which is
-/// the transposed map's own.
-/// Cost: one pass over the map and one over the result, or one over the result where inputs have one pair
-/// each; the first time. Stream: enqueues a fill and two kernels, or one kernel; does not wait. Determinism:
-/// same map, same result.
+/// `transposed.out_in(i, k) = o` exactly when `map.out_in(o, k) = i`. Made once and kept by `map`, to which
+/// the transposed map of the result leads back.
+/// Cost: one pass over the map and one over the result, or one over the result where inputs have one pair each;
+/// the first time.
+/// Stream: enqueues a fill and two kernels, or one kernel; does not wait.
+/// Determinism: same map, same result.
 template <class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> transpose(KernelMap<Space>& map, Execution<Space> const& exec)
 {
   if (auto original = map.parts().transposed_of.lock()) { return original; }
   std::lock_guard lock{detail::access(map).mutex()};
   return detail::access(map).cache().get_or_make(detail::TransposedMapKey<Space>{}, [&] {
-    return detail::on_map_stream(map.parts().side, exec, [&](Execution<Space> const& own) {
+    return detail::on_map_stream(map.parts().map_stream, exec, [&](Execution<Space> const& own) {
       return detail::make_transposed(map, own);
     });
   });

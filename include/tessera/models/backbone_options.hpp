@@ -16,16 +16,21 @@ struct BackboneOptions {
   explicit BackboneOptions(int in) : in_channels{in} {}
 
   /// Multiplies the channels of all stages.
-  BackboneOptions& width(double value) { return width_factor = value, *this; }
+  BackboneOptions& width(double value) { return width_ = value, *this; }
+  [[nodiscard]] double width() const noexcept { return width_; }
   /// Run-time choices of all convolutions; without them those of the calling thread.
-  BackboneOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  BackboneOptions& config(ConvConfig const& value) { return config_ = value, *this; }
+  [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
   /// Seed of the initial values.
-  BackboneOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+  BackboneOptions& seed(std::uint64_t value) { return seed_ = value, *this; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
   int in_channels;
-  double width_factor = 1;
-  std::optional<ConvConfig> conv_config;
-  std::uint64_t initial_seed = 0;
+
+ private:
+  double width_ = 1;
+  std::optional<ConvConfig> config_;
+  std::uint64_t seed_ = 0;
 };
 
 }  // namespace models

@@ -15,17 +15,22 @@ struct MinkUNetOptions {
   MinkUNetOptions(int in, int classes) : in_channels{in}, num_classes{classes} {}
 
   /// Multiplies the channels 32, 32, 64, 128, 256, 256, 128, 96, 96.
-  MinkUNetOptions& width(double value) { return width_factor = value, *this; }
+  MinkUNetOptions& width(double value) { return width_ = value, *this; }
+  [[nodiscard]] double width() const noexcept { return width_; }
   /// Run-time choices of all convolutions; without them those of the calling thread.
-  MinkUNetOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  MinkUNetOptions& config(ConvConfig const& value) { return config_ = value, *this; }
+  [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
   /// Seed of the initial values.
-  MinkUNetOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+  MinkUNetOptions& seed(std::uint64_t value) { return seed_ = value, *this; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
   int in_channels;
   int num_classes;
-  double width_factor = 1;
-  std::optional<ConvConfig> conv_config;
-  std::uint64_t initial_seed = 0;
+
+ private:
+  double width_ = 1;
+  std::optional<ConvConfig> config_;
+  std::uint64_t seed_ = 0;
 };
 
 /// The segmentation network MinkUNet of SPVNAS: a U-Net of residual blocks over four levels of stride 2, and
@@ -46,10 +51,10 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
   /// @throws invalid_argument  channels or classes below 1, a width that leaves none
   /// Stream: enqueues the upload of the initial values.
   MinkUNet(MinkUNetOptions const& options, Execution<Space> const& exec)
-      : MinkUNet{options, detail::LayerFactory<Dim>{options.conv_config, options.initial_seed}, exec}
+      : MinkUNet{options, detail::LayerFactory<Dim>{options.config(), options.seed()}, exec}
   {}
 
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels where the coordinate
   /// set does not have it yet.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
@@ -63,23 +68,17 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
   MinkUNet(MinkUNetOptions const& options, detail::LayerFactory<Dim> layers, Execution<Space> const& exec)
       : options_{options},
         unet_{options.in_channels,
-              channels(options),
-              detail::UNetNames{"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}},
+              detail::unet_channels(options.width(), "MinkUNet"),
+              detail::minkunet_names(),
               layers,
               exec,
               [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }}
   {
-    auto const math = options.conv_config ? options.conv_config->math : MathMode::exact;
+    auto const width = detail::unet_channels(options.width(), "MinkUNet").back();
+    auto const math = options.config() ? options.config()->math : MathMode::exact;
     classifier_.template add<nn::Linear<Dim, Scalar, Space>>(
-        nn::LinearOptions{channels(options).back(), options.num_classes}.math(math).seed(layers.next_seed()),
-        exec);
+        nn::LinearOptions{width, options.num_classes}.math(math).seed(layers.next_seed()), exec);
     this->register_child("classifier", classifier_);
-  }
-
-  [[nodiscard]] static std::array<int, 9> channels(MinkUNetOptions const& options)
-  {
-    return detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
-                                      "MinkUNet");
   }
 
   MinkUNetOptions options_;

@@ -28,17 +28,17 @@ class SparseEncoder final : public nn::Module<3, Scalar, Space> {
   /// @throws invalid_argument  channels below 1, stages and paddings that do not fit together
   /// Stream: enqueues the upload of the initial values.
   SparseEncoder(SparseEncoderOptions const& options, Execution<Space> const& exec)
-      : SparseEncoder{options,
-                      {options.conv_config, options.initial_seed, detail::encoder_norm(options.norm_epsilon)},
-                      exec}
+      : SparseEncoder{
+            options, {options.config(), options.seed(), detail::encoder_norm(options.norm_epsilon())}, exec}
   {}
 
   /// The encoded voxels: `x` [num_rows, in_channels] on the options' grid to [.., output_channels].
-  /// @throws invalid_argument  x has other channels or another spatial range, and what convolution() says
+  /// @throws invalid_argument  x has other channels or another spatial range, and what convolution() throws
   ///
-  /// Cost: that of its convolutions; each level's maps are made once for all its layers. Stream: enqueues on
-  /// `exec`; waits once for each coarser level's number of voxels where the coordinate set does not have it
-  /// yet. Determinism: as convolution().
+  /// Cost: that of its convolutions; each level's maps are made once for all its layers.
+  /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels where the coordinate set
+  /// does not have it yet.
+  /// Determinism: as convolution().
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     detail::expect_shape(x, options_.sparse_shape, "SparseEncoder");
@@ -51,7 +51,7 @@ class SparseEncoder final : public nn::Module<3, Scalar, Space> {
   [[nodiscard]] auto forward_bev(Tensor const& x, Execution<Space> const& exec,
                                  DenseLayout layout = DenseLayout::channels_first)
   {
-    return bev<Out>(forward(x, exec), BevOptions().axis(options_.height_axis).layout(layout), exec);
+    return bev<Out>(forward(x, exec), BevOptions().axis(options_.axis()).layout(layout), exec);
   }
 
   [[nodiscard]] SparseEncoderOptions const& options() const noexcept { return options_; }
@@ -65,11 +65,11 @@ class SparseEncoder final : public nn::Module<3, Scalar, Space> {
   {
     IntArray<3> size(1);
     IntArray<3> stride(1);
-    size[options.height_axis] = 3;
-    stride[options.height_axis] = 2;
-    out_ = layers.conv_module<Scalar, Space>("SparseConv3d", stages_.out_channels(), options.output_channels,
-                                             size, stride, 0, exec);
-    bool const det3d = options.part_names == EncoderNames::det3d;
+    size[options.axis()] = 3;
+    stride[options.axis()] = 2;
+    out_ = layers.conv_module<Scalar, Space>("SparseConv3d", stages_.out_channels(), options.out(), size,
+                                             stride, 0, exec);
+    bool const det3d = options.names() == EncoderNames::det3d;
     this->register_child(det3d ? "extra_conv" : "conv_out", *out_);
   }
 

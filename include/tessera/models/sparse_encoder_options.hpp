@@ -37,38 +37,53 @@ struct SparseEncoderOptions {
   SparseEncoderOptions(int in, IntArray<3> const& shape) : in_channels{in}, sparse_shape{shape} {}
 
   /// Channels of every layer or block of every stage.
-  SparseEncoderOptions& channels(Channels value) { return encoder_channels = std::move(value), *this; }
+  SparseEncoderOptions& channels(Channels value) { return channels_ = std::move(value), *this; }
+  [[nodiscard]] Channels const& channels() const noexcept { return channels_; }
   /// Paddings of the same; they matter to strided convolutions alone.
-  SparseEncoderOptions& paddings(Paddings value) { return encoder_paddings = std::move(value), *this; }
-  SparseEncoderOptions& block(EncoderBlock value) { return block_type = value, *this; }
+  SparseEncoderOptions& paddings(Paddings value) { return paddings_ = std::move(value), *this; }
+  [[nodiscard]] Paddings const& paddings() const noexcept { return paddings_; }
+  SparseEncoderOptions& block(EncoderBlock value) { return block_ = value, *this; }
+  [[nodiscard]] EncoderBlock block() const noexcept { return block_; }
   /// Channels of the first layer, and of the result.
-  SparseEncoderOptions& base(int value) { return base_channels = value, *this; }
-  SparseEncoderOptions& out(int value) { return output_channels = value, *this; }
+  SparseEncoderOptions& base(int value) { return base_ = value, *this; }
+  [[nodiscard]] int base() const noexcept { return base_; }
+  SparseEncoderOptions& out(int value) { return out_ = value, *this; }
+  [[nodiscard]] int out() const noexcept { return out_; }
   /// The axis that the last layer halves: 0 of (b, z, y, x), 2 of (b, x, y, z).
-  SparseEncoderOptions& axis(int value) { return height_axis = value, *this; }
-  SparseEncoderOptions& names(EncoderNames value) { return part_names = value, *this; }
+  SparseEncoderOptions& axis(int value) { return axis_ = value, *this; }
+  [[nodiscard]] int axis() const noexcept { return axis_; }
+  SparseEncoderOptions& names(EncoderNames value) { return names_ = value, *this; }
+  [[nodiscard]] EncoderNames names() const noexcept { return names_; }
   /// Whether the convolutions of residual blocks have a bias.
-  SparseEncoderOptions& biased_blocks(bool value) { return block_bias = value, *this; }
+  SparseEncoderOptions& biased_blocks(bool value) { return biased_blocks_ = value, *this; }
+  [[nodiscard]] bool biased_blocks() const noexcept { return biased_blocks_; }
+  /// Of the batch norms.
+  SparseEncoderOptions& norm_epsilon(double value) { return norm_epsilon_ = value, *this; }
+  [[nodiscard]] double norm_epsilon() const noexcept { return norm_epsilon_; }
   /// Run-time choices of all convolutions; without them those of the calling thread.
-  SparseEncoderOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  SparseEncoderOptions& config(ConvConfig const& value) { return config_ = value, *this; }
+  [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
   /// Seed of the initial values.
-  SparseEncoderOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+  SparseEncoderOptions& seed(std::uint64_t value) { return seed_ = value, *this; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
   /// Multiplies all channels but those of the input; what is not whole is cut.
   SparseEncoderOptions& width(double factor);
 
   int in_channels;
   IntArray<3> sparse_shape;
-  int base_channels = 16;
-  int output_channels = 128;
-  Channels encoder_channels{{16}, {32, 32, 32}, {64, 64, 64}, {64, 64, 64}};
-  Paddings encoder_paddings{{1}, {1, 1, 1}, {1, 1, 1}, {{0, 1, 1}, 1, 1}};
-  EncoderBlock block_type = EncoderBlock::conv_module;
-  int height_axis = 0;
-  EncoderNames part_names = EncoderNames::mmdet3d;
-  bool block_bias = false;
-  double norm_epsilon = 1e-3;
-  std::optional<ConvConfig> conv_config;
-  std::uint64_t initial_seed = 0;
+
+ private:
+  int base_ = 16;
+  int out_ = 128;
+  Channels channels_{{16}, {32, 32, 32}, {64, 64, 64}, {64, 64, 64}};
+  Paddings paddings_{{1}, {1, 1, 1}, {1, 1, 1}, {{0, 1, 1}, 1, 1}};
+  EncoderBlock block_ = EncoderBlock::conv_module;
+  int axis_ = 0;
+  EncoderNames names_ = EncoderNames::mmdet3d;
+  bool biased_blocks_ = false;
+  double norm_epsilon_ = 1e-3;
+  std::optional<ConvConfig> config_;
+  std::uint64_t seed_ = 0;
 };
 
 inline SparseEncoderOptions& SparseEncoderOptions::width(double factor)
@@ -79,9 +94,9 @@ inline SparseEncoderOptions& SparseEncoderOptions::width(double factor)
                     " channels of ", channels);
     channels = static_cast<int>(scaled);
   };
-  scale(base_channels);
-  scale(output_channels);
-  for (auto& stage : encoder_channels) {
+  scale(base_);
+  scale(out_);
+  for (auto& stage : channels_) {
     for (auto& channels : stage) { scale(channels); }
   }
   return *this;

@@ -32,8 +32,8 @@ class SparseResNet21D final : public nn::ModuleBase {
   SparseResNet21D(BackboneOptions const& options, Execution<Space> const& exec)
   {
     auto const channels =
-        detail::scaled_channels<5>({16, 32, 64, 128, 128}, options.width_factor, "SparseResNet21D");
-    detail::LayerFactory<Dim> layers{options.conv_config, options.initial_seed};
+        detail::scaled_channels<5>({16, 32, 64, 128, 128}, options.width(), "SparseResNet21D");
+    detail::LayerFactory<Dim> layers{options.config(), options.seed()};
     int in = options.in_channels;
     for (std::size_t i = 0; i < stages_.size(); ++i) {
       bool const last = i + 1 == stages_.size();
@@ -50,7 +50,7 @@ class SparseResNet21D final : public nn::ModuleBase {
   }
 
   /// The outputs of the five stages.
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   /// Stream: enqueues on `exec`; waits once for the number of voxels of each stage but the first where the
   /// coordinate set does not have it yet.
   [[nodiscard]] std::array<Tensor, 5> forward(Tensor const& x, Execution<Space> const& exec)

@@ -24,12 +24,12 @@ class SparseResUNet42 final : public nn::ModuleBase {
   /// @throws invalid_argument  channels below 1, a width that leaves none
   /// Stream: enqueues the upload of the initial values.
   SparseResUNet42(BackboneOptions const& options, Execution<Space> const& exec)
-      : SparseResUNet42{options, detail::LayerFactory<Dim>{options.conv_config, options.initial_seed}, exec}
+      : SparseResUNet42{options, detail::LayerFactory<Dim>{options.config(), options.seed()}, exec}
   {}
 
   /// The stem's features, those of the four encoders and of the four decoders: the first and the last are on
   /// the voxels of `x`, in their order; the fifth is the coarsest.
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   /// Stream: as MinkUNet::forward().
   [[nodiscard]] std::array<Tensor, 9> forward(Tensor const& x, Execution<Space> const& exec)
   {
@@ -44,8 +44,7 @@ class SparseResUNet42 final : public nn::ModuleBase {
   SparseResUNet42(BackboneOptions const& options, detail::LayerFactory<Dim> layers,
                   Execution<Space> const& exec)
       : unet_{options.in_channels,
-              detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
-                                         "SparseResUNet42"),
+              detail::unet_channels(options.width(), "SparseResUNet42"),
               detail::UNetNames{"encoders.", "decoders.", 0, "0", "upsample", "fuse", {"main", "shortcut"}},
               layers,
               exec,

@@ -23,11 +23,14 @@ struct SparseUNetOptions {
 
   SparseUNetOptions& decoder(std::vector<std::array<int, 3>> value)
   {
-    return decoder_channels = std::move(value), *this;
+    return decoder_ = std::move(value), *this;
   }
+  [[nodiscard]] std::vector<std::array<int, 3>> const& decoder() const noexcept { return decoder_; }
 
   SparseEncoderOptions encoder;
-  std::vector<std::array<int, 3>> decoder_channels{{64, 64, 64}, {64, 64, 32}, {32, 32, 16}, {16, 16, 16}};
+
+ private:
+  std::vector<std::array<int, 3>> decoder_{{64, 64, 64}, {64, 64, 32}, {32, 32, 16}, {16, 16, 16}};
 };
 
 /// Part-A2 on KITTI. Source: mmdetection3d's configuration.
@@ -89,8 +92,8 @@ class SparseUNet final : public nn::ModuleBase {
   /// @throws invalid_argument  as SparseEncoder; decoder levels that do not fit the encoder's stages
   SparseUNet(SparseUNetOptions const& options, Execution<Space> const& exec)
       : SparseUNet{options,
-                   {options.encoder.conv_config, options.encoder.initial_seed,
-                    detail::encoder_norm(options.encoder.norm_epsilon)},
+                   {options.encoder.config(), options.encoder.seed(),
+                    detail::encoder_norm(options.encoder.norm_epsilon())},
                    exec}
   {}
 
@@ -122,13 +125,13 @@ class SparseUNet final : public nn::ModuleBase {
         stages_{options.encoder, layers, exec,
                 [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }}
   {
-    auto const num_levels = options.decoder_channels.size();
-    detail::expects(num_levels == options.encoder.encoder_channels.size(), "SparseUNet: ", num_levels,
-                    " levels of the decoder for ", options.encoder.encoder_channels.size(),
+    auto const num_levels = options.decoder().size();
+    detail::expects(num_levels == options.encoder.channels().size(), "SparseUNet: ", num_levels,
+                    " levels of the decoder for ", options.encoder.channels().size(),
                     " stages of the encoder");
     int channels = stages_.out_channels();
     for (std::size_t i = 0; i < num_levels; ++i) {
-      auto const& [lateral, merged, up] = options.decoder_channels[i];
+      auto const& [lateral, merged, up] = options.decoder()[i];
       auto const number = std::to_string(num_levels - i);
       detail::expects(lateral == channels && merged >= 1 && 2 * channels % merged == 0, "SparseUNet: level ",
                       number, " of the decoder has ", lateral, " and ", merged, " channels on ", channels,
@@ -144,8 +147,8 @@ class SparseUNet final : public nn::ModuleBase {
       this->register_child("upsample_layer" + number, *level.upsample);
       channels = up;
     }
-    out_ = layers.conv_module<Scalar, Space>("SparseConv3d", stages_.out_channels(),
-                                             options.encoder.output_channels, {3, 1, 1}, {2, 1, 1}, 0, exec);
+    out_ = layers.conv_module<Scalar, Space>("SparseConv3d", stages_.out_channels(), options.encoder.out(),
+                                             {3, 1, 1}, {2, 1, 1}, 0, exec);
     this->register_child("conv_out", *out_);
   }
 

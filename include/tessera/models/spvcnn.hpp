@@ -7,7 +7,6 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/spvconv.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,33 +24,40 @@ struct SPVCNNOptions {
   SPVCNNOptions(int in, int classes) : in_channels{in}, num_classes{classes} {}
 
   /// Multiplies the channels 32, 32, 64, 128, 256, 256, 128, 96, 96.
-  SPVCNNOptions& width(double value) { return width_factor = value, *this; }
+  SPVCNNOptions& width(double value) { return width_ = value, *this; }
+  [[nodiscard]] double width() const noexcept { return width_; }
   /// The unit of the points' positions, and the size of the voxels made of them: SPVNAS's `pres` and `vres`.
   SPVCNNOptions& voxel_size(float points, float voxels)
   {
-    return point_unit = points, size_of_voxels = voxels, *this;
+    return point_unit_ = points, voxel_size_ = voxels, *this;
   }
+  [[nodiscard]] float voxel_size() const noexcept { return voxel_size_; }
+  [[nodiscard]] float point_unit() const noexcept { return point_unit_; }
   /// Run-time choices of all convolutions, and how points meet voxels (`compat`); without them those of the
   /// calling thread.
-  SPVCNNOptions& config(ConvConfig const& value) { return conv_config = value, *this; }
+  SPVCNNOptions& config(ConvConfig const& value) { return config_ = value, *this; }
+  [[nodiscard]] std::optional<ConvConfig> const& config() const noexcept { return config_; }
   /// Seed of the initial values.
-  SPVCNNOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+  SPVCNNOptions& seed(std::uint64_t value) { return seed_ = value, *this; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
   int in_channels;
   int num_classes;
-  double width_factor = 1;
-  float point_unit = 1;
-  float size_of_voxels = 1;
-  std::optional<ConvConfig> conv_config;
-  std::uint64_t initial_seed = 0;
+
+ private:
+  double width_ = 1;
+  float point_unit_ = 1;
+  float voxel_size_ = 1;
+  std::optional<ConvConfig> config_;
+  std::uint64_t seed_ = 0;
 };
 
-/// The segmentation network SPVCNN of SPVNAS: MinkUNet with a branch on the points beside the voxels, which meet
-/// at the stem, at the bottom, halfway up and at the end. forward() gives logits [num_points, num_classes] on the
-/// points of the input, in their order.
+/// The segmentation network SPVCNN of SPVNAS: MinkUNet with a branch on the points beside the voxels, which
+/// meet at the stem, at the bottom, halfway up and at the end. forward() gives logits [num_points,
+/// num_classes] on the points of the input, in their order.
 ///
-/// Parameter names are those of SPVNAS's state_dict: MinkUNet's and `point_transforms.{0,1,2}.{0,1}.*`. Networks
-/// trained in TorchSparse without a spatial range need `ConvConfig::compat = compat::torchsparse`.
+/// Parameter names are those of SPVNAS's state_dict: MinkUNet's and `point_transforms.{0,1,2}.{0,1}.*`.
+/// Networks trained in TorchSparse without a spatial range need `ConvConfig::compat = compat::torchsparse`.
 ///
 /// Source: Tang et al., Searching Efficient 3D Architectures with Sparse Point-Voxel Convolution, ECCV 2020.
 template <int Dim, class Scalar, class Space = Device>
@@ -62,10 +68,11 @@ class SPVCNN final : public nn::ModuleBase {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   using Points = PointTensor<Dim, Scalar, Space>;
 
-  /// @throws invalid_argument  channels or classes below 1, a width that leaves none, sizes that are not positive
+  /// @throws invalid_argument  channels or classes below 1, a width that leaves none, sizes that are not
+  ///                           positive
   /// Stream: enqueues the upload of the initial values.
   SPVCNN(SPVCNNOptions const& options, Execution<Space> const& exec)
-      : SPVCNN{options, detail::LayerFactory<Dim>{options.conv_config, options.initial_seed}, exec}
+      : SPVCNN{options, detail::LayerFactory<Dim>{options.config(), options.seed()}, exec}
   {}
 
   /// @throws invalid_argument  z has other channels than in_channels or no points, what initial_voxelize() and
@@ -74,11 +81,11 @@ class SPVCNN final : public nn::ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "SPVCNN");
-    auto made = initial_voxelize(z, options_.point_unit, options_.size_of_voxels, exec);
+    auto made = initial_voxelize(z, options_.point_unit(), options_.voxel_size(), exec);
     return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
   /// Voxels, each of which is one point too: what SPVNAS trains and evaluates on.
-  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() says
+  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() throws
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {
@@ -96,7 +103,7 @@ class SPVCNN final : public nn::ModuleBase {
   {
     detail::expects(voxels.channels() == options_.in_channels, "SPVCNN: the input has ", voxels.channels(),
                     " channels but ", options_.in_channels, " were expected");
-    auto const compat = options_.conv_config ? options_.conv_config->compat : thread_conv_config().compat;
+    auto const compat = options_.config() ? options_.config()->compat : thread_conv_config().compat;
     points =
         detail::point_unet(unet_, transforms_, dropout_, std::move(voxels), std::move(points), compat, exec);
     return classifier_->forward(points, exec);
@@ -105,15 +112,15 @@ class SPVCNN final : public nn::ModuleBase {
   SPVCNN(SPVCNNOptions const& options, detail::LayerFactory<Dim> layers, Execution<Space> const& exec)
       : options_{options},
         unet_{options.in_channels,
-              channels(options),
-              detail::UNetNames{"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}},
+              detail::unet_channels(options.width(), "SPVCNN"),
+              detail::minkunet_names(),
               layers,
               exec,
               [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }},
-        dropout_{0.3, options.initial_seed}
+        dropout_{0.3, options.seed()}
   {
-    auto const c = channels(options);
-    auto const math = options.conv_config ? options.conv_config->math : MathMode::exact;
+    auto const c = detail::unet_channels(options.width(), "SPVCNN");
+    auto const math = options.config() ? options.config()->math : MathMode::exact;
     auto const linear = [&](int in, int out) {
       return nn::LinearOptions{in, out}.math(math).seed(layers.next_seed());
     };
@@ -125,12 +132,6 @@ class SPVCNN final : public nn::ModuleBase {
     classifier_ = std::make_unique<Classifier>(linear(c[8], options.num_classes), exec);
     this->register_child("classifier.0", *classifier_);
     this->register_child("dropout", dropout_);
-  }
-
-  [[nodiscard]] static std::array<int, 9> channels(SPVCNNOptions const& options)
-  {
-    return detail::scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, options.width_factor,
-                                      "SPVCNN");
   }
 
   SPVCNNOptions options_;

@@ -49,12 +49,13 @@ namespace models {
 template <int Dim, class Scalar, class Space>
 class SPVNASSupernet;
 
-/// A network of the SPVNAS family: SPVCNN with channels and numbers of blocks of its own. forward() gives logits
-/// [num_points, num_classes] on the points of the input, in their order.
+/// A network of the SPVNAS family: SPVCNN with channels and numbers of blocks of its own. forward() gives
+/// logits [num_points, num_classes] on the points of the input, in their order.
 ///
-/// Parameter names are those of a subnet that SPVNAS has determinized (`downsample.0.feature.0.net.0.net.conv.kernel`,
-/// `point_transforms.0.net.conv.weight`, ...), so that published subnets load with their configuration
-/// (io::parse_spvnas_config()). Networks trained in TorchSparse need `ConvConfig::compat = compat::torchsparse`.
+/// Parameter names are those of a subnet that SPVNAS has determinized
+/// (`downsample.0.feature.0.net.0.net.conv.kernel`, `point_transforms.0.net.conv.weight`, ...), so that
+/// published subnets load with their configuration (io::parse_spvnas_config()). Networks trained in
+/// TorchSparse need `ConvConfig::compat = compat::torchsparse`.
 ///
 /// Source: Tang et al., Searching Efficient 3D Architectures with Sparse Point-Voxel Convolution, ECCV 2020.
 template <int Dim, class Scalar, class Space = Device>
@@ -75,7 +76,8 @@ class SPVNAS final : public nn::ModuleBase {
   {}
 
   /// Points in units of `config().point_unit`: initial_voxelize() makes the voxels, as in SPVCNN.
-  /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution() say
+  /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution()
+  ///                           throw
   /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest.
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
@@ -84,7 +86,7 @@ class SPVNAS final : public nn::ModuleBase {
     return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
   /// Voxels, each of which is one point too: what SPVNAS itself trains and evaluates on.
-  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() says
+  /// @throws invalid_argument  x has other channels or no coordinates, what convolution() throws
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {

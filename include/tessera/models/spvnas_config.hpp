@@ -54,8 +54,8 @@ struct SPVNASConfig {
 
 /// The networks that one supernet holds: `SPVNASSpace(4, 19)` is the published one.
 ///
-/// Channels are multiples of 16, at least 16. Those of a stage's output are between `lower` and `upper`; those of
-/// transitions and inside blocks between a quarter of the supernet's and all of them.
+/// Channels are multiples of 16, at least 16. Those of a stage's output are between `lower` and `upper`;
+/// those of transitions and inside blocks between a quarter of the supernet's and all of them.
 /// Source: Tang et al., SPVNAS, ECCV 2020.
 struct SPVNASSpace {
   using Channels = std::array<int, 2 * SPVNASConfig::num_stages + 1>;
@@ -65,46 +65,53 @@ struct SPVNASSpace {
   /// The supernet's channels, and the fewest that a subnet has; the stem's are always all of them.
   SPVNASSpace& channels(Channels const& most, Channels const& fewest)
   {
-    return upper = most, lower = fewest, *this;
+    return upper_ = most, lower_ = fewest, *this;
   }
+  [[nodiscard]] Channels const& lower() const noexcept { return lower_; }
+  [[nodiscard]] Channels const& upper() const noexcept { return upper_; }
   /// The fewest blocks of a stage.
-  SPVNASSpace& min_depth(int value) { return depth = value, *this; }
+  SPVNASSpace& min_depth(int value) { return min_depth_ = value, *this; }
+  [[nodiscard]] int min_depth() const noexcept { return min_depth_; }
   /// `pres` and `vres`.
-  SPVNASSpace& sizes(float points, float voxels) { return point_unit = points, voxel_size = voxels, *this; }
+  SPVNASSpace& sizes(float points, float voxels) { return point_unit_ = points, voxel_size_ = voxels, *this; }
+  [[nodiscard]] float voxel_size() const noexcept { return voxel_size_; }
+  [[nodiscard]] float point_unit() const noexcept { return point_unit_; }
 
   /// The supernet itself.
   /// @throws invalid_argument  channels that are no multiples of 16, or fewer at most than at least
   [[nodiscard]] SPVNASConfig largest() const
   {
-    for (std::size_t i = 0; i < upper.size(); ++i) {
-      detail::expects(upper[i] >= 16 && upper[i] % 16 == 0 && lower[i] >= 1 && lower[i] <= upper[i],
-                      "SPVNAS: ", lower[i], " to ", upper[i], " channels of output ", i,
+    for (std::size_t i = 0; i < upper_.size(); ++i) {
+      detail::expects(upper_[i] >= 16 && upper_[i] % 16 == 0 && lower_[i] >= 1 && lower_[i] <= upper_[i],
+                      "SPVNAS: ", lower_[i], " to ", upper_[i], " channels of output ", i,
                       "; they must be multiples of 16");
     }
-    detail::expects(depth >= 1 && depth <= SPVNASConfig::most_blocks, "SPVNAS: stages of at least ", depth,
-                    " blocks; 1 or 2");
+    detail::expects(min_depth_ >= 1 && min_depth_ <= SPVNASConfig::most_blocks, "SPVNAS: stages of at least ",
+                    min_depth_, " blocks; 1 or 2");
     SPVNASConfig config;
     config.in_channels = in_channels;
     config.num_classes = num_classes;
-    config.point_unit = point_unit;
-    config.voxel_size = voxel_size;
-    config.output_channels = upper;
-    config.classifier_channels = upper.back();
+    config.point_unit = point_unit_;
+    config.voxel_size = voxel_size_;
+    config.output_channels = upper_;
+    config.classifier_channels = upper_.back();
     for (std::size_t i = 0; i < SPVNASConfig::num_stages; ++i) {
       config.down[i] = {
-          upper[i], SPVNASConfig::most_blocks, {upper[i + 1], upper[i + 1]}, upper[i] != upper[i + 1]};
-      config.up[i] = {upper[i + 5], SPVNASConfig::most_blocks, {upper[i + 5], upper[i + 5]}, true};
+          upper_[i], SPVNASConfig::most_blocks, {upper_[i + 1], upper_[i + 1]}, upper_[i] != upper_[i + 1]};
+      config.up[i] = {upper_[i + 5], SPVNASConfig::most_blocks, {upper_[i + 5], upper_[i + 5]}, true};
     }
     return config;
   }
 
   int in_channels;
   int num_classes;
-  Channels upper{32, 48, 96, 192, 384, 384, 192, 128, 128};
-  Channels lower{32, 16, 32, 64, 128, 128, 64, 48, 48};
-  int depth = 1;
-  float point_unit = 0.05F;
-  float voxel_size = 0.05F;
+
+ private:
+  Channels upper_{32, 48, 96, 192, 384, 384, 192, 128, 128};
+  Channels lower_{32, 16, 32, 64, 128, 128, 64, 48, 48};
+  int min_depth_ = 1;
+  float point_unit_ = 0.05F;
+  float voxel_size_ = 0.05F;
 };
 
 /// One matrix product of a network: what its parameters, its multiply-adds and its time are counted by.
@@ -161,8 +168,8 @@ struct SPVNASLayer {
   return layers;
 }
 
-/// Values to train: weights, biases, and two for each channel of a norm. Of the classifier those that the network
-/// uses.
+/// Values to train: weights, biases, and two for each channel of a norm. Of the classifier those that the
+/// network uses.
 [[nodiscard]] inline std::int64_t num_parameters(SPVNASConfig const& config)
 {
   std::int64_t count = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/models/spvnas.hpp>
+#include <tessera/nn/fuse.hpp>
 #include <tessera/ops/work.hpp>
 
 #include <algorithm>
@@ -38,8 +39,9 @@ template <int Dim, class Space>
 namespace models {
 
 /// How much a scan gives the layers of an SPVNAS network to do, each voxel being a point too.
-/// @throws invalid_argument  there are no voxels, and what kernel_map() says
-/// Cost: every kernel map of the network, and a pass over each. Stream: enqueues on `exec`, waits for the numbers.
+/// @throws invalid_argument  there are no voxels, and what kernel_map() throws
+/// Cost: every kernel map of the network, and a pass over each.
+/// Stream: enqueues on `exec`, waits for the numbers.
 template <int Dim, class Space>
 [[nodiscard]] SPVNASWorkload measure_workload(CoordinateSetPointer<Dim, Space> const& voxels,
                                               ConvConfig const& config, Execution<Space> const& exec)
@@ -66,8 +68,8 @@ template <int Dim, class Space>
 
 /// Milliseconds of the layers of SPVNAS networks on one scan, each measured where it is first asked for.
 ///
-/// The latency of a network is the sum over its layers, plus what the smallest network of the space takes beyond
-/// its own: norms, activations, and what points and voxels exchange.
+/// The latency of a network is the sum over its layers, plus what the smallest network of the space takes
+/// beyond its own: norms, activations, and what points and voxels exchange.
 template <int Dim, class Scalar, class Space = Device>
 class SPVNASLatencyTable {
  public:
@@ -114,9 +116,9 @@ class SPVNASLatencyTable {
   void measure_overhead(SPVNASConfig const& config)
   {
     SPVNAS<Dim, Scalar, Space> network{config, exec_, config_};
-    nn::fuse(network, exec_);
     auto const x = tensor(0, config.in_channels);
-    double const whole = median_of([&] { static_cast<void>(network.forward(x, exec_)); });
+    auto const fused = nn::fuse(network, x, exec_);
+    double const whole = median_of([&] { static_cast<void>(fused.forward(x, exec_)); });
     overhead_ = 0;
     overhead_ = std::max(0.0, whole - (*this)(config));
   }
@@ -143,7 +145,6 @@ class SPVNASLatencyTable {
     if (layer.kind == Kind::point) {
       nn::Linear<Dim, Scalar, Space> linear{
           nn::LinearOptions{layer.in_channels, layer.out_channels}.math(config_.math), exec_};
-      nn::fuse(linear, exec_);
       return median_of([&] { static_cast<void>(linear.forward(x, exec_)); });
     }
     int const size = layer.kind == Kind::block ? 3 : layer.kind == Kind::shortcut ? 1 : 2;
@@ -151,7 +152,6 @@ class SPVNASLatencyTable {
     if (size == 2) { options.stride(2); }
     if (layer.kind == Kind::up) { options.transposed(); }
     nn::Conv<Dim, Scalar, Space> conv{options, exec_};
-    nn::fuse(conv, exec_);
     return median_of([&] { static_cast<void>(conv.forward(x, exec_)); });
   }
 

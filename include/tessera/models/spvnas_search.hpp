@@ -43,7 +43,8 @@ struct SPVNASChoice {
   std::vector<SPVNASChoice> choices;
   auto const quarter = [](int channels) { return divisible_channels(channels / 4); };
   for (std::size_t i = 1; i < config.output_channels.size(); ++i) {
-    choices.push_back({&config.output_channels[i], divisible_channels(space.lower[i]), space.upper[i], 16});
+    choices.push_back(
+        {&config.output_channels[i], divisible_channels(space.lower()[i]), space.upper()[i], 16});
   }
   auto const for_each_stage = [&](auto const& body) {
     for (std::size_t i = 0; i < config.down.size(); ++i) { body(config.down[i], whole.down[i]); }
@@ -51,7 +52,7 @@ struct SPVNASChoice {
   };
   using Stage = models::SPVNASConfig::Stage;
   for_each_stage([&](Stage& stage, Stage const&) {
-    choices.push_back({&stage.depth, space.depth, models::SPVNASConfig::most_blocks, 1});
+    choices.push_back({&stage.depth, space.min_depth(), models::SPVNASConfig::most_blocks, 1});
   });
   for_each_stage([&](Stage& stage, Stage const& most) {
     if (stage.has_shortcut) {
@@ -122,8 +123,8 @@ template <class Cost>
   return std::nullopt;
 }
 
-/// Calls `body` with every network of the space whose cost is within the limit, each once, until it returns false.
-/// Which is meant for spaces made small: the published one has about 10^29 networks.
+/// Calls `body` with every network of the space whose cost is within the limit, each once, until it returns
+/// false. Which is meant for spaces made small: the published one has about 10^29 networks.
 /// @returns how many there were
 /// @throws invalid_argument  a space without networks
 template <class Cost, class Body>
@@ -151,17 +152,23 @@ std::int64_t enumerate(SPVNASSpace const& space, Cost const& cost, double limit,
 
 /// Options of evolve(): `EvolutionOptions().population(50).generations(20)`.
 struct EvolutionOptions {
-  /// Networks of a generation: a quarter are the best so far, the others half mutations of those, half crossovers.
-  EvolutionOptions& population(int value) { return population_size = value, *this; }
-  EvolutionOptions& generations(int value) { return num_generations = value, *this; }
+  /// Networks of a generation: a quarter are the best so far, the others half mutations of those, half
+  /// crossovers.
+  EvolutionOptions& population(int value) { return population_ = value, *this; }
+  [[nodiscard]] int population() const noexcept { return population_; }
+  EvolutionOptions& generations(int value) { return generations_ = value, *this; }
+  [[nodiscard]] int generations() const noexcept { return generations_; }
   /// Of each number of a network to change in a mutation.
-  EvolutionOptions& mutation(double probability) { return mutation_probability = probability, *this; }
-  EvolutionOptions& seed(std::uint64_t value) { return initial_seed = value, *this; }
+  EvolutionOptions& mutation(double probability) { return mutation_ = probability, *this; }
+  [[nodiscard]] double mutation() const noexcept { return mutation_; }
+  EvolutionOptions& seed(std::uint64_t value) { return seed_ = value, *this; }
+  [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
-  int population_size = 50;
-  int num_generations = 20;
-  double mutation_probability = 0.1;
-  std::uint64_t initial_seed = 0;
+ private:
+  int population_ = 50;
+  int generations_ = 20;
+  double mutation_ = 0.1;
+  std::uint64_t seed_ = 0;
 };
 
 /// A network that evolve() found.
@@ -189,12 +196,7 @@ class Evolution {
  public:
   Evolution(models::SPVNASSpace const& space, Score const& score, Cost const& cost, double limit,
             models::EvolutionOptions const& options)
-      : space_{space},
-        score_{score},
-        cost_{cost},
-        limit_{limit},
-        options_{options},
-        state_{options.initial_seed}
+      : space_{space}, score_{score}, cost_{cost}, limit_{limit}, options_{options}, state_{options.seed()}
   {}
 
   void begin()
@@ -225,7 +227,7 @@ class Evolution {
   [[nodiscard]] std::int64_t num_scored() const noexcept { return static_cast<std::int64_t>(known_.size()); }
 
  private:
-  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(options_.population_size); }
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(options_.population()); }
   [[nodiscard]] std::size_t pick(std::size_t count)
   {
     return static_cast<std::size_t>(random_below(state_, static_cast<int>(count)));
@@ -234,7 +236,7 @@ class Evolution {
   [[nodiscard]] models::SPVNASConfig mutation_of(models::SPVNASConfig config)
   {
     for (auto const& choice : choices_of(config, space_)) {
-      if (random_unit(state_) >= options_.mutation_probability) { continue; }
+      if (random_unit(state_) >= options_.mutation()) { continue; }
       *choice.value = choice.first + choice.step * random_below(state_, choice.count());
     }
     settle(config);
@@ -296,22 +298,20 @@ namespace models {
 /// @param progress  called with an EvolutionProgress after each generation; may be empty
 /// @throws invalid_argument  options that are not positive; no network within the limit was found; what the
 /// functions throw
-/// Cost: `population * generations` scores at most. Determinism: same seed and functions, same network.
+/// Cost: `population * generations` scores at most.
+/// Determinism: same seed and functions, same network.
 /// Source: Real et al., AAAI 2019; the search of SPVNAS.
 template <class Score, class Cost>
 [[nodiscard]] Evolved evolve(SPVNASSpace const& space, Score const& score, Cost const& cost, double limit,
                              EvolutionOptions const& options = {},
                              std::function<void(EvolutionProgress const&)> const& progress = {})
 {
-  detail::expects(options.population_size >= 1 && options.num_generations >= 1, "evolve: a population of ",
-                  options.population_size, " over ", options.num_generations,
-                  " generations; both at least 1");
+  detail::expects(options.population() >= 1 && options.generations() >= 1, "evolve: a population of ",
+                  options.population(), " over ", options.generations(), " generations; both at least 1");
   detail::Evolution<Score, Cost> evolution{space, score, cost, limit, options};
-  for (int generation = 1; generation <= options.num_generations; ++generation) {
+  for (int generation = 1; generation <= options.generations(); ++generation) {
     generation == 1 ? evolution.begin() : evolution.next();
-    if (progress) {
-      progress({generation, options.num_generations, evolution.num_scored(), evolution.best()});
-    }
+    if (progress) { progress({generation, options.generations(), evolution.num_scored(), evolution.best()}); }
   }
   return evolution.best();
 }

@@ -40,8 +40,10 @@ class SPVNASSupernet final : public nn::ModuleBase {
   /// A network of its own with the weights and statistics of `config`.
   ///
   /// @throws invalid_argument  more channels or blocks than the supernet has, other shortcuts
-  /// Cost: one pass over the subnet's parameters. Stream: enqueues a kernel for each, does not wait. Determinism: the
-  /// values are copies, so that the subnet gives the bits of the supernet run with that configuration.
+  /// Cost: one pass over the subnet's parameters.
+  /// Stream: enqueues a kernel for each, does not wait.
+  /// Determinism: the values are copies, so that the subnet gives the bits of the supernet run with that
+  /// configuration.
   [[nodiscard]] std::unique_ptr<Subnet> extract(SPVNASConfig const& config, Execution<Space> const& exec)
   {
     check(config);
@@ -69,7 +71,7 @@ class SPVNASSupernet final : public nn::ModuleBase {
   void select(SPVNASConfig const& config, Execution<Space> const& exec) { selected_ = extract(config, exec); }
 
   /// forward() of the selected network.
-  /// @throws invalid_argument  what SPVNAS::forward() says
+  /// @throws invalid_argument  what SPVNAS::forward() throws
   /// Cost, stream, determinism: as SPVNAS::forward().
   template <class Input>
   [[nodiscard]] Points forward(Input const& x, Execution<Space> const& exec)

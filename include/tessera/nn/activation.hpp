@@ -9,25 +9,27 @@ namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// An activation as a module, of features or of the rows of a matrix. fuse() makes it a part of the layer
-/// before, where that is a convolution and `Function` is one that it can take along.
+/// An activation as a module, of features or of the rows of a matrix. Its base says which one it is, for an
+/// Epilogue.
 template <int Dim, class Scalar, class Space, template <class> class Function>
-class ActivationModule : public RowModule<Dim, Scalar, Space> {
+class ActivationModule : public RowModule<Dim, Scalar, Space>, public ops::ActivationInfo {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
   using Element = Function<accumulator_t<Scalar>>;
 
-  explicit ActivationModule(Element const& function) : function_{function} {}
+  explicit ActivationModule(Element const& function)
+      : ops::ActivationInfo{Element::activation, detail::slope_of(function)}, function_{function}
+  {}
 
   /// Cost, stream, determinism: as relu(). @throws invalid_argument  the tensor has no coordinates
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) final
   {
-    return in_layer_before_ ? x : detail::activate(x, function_, exec);
+    return detail::activate(x, function_, exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) final
   {
-    return in_layer_before_ ? copy(x, exec) : detail::activate(x, function_, exec);
+    return detail::activate(x, function_, exec);
   }
   /// The same of points.
   [[nodiscard]] PointTensor<Dim, Scalar, Space> forward(PointTensor<Dim, Scalar, Space> const& x,
@@ -35,23 +37,9 @@ class ActivationModule : public RowModule<Dim, Scalar, Space> {
   {
     return detail::activate(x, function_, exec);
   }
-  [[nodiscard]] Epilogue<Scalar> as_epilogue() const final
-  {
-    if constexpr (Element::activation == Activation::leaky_relu) {
-      return {{}, Element::activation, static_cast<float>(function_.slope)};
-    } else {
-      return {{}, Element::activation};
-    }
-  }
-  bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const&) final
-  {
-    in_layer_before_ = in_layer_before_ || before.activate_output(this->as_epilogue());
-    return in_layer_before_;
-  }
 
  private:
   Element function_;
-  bool in_layer_before_ = false;
 };
 
 /// relu() as a module.
@@ -67,8 +55,8 @@ class LeakyReLU final : public ActivationModule<Dim, Scalar, Space, detail::Leak
   using Sum = accumulator_t<Scalar>;
 
  public:
-  explicit LeakyReLU(double slope = 0.01)
-      : ActivationModule<Dim, Scalar, Space, detail::LeakyReluFunction>{{static_cast<Sum>(slope)}}
+  explicit LeakyReLU(double negative_slope = 0.01)
+      : ActivationModule<Dim, Scalar, Space, detail::LeakyReluFunction>{{static_cast<Sum>(negative_slope)}}
   {}
 };
 

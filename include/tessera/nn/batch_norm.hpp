@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/nn/detail/norm_as_affine.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/nn/synchronize.hpp>
 #include <tessera/ops/normalization.hpp>
 
 namespace tessera {
@@ -54,7 +54,7 @@ namespace nn {
 /// Parameters: `weight`, `bias` [channels], buffers `running_mean`, `running_var` [channels]; float for every
 /// scalar but double. They start as 1, 0, 0, 1.
 template <int Dim, class Scalar, class Space = Device>
-class BatchNorm final : public RowModule<Dim, Scalar, Space> {
+class BatchNorm final : public RowModule<Dim, Scalar, Space>, public Synchronizable<Space> {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
   using Sum = accumulator_t<Scalar>;
@@ -79,20 +79,19 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   }
   BatchNorm(int channels, Execution<Space> const& exec) : BatchNorm{NormOptions{channels}, exec} {}
 
-  /// Cost: one pass over the features; two in training. Stream: enqueues on `exec`, does not wait.
+  /// Cost: one pass over the features; two in training.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: the same bits on every run; in training they depend on the order of the rows.
   /// @throws invalid_argument  x has other channels; one row alone in training, which has no variance
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels(), "tensor");
-    if (in_layer_before_) { return x; }
     return normalize(x, exec);
   }
   [[nodiscard]] Matrix<Scalar, Space> forward(Matrix<Scalar, Space> const& x,
                                               Execution<Space> const& exec) override
   {
     expect_channels(x.columns(), "matrix");
-    if (in_layer_before_) { return copy(x, exec); }
     return normalize(x, exec);
   }
 
@@ -104,22 +103,7 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
     return normalize(x, exec);
   }
 
-  bool fuse_into(Module<Dim, Scalar, Space>& before, Execution<Space> const& exec) override
-  {
-    if (in_layer_before_) { return true; }
-    Buffer<Sum, Space> scale{options_.channels, exec};
-    Buffer<Sum, Space> shift{options_.channels, exec};
-    for_each(
-        options_.channels,
-        detail::NormAsAffine<Sum>{running_mean_.data(), running_var_.data(), weight_.data(), bias_.data(),
-                                  static_cast<Sum>(options_.eps()), scale.data(), shift.data()},
-        exec);
-    return in_layer_before_ = before.scale_output(scale.data(), shift.data(), exec);
-  }
-
-  /// From here on training normalises by the rows of all processes; null: of this one. The exchange must outlive the
-  /// layer's use and what records it. Every process calls the same layers in the same order.
-  void synchronize(ops::RowExchange<Space>* exchange) noexcept { exchange_ = exchange; }
+  void synchronize(ops::RowExchange<Space>* exchange) noexcept override { exchange_ = exchange; }
 
   [[nodiscard]] NormOptions& options() noexcept { return options_; }
   [[nodiscard]] NormOptions const& options() const noexcept { return options_; }
@@ -157,7 +141,6 @@ class BatchNorm final : public RowModule<Dim, Scalar, Space> {
   Parameter<Sum, Space> running_mean_;
   Parameter<Sum, Space> running_var_;
   ops::RowExchange<Space>* exchange_ = nullptr;
-  bool in_layer_before_ = false;
 };
 
 }  // namespace nn

@@ -5,8 +5,8 @@
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/detail/residual_branches.hpp>
 #include <tessera/nn/sequential.hpp>
-#include <tessera/ops/combine.hpp>
 
 #include <memory>
 #include <string>
@@ -20,12 +20,29 @@ namespace nn {
 template <int Dim, class Scalar, class Space = Device>
 class SparseConvBlock final : public Sequential<Dim, Scalar, Space> {
  public:
+  using typename Sequential<Dim, Scalar, Space>::Tensor;
+  using Sequential<Dim, Scalar, Space>::forward;
+  using Sequential<Dim, Scalar, Space>::operator();
+
   SparseConvBlock(ConvOptions<Dim> const& options, Execution<Space> const& exec)
+      : conv_{this->template add<Conv<Dim, Scalar, Space>>(options, exec)}
   {
-    this->template add<Conv<Dim, Scalar, Space>>(options, exec);
     this->template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
     this->template add<ReLU<Dim, Scalar, Space>>();
   }
+
+  /// `forward(cat({a, b}))` by Conv::forward(a, b); errors, cost, stream, determinism: its.
+  [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
+  {
+    return this->forward_from(1, conv_.forward(a, b, exec), exec);
+  }
+  [[nodiscard]] Tensor operator()(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
+  {
+    return forward(a, b, exec);
+  }
+
+ private:
+  Conv<Dim, Scalar, Space>& conv_;
 };
 
 /// What a residual block calls its two branches.
@@ -52,20 +69,22 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
     auto second = options;
     second.in_channels = options.out_channels;
     second.stride(1).seed(options.seed() + 2);
-    main_.template add<Convolution>(options, exec);
-    main_.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
-    main_.template add<ReLU<Dim, Scalar, Space>>();
-    main_.template add<Convolution>(second, exec);
-    main_.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
-    this->register_child(names.main, main_);
+    auto& main = branches_.main;
+    branches_.conv = &main.template add<Convolution>(options, exec);
+    main.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
+    main.template add<ReLU<Dim, Scalar, Space>>();
+    main.template add<Convolution>(second, exec);
+    main.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
+    this->register_child(names.main, main);
     if (options.in_channels == options.out_channels && all_equal(options.geometry.stride, 1)) { return; }
     auto one_voxel = options;
     one_voxel.geometry = {};
     one_voxel.geometry.kernel_size = 1;
     one_voxel.stride(options.stride()).seed(options.seed() + 4);
-    shortcut_.template add<Convolution>(one_voxel, exec);
-    shortcut_.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
-    this->register_child(names.shortcut, shortcut_);
+    auto& shortcut = branches_.shortcut;
+    branches_.shortcut_conv = &shortcut.template add<Convolution>(one_voxel, exec);
+    shortcut.template add<BatchNorm<Dim, Scalar, Space>>(options.out_channels, exec);
+    this->register_child(names.shortcut, shortcut);
   }
 
   /// Cost, stream: those of its convolutions, and one pass over the features for each other layer.
@@ -73,22 +92,24 @@ class SparseResBlock final : public Module<Dim, Scalar, Space> {
   /// @throws invalid_argument  x has other channels, the branches lead to different coordinate sets
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    return main_.forward_add(x, shortcut_.forward(x, exec), {{}, Activation::relu}, exec);
+    return branches_.forward(x, exec);
   }
-
-  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
+  /// `forward(cat({a, b}))`, without the copy where the kernels of both branches read two tensors: `a` [rows,
+  /// m] and `b` [rows, n] on the same voxels, for a block of m + n input channels.
+  /// @throws invalid_argument  the two are on different voxels, and what forward() throws
+  /// Cost: that of forward(), and of cat() where it copies. Stream, determinism: as forward().
+  [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
-    return main_.takes_pair(a, b, exec) && shortcut_.takes_pair(a, b, exec);
+    return branches_.forward(a, b, exec);
   }
-
-  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
+  [[nodiscard]] Tensor operator()(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
-    return main_.forward_pair_add(a, b, shortcut_.forward_pair(a, b, exec), {{}, Activation::relu}, exec);
+    return forward(a, b, exec);
   }
+  using Module<Dim, Scalar, Space>::operator();
 
  private:
-  Sequential<Dim, Scalar, Space> main_;
-  Sequential<Dim, Scalar, Space> shortcut_;  // empty: x itself
+  detail::ResidualBranches<Dim, Scalar, Space> branches_;
 };
 
 }  // namespace nn

@@ -4,11 +4,30 @@
 
 #include <tessera/nn/batch_norm.hpp>
 
+#include <cstdint>
 #include <memory>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
+
+/// running = those of a batch, the variance made unbiased. Fewer than two rows have none: the running ones
+/// stay.
+template <class Sum>
+struct TakeStatistics {
+  Sum const* mean;        // [channels]
+  Sum const* variance;    // [channels]
+  Sum const* count;       // [channels]
+  Sum* running_mean;      // [channels]
+  Sum* running_variance;  // [channels]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t c) const
+  {
+    if (count[c] < 2) { return; }
+    running_mean[c] = mean[c];
+    running_variance[c] = count[c] / (count[c] - Sum{1}) * variance[c];
+  }
+};
 
 /// Sets running statistics to those of the batch, as soon as they were taken.
 template <class Sum, class Space>
@@ -20,9 +39,11 @@ class StatisticsRecorder final : public Recorder {
   {
     auto const* const norm = dynamic_cast<ops::BatchNormTraining<Sum, Space> const*>(operation.get());
     if (norm == nullptr || norm->statistics == nullptr) { return; }
-    auto running = norm->running;
-    running.momentum = 1;
-    update_running(*norm->statistics, running, norm->affine.channels, exec_);
+    auto const& batch = *norm->statistics;
+    for_each(norm->affine.channels,
+             TakeStatistics<Sum>{batch.mean.data(), batch.variance.data(), batch.count.data(),
+                                 norm->running.mean.data, norm->running.variance.data},
+             exec_);
   }
 
  private:
@@ -40,8 +61,9 @@ namespace nn {
 /// of ones that vanish with depth; a network moved to another domain is adapted to it.
 /// @throws invalid_argument  what the model's forward() says; one row alone at some level; the statistics of
 /// some layers may have changed then
-/// Cost: one forward pass in training. Stream: as the model's forward(). Determinism: same model and input,
-/// same bits, for one order of the rows.
+/// Cost: one forward pass in training.
+/// Stream: as the model's forward().
+/// Determinism: same model and input, same bits, for one order of the rows.
 ///
 /// @tparam Tensor  SparseTensor, or PointTensor for a model that takes points
 template <template <int, class, class> class Tensor, int Dim, class Scalar, class Space, class Model>

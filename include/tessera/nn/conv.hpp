@@ -5,7 +5,6 @@
 #include <tessera/nn/conv_options.hpp>
 #include <tessera/nn/detail/packed_weights.hpp>
 #include <tessera/nn/detail/plan_of_weight.hpp>
-#include <tessera/nn/detail/scale_channels.hpp>
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/ops/convolution.hpp>
@@ -25,10 +24,11 @@ namespace nn {
 /// uniform in `+-1 / sqrt(channels * volume)`, channels being in_channels, or out_channels of a transposed
 /// layer (TorchSparse).
 ///
-/// Where the space's kernels read the weight in an order of their own, the layer packs it at its first call and again
-/// when the weight's version has changed: see Parameter::write() and Parameter::mark_written().
+/// Where the space's kernels read the weight in an order of their own, the layer packs it at its first call
+/// and again when the weight's version has changed: see Parameter::write() and Parameter::mark_written().
 ///
-/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile time
+/// @tparam Policy  RuntimePolicy (default): chosen by options or thread; or a ConvPolicy: chosen at compile
+///                 time
 template <int Dim, class Scalar, class Space = Device, class Policy = RuntimePolicy>
 class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<Scalar, Space> {
   static_assert(std::is_same_v<Policy, RuntimePolicy> || is_conv_policy<Policy>::value,
@@ -56,7 +56,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
     auto const& box = options.geometry.kernel_size;  // by which checkpoints number the offsets of one
     auto const size =
         options.shape().is_box() ? std::vector<int>(box.begin(), box.end()) : std::vector<int>{};
-    this->register_parameter(options.weight_name(), ParameterRole::kernel, weight_, size);
+    this->register_parameter(options.weight_name(), ParameterRole::conv_weight, weight_, size);
     if (options.bias()) {
       bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
       this->register_parameter("bias", ParameterRole::bias, bias_);
@@ -64,69 +64,34 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   }
 
   /// The layer's convolution of `x`; cost, stream and determinism are those of convolution().
-  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what convolution() throws
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     expect_channels(x.channels());
-    return convolve({x}, epilogue_, exec);
+    return detail::convolve<Dim, Scalar, Space>({x}, weight_, used_bias(), convolution_options(), means(),
+                                                exec);
   }
 
-  [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
-                                   Execution<Space> const& exec) override
-  {
-    bool const keeps_voxels = options_.kind() == ConvolutionKind::submanifold;
-    if (!has_epilogue || !keeps_voxels || epilogue_.activation != Activation::none) {
-      return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec);
-    }
-    expect_channels(x.channels());
-    detail::expect_same_voxels(x, residual, "residual block");
-    return convolve({x, nullptr, &residual}, epilogue, exec);
-  }
-
-  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
-  {
-    return has_epilogue &&
-           detail::reads_two_tensors(a, b, weight_.data(), convolution_options(epilogue_), exec);
-  }
-
-  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
+  /// `forward(cat({a, b}))`, without the copy where the layer's kernel reads two tensors: `a` [rows, m] and `b`
+  /// [rows, n] on the same voxels, for a layer of m + n input channels.
+  /// @throws invalid_argument  the two are on different voxels, and what forward() throws
+  /// Cost: that of forward(), and of cat() unless reads_two(). Stream, determinism: as forward().
+  [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
     detail::expect_same_voxels(a, b, "Conv of two tensors", "cat_by_coordinate()");
     expect_channels(a.channels() + b.channels());
-    return convolve({a, &b}, epilogue_, exec);
+    return detail::convolve<Dim, Scalar, Space>({a, &b}, weight_, used_bias(), convolution_options(), means(),
+                                                exec);
   }
-
-  /// Marks the layer, and packs its weight.
-  void fuse(Execution<Space> const& exec) override
+  [[nodiscard]] Tensor operator()(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
-    this->mark_fused();
-    pack(config(), exec);
+    return forward(a, b, exec);
   }
-
-  bool activate_output(Epilogue<Scalar> const& epilogue) override
+  using Module<Dim, Scalar, Space>::operator();
+  /// Whether the kernel of forward() reads two tensors as they are.
+  [[nodiscard]] bool reads_two(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const
   {
-    if (!has_epilogue || epilogue.activation == Activation::none ||
-        epilogue_.activation != Activation::none) {
-      return false;
-    }
-    epilogue_.activation = epilogue.activation;
-    epilogue_.slope = epilogue.slope;
-    return true;
-  }
-
-  bool scale_output(accumulator_t<Scalar> const* scale, accumulator_t<Scalar> const* shift,
-                    Execution<Space> const& exec) override
-  {
-    if (epilogue_.activation != Activation::none) { return false; }
-    detail::ScaledChannels<Scalar> const scaled{weight_.data(), options_.bias() ? bias_.data() : nullptr,
-                                                scale, shift, options_.out_channels};
-    if (!detail::holds_scaled(scaled, weight_.size(), exec)) { return false; }
-    if (!options_.bias()) { bias_ = Parameter<Scalar, Space>{{options_.out_channels}, exec}; }
-    options_.bias(true);
-    for_each(weight_.size() + bias_.size(),
-             detail::WriteScaled<Scalar>{scaled, weight_.size(), weight_.write(), bias_.write()}, exec);
-    if (this->is_fused()) { pack(config(), exec); }
-    return true;
+    return detail::reads_two_tensors(a, b, weight_.data(), convolution_options(), method(), exec);
   }
 
   /// To be changed, but for channels and kernel size, which the weight has.
@@ -146,9 +111,10 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   {
     static_cast<void>(packed(config, exec));
   }
-  /// Makes `config` the layer's own, with its weight packed for it; packed copies that no plan holds and the layer
-  /// needs no longer are dropped.
-  /// @pre  nobody else uses the layer meanwhile; its calls on streams other than that of its constructor have ended
+  /// Makes `config` the layer's own, with its weight packed for it; packed copies that no plan holds and the
+  /// layer needs no longer are dropped.
+  /// @pre  nobody else uses the layer meanwhile; its calls on streams other than that of its constructor have
+  ///       ended
   /// Stream: enqueues at most a kernel, does not wait. Where memory runs out, nothing changes.
   void configure(ConvConfig const& config, Execution<Space> const& exec)
   {
@@ -163,7 +129,8 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] Parameter<Scalar, Space> const& weight() const noexcept { return weight_; }
   [[nodiscard]] Parameter<Scalar, Space>& bias() noexcept { return bias_; }
   [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
-  /// The weight as the kernels of forward() read it, packed where it is not yet; none where that is the order it has.
+  /// The weight as the kernels of forward() read it, packed where it is not yet; none where that is the order
+  /// it has.
   /// Stream: enqueues at most a kernel, does not wait.
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(Execution<Space> const& exec) const
   {
@@ -173,35 +140,40 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] std::size_t packed_bytes() const { return packed_.bytes(); }
 
  private:
-  static constexpr bool has_epilogue = std::is_same_v<Policy, RuntimePolicy>;
+  static constexpr bool is_runtime = std::is_same_v<Policy, RuntimePolicy>;
 
+  /// Throws unless tensor and weight have the channels that the layer was made with.
   void expect_channels(int channels) const
   {
     detail::expects(channels == options_.in_channels, "Conv: the tensor has ", channels, " channels but ",
                     options_.in_channels, " -> ", options_.out_channels, " were expected");
-  }
-
-  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options(Epilogue<Scalar> const& epilogue) const
-  {
-    return {options_.out_channels, options_.kind(),     options_.geometry,
-            this->config(),        epilogue.activation, epilogue.slope};
-  }
-
-  /// @param epilogue  of which activation and slope count
-  [[nodiscard]] Tensor convolve(detail::ConvolutionInputs<Dim, Scalar, Space> const& in,
-                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec) const
-  {
-    auto const channels = std::int64_t{options_.in_channels} * options_.out_channels;
-    detail::expects(weight_.size() == channels * options_.geometry.volume(), "Conv: a weight of ",
+    auto const pairs = std::int64_t{options_.in_channels} * options_.out_channels;
+    detail::expects(weight_.size() == pairs * options_.geometry.volume(), "Conv: a weight of ",
                     weight_.size(), " values; channels and kernel size stay those the layer was made with");
-    auto const bias = options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
-    auto const o = convolution_options(epilogue);
-    if constexpr (has_epilogue) {
-      return detail::convolve<Dim, Scalar, Space>(in, weight_, bias, o, this, exec);
+  }
+
+  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options() const
+  {
+    return {options_.out_channels, options_.kind(), options_.geometry, this->config()};
+  }
+  /// That of the policy; null where choices are made at run time.
+  [[nodiscard]] static ops::ConvolutionMethod<Dim, Scalar, Space> const* method()
+  {
+    if constexpr (is_runtime) {
+      return nullptr;
     } else {
-      return convolution<Policy>(in.x, weight_, bias, o.out_channels, o.kind, o.geometry, o.config.math,
-                                 o.config.compat, exec);
+      return &detail::policy_method<Policy, Dim, Scalar, Space>();
     }
+  }
+
+  /// What forward() computes by.
+  [[nodiscard]] detail::ConvolutionMeans<Dim, Scalar, Space> means() const
+  {
+    return {method(), is_runtime ? this : nullptr};
+  }
+  [[nodiscard]] ParameterRef<Scalar> used_bias() const
+  {
+    return options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{};
   }
 
   using Packs = detail::PackedWeights<Scalar, Space>;
@@ -213,7 +185,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(
       [[maybe_unused]] ConvConfig const& config, [[maybe_unused]] Execution<Space> const& exec) const final
   {
-    if constexpr (has_epilogue) {
+    if constexpr (is_runtime) {
       auto const volume = options_.geometry.volume();
       bool const reads_packed = config.dataflow == Dataflow::implicit_gemm &&
                                 (config.splits == 1 || volume == 1);  // one offset is one split
@@ -230,8 +202,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   ConvOptions<Dim> options_;
   Parameter<Scalar, Space> weight_;
   Parameter<Scalar, Space> bias_;
-  mutable Packs packed_;       // of the weight, as the kernels read it
-  Epilogue<Scalar> epilogue_;  // an activation that fuse() put here
+  mutable Packs packed_;  // of the weight, as the kernels read it
 };
 
 }  // namespace nn

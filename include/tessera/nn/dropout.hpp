@@ -21,11 +21,12 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
   {
     detail::expects(probability >= 0 && probability <= 1, "Dropout: probability ", probability,
                     " is not in [0, 1]");
+    this->register_random_state("random_state", state_);
   }
 
-  /// Cost, stream: as dropout() in training, none in evaluation. Determinism: the n-th call in training since
-  /// the layer was made drops the same elements on every run; calls of several threads at once are not
-  /// allowed.
+  /// Cost, stream: as dropout() in training, none in evaluation.
+  /// Determinism: the n-th call in training since the layer was made drops the same elements on every run;
+  /// calls of several threads at once are not allowed.
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     return this->is_training() ? dropout(x, probability_, next_seed(), exec) : x;
@@ -37,9 +38,9 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
     return dropout(x, probability_, next_seed(), exec);
   }
 
-  /// From here on what is dropped follows from the layer's seed and the number of steps [1] in `Space`, which must
-  /// outlive the layer's use, no longer from the number of calls: a graph that is launched again drops other elements
-  /// once the number has changed. Null: by the number of calls again.
+  /// From here on what is dropped follows from the layer's seed and the number of steps [1] in `Space`, which
+  /// must outlive the layer's use, no longer from the number of calls: a graph that is launched again drops
+  /// other elements once the number has changed. Null: by the number of calls again.
   void step(std::uint64_t const* steps) noexcept { step_ = steps; }
 
  private:

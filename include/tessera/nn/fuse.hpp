@@ -11,6 +11,7 @@
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/normalization.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -47,6 +48,7 @@ class FusePass {
           take_activation<Linear>(i) || take_activation<PointsLinear>(i) || take_activation<RowsLinear>(i) ||
           take_sum(i);
     }
+    for (std::size_t i = graph_.size(); i-- > 0;) { remove_unread(i); }
   }
 
  private:
@@ -76,6 +78,16 @@ class FusePass {
     return Record::renamed(record, ops::Recorded<Value>{output}, record.input());
   }
 
+  void remove_unread(std::size_t i)
+  {
+    if (!graph_.is_there(i)) { return; }
+    auto const outputs = graph_[i].outputs();
+    bool const is_read = std::any_of(outputs.begin(), outputs.end(), [&](VariableId id) {
+      return graph_.is_output(id) || !graph_.readers(id).empty();
+    });
+    if (!is_read) { graph_.remove(i); }
+  }
+
   /// cat of two tensors -> the convolutions that read it, where the kernels of all read two.
   void join_cat(std::size_t i)
   {
@@ -99,7 +111,7 @@ class FusePass {
   [[nodiscard]] bool kernel_reads_two(Conv const& conv, std::vector<int> const& channels) const
   {
     return reads_two_tensors<Dim, Scalar, Space>(channels[0], channels[1], conv.weight.data, conv.weight.data,
-                                                 conv.weight.data, conv.options, exec_);
+                                                 conv.weight.data, conv.options, conv.method, exec_);
   }
 
   /// conv or linear + batch_norm -> one with folded weights.
@@ -130,6 +142,17 @@ class FusePass {
     return false;
   }
 
+  /// Whether what carries it out applies an epilogue: all but a dataflow of the user's that does not say so.
+  [[nodiscard]] static bool has_epilogue(Conv const& conv)
+  {
+    return conv.method == nullptr || conv.method->has_epilogue();
+  }
+  template <class Record>
+  [[nodiscard]] static bool has_epilogue(Record const&)
+  {
+    return true;
+  }
+
   /// conv or linear + activation -> one with an activation.
   template <class Record>
   bool take_activation(std::size_t i)
@@ -139,7 +162,7 @@ class FusePass {
     auto const source = only_source<Record>(graph_[i].inputs()[0]);
     if (source == Graph::none) { return false; }
     auto const& record = *at<Record>(source);
-    if (record.options.activation != Activation::none) { return false; }
+    if (record.options.activation != Activation::none || !has_epilogue(record)) { return false; }
     auto joined = with_output(record, graph_[i].outputs()[0]);
     joined->options.activation = info->activation;
     joined->options.slope = info->slope;
@@ -148,8 +171,8 @@ class FusePass {
     return true;
   }
 
-  /// conv + add, or add_activate -> a convolution with a residual, in the place of the sum: the residual may be made
-  /// after the convolution.
+  /// conv + add, or add_activate -> a convolution with a residual, in the place of the sum: the residual may
+  /// be made after the convolution.
   bool take_sum(std::size_t i)
   {
     auto const* const sum = at<ops::AddActivateRecord<Dim, Scalar, Space>>(i);
@@ -178,8 +201,7 @@ class FusePass {
   {
     if (source == Graph::none) { return false; }
     auto const& conv = *at<Conv>(source);
-    return conv.options.kind == ConvolutionKind::submanifold && conv.residual().size() == 0 &&
-           conv.options.activation == Activation::none;
+    return has_epilogue(conv) && conv.residual().size() == 0 && conv.options.activation == Activation::none;
   }
 
   Graph& graph_;
@@ -194,20 +216,25 @@ namespace nn {
 ///
 /// - batch normalisation goes into the convolution or linear layer before it: `weight' = weight * s`,
 ///   `bias' = bias * s + b - mean * s` with `s = gamma / sqrt(variance + eps)`;
-/// - activations that an Epilogue knows go into the convolution or linear layer before them, and so does the sum at
-///   the end of a residual block into a submanifold convolution;
-/// - convolutions of cat({a, b}) read both tensors as they are, where their kernels can.
+/// - activations that an Epilogue knows go into the convolution or linear layer before them, and so does the
+///   sum at the end of a residual block into a convolution;
+/// - convolutions of cat({a, b}) read both tensors as they are, where their kernels can;
+/// - operations whose results nobody reads are left out.
 ///
-/// It does so wherever nothing else reads what is between, however the model is written. Outputs stay the same up to the
-/// rounding of the new weights. These are copies, so the model that was traced stays as it is and can be trained and
-/// saved; after a write to its parameters the copies are folded anew at their next use. Fusing twice changes nothing.
+/// It does so wherever nothing else reads what is between, however the model is written, and for any
+/// ConvPolicy; into a dataflow of yours activations and sums go where it says `has_epilogue`. Outputs stay
+/// the same up to the rounding of the new weights. These are copies, so the model that was traced stays as it
+/// is and can be trained and saved; after a write to its parameters the copies are folded anew at their next
+/// use. Fusing twice changes nothing.
 ///
-/// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504, stays an
-/// operation. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple of 2^-24.
+/// A norm whose weights or shifts would not be finite in the layer's scalar, as a half is not above 65504,
+/// stays an operation. What is folded is rounded once more: to nearest, below 2^-14 in a half to a multiple
+/// of 2^-24.
 /// @throws invalid_argument  the model is in another space than `exec`
-/// Cost: three passes over the weights, and their memory once more. Stream: enqueues a few kernels per layer, and waits
-/// once per norm. Determinism: same parameters, same result. Source: batch-norm folding (Jacob et al., CVPR 2018, and
-/// every inference engine).
+/// Cost: three passes over the weights, and their memory once more.
+/// Stream: enqueues a few kernels per layer, and waits once per norm.
+/// Determinism: same parameters, same result.
+/// Source: batch-norm folding (Jacob et al., CVPR 2018, and every inference engine).
 template <class Tensor, class Output>
 void fuse(TracedModel<Tensor, Output>& model, Execution<typename Tensor::space> const& exec)
 {
@@ -218,11 +245,14 @@ void fuse(TracedModel<Tensor, Output>& model, Execution<typename Tensor::space> 
   model.replace(graph.take());
 }
 
-/// trace() and fuse() of a model: `auto const fast = nn::fuse(net, x, exec);`. Errors, cost, stream, determinism: theirs.
+/// trace() and fuse() of a model: `auto fast = nn::fuse(net, x, exec);`, which is called as the model is.
+/// Errors, cost, stream, determinism: theirs.
+/// @param model  after its checkpoint was loaded, or before: folded weights follow those of the model
 template <class Model, class Input, class Space>
-[[nodiscard]] auto fuse(Model& model, Input const& x, Execution<Space> const& exec)
+[[nodiscard]] auto fuse(Model&& model, Input const& x, Execution<Space> const& exec,
+                        TraceConstants<Space> const& constants = {})
 {
-  auto result = trace(model, x, exec);
+  auto result = trace(model, x, exec, constants);
   fuse(result, exec);
   return result;
 }

@@ -15,8 +15,8 @@ namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// grouped_convolution() with its weight [volume, in_channels / groups, out_channels] and bias: a depthwise 5^3 one is
-/// `GroupedConv<3, __half> conv(ConvOptions<3>(64, 64, 5).bias(true), 64, exec)`.
+/// grouped_convolution() with its weight [volume, in_channels / groups, out_channels] and bias: a depthwise
+/// 5^3 one is `GroupedConv<3, __half> conv(ConvOptions<3>(64, 64, 5).bias(true), 64, exec)`.
 ///
 /// Of the options' configuration kernel map, downsample rule and compat count. Initial values are uniform in
 /// `+-1 / sqrt(in_channels / groups * volume)`.
@@ -41,14 +41,14 @@ class GroupedConv final : public Module<Dim, Scalar, Space> {
     auto const& box = options.geometry.kernel_size;  // by which checkpoints number the offsets of one
     auto const size =
         options.shape().is_box() ? std::vector<int>(box.begin(), box.end()) : std::vector<int>{};
-    this->register_parameter(options.weight_name(), ParameterRole::kernel, weight_, size);
+    this->register_parameter(options.weight_name(), ParameterRole::conv_weight, weight_, size);
     if (!options.bias()) { return; }
     bias_ = detail::uniform_parameter<Scalar>({options.out_channels}, bound, options.seed() + 1, exec);
     this->register_parameter("bias", ParameterRole::bias, bias_);
   }
 
   /// Cost, stream, determinism: as grouped_convolution().
-  /// @throws invalid_argument  x has other channels than in_channels, and what grouped_convolution() says
+  /// @throws invalid_argument  x has other channels than in_channels, and what grouped_convolution() throws
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     detail::expects(x.channels() == options_.in_channels, "GroupedConv: the tensor has ", x.channels(),

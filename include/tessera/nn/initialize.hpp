@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/random.hpp>
 #include <tessera/core/host_device.hpp>
-#include <tessera/core/random.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/nn/parameter.hpp>
 

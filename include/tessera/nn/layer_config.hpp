@@ -112,7 +112,7 @@ class LayerConfig {
       if (integer != nullptr) { return static_cast<double>(*integer); }
       auto const* const same = std::get_if<double>(&value);
       return same != nullptr ? std::optional<double>{*same} : std::nullopt;
-    } else {  // IntArray: one number for all axes, or one an axis
+    } else {  // IntArray: one number for all axes, or one per axis
       constexpr auto axes = static_cast<int>(sizeof(T) / sizeof(int));
       if (integer != nullptr) {
         auto const one = static_cast<int>(*integer);

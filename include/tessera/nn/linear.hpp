@@ -62,7 +62,8 @@ class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSo
     }
   }
 
-  /// Cost: rows * in_channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait.
+  /// Cost: rows * in_channels * out_channels multiply-adds.
+  /// Stream: enqueues on `exec`, does not wait.
   /// Determinism: as convolution().
   /// @throws invalid_argument  x has other channels than in_channels
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
@@ -84,15 +85,6 @@ class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSo
     expect_channels(x.channels(), "tensor");
     return detail::linear<PointTensor<Dim, Scalar, Space>, Scalar>(x, weight_, bias_, linear_options(), this,
                                                                    exec);
-  }
-
-  /// Marks the layer, and packs its weight.
-  void fuse(Execution<Space> const& exec) override
-  {
-    this->mark_fused();
-    ConvConfig config;
-    config.math = options_.math();
-    static_cast<void>(packed(config, exec));
   }
 
   [[nodiscard]] LinearOptions const& options() const noexcept { return options_; }

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/core/variable.hpp>
-#include <tessera/core/work_event.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -22,11 +22,11 @@ namespace nn {
 
 /// What a parameter is for: layouts of checkpoints treat them differently.
 enum class ParameterRole : std::uint8_t {
-  kernel,  ///< weight of a sparse convolution, [volume, in, out] (or [in, out] for a 1x1x1 one of stride 1)
-  matrix,  ///< weight of a linear layer, [in, out]; files have it [out, in], as PyTorch does
-  weight,  ///< any other weight: of a norm [channels]
-  bias,    ///< [channels]
-  buffer,  ///< a running statistic, not trained
+  conv_weight,  ///< of a sparse convolution, [volume, in, out] (or [in, out] for a 1x1x1 one of stride 1)
+  matrix,       ///< weight of a linear layer, [in, out]; files have it [out, in], as PyTorch does
+  weight,       ///< any other weight: of a norm [channels]
+  bias,         ///< [channels]
+  buffer,       ///< a running statistic, not trained
 };
 
 /// A parameter without its scalar type and its space: a shape, an identity, and a version that is raised by
@@ -136,8 +136,8 @@ class Parameter final : public ParameterBase {
   /// The gradient, [size()], to be read; null before grad(exec).
   [[nodiscard]] Sum const* grad() const noexcept { return grad_.data(); }
   /// The gradient to be written; made of zeros when it is first asked for.
-  /// Cost: an allocation the first time, where the values were allocated. Stream: enqueues a fill the first
-  /// time, does not wait.
+  /// Cost: an allocation the first time, where the values were allocated.
+  /// Stream: enqueues a fill the first time, does not wait.
   [[nodiscard]] Sum* grad(Execution<Space> const& exec)
   {
     if (grad_.empty() && size() > 0) {
@@ -148,6 +148,30 @@ class Parameter final : public ParameterBase {
   }
   /// Gives the gradient's memory back.
   void drop_grad() noexcept { grad_ = {}; }
+
+  /// Moves the values to `values`, and has the gradient in `gradient` from now on: slices of larger buffers,
+  /// so that one kernel or one collective serves many parameters. Counts as a write. What holds the address
+  /// of the values must be made anew: a trace, a plan or another graph.
+  ///
+  /// | name     | shape             | memory | holds                                                         |
+  /// |----------|-------------------|--------|---------------------------------------------------------------|
+  /// | values   | [size()]          | Space  | anything; the values are copied over it                       |
+  /// | gradient | [size()] or empty | Space  | the gradient; empty: there is none until it is asked for      |
+  ///
+  /// @throws invalid_argument  another number of elements; nothing has changed then
+  /// Cost: one copy of the values.
+  /// Stream: enqueues it, does not wait; the memory before goes back in the order of the stream that it came
+  /// from.
+  void adopt(Buffer<T, Space>&& values, Buffer<Sum, Space>&& gradient, Execution<Space> const& exec)
+  {
+    detail::expects(values.size() == size() && (gradient.empty() || gradient.size() == size()),
+                    "Parameter::adopt: ", values.size(), " values and a gradient of ", gradient.size(),
+                    " for a parameter of ", size());
+    detail::Transfer<Space>::copy(values.data(), values_.data(), values_.bytes(), exec);
+    values_ = std::move(values);
+    grad_ = std::move(gradient);
+    mark_written();
+  }
 
   /// Where the values were allocated; there must be some.
   [[nodiscard]] Execution<Space> const& home() const { return *home_; }
@@ -184,7 +208,7 @@ struct ParameterView {
   ParameterRole role = ParameterRole::weight;
   DType dtype = DType::float32;
   std::vector<std::int64_t> shape;
-  std::vector<int> kernel_size;              ///< of a kernel, one number per axis; else empty
+  std::vector<int> kernel_size;              ///< of a conv_weight, one number per axis; else empty
   std::int64_t size = 0;                     ///< elements
   bool on_device = false;                    ///< whether the module's space is the device
   ParameterBase const* parameter = nullptr;  ///< the parameter itself; null in a description without values

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/convolution.hpp>
+#include <tessera/nn/detail/layer_names.hpp>
 #include <tessera/nn/detail/operation_clock.hpp>
 #include <tessera/nn/detail/parameters_of.hpp>
 #include <tessera/nn/detail/tune_backend.hpp>
@@ -13,7 +14,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -68,18 +68,6 @@ class ProfileRecorder final : public Recorder {
   bool keeps_ = false;
   std::vector<std::shared_ptr<OperationRecord const>> records_;
 };
-
-/// Layers by the ids of their parameters.
-[[nodiscard]] inline std::map<VariableId, std::string> layers_by_parameter(
-    std::vector<nn::ParameterView> const& parameters)
-{
-  std::map<VariableId, std::string> result;
-  for (auto const& view : parameters) {
-    auto const end = view.name.rfind('.');
-    result[view.parameter->id()] = end == std::string::npos ? std::string{} : view.name.substr(0, end);
-  }
-  return result;
-}
 
 /// to[i] = from[i].
 struct CopyWords {
@@ -139,14 +127,16 @@ namespace nn {
 ///
 /// | name    | holds                                                                          |
 /// |---------|--------------------------------------------------------------------------------|
-/// | model   | has `forward(x, exec)`; in evaluation; `parameters()` name its layers if it has it |
+/// | model   | has `forward(x, exec)`, a network or what fuse() makes of it; in evaluation; `parameters()` name its layers if it has it |
 /// | x       | an input like those to come, in `Space`                                        |
 /// | returns | one line per recorded operation, in the order in which they ran                |
 ///
-/// @throws invalid_argument  a model in training, repetitions below 1, a forward pass that does other operations
-/// each time, and what forward() says
+/// @throws invalid_argument  a model in training, repetitions below 1, a forward pass that does other
+/// operations each time, and what forward() throws
 /// Cost: repetitions + 2 forward passes, of one of which all activations are kept; a copy of some megabytes
-/// where no ceilings are given. Stream: waits often. Determinism: the operations; times are the clock's.
+/// where no ceilings are given.
+/// Stream: waits often.
+/// Determinism: the operations; times are the clock's.
 template <class Model, class Tensor, class Space>
 [[nodiscard]] Profile profile(Model& model, Tensor const& x, ProfileOptions const& options,
                               Execution<Space> const& exec)

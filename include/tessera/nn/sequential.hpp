@@ -59,11 +59,10 @@ class Sequential<Dim, Scalar, Space> : public Module<Dim, Scalar, Space> {
   }
 
   /// Appends a module that is there already, of whatever type; named by its number, or as told.
-  /// @throws invalid_argument  there is none, its name is taken, or the modules have been fused
+  /// @throws invalid_argument  there is none, or its name is taken
   void append(std::unique_ptr<Module<Dim, Scalar, Space>> layer, std::string name = {})
   {
     detail::expects(layer != nullptr, "Sequential: there is no module to append");
-    detail::expects(!this->is_fused(), "Sequential: fused for inference; append before that");
     if (name.empty()) { name = std::to_string(layers_.size()); }
     for (auto const& [taken, child] : this->children()) {
       detail::expects(taken != name, "Sequential: there is a module \"", name, "\" already");
@@ -74,69 +73,22 @@ class Sequential<Dim, Scalar, Space> : public Module<Dim, Scalar, Space> {
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
+    return forward_from(0, x, exec);
+  }
+  /// The layers from number `first` on. @throws invalid_argument  there are fewer, and what a layer says
+  [[nodiscard]] Tensor forward_from(std::size_t first, Tensor const& x, Execution<Space> const& exec)
+  {
+    detail::expects(first <= layers_.size(), "Sequential: layer ", first, " of ", layers_.size());
     Tensor y = x;
-    for (auto const& layer : layers_) { y = layer->forward(y, exec); }
+    for (std::size_t i = first; i < layers_.size(); ++i) { y = layers_[i]->forward(y, exec); }
     return y;
   }
 
-  [[nodiscard]] Tensor forward_add(Tensor const& x, Tensor const& residual, Epilogue<Scalar> const& epilogue,
-                                   Execution<Space> const& exec) override
-  {
-    if (layers_.empty()) { return Module<Dim, Scalar, Space>::forward_add(x, residual, epilogue, exec); }
-    return add_from(0, x, residual, epilogue, exec);
-  }
-
-  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
-  {
-    return !layers_.empty() && layers_.front()->takes_pair(a, b, exec);
-  }
-
-  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
-  {
-    Tensor y = layers_.front()->forward_pair(a, b, exec);
-    for (std::size_t i = 1; i < layers_.size(); ++i) { y = layers_[i]->forward(y, exec); }
-    return y;
-  }
-
-  /// `forward_add(cat({a, b}), residual, epilogue)`, without the copy where the first layer can.
-  /// @throws invalid_argument  the tensors stand on different voxels, and what forward_add() says
-  /// Cost, stream, determinism: as forward_cat() and forward_add().
-  [[nodiscard]] Tensor forward_pair_add(Tensor const& a, Tensor const& b, Tensor const& residual,
-                                        Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
-  {
-    if (last_layer() == 0 || !takes_pair(a, b, exec)) {
-      return forward_add(cat({a, b}, exec), residual, epilogue, exec);
-    }
-    return add_from(1, layers_.front()->forward_pair(a, b, exec), residual, epilogue, exec);
-  }
-
-  void fuse(Execution<Space> const& exec) override
-  {
-    std::size_t target = 0;  // the last layer that still does something
-    for (std::size_t i = 1; i < layers_.size(); ++i) {
-      if (!layers_[i]->fuse_into(*layers_[target], exec)) { target = i; }
-    }
-    if (!layers_.empty()) { num_fused_at_end_ = layers_.size() - 1 - target; }
-    this->fuse_below(exec);
-  }
   [[nodiscard]] std::size_t size() const noexcept { return layers_.size(); }
   [[nodiscard]] Module<Dim, Scalar, Space>& operator[](std::size_t i) { return *layers_.at(i); }
 
  private:
-  /// The last layer that still does something. @pre  there are layers
-  [[nodiscard]] std::size_t last_layer() const noexcept { return layers_.size() - 1 - num_fused_at_end_; }
-
-  /// forward_add() from layer `first` on.
-  [[nodiscard]] Tensor add_from(std::size_t first, Tensor const& x, Tensor const& residual,
-                                Epilogue<Scalar> const& epilogue, Execution<Space> const& exec)
-  {
-    Tensor y = x;
-    for (std::size_t i = first; i < last_layer(); ++i) { y = layers_[i]->forward(y, exec); }
-    return layers_[last_layer()]->forward_add(y, residual, epilogue, exec);
-  }
-
   std::vector<std::unique_ptr<Module<Dim, Scalar, Space>>> layers_;
-  std::size_t num_fused_at_end_ = 0;  // layers that those before them do the work of
 };
 
 /// Modules one after the other whose types are known, so that they need not go from sparse tensor to sparse
@@ -149,7 +101,7 @@ class Sequential<Dim, Scalar, Space> : public Module<Dim, Scalar, Space> {
 /// A layer is a ModuleBase with `forward(input, exec)`; what does not fit together does not compile.
 /// Cost, stream, determinism: those of its layers.
 template <int Dim, class Scalar, class Space, class First, class... Rest>
-class Sequential<Dim, Scalar, Space, First, Rest...> final : public ModuleBase, public Fusable<Space> {
+class Sequential<Dim, Scalar, Space, First, Rest...> final : public ModuleBase {
   static_assert(detail::layer::LayerArguments<Dim, Scalar, Space>::are_valid);
   static_assert((std::is_base_of_v<ModuleBase, First> && ... && std::is_base_of_v<ModuleBase, Rest>),
                 "Sequential: every layer must be a module");
@@ -170,19 +122,6 @@ class Sequential<Dim, Scalar, Space, First, Rest...> final : public ModuleBase, 
     return run<1>(std::get<0>(layers_)->forward(x, exec), exec);
   }
   [[nodiscard]] auto operator()(Tensor const& x, Execution<Space> const& exec) { return forward(x, exec); }
-
-  /// Layers that follow one another as Modules are joined.
-  void fuse(Execution<Space> const& exec) override
-  {
-    using Layer = Module<Dim, Scalar, Space>;
-    Layer* target = nullptr;  // the last layer that still does something, if a Module
-    for (auto const& [name, child] : this->children()) {
-      auto* const layer = dynamic_cast<Layer*>(child);
-      bool const joined = layer != nullptr && target != nullptr && layer->fuse_into(*target, exec);
-      if (!joined) { target = layer; }
-    }
-    this->fuse_below(exec);
-  }
 
   static constexpr std::size_t size() noexcept { return 1 + sizeof...(Rest); }
   /// Layer number `I`.

@@ -4,6 +4,7 @@
 
 #include <tessera/nn/layer_registry.hpp>
 #include <tessera/nn/sequential.hpp>
+#include <tessera/ops/activation.hpp>
 #include <tessera/ops/combine.hpp>
 
 #include <memory>
@@ -21,31 +22,34 @@ namespace detail {
   return config.set("seed", config.get("seed", std::uint64_t{0}) + 2 * number);
 }
 
-/// `act(norm(conv(x)) + residual)`, in one pass over the features where `act` is one that passes can take
-/// along and, once fused, the norm is a part of the convolution.
+/// The activation of a block: a module, and what it is in an Epilogue where that has a name for it.
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] SparseTensor<Dim, Scalar, Space> end_block(
-    SparseTensor<Dim, Scalar, Space> const& x, SparseTensor<Dim, Scalar, Space> const& residual,
-    nn::Module<Dim, Scalar, Space>& conv, nn::Module<Dim, Scalar, Space>& norm, bool norm_is_fused,
-    nn::Module<Dim, Scalar, Space>& act, Execution<Space> const& exec)
-{
-  auto const epilogue = act.as_epilogue();
-  auto const y = norm_is_fused ? conv.forward_add(x, residual, epilogue, exec)
-                               : norm.forward_add(conv.forward(x, exec), residual, epilogue, exec);
-  return epilogue.activation == Activation::none ? act.forward(y, exec) : y;
-}
+class BlockActivation {
+ public:
+  using Tensor = SparseTensor<Dim, Scalar, Space>;
 
-/// Makes norm and activation behind a convolution inside a block parts of it, for nn::fuse(). The activation
-/// is the whole block's, so that it cannot keep whether it was taken along.
-/// @param act_is_fused  what this returned before: whether the convolution puts out activated values
-template <int Dim, class Scalar, class Space>
-[[nodiscard]] bool fuse_inner(nn::Module<Dim, Scalar, Space>& conv, nn::Module<Dim, Scalar, Space>& norm,
-                              nn::Module<Dim, Scalar, Space>& act, bool act_is_fused,
-                              Execution<Space> const& exec)
-{
-  bool const norm_is_fused = norm.fuse_into(conv, exec);
-  return act_is_fused || (norm_is_fused && conv.activate_output(act.as_epilogue()));
-}
+  BlockActivation() = default;
+  explicit BlockActivation(nn::ModulePointer<Dim, Scalar, Space> module_of_it)
+      : module_{std::move(module_of_it)}
+  {
+    if (auto const* const info = dynamic_cast<ops::ActivationInfo const*>(module_.get())) { info_ = *info; }
+  }
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec)
+  {
+    return module_->forward(x, exec);
+  }
+  /// Of the sum of two tensors, in one pass over the features where the Epilogue knows the activation.
+  [[nodiscard]] Tensor forward_sum(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
+  {
+    auto const y = add_activate(a, b, info_.activation, info_.slope, exec);
+    return info_.activation == Activation::none ? module_->forward(y, exec) : y;
+  }
+
+ private:
+  nn::ModulePointer<Dim, Scalar, Space> module_;
+  ops::ActivationInfo info_;
+};
 
 }  // namespace detail
 
@@ -190,7 +194,8 @@ struct SparseBlockOptions {
 /// kernels of 3.
 /// @throws invalid_argument  the branches end on different voxels or channels
 ///
-/// Cost, stream: those of its layers. Determinism: as convolution().
+/// Cost, stream: those of its layers.
+/// Determinism: as convolution().
 template <int Dim, class Scalar, class Space = Device>
 class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
  public:
@@ -209,7 +214,7 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
     bn1_ = build_norm_layer<Dim, Scalar>(options.norm_config(), options.planes, exec);
     conv2_ = conv(1, options.planes, 1);
     bn2_ = build_norm_layer<Dim, Scalar>(options.norm_config(), options.planes, exec);
-    act_ = build_activation_layer<Dim, Scalar>(options.activation(), exec);
+    act_ = Activate{build_activation_layer<Dim, Scalar>(options.activation(), exec)};
     this->register_child("conv1", *conv1_);
     this->register_child("bn1", *bn1_);
     this->register_child("conv2", *conv2_);
@@ -219,23 +224,16 @@ class SparseBasicBlock final : public Module<Dim, Scalar, Space> {
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    auto y = bn1_->forward(conv1_->forward(x, exec), exec);
-    if (!act1_is_fused_) { y = act_->forward(y, exec); }
-    return detail::end_block(y, downsample_ ? downsample_->forward(x, exec) : x, *conv2_, *bn2_,
-                             bn2_is_fused_, *act_, exec);
-  }
-
-  void fuse(Execution<Space> const& exec) override
-  {
-    act1_is_fused_ = detail::fuse_inner(*conv1_, *bn1_, *act_, act1_is_fused_, exec);
-    bn2_is_fused_ = bn2_->fuse_into(*conv2_, exec);
-    this->fuse_below(exec);
+    auto const y = act_.forward(bn1_->forward(conv1_->forward(x, exec), exec), exec);
+    auto const shortcut = downsample_ ? downsample_->forward(x, exec) : x;
+    return act_.forward_sum(bn2_->forward(conv2_->forward(y, exec), exec), shortcut, exec);
   }
 
  private:
-  Pointer conv1_, bn1_, conv2_, bn2_, act_, downsample_;
-  bool act1_is_fused_ = false;
-  bool bn2_is_fused_ = false;
+  using Activate = detail::BlockActivation<Dim, Scalar, Space>;
+
+  Pointer conv1_, bn1_, conv2_, bn2_, downsample_;
+  Activate act_;
 };
 
 /// `act(bn3(conv3(act(bn2(conv2(act(bn1(conv1(x)))))))) + shortcut)`: kernels of 1, 3 and 1 voxels, the last
@@ -266,34 +264,23 @@ class SparseBottleneck final : public Module<Dim, Scalar, Space> {
       this->register_child("bn" + std::to_string(i + 1), *bn_[i]);
       in = out;
     }
-    act_ = build_activation_layer<Dim, Scalar>(options.activation(), exec);
+    act_ = Activate{build_activation_layer<Dim, Scalar>(options.activation(), exec)};
     if (downsample_) { this->register_child("downsample", *downsample_); }
   }
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
     Tensor y = x;
-    for (int i = 0; i < 2; ++i) {
-      y = bn_[i]->forward(conv_[i]->forward(y, exec), exec);
-      if (!act_is_fused_[i]) { y = act_->forward(y, exec); }
-    }
-    return detail::end_block(y, downsample_ ? downsample_->forward(x, exec) : x, *conv_[2], *bn_[2],
-                             bn3_is_fused_, *act_, exec);
-  }
-
-  void fuse(Execution<Space> const& exec) override
-  {
-    for (int i = 0; i < 2; ++i) {
-      act_is_fused_[i] = detail::fuse_inner(*conv_[i], *bn_[i], *act_, act_is_fused_[i], exec);
-    }
-    bn3_is_fused_ = bn_[2]->fuse_into(*conv_[2], exec);
-    this->fuse_below(exec);
+    for (int i = 0; i < 2; ++i) { y = act_.forward(bn_[i]->forward(conv_[i]->forward(y, exec), exec), exec); }
+    auto const shortcut = downsample_ ? downsample_->forward(x, exec) : x;
+    return act_.forward_sum(bn_[2]->forward(conv_[2]->forward(y, exec), exec), shortcut, exec);
   }
 
  private:
-  Pointer conv_[3], bn_[3], act_, downsample_;
-  bool act_is_fused_[2] = {};
-  bool bn3_is_fused_ = false;
+  using Activate = detail::BlockActivation<Dim, Scalar, Space>;
+
+  Pointer conv_[3], bn_[3], downsample_;
+  Activate act_;
 };
 
 }  // namespace nn

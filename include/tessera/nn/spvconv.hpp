@@ -60,8 +60,8 @@ class PointTransform final : public ModuleBase {
   ReLU<Dim, Scalar, Space> relu_;
 };
 
-/// Sparse point-voxel convolution: `y = voxel_to_point(voxel_branch(point_to_voxel(z))) + point_branch(z)`. Voxels
-/// gather a neighbourhood, points keep what a voxel blurs.
+/// Sparse point-voxel convolution: `y = voxel_to_point(voxel_branch(point_to_voxel(z))) + point_branch(z)`.
+/// Voxels gather a neighbourhood, points keep what a voxel blurs.
 ///
 /// Children: `voxel_branch`, any module from voxels to voxels, on a coarser set too; `point_branch`, a
 /// PointTransform of as many channels.
@@ -96,9 +96,10 @@ class SPVConv final : public ModuleBase {
   }
 
   /// @param voxels  where the points are gathered: those of initial_voxelize(), or any derived from them
-  /// @throws invalid_argument  z has other channels or no points, `voxels` has no coordinates, the branches differ in
-  /// channels
-  /// Cost, stream: those of its parts. Determinism: as convolution().
+  /// @throws invalid_argument  z has other channels or no points, `voxels` has no coordinates, the branches
+  /// differ in channels
+  /// Cost, stream: those of its parts.
+  /// Determinism: as convolution().
   [[nodiscard]] Points forward(Points const& z, SparseTensor<Dim, Scalar, Space> const& voxels,
                                Execution<Space> const& exec)
   {

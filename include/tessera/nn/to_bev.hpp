@@ -108,13 +108,6 @@ class ToBevConvolution final : public Module<3, Scalar, Space> {
     return conv_.forward(x, exec);
   }
 
-  bool scale_output(accumulator_t<Scalar> const* scale, accumulator_t<Scalar> const* shift,
-                    Execution<Space> const& exec) override
-  {
-    return conv_.scale_output(scale, shift, exec);
-  }
-  bool activate_output(Epilogue<Scalar> const& epilogue) override { return conv_.activate_output(epilogue); }
-
  private:
   ToBevOptions options_;
   Conv<3, Scalar, Space> conv_;

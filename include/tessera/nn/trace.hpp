@@ -40,11 +40,11 @@ class TraceConstants {
   std::vector<VariableId> ids_;
 };
 
-/// A model as the list of operations that its forward() was made of, which runs them again: trace() makes it. It is
-/// a model itself, for a Plan for instance, and passes such as fuse() rewrite the list.
+/// A model as the list of operations that its forward() was made of, which runs them again: trace() makes it.
+/// It is a model itself, for a Plan for instance, and passes such as fuse() rewrite the list.
 ///
 /// It refers to the parameters of the model that was traced, which must live as long and stay where it is.
-template <class TensorType, class Output>
+template <class TensorType, class Output = TensorType>
 class TracedModel {
  public:
   using Tensor = TensorType;
@@ -67,8 +67,8 @@ class TracedModel {
     replace(std::move(operations));
   }
 
-  /// What the traced model's forward() gives of `x`, with the bits that the operations give. Features are given back
-  /// after their last reader.
+  /// What the traced model's forward() gives of `x`, with the bits that the operations give. Features are
+  /// given back after their last reader.
   /// @throws invalid_argument  x has other channels than the input that was traced, and what the operations say
   /// Cost, stream, determinism: those of the operations. With a recorder, each is recorded.
   [[nodiscard]] Output forward(Tensor const& x, Execution<Space> const& exec) const
@@ -136,17 +136,20 @@ class TracedModel {
 /// Runs `model.forward(x, exec)` once and returns the operations that it was made of, to be run again on other
 /// voxels: coordinate sets and kernel maps are derived anew each time.
 ///
-/// Every operation must be one of the library's or an ops::custom(). Branches and loops are those of this call: they
-/// must depend on neither values nor numbers of rows, which may be asked for by nobody meanwhile.
-/// @param model      has `forward(x, exec)`, which returns a tensor, a matrix, a
-///                   dense tensor, an array or vector of these, or a struct with `variables()`, a tuple of references
+/// Every operation must be one of the library's or an ops::custom(). Branches and loops are those of this
+/// call: they must depend on neither values nor numbers of rows, which may be asked for by nobody meanwhile.
+/// So are the run-time choices of convolutions: the calling thread's configuration now counts for layers that
+/// have none of their own.
+/// @param model      has `forward(x, exec)`, which returns a tensor, a matrix, a dense tensor, an array or
+///                   vector of these, or a struct with `variables()`, a tuple of references
 /// @param x          any sparse tensor or point tensor that the model takes; it may have no rows
 /// @param constants  other tensors that the model reads
-/// @throws invalid_argument  an operation reads what no operation made, nor a declared constant is; num_rows(), or a
-/// download; the model is in training
-/// Cost, stream: those of forward(). Determinism: the same list for every x.
+/// @throws invalid_argument  an operation reads what no operation made, nor a declared constant is;
+/// num_rows(), or a download; the model is in training
+/// Cost, stream: those of forward().
+/// Determinism: the same list for every x.
 template <class Model, class Input, class Space>
-[[nodiscard]] auto trace(Model& model, Input const& x, Execution<Space> const& exec,
+[[nodiscard]] auto trace(Model&& model, Input const& x, Execution<Space> const& exec,
                          TraceConstants<Space> const& constants = {})
 {
   using Output = std::decay_t<decltype(model.forward(x, exec))>;

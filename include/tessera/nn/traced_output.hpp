@@ -16,10 +16,16 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// How a traced model takes its output apart into variables and puts it together again. This form is of structs with
-/// `variables()`, a std::tuple of references to their members.
+template <class Output, class = void>
+struct HasVariables : std::false_type {};
+template <class Output>
+struct HasVariables<Output, std::void_t<decltype(std::declval<Output&>().variables())>> : std::true_type {};
+
+/// How a traced model takes its output apart into variables and puts it together again. This form is of
+/// structs with `variables()`, a std::tuple of references to their members.
 template <class Output>
 struct TracedOutput {
+  static constexpr bool is_traceable = HasVariables<Output>::value;
   static void append_ids(Output const& output, std::vector<VariableId>& ids)
   {
     auto copy = output;
@@ -41,6 +47,7 @@ struct TracedOutput {
 
 template <int Dim, class Scalar, class Space>
 struct TracedOutput<SparseTensor<Dim, Scalar, Space>> {
+  static constexpr bool is_traceable = true;
   using Output = SparseTensor<Dim, Scalar, Space>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
@@ -51,6 +58,7 @@ struct TracedOutput<SparseTensor<Dim, Scalar, Space>> {
 
 template <int Dim, class Scalar, class Space>
 struct TracedOutput<PointTensor<Dim, Scalar, Space>> {
+  static constexpr bool is_traceable = true;
   using Output = PointTensor<Dim, Scalar, Space>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
@@ -61,6 +69,7 @@ struct TracedOutput<PointTensor<Dim, Scalar, Space>> {
 
 template <class T, class Space>
 struct TracedOutput<Matrix<T, Space>> {
+  static constexpr bool is_traceable = true;
   using Output = Matrix<T, Space>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
@@ -71,6 +80,7 @@ struct TracedOutput<Matrix<T, Space>> {
 
 template <int Dim, class Scalar, class Space>
 struct TracedOutput<DenseTensor<Dim, Scalar, Space>> {
+  static constexpr bool is_traceable = true;
   using Output = DenseTensor<Dim, Scalar, Space>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
@@ -81,6 +91,7 @@ struct TracedOutput<DenseTensor<Dim, Scalar, Space>> {
 
 template <class Value, std::size_t N>
 struct TracedOutput<std::array<Value, N>> {
+  static constexpr bool is_traceable = true;
   using Output = std::array<Value, N>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids)
   {
@@ -97,6 +108,7 @@ struct TracedOutput<std::array<Value, N>> {
 
 template <class Value>
 struct TracedOutput<std::vector<Value>> {
+  static constexpr bool is_traceable = true;
   using Output = std::vector<Value>;
   static void append_ids(Output const& output, std::vector<VariableId>& ids)
   {

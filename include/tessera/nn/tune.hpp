@@ -6,17 +6,19 @@
 #include <tessera/nn/tune_options.hpp>
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// Chooses how each convolution of `model` is carried out, by timing on samples, and sets it in the layers.
+/// Chooses how each convolution of `model` is computed, by timing on samples, and sets it in the layers;
+/// of a traced model in its operations, so that the model it was traced from stays as it is.
 ///
 /// Layers of one kind, channels, kernel size, stride, dilation and math on inputs of one tensor stride are a
 /// group and get one choice of dataflow, sort, splits and tiles. A layer belongs to the group of its first
-/// call; fused layers lay their weight out for the tiles. A choice costs its layers' time and, once for each
+/// call. A choice costs its layers' time and, once for each
 /// map, that of the form in which it reads the map (sorted order, split, pair list); groups whose layers read
 /// the same maps share the forms, so they are chosen together: the sum
 ///
@@ -32,18 +34,17 @@ namespace nn {
 ///
 /// | name    | holds                                                                                    |
 /// |---------|------------------------------------------------------------------------------------------|
-/// | model   | a ModuleBase with `Tensor` and `forward(Tensor, exec)`, in evaluation, fused if it will be |
+/// | model   | what will run: what fuse() or trace() makes, or a ModuleBase with `Tensor` and `forward(Tensor, exec)`, in evaluation |
 /// | samples | inputs like those to come, in `Space`; forward() is called once with each                |
 /// | returns | the choices with their times, for io::save_tuning()                                      |
 ///
 /// @throws invalid_argument  no samples, no convolution that is configured at run time, a model in training,
-/// options that cannot be meant, and what forward() says. The layers are then as they were.
+/// invalid options, and what forward() throws. The layers are then as they were.
 /// @pre  Nobody else uses the model or its layers meanwhile.
-/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept.
-/// Weights of fused layers that get other tiles lie in memory of `exec` then; plans made before stay as they
-/// were.
-/// Stream: waits often. Determinism: the choice depends on the clock, results on the choice by rounding
-/// alone.
+/// Cost: for each sample and choice some hundred runs of each layer; one sample's activations are kept. Plans
+/// made before stay as they were.
+/// Stream: waits often.
+/// Determinism: the choice depends on the clock, results on the choice by rounding alone.
 /// Source: what is grouped and tried is TorchSparse's tune (Tang et al., TorchSparse++, MICRO 2023).
 template <class Model, class Space>
 Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, TuneOptions const& options,
@@ -51,7 +52,7 @@ Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, Tu
 {
   detail::check_options(options);
   detail::expects(!samples.empty(), "tune: no samples");
-  detail::expects(!model.is_training(), "tune: the module is in training; call eval()");
+  detail::expects(!detail::is_training(model), "tune: the module is in training; call eval()");
   auto const convs = detail::convs_of(model);
   detail::expects(!convs.empty(), "tune: the module has no convolution that is configured at run time");
   detail::TuneGroups<Model> groups{convs, options};
@@ -80,25 +81,26 @@ struct TuningReport {
   std::vector<std::string> unknown;  ///< layers of the model that the tuning says nothing of; as they were
 };
 
-/// Sets the choices of a tuning in the layers of `model`, which are found by name and have to be of the group
-/// that the tuning says, its tensor stride aside.
+/// Sets the choices of a tuning in the layers of `model`, or in the operations of a traced model. Layers are
+/// found by name and have to be of the group that the tuning says, its tensor stride aside.
 /// @throws invalid_argument  the tuning is of another device, scalar or version; nothing changes then
-/// Cost: laying out the weights of fused layers that get other tiles, in memory of `exec`; as they were laid
-/// out before they stay, for plans made before. Stream: enqueues a kernel for each and waits for them.
+/// Cost: packing the weights of layers that get other kernels; plans made before keep theirs.
+/// Stream: enqueues a kernel for each and waits for them.
 /// Determinism: same tuning, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> const& exec)
 {
   detail::expect_tuning_fits<typename Model::Tensor::scalar>(tuning, exec);
   TuningReport report;
-  detail::ConvChanges<Model::Tensor::dim, typename Model::Tensor::scalar, Space> changes;
-  for (auto const& conv : detail::convs_of(model)) {
+  auto const convs = detail::convs_of(model);
+  detail::ConvChanges<std::decay_t<decltype(convs)>> changes;
+  for (auto const& conv : convs) {
     auto const* const found = detail::find_group(tuning, [&](auto const& tuned) {
       return tuned.group.same_layer(detail::group_of(*conv.layer)) &&
              detail::has_name(tuned.layers, conv.name);
     });
     (found != nullptr ? report.applied : report.unknown).push_back(conv.name);
-    if (found != nullptr) { changes.add(*conv.layer, found->choice, exec); }
+    if (found != nullptr) { changes.add(conv.layer, found->choice, exec); }
   }
   changes.make(exec);
   return report;
@@ -106,8 +108,9 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
 
 /// The same by what the layers do, whatever they are called: one forward pass on `sample` shows the tensor
 /// strides. So networks that share groups can share a tuning.
-/// @throws invalid_argument  as above, and what forward() says; nothing changes then
-/// Cost, stream: those of forward(), and as above. Determinism: same tuning and sample, same choices.
+/// @throws invalid_argument  as above, and what forward() throws; nothing changes then
+/// Cost, stream: those of forward(), and as above.
+/// Determinism: same tuning and sample, same choices.
 template <class Model, class Space>
 TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Tensor const& sample,
                           Execution<Space> const& exec)
@@ -117,12 +120,12 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Te
   auto const group_of_layer =
       detail::groups_of_layers(convs, detail::record_calls(model, convs, sample, exec));
   TuningReport report;
-  detail::ConvChanges<Model::Tensor::dim, typename Model::Tensor::scalar, Space> changes;
+  detail::ConvChanges<std::decay_t<decltype(convs)>> changes;
   for (std::size_t i = 0; i < convs.size(); ++i) {
     auto const* const found = detail::find_group(
         tuning, [&](auto const& tuned) { return group_of_layer[i] && tuned.group == *group_of_layer[i]; });
     (found != nullptr ? report.applied : report.unknown).push_back(convs[i].name);
-    if (found != nullptr) { changes.add(*convs[i].layer, found->choice, exec); }
+    if (found != nullptr) { changes.add(convs[i].layer, found->choice, exec); }
   }
   changes.make(exec);
   return report;

@@ -58,55 +58,66 @@ inline void print_progress(TuneProgress const& p)
 /// Options of tune(): `TuneOptions().splits({1, 2}).quiet()`.
 struct TuneOptions {
   /// Only what a Plan can capture, timed as in a Plan: the time of the kernels without that of their launch.
-  /// Without it the dataflows on pair lists, which wait for the host once a map, take part, and times are
+  /// Without it the dataflows on pair lists, which wait for the host once per map, take part, and times are
   /// those of an eager call. Default true.
-  TuneOptions& for_plan(bool value = true) { return only_for_plan = value, *this; }
+  TuneOptions& for_plan(bool value = true) { return for_plan_ = value, *this; }
+  [[nodiscard]] bool is_for_plan() const noexcept { return for_plan_; }
   /// Numbers of splits to try, each sorted and unsorted, by the automatic kernel.
-  TuneOptions& splits(std::vector<int> value) { return tried_splits = std::move(value), *this; }
+  TuneOptions& splits(std::vector<int> value) { return splits_ = std::move(value), *this; }
+  [[nodiscard]] std::vector<int> const& splits() const noexcept { return splits_; }
   /// Kernels to try: `automatic` in every number of splits, others in one, sorted and unsorted, where they
   /// come to something else. Default all; the host has `automatic` alone.
-  TuneOptions& kernels(std::vector<GemmKernel> value) { return tried_kernels = std::move(value), *this; }
+  TuneOptions& kernels(std::vector<GemmKernel> value) { return kernels_ = std::move(value), *this; }
+  [[nodiscard]] std::vector<GemmKernel> const& kernels() const noexcept { return kernels_; }
   /// What another choice must be faster by, as a fraction, to replace what was there.
-  TuneOptions& margin(double value) { return least_gain = value, *this; }
+  TuneOptions& margin(double value) { return margin_ = value, *this; }
+  [[nodiscard]] double margin() const noexcept { return margin_; }
   /// Timings of which the median counts.
-  TuneOptions& repetitions(int value) { return num_repetitions = value, *this; }
+  TuneOptions& repetitions(int value) { return repetitions_ = value, *this; }
+  [[nodiscard]] int repetitions() const noexcept { return repetitions_; }
   /// Called after each group; by default print_progress().
   TuneOptions& progress(std::function<void(TuneProgress const&)> value)
   {
-    return on_progress = std::move(value), *this;
+    return progress_ = std::move(value), *this;
   }
   /// No progress.
-  TuneOptions& quiet() { return on_progress = nullptr, *this; }
+  TuneOptions& quiet() { return progress_ = nullptr, *this; }
+  [[nodiscard]] std::function<void(TuneProgress const&)> const& progress() const noexcept
+  {
+    return progress_;
+  }
   /// What measures; by default CUDA events on the device and the steady clock on the host.
-  TuneOptions& timer(TuneTimer value) { return own_timer = std::move(value), *this; }
+  TuneOptions& timer(TuneTimer value) { return timer_ = std::move(value), *this; }
+  [[nodiscard]] TuneTimer const& timer() const noexcept { return timer_; }
 
-  bool only_for_plan = true;
-  std::vector<int> tried_splits{1, 2, 3, 4};
-  std::vector<GemmKernel> tried_kernels{GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
-                                        GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
-  double least_gain = 0.02;  // two runs of one kernel differ by about so much
-  int num_repetitions = 7;
-  std::function<void(TuneProgress const&)> on_progress = print_progress;
-  TuneTimer own_timer;
+ private:
+  bool for_plan_ = true;
+  std::vector<int> splits_{1, 2, 3, 4};
+  std::vector<GemmKernel> kernels_{GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
+                                   GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
+  double margin_ = 0.02;  // two runs of one kernel differ by about so much
+  int repetitions_ = 7;
+  std::function<void(TuneProgress const&)> progress_ = print_progress;
+  TuneTimer timer_;
 };
 
 }  // namespace nn
 
 namespace detail {
 
-/// Throws unless the options can be meant.
+/// Throws unless the options are valid.
 inline void check_options(nn::TuneOptions const& options)
 {
-  auto const& splits = options.tried_splits;
+  auto const& splits = options.splits();
   expects(!splits.empty() && splits.size() <= 6, "tune: ", splits.size(),
           " numbers of splits to try; there may be 1 to 6");
   for (int const number : splits) {
     expects(number >= 1 && number <= 1024, "tune: ", number, " splits; 1 to 1024 may be tried");
   }
-  expects(!options.tried_kernels.empty(), "tune: no kernels to try; GemmKernel::automatic at least");
-  expects(options.least_gain >= 0 && options.least_gain <= 1, "tune: a margin of ", options.least_gain,
+  expects(!options.kernels().empty(), "tune: no kernels to try; GemmKernel::automatic at least");
+  expects(options.margin() >= 0 && options.margin() <= 1, "tune: a margin of ", options.margin(),
           "; it is a fraction from 0 to 1");
-  expects(options.num_repetitions >= 1, "tune: ", options.num_repetitions, " repetitions; at least 1");
+  expects(options.repetitions() >= 1, "tune: ", options.repetitions(), " repetitions; at least 1");
 }
 
 /// What `choice` comes to for a kernel of `volume` offsets: there is nothing to sort by for one, and splits
@@ -137,18 +148,18 @@ template <class Plans>
         std::none_of(result.begin(), result.end(), [&](auto const& other) { return same(other, choice); });
     if (is_new) { result.push_back(choice); }
   };
-  for (auto asked : options.tried_kernels) {
+  for (auto asked : options.kernels()) {
     // A space that has no choice calls it so, whatever it was asked for.
     auto const kernel = plans({Dataflow::implicit_gemm, true, 1, asked}).front().kernel;
     bool const automatic = asked == GemmKernel::automatic || kernel == GemmKernel::automatic ||
                            kernel == GemmKernel::specialized;
     if (automatic) { asked = GemmKernel::automatic; }
-    for (int const splits : automatic ? options.tried_splits : std::vector<int>{1}) {
+    for (int const splits : automatic ? options.splits() : std::vector<int>{1}) {
       add({Dataflow::implicit_gemm, true, splits, asked});
       add({Dataflow::implicit_gemm, false, splits, asked});
     }
   }
-  if (!options.only_for_plan) {
+  if (!options.is_for_plan()) {
     add({Dataflow::fetch_on_demand, true, 1});
     add({Dataflow::gather_scatter, true, 1});
   }

@@ -14,7 +14,7 @@ namespace tessera {
 inline namespace v0 {
 namespace nn {
 
-/// What tune() chooses of a ConvConfig: how a convolution is carried out, never what it computes.
+/// What tune() chooses of a ConvConfig: how a convolution is computed, never what.
 ///
 /// Sorted and unsorted give the same bits, as do one split and fetch-on-demand where the kernel is that of a
 /// Tile or the host's. Another number of splits, other tiles, and gather-scatter, add up in another order.
@@ -89,7 +89,7 @@ struct TunedGroup {
   ConvChoice before;
   double seconds = 0;             ///< all layers of the group once, as chosen
   double seconds_before = 0;      ///< the same as it was
-  double map_seconds = 0;         ///< bringing their maps into the form that the choice reads, once a map
+  double map_seconds = 0;         ///< bringing their maps into the form that the choice reads, once per map
   double map_seconds_before = 0;  ///< the same as it was; groups on one map share both
   std::vector<RefusedChoice> refused;
 };

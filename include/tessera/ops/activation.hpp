@@ -98,8 +98,9 @@ template <class Value, class Space, class Function>
 
 /// `max(x, 0)` of every feature; NaN stays NaN.
 /// @throws invalid_argument  the tensor has no coordinates
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
-/// same bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> relu(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)

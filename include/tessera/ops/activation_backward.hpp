@@ -11,8 +11,8 @@ inline namespace v0 {
 /// What activation_backward() reads besides the gradient.
 enum class ActivationOperand : std::uint8_t { input, output };
 
-/// The operand that activation_backward() reads: the output where the derivative follows from it, so that the input
-/// need not be kept, which is so of none, relu, leaky_relu of a slope of 0 or more, sigmoid and tanh.
+/// The operand that activation_backward() reads: the output where the derivative follows from it, so that the
+/// input need not be kept, which is so of none, relu, leaky_relu of a slope of 0 or more, sigmoid and tanh.
 [[nodiscard]] constexpr ActivationOperand activation_backward_operand(Activation activation,
                                                                       float slope) noexcept
 {
@@ -20,8 +20,8 @@ enum class ActivationOperand : std::uint8_t { input, output };
                                                           : ActivationOperand::input;
 }
 
-/// The gradient of an activation's input: `dx[i, c] = dy[i, c] * activation'(x[i, c])`; of relu and leaky_relu at 0
-/// it is that of the negative side, as in PyTorch.
+/// The gradient of an activation's input: `dx[i, c] = dy[i, c] * activation'(x[i, c])`; of relu and
+/// leaky_relu at 0 it is that of the negative side, as in PyTorch.
 ///
 /// | name        | shape            | memory | holds                                                            |
 /// |-------------|------------------|--------|------------------------------------------------------------------|
@@ -31,7 +31,9 @@ enum class ActivationOperand : std::uint8_t { input, output };
 ///
 /// @param slope  of Activation::leaky_relu
 /// @throws invalid_argument  the shapes differ
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> activation_backward(MatrixView<Scalar const> const& grad_output,
                                                         MatrixView<Scalar const> const& operand,

@@ -57,8 +57,8 @@ struct BatchNormTraining {
   std::shared_ptr<RowStatistics<Sum, Space> const> statistics;  // of the recorded batch, [channels]
 };
 
-/// Batch normalisation by the statistics of its input. Run again, it takes those of the new input and updates the
-/// running statistics again.
+/// Batch normalisation by the statistics of its input. Run again, it takes those of the new input and updates
+/// the running statistics again.
 template <class Value, class Space>
 struct BatchNormTrainingRecord final
     : FunctionRecord<BatchNormTrainingRecord<Value, Space>, Space, Value, Value>,
@@ -160,8 +160,9 @@ template <class Value, class Scalar, class Space>
 /// |------------------------------|------------|--------|--------------------------------------|
 /// | mean, variance, weight, bias | [channels] | Space  | float (double); the last two or null |
 ///
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
-/// same bits, in any order of the rows.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits, in any order of the rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> batch_norm(SparseTensor<Dim, Scalar, Space> const& x,
                                                           ParameterRef<accumulator_t<Scalar>> const& mean,
@@ -186,9 +187,9 @@ template <class Scalar, class Space>
       x, {mean, variance, weight, bias, static_cast<int>(x.columns()), eps}, exec);
 }
 
-/// The gradient of batch_norm() for `x`: `g[i, c] = grad[i, c] * weight[c] / sqrt(variance[c] + eps)`, 0 in rows that
-/// are not in use; and those of weight and bias, sums over the rows in use:
-/// `dweight[c] = sum of grad[i, c] * (x[i, c] - mean[c]) / sqrt(variance[c] + eps)`, `dbias[c] = sum of grad[i, c]`.
+/// The gradient of batch_norm() for `x`: `g[i, c] = grad[i, c] * weight[c] / sqrt(variance[c] + eps)`, 0 in
+/// rows that are not in use; and those of weight and bias, sums over the rows in use: `dweight[c] = sum of
+/// grad[i, c] * (x[i, c] - mean[c]) / sqrt(variance[c] + eps)`, `dbias[c] = sum of grad[i, c]`.
 ///
 /// | name    | shape            | memory | holds                                                |
 /// |---------|------------------|--------|------------------------------------------------------|
@@ -199,7 +200,8 @@ template <class Scalar, class Space>
 /// | returns | [rows, channels] | Space  |                                                      |
 ///
 /// @throws invalid_argument  a gradient of another shape; a tensor made by default
-/// Cost: one pass over both, two with gradients of weight or bias. Stream: enqueues on `exec`, does not wait.
+/// Cost: one pass over both, two with gradients of weight or bias.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: the same bits on every run and for any capacity; sums depend on the order of the rows.
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> batch_norm_backward(
@@ -211,15 +213,16 @@ template <class Value, class Space>
   return detail::batch_norm_backward(grad, x, options, {to}, "batch_norm_backward", exec);
 }
 
-/// batch_norm() by the mean and variance of the rows of `x`, which also updates running statistics:
-/// `running = (1 - momentum) running + momentum * statistic`, of the unbiased variance. Without rows the running
+/// batch_norm() by the mean and variance of the rows of `x`, which also updates running statistics: `running
+/// = (1 - momentum) running + momentum * statistic`, of the unbiased variance. Without rows the running
 /// statistics stay.
 ///
-/// @param exchange  merges the statistics of several processes, so that each normalises by those of all rows; or
-///                  null. It must outlive what records the call
-/// @throws invalid_argument  one row alone, which has no variance. Where the device alone counts the rows, running
-///                           statistics stay, and the host is told where it next waits
-/// Cost: two passes over the features. Stream: enqueues on `exec`, does not wait.
+/// @param exchange  merges the statistics of several processes, so that each normalises by those of all rows;
+///                  or null. It must outlive what records the call
+/// @throws invalid_argument  one row alone, which has no variance. Where the device alone counts the rows,
+///                           running statistics stay, and the host is told where it next waits
+/// Cost: two passes over the features.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> batch_norm_training(
@@ -245,24 +248,28 @@ template <int Dim, class Scalar, class Space>
 /// @param x         a SparseTensor, PointTensor or Matrix
 /// @param exchange  merges those of several processes, or null
 /// @throws invalid_argument  a tensor made by default
-/// Cost: one pass over the features. Stream: enqueues on `exec`, does not wait. Determinism: as batch_norm_training().
+/// Cost: one pass over the features.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as batch_norm_training().
 template <class Value, class Space>
 [[nodiscard]] ops::RowStatistics<accumulator_t<detail::scalar_of_rows<Value>>, Space> batch_statistics(
     Value const& x, detail::ExchangeArgument<Space> exchange, Execution<Space> const& exec)
 {
   detail::expect_rows(x, "batch_statistics");
-  return detail::statistics_of_channels(x, exchange, exec);
+  return detail::statistics_of_channels(x, {}, exchange, exec);
 }
 
-/// The gradient of batch_norm_training() for `x`, through its statistics too. With
-/// `h[i, c] = (x[i, c] - mean[c]) / sqrt(variance[c] + eps)` and means over all rows that the statistics are of:
-/// `g[i, c] = weight[c] / sqrt(variance[c] + eps) * (grad[i, c] - mean of grad[., c] - h[i, c] * mean of grad[., c] h[., c])`.
+/// The gradient of batch_norm_training() for `x`, through its statistics too. With `h[i, c] = (x[i, c] -
+/// mean[c]) / sqrt(variance[c] + eps)` and means over all rows that the statistics are of: `g[i, c] =
+/// weight[c] / sqrt(variance[c] + eps) * (grad[i, c] - mean of grad[., c] - h[i, c] * mean of grad[., c] h[.,
+/// c])`.
 ///
 /// Gradients of weight and bias as batch_norm_backward(): of this process's rows, also with an exchange.
 /// @param statistics  of `x`: batch_statistics()
 /// @param weight      [channels] in `Space`, or null: ones
 /// @param exchange    that of batch_statistics(), or null
-/// Other arguments, errors, stream, determinism: as batch_norm_backward(). Cost: two passes over both.
+/// Other arguments and errors: as batch_norm_backward().
+/// Cost: two passes over both. Stream, determinism: as batch_norm_backward().
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> batch_norm_training_backward(
     MatrixView<detail::scalar_of_rows<Value> const> const& grad, Value const& x,

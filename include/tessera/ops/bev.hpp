@@ -23,17 +23,22 @@ enum class BevChannels : std::uint8_t {
 struct BevOptions {
   /// The axis that is looked along, counted without the batch: 0 of (b, z, y, x), 2 of (b, x, y, z). The
   /// other two are rows and columns, in their order: y and x of the former, x and y of the latter.
-  BevOptions& axis(int value) { return height_axis = value, *this; }
+  BevOptions& axis(int value) { return axis_ = value, *this; }
+  [[nodiscard]] int axis() const noexcept { return axis_; }
   /// channels_first (default) is NCHW, channels_last NHWC.
-  BevOptions& layout(DenseLayout value) { return dense_layout = value, *this; }
-  BevOptions& channels(BevChannels value) { return channel_order = value, *this; }
-  /// The grid; without it that of the tensor.
-  BevOptions& range(SpatialRange<3> const& value) { return grid = value, *this; }
+  BevOptions& layout(DenseLayout value) { return layout_ = value, *this; }
+  [[nodiscard]] DenseLayout layout() const noexcept { return layout_; }
+  BevOptions& channels(BevChannels value) { return channels_ = value, *this; }
+  [[nodiscard]] BevChannels channels() const noexcept { return channels_; }
+  /// The range_; without it that of the tensor.
+  BevOptions& range(SpatialRange<3> const& value) { return range_ = value, *this; }
+  [[nodiscard]] std::optional<SpatialRange<3>> const& range() const noexcept { return range_; }
 
-  int height_axis = 0;
-  DenseLayout dense_layout = DenseLayout::channels_first;
-  BevChannels channel_order = BevChannels::channel_major;
-  std::optional<SpatialRange<3>> grid;
+ private:
+  int axis_ = 0;
+  DenseLayout layout_ = DenseLayout::channels_first;
+  BevChannels channels_ = BevChannels::channel_major;
+  std::optional<SpatialRange<3>> range_;
 };
 
 namespace detail {
@@ -91,21 +96,21 @@ template <class Scalar, class Space>
 [[nodiscard]] BevPlaces bev_places(SparseTensor<3, Scalar, Space> const& x, std::int64_t channels,
                                    BevOptions const& options, char const* who)
 {
-  expects(options.height_axis >= 0 && options.height_axis <= 2, who, ": axis ", options.height_axis,
+  expects(options.axis() >= 0 && options.axis() <= 2, who, ": axis ", options.axis(),
           "; the axes are 0, 1 and 2");
   expect_coordinates(x, who);
   auto const& set = *x.coordinates();
-  expects(options.grid || set.spatial_range(), who,
+  expects(options.range() || set.spatial_range(), who,
           ": the tensor has no spatial range, so one must be given");
-  auto const range = options.grid ? *options.grid : *set.spatial_range();
+  auto const range = options.range() ? *options.range() : *set.spatial_range();
   static_cast<void>(count_cells(range, channels, who));
-  int const axis = options.height_axis;
+  int const axis = options.axis();
   auto const of_map = range.extent[axis] * channels;
   expects(of_map <= INT_MAX, who, ": ", range.extent[axis], " heights of ", channels,
           " channels are too many");
   SpatialRange<2> const plane{range.batches,
                               {range.extent[axis == 0 ? 1 : 0], range.extent[axis == 2 ? 1 : 2]}};
-  return {range, axis, options.channel_order, {plane, of_map, options.dense_layout}};
+  return {range, axis, options.channels(), {plane, of_map, options.layout()}};
 }
 
 template <class Element, class Scalar, class Space>
@@ -117,7 +122,7 @@ template <class Element, class Scalar, class Space>
   auto& set = *x.coordinates();
   check_inside(set, places.range, "bev", exec);
   DenseTensor<2, Element, Space> map{places.shape.range, static_cast<int>(places.shape.channels),
-                                     options.dense_layout, exec};
+                                     options.layout(), exec};
   map.set_zero(exec);
   for_each(x.features().size(),
            CopyBev<Element, Scalar, true>{set.view(), x.features().data, x.channels(), places, map.data(),
@@ -195,7 +200,8 @@ struct BevRecord final : FunctionRecord<BevRecord<Element, Scalar, Space>, Space
 ///                           that is not 0, 1 or 2
 /// Cost: a fill of the map and one pass over the features.
 /// Stream: enqueues a fill and a kernel; waits only where the range asked for is smaller than the tensor's
-/// bounds. Determinism: same input, same bits.
+/// bounds.
+/// Determinism: same input, same bits.
 /// Source: the end of mmdetection3d's SparseEncoder (axis 0) and of BEVFusion's (axis 2).
 template <class Out = void, class Scalar, class Space>
 [[nodiscard]] auto bev(SparseTensor<3, Scalar, Space> const& x, BevOptions const& options,
@@ -213,11 +219,13 @@ template <class Out = void, class Scalar, class Space>
       });
 }
 
-/// The gradient of bev() with these options for `x`: what is at the place of each voxel's channels in that of the map; 0
-/// in rows that are not in use.
+/// The gradient of bev() with these options for `x`: what is at the place of each voxel's channels in that of
+/// the map; 0 in rows that are not in use.
 /// @param grad  [1, size] in `Space`: the map's gradient in the order of its layout
-/// @throws invalid_argument  a gradient of another size, and what bev() says
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// @throws invalid_argument  a gradient of another size, and what bev() throws
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <class Element, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> bev_backward(MatrixView<Element const> const& grad,
                                                  SparseTensor<3, Scalar, Space> const& x,

@@ -109,8 +109,9 @@ struct BroadcastRecord final
 
 }  // namespace ops
 
-/// Gives each voxel the row of its batch entry, `y[i, c] = values[batch(i), c]`, on the voxels of `like`: what global
-/// pooling made, back on the voxels. With add(), multiply() and cat() these are MinkowskiEngine's broadcasts.
+/// Gives each voxel the row of its batch entry, `y[i, c] = values[batch(i), c]`, on the voxels of `like`:
+/// what global pooling made, back on the voxels. With add(), multiply() and cat() these are MinkowskiEngine's
+/// broadcasts.
 ///
 /// | name    | shape                   | memory | holds                                        |
 /// |---------|-------------------------|--------|----------------------------------------------|
@@ -119,7 +120,9 @@ struct BroadcastRecord final
 /// | returns | [rows, channels]        | Space  |                                              |
 ///
 /// @throws invalid_argument  another number of rows than batch entries; the tensor has no coordinates
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> broadcast(Matrix<Scalar, Space> const& values,
                                                          SparseTensor<Dim, Scalar, Space> const& like,
@@ -138,8 +141,9 @@ template <int Dim, class Scalar, class Space>
 /// The gradient of broadcast() for `values`: `g[b, c] = sum over rows i of entry b of grad[i, c]`.
 /// @param grad  [rows, channels] in `Space`, on the voxels of `like`
 /// @throws invalid_argument  the rows are not those of `like`; the tensor has no coordinates
-/// Cost: one pass. Stream: enqueues a few kernels, does not wait. Determinism: same input, same bits; sums in float
-/// (double for double).
+/// Cost: one pass.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: same input, same bits; sums in float (double for double).
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> broadcast_backward(MatrixView<Scalar const> const& grad,
                                                        SparseTensor<Dim, Scalar, Space> const& like,

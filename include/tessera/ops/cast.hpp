@@ -93,7 +93,9 @@ template <class Result, class Value, class Space>
 
 /// A matrix of another type, rounded to nearest: `cast<__half>(intensity, exec)`, which is a Matrix or a
 /// view. A view has no identity, so that a recorder is not told of it.
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <class To, class From, class Space>
 [[nodiscard]] Matrix<To, Space> cast(MatrixView<From> from, Execution<Space> const& exec)
 {

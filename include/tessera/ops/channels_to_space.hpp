@@ -112,7 +112,9 @@ template <int Dim, class Scalar, class Space>
 /// @param grad  [rows of y, C] in `Space`
 /// @param y     what channels_to_space() returned; its features are not read
 /// @throws invalid_argument  other rows than those of `y`
-/// Cost: one pass over the result. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one pass over the result.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> channels_to_space_backward(MatrixView<Scalar const> const& grad,
                                                                SparseTensor<Dim, Scalar, Space> const& y,
@@ -131,7 +133,8 @@ template <int Dim, class Scalar, class Space>
   return result;
 }
 
-/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o, `grad[o, k C .. (k + 1) C)`.
+/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o,
+/// `grad[o, k C .. (k + 1) C)`.
 /// @param grad  [parents, 2^Dim C] in `Space`
 /// @throws invalid_argument  other rows than those parents
 /// Cost, stream, determinism: as channels_to_space_like().
@@ -238,13 +241,15 @@ template <int Dim, class Scalar, class Space, class By>
 /// | order   |                           | host   | how children are numbered, in mask and channels         |
 /// | returns | [children, C]             | Space  | those of voxel 0 first, of one voxel by their numbers   |
 ///
-/// The result has half the tensor stride (1 of an odd one), and twice the spatial range if there is one. A second
-/// tensor on the same voxels goes to the same children by channels_to_space_like().
+/// The result has half the tensor stride (1 of an odd one), and twice the spatial range if there is one. A
+/// second tensor on the same voxels goes to the same children by channels_to_space_like().
 /// @throws invalid_argument  channels that 2^Dim does not divide, a mask of another shape, children beyond 2^30
-/// Cost: a scan and two passes over the voxels, one over the children's features. Stream: enqueues on `exec`;
-/// waits once for the number of children, which in sets of fixed capacity stays in the space; there is then
-/// room for FixedCapacity::at() the new stride, and more are an error of the coordinates. Determinism: same
-/// input, same bits. Source: SparseChannel2Spatial of TRELLIS.2, under ChildOrder::first_axis_fastest.
+/// Cost: a scan and two passes over the voxels, one over the children's features.
+/// Stream: enqueues on `exec`; waits once for the number of children, which in sets of fixed capacity stays in
+/// the space; there is then room for FixedCapacity::at() the new stride, and more are an error of the
+/// coordinates.
+/// Determinism: same input, same bits.
+/// Source: SparseChannel2Spatial of TRELLIS.2, under ChildOrder::first_axis_fastest.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> channels_to_space(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  Matrix<std::uint8_t, Space> const& mask,
@@ -254,8 +259,8 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, mask, {order, std::nullopt}, exec);
 }
 
-/// The same where a child is there if its logit is above the threshold; NaN is not. A network predicts them, and
-/// they have no gradient from here.
+/// The same where a child is there if its logit is above the threshold; NaN is not. A network predicts them,
+/// and they have no gradient from here.
 /// @param logits  [rows, 2^Dim] on the voxels of `x`
 /// @throws invalid_argument  also: logits on other voxels or of other channels
 /// Cost, stream, determinism: as channels_to_space().
@@ -267,8 +272,9 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, logits, {order, threshold}, exec);
 }
 
-/// The same with the voxels of `like` for children: those that another tensor on the voxels of `x` was split into,
-/// or that space_to_channels() made the voxels of `x` from. A voxel whose parent is not there gets zeros.
+/// The same with the voxels of `like` for children: those that another tensor on the voxels of `x` was split
+/// into, or that space_to_channels() made the voxels of `x` from. A voxel whose parent is not there gets
+/// zeros.
 /// @param like  its features are not read
 /// @throws invalid_argument  also: voxels that have nothing to do with those of `x`
 /// Cost, stream, determinism: as channels_to_space(), but it never waits; a table of `like` where children were
@@ -281,8 +287,8 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, like, {order, std::nullopt}, exec);
 }
 
-/// Puts the features of each voxel's children side by side: `y[o, k C .. (k + 1) C)` is `x` at child number k of
-/// voxel o, 0 where that is not there. The voxels are `floor(position / 2)` of those of `x`, each once, in
+/// Puts the features of each voxel's children side by side: `y[o, k C .. (k + 1) C)` is `x` at child number k
+/// of voxel o, 0 where that is not there. The voxels are `floor(position / 2)` of those of `x`, each once, in
 /// lexicographic order, at twice the tensor stride.
 ///
 /// | name    | shape              | memory | holds                          |
@@ -291,10 +297,11 @@ template <int Dim, class Scalar, class Space>
 /// | order   |                    | host   | how children are numbered      |
 /// | returns | [parents, 2^Dim C] | Space  |                                |
 ///
-/// @throws invalid_argument  what kernel_map() says
-/// Cost: kernel_map() of kernel 2 and stride 2 the first time, one pass over the result. Stream: as kernel_map().
-/// Determinism: same input, same bits. Source: SparseSpatial2Channel of TRELLIS.2, under
-/// ChildOrder::first_axis_fastest.
+/// @throws invalid_argument  what kernel_map() throws
+/// Cost: kernel_map() of kernel 2 and stride 2 the first time, one pass over the result.
+/// Stream: as kernel_map().
+/// Determinism: same input, same bits.
+/// Source: SparseSpatial2Channel of TRELLIS.2, under ChildOrder::first_axis_fastest.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> space_to_channels(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  ChildOrder order,

@@ -274,8 +274,9 @@ template <int Dim, class Scalar, class Space>
 /// The sum of two tensors on one coordinate set: `y[i, c] = a[i, c] + b[i, c]`. For tensors on different
 /// sets: add_by_coordinate().
 /// @throws invalid_argument  other coordinate sets or channels
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input,
-/// same bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> add(SparseTensor<Dim, Scalar, Space> const& a,
                                                    SparseTensor<Dim, Scalar, Space> const& b,
@@ -319,8 +320,9 @@ template <int Dim, class Scalar, class Space>
 
 /// Tensors on one coordinate set side by side, the first one's channels first: `cat({up, skip}, exec)`.
 /// @throws invalid_argument  no tensors, or other coordinate sets
-/// Cost: one pass over each. Stream: enqueues a kernel for each, does not wait. Determinism: same input, same
-/// bits.
+/// Cost: one pass over each.
+/// Stream: enqueues a kernel for each, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> cat(
     std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Execution<Space> const& exec)

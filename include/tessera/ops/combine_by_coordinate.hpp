@@ -182,10 +182,11 @@ template <int Dim, class Scalar, class Space>
 ///
 /// @throws invalid_argument  no tensors or more than 16, other channels, other tensor strides, and what
 /// unite_coordinates() says
-/// Cost: for each further set, one sort of the rows of both (Join::left: one table, and a lookup for each
-/// row), the first time if they belong to one input; then one pass over the features. Stream: enqueues on
-/// `exec`; waits once for each further set, for the number of voxels; under a fixed capacity (a Plan) and
-/// with Join::left never. Determinism: same input, same bits.
+/// Cost: for each further set, one sort of the rows of both (Join::left: one table, and a lookup for each row),
+/// the first time if they belong to one input; then one pass over the features.
+/// Stream: enqueues on `exec`; waits once for each further set, for the number of voxels; under a fixed
+/// capacity (a Plan) and with Join::left never.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> add_by_coordinate(
     std::initializer_list<SparseTensor<Dim, Scalar, Space>> tensors, Join join, Execution<Space> const& exec)
@@ -235,18 +236,20 @@ template <int Dim, class Scalar, class Space>
   return detail::cat_by_coordinate(tensors.data(), tensors.size(), join, exec);
 }
 
-/// @name Gradients of combinations by coordinate, for tensor number `k`
-/// `grad` [voxels of `join`, columns] in `Space` is the gradient of the result. With i the voxel of the result that row r
-/// of tensor k is of, `g[r, c]` is
+/// @name Gradients of combinations by coordinate, for tensor number `k` `grad` [voxels of `join`, columns] in
+/// `Space` is the gradient of the result. With i the voxel of the result that row r of tensor k is of, `g[r,
+/// c]` is
 ///
 /// - of add_by_coordinate(): `grad[i, c]`;
-/// - of multiply_by_coordinate(): `grad[i, c] * product over the other tensors of x_j[i, c]`, 0 where one does not have
-///   the voxel;
+/// - of multiply_by_coordinate(): `grad[i, c] * product over the other tensors of x_j[i, c]`, 0 where one
+///   does not have the voxel;
 /// - of cat_by_coordinate(): `grad[i, offset_k + c]`;
 ///
 /// and 0 where the result does not have the voxel.
-/// @throws invalid_argument  no tensor `k`, other rows or columns than the result's, and what the combination says
-/// Cost: joining the sets again where they do not belong to one input; one pass. Stream: as the combination.
+/// @throws invalid_argument  no tensor `k`, other rows or columns than the result's, and what the combination
+///                           says
+/// Cost: joining the sets again where they do not belong to one input; one pass.
+/// Stream: as the combination.
 /// Determinism: same input, same bits.
 /// @{
 template <int Dim, class Scalar, class Space>

@@ -30,7 +30,9 @@ struct CopyRecord final : FunctionRecord<CopyRecord<T, Space>, Space, Matrix<T, 
 }  // namespace ops
 
 /// A new matrix with the elements of `x`.
-/// Cost: one copy. Stream: enqueues it, does not wait. Determinism: same input, same bits.
+/// Cost: one copy.
+/// Stream: enqueues it, does not wait.
+/// Determinism: same input, same bits.
 template <class T, class Space>
 [[nodiscard]] Matrix<T, Space> copy(Matrix<T, Space> const& x, Execution<Space> const& exec)
 {

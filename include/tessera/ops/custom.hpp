@@ -84,9 +84,9 @@ struct DifferentiableRecord final
 /// `auto y = ops::custom("square", exec, [](auto const& x, auto const& exec) { ... return result; }, x);`
 ///
 /// @param name      what a record of it is called
-/// @param function  `function(inputs..., exec)` returns a new tensor, matrix or dense tensor. It may run again,
-///                  on other voxels and another thread, so it must not keep pointers or numbers of rows; a recorder
-///                  keeps a copy of it
+/// @param function  `function(inputs..., exec)` returns a new tensor, matrix or dense tensor. It may run
+///                  again, on other voxels and another thread, so it must not keep pointers or numbers of
+///                  rows; a recorder keeps a copy of it
 /// @returns what the function returns; with a recorder, its insides are not recorded
 /// Cost, stream, determinism: those of the function.
 template <class Space, class Function, class... Inputs>
@@ -106,11 +106,11 @@ template <class Space, class Function, class... Inputs>
 ///
 /// `auto y = ops::differentiable("square", exec, square, square_backward, x);`
 ///
-/// @param backward  `backward(grad_output, output, inputs..., exec)` returns the gradient of the input, a Matrix in its
-///                  scalar of the shape of its features ([1, size] of a dense tensor), or a std::tuple of one for each
-///                  input. `grad_output` is a MatrixView; rows past those in use may hold anything. A recorder keeps a
-///                  copy of it, and the operation's inputs and output as long
-/// Other parameters, result, cost, stream, determinism: as custom().
+/// @param backward  `backward(grad_output, output, inputs..., exec)` returns the gradient of the input, a
+///                  Matrix in its scalar of the shape of its features ([1, size] of a dense tensor), or a
+///                  std::tuple of one for each input. `grad_output` is a MatrixView; rows past those in use
+///                  may hold anything. A recorder keeps a copy of it, and the operation's inputs and output
+///                  as long Other parameters, result, cost, stream, determinism: as custom().
 template <class Space, class Function, class Backward, class... Inputs>
 [[nodiscard]] auto differentiable(char const* name, Execution<Space> const& exec, Function const& function,
                                   Backward const& backward, Inputs const&... inputs)

@@ -107,7 +107,8 @@ struct GatherFromDenseRecord final
 /// Cost: a fill of all elements and one pass over the features.
 /// Stream: enqueues a fill and a kernel; waits only where the range asked for is smaller than the tensor's
 /// bounds. A row that breaks the tensor's own range is left out and reported where the host next waits.
-/// Determinism: same input, same bits. Source: TorchSparse's to_dense, which does not check.
+/// Determinism: same input, same bits.
+/// Source: TorchSparse's to_dense, which does not check.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] DenseTensor<Dim, Scalar, Space> dense(SparseTensor<Dim, Scalar, Space> const& x,
                                                     DenseOptions<Dim> const& options,
@@ -136,7 +137,8 @@ template <int Dim, class Scalar, class Space>
 /// dense() but for voxels whose channels are all zero. NaN is not zero. The result has the grid as its range.
 ///
 /// @throws invalid_argument  2^31 voxels or more, tensor stride below 1
-/// Cost: 8 bytes and two passes a cell. Stream: enqueues on `exec`; waits once, for the number of voxels.
+/// Cost: 8 bytes and two passes per cell.
+/// Stream: enqueues on `exec`; waits once, for the number of voxels.
 /// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sparse(DenseTensor<Dim, Scalar, Space> const& x,
@@ -166,8 +168,9 @@ template <int Dim, class Scalar, class Space>
 /// coordinates.
 ///
 /// @throws invalid_argument  a voxel lies outside the dense tensor
-/// Cost: one pass over the features. Stream: as dense(), but for the fill. Determinism: same input, same
-/// bits.
+/// Cost: one pass over the features.
+/// Stream: as dense(), but for the fill.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> gather_from_dense(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  DenseTensor<Dim, Scalar, Space> const& from,
@@ -183,11 +186,13 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of dense() with these options for `x`: `g[row, c] = grad[coordinate of row, c]`, 0 in rows that are not
-/// in use.
+/// The gradient of dense() with these options for `x`: `g[row, c] = grad[coordinate of row, c]`, 0 in rows
+/// that are not in use.
 /// @param grad  [1, size] in `Space`: the dense tensor's gradient in the order of its layout
 /// @throws invalid_argument  a gradient of another size; neither the tensor nor the options have a range
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> dense_backward(MatrixView<Scalar const> const& grad,
                                                    SparseTensor<Dim, Scalar, Space> const& x,
@@ -197,15 +202,16 @@ template <int Dim, class Scalar, class Space>
   return detail::dense_gradient(grad, x, options, exec);
 }
 
-/// The gradient of sparse() and of gather_from_dense() for the dense tensor: `g[coordinate of row, c] = grad[row, c]`, 0
-/// in cells that no row is of; [1, size] in the order of the layout. Cells that sparse() left out have none, since
-/// they are no voxels.
+/// The gradient of sparse() and of gather_from_dense() for the dense tensor: `g[coordinate of row, c] =
+/// grad[row, c]`, 0 in cells that no row is of; [1, size] in the order of the layout. Cells that sparse()
+/// left out have none, since they are no voxels.
 /// @param grad    [rows, channels] in `Space`, on the voxels of `y`
 /// @param y       what the operation returned
 /// @param layout  of the dense tensor
 /// @throws invalid_argument  a gradient of another shape; a range below 1 on an axis
-/// Cost: a fill, and one pass over the gradient. Stream: enqueues both, does not wait. Determinism: same input, same
-/// bits.
+/// Cost: a fill, and one pass over the gradient.
+/// Stream: enqueues both, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> gather_from_dense_backward(MatrixView<Scalar const> const& grad,
                                                                SparseTensor<Dim, Scalar, Space> const& y,

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/random.hpp>
+#include <tessera/core/detail/random.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/ops/record.hpp>
@@ -14,8 +14,8 @@ namespace tessera {
 inline namespace v0 {
 namespace ops {
 
-/// What decides which elements are dropped: a number, and where it is given, a number of steps in the operation's
-/// space, so that a graph that is launched again drops other elements.
+/// What decides which elements are dropped: a number, and where it is given, a number of steps in the
+/// operation's space, so that a graph that is launched again drops other elements.
 struct DropoutSeed {
   DropoutSeed(std::uint64_t seed = 0,  // NOLINT(google-explicit-constructor)
               std::uint64_t const* steps = nullptr)
@@ -126,11 +126,12 @@ template <class Value, class Space>
 
 /// Sets every feature to 0 with the given probability and divides the others by `1 - probability`.
 ///
-/// Element i is dropped or not by a hash of (seed, i), or of (seed, step, i): the same in every space and on every
-/// run.
+/// Element i is dropped or not by a hash of (seed, i), or of (seed, step, i): the same in every space and on
+/// every run.
 /// @throws invalid_argument  a probability outside [0, 1]
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input and
-/// seed, same bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input and seed, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> dropout(SparseTensor<Dim, Scalar, Space> const& x,
                                                        double probability, ops::DropoutSeed const& seed,
@@ -150,7 +151,9 @@ template <class Scalar, class Space>
 /// `grad[i, c] / (1 - probability)`, of the others 0. The mask is computed again, not kept.
 /// @param grad  [rows, channels] in `Space`
 /// @throws invalid_argument  a probability outside [0, 1]
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input and seed, same bits.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input and seed, same bits.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> dropout_backward(MatrixView<Scalar const> const& grad, double probability,
                                                      ops::DropoutSeed const& seed,

@@ -132,8 +132,9 @@ struct GlobalMaxPoolRecord final : FunctionRecord<GlobalMaxPoolRecord<Dim, Scala
 ///
 /// Entries are those of CoordinateSet::num_batches(): of the spatial range or the clouds quantized, else up
 /// to the highest that has a voxel.
-/// Cost: one pass over the features. Stream: enqueues on `exec`, does not
-/// wait. Determinism: the same bits on every run; they depend on the order of the rows.
+/// Cost: one pass over the features.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run; they depend on the order of the rows.
 /// @throws invalid_argument  more than 131,072 entries and four for each row of the tensor: a far batch entry
 ///                           would cost memory for all before it
 /// @param compat  compat::spconv gives the mean of channel 0 alone, [num_batches, 1]
@@ -161,7 +162,8 @@ template <int Dim, class Scalar, class Space>
 
 /// The largest value of every channel over each batch entry's voxels: [num_batches, channels] in `Space`, NaN
 /// where there is one. An entry without voxels gives 0.
-/// Cost, stream: as global_average_pool(). Determinism: the same bits for every order of the rows too.
+/// Cost, stream: as global_average_pool().
+/// Determinism: the same bits for every order of the rows too.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_max_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                     Execution<Space> const& exec)
@@ -175,11 +177,14 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of global_average_pool() for `x`: `g[i, c] = grad[b, c] / (rows of b)`, b the batch entry of row i; 0 in
-/// rows that are not in use, and in channels that `grad` does not have (those that compat::spconv leaves out).
+/// The gradient of global_average_pool() for `x`: `g[i, c] = grad[b, c] / (rows of b)`, b the batch entry of
+/// row i; 0 in rows that are not in use, and in channels that `grad` does not have (those that compat::spconv
+/// leaves out).
 /// @param grad  [num_batches, channels] in `Space`
 /// @throws invalid_argument  a gradient of another shape; the tensor has no coordinates
-/// Cost: one pass. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one pass.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_average_pool_backward(MatrixView<Scalar const> const& grad,
                                                                  SparseTensor<Dim, Scalar, Space> const& x,
@@ -188,11 +193,12 @@ template <int Dim, class Scalar, class Space>
   return detail::global_average_gradient(grad, x, x.channels(), exec);
 }
 
-/// The gradient of global_max_pool() for `x`: `g[i, c] = grad[b, c]` in the row of entry b that has the largest value of
-/// channel c, the first of equal ones, the first NaN; else 0.
+/// The gradient of global_max_pool() for `x`: `g[i, c] = grad[b, c]` in the row of entry b that has the
+/// largest value of channel c, the first of equal ones, the first NaN; else 0.
 /// @param grad  [num_batches, channels] in `Space`
 /// @throws invalid_argument  a gradient of another shape; the tensor has no coordinates
-/// Cost: one pass over the features, and one over the gradient. Stream: enqueues on `exec`, does not wait.
+/// Cost: one pass over the features, and one over the gradient.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> global_max_pool_backward(MatrixView<Scalar const> const& grad,

@@ -59,9 +59,9 @@ using WeightGradientFunction = void (*)(MatrixView<Scalar const> const& x,
 /// The gradients that there are while operations are differentiated from the last to the first: those of the
 /// outputs are read, those of inputs and parameters added to.
 ///
-/// The gradient of a variable is a matrix in the scalar and of the shape of its features; that of a DenseTensor is
-/// [1, size] in the order of its layout. Rows past those in use hold anything. The gradient of a parameter of `T`
-/// is in accumulator_t<T>.
+/// The gradient of a variable is a matrix in the scalar and of the shape of its features; that of a
+/// DenseTensor is [1, size] in the order of its layout. Rows past those in use hold anything. The gradient of
+/// a parameter of `T` is in accumulator_t<T>.
 template <class Space>
 class Gradients {
  public:
@@ -80,8 +80,9 @@ class Gradients {
 
   /// Adds to the gradient of a variable; does nothing where nobody wants it.
   /// @throws invalid_argument  the gradient there is of another shape or type
-  /// Cost: nothing for the first, which is taken as it is; one pass for each more. Stream: enqueues at most one
-  /// kernel, does not wait. Determinism: sums in the order of the calls.
+  /// Cost: nothing for the first, which is taken as it is; one pass for each more.
+  /// Stream: enqueues at most one kernel, does not wait.
+  /// Determinism: sums in the order of the calls.
   template <class T>
   void add(VariableId id, Matrix<T, Space>&& gradient, Execution<Space> const& exec)
   {

@@ -43,7 +43,7 @@ template <int Dim, class Scalar, class Space>
           x.channels(), " channels");
   auto const& set = *x.coordinates();
   check_num_entries(set.num_batches(), set.capacity(), "group_norm: ");
-  return row_statistics<Dim, Scalar>(x.features(), set.row_count(), set.data(), set.num_batches(), groups,
+  return row_statistics<Dim, Scalar>(x.features(), set.row_count(), set.data(), set.num_batches(), groups, {},
                                      nullptr, exec);
 }
 
@@ -132,10 +132,12 @@ struct GroupNormRecord final
 /// |--------------|------------|--------|--------------------------|
 /// | weight, bias | [channels] | Space  | float (double), or null  |
 ///
-/// @throws invalid_argument  groups below 1 or no divisor of the channels; more batch entries than 131,072 and than
-///                           four for each row of the tensor
-/// Cost: two passes over the features. Stream: enqueues on `exec`, does not wait.
-/// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows. Source: PyTorch's group_norm on each batch entry's points.
+/// @throws invalid_argument  groups below 1 or no divisor of the channels; more batch entries than 131,072
+///                           and than four for each row of the tensor
+/// Cost: two passes over the features.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
+/// Source: PyTorch's group_norm on each batch entry's points.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> group_norm(SparseTensor<Dim, Scalar, Space> const& x,
                                                           int groups,
@@ -163,9 +165,9 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of group_norm() for `x`, through its statistics too. With `v = variance[b, g] + eps`,
-/// `h[i, c] = (x[i, c] - mean[b, g]) / sqrt(v)`, `d[i, c] = grad[i, c] * weight[c]` and means over the rows of the entry
-/// and the channels of the group: `g[i, c] = (d[i, c] - mean of d - h[i, c] * mean of d h) / sqrt(v)`.
+/// The gradient of group_norm() for `x`, through its statistics too. With `v = variance[b, g] + eps`, `h[i,
+/// c] = (x[i, c] - mean[b, g]) / sqrt(v)`, `d[i, c] = grad[i, c] * weight[c]` and means over the rows of the
+/// entry and the channels of the group: `g[i, c] = (d[i, c] - mean of d - h[i, c] * mean of d h) / sqrt(v)`.
 ///
 /// | name    | shape            | memory | holds                                                                |
 /// |---------|------------------|--------|----------------------------------------------------------------------|
@@ -174,7 +176,7 @@ template <int Dim, class Scalar, class Space>
 /// | to      | [channels]       | Space  | what of `dweight[c] = sum of grad h`, `dbias[c] = sum of grad is` computed |
 /// | returns | [rows, channels] | Space  | 0 in rows that are not in use                                        |
 ///
-/// @throws invalid_argument  a gradient of another shape, and what group_norm() says
+/// @throws invalid_argument  a gradient of another shape, and what group_norm() throws
 /// Cost: three passes over `x`, two over `grad`. Stream, determinism: as group_norm().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> group_norm_backward(MatrixView<Scalar const> const& grad,

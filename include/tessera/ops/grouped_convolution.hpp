@@ -64,7 +64,8 @@ template <int Dim, class Scalar, class Space>
 /// | returns     | [map.num_in(), in_channels]                  | Space  | dx                       |
 ///
 /// @throws invalid_argument  other rows than outputs, groups that do not divide the channels
-/// Cost: transpose() of the map the first time, one read of every pair. Stream: enqueues on `exec`, does not wait.
+/// Cost: transpose() of the map the first time, one read of every pair.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: the same bits on every run and for every order of rows.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> grouped_convolution_backward_data(
@@ -89,8 +90,10 @@ template <class Scalar, class Space>
 /// | grad_weight | [volume, in_channels / groups, out_channels] | Space  | written, or added to     |
 ///
 /// @throws invalid_argument  another number of rows, groups that do not divide the channels
-/// Cost: one read of every pair; up to 64 MB of memory. Stream: enqueues on `exec`, does not wait. Determinism: the
-/// same bits on every run, and whatever the capacity of the sets; another order of rows differs by rounding.
+/// Cost: one read of every pair; up to 64 MB of memory.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run, and whatever the capacity of the sets; another order of rows
+/// differs by rounding.
 template <class Scalar, class Space>
 void grouped_convolution_backward_weight(MatrixView<Scalar const> const& x,
                                          MatrixView<Scalar const> const& grad_output, int groups,
@@ -195,10 +198,12 @@ struct GroupedConvolutionRecord final
 ///
 /// Group g reads the channels `g in / groups` on and writes `g out / groups` on. Products are exact in every
 /// MathMode, summed in accumulator_t<Scalar> and rounded once.
-/// @throws invalid_argument  groups that do not divide the channels, and what kernel_map() says
+/// @throws invalid_argument  groups that do not divide the channels, and what kernel_map() throws
 /// Cost: kernel_map() the first time; num_pairs * in_channels * out_channels / groups multiply-adds, by plain
-/// arithmetic. Stream: enqueues on `exec`; waits only where kernel_map() does. Determinism: the same bits on every
-/// run and for every order of the input rows. Source: PyTorch's Conv with `groups`; MinkowskiChannelwiseConvolution.
+/// arithmetic.
+/// Stream: enqueues on `exec`; waits only where kernel_map() does.
+/// Determinism: the same bits on every run and for every order of the input rows.
+/// Source: PyTorch's Conv with `groups`; MinkowskiChannelwiseConvolution.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> grouped_convolution(
     SparseTensor<Dim, Scalar, Space> const& x, detail::ParameterArgument<Scalar> const& weight,

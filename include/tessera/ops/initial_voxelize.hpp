@@ -103,10 +103,11 @@ class InitialVoxelizeRecord final : public ReplayableRecord<Space> {
 ///
 /// Points that are not finite are in no voxel. The gradient for the points' features is
 /// voxelize_features_backward() by the returned points' map to the voxels.
-/// @throws invalid_argument  sizes that are not positive; the tensor has no points; a voxel beyond 2^30; a point
-/// of a batch entry that `z` does not have
-/// Cost: a sort of the points by voxel, and some passes. Stream: enqueues on `exec`; waits twice, for the bounds
-/// and the number of voxels. Determinism: same input, same bits, on Host and Device.
+/// @throws invalid_argument  sizes that are not positive; the tensor has no points; a voxel beyond 2^30; a
+/// point of a batch entry that `z` does not have
+/// Cost: a sort of the points by voxel, and some passes.
+/// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels.
+/// Determinism: same input, same bits, on Host and Device.
 /// Source: initial_voxelize of SPVNAS; the factor is PyTorch's on a GPU.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] VoxelizedPoints<Dim, Scalar, Space> initial_voxelize(PointTensor<Dim, Scalar, Space> const& z,

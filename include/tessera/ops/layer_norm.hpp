@@ -45,9 +45,9 @@ template <class Value, class Space>
 
 }  // namespace detail
 
-/// The gradients of layer_norm(). With `n = (x - mean) / sqrt(variance + eps)` and `g = grad * weight` of a row:
-/// `dx[c] = (g[c] - mean(g) - n[c] * mean(g n)) / sqrt(variance + eps)`, `dweight[c] = sum over rows of grad n`,
-/// `dbias[c] = sum over rows of grad`.
+/// The gradients of layer_norm(). With `n = (x - mean) / sqrt(variance + eps)` and `g = grad * weight` of a
+/// row: `dx[c] = (g[c] - mean(g) - n[c] * mean(g n)) / sqrt(variance + eps)`,
+/// `dweight[c] = sum over rows of grad n`, `dbias[c] = sum over rows of grad`.
 ///
 /// | name                   | shape            | memory | holds                                    |
 /// |------------------------|------------------|--------|------------------------------------------|
@@ -59,7 +59,9 @@ template <class Value, class Space>
 /// | returns                | [rows, channels] | Space  | dx                                       |
 ///
 /// @throws invalid_argument  a gradient of another shape than x
-/// Cost: two passes over the features. Stream: enqueues a few kernels, does not wait. Determinism: the same bits
+/// Cost: two passes over the features.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: the same bits
 /// on every run, whatever the capacity; those of the parameters depend on the order of the rows.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> layer_norm_backward(
@@ -170,9 +172,11 @@ template <class Value, class Scalar, class Space>
 /// | x            | [rows, channels] | Space  | NaN stays in its row    |
 /// | weight, bias | [channels]       | Space  | float (double), or null |
 ///
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same
-/// bits, in any order of the rows; Host and Device add up a row in different orders. Source: PyTorch's
-/// LayerNorm over the last axis; LayerNorm32 of TRELLIS.2.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits, in any order of the rows; Host and Device add up a row in different
+/// orders.
+/// Source: PyTorch's LayerNorm over the last axis; LayerNorm32 of TRELLIS.2.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> layer_norm(SparseTensor<Dim, Scalar, Space> const& x,
                                                           ParameterRef<accumulator_t<Scalar>> const& weight,

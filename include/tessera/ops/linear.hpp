@@ -74,8 +74,11 @@ template <int Dim, class Scalar, class Space>
   one_voxel.kernel_size = 1;
   ConvConfig config;
   config.math = options.math;
-  return convolution(x, linear_arguments(matrix, bias, options, packed), ConvolutionKind::submanifold,
-                     one_voxel, config, exec);
+  auto prepared = prepare_convolution(x, linear_arguments(matrix, bias, options, packed), exec, [&] {
+    return kernel_map(config, *x.coordinates(), ConvolutionKind::submanifold, one_voxel, exec);
+  });
+  if (!prepared.is_empty()) { run_dataflow(config, prepared.arguments, *prepared.mapped.map, exec); }
+  return std::move(prepared).result();
 }
 
 /// The same of the rows of a matrix: the bits are those of the form for tensors.
@@ -149,7 +152,13 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   using LinearRecord::FunctionRecord::FunctionRecord;
 
   [[nodiscard]] char const* name() const noexcept override { return "linear"; }
-  [[nodiscard]] std::vector<VariableId> parameters() const override { return {weight.id, bias.id}; }
+  /// Of folded ones also those that they were computed from.
+  [[nodiscard]] std::vector<VariableId> parameters() const override
+  {
+    std::vector<VariableId> result{weight.id, bias.id};
+    if (source != nullptr) { source->append_origins(result); }
+    return result;
+  }
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
     return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
@@ -196,6 +205,7 @@ template <class Value, class Scalar, class Space>
 void LinearRecord<Value, Scalar, Space>::backward(Gradients<Space>& gradients,
                                                   Execution<Space> const& exec) const
 {
+  detail::expect_unfolded(source.get(), gradients, name());
   auto const* const x = this->input().value();
   auto grad = gradients.template of<Scalar>(this->output().id());
   Matrix<Scalar, Space> of_sums;  // the gradient before the activation, where there is one
@@ -267,8 +277,9 @@ template <class Value, class Scalar, class Space>
 /// | bias   | [out_channels]              | Space  | or null           |
 ///
 /// @throws invalid_argument  channels or out_channels below 1
-/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight. Stream: enqueues on `exec`,
-/// does not wait. Determinism: as convolution().
+/// Cost: rows * channels * out_channels multiply-adds, and a copy of the weight.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as convolution().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> linear(SparseTensor<Dim, Scalar, Space> const& x,
                                                       detail::ParameterArgument<Scalar> const& weight,

@@ -30,8 +30,9 @@ template <class T>
 /// | returns     | [rows, in_channels]         | Space  | dx                                           |
 ///
 /// @throws invalid_argument  another number of channels, more rows than 32-bit indices hold
-/// Cost: rows * in_channels * out_channels multiply-adds, by the kernels of the forward layer. Stream: enqueues on
-/// `exec`, does not wait. Determinism: the same bits on every run and for every order of rows.
+/// Cost: rows * in_channels * out_channels multiply-adds, by the kernels of the forward layer.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: the same bits on every run and for every order of rows.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> linear_backward_data(MatrixView<Scalar const> const& grad_output,
                                                          WeightView<Scalar> const& weight, MathMode math,
@@ -43,9 +44,9 @@ template <class Scalar, class Space>
   return convolution_backward_data(grad_output, weight, *map, config, exec);
 }
 
-/// The gradient of a linear layer's weight, [in_channels, out_channels]:
-/// `dweight[c, o] = sum over i of x[i, c] * dy[i, o]`. With `x` and `grad_output` in each other's places it is that
-/// of a weight as PyTorch lays it out, [out_channels, in_channels].
+/// The gradient of a linear layer's weight, [in_channels, out_channels]: `dweight[c, o] = sum over i of x[i,
+/// c] * dy[i, o]`. With `x` and `grad_output` in each other's places it is that of a weight as PyTorch lays
+/// it out, [out_channels, in_channels].
 ///
 /// | name        | shape                       | memory | holds                |
 /// |-------------|-----------------------------|--------|----------------------|
@@ -55,8 +56,9 @@ template <class Scalar, class Space>
 ///
 /// @tparam Out  Scalar or accumulator_t<Scalar>
 /// @throws invalid_argument  other numbers of rows, channels below 1
-/// Cost: rows * in_channels * out_channels multiply-adds. Stream: enqueues on `exec`, does not wait. Determinism:
-/// as convolution_backward_weight().
+/// Cost: rows * in_channels * out_channels multiply-adds.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as convolution_backward_weight().
 template <class Scalar, class Out, class Space>
 void linear_backward_weight(MatrixView<Scalar const> const& x, MatrixView<Scalar const> const& grad_output,
                             Out* grad_weight, GradientMode mode, Execution<Space> const& exec)
@@ -69,7 +71,9 @@ void linear_backward_weight(MatrixView<Scalar const> const& x, MatrixView<Scalar
 /// @param grad_output  [rows, out_channels]
 /// @param grad_bias    [out_channels] written, or added to
 /// @tparam Out  Scalar or accumulator_t<Scalar>
-/// Cost: one pass. Stream: enqueues on `exec`, does not wait. Determinism: as convolution_backward_weight().
+/// Cost: one pass.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as convolution_backward_weight().
 template <class Scalar, class Out, class Space>
 void linear_backward_bias(MatrixView<Scalar const> const& grad_output, Out* grad_bias, GradientMode mode,
                           Execution<Space> const& exec)

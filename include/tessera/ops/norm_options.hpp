@@ -35,8 +35,8 @@ struct WrittenParameter {
   VariableId id = 0;
 };
 
-/// The running statistics that batch normalisation in training updates:
-/// `running = (1 - momentum) running + momentum * statistic`, of the unbiased variance; where there are none, nothing.
+/// The running statistics that batch normalisation in training updates: `running = (1 - momentum) running +
+/// momentum * statistic`, of the unbiased variance; where there are none, nothing.
 template <class Sum>
 struct RunningStatistics {
   WrittenParameter<Sum> mean;      ///< [channels]

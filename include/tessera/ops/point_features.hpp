@@ -17,8 +17,9 @@ inline namespace v0 {
 /// | returns | [num_voxels, channels] | Space  |                             |
 ///
 /// @throws invalid_argument  the rows are not those of the map's points
-/// Cost: one read of the points, and the map's segments the first time. Stream: enqueues on `exec`, does not
-/// wait. Determinism: same input, same bits; sums in float (double for double) by ascending index of the point.
+/// Cost: one read of the points, and the map's segments the first time.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits; sums in float (double for double) by ascending index of the point.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> voxelize_features(MatrixView<Scalar const> const& points,
                                                       PointMap<Space>& map, Execution<Space> const& exec)
@@ -48,8 +49,9 @@ template <class Scalar, class Space>
 /// | returns | [num_points, channels] | Space  |             |
 ///
 /// @throws invalid_argument  the rows are not those of the map's voxels
-/// Cost: `volume` reads a point. Stream: enqueues one kernel, does not wait. Determinism: same input, same
-/// bits; sums in float (double for double) by ascending k.
+/// Cost: `volume` reads per point.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits; sums in float (double for double) by ascending k.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> devoxelize_features(MatrixView<Scalar const> const& voxels,
                                                         PointMap<Space>& map, Execution<Space> const& exec)
@@ -60,7 +62,8 @@ template <class Scalar, class Space>
 /// The gradient of devoxelize_features(): `g[m, c] = sum over terms (i, k) of m of weight[i, k] * grad[i, c]`.
 /// @param grad  [num_points, channels] in `Space`
 /// @throws invalid_argument  the rows are not those of the map's points
-/// Cost: a read a term, and the map's segments the first time. Stream: enqueues on `exec`, does not wait.
+/// Cost: a read a term, and the map's segments the first time.
+/// Stream: enqueues on `exec`, does not wait.
 /// Determinism: same input, same bits; by ascending index of the point.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> devoxelize_features_backward(MatrixView<Scalar const> const& grad,

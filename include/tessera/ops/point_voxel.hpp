@@ -165,12 +165,14 @@ template <int Dim, class Scalar, class Space>
 
 }  // namespace detail
 
-/// Means of points on the voxels of a set: voxelize_features() by the map of `z` to `voxels`. Points whose voxel
-/// is missing are left out.
+/// Means of points on the voxels of a set: voxelize_features() by the map of `z` to `voxels`. Points whose
+/// voxel is missing are left out.
 /// @param compat  compat::torchsparse adds those to the mean of voxel 0 instead
 /// @throws invalid_argument  the tensor has no points, there are no voxels
-/// Cost: as voxelize_features(), and the map the first time (make_point_map()). Stream: enqueues on `exec`, does
-/// not wait. Determinism: same input, same bits. Source: point_to_voxel of SPVNAS.
+/// Cost: as voxelize_features(), and the map the first time (make_point_map()).
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+/// Source: point_to_voxel of SPVNAS.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> point_to_voxel(PointTensor<Dim, Scalar, Space> const& z,
                                                               CoordinateSetPointer<Dim, Space> const& voxels,
@@ -189,12 +191,14 @@ template <int Dim, class Scalar, class Space>
   return detail::point_to_voxel<Dim, Scalar, Space>(z, like.coordinates(), &like, compat, exec);
 }
 
-/// The voxels' features at the points of `z`, whose own features are not read: devoxelize_features() by the map
-/// of `z` to the voxels of `x`. What interpolates a sparse tensor at arbitrary points. A point without any voxel
-/// receives zero.
+/// The voxels' features at the points of `z`, whose own features are not read: devoxelize_features() by the
+/// map of `z` to the voxels of `x`. What interpolates a sparse tensor at arbitrary points. A point without
+/// any voxel receives zero.
 /// @throws invalid_argument  the tensor has no coordinates, or no points
-/// Cost: as devoxelize_features(), and the map the first time (make_point_map()). Stream: enqueues on `exec`,
-/// does not wait. Determinism: same input, same bits. Source: voxel_to_point of SPVNAS.
+/// Cost: as devoxelize_features(), and the map the first time (make_point_map()).
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
+/// Source: voxel_to_point of SPVNAS.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> voxel_to_point(
     SparseTensor<Dim, Scalar, Space> const& x, PointTensor<Dim, Scalar, Space> const& z,
@@ -220,8 +224,9 @@ template <int Dim, class Scalar, class Space>
 
 /// The sum of two tensors on the same points: `y[i, c] = a[i, c] + b[i, c]`.
 /// @throws invalid_argument  other points (PointTensor::points()) or channels
-/// Cost: one pass over the features. Stream: enqueues one kernel, does not wait. Determinism: same input, same
-/// bits.
+/// Cost: one pass over the features.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> add(PointTensor<Dim, Scalar, Space> const& a,
                                                   PointTensor<Dim, Scalar, Space> const& b,
@@ -236,11 +241,12 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The voxels of a tensor as points at their lower corners, `position = coordinate * tensor_stride`, with a copy
-/// of their features. Rows that are not in use are points in no voxel.
+/// The voxels of a tensor as points at their lower corners, `position = coordinate * tensor_stride`, with a
+/// copy of their features. Rows that are not in use are points in no voxel.
 /// @throws invalid_argument  the tensor has no coordinates
-/// Cost: one pass over both. Stream: enqueues a kernel and a copy, does not wait. Determinism: same input, same
-/// points.
+/// Cost: one pass over both.
+/// Stream: enqueues a kernel and a copy, does not wait.
+/// Determinism: same input, same points.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> points_of_voxels(SparseTensor<Dim, Scalar, Space> const& x,
                                                                Execution<Space> const& exec)

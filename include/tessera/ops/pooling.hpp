@@ -79,9 +79,10 @@ template <class Rule, int Dim, class Scalar, class Space>
 /// `y[o, c] = max over existing x[stride * o - padding + d * dilation, c]`; the outputs are those of a
 /// strided convolution, new rows in lexicographic order. compat::spconv starts from 0, so that no result is
 /// negative.
-/// @throws invalid_argument  what kernel_map() says; a kernel of -1 on a tensor without a spatial range
-/// Cost: kernel_map() the first time; one read of every pair. Stream: enqueues one kernel; waits only where
-/// kernel_map() does. Determinism: the same bits on every run and for every order of the input rows.
+/// @throws invalid_argument  what kernel_map() throws; a kernel of -1 on a tensor without a spatial range
+/// Cost: kernel_map() the first time; one read of every pair.
+/// Stream: enqueues one kernel; waits only where kernel_map() does.
+/// Determinism: the same bits on every run and for every order of the input rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> max_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         nn::PoolOptions<Dim> const& options,
@@ -100,8 +101,8 @@ template <int Dim, class Scalar, class Space>
   return detail::pool<detail::MeanOfWindow<Scalar>>(x, options, exec);
 }
 
-/// The sum of each channel over the existing voxels in each output's window, in float (double for double). Outputs,
-/// errors, cost, stream, determinism: as max_pool().
+/// The sum of each channel over the existing voxels in each output's window, in float (double for double).
+/// Outputs, errors, cost, stream, determinism: as max_pool().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sum_pool(SparseTensor<Dim, Scalar, Space> const& x,
                                                         nn::PoolOptions<Dim> const& options,
@@ -110,14 +111,16 @@ template <int Dim, class Scalar, class Space>
   return detail::pool<detail::SumOfWindow<Scalar>>(x, options, exec);
 }
 
-/// @name Gradients of pools for their input `x`
-/// `grad` [outputs, channels] in `Space` is on the outputs of the pool with these options; the result has the rows of `x`.
+/// @name Gradients of pools for their input `x` `grad` [outputs, channels] in `Space` is on the outputs of
+/// the pool with these options; the result has the rows of `x`.
 ///
-/// Of sum_pool(), `g[i, c] = sum over the outputs o whose window holds i of grad[o, c]`; of average_pool() each divided
-/// by the number of inputs of o; of max_pool() of those alone that have their value from i, the first of equal ones.
+/// Of sum_pool(), `g[i, c] = sum over the outputs o whose window holds i of grad[o, c]`; of average_pool()
+/// each divided by the number of inputs of o; of max_pool() of those alone that have their value from i, the
+/// first of equal ones.
 /// @throws invalid_argument  another number of rows than outputs, and what the pool says
-/// Cost: the map and its transpose the first time; one read of every pair. Stream: enqueues on `exec`; waits only where
-/// kernel_map() does. Determinism: same input, same bits; sums in float (double for double), offsets ascending.
+/// Cost: the map and its transpose the first time; one read of every pair.
+/// Stream: enqueues on `exec`; waits only where kernel_map() does.
+/// Determinism: same input, same bits; sums in float (double for double), offsets ascending.
 /// @{
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> sum_pool_backward(MatrixView<Scalar const> const& grad,

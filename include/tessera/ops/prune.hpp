@@ -166,7 +166,8 @@ struct CropRecord final : FunctionRecord<CropRecord<Dim, Scalar, Space>, Space,
 
 }  // namespace ops
 
-/// The voxels whose mask is not 0, in their order, on a coordinate set of their own with the stride and range of `x`.
+/// The voxels whose mask is not 0, in their order, on a coordinate set of their own with the stride and range
+/// of `x`.
 ///
 /// | name    | shape            | memory | holds                        |
 /// |---------|------------------|--------|------------------------------|
@@ -175,8 +176,10 @@ struct CropRecord final : FunctionRecord<CropRecord<Dim, Scalar, Space>, Space,
 ///
 /// A transposed convolution does not find the way back from there; a generative one makes its own coordinates.
 /// @throws invalid_argument  a mask of another shape; the tensor has no coordinates
-/// Cost: a scan and two passes over the rows. Stream: enqueues on `exec`; waits once for the number of rows kept,
-/// which in sets of fixed capacity stays in the space. Determinism: same input, same bits.
+/// Cost: a scan and two passes over the rows.
+/// Stream: enqueues on `exec`; waits once for the number of rows kept, which in sets of fixed capacity stays in
+/// the space.
+/// Determinism: same input, same bits.
 /// Source: MinkowskiPruning.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> prune(SparseTensor<Dim, Scalar, Space> const& x,
@@ -212,8 +215,8 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The voxels with `lower <= position < upper` on every axis, in units of the tensor's own stride. Result, cost,
-/// stream, determinism: as prune().
+/// The voxels with `lower <= position < upper` on every axis, in units of the tensor's own stride. Result,
+/// cost, stream, determinism: as prune().
 /// @throws invalid_argument  the tensor has no coordinates
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> crop(SparseTensor<Dim, Scalar, Space> const& x,
@@ -231,11 +234,14 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of prune(), prune_above() and crop() for `x`: that of the voxels that were kept, 0 for the others.
+/// The gradient of prune(), prune_above() and crop() for `x`: that of the voxels that were kept, 0 for the
+/// others.
 /// @param grad  [kept, channels] in `Space`, rows of `y`
 /// @param y     what the operation returned
 /// @throws invalid_argument  the rows are not those of `y`; a tensor has no coordinates
-/// Cost: a look-up a row of `x`. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: a look-up per row of `x`.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> prune_backward(MatrixView<Scalar const> const& grad,
                                                    SparseTensor<Dim, Scalar, Space> const& y,

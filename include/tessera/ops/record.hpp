@@ -142,9 +142,11 @@ class ReplayableRecord : public OperationRecord {
   /// The record by names alone: a copy that holds no variable's storage.
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> description() const = 0;
 
-  /// Adds the gradients of the inputs and parameters that `gradients` wants, from those that reached the outputs.
+  /// Adds the gradients of the inputs and parameters that `gradients` wants, from those that reached the
+  /// outputs.
   /// @throws invalid_argument  the operation has no gradient
-  /// Stream: enqueues on `exec`, does not wait unless the operation did. Determinism: same gradients, same bits.
+  /// Stream: enqueues on `exec`, does not wait unless the operation did.
+  /// Determinism: same gradients, same bits.
   virtual void backward(Gradients<Space>& /*gradients*/, Execution<Space> const& /*exec*/) const
   {
     detail::fail(this->name(), " has no gradient; what comes before it cannot be trained through it");
@@ -158,8 +160,8 @@ class ReplayableRecord : public OperationRecord {
   {
     return nullptr;
   }
-  /// description() of the operation when it runs once more on the same values: what it updates besides its outputs,
-  /// running statistics, stays as it is then.
+  /// description() of the operation when it runs once more on the same values: what it updates besides its
+  /// outputs, running statistics, stays as it is then.
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> recomputation() const
   {
     return description();
@@ -273,7 +275,8 @@ class FunctionRecord : public ReplayableRecord<Space> {
   void give_back_unread(Gradients<Space> const& /*gradients*/) {}
   /// Makes compute() leave alone what it updates besides its output; by default there is nothing.
   void skip_updates() {}
-  /// compute() that keeps in the record what backward() reads besides inputs and output; by default there is nothing.
+  /// compute() that keeps in the record what backward() reads besides inputs and output; by default there is
+  /// nothing.
   [[nodiscard]] Output compute_again(Inputs const&... x, Execution<Space> const& exec)
   {
     return static_cast<Derived const&>(*this).compute(x..., exec);

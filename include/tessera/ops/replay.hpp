@@ -8,11 +8,12 @@
 #include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <type_traits>
 #include <typeindex>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -102,26 +103,33 @@ class Replay {
   template <class Value>
   void set(VariableId id, std::shared_ptr<Value const> value)
   {
-    values_.insert_or_assign(id, Typed{std::move(value), std::type_index{typeid(Value)}});
+    give_back(id);
+    values_.push_back({id, std::move(value), std::type_index{typeid(Value)}});
   }
   /// Gives a value's storage back. One that is not there is no error.
-  void give_back(VariableId id) { values_.erase(id); }
+  void give_back(VariableId id)
+  {
+    auto const has_id = [&](Entry const& entry) { return entry.id == id; };
+    values_.erase(std::remove_if(values_.begin(), values_.end(), has_id), values_.end());
+  }
 
  private:
-  struct Typed {
+  struct Entry {
+    VariableId id;
     std::shared_ptr<void const> value;
     std::type_index type;
   };
 
-  [[nodiscard]] Typed const* find(VariableId id) const
+  [[nodiscard]] Entry const* find(VariableId id) const
   {
-    auto const found = values_.find(id);
-    if (found != values_.end()) { return &found->second; }
+    auto const found =
+        std::find_if(values_.rbegin(), values_.rend(), [&](Entry const& entry) { return entry.id == id; });
+    if (found != values_.rend()) { return &*found; }
     return constants_ != nullptr ? constants_->find(id) : nullptr;
   }
 
   Replay const* constants_ = nullptr;
-  std::unordered_map<VariableId, Typed> values_;
+  std::vector<Entry> values_;  // few live at a time, and the newest are read first
 };
 
 }  // namespace ops

@@ -12,8 +12,8 @@ namespace tessera {
 inline namespace v0 {
 namespace ops {
 
-/// Number, mean and sum of squared distances from the mean of some values. Those of parts merge into those of the
-/// whole: of parts of a tensor, and of the tensors of several processes.
+/// Number, mean and sum of squared distances from the mean of some values. Those of parts merge into those of
+/// the whole: of parts of a tensor, and of the tensors of several processes.
 template <class Sum>
 struct Moments {
   Sum count = 0;
@@ -87,8 +87,8 @@ struct PlaceOwnRank {
   }
 };
 
-/// The values of every rank, [ranks, size]: a sum in which all terms but one are 0 is exact, so that whoever adds
-/// them up in the order of the ranks gets the same bits on each, however the communicator sums.
+/// The values of every rank, [ranks, size]: a sum in which all terms but one are 0 is exact, so that whoever
+/// adds them up in the order of the ranks gets the same bits on each, however the communicator sums.
 template <class Sum, class Space>
 [[nodiscard]] Buffer<Sum, Space> gather_ranks(Sum const* own, std::int64_t size,
                                               ops::RowExchange<Space>& exchange, Execution<Space> const& exec)

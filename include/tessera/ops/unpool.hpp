@@ -89,7 +89,8 @@ struct UnpoolRecord final
 /// Gives each voxel of `like` the mean of the pooled voxels whose windows hold it, 0 where none does:
 /// `y[i, c] = (sum over outputs o whose window holds i of x[o, c]) / (number of these)`.
 ///
-/// @param x        on the outputs of a pool of `like` with these options: max_pool(like, options), or what was made of it
+/// @param x        on the outputs of a pool of `like` with these options: max_pool(like, options), or what
+///                 was made of it
 /// @param like     the voxels to go back to; its features are not read
 /// @throws invalid_argument  x stands on other voxels, and what the pool says
 /// Cost, stream, determinism: as the gradients of pools. Source: MinkowskiPoolingTranspose.
@@ -108,8 +109,8 @@ template <int Dim, class Scalar, class Space>
       });
 }
 
-/// The gradient of unpool() for `x`: `g[o, c] = sum over i in o's window of grad[i, c] / (number of outputs that hold
-/// i)`.
+/// The gradient of unpool() for `x`: `g[o, c] = sum over i in o's window of grad[i, c] / (number of outputs
+/// that hold i)`.
 /// @param grad  [rows of like, channels] in `Space`
 /// @throws invalid_argument  other rows than those of `like`, and what the pool says
 /// Cost, stream, determinism: as unpool().

@@ -7,6 +7,7 @@
 #include <tessera/core/execution.hpp>
 
 #include <memory>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -25,6 +26,14 @@ class WeightSource {
   /// Stream: enqueues at most a kernel, does not wait. Any thread may call it.
   [[nodiscard]] virtual detail::PackedWeightView<Scalar> packed(ConvConfig const& config,
                                                                 Execution<Space> const& exec) const = 0;
+  /// Brings the weight in its plain order up to date, where it is computed from others.
+  /// Stream: enqueues a few kernels at most, and waits at most for them. Any thread may call it.
+  virtual void refresh(Execution<Space> const& /*exec*/) const {}
+  /// Drops packed copies that `config` does not read, that are no layer's own and that nobody else holds.
+  /// @pre  what reads them is ordered before
+  virtual void drop_packs_but(ConvConfig const& /*config*/) const {}
+  /// The parameters that the weight and the bias are computed from, if any, the layer's own weight first.
+  virtual void append_origins(std::vector<VariableId>& /*to*/) const {}
 
  protected:
   ~WeightSource() = default;

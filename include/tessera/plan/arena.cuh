@@ -56,7 +56,7 @@ namespace detail {
 
 /// What each stream of a plan needs of its arena: those of MapStreams, and the layers' last. A part of its
 /// own for each, for what one gives back another may still read.
-using ArenaParts = std::array<std::size_t, MapStreams::count + 1>;
+using ArenaParts = std::array<std::size_t, detail::MapStreamSet::count + 1>;
 
 /// Memory from another resource; measures the arena that the same sequence of calls would need.
 class MeasuringMemory final : public MemoryResource {
@@ -94,14 +94,14 @@ class MeasuringMemory final : public MemoryResource {
  private:
   [[nodiscard]] Packer& packer_of(StreamHandle stream) noexcept
   {
-    return packers_[static_cast<std::size_t>(map_streams_.index_of(stream))];
+    return packers_[static_cast<std::size_t>(detail::access(map_streams_).index_of(stream))];
   }
 
   MemoryResource& next_;
   MapStreams const& map_streams_;
   std::mutex mutex_;
   std::map<void*, std::size_t> places_;
-  std::array<Packer, MapStreams::count + 1> packers_;
+  std::array<Packer, detail::MapStreamSet::count + 1> packers_;
 };
 
 /// Memory inside an arena.
@@ -113,7 +113,7 @@ class ArenaMemory final : public MemoryResource {
 
   [[nodiscard]] void* allocate(std::size_t bytes, StreamHandle stream) override
   {
-    auto const part = static_cast<std::size_t>(map_streams_.index_of(stream));
+    auto const part = static_cast<std::size_t>(detail::access(map_streams_).index_of(stream));
     std::lock_guard lock{mutex_};
     auto const place = packers_[part].take(bytes);
     expects(packers_[part].bytes() <= parts_[part], "Plan: ", packers_[part].bytes(), " bytes or more for ",
@@ -123,7 +123,7 @@ class ArenaMemory final : public MemoryResource {
   }
   void deallocate(void* pointer, std::size_t, StreamHandle stream) noexcept override
   {
-    auto const part = static_cast<std::size_t>(map_streams_.index_of(stream));
+    auto const part = static_cast<std::size_t>(detail::access(map_streams_).index_of(stream));
     std::lock_guard lock{mutex_};
     packers_[part].give_back(static_cast<std::size_t>(static_cast<std::byte*>(pointer) - begin_of(part)));
   }
@@ -138,7 +138,7 @@ class ArenaMemory final : public MemoryResource {
   ArenaParts parts_;
   MapStreams const& map_streams_;
   std::mutex mutex_;
-  std::array<Packer, MapStreams::count + 1> packers_;
+  std::array<Packer, detail::MapStreamSet::count + 1> packers_;
 };
 
 }  // namespace detail

@@ -33,6 +33,12 @@ class ForwardBev {
   {
     return static_cast<M const*>(model_)->parameters();
   }
+  /// Whether the model is in training, which trace() refuses.
+  template <class M = Model>
+  [[nodiscard]] auto is_training() const -> decltype(std::declval<M const&>().is_training())
+  {
+    return static_cast<M const*>(model_)->is_training();
+  }
   /// The model's options, from which a plan takes the number of channels.
   template <class M = Model>
   [[nodiscard]] auto options() const -> decltype(std::declval<M const&>().options())
@@ -45,8 +51,9 @@ class ForwardBev {
   DenseLayout layout_;
 };
 
-/// A model as Plan takes it, for the dense map of its `forward_bev()` in place of the voxels of `forward()`:
-/// `Plan plan{forward_bev(encoder), limits, exec}`.
+/// A model as Plan and nn::fuse() take it, for the dense map of its `forward_bev()` in place of the voxels of
+/// `forward()`: `Plan plan{forward_bev(encoder), limits, exec}`, `auto fast = nn::fuse(forward_bev(encoder),
+/// x, exec)`.
 /// @tparam Element  of the map, e.g. `forward_bev<__half>(encoder)`; without it that of the model
 template <class Element = void, class Model>
 [[nodiscard]] ForwardBev<Model, Element> forward_bev(Model& model,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/matrix.hpp>
+#include <tessera/ops/custom.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <utility>
@@ -10,8 +11,8 @@
 namespace tessera {
 inline namespace v0 {
 
-/// A model of points seen as one of voxels, each of which is a point: forward_voxels(model) makes it. It refers to the
-/// model, which must outlive it and every plan made of it.
+/// A model of points seen as one of voxels, each of which is a point: forward_voxels(model) makes it. It
+/// refers to the model, which must outlive it and every plan made of it.
 template <class Model>
 class ForwardVoxels {
  public:
@@ -24,13 +25,22 @@ class ForwardVoxels {
   template <class Space>
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) const
   {
-    return x.with_features(detail::ShareMatrix::share(model_->forward(x, exec).matrix()));
+    auto const on_voxels = [](Tensor const& voxels, auto const& points, Execution<Space> const&) {
+      return voxels.with_features(detail::ShareMatrix::alias(points.matrix()));
+    };
+    return ops::custom("on_voxels", exec, on_voxels, x, model_->forward(x, exec));
   }
   /// The model's parameters, by which a plan names what is out of date.
   template <class M = Model>
   [[nodiscard]] auto parameters() const -> decltype(std::declval<M const&>().parameters())
   {
     return static_cast<M const*>(model_)->parameters();
+  }
+  /// Whether the model is in training, which trace() refuses.
+  template <class M = Model>
+  [[nodiscard]] auto is_training() const -> decltype(std::declval<M const&>().is_training())
+  {
+    return static_cast<M const*>(model_)->is_training();
   }
   /// The model's options, from which a plan takes the number of channels.
   template <class M = Model>
@@ -43,8 +53,9 @@ class ForwardVoxels {
   Model* model_;
 };
 
-/// A model of points, such as SPVCNN or SPVNAS, as Plan takes it: voxels in, a row for each voxel out, so that a plan of
-/// points makes their voxels and their labels too: `Plan plan{forward_voxels(spvcnn), limits, exec}`.
+/// A model of points, such as SPVCNN or SPVNAS, as Plan and nn::fuse() take it: voxels in, a row for each
+/// voxel out, so that a plan of points makes their voxels and their labels too: `Plan
+/// plan{forward_voxels(spvcnn), limits, exec}`.
 template <class Model>
 [[nodiscard]] ForwardVoxels<Model> forward_voxels(Model& model)
 {

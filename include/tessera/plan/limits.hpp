@@ -43,6 +43,10 @@ class PlanLimits {
   /// Channels of an input; without it those that the model's options name.
   PlanLimits& channels(int count) { return channels_ = count, *this; }
 
+  /// The plan runs what nn::fuse() makes of the model: norms, activations and sums inside the convolutions.
+  /// The model stays as it is.
+  PlanLimits& fuse(bool value = true) { return fuses_ = value, *this; }
+
   /// Voxels of every set that layers derive, at most; without it as many as the input may have.
   PlanLimits& max_derived_voxels(std::int64_t rows) { return derived_.max_rows = rows, *this; }
 
@@ -60,7 +64,7 @@ class PlanLimits {
   template <int Dim, class Space>
   PlanLimits& like(CoordinateSet<Dim, Space> const& x, double slack)
   {
-    x.for_each_in_frame([&](auto const& set) {
+    x.for_each_in_manager([&](auto const& set) {
       auto const rows = static_cast<std::int64_t>(std::ceil(slack * static_cast<double>(set.num_rows()))) + 1;
       if (max_voxels_ == 0) {
         max_voxels(rows);
@@ -144,6 +148,7 @@ class PlanLimits {
   [[nodiscard]] int columns() const noexcept { return point_columns_; }
   [[nodiscard]] bool is_bounded() const noexcept { return !lower_.empty(); }
   [[nodiscard]] int channels() const noexcept { return channels_; }
+  [[nodiscard]] bool fuses() const noexcept { return fuses_; }
   /// @}
 
  private:
@@ -156,6 +161,7 @@ class PlanLimits {
   std::vector<int> lower_;
   std::vector<int> upper_;
   bool is_range_ = false;
+  bool fuses_ = false;
 };
 
 /// Limits of a plan that takes points: PlanLimits::voxelize().
@@ -187,8 +193,8 @@ template <int Dim>
   if (limits.voxels() == 0) { limits.max_voxels(limits.points()); }
   auto const& options = limits.voxelization();
   auto const box = voxel_box(options);
-  if (options.grid_extent) {
-    SpatialRange<Dim> const grid{1, *options.grid_extent};
+  if (options.grid()) {
+    SpatialRange<Dim> const grid{1, *options.grid()};
     expects(!limits.is_bounded() || limits.template set_options<Dim>().spatial_range == grid,
             "Plan: PlanLimits::grid() or box() is not the grid of the QuantizeOptions, ", list(grid.extent));
     limits.grid(grid);
@@ -203,7 +209,7 @@ template <int Dim>
   expects(limits.points() >= 1, "Plan: limits of ", limits.points(),
           " points; PlanLimits::max_points() must be at least 1");
   auto const& options = limits.voxelization();
-  auto const most = std::min<std::int64_t>(limits.points(), options.max_voxels);
+  auto const most = std::min<std::int64_t>(limits.points(), options.voxels());
   expects(limits.voxels() == 0 || limits.voxels() >= most, "Plan: limits of ", limits.voxels(),
           " voxels where ", limits.points(), " points and the VoxelizeOptions may make ", most);
   limits.max_voxels(most);

@@ -11,6 +11,7 @@
 #include <tessera/plan/detail/plan_output.cuh>
 #include <tessera/plan/detail/plan_record.cuh>
 #include <tessera/plan/detail/plan_weights.hpp>
+#include <tessera/plan/detail/planned_model.cuh>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/forward_bev.hpp>
 #include <tessera/plan/forward_voxels.hpp>
@@ -21,7 +22,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -39,9 +39,9 @@ inline namespace v0 {
 /// allocated and nothing waits; numbers of rows stay on the device. try_run() and status() throw nothing
 /// either, so they may be called from a TensorRT plugin's `enqueue`.
 ///
-/// Parameters are read where the model keeps them, so the model must outlive the plan. Packed and folded weights
-/// are shared with the layers: once a parameter was written (Parameter::version()), runs are refused until
-/// refresh() has made them anew.
+/// Parameters are read where the model keeps them, so the model must outlive the plan. Packed and folded
+/// weights are shared with the layers: once a parameter was written (Parameter::version()), runs are refused
+/// until refresh() has made them again.
 ///
 /// A scan of more voxels than planned is refused before anything is enqueued, or, where only the device knows
 /// their number, reported by check() and status(), as are a derived set of more voxels than planned,
@@ -52,9 +52,9 @@ inline namespace v0 {
 /// that share an arena, follow one another. A run that is captured into a graph of the caller's is the
 /// caller's to keep apart from others of the arena, and to wait for.
 ///
-/// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output.
-///                For the dense map of a model's `forward_bev()`: `Plan plan{forward_bev(model), ...}`; for a
-///                network of points on voxels: `Plan plan{forward_voxels(model), ...}`
+/// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output. A
+///                network, what nn::fuse() makes of one, forward_bev(network), forward_voxels(network of
+///                points)
 /// @tparam Voxelization  void, or the options of PlanLimits::voxelize(): QuantizeOptions or VoxelizeOptions
 /// Source: CUDA graphs (CUDA Programming Guide); the idea of planning a network once is TensorRT's.
 template <class Model, class Voxelization = void>
@@ -62,8 +62,7 @@ class Plan {
  public:
   using Tensor = typename Model::Tensor;
   using Scalar = typename Tensor::scalar;
-  using Output = std::decay_t<decltype(std::declval<Model&>().forward(
-      std::declval<Tensor const&>(), std::declval<Execution<Device> const&>()))>;
+  using Output = typename detail::PlannedModel<Model>::Output;
   static constexpr int dim = Tensor::dim;
   static constexpr bool takes_points = !std::is_void_v<Voxelization>;
   using Limits = typename detail::LimitsOf<Voxelization>::type;
@@ -72,7 +71,8 @@ class Plan {
   /// @param limits  what runs may ask for; PlanLimits::channels() where the model does not tell
   /// @param arena   memory shared with other plans, of bytes() or more; without it the plan has its own
   /// @throws invalid_argument  limits that are not valid; forward() waits for the host; an arena too small
-  /// Cost: two forward passes on no voxels, and a capture. Stream: enqueues on `exec` and waits.
+  /// Cost: two forward passes on no voxels, and a capture.
+  /// Stream: enqueues on `exec` and waits.
   Plan(Model& model, Limits const& limits, Execution<Device> const& exec,
        std::shared_ptr<PlanArena> arena = nullptr)
       : limits_{detail::resolved(limits)},
@@ -83,8 +83,9 @@ class Plan {
         map_streams_{detail::made_on<MapStreams>(device_, stream_.get())}
   {
     detail::DeviceGuard const guard{device_};
-    auto const parts = detail::measure_plan<Input>(model, limits_, channels_, exec);
-    bytes_ = std::accumulate(parts.begin(), parts.end(), std::size_t{0});
+    auto planned = detail::plan_model<Input>(model, limits_, channels_, exec);
+    auto const parts = detail::measure_plan<Input>(planned, limits_, channels_, exec);
+    bytes_ = detail::total_bytes(parts);
     arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
     detail::expects(arena_->bytes() >= bytes_, "Plan: the arena has ", arena_->bytes(), " bytes but ", bytes_,
                     " are needed");
@@ -95,16 +96,16 @@ class Plan {
     auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_map_streams(map_streams_);
     detail::WeightUses<Device> uses;
     graph_.capture(stream_.get(), [&] {
-      map_streams_.wait_for_main();
-      map_streams_.let_kernels_overlap();
+      detail::access(map_streams_).wait_for_main();
+      detail::access(map_streams_).let_kernels_overlap();
       input_.emplace(limits_, channels_, false, own);
-      output_ = std::make_unique<Output>(model.forward(input_->tensor, own));
+      output_ = std::make_unique<Output>(planned.forward(input_->tensor, own));
       map_streams_.join();
       input_->label(*output_, own);
       for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
     });
     own.wait();
-    weights_ = detail::PlanWeights<Device>{uses.take(), model};
+    weights_ = detail::PlanWeights<Device>{uses.take(), planned};
   }
   /// The same of a view of a model, such as forward_bev() makes, which may end with this call.
   template <class View = Model, class = std::enable_if_t<View::is_model_view>>
@@ -121,8 +122,9 @@ class Plan {
   [[nodiscard]] static std::size_t measure(Model& model, Limits const& limits, int channels,
                                            Execution<Device> const& exec)
   {
-    auto const parts = detail::measure_plan<Input>(model, detail::resolved(limits), channels, exec);
-    return std::accumulate(parts.begin(), parts.end(), std::size_t{0});
+    auto const all = detail::resolved(limits);
+    auto planned = detail::plan_model<Input>(model, all, channels, exec);
+    return detail::total_bytes(detail::measure_plan<Input>(planned, all, channels, exec));
   }
 
   /// Runs the network on a scan in device memory.
@@ -134,8 +136,7 @@ class Plan {
   ///
   /// @param rows  how many, or on the device how many of so many
   /// @param to    memory of the caller's that the output is written to as well
-  /// @returns the output, in the plan's memory, good until the next run; CoordinateSet::num_rows() of it
-  /// waits
+  /// @returns the output, in the plan's memory, good until the next run; its CoordinateSet::num_rows() waits
   /// @throws invalid_argument  more rows than planned; a destination that may be too small; a parameter written
   /// since its weight was packed, by name; cuda_error
   /// Stream: enqueues one kernel and one graph on `exec`'s stream, and for a destination one kernel each for
@@ -169,9 +170,8 @@ class Plan {
     return run(coordinates.data, features.data, RowCount{coordinates.rows, nullptr}, exec);
   }
 
-  /// run() that throws nothing and allocates nothing: what is wrong is in the status, and nothing is enqueued
-  /// then (RunError::cuda_failure excepted). It takes a stream of the plan's device, for an Execution may
-  /// throw when it is made.
+  /// run() that throws and allocates nothing: what is wrong is in the status, and then nothing is enqueued
+  /// (RunError::cuda_failure excepted). It takes a stream of the plan's device: making an Execution may throw.
   [[nodiscard]] RunStatus try_run(std::int32_t const* coordinates, Scalar const* features,
                                   RowCount const& rows, Destination const& to, StreamHandle stream) noexcept
   {
@@ -237,12 +237,12 @@ class Plan {
 
   /// Packs anew, in place, the weights whose parameters were written since they were packed; runs from here on
   /// read them. No new capture.
-  /// @pre  work that reads these weights elsewhere, runs of other plans and forward() on other streams, precedes
-  ///       it on the device, as it does the write
+  /// @pre  work that reads these weights elsewhere, runs of other plans and forward() on other streams,
+  ///       precedes it on the device, as it does the write
   /// @throws invalid_argument  another device, or a stream that is being captured
   /// Cost: one pass over those weights.
-  /// Stream: waits, on the device, for the last run; enqueues a kernel per weight. The host waits once per folded
-  /// norm whose parameters were written, to see whether the folded weight is finite; else not.
+  /// Stream: waits, on the device, for the last run; enqueues a kernel per weight. The host waits once per
+  /// folded norm whose parameters were written, to see whether the folded weight is finite; else not.
   /// Determinism: the bits of a plan made now.
   void refresh(Execution<Device> const& exec)
   {
@@ -277,11 +277,10 @@ class Plan {
     if (done != cudaSuccess) { static_cast<void>(cudaGetLastError()); }
     return report;
   }
-  /// From here on status() and check() tell of later runs alone.
+  /// From here on status() and check() report later runs only.
   void acknowledge() noexcept { static_cast<void>(record_->take_faults()); }
 
   /// Throws what went wrong in the runs since the last call.
-  ///
   /// A run in a graph of the caller's is not waited for: synchronize with that graph first.
   /// @throws invalid_argument  duplicates, coordinates outside the bounds, more voxels than planned
   /// Stream: waits for the last run.

@@ -30,7 +30,7 @@ inline namespace v0 {
 /// Positions and features are kept unchanged: they may be NaN or infinite.
 ///
 /// A float cannot hold the coordinates of a map: at 4,841,948.3 m its neighbours are 0.5 m apart. So the
-/// point that is meant is `origin + position`, added in double. Readers return an origin other than zero in
+/// actual point is `origin + position`, added in double. Readers return an origin other than zero in
 /// two cases.
 /// - It was given to them: then it is subtracted, and nothing is checked.
 /// - The file has doubles or integers of 32 or 64 bits, and rounding them to float would move a coordinate by
@@ -146,7 +146,7 @@ inline void append_points(PointCloud& cloud, PointCloud from)
 /// A file of x, y, z alone has no features, and a network needs some: networks on occupancy are trained with
 /// ones.
 /// @throws invalid_argument  the cloud's arrays do not fit together
-/// Cost: one value a point.
+/// Cost: one value per point.
 inline void ensure_features(PointCloud& cloud)
 {
   cloud.check("ensure_features");

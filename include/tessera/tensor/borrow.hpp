@@ -21,8 +21,9 @@ inline namespace v0 {
 ///
 /// @pre     The rows stay as they are until the owner is released; without one, until work has finished that
 ///          was enqueued for any set of the coordinate manager, whose maps and tables are kept.
-/// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() says
-/// Cost: one pass over the rows when no spatial range is declared. Stream: as make_coordinate_set().
+/// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() throws
+/// Cost: one pass over the rows when no spatial range is declared.
+/// Stream: as make_coordinate_set().
 template <int Dim, class Space, class Owner>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> borrow_coordinates(
     MatrixView<std::int32_t const> coordinates, Owner owner, Execution<Space> const& exec,
@@ -47,14 +48,15 @@ template <int Dim, class Space, class Owner>
 /// |             |                      |        | alive, or nullptr; one copy is kept with the coordinates   |
 /// |             |                      |        | and one with the features                                  |
 ///
-/// The coordinates' owner is released when the last tensor on any set of the manager is gone, that of the features
-/// with the last tensor that shares them. Until then, and without an owner until the work has finished that was
-/// enqueued with such tensors, the caller keeps both arrays alive and as they are.
+/// The coordinates' owner is released when the last tensor on any set of the manager is gone, that of the
+/// features with the last tensor that shares them. Until then, and without an owner until the work has
+/// finished that was enqueued with such tensors, the caller keeps both arrays alive and as they are.
 ///
 /// @throws  invalid_argument  the numbers of rows differ, columns are not 1 + Dim, features are not aligned to
 ///                            16 bytes (copy them: the constructor of SparseTensor does), and what
 ///                            make_coordinate_set() says
-/// Cost: one pass over the coordinates when no spatial range is declared. Stream: as make_coordinate_set().
+/// Cost: one pass over the coordinates when no spatial range is declared.
+/// Stream: as make_coordinate_set().
 template <int Dim, class Scalar, class Space, class Owner>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> borrow_tensor(MatrixView<std::int32_t const> coordinates,
                                                              MatrixView<Scalar const> features, Owner owner,

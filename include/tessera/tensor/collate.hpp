@@ -16,7 +16,9 @@ inline namespace v0 {
 ///
 /// @throws invalid_argument  the tensors have different numbers of channels, and what collate_coordinates()
 /// says
-/// Cost: one copy. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one copy.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 /// Source: TorchSparse's sparse_collate, which drops spatial ranges where this keeps them.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sparse_collate(

@@ -40,8 +40,10 @@ struct StoreNumRows {
 /// | to   | [rows, ...]          | Space  | see TensorDestination; room for x.capacity() rows, apart from x      |
 ///
 /// @throws invalid_argument  no coordinates, too few rows, or another number of columns
-/// Cost: one copy of what is asked for. Stream: enqueues a copy or a kernel for each, does not wait, not even
-/// where only the space knows the number of rows. Determinism: the same bits.
+/// Cost: one copy of what is asked for.
+/// Stream: enqueues a copy or a kernel for each, does not wait, not even where only the space knows the number
+/// of rows.
+/// Determinism: the same bits.
 template <int Dim, class Scalar, class Space>
 void copy_into(SparseTensor<Dim, Scalar, Space> const& x, TensorDestination<Scalar> const& to,
                Execution<Space> const& exec)
@@ -73,7 +75,9 @@ void copy_into(SparseTensor<Dim, Scalar, Space> const& x, MatrixView<Scalar> fea
 
 /// Copies a dense tensor to `size` elements of the caller's, in the order of its layout.
 /// @throws invalid_argument  `size` is not that of the tensor, or `to` is null
-/// Cost: one copy. Stream: enqueues it, does not wait. Determinism: the same bits.
+/// Cost: one copy.
+/// Stream: enqueues it, does not wait.
+/// Determinism: the same bits.
 template <int Dim, class Scalar, class Space>
 void copy_into(DenseTensor<Dim, Scalar, Space> const& x, Scalar* to, std::int64_t size,
                Execution<Space> const& exec)

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/tensor/detail/dense_cells.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -98,7 +98,7 @@ class DenseTensor {
   [[nodiscard]] VariableId id() const noexcept { return values_.id(); }
   /// How often mark_written() was called on these values.
   [[nodiscard]] std::uint64_t version() const noexcept { return values_.version(); }
-  /// To be called by whoever writes values that a recorder may have been told of.
+  /// Call it after writing values that may have been recorded.
   void mark_written() const noexcept { values_.mark_written(); }
   /// The same values, not copied, as another variable: see SparseTensor::detached().
   [[nodiscard]] DenseTensor detached() const

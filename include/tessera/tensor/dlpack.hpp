@@ -31,12 +31,13 @@ inline namespace v0 {
 ///
 /// An export is valid for work that is ordered after what the execution's stream has been given so far; the
 /// consumer must order its own. The memory goes back to its resource, which must still be there, when the
-/// consumer calls the deleter, on whatever thread.
+/// consumer calls the deleter, on any thread.
 namespace dlpack {
 
 /// A matrix [rows, columns] of another library's.
 /// @throws invalid_argument  as above; read-only, or not aligned to 16 bytes
-/// Cost: a small allocation on the host. Stream: enqueues nothing.
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing.
 template <class T, class Space, class Managed>
 [[nodiscard]] Matrix<T, Space> import_matrix(Managed* tensor, Execution<Space> const& exec)
 {
@@ -46,7 +47,7 @@ template <class T, class Space, class Managed>
 
 /// A coordinate set on rows of another library's: int32 [num_rows, 1 + Dim], (batch, x, y, ...), unique.
 /// @pre  the rows do not change while the set lives
-/// @throws invalid_argument  as above, and what borrow_coordinates() says
+/// @throws invalid_argument  as above, and what borrow_coordinates() throws
 /// Cost, stream: as borrow_coordinates().
 template <int Dim, class Space, class Managed>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> import_coordinates(
@@ -61,7 +62,8 @@ template <int Dim, class Space, class Managed>
 /// A tensor on `coordinates` with features of another library's, [capacity, channels], which may be read-only.
 /// @pre  the features do not change while tensors share them, or mark_written() is called
 /// @throws invalid_argument  as above; the numbers of rows differ; not aligned to 16 bytes
-/// Cost: a small allocation on the host. Stream: enqueues nothing.
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing.
 template <class Scalar, int Dim, class Space, class Managed>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> import_features(
     CoordinateSetPointer<Dim, Space> const& coordinates, Managed* tensor, Execution<Space> const& exec)
@@ -71,7 +73,7 @@ template <class Scalar, int Dim, class Space, class Managed>
 }
 
 /// A tensor on coordinates and features of another library's; takes both, also where it throws.
-/// @throws invalid_argument  what import_coordinates() and import_features() say
+/// @throws invalid_argument  what import_coordinates() and import_features() throw
 /// Cost, stream: as import_coordinates().
 template <int Dim, class Scalar, class Space, class ManagedCoordinates, class ManagedFeatures>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> import_tensor(ManagedCoordinates* coordinates,
@@ -87,7 +89,8 @@ template <int Dim, class Scalar, class Space, class ManagedCoordinates, class Ma
 /// A dense tensor of another library's, of shape [batches, x, y, ..., channels] or, channels first,
 /// [batches, channels, x, y, ...].
 /// @throws invalid_argument  as above; read-only, not aligned to 16 bytes, or what DenseTensor says
-/// Cost: a small allocation on the host. Stream: enqueues nothing.
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing.
 template <int Dim, class Scalar, class Space, class Managed>
 [[nodiscard]] DenseTensor<Dim, Scalar, Space> import_dense(Managed* tensor, DenseLayout layout,
                                                            Execution<Space> const& exec)
@@ -105,7 +108,8 @@ template <int Dim, class Scalar, class Space, class Managed>
 }
 
 /// Hands a matrix to another library, which may write to it.
-/// Cost: a small allocation on the host. Stream: enqueues nothing.
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing.
 template <class Managed = ManagedTensorVersioned, class T, class Space>
 [[nodiscard]] Handle<Managed> export_matrix(Matrix<T, Space>&& matrix, Execution<Space> const& exec)
 {
@@ -115,8 +119,8 @@ template <class Managed = ManagedTensorVersioned, class T, class Space>
 }
 
 /// The features of a tensor for another library: [num_rows, channels], read-only, since tensors share them.
-/// Cost: a small allocation on the host. Stream: enqueues nothing; waits where only the space knows the number
-/// of rows.
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing; waits where only the space knows the number of rows.
 template <class Managed = ManagedTensorVersioned, int Dim, class Scalar, class Space>
 [[nodiscard]] Handle<Managed> export_features(SparseTensor<Dim, Scalar, Space> const& x,
                                               Execution<Space> const& exec)
@@ -126,7 +130,8 @@ template <class Managed = ManagedTensorVersioned, int Dim, class Scalar, class S
 
 /// The coordinates of a set for another library: int32 [num_rows, 1 + Dim], (batch, x, y, ...), read-only.
 /// @throws invalid_argument  the pointer is null
-/// Cost: a small allocation on the host. Stream: as export_features().
+/// Cost: a small allocation on the host.
+/// Stream: as export_features().
 template <class Managed = ManagedTensorVersioned, int Dim, class Space>
 [[nodiscard]] Handle<Managed> export_coordinates(CoordinateSetPointer<Dim, Space> const& coordinates,
                                                  Execution<Space> const& exec)
@@ -137,7 +142,8 @@ template <class Managed = ManagedTensorVersioned, int Dim, class Space>
 }
 
 /// Hands a dense tensor to another library, which may write to it; the axes are those of shape().
-/// Cost: a small allocation on the host. Stream: enqueues nothing.
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing.
 template <class Managed = ManagedTensorVersioned, int Dim, class Scalar, class Space>
 [[nodiscard]] Handle<Managed> export_dense(DenseTensor<Dim, Scalar, Space>&& x, Execution<Space> const& exec)
 {

@@ -10,8 +10,8 @@
 namespace tessera {
 inline namespace v0 {
 
-/// DLPack's C structs, version 1, as of <dlpack/dlpack.h>, which this neither needs nor gets in the way of: what
-/// imports and exports is a template that takes either kind.
+/// DLPack's C structs, version 1, as of <dlpack/dlpack.h>, which is not needed but may be included too: imports
+/// and exports are templates that take either definition.
 namespace dlpack {
 
 inline constexpr std::uint32_t major_version = 1;

@@ -66,7 +66,9 @@ struct GatherValues {
 ///
 /// Of equal elements the first counts; NaN is never the largest.
 /// @throws invalid_argument  2^31 columns or more
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same labels.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same labels.
 template <class Element, class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> argmax(MatrixView<Element> x, Execution<Space> const& exec)
 {
@@ -80,7 +82,9 @@ template <class Element, class Space>
 /// `result[i] = from[index[i]]`, or `none` where the index is negative or no row of `from`: labels of points
 /// from those of their voxels, `gather(labels, voxels.inverse, -1, exec)`.
 ///
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same input, same result.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same result.
 template <class T, class Space>
 [[nodiscard]] Buffer<T, Space> gather(Buffer<T, Space> const& from, Buffer<std::int32_t, Space> const& index,
                                       T none, Execution<Space> const& exec)

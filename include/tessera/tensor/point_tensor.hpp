@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/cache.hpp>
+#include <tessera/core/detail/cache.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/point_map.hpp>
@@ -57,7 +57,7 @@ class PointSet {
   [[nodiscard]] MatrixView<float const> positions() const noexcept { return positions_.view(); }
 
   /// The map to `voxels`, made at the first call and kept: make_point_map().
-  /// @throws invalid_argument  there are no voxels, and what make_point_map() says
+  /// @throws invalid_argument  there are no voxels, and what make_point_map() throws
   /// Cost, stream, determinism: as make_point_map(), the first time.
   [[nodiscard]] std::shared_ptr<PointMap<Space>> map_to(CoordinateSetPointer<Dim, Space> const& voxels,
                                                         PointCells cells, Compatibility compat,
@@ -113,7 +113,9 @@ class PointTensor {
   ///
   /// @param num_batches  batch entries are [0, num_batches)
   /// @throws invalid_argument  the numbers of rows differ, and what PointSet says
-  /// Cost: two copies. Stream: enqueues them, does not wait. Determinism: same input, same tensor.
+  /// Cost: two copies.
+  /// Stream: enqueues them, does not wait.
+  /// Determinism: same input, same tensor.
   PointTensor(MatrixView<float const> const& positions, MatrixView<Scalar const> const& features,
               Execution<Space> const& exec, int num_batches = 1)
       : PointTensor{std::make_shared<Set>(Matrix<float, Space>{copy(positions.data, positions.size(), exec),

@@ -35,7 +35,7 @@ class SparseTensor {
   using space = Space;
 
   /// No coordinates, no voxels, no channels; to be assigned to, copied, and asked for its sizes, which are 0.
-  /// What is to compute from it, function or layer, throws invalid_argument: "relu: the tensor has no
+  /// Every function or layer that reads its rows throws invalid_argument: "relu: the tensor has no
   /// coordinates", or what a layer says of 0 channels.
   SparseTensor() = default;
 
@@ -48,7 +48,8 @@ class SparseTensor {
   ///
   /// @throws invalid_argument  the numbers of rows differ, columns are not 1 + Dim, or what
   /// make_coordinate_set() says
-  /// Cost: two copies. Stream: as make_coordinate_set().
+  /// Cost: two copies.
+  /// Stream: as make_coordinate_set().
   SparseTensor(MatrixView<std::int32_t const> coordinates, MatrixView<Scalar const> features,
                Execution<Space> const& exec, CoordinateSetOptions<Dim> const& options = {})
   {
@@ -92,11 +93,11 @@ class SparseTensor {
   [[nodiscard]] VariableId id() const noexcept { return features_.id(); }
   /// How often mark_written() was called on these features.
   [[nodiscard]] std::uint64_t version() const noexcept { return features_.version(); }
-  /// To be called by whoever writes the features in place, as a plan does with its output and an owner with
-  /// memory that the tensor borrows: what was recorded of them before no longer holds.
+  /// Call it after writing the features in place, as a plan does with its output and an owner may with memory
+  /// that the tensor borrows: what was recorded of them before is then out of date.
   void mark_written() const noexcept { features_.mark_written(); }
-  /// The same voxels and features, not copied, as another variable, which no recorder has been told of: gradients
-  /// stop at it.
+  /// The same voxels and features, not copied, as another variable, which no recorder has been told of:
+  /// gradients stop at it.
   [[nodiscard]] SparseTensor detached() const
   {
     auto result = *this;
@@ -131,8 +132,8 @@ class SparseTensor {
   }
 
  private:
-  /// Throws what is wrong with the rows. Duplicates in an input show in its table, which layers of one voxel
-  /// never asked for.
+  /// Throws if the rows are invalid. Duplicates of an input show when its table is made, which layers of one
+  /// voxel never need.
   void check_rows(Execution<Space> const& exec) const
   {
     bool const is_input = coordinates_->origin() == nullptr;

@@ -39,8 +39,9 @@ struct is_parameter<
     T, std::void_t<decltype(std::declval<T&>().version_counter(), std::declval<T const&>().grad())>>
     : std::true_type {};
 
-/// Calls `use(parameter, identity)` with the parameter as its type. `identity` is TypeIdentity<Scalar> where it is in
-/// Scalar, and TypeIdentity<void> where it is in the accumulator, so that no convolution has it as its weight.
+/// Calls `use(parameter, identity)` with the parameter as its type. `identity` is TypeIdentity<Scalar> where
+/// it is in Scalar, and TypeIdentity<void> where it is in the accumulator, so that no convolution has it as
+/// its weight.
 /// @throws invalid_argument  it is in neither
 template <class Scalar, class Space, class Writable, class Use>
 void with_typed(Writable& parameter, Use const& use)

@@ -23,7 +23,7 @@ struct PackedWeight {
 };
 
 /// The dataflows of one space. Host: conv/detail/convolution_host.hpp; Device:
-/// conv/detail/convolution_device.cuh. Each specialisation has, as static members and with Scalar deduced:
+/// conv/convolution_kernels.cuh. Each specialisation has, as static members and with Scalar deduced:
 ///
 ///   template <class TilePolicy> void implicit_gemm(arguments, map, bool sort, int splits, exec)
 ///   void gather_scatter(arguments, map, exec)

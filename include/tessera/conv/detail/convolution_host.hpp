@@ -70,7 +70,7 @@ class HostBlocks {
     std::array<std::int64_t, chunk> count{};
     for (auto row = begin; row < end; ++row) {
       auto const* const from = out_in_ + row * volume_;
-      for (int k = first; k < last; ++k) {  // without branches, which nobody could foresee
+      for (int k = first; k < last; ++k) {  // without branches, which would be mispredicted
         auto& n = count[static_cast<std::size_t>(k - first)];
         auto const place = (k - first) * list_stride() + n;
         in_.data()[place] = from[k];

@@ -7,7 +7,7 @@
 #include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
 #include <tessera/conv/problem.hpp>
 #include <tessera/core/build_notes.hpp>
-#include <tessera/core/per_device.hpp>
+#include <tessera/core/detail/per_device.hpp>
 
 #include <cstddef>
 

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/device_attributes.cuh>
+#include <tessera/core/detail/device_attributes.cuh>
 
 namespace tessera {
 inline namespace v0 {

@@ -15,7 +15,7 @@ inline namespace v0 {
 namespace detail {
 
 /// Rows of the tile maps that the warp and warpgroup kernels read: those of one `mma.m16n8k16`.
-inline constexpr int piece_rows = 16;
+inline constexpr int fragment_rows = 16;
 
 /// Bytes of a barrier in shared memory.
 inline constexpr std::size_t barrier_bytes = 8;
@@ -37,8 +37,8 @@ inline constexpr int packed_for_block = 3;  ///< the plain order, of a weight in
   return layout;
 }
 
-/// The weight that `layout` is packed from, where `memory` is its first element in memory. So a kept weight
-/// needs no more than its place to be packed anew, mirrored and transposed ones too.
+/// The weight that `layout` is packed from, where `memory` is its first element in memory. So the
+/// address of a weight is enough to pack it again, mirrored and transposed ones too.
 template <class T>
 [[nodiscard]] WeightView<T> packed_source(PackedLayout const& layout, T const* memory)
 {

@@ -26,13 +26,14 @@ template <class Scalar, class Pack>
 }
 
 /// Whether a convolution's kernel may begin while the one before still runs: it reads its map, weight and
-/// bias before it waits. So the map must come from a side that the stream waited for before an earlier
-/// kernel, and the weight from a layer that keeps it.
+/// bias before it waits. So the map must come from a map stream that the stream waited for before an
+/// earlier kernel, and the weight from a layer that keeps it.
 [[nodiscard]] inline bool uses_programmatic_launch(KernelMap<Device> const& map, bool packs_weight,
                                                    Execution<Device> const& exec)
 {
-  return CUDART_VERSION >= 12030 && exec.map_streams() != nullptr && exec.map_streams()->consume_overlap() &&
-         !packs_weight && map.parts().side.streams == exec.map_streams();
+  return CUDART_VERSION >= 12030 && exec.map_streams() != nullptr &&
+         access(*exec.map_streams()).consume_overlap() && !packs_weight &&
+         map.parts().map_stream.streams == exec.map_streams();
 }
 
 }  // namespace detail

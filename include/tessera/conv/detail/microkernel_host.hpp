@@ -102,7 +102,7 @@ __attribute__((target("avx2,fma"))) void multiply_panel_avx2(PanelProduct<Sum> c
 template <class Sum>
 using MultiplyPanel = void (*)(PanelProduct<Sum> const&);
 
-/// The fastest product that the processor at hand can carry out; programs need no `-march` for it.
+/// The fastest product that this processor supports; programs need no `-march` for it.
 template <class Sum>
 [[nodiscard]] MultiplyPanel<Sum> multiply_panel()
 {

@@ -93,7 +93,7 @@ class HostOperands {
     return std::int64_t{arguments_.in_channels} * panel_channels<Sum>;
   }
 
-  /// The weight as [volume, panels, in, panel_channels]: a panel lies together, so that it
+  /// The weight as [volume, panels, in, panel_channels]: a panel is contiguous, so that it
   /// stays in the first-level cache, and the channels the last one has too many are 0.
   void pack_weight(int volume, Execution<Host> const& exec)
   {

@@ -83,10 +83,10 @@ inline void check_types(ConvProblem const& problem)
   plan.pipeline = warpgroup_pipeline(shape, length, problem.kernel, device.shared_bytes);
   if (plan.pipeline.shared_bytes > device.shared_bytes) { return std::nullopt; }
   WarpgroupLayout const layout{shape, chunk, length, problem.in_channels, problem.out_channels};
-  auto const tiles = ceil_div(static_cast<int>(map.num_out), shape.pieces() * piece_rows);
+  auto const tiles = ceil_div(static_cast<int>(map.num_out), shape.fragments() * fragment_rows);
   bool const shares = std::int64_t{tiles} * layout.channel_blocks() <= plan.pipeline.few_tiles;
   plan.kernel = shares ? GemmKernel::warpgroup_pair : GemmKernel::warpgroup;
-  plan.tile_rows = map.is_identity ? 0 : piece_rows;
+  plan.tile_rows = map.is_identity ? 0 : fragment_rows;
   plan.reads_two_inputs = true;
   if (problem.splits == 1) { plan.packed = packed_from(layout.key(), problem.weight_steps); }
   return plan;
@@ -99,12 +99,12 @@ inline void check_types(ConvProblem const& problem)
   if (!device.has_warp || multiplication_of(problem) != Multiplication::half ||
       problem.kernel == GemmKernel::block || !(problem.in_channels % 8 == 0 || few) ||
       problem.out_channels % 8 != 0 || problem.second_channels > 0 || !problem.aligned_inputs ||
-      !problem.aligned_output || !problem.aligned_epilogue || map.num_out > INT32_MAX - piece_rows) {
+      !problem.aligned_output || !problem.aligned_epilogue || map.num_out > INT32_MAX - fragment_rows) {
     return std::nullopt;
   }
   KernelPlan plan;
   plan.kernel = GemmKernel::warp;
-  plan.tile_rows = piece_rows;
+  plan.tile_rows = fragment_rows;
   auto const take = [&](warp_shape::Index index) {
     auto const& shape = warp_shapes[static_cast<std::size_t>(index)];
     WarpLayout const layout{shape, split_length(map.volume, problem.splits), problem.in_channels,

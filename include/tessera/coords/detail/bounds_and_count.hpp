@@ -4,6 +4,7 @@
 
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace detail {
 
 /// What only the space can see about a set's rows: while it is made, and while a network is trained on it.
 enum DataError : std::uint32_t {
-  out_of_range = 1,    ///< a coordinate lies outside the declared spatial range
+  out_of_range = 1,    ///< a coordinate is outside the declared spatial range
   duplicate = 2,       ///< two rows hold the same coordinate
   capacity = 4,        ///< more rows than there is room for
   negative_count = 8,  ///< fewer rows than none
@@ -54,14 +55,14 @@ struct BoundsAndCount {
   TESSERA_HOST_DEVICE void merge_atomically(BoundsAndCount part)
   {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    auto const together = active_mask();  // one address takes one minimum at a time: one a warp
+    auto const together = active_mask();  // one address takes one minimum at a time: one per warp
     part.lowest_batch = __reduce_min_sync(together, part.lowest_batch);
     part.highest_batch = __reduce_max_sync(together, part.highest_batch);
     for (int i = 0; i < Dim; ++i) {
       part.lower[i] = __reduce_min_sync(together, part.lower[i]);
       part.upper[i] = __reduce_max_sync(together, part.upper[i]);
     }
-    if (static_cast<int>(threadIdx.x % 32) != __ffs(static_cast<int>(together)) - 1) { return; }
+    if (lane_id() != first_lane(together)) { return; }
 #endif
     atomic_minimum(&lowest_batch, part.lowest_batch);
     atomic_maximum(&highest_batch, part.highest_batch);

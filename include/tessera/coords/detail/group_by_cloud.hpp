@@ -5,8 +5,8 @@
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/point_rows.hpp>
 #include <tessera/coords/key_packing.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/core/strided_view.hpp>
 
 #include <cstdint>

@@ -4,20 +4,13 @@
 
 #include <tessera/coords/detail/locate_points.hpp>
 #include <tessera/coords/key_packing.hpp>
+#include <tessera/coords/quantize_options.hpp>
 #include <tessera/core/scalar.hpp>
 
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
-
-/// What the features of a voxel are.
-enum class VoxelFeatures : std::uint8_t {
-  first,    ///< those of its lowest point index
-  mean,     ///< their mean over its points, summed by ascending index
-  sum,      ///< their sum over its points, by ascending index
-  maximum,  ///< the largest of each channel over its points; NaN if any is
-};
 
 namespace detail {
 

@@ -4,10 +4,10 @@
 
 #include <tessera/coords/detail/hard_voxel_scans.cuh>
 #include <tessera/coords/detail/hard_voxels.hpp>
+#include <tessera/core/detail/lanes.hpp>
+#include <tessera/core/detail/scan.cuh>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
-#include <tessera/core/scan.cuh>
 
 #include <cub/block/block_reduce.cuh>
 #include <cub/block/block_scan.cuh>
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(voxel_block)
   auto const key = static_cast<Key>(cell);  // -1 is `empty`
   int const lane = lane_id();
   unsigned const same = __match_any_sync(~0U, key);
-  int const leader = __ffs(static_cast<int>(same)) - 1;
+  int const leader = first_lane(same);
   int slot = -1;
   if (cell >= 0 && lane == leader) { slot = static_cast<int>(table.claim(key)); }
   slot = __shfl_sync(~0U, slot, leader);
@@ -183,12 +183,16 @@ __global__ void __launch_bounds__(voxel_block)
 
 /// One fill and three kernels: enter the points, count the voxels of each block, write them. Of several scans
 /// also which blocks are whose, and where the voxels of each begin.
-template <>
-class HardVoxelizer<Device> {
+///
+/// A template, though there is one device: the kernels are compiled where somebody voxelizes, not wherever the
+/// header is included.
+/// @tparam Space  Device
+template <class Space>
+class DeviceHardVoxelizer {
  public:
   /// @param faults  [1] in the space; nobody waits for them here
-  HardVoxelizer(HardPoints const& points, HardVoxelRule const& rule, PointFaults const* faults,
-                Execution<Device> const& exec)
+  DeviceHardVoxelizer(HardPoints const& points, HardVoxelRule const& rule, PointFaults const* faults,
+                      Execution<Space> const& exec)
       : points_{points},
         rule_{rule},
         num_slots_{num_cell_slots(points.count)},
@@ -205,7 +209,7 @@ class HardVoxelizer<Device> {
   }
 
   /// Waits.
-  [[nodiscard]] std::int64_t download_num_voxels(Execution<Device> const& exec) const
+  [[nodiscard]] std::int64_t download_num_voxels(Execution<Space> const& exec) const
   {
     if (points_.offsets != nullptr) { return download(row_begin_.data() + points_.num_scans, 1, exec)[0]; }
     auto const counts = download(num_first_, exec);
@@ -213,19 +217,19 @@ class HardVoxelizer<Device> {
                                   std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
   }
 
-  void write(VoxelRows const& to, Execution<Device> const& exec)
+  void write(VoxelRows const& to, Execution<Space> const& exec)
   {
     wide_ ? write<unsigned long long>(to, exec) : write<unsigned>(to, exec);
   }
 
  private:
-  void lay_out_blocks(PointFaults const* faults, Execution<Device> const& exec)
+  void lay_out_blocks(PointFaults const* faults, Execution<Space> const& exec)
   {
     auto const entries = std::int64_t{points_.num_scans} + 1;
-    block_begin_ = Buffer<std::int32_t, Device>{entries, exec};
-    row_begin_ = Buffer<std::int32_t, Device>{entries, exec};
+    block_begin_ = Buffer<std::int32_t, Space>{entries, exec};
+    row_begin_ = Buffer<std::int32_t, Space>{entries, exec};
     for_each(entries, CountBlocks{points_.offsets, faults, points_.num_scans, block_begin_.data()}, exec);
-    detail::Scan<Device>::exclusive(block_begin_.data(), block_begin_.data(), entries, exec);
+    Scan<Space>::exclusive(block_begin_.data(), block_begin_.data(), entries, exec);
   }
   template <class Key>
   [[nodiscard]] CellTable<Key> table()
@@ -239,7 +243,7 @@ class HardVoxelizer<Device> {
     return {points_.offsets, block_begin_.data(), row_begin_.data(), points_.num_scans};
   }
   template <class Key>
-  void find(Execution<Device> const& exec)
+  void find(Execution<Space> const& exec)
   {
     if (points_.offsets == nullptr) {
       find<Key>(OneScan{points_.count}, exec);
@@ -251,10 +255,10 @@ class HardVoxelizer<Device> {
              CountRows{num_first_.data(), block_begin_.data(), points_.num_scans, rule_.max_voxels,
                        row_begin_.data()},
              exec);
-    detail::Scan<Device>::exclusive(row_begin_.data(), row_begin_.data(), entries, exec);
+    Scan<Space>::exclusive(row_begin_.data(), row_begin_.data(), entries, exec);
   }
   template <class Key, class Scans>
-  void find(Scans const& scans, Execution<Device> const& exec)
+  void find(Scans const& scans, Execution<Space> const& exec)
   {
     auto const grid = dim3(static_cast<unsigned>(num_blocks_));
     launch(enter_points_kernel<Key, Scans>, grid, voxel_block, 0, exec, points_.columns.first, scans, rule_,
@@ -263,13 +267,13 @@ class HardVoxelizer<Device> {
            static_cast<std::int32_t const*>(slot_of_.data()), num_first_.data());
   }
   template <class Key>
-  void write(VoxelRows const& to, Execution<Device> const& exec)
+  void write(VoxelRows const& to, Execution<Space> const& exec)
   {
     points_.offsets == nullptr ? write<Key>(OneScan{points_.count}, to, exec)
                                : write<Key>(many_scans(), to, exec);
   }
   template <class Key, class Scans>
-  void write(Scans const& scans, VoxelRows const& to, Execution<Device> const& exec)
+  void write(Scans const& scans, VoxelRows const& to, Execution<Space> const& exec)
   {
     launch(write_voxels_kernel<Key, Scans>, dim3(static_cast<unsigned>(num_blocks_)), voxel_block, 0, exec,
            points_.columns, scans, rule_, table<Key>(), static_cast<std::int32_t const*>(slot_of_.data()),
@@ -281,12 +285,18 @@ class HardVoxelizer<Device> {
   std::int64_t num_slots_;
   HashSeed seed_ = hash_seed();
   std::int64_t num_blocks_;
-  bool wide_;                                 // keys need 64 bits
-  Buffer<std::int32_t, Device> slot_of_;      // [num_points]
-  Buffer<std::int32_t, Device> num_first_;    // [num_blocks]
-  Buffer<std::uint32_t, Device> table_;       // keys, then lists
-  Buffer<std::int32_t, Device> block_begin_;  // [num_scans + 1] of several scans
-  Buffer<std::int32_t, Device> row_begin_;    // [num_scans + 1] of several scans
+  bool wide_;                                // keys need 64 bits
+  Buffer<std::int32_t, Space> slot_of_;      // [num_points]
+  Buffer<std::int32_t, Space> num_first_;    // [num_blocks]
+  Buffer<std::uint32_t, Space> table_;       // keys, then lists
+  Buffer<std::int32_t, Space> block_begin_;  // [num_scans + 1] of several scans
+  Buffer<std::int32_t, Space> row_begin_;    // [num_scans + 1] of several scans
+};
+
+template <>
+class HardVoxelizer<Device> : public DeviceHardVoxelizer<Device> {
+ public:
+  using DeviceHardVoxelizer<Device>::DeviceHardVoxelizer;
 };
 
 }  // namespace detail

@@ -4,6 +4,8 @@
 
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/coords/detail/point_rows.hpp>
+#include <tessera/coords/quantize_options.hpp>
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 
@@ -15,19 +17,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// How a position on the grid becomes a voxel index.
-enum class Rounding : std::uint8_t {
-  floor,         ///< voxel i covers [i, i + 1)
-  nearest_even,  ///< voxel i is centred on i; halves go to the even one (numpy's and PyTorch's round)
-};
-
-/// Where voxel 0 lies.
-enum class GridOrigin : std::uint8_t {
-  fixed,         ///< `round((p - origin) / size)`
-  lowest_point,  ///< `round((p - lowest) / size)`, `lowest` each axis' minimum over a cloud's points
-  lowest_voxel,  ///< `round((p - origin) / size)` minus the minimum of that over a cloud's points
-};
 
 namespace detail {
 
@@ -176,14 +165,13 @@ struct FindLowest {
   TESSERA_HOST_DEVICE void merge(int cloud, std::int32_t (&part)[Dim]) const
   {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    auto const together = active_mask();  // one address takes one minimum at a time: one a warp
+    auto const together = active_mask();  // one address takes one minimum at a time: one per warp
     int const common = __reduce_max_sync(together, cloud);
     if (__all_sync(together, cloud < 0 || cloud == common)) {
       for (int axis = 0; axis < Dim; ++axis) {
         part[axis] = __reduce_min_sync(together, cloud < 0 ? INT_MAX : part[axis]);
       }
-      bool const is_first = static_cast<int>(threadIdx.x % 32) == __ffs(static_cast<int>(together)) - 1;
-      cloud = is_first ? common : -1;
+      cloud = lane_id() == first_lane(together) ? common : -1;
     }
 #endif
     for (int axis = 0; axis < Dim && cloud >= 0; ++axis) {

@@ -217,7 +217,7 @@ inline constexpr char const* how_to_name_a_format =
   if (nuscenes.empty() != kitti.empty()) {
     return kitti.empty() ? PointFormat::kitti : PointFormat::nuscenes;
   }
-  file.fail("is neither KITTI (4 floats a point: ", kitti, ") nor nuScenes (5 floats: ", nuscenes,
+  file.fail("is neither KITTI (4 floats per point: ", kitti, ") nor nuScenes (5 floats: ", nuscenes,
             ") for certain", how_to_name_a_format);
 }
 

@@ -52,15 +52,15 @@ void expect_space(std::vector<nn::ParameterView> const& parameters, char const* 
 /// Whether files may have the elements of `parameter` in another order.
 [[nodiscard]] inline bool is_placed(nn::ParameterView const& parameter)
 {
-  return parameter.role == nn::ParameterRole::kernel || parameter.role == nn::ParameterRole::matrix;
+  return parameter.role == nn::ParameterRole::conv_weight || parameter.role == nn::ParameterRole::matrix;
 }
 
 /// Where a file has the elements of a parameter whose kernels `place` puts; those that is_placed() excludes
 /// lie in the file as in the module.
-[[nodiscard]] inline io::KernelPlacement placement(nn::ParameterView const& parameter,
-                                                   io::KernelPlacement (*place)(nn::ParameterView const&))
+[[nodiscard]] inline io::WeightPlacement placement(nn::ParameterView const& parameter,
+                                                   io::WeightPlacement (*place)(nn::ParameterView const&))
 {
-  if (parameter.role == nn::ParameterRole::kernel) { return place(parameter); }
+  if (parameter.role == nn::ParameterRole::conv_weight) { return place(parameter); }
   if (!is_placed(parameter)) { return {parameter.shape, {}, 0, 1}; }
   auto const in_channels = parameter.shape.front();
   return {{parameter.shape.back(), in_channels}, {0}, 1, in_channels};
@@ -76,7 +76,7 @@ template <class Layout>
 
 /// Calls `body(index in the module, index in the file)` for every element.
 template <class Body>
-void for_each_element(nn::ParameterView const& parameter, io::KernelPlacement const& place, Body const& body)
+void for_each_element(nn::ParameterView const& parameter, io::WeightPlacement const& place, Body const& body)
 {
   if (!is_placed(parameter)) {
     for (std::int64_t i = 0; i < parameter.size; ++i) { body(i, i); }
@@ -142,7 +142,7 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
 /// @throws invalid_argument  another shape, or integers
 [[nodiscard]] inline std::vector<std::uint8_t> values_for(nn::ParameterView const& parameter,
                                                           std::string const& name, RawTensor const& tensor,
-                                                          io::KernelPlacement const& place)
+                                                          io::WeightPlacement const& place)
 {
   expects(tensor.shape == place.shape, "load: tensor \"", shown_name(name), "\" has the shape ",
           shown_shape(tensor.shape), " in the file, but the module needs ", shown_shape(place.shape));
@@ -161,7 +161,7 @@ inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dt
 /// Stream: waits.
 template <class Space>
 [[nodiscard]] std::vector<std::uint8_t> bytes_of(nn::ParameterView const& parameter,
-                                                 io::KernelPlacement const& place,
+                                                 io::WeightPlacement const& place,
                                                  Execution<Space> const& exec)
 {
   auto const element = size_of(parameter.dtype);

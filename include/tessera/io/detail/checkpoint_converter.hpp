@@ -34,13 +34,13 @@ class CheckpointConverter {
 
   [[nodiscard]] io::ConvertedCheckpoint convert()
   {
-    file_.expects(options_.major_version >= 0 && options_.major_version <= 2,
-                  "spconv's major version is 1 or 2, not ", options_.major_version);
-    file_.expects(!options_.is_folding || options_.norm_epsilon >= 0.0,
-                  "a batch norm's epsilon is at least 0, not ", options_.norm_epsilon);
-    file_.expects(!state_.layout || !options_.weight_layout || *state_.layout == *options_.weight_layout,
+    file_.expects(options_.spconv_major() >= 0 && options_.spconv_major() <= 2,
+                  "spconv's major version is 1 or 2, not ", options_.spconv_major());
+    file_.expects(!options_.folds_batch_norm() || options_.norm_epsilon() >= 0.0,
+                  "a batch norm's epsilon is at least 0, not ", options_.norm_epsilon());
+    file_.expects(!state_.layout || !options_.layout() || *state_.layout == *options_.layout(),
                   "says that its layout is ", state_.layout ? name_of(*state_.layout) : "", ", not ",
-                  options_.weight_layout ? name_of(*options_.weight_layout) : "");
+                  options_.layout() ? name_of(*options_.layout()) : "");
     NameSelection const selection{state_, options_, file_};
     for (auto const& [name, shape] : selection.left_out()) {
       report_.push_back({name, "", shape, {}, "", "another prefix", false});
@@ -52,7 +52,7 @@ class CheckpointConverter {
     for (std::size_t i = 0; i < decisions.size(); ++i) {
       if (decisions[i].is_kernel) { kernels_.insert(module_of(state_.tensors[i].first)); }
     }
-    if (options_.is_folding) { find_folds(decisions, table); }
+    if (options_.folds_batch_norm()) { find_folds(decisions, table); }
     for (std::size_t i = 0; i < decisions.size(); ++i) {
       decisions[i].is_kernel ? convert_kernel(i, decisions[i], table) : copy(i, decisions[i]);
     }
@@ -117,29 +117,29 @@ class CheckpointConverter {
     auto const [parent, last] = split_name(name);
     auto const module = module_of(name);
     auto target = new_name(name);
-    if (!options_.name_of_kernel.empty()) { target = new_name(parent) + options_.name_of_kernel; }
+    if (!options_.kernel_name().empty()) { target = new_name(parent) + options_.kernel_name(); }
     io::ConvertedTensor line{originals_[i],           target,          tensor.shape, {},
                              name_of(reading.layout), decision.reason, false};
 
     auto const pointwise = pointwise_of(name, tensor, reading, line);
-    auto converted = to_tessera(tensor, decision, pointwise, options_.is_swapping_axes, name, file_);
+    auto converted = to_tessera(tensor, decision, pointwise, options_.swaps_axes(), name, file_);
     auto& kernel = converted.tensor;
     line.to_shape = kernel.shape;
     if (reading.volume > 1) { tell_offsets(converted.mark, target, line); }
-    auto const pair = options_.is_folding && !module.empty() ? table.norm_of(module) : NormPair{};
+    auto const pair = options_.folds_batch_norm() && !module.empty() ? table.norm_of(module) : NormPair{};
     auto const& norm = pair.norm;
     if (norm.empty()) {
       if (!pair.why_not.empty()) {
         line.reason += "; no norm folded: " + pair.why_not;
         line.warning = true;
-      } else if (options_.is_folding) {
+      } else if (options_.folds_batch_norm()) {
         line.reason += "; no norm behind it";
       }
       report_.push_back(std::move(line));
       add(target, std::move(kernel));
       return;
     }
-    auto const norm_values = norm_line(table, norm, reading.out_channels, options_.norm_epsilon, file_);
+    auto const norm_values = norm_line(table, norm, reading.out_channels, options_.norm_epsilon(), file_);
     auto const* const bias = table.find(parent + "bias");
     if (bias != nullptr && bias->size() != reading.out_channels) {
       file_.fail("the bias of ", in_quotes(name), " has ", bias->size(), " channels, not ",
@@ -150,7 +150,7 @@ class CheckpointConverter {
       file_.fail("the batch norm ", in_quotes(norm), " folded into ", in_quotes(name), " gives values that ",
                  name_of(tensor.dtype), " cannot hold; convert it without folding");
     }
-    line.reason += concat("; ", norm, " folded with epsilon ", options_.norm_epsilon);
+    line.reason += concat("; ", norm, " folded with epsilon ", options_.norm_epsilon());
     if (pair.by_name) {
       line.reason += ", by its name and place: wrong if an activation is between them, which no file tells";
       line.warning = true;
@@ -164,7 +164,7 @@ class CheckpointConverter {
   /// Notes what is known of the offsets of a kernel for those who read the file, and says so in the report.
   void tell_offsets(KernelMark const& mark, std::string const& target, io::ConvertedTensor& line)
   {
-    if (options_.is_swapping_axes) { line.reason += "; axes reversed"; }
+    if (options_.swaps_axes()) { line.reason += "; axes reversed"; }
     if (mark.order == OffsetNumbering::unknown) {
       line.reason +=
           "; TorchSparse and MinkowskiEngine number an even number of offsets differently, and nothing tells "
@@ -189,7 +189,7 @@ class CheckpointConverter {
                                        WeightReading const& reading, io::ConvertedTensor& line) const
   {
     if (reading.volume != 1) { return Pointwise::not_so; }
-    if (options_.strided_kernels.count(name) != 0) {
+    if (options_.strided_pointwise().count(name) != 0) {
       line.reason += "; one voxel with a stride";
       return Pointwise::not_so;
     }
@@ -197,12 +197,12 @@ class CheckpointConverter {
     bool const shape_lies = reading.layout == WeightLayout::krsc || reading.layout == WeightLayout::rskc;
     if (!shape_lies) { return tensor.shape.size() == 3 ? Pointwise::not_so : Pointwise::in_memory; }
     if (state_.is_as_shaped) { return Pointwise::as_shaped; }
-    if (options_.major_version == 1) {
+    if (options_.spconv_major() == 1) {
       line.reason += "; one voxel, as the shape says, because spconv 1 trained it";
       return Pointwise::as_shaped;
     }
     line.reason += "; one voxel, [in, out] in memory as spconv 2 reads it";
-    bool const known = options_.major_version != 0 || state_.layout;  // save() wrote it as spconv 2 reads it
+    bool const known = options_.spconv_major() != 0 || state_.layout;  // save() wrote it as spconv 2 reads it
     line.warning = !known && reading.in_channels > 1 && reading.out_channels > 1;
     return Pointwise::in_memory;
   }

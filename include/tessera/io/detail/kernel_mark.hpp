@@ -32,7 +32,7 @@ enum class OffsetNumbering : std::uint8_t {
 /// offsets are row-major and the size is not known.
 struct KernelMark {
   OffsetNumbering order = OffsetNumbering::last_axis_fastest;
-  std::vector<int> size;     ///< one number an axis; empty where it is not known
+  std::vector<int> size;     ///< one number per axis; empty where it is not known
   bool from_volume = false;  ///< nobody gave the size: the volume has one usual reading, and the offsets were
                              ///< brought from first-axis-fastest order into row-major order by it
 };

@@ -103,10 +103,10 @@ class LayoutDecider {
   /// TorchSparse or MinkowskiEngine, which call their kernels alike.
   void find_offset_order()
   {
-    auto const wanted = options_.weight_layout ? options_.weight_layout : state_.layout;
+    auto const wanted = options_.layout() ? options_.layout() : state_.layout;
     if (wanted && is_flat(*wanted)) {
       offset_layout_ = *wanted;
-      offset_reason_ = options_.weight_layout ? "as asked for" : "as the file says";
+      offset_reason_ = options_.layout() ? "as asked for" : "as the file says";
       return;
     }
     offset_reason_ = "named kernel, and nothing of MinkowskiEngine's";
@@ -161,8 +161,8 @@ class LayoutDecider {
     auto const rank = tensor.shape.size();
     auto const volume = rank == 2 ? 1 : tensor.shape[0];
     WeightReading reading{false, offset_layout_, {}, tensor.shape[rank - 2], tensor.shape[rank - 1], volume};
-    auto const told = options_.kernel_sizes.find(name);
-    if (told != options_.kernel_sizes.end()) { reading.kernel_size = told->second; }
+    auto const told = options_.kernel_sizes().find(name);
+    if (told != options_.kernel_sizes().end()) { reading.kernel_size = told->second; }
     auto& source = decision.source;
     auto const mark = state_.kernel_marks.find(name);
     if (mark != state_.kernel_marks.end()) {
@@ -191,7 +191,7 @@ class LayoutDecider {
                                                            LayoutDecision& decision) const
   {
     auto& reason = decision.reason;
-    auto forced = options_.weight_layout ? options_.weight_layout : state_.layout;
+    auto forced = options_.layout() ? options_.layout() : state_.layout;
     if (forced && is_flat(*forced)) { forced.reset(); }
     auto readings = weight_readings(tensor.shape, forced);
     std::string why = "the only usual kernel size";
@@ -212,13 +212,13 @@ class LayoutDecider {
       drop(concat("module version ", version->second, ", so spconv 2"),
            [](WeightReading const& r) { return r.dense || r.layout == WeightLayout::rsck; });
     }
-    if (options_.major_version != 0) {
-      auto const other = options_.major_version == 1 ? WeightLayout::rskc : WeightLayout::rsck;
-      drop(concat("spconv ", options_.major_version, " as asked for"),
+    if (options_.spconv_major() != 0) {
+      auto const other = options_.spconv_major() == 1 ? WeightLayout::rskc : WeightLayout::rsck;
+      drop(concat("spconv ", options_.spconv_major(), " as asked for"),
            [&](WeightReading const& r) { return !r.dense && r.layout == other; });
     }
-    auto const told = options_.kernel_sizes.find(name);
-    if (told != options_.kernel_sizes.end()) {
+    auto const told = options_.kernel_sizes().find(name);
+    if (told != options_.kernel_sizes().end()) {
       drop("its kernel size as asked for",
            [&](WeightReading const& r) { return r.dense || r.kernel_size != told->second; });
     }
@@ -236,9 +236,9 @@ class LayoutDecider {
     }
     readings.erase(std::remove_if(readings.begin(), readings.end(), [](auto const& r) { return r.dense; }),
                    readings.end());
-    reason = !forced ? why : options_.weight_layout ? "as asked for" : "as the file says";
+    reason = !forced ? why : options_.layout() ? "as asked for" : "as the file says";
     if (!readings.empty()) { return readings; }
-    if (tensor.shape.size() <= 4 && !forced && told == options_.kernel_sizes.end()) {
+    if (tensor.shape.size() <= 4 && !forced && told == options_.kernel_sizes().end()) {
       reason = "copied: the kernel of no sparse convolution";
       return {};
     }

@@ -46,7 +46,7 @@ template <class Layout>
   return std::nullopt;
 }
 
-using Place = io::KernelPlacement (*)(nn::ParameterView const&);
+using Place = io::WeightPlacement (*)(nn::ParameterView const&);
 
 /// Where a file that says `text` has kernels; null if that is no layout of Tessera's.
 [[nodiscard]] inline Place place_of_text(std::string_view text)

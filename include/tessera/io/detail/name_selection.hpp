@@ -35,7 +35,7 @@ class NameSelection {
       : state_{state}, options_{options}, file_{file}
   {
     for (auto const& tensor : state_.tensors) { originals_.push_back(tensor.first); }
-    auto const& wanted = options_.name_prefix;
+    auto const& wanted = options_.prefix();
     if (wanted && !wanted->empty() && has(*wanted)) {
       prefix_ = *wanted;  // as the file has it, wrappers included
     } else {
@@ -87,10 +87,12 @@ class NameSelection {
     };
     rename_keys(state_.versions, ".");
     rename_keys(state_.kernel_marks, "");
-    rename_keys(options_.kernel_sizes, "");
+    auto sizes = options_.kernel_sizes();
+    rename_keys(sizes, "");
+    options_.kernel_sizes(std::move(sizes));
     std::set<std::string> strided;
-    for (auto const& name : options_.strided_kernels) { strided.insert(change(name)); }
-    options_.strided_kernels = std::move(strided);
+    for (auto const& name : options_.strided_pointwise()) { strided.insert(change(name)); }
+    options_.strided_pointwise(std::move(strided));
     return true;
   }
 
@@ -122,7 +124,7 @@ class NameSelection {
       }
       common = common.substr(0, length);
     }
-    if (!options_.name_prefix) { return std::string{common}; }
+    if (!options_.prefix()) { return std::string{common}; }
     std::size_t length = 0;
     while (length < common.size()) {
       auto const wrapper = leading_wrapper(common.substr(length));
@@ -134,7 +136,7 @@ class NameSelection {
 
   void find_prefix()
   {
-    auto const& wanted = options_.name_prefix;
+    auto const& wanted = options_.prefix();
     if (wanted) {
       prefix_ = *wanted;
       if (!has(prefix_)) {

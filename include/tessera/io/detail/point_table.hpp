@@ -163,7 +163,7 @@ class PointTable {
   std::size_t rows_;
   PointCloud cloud_;
   std::optional<std::size_t> label_place_;  ///< how many channels are before the label
-  std::vector<int> targets_;                ///< of each column: 0 to 2 an axis, from 3 on a channel
+  std::vector<int> targets_;                ///< of each column: 0 to 2 are axes, from 3 on a channel
   std::size_t channels_ = 0;
   std::vector<double> labels_;
   std::array<bool, 3> wide_{};  ///< axes of 64-bit integers

@@ -43,12 +43,12 @@ class StoredLayout {
 
   /// Where the file has `parameter` under `name`.
   /// @throws invalid_argument  the file has it for another kernel size
-  [[nodiscard]] io::KernelPlacement place(nn::ParameterView const& parameter, std::string const& name) const
+  [[nodiscard]] io::WeightPlacement place(nn::ParameterView const& parameter, std::string const& name) const
   {
     auto result = placement(parameter, place_);
     auto const entry = metadata_.find(kernel_mark_key(name));
     bool const marked =
-        parameter.role == nn::ParameterRole::kernel && text_ == "tessera" && entry != metadata_.end();
+        parameter.role == nn::ParameterRole::conv_weight && text_ == "tessera" && entry != metadata_.end();
     if (!marked) { return result; }
     auto const mark = parse_kernel_mark(entry->second);
     expects(mark.has_value(), "load: the file says of the kernel size of \"", shown_name(name), "\" ",
@@ -60,7 +60,7 @@ class StoredLayout {
  private:
   /// Changes `place` to what the mark says of the offsets' order.
   static void apply(KernelMark const& mark, nn::ParameterView const& parameter, std::string const& name,
-                    io::KernelPlacement& place)
+                    io::WeightPlacement& place)
   {
     auto const& size = parameter.kernel_size;
     auto const volume = static_cast<std::int64_t>(place.first.size());

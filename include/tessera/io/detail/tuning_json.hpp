@@ -111,7 +111,7 @@ class TuningReader {
   {
     auto const& values = require<Json::Array>(object, key, "a list of integers");
     file_.expects(!values.empty() && values.size() <= 6, where_, ": \"", key, "\" has ", values.size(),
-                  " numbers; 1 to 6, one an axis");
+                  " numbers; 1 to 6, one per axis");
     std::vector<int> result;
     for (auto const& value : values) {
       auto const* const number = value.get<std::int64_t>();

@@ -5,7 +5,7 @@
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/hash/hash_table.hpp>
+#include <tessera/hash/detail/hash_table.hpp>
 #include <tessera/kmap/geometry.hpp>
 
 #include <cstdint>
@@ -63,12 +63,12 @@ struct CollectOutputs {
   Key* keys;  // [capacity]
   std::int64_t capacity;
   BoundsAndCount<Dim>* statistics;  // [1]
-  std::uint32_t const* frame_errors;
+  std::uint32_t const* manager_errors;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     auto const together = active_mask();
-    if (i == 0) { atomic_or(&statistics->errors, *frame_errors); }
+    if (i == 0) { atomic_or(&statistics->errors, *manager_errors); }
     constexpr int group = OutputRule<Dim, Downsample>::group;
     std::int64_t const row = divide(static_cast<long long>(i), rule.num_groups());
     auto const first = static_cast<int>(i - row * rule.num_groups()) * group;

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/int_array.hpp>
-#include <tessera/core/lanes.cuh>
 #include <tessera/core/launch.cuh>
 #include <tessera/kmap/detail/cut_tiles.hpp>
 

@@ -192,23 +192,23 @@ template <int Dim, class Space>
   KernelMapParts<Space> parts;
   parts.is_releasable = out.fixed_capacity() && out.fixed_capacity()->releases_maps;
   if (is_same_set && !generative) { parts.mirror = mirror_of(region); }
-  auto const side = access(in).next_side_for_map();
-  parts.side = side;
+  auto const map_stream = access(in).next_map_stream();
+  parts.map_stream = map_stream;
   parts.out_count = out.row_count().count;
   parts.in_count = in.row_count().count;
-  auto const on_own_side = [&](auto const& make) { return on_map_stream(side, exec, make); };
+  auto const on_own_stream = [&](auto const& make) { return on_map_stream(map_stream, exec, make); };
   if (region.volume() == 1 && centre == 0) {
     parts.is_releasable = false;  // it is read as it is
-    return on_own_side(
+    return on_own_stream(
         [&](Execution<Space> const& own) { return identity_map(in.row_count(), std::move(parts), own); });
   }
   if (auto const by_parent = generative ? nullptr : find_parents(in, out, region)) {
-    return on_own_side([&](Execution<Space> const& own) {
+    return on_own_stream([&](Execution<Space> const& own) {
       return map_by_parents(in, out, *by_parent, region, std::move(parts), own);
     });
   }
   auto const table = coordinate_table(in, exec);
-  return on_own_side([&](Execution<Space> const& own) {
+  return on_own_stream([&](Execution<Space> const& own) {
     return map_by_table(in, out, *table, region, centre, generative, std::move(parts), own);
   });
 }

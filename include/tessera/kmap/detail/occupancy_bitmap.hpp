@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/kmap/detail/collect_outputs.hpp>
 #include <tessera/kmap/detail/grid_indexer.hpp>
 
@@ -143,7 +143,7 @@ struct WriteCells {
 /// Cells that are no more work than entering and sorting an output that may be. Host: table and cells took
 /// the same time at 258 (60,000 inputs on 1300 x 1350 x 65 cells), with half as many inputs a table 0.75 of
 /// it, with 94,000 1.3. Device: of bytes gone through, about as many either way. CenterPoint's levels (80,000
-/// inputs) by cells instead of tables: 0.87 -> 0.77 ms a scan on an H100.
+/// inputs) by cells instead of tables: 0.87 -> 0.77 ms per scan on an H100.
 template <class Space>
 inline constexpr std::int64_t cells_per_output = std::is_same_v<Space, Device> ? 512 : 256;
 

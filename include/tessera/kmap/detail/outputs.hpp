@@ -15,18 +15,18 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The grid that the outputs of a convolution lie in.
+/// The grid of the outputs of a convolution.
 template <int Dim, class Space>
 struct OutputGrid {
   CoordinateSetOptions<Dim> options;         // its tensor stride and range
   std::optional<CoordinateBox<Dim>> bounds;  // none: unbounded
   AtBorder border = AtBorder::drop;
-  /// Makes further bounds [1] that only the space knows, on an execution; empty where there are none. Refers
+  /// Makes further bounds [1] that only the space knows, on an execution; empty without any. Refers
   /// to the set and the geometry.
   std::function<Buffer<CoordinateBox<Dim>, Space>(Execution<Space> const&)> bounds_in_space = {};
 };
 
-/// Declares that `grid` has so many cells an axis. @throws invalid_argument  there is none
+/// Declares that `grid` has so many cells per axis. @throws invalid_argument  there is none
 template <int Dim, class Space>
 void declare_extent(OutputGrid<Dim, Space>& grid, CoordinateSet<Dim, Space> const& set,
                     ConvolutionGeometry<Dim> const& g, IntArray<Dim> const& extent)
@@ -126,7 +126,7 @@ template <class Policy, int Dim, class Space>
     return derive_outputs<Policy>(set, region, grid.bounds, bounds_in_space.data(), grid.border, grid.options,
                                   own);
   });
-  // a plain pointer: the manager owns both sets, and a shared one would keep the manager alive for ever
+  // a plain pointer: the manager owns both sets, and a shared one would keep the manager alive forever
   access(set).cache().get_or_make(
       key, [&] { return std::make_shared<CoordinateSet<Dim, Space>*>(derived.get()); });
   return derived;

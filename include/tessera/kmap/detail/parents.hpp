@@ -98,7 +98,7 @@ struct PairWithParents {
   }
 };
 
-/// Where the rows of the parents in `out` of `in` are, if they are known, and there is one pair an input;
+/// Where the rows of the parents in `out` of `in` are, if they are known, and there is one pair per input;
 /// else null.
 template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<InputsByParent<Space>> find_parents(CoordinateSet<Dim, Space>& in,

@@ -16,7 +16,8 @@ namespace detail {
 template <int Dim>
 inline constexpr int num_corners = 1 << Dim;
 
-/// Where a point lies: its batch entry, and on every axis the lower corner of its cell and how far it is above.
+/// The position of a point: its batch entry, and on every axis the lower corner of its cell and how far it is
+/// above.
 template <int Dim>
 struct CellOfPoint {
   Coordinate<Dim> lower;

@@ -23,25 +23,25 @@ struct ProducerLayer {
 };
 
 template <int Dim, class Space>
-struct MakersKey {
+struct ProducerLayersKey {
   using Value = std::vector<ProducerLayer<Dim, Space>>;
-  friend bool operator==(MakersKey, MakersKey) { return true; }
+  friend bool operator==(ProducerLayersKey, ProducerLayersKey) { return true; }
 };
 
 template <int Dim, class Space>
 [[nodiscard]] std::vector<ProducerLayer<Dim, Space>>& producers_of(CoordinateSet<Dim, Space>& set)
 {
-  using Key = MakersKey<Dim, Space>;
+  using Key = ProducerLayersKey<Dim, Space>;
   return *access(set).cache().get_or_make(Key{}, [] { return std::make_shared<typename Key::Value>(); });
 }
 
 template <int Dim, class Space>
-void remember_maker(CoordinateSet<Dim, Space>& made, ConvolutionGeometry<Dim> const& geometry,
-                    std::shared_ptr<KernelMap<Space>> const& map)
+void remember_producer(CoordinateSet<Dim, Space>& made, ConvolutionGeometry<Dim> const& geometry,
+                       std::shared_ptr<KernelMap<Space>> const& map)
 {
   auto& producers = producers_of(made);
-  for (auto const& maker : producers) {
-    if (maker.map == map) { return; }
+  for (auto const& producer : producers) {
+    if (producer.map == map) { return; }
   }
   producers.push_back({geometry, map});
 }
@@ -50,18 +50,18 @@ void remember_maker(CoordinateSet<Dim, Space>& made, ConvolutionGeometry<Dim> co
 /// has `g`'s stride, dilation and padding. Null if there is none at all.
 /// @throws invalid_argument  several, and none of them has those
 template <int Dim, class Space>
-[[nodiscard]] std::shared_ptr<KernelMap<Space>> maker_of(CoordinateSet<Dim, Space>& set,
-                                                         ConvolutionGeometry<Dim> const& g)
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> producer_of(CoordinateSet<Dim, Space>& set,
+                                                            ConvolutionGeometry<Dim> const& g)
 {
   ProducerLayer<Dim, Space> const* of_size = nullptr;
   int count = 0;
-  for (auto const& maker : producers_of(set)) {
-    auto const& made = maker.geometry;
+  for (auto const& producer : producers_of(set)) {
+    auto const& made = producer.geometry;
     if (made.kernel_size != g.kernel_size || made.shape != g.shape) { continue; }
     if (made.stride == g.stride && made.dilation == g.dilation && made.padding == g.padding) {
-      return maker.map;
+      return producer.map;
     }
-    of_size = &maker;
+    of_size = &producer;
     ++count;
   }
   expects(count <= 1, "inverse convolution: ", count, " layers of kernel size ", g.kernel_size,
@@ -72,11 +72,11 @@ template <int Dim, class Space>
 
 /// The kernel sizes of a set's producers, for a sentence.
 template <int Dim, class Space>
-[[nodiscard]] std::string sizes_of_makers(CoordinateSet<Dim, Space>& set)
+[[nodiscard]] std::string sizes_of_producers(CoordinateSet<Dim, Space>& set)
 {
   std::string text;
-  for (auto const& maker : producers_of(set)) {
-    text += (text.empty() ? "" : ", ") + list(maker.geometry.kernel_size);
+  for (auto const& producer : producers_of(set)) {
+    text += (text.empty() ? "" : ", ") + list(producer.geometry.kernel_size);
   }
   return text.empty() ? "none" : text;
 }

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/sort.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/kmap/detail/mask_keys.hpp>
 #include <tessera/kmap/kernel_map.hpp>
 

@@ -9,7 +9,7 @@
 namespace tessera {
 inline namespace v0 {
 
-/// What libraries do differently: a bundle of answers for each, which whoever builds maps or pools asks. A
+/// What libraries do differently: a bundle of answers for each library, read where maps and pools are made. A
 /// bundle has all members of Tessera's, and says itself only what differs.
 namespace rules {
 

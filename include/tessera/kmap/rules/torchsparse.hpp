@@ -27,7 +27,7 @@ template <int Dim>
   return bounds;
 }
 
-/// The same where the largest occupied coordinate lies in the space: `bounds->upper` from the rows in use.
+/// The same where only the space knows the largest occupied coordinate: `bounds->upper` from the rows in use.
 template <int Dim>
 struct TorchSparseBounds {
   ConvolutionGeometry<Dim> geometry;

@@ -75,13 +75,13 @@ void expect_shape(Tensor const& x, IntArray<3> const& shape, char const* who)
                                             std::size_t j, bool strided)
 {
   using models::EncoderNames;
-  if (options.part_names == EncoderNames::mmdet3d) {
+  if (options.names() == EncoderNames::mmdet3d) {
     return "encoder_layers.encoder_layer" + std::to_string(i + 1) + "." + std::to_string(j);
   }
   // The others write a strided convolution at the head of the stage it leads to; det3d its three layers: 0,
   // 1, 2.
-  bool const blocks = options.block_type == models::EncoderBlock::basicblock;
-  bool const det3d = options.part_names == EncoderNames::det3d;
+  bool const blocks = options.block() == models::EncoderBlock::basicblock;
+  bool const det3d = options.names() == EncoderNames::det3d;
   auto const stage = "conv" + std::to_string(blocks && strided ? i + 2 : i + 1);
   if (blocks && strided) { return det3d ? stage : stage + ".0"; }
   std::size_t const before = !blocks || i == 0 ? 0 : det3d ? 3 : 1;
@@ -101,27 +101,28 @@ class EncoderStages {
                 Execution<Space> const& exec, AddChild const& add_child)
   {
     check(options);
-    bool const blocks = options.block_type == models::EncoderBlock::basicblock;
+    bool const blocks = options.block() == models::EncoderBlock::basicblock;
     auto const conv = [&](char const* type, int in, int out, IntArray<3> const& step,
                           IntArray<3> const& padding) {
       return layers.conv_module<Scalar, Space>(type, in, out, 3, step, padding, exec);
     };
-    int channels = options.base_channels;
+    int channels = options.base();
     input_ = conv("SubMConv3d", options.in_channels, channels, 1, 1);
     add_child("conv_input", *input_);
-    auto const num_stages = options.encoder_channels.size();
+    auto const num_stages = options.channels().size();
     for (std::size_t i = 0; i < num_stages; ++i) {
-      auto const& stage = options.encoder_channels[i];
+      auto const& stage = options.channels()[i];
       auto& list = stages_.emplace_back();
       for (std::size_t j = 0; j < stage.size(); ++j) {
-        auto const& padding = options.encoder_paddings[i][j];
+        auto const& padding = options.paddings()[i][j];
         bool const strided = blocks ? j + 1 == stage.size() && i + 1 < num_stages : i > 0 && j == 0;
         if (strided) {
           list.push_back(conv("SparseConv3d", channels, stage[j], 2, padding));
         } else if (blocks) {
           expects(channels == stage[j], "SparseEncoder: block ", j, " of stage ", i, " has ", stage[j],
                   " channels, but gets ", channels);
-          list.push_back(layers.basic_block<Scalar, Space>(channels, channels, options.block_bias, exec));
+          list.push_back(
+              layers.basic_block<Scalar, Space>(channels, channels, options.biased_blocks(), exec));
         } else {
           list.push_back(conv("SubMConv3d", channels, stage[j], 1, padding));
         }
@@ -150,19 +151,18 @@ class EncoderStages {
   static void check(models::SparseEncoderOptions const& options)
   {
     char const* const who = "SparseEncoder: ";
-    expects(!options.encoder_channels.empty(), who, "no stages");
-    expects(options.encoder_channels.size() == options.encoder_paddings.size(), who,
-            options.encoder_channels.size(), " stages but paddings of ", options.encoder_paddings.size());
-    for (std::size_t i = 0; i < options.encoder_channels.size(); ++i) {
-      expects(!options.encoder_channels[i].empty() &&
-                  options.encoder_channels[i].size() == options.encoder_paddings[i].size(),
-              who, "stage ", i, " has ", options.encoder_channels[i].size(), " layers and ",
-              options.encoder_paddings[i].size(), " paddings");
+    expects(!options.channels().empty(), who, "no stages");
+    expects(options.channels().size() == options.paddings().size(), who, options.channels().size(),
+            " stages but paddings of ", options.paddings().size());
+    for (std::size_t i = 0; i < options.channels().size(); ++i) {
+      expects(!options.channels()[i].empty() && options.channels()[i].size() == options.paddings()[i].size(),
+              who, "stage ", i, " has ", options.channels()[i].size(), " layers and ",
+              options.paddings()[i].size(), " paddings");
     }
-    expects(options.height_axis >= 0 && options.height_axis <= 2, who, "height axis ", options.height_axis,
+    expects(options.axis() >= 0 && options.axis() <= 2, who, "height axis ", options.axis(),
             "; the axes are 0, 1 and 2");
-    bool const det3d = options.part_names == models::EncoderNames::det3d;
-    expects(!det3d || options.block_type == models::EncoderBlock::basicblock, who,
+    bool const det3d = options.names() == models::EncoderNames::det3d;
+    expects(!det3d || options.block() == models::EncoderBlock::basicblock, who,
             "det3d's names are those of an encoder of basic blocks");
   }
 

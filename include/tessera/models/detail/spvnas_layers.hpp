@@ -33,8 +33,8 @@ struct SPVNASNames {
   std::string linear;
 };
 
-/// A convolution and its norm: what a subnet takes a part of. It takes the first channels; after a concatenation
-/// the first of both tensors.
+/// A convolution and its norm: what a subnet takes a part of. It takes the first channels; after a
+/// concatenation the first of both tensors.
 template <int Dim, class Scalar, class Space>
 struct ElasticLayer {
   nn::Conv<Dim, Scalar, Space>* conv;
@@ -69,35 +69,34 @@ class SPVNASBlock final : public nn::Module<Dim, Scalar, Space> {
   SPVNASBlock(int in, int hidden, int out, bool has_shortcut, int split, LayerFactory<Dim>& factory,
               SPVNASNames const& names, Layers& layers, Execution<Space> const& exec)
   {
-    layers.push_back(add_layer(main_, factory.conv(in, hidden, 3), "0.", names, exec));
+    auto& main = branches_.main;
+    layers.push_back(add_layer(main, factory.conv(in, hidden, 3), "0.", names, exec));
     layers.back().split = split;
-    main_.append(std::make_unique<nn::ReLU<Dim, Scalar, Space>>(), "0.net.act");
-    layers.push_back(add_layer(main_, factory.conv(hidden, out, 3), "1.", names, exec));
-    auto main = names.main;
-    main.pop_back();  // the dot
-    this->register_child(main, main_);
+    branches_.conv = layers.back().conv;
+    main.append(std::make_unique<nn::ReLU<Dim, Scalar, Space>>(), "0.net.act");
+    layers.push_back(add_layer(main, factory.conv(hidden, out, 3), "1.", names, exec));
+    auto name = names.main;
+    name.pop_back();  // the dot
+    this->register_child(name, main);
     if (!has_shortcut) { return; }
-    layers.push_back(add_layer(shortcut_, factory.conv(in, out, 1), "", names, exec));
+    layers.push_back(add_layer(branches_.shortcut, factory.conv(in, out, 1), "", names, exec));
     layers.back().split = split;
-    this->register_child("downsample", shortcut_);
+    branches_.shortcut_conv = layers.back().conv;
+    this->register_child("downsample", branches_.shortcut);
   }
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
   {
-    return main_.forward_add(x, shortcut_.forward(x, exec), {{}, Activation::relu}, exec);
+    return branches_.forward(x, exec);
   }
-  [[nodiscard]] bool takes_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) const override
+  /// `forward(cat({a, b}))`, without the copy where the kernels of both branches read two tensors.
+  [[nodiscard]] Tensor forward(Tensor const& a, Tensor const& b, Execution<Space> const& exec)
   {
-    return shortcut_.size() > 0 && main_.takes_pair(a, b, exec) && shortcut_.takes_pair(a, b, exec);
-  }
-  [[nodiscard]] Tensor forward_pair(Tensor const& a, Tensor const& b, Execution<Space> const& exec) override
-  {
-    return main_.forward_pair_add(a, b, shortcut_.forward_pair(a, b, exec), {{}, Activation::relu}, exec);
+    return branches_.forward(a, b, exec);
   }
 
  private:
-  nn::Sequential<Dim, Scalar, Space> main_;
-  nn::Sequential<Dim, Scalar, Space> shortcut_;  // empty: x itself
+  ResidualBranches<Dim, Scalar, Space> branches_;
 };
 
 /// A stage down or up: a convolution of stride 2, the skipped features beside it on the way up, and blocks.
@@ -134,7 +133,7 @@ class SPVNASStage final : public nn::ModuleBase {
   [[nodiscard]] Tensor forward(Tensor x, Tensor const* skip, Execution<Space> const& exec)
   {
     auto y = transition_.forward(std::exchange(x, {}), exec);
-    y = skip != nullptr ? blocks_[0]->forward_cat(y, *skip, exec) : blocks_[0]->forward(y, exec);
+    y = skip != nullptr ? blocks_[0]->forward(y, *skip, exec) : blocks_[0]->forward(y, exec);
     for (std::size_t j = 1; j < blocks_.size(); ++j) { y = blocks_[j]->forward(y, exec); }
     return y;
   }

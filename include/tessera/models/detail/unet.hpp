@@ -27,7 +27,19 @@ struct UNetNames {
   nn::ResidualNames residual;
 };
 
-/// One level up: upsample, put the skipped features beside, fuse.
+/// Those of MinkUNet and of SPVCNN, its sibling with points.
+[[nodiscard]] inline UNetNames minkunet_names()
+{
+  return {"stage", "up", 1, "0.net", "0.net", "1", {"net", "downsample"}};
+}
+
+/// Channels of the stem, the encoders and the decoders of these networks, `width` times the usual ones.
+[[nodiscard]] inline std::array<int, 9> unet_channels(double width, char const* who)
+{
+  return scaled_channels<9>({32, 32, 64, 128, 256, 256, 128, 96, 96}, width, who);
+}
+
+/// One level up: upsample, concatenate the skipped features, fuse.
 template <int Dim, class Scalar, class Space>
 class UNetDecoder final : public nn::ModuleBase {
  public:
@@ -35,25 +47,25 @@ class UNetDecoder final : public nn::ModuleBase {
 
   UNetDecoder(int in, int skip, int out, UNetNames const& names, LayerFactory<Dim>& layers,
               Execution<Space> const& exec)
-      : upsample_{layers.conv(in, out, 2).stride(2).transposed(), exec}
+      : upsample_{layers.conv(in, out, 2).stride(2).transposed(), exec},
+        first_{layers.conv(out + skip, out, 3), exec, names.residual},
+        second_{layers.conv(out, out, 3), exec, names.residual}
   {
-    using ResBlock = nn::SparseResBlock<Dim, Scalar, Space>;
-    fuse_.template add<ResBlock>(layers.conv(out + skip, out, 3), exec, names.residual);
-    fuse_.template add<ResBlock>(layers.conv(out, out, 3), exec, names.residual);
     this->register_child(names.up_block, upsample_);
-    this->register_child(names.fuse, fuse_);
+    this->register_child(names.fuse + ".0", first_);
+    this->register_child(names.fuse + ".1", second_);
   }
 
   /// @param x  given back as soon as it has been read
   [[nodiscard]] Tensor forward(Tensor x, Tensor const& skip, Execution<Space> const& exec)
   {
     auto const up = upsample_.forward(std::exchange(x, {}), exec);
-    return fuse_.forward_cat(up, skip, exec);
+    return second_.forward(first_.forward(up, skip, exec), exec);
   }
 
  private:
   nn::SparseConvBlock<Dim, Scalar, Space> upsample_;
-  nn::Sequential<Dim, Scalar, Space> fuse_;
+  nn::SparseResBlock<Dim, Scalar, Space> first_, second_;
 };
 
 template <int Dim, class Scalar, class Space>

@@ -20,19 +20,17 @@ inline namespace v0 {
 namespace detail {
 
 /// A convolution that is configured at run time, by its name in the model.
-template <int Dim, class Scalar, class Space>
+/// @tparam Pointer  to an nn::Conv or a TracedConv
+template <class Pointer>
 struct NamedConv {
-  using Layer = nn::Conv<Dim, Scalar, Space>;
   std::string name;
-  Layer* layer;
+  Pointer layer;
 };
 
 /// Those of a module and the modules below it, each once, in order of registration.
-template <int Dim, class Scalar, class Space>
-void collect_convs(nn::ModuleBase& module, std::string const& name,
-                   std::vector<NamedConv<Dim, Scalar, Space>>& found)
+template <class Layer>
+void collect_convs(nn::ModuleBase& module, std::string const& name, std::vector<NamedConv<Layer*>>& found)
 {
-  using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
   if (auto* const layer = dynamic_cast<Layer*>(&module)) {
     for (auto const& other : found) {
       if (other.layer == layer) { return; }
@@ -48,7 +46,7 @@ template <class Model>
 [[nodiscard]] auto convs_of(Model& model)
 {
   using Tensor = typename Model::Tensor;
-  std::vector<NamedConv<Tensor::dim, typename Tensor::scalar, typename Tensor::space>> result;
+  std::vector<NamedConv<nn::Conv<Tensor::dim, typename Tensor::scalar, typename Tensor::space>*>> result;
   collect_convs(model, "", result);
   return result;
 }
@@ -59,20 +57,40 @@ template <int Dim>
   return {from.begin(), from.end()};
 }
 
+template <int Dim>
+[[nodiscard]] nn::LayerGroup make_group(ConvolutionKind kind, int in_channels, int out_channels,
+                                        ConvolutionGeometry<Dim> const& geometry, MathMode math)
+{
+  nn::LayerGroup group;
+  group.kind = kind;
+  group.in_channels = in_channels;
+  group.out_channels = out_channels;
+  group.kernel_size = to_vector(geometry.kernel_size);
+  group.stride = to_vector(geometry.stride);
+  group.dilation = to_vector(geometry.dilation);
+  group.math = math;
+  return group;
+}
+
 /// The group of a layer, but for the tensor stride.
-template <class Layer>
-[[nodiscard]] nn::LayerGroup group_of(Layer const& layer)
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] nn::LayerGroup group_of(nn::Conv<Dim, Scalar, Space> const& layer)
 {
   auto const& options = layer.options();
-  nn::LayerGroup group;
-  group.kind = options.kind();
-  group.in_channels = options.in_channels;
-  group.out_channels = options.out_channels;
-  group.kernel_size = to_vector(options.geometry.kernel_size);
-  group.stride = to_vector(options.geometry.stride);
-  group.dilation = to_vector(options.geometry.dilation);
-  group.math = layer.config().math;
-  return group;
+  return make_group(options.kind(), options.in_channels, options.out_channels, options.geometry,
+                    layer.config().math);
+}
+
+/// Where the weights of a layer's calls are.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::vector<void const*> weights_of(nn::Conv<Dim, Scalar, Space> const& layer)
+{
+  return {layer.weight().data()};
+}
+template <class Layer>
+[[nodiscard]] std::vector<void const*> weights_of(Layer const& layer)
+{
+  return layer.weights();
 }
 
 /// What a layer was called with, and what it computes of it.
@@ -96,19 +114,21 @@ class ConvRecorder final : public Recorder {
  public:
   using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
   using Call = ConvCall<Dim, Scalar, Space>;
-  using Convs = std::vector<NamedConv<Dim, Scalar, Space>>;
 
-  explicit ConvRecorder(Convs const& convs) : convs_{convs}
+  template <class Convs>
+  explicit ConvRecorder(Convs const& convs)
   {
-    for (std::size_t i = 0; i < convs_.size(); ++i) { numbers_.emplace(convs_[i].layer->weight().id(), i); }
+    for (std::size_t i = 0; i < convs.size(); ++i) {
+      for (auto const* const weight : weights_of(*convs[i].layer)) { numbers_.emplace(weight, i); }
+    }
   }
 
   void record(std::shared_ptr<OperationRecord const> operation) override
   {
     auto record = std::dynamic_pointer_cast<Record const>(operation);
-    if (record != nullptr && numbers_.count(record->weight.id) != 0) {
-      records_.push_back(std::move(record));
-    }
+    bool const is_known =
+        record != nullptr && record->method == nullptr && numbers_.count(record->weight.data) != 0;
+    if (is_known) { records_.push_back(std::move(record)); }
   }
 
   /// The calls since the last take(), with their maps.
@@ -120,7 +140,7 @@ class ConvRecorder final : public Recorder {
     for (auto const& record : records_) {
       Call call;
       auto const& options = record->options;
-      call.layer = numbers_.at(record->weight.id);
+      call.layer = numbers_.at(record->weight.data);
       call.x = *record->input().value();
       if (record->second().size() > 0) { call.x = cat({call.x, *record->second()[0].value()}, exec); }
       if (record->residual().size() > 0) { call.residual = *record->residual()[0].value(); }
@@ -139,8 +159,7 @@ class ConvRecorder final : public Recorder {
   }
 
  private:
-  Convs const& convs_;
-  std::map<VariableId, std::size_t> numbers_;  // of layers, by their weights
+  std::map<void const*, std::size_t> numbers_;  // of layers, by their weights
   std::vector<std::shared_ptr<Record const>> records_;
 };
 
@@ -156,10 +175,10 @@ template <class Model, class Convs, class Tensor, class Space>
 
 /// New choices for layers, with their weights packed for them beforehand: where memory runs out, no layer has
 /// changed.
-template <int Dim, class Scalar, class Space>
+template <class Convs>
 class ConvChanges {
  public:
-  using Layer = typename NamedConv<Dim, Scalar, Space>::Layer;
+  using Pointer = decltype(Convs::value_type::layer);
 
   ConvChanges() = default;
   ConvChanges(ConvChanges const&) = delete;
@@ -171,12 +190,14 @@ class ConvChanges {
   }
 
   /// Stream: enqueues at most a kernel, does not wait.
-  void add(Layer& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
+  template <class Space>
+  void add(Pointer const& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
   {
-    changes_.push_back({&layer, choice.in(layer.config())});
-    layer.pack(changes_.back().config, exec);
+    changes_.push_back({layer, choice.in(layer->config())});
+    layer->pack(changes_.back().config, exec);
   }
   /// Stream: waits, so that no call on it reads what is dropped.
+  template <class Space>
   void make(Execution<Space> const& exec)
   {
     exec.wait();
@@ -186,7 +207,7 @@ class ConvChanges {
 
  private:
   struct Change {
-    Layer* layer;
+    Pointer layer;
     ConvConfig config;
   };
   std::vector<Change> changes_;

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.hpp>
 #include <tessera/core/recorder.hpp>
-#include <tessera/core/work_event.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -15,8 +15,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Weights that were made of parameters and that a captured graph reads in their place: a packed copy, or folded
-/// weights. The parameters must live as long as anybody asks for more than the memory.
+/// Weights that were made of parameters and that a captured graph reads in their place: a packed copy, or
+/// folded weights. The parameters must live as long as anybody asks for more than the memory.
 template <class Space>
 class DerivedWeight {
  public:

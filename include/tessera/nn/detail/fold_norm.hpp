@@ -16,7 +16,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Writes `weight * scale` and `bias * scale + shift`, as `norm` says; false where the scalar does not hold them.
+/// Writes `weight * scale` and `bias * scale + shift`, as `norm` says; false where the scalar does not hold
+/// them.
 /// Stream: enqueues three kernels, and waits for the second.
 template <class Scalar, class Space>
 [[nodiscard]] bool write_folded(Scalar const* weight, Scalar const* bias,
@@ -39,8 +40,8 @@ template <class Scalar, class Space>
   return true;
 }
 
-/// The weight and bias of `record` with `norm` behind it, [volume, in, out] and [out]; null where the scalar does
-/// not hold them.
+/// The weight and bias of `record` with `norm` behind it, [volume, in, out] and [out]; null where the scalar
+/// does not hold them.
 /// Stream: enqueues a few kernels, and waits once.
 template <class Record, class Scalar, class Space>
 [[nodiscard]] std::shared_ptr<FoldedWeights<Scalar, Space>> fold_norm(

@@ -110,8 +110,9 @@ class ComputedWeights final : public DerivedWeight<Space> {
   WorkEvent<Space> computed_;
 };
 
-/// Weight and bias of a convolution or a linear layer with a norm folded in: a copy, so that the layer's own stay
-/// as they are. Where a parameter that they were folded from is written, they are folded anew at the next use.
+/// Weight and bias of a convolution or a linear layer with a norm folded in: a copy, so that the layer's own
+/// stay as they are. Where a parameter that they were folded from is written, they are folded anew at the
+/// next use.
 template <class Scalar, class Space>
 class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
  public:
@@ -129,9 +130,7 @@ class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
   [[nodiscard]] PackedWeightView<Scalar> packed(ConvConfig const& config,
                                                 Execution<Space> const& exec) const override
   {
-    expects(computed_->update(exec),
-            "fuse: folded weights are out of date while a graph is captured; run the model once before");
-    WeightUses<Space>::note(computed_);
+    refresh(exec);
     bool const reads_packed =
         config.dataflow == Dataflow::implicit_gemm && (config.splits == 1 || volume_ == 1);
     if (!reads_packed) { return {}; }
@@ -140,6 +139,19 @@ class FoldedWeights final : public ops::WeightSource<Scalar, Space> {
                             is_identity_, config, exec);
     });
   }
+
+  /// @throws invalid_argument  as packed()
+  void refresh(Execution<Space> const& exec) const override
+  {
+    expects(computed_->update(exec),
+            "fuse: folded weights are out of date while a graph is captured; run the model once before");
+    WeightUses<Space>::note(computed_);
+  }
+  void drop_packs_but(ConvConfig const& config) const override
+  {
+    packed_.keep_only({config.kernel, config.math});
+  }
+  void append_origins(std::vector<VariableId>& to) const override { computed_->append_parameters(to); }
 
  private:
   std::shared_ptr<Computed> computed_;

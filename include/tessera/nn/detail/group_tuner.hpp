@@ -217,7 +217,7 @@ class GroupTuner {
     });
   }
 
-  /// What the choice's form of each map costs, once a map and form: a layer's first use less a later one.
+  /// What the choice's form of each map costs, once per map and form: a layer's first use less a later one.
   void time_forms(std::vector<Call const*> const& calls, std::size_t number, FormCosts& forms)
   {
     for (auto const* const call : calls) {

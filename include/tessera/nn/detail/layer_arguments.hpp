@@ -26,7 +26,8 @@ struct HeadersOf<Space, std::void_t<decltype(sizeof(Execution<Space>))>> {
   static constexpr bool are_included = true;
 };
 
-// A namespace of its own: as a base class it makes the functions of its namespace candidates for calls with a layer.
+// A namespace of its own: as a base class it makes the functions of its namespace candidates for calls with a
+// layer.
 namespace layer {
 
 /// An empty base class that refuses wrong template arguments of a layer or network in one sentence, before

@@ -76,7 +76,9 @@ struct OutputDifference {
   double largest = 0;  // |a|
 };
 
-/// Cost: one pass. Stream: waits. Determinism: maxima, so the same for every order.
+/// Cost: one pass.
+/// Stream: waits.
+/// Determinism: maxima, so the same for every order.
 template <class Scalar, class Space>
 [[nodiscard]] OutputDifference measure_difference(Scalar const* a, Scalar const* b, std::int64_t size,
                                                   Execution<Space> const& exec)

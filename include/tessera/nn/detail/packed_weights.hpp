@@ -42,8 +42,8 @@ class PackedWeights {
   };
 
   /// `weight` as the kernel of `key` reads it, good for work that is enqueued on `exec` now; none where that
-  /// is the plain order, or where a graph is being captured and the copy is not there yet: the kernel then packs
-  /// for itself, inside the graph.
+  /// is the plain order, or where a graph is being captured and the copy is not there yet: the kernel then
+  /// packs for itself, inside the graph.
   /// @param choose  the KernelPlan of `key`, called once per key
   /// Cost: two locks; the first time per layout an allocation where the weight's own values were allocated.
   /// Stream: enqueues at most a kernel, does not wait. Any thread may call it.

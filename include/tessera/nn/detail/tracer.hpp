@@ -47,8 +47,8 @@ class Tracer final : public Recorder {
   }
   void reads_on_host(char const* what) override
   {
-    expects(false, "trace: ", what, "() was called after ", operations_.size(),
-            " operations; what a model does must not depend on values or numbers of rows");
+    fail("trace: ", what, "() was called after ", operations_.size(),
+         " operations; what a model does must not depend on values or numbers of rows");
   }
 
   [[nodiscard]] bool is_known(VariableId id) const { return known_.count(id) != 0; }

@@ -57,12 +57,12 @@ struct TuneBackend<Host> {
 template <class Space>
 [[nodiscard]] nn::TuneTimer make_timer(nn::TuneOptions const& options, Execution<Space> const& exec)
 {
-  if (options.own_timer) { return options.own_timer; }
+  if (options.timer()) { return options.timer(); }
   constexpr double long_enough = 200e-6;  // an event's time is exact to half a microsecond
   constexpr int most_times = 16;          // a stream holds about a thousand launches
-  return [exec, stopwatch = typename TuneBackend<Space>::Stopwatch{exec, options.only_for_plan},
-          repetitions = options.num_repetitions](nn::TuneTrial const& trial,
-                                                 std::function<void()> const& work) mutable {
+  return [exec, stopwatch = typename TuneBackend<Space>::Stopwatch{exec, options.is_for_plan()},
+          repetitions = options.repetitions()](nn::TuneTrial const& trial,
+                                               std::function<void()> const& work) mutable {
     if (trial.step == nn::TuneStep::first_use) { return stopwatch(1, work); }
     auto const one = stopwatch(1, work);
     auto const times =

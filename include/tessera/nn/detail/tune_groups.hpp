@@ -3,12 +3,14 @@
 #pragma once
 
 #include <tessera/nn/detail/group_tuner.hpp>
+#include <tessera/nn/detail/traced_convs.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -37,7 +39,7 @@ class TuneGroups {
   using Tensor = typename Model::Tensor;
   using Scalar = typename Tensor::scalar;
   using Space = typename Tensor::space;
-  using Convs = std::vector<NamedConv<Tensor::dim, Scalar, Space>>;
+  using Convs = decltype(convs_of(std::declval<Model&>()));
   using Calls = std::vector<ConvCall<Tensor::dim, Scalar, Space>>;
 
   TuneGroups(Convs const& convs, nn::TuneOptions const& options)
@@ -55,12 +57,12 @@ class TuneGroups {
     std::vector<std::vector<typename Calls::value_type const*>> calls_of(groups_.size());
     for (auto const& call : calls) { calls_of[group_of_layer_[call.layer]].push_back(&call); }
     join_families(calls);
-    GroupTuner<Tensor::dim, Scalar, Space> tuner{timer, options_.num_repetitions, sample, exec};
+    GroupTuner<Tensor::dim, Scalar, Space> tuner{timer, options_.repetitions(), sample, exec};
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       list_choices(groups_[g], calls_of[g], exec);
       auto const before = groups_[g].seconds;
       tuner.run(groups_[g], g, calls_of[g], forms_);
-      if (options_.on_progress) { options_.on_progress(progress(sample, num_samples, g, before)); }
+      if (options_.progress()) { options_.progress()(progress(sample, num_samples, g, before)); }
     }
   }
 
@@ -85,10 +87,10 @@ class TuneGroups {
   /// Stream: enqueues a kernel for each weight that is packed anew.
   void apply(nn::Tuning const& tuning, Execution<Space> const& exec) const
   {
-    ConvChanges<Tensor::dim, Scalar, Space> changes;
+    ConvChanges<Convs> changes;
     for (std::size_t i = 0; i < convs_.size(); ++i) {
       if (group_of_layer_[i] == none) { continue; }
-      changes.add(*convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
+      changes.add(convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
     }
     changes.make(exec);
   }
@@ -118,7 +120,7 @@ class TuneGroups {
   /// A group whose calls had no outputs has one choice; it gets another if a plan cannot capture that.
   void allow_for_plan(GroupState& group) const
   {
-    if (group.is_listed || !options_.only_for_plan || group.result.before.fits_plan()) { return; }
+    if (group.is_listed || !options_.is_for_plan() || group.result.before.fits_plan()) { return; }
     group.choices.push_back({});
     group.forms.push_back("none");
     group.seconds.push_back(0.0);
@@ -197,12 +199,12 @@ class TuneGroups {
     for (auto* const group : members) {
       auto& of_group = costs.emplace_back();
       for (std::size_t i = 0; i < group->choices.size(); ++i) {
-        bool const allowed = !options_.only_for_plan || group->choices[i].fits_plan();
+        bool const allowed = !options_.is_for_plan() || group->choices[i].fits_plan();
         of_group.seconds.push_back(allowed ? group->seconds[i] / num_samples : barred);
         of_group.form.push_back(number_of.at(group->forms[i]));
       }
     }
-    auto const chosen = ChooseCosts{costs, form_seconds, options_.least_gain}.choose();
+    auto const chosen = ChooseCosts{costs, form_seconds, options_.margin()}.choose();
     std::vector<bool> used(form_seconds.size(), false);
     std::vector<bool> used_before(form_seconds.size(), false);
     for (std::size_t m = 0; m < members.size(); ++m) {

@@ -53,7 +53,7 @@ template <class Sum>
     case Activation::relu: return is_at_most_zero(value) ? Sum{0} : Sum{1};
     case Activation::leaky_relu: return is_at_most_zero(value) ? slope : Sum{1};
     case Activation::silu: {
-      auto const sigmoid = Sum{1} / (Sum{1} + exp(-value));
+      auto const sigmoid = apply_fusable_activation(value, Activation::sigmoid, slope);
       return sigmoid * (Sum{1} + value * (Sum{1} - sigmoid));
     }
     case Activation::sigmoid: return value * (Sum{1} - value);

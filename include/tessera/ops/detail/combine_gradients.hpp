@@ -16,7 +16,7 @@ namespace detail {
 
 /// result[rows[i]] = i for the rows of the result that are in use. @pre  no two rows[i] are the same row
 template <int Dim>
-struct InvertRows {
+struct RowsInResult {
   CoordinateView<Dim> joined;
   std::int32_t const* rows;  // [capacity of `joined`] or -1
   std::int32_t* result;      // [rows of the tensor]
@@ -45,13 +45,14 @@ template <int Dim, class Space>
     for_each(num_rows, SameRows{result.data()}, exec);
   } else {
     fill_bytes(result, 0xff, exec);
-    for_each(joined.coordinates->capacity(), InvertRows<Dim>{joined.coordinates->view(), rows, result.data()},
-             exec);
+    for_each(joined.coordinates->capacity(),
+             RowsInResult<Dim>{joined.coordinates->view(), rows, result.data()}, exec);
   }
   return result;
 }
 
-/// dx[r, c] = grad[i, c] times the other tensors' factors at voxel i, which r is of; 0 where a factor is missing.
+/// dx[r, c] = grad[i, c] times the other tensors' factors at voxel i, which r is of; 0 where a factor is
+/// missing.
 template <class Scalar>
 struct GradientOfFactor {
   using Sum = accumulator_t<Scalar>;
@@ -87,8 +88,8 @@ struct GradientOfFactor {
   }
 };
 
-/// The gradient for tensor `k`, whose rows must be those of `tensors[k]`; features are read of the factors of a product
-/// alone.
+/// The gradient for tensor `k`, whose rows must be those of `tensors[k]`; features are read of the factors of
+/// a product alone.
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> combine_gradient(MatrixView<Scalar const> const& grad,
                                                      JoinedSets<Dim, Space> const& joined,

@@ -11,8 +11,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// Grouped convolution reads and writes few channels for each pair, so that there is nothing for tensor cores to do:
-// each item computes neighbouring channels of one output row, and goes along the row of the map.
+// Grouped convolution reads and writes few channels for each pair, so that there is nothing for tensor cores
+// to do: each item computes neighbouring channels of one output row, and goes along the row of the map.
 
 /// Channels in groups: of the side that is read and of that which is written.
 struct ChannelGroups {
@@ -43,9 +43,9 @@ struct GroupedWeight {
   }
 };
 
-/// to[o, c] = bias[c] + sum over offsets k, ascending, and channels j of c's group of from[map[o, k], j] weight[k, j,
-/// c]. Item number n is a pack of `Size` channels of a row; where there is one channel read a group, they are read as a
-/// pack.
+/// to[o, c] = bias[c] + sum over offsets k, ascending, and channels j of c's group of from[map[o, k], j]
+/// weight[k, j, c]. Item number n is a pack of `Size` channels of a row; where there is one channel read a
+/// group, they are read as a pack.
 template <class Scalar, int Size, bool IsDepthwise, bool Backwards>
 struct GroupedProducts {
   using Sum = accumulator_t<Scalar>;
@@ -95,7 +95,8 @@ struct GroupedProducts {
   }
 };
 
-/// parts[slab, k, j, c] = sum over the rows o of a slab with i = map[o, k] >= 0 of x[i, channel j of c's group] dy[o, c].
+/// parts[slab, k, j, c] = sum over the rows o of a slab with i = map[o, k] >= 0 of x[i, channel j of c's
+/// group] dy[o, c].
 template <class Scalar>
 struct GroupedWeightSlabs {
   using Sum = accumulator_t<Scalar>;

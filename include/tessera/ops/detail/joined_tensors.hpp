@@ -6,6 +6,7 @@
 #include <tessera/core/parallel.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
+#include <tessera/ops/join.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <algorithm>
@@ -16,13 +17,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// The voxels that tensors on different coordinate sets are combined on.
-enum class Join : std::uint8_t {
-  outer,  ///< those of any tensor, the union, in lexicographic order (batch, x, y, ...)
-  inner,  ///< those of every tensor, the intersection, in lexicographic order
-  left,   ///< those of the first tensor: its coordinate set itself, with its maps and the order of its rows
-};
 
 namespace detail {
 

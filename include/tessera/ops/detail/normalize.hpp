@@ -94,6 +94,29 @@ template <int Dim, class Scalar, class Space>
   return y;
 }
 
+/// running = (1 - momentum) running + momentum * statistic, the variance made unbiased. Fewer than two rows
+/// have no variance: the running statistics stay, and one row is noted as an error.
+template <class Sum>
+struct UpdateRunning {
+  Sum* mean = nullptr;              // [channels], or null: there are none
+  Sum* variance = nullptr;          // [channels]
+  std::uint32_t* errors = nullptr;  // or null
+  Sum momentum = 0;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t c, ops::Moments<Sum> const& batch) const
+  {
+    if (batch.count < 2) {
+      if (batch.count == 1 && c == 0 && errors != nullptr) {
+        atomic_or(errors, std::uint32_t{DataError::too_few_rows});
+      }
+      return;
+    }
+    if (mean == nullptr) { return; }
+    mean[c] = (Sum{1} - momentum) * mean[c] + momentum * batch.mean;
+    variance[c] = (Sum{1} - momentum) * variance[c] + momentum * (batch.m2 / (batch.count - Sum{1}));
+  }
+};
+
 /// Merges what ranks and channels of (batch entry, group) have; item number n is one of them.
 template <class Sum>
 struct FinishStatistics {
@@ -104,6 +127,7 @@ struct FinishStatistics {
   std::int64_t values;
   int ranks;
   int channels_per_group;
+  UpdateRunning<Sum> update;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
   {
@@ -116,17 +140,22 @@ struct FinishStatistics {
     mean[n] = all.mean;
     variance[n] = all.count > 0 ? all.m2 / all.count : Sum{0};
     count[n] = all.count;
+    update(n, all);
   }
 };
 
 /// @param rows         of `x` that are in use
 /// @param coordinates  [rows], or null: all rows are of one entry
+/// @param update       the running statistics of as many groups, which those of the rows are added to
 /// @param exchange     merges the statistics of several processes, or null
-/// Cost: one pass over the features. Stream: enqueues, does not wait. Determinism: as reduce_rows().
+/// Cost: one pass over the features.
+/// Stream: enqueues, does not wait.
+/// Determinism: as reduce_rows().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] ops::RowStatistics<accumulator_t<Scalar>, Space> row_statistics(
     MatrixView<Scalar const> const& x, RowCount const& rows, Coordinate<Dim> const* coordinates, int batches,
-    int groups, ExchangeArgument<Space> exchange, Execution<Space> const& exec)
+    int groups, UpdateRunning<accumulator_t<Scalar>> const& update, ExchangeArgument<Space> exchange,
+    Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
   using Moments = ops::Moments<Sum>;
@@ -135,9 +164,14 @@ template <int Dim, class Scalar, class Space>
   ops::RowStatistics<Sum, Space> result{{values, exec}, {values, exec}, {values, exec}};
   auto const moments =
       reduce_rows(MomentsOfRows<Scalar>{x.data, channels}, coordinates, rows, batches, channels, exec);
-  FinishStatistics<Sum> finish{
-      moments.data(),   result.mean.data(), result.variance.data(), result.count.data(), values, 1,
-      channels / groups};
+  FinishStatistics<Sum> finish{moments.data(),
+                               result.mean.data(),
+                               result.variance.data(),
+                               result.count.data(),
+                               values,
+                               1,
+                               channels / groups,
+                               update};
   if (exchange == nullptr) {
     for_each(values, finish, exec);
     return result;

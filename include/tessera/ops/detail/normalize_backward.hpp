@@ -83,8 +83,9 @@ struct StoreAffineGradients {
   }
 };
 
-/// What the statistics of (batch entry, group) take from dx: with r = 1 / sqrt(variance + epsilon) and n values,
-/// first = r / n * sum over rows and channels of weight * dy, second = r^3 / n * that of weight * dy * (x - mean).
+/// What the statistics of (batch entry, group) take from dx: with r = 1 / sqrt(variance + epsilon) and n
+/// values, first = r / n * sum over rows and channels of weight * dy, second = r^3 / n * that of weight * dy
+/// * (x - mean).
 template <int Dim, class Sum>
 struct StatisticGradients {
   Normalization<Dim, Sum> by;
@@ -184,7 +185,8 @@ struct NormGradient {
   bool wants_x = true;
 };
 
-/// What is wanted of the gradients of an operation with these options, which adds them to those of the parameters.
+/// What is wanted of the gradients of an operation with these options, which adds them to those of the
+/// parameters.
 template <class Sum, class Options, class Space>
 [[nodiscard]] NormGradient<Sum, Space> norm_gradient(ops::Gradients<Space>& gradients, Options const& options,
                                                      VariableId x, Execution<Space> const& exec)
@@ -198,7 +200,9 @@ template <class Sum, class Options, class Space>
 }
 
 /// The gradient of normalize() for `x`, or no rows where it is not wanted, and those of weight and bias.
-/// Cost: up to two passes over both. Stream: enqueues on `exec`, does not wait. Determinism: as reduce_rows().
+/// Cost: up to two passes over both.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: as reduce_rows().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> normalize_backward(
     MatrixView<Scalar const> const& grad, MatrixView<Scalar const> const& x, RowCount const& rows,

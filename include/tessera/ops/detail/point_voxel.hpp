@@ -5,6 +5,7 @@
 #include <tessera/coords/quantize.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/point_features.hpp>
+#include <tessera/ops/voxelized_points.hpp>
 #include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -17,12 +18,6 @@
 namespace tessera {
 inline namespace v0 {
 
-/// How voxels' features reach a point.
-enum class Interpolation : std::uint8_t {
-  multilinear,  ///< from the 2^Dim voxels at the corners of its cell
-  nearest,      ///< from the voxel that it is in
-};
-
 namespace detail {
 
 /// Which voxels interpolation reads. TorchSparse's nearest is corner 0 with its multilinear weight.
@@ -31,17 +26,6 @@ namespace detail {
   if (interpolation == Interpolation::multilinear) { return PointCells::corners; }
   return compat == Compatibility::torchsparse ? PointCells::first : PointCells::containing;
 }
-
-}  // namespace detail
-
-/// Points in units of the voxels that were made of them, and these voxels.
-template <int Dim, class Scalar, class Space>
-struct VoxelizedPoints {
-  PointTensor<Dim, Scalar, Space> points;
-  SparseTensor<Dim, Scalar, Space> voxels;
-};
-
-namespace detail {
 
 /// Rescales a point, and splits its batch entry off. Positions of points that are not finite become NaN.
 template <int Dim>
@@ -149,8 +133,8 @@ template <int Dim, class Scalar, class Space>
   return a.with_features(map_elements<Scalar>(Function{}, exec, a.features(), b.features()));
 }
 
-/// to[i] = the batch entry of voxel i and its lower corner in voxels of the finest grid; NaN in rows that are not in
-/// use.
+/// to[i] = the batch entry of voxel i and its lower corner in voxels of the finest grid; NaN in rows that are
+/// not in use.
 template <int Dim>
 struct WriteLowerCorners {
   CoordinateView<Dim> voxels;

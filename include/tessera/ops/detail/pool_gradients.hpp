@@ -18,62 +18,38 @@ struct CountRowPairs {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    std::int32_t count = 0;
-    for (int k = 0; k < volume; ++k) { count += map[i * volume + k] >= 0 ? 1 : 0; }
-    counts[i] = count;
+    counts[i] = for_each_pair_of(map, volume, i, [](std::int32_t) {});
   }
 };
 
-/// to[i, c] = sum over the pairs (i, s) of from[s, c] / divisor[s], offsets ascending; of a mean, over the number of
-/// pairs. Item number n is a pack.
-template <class Scalar, int Size>
-struct SumOverPairs {
+/// The sum of value / divisor[source]; of a mean, over the number of pairs.
+template <class Scalar>
+struct SumOfShares {
   using Sum = accumulator_t<Scalar>;
 
-  Scalar const* from;           // [sources, packs * Size]
-  std::int32_t const* map;      // [rows, volume]
+  Sum begin;                    // 0
   std::int32_t const* divisor;  // [sources], or null: ones
-  Scalar* to;                   // [rows, packs * Size]
-  int volume;
-  std::int64_t packs;
   bool is_mean;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  [[nodiscard]] TESSERA_HOST_DEVICE Sum term(Sum value, std::int32_t source) const
   {
-    auto const row = n / packs;
-    auto const pack = n - row * packs;
-    Sum sums[Size] = {};
-    int count = 0;
-    for (int k = 0; k < volume; ++k) {
-      auto const source = map[row * volume + k];
-      if (source < 0) { continue; }
-      ++count;
-      auto const read = load_pack<Size>(from + (source * packs + pack) * Size);
-      Sum const by = divisor != nullptr ? static_cast<Sum>(divisor[source]) : Sum{1};
-      for (int j = 0; j < Size; ++j) { sums[j] += static_cast<Sum>(read.values[j]) / by; }
-    }
-    Sum const by = is_mean && count > 0 ? static_cast<Sum>(count) : Sum{1};
-    Pack<Scalar, Size> result;
-    for (int j = 0; j < Size; ++j) { result.values[j] = static_cast<Scalar>(sums[j] / by); }
-    store_pack(to + n * Size, result);
+    return divisor != nullptr ? value / static_cast<Sum>(divisor[source]) : value;
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
+  [[nodiscard]] TESSERA_HOST_DEVICE Sum finish(Sum value, int count) const
+  {
+    return is_mean ? value / static_cast<Sum>(count) : value;
   }
 };
 
+/// to[i, c] = sum over the pairs (i, s) of from[s, c] / divisor[s], offsets ascending; of a mean, over the
+/// number of pairs.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> sum_over_pairs(MatrixView<Scalar const> const& from,
                                                    KernelMap<Space>& map, std::int32_t const* divisor,
                                                    bool is_mean, Execution<Space> const& exec)
 {
-  Matrix<Scalar, Space> result{map.num_out(), from.columns, exec};
-  with_pack_size<Scalar>(from.columns % pack_size<Scalar> == 0, [&](auto size) {
-    constexpr int columns = decltype(size)::value;
-    auto const packs = from.columns / columns;
-    for_each(result.rows() * packs,
-             SumOverPairs<Scalar, columns>{from.data, map.out_in(exec), divisor, result.data(), map.volume(),
-                                           packs, is_mean},
-             exec);
-  });
-  return result;
+  return pool_windows<Scalar>(from, map, SumOfShares<Scalar>{{}, divisor, is_mean}, exec);
 }
 
 /// Pairs of each row of a map, [num_out].
@@ -85,8 +61,8 @@ template <class Space>
   return counts;
 }
 
-/// winner[o, c] = the input that output o has its largest value of channel c from: the first of equal ones, the first
-/// NaN; -1 where none is above the value that the pool begins with.
+/// winner[o, c] = the input that output o has its largest value of channel c from: the first of equal ones,
+/// the first NaN; -1 where none is above the value that the pool begins with.
 template <class Scalar>
 struct FindWinners {
   using Sum = accumulator_t<Scalar>;
@@ -104,16 +80,15 @@ struct FindWinners {
     auto const c = n - out * channels;
     std::int32_t best = -1;
     Sum largest{0};
-    for (int k = 0; k < volume; ++k) {
-      auto const in = out_in[out * volume + k];
-      if (in < 0 || (best >= 0 && is_nan(largest))) { continue; }
+    for_each_pair_of(out_in, volume, out, [&](std::int32_t in) {
+      if (best >= 0 && is_nan(largest)) { return; }
       auto const value = static_cast<Sum>(features[in * channels + c]);
       bool const is_first = best < 0 && !from_zero;
       if (is_first || is_nan(value) || value > largest) {
         best = in;
         largest = value;
       }
-    }
+    });
     winner[n] = best;
   }
 };
@@ -135,10 +110,9 @@ struct SumOfWins {
     auto const in = n / channels;
     auto const c = n - in * channels;
     Sum sum{0};
-    for (int k = 0; k < volume; ++k) {
-      auto const out = transposed[in * volume + k];
-      if (out >= 0 && winner[out * channels + c] == in) { sum += static_cast<Sum>(grad[out * channels + c]); }
-    }
+    for_each_pair_of(transposed, volume, in, [&](std::int32_t out) {
+      if (winner[out * channels + c] == in) { sum += static_cast<Sum>(grad[out * channels + c]); }
+    });
     grad_in[n] = static_cast<Scalar>(sum);
   }
 };

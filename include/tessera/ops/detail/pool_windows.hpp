@@ -9,6 +9,7 @@
 #include <tessera/ops/pool_options.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -34,6 +35,7 @@ struct LargestInWindow {
     return {from_zero ? Sum{0} : LargestOfRows<Scalar>::identity()};
   }
 
+  [[nodiscard]] TESSERA_HOST_DEVICE Sum term(Sum value, std::int32_t) const { return value; }
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b)
   {
     return LargestOfRows<Scalar>::combine(a, b);
@@ -55,6 +57,7 @@ struct MeanOfWindow {
 
   [[nodiscard]] static MeanOfWindow make(bool) { return {Sum{0}}; }
 
+  [[nodiscard]] TESSERA_HOST_DEVICE Sum term(Sum value, std::int32_t) const { return value; }
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int count)
   {
@@ -74,19 +77,35 @@ struct SumOfWindow {
   Sum begin;  // 0
 
   [[nodiscard]] static SumOfWindow make(bool) { return {Sum{0}}; }
+  [[nodiscard]] TESSERA_HOST_DEVICE Sum term(Sum value, std::int32_t) const { return value; }
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum combine(Sum a, Sum b) { return a + b; }
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int) { return value; }
 };
 
-/// pooled[o, c] = what `rule` makes of the inputs of o, offsets ascending; 0 where there are none. Item
-/// number n is pack n of the output, `Size` channels.
+/// Calls `f(source)` for each pair of row `row` of a map, offsets ascending, and returns how many there are.
+template <class F>
+TESSERA_HOST_DEVICE inline int for_each_pair_of(std::int32_t const* map, int volume, std::int64_t row,
+                                                F const& f)
+{
+  int count = 0;
+  for (int k = 0; k < volume; ++k) {
+    auto const source = map[row * volume + k];
+    if (source < 0) { continue; }
+    ++count;
+    f(source);
+  }
+  return count;
+}
+
+/// to[o, c] = what `rule` makes of from[s, c] over the pairs (o, s), offsets ascending; 0 where there are
+/// none. Item number n is pack n of the output, `Size` channels.
 template <class Scalar, class Rule, int Size>
 struct PoolWindows {
   using Sum = accumulator_t<Scalar>;
 
-  Scalar const* features;      // [num_in, packs * Size]
-  std::int32_t const* out_in;  // [num_out, volume]
-  Scalar* pooled;              // [num_out, packs * Size]
+  Scalar const* from;       // [sources, packs * Size]
+  std::int32_t const* map;  // [rows, volume]
+  Scalar* to;               // [rows, packs * Size]
   int volume;
   std::int64_t packs;
   Rule rule;
@@ -97,23 +116,35 @@ struct PoolWindows {
     auto const pack = n - row * packs;
     Sum values[Size];
     for (int j = 0; j < Size; ++j) { values[j] = rule.begin; }
-    int count = 0;
-    for (int k = 0; k < volume; ++k) {
-      auto const in = out_in[row * volume + k];
-      if (in < 0) { continue; }
-      ++count;
-      auto const read = load_pack<Size>(features + (in * packs + pack) * Size);
+    int const count = for_each_pair_of(map, volume, row, [&](std::int32_t source) {
+      auto const read = load_pack<Size>(from + (source * packs + pack) * Size);
       for (int j = 0; j < Size; ++j) {
-        values[j] = Rule::combine(values[j], static_cast<Sum>(read.values[j]));
+        values[j] = Rule::combine(values[j], rule.term(static_cast<Sum>(read.values[j]), source));
       }
-    }
+    });
     Pack<Scalar, Size> result;
     for (int j = 0; j < Size; ++j) {
-      result.values[j] = static_cast<Scalar>(count > 0 ? Rule::finish(values[j], count) : Sum{0});
+      result.values[j] = static_cast<Scalar>(count > 0 ? rule.finish(values[j], count) : Sum{0});
     }
-    store_pack(pooled + n * Size, result);
+    store_pack(to + n * Size, result);
   }
 };
+
+/// PoolWindows over all rows of a map.
+template <class Scalar, class Rule, class Space>
+[[nodiscard]] Matrix<Scalar, Space> pool_windows(MatrixView<Scalar const> const& from, KernelMap<Space>& map,
+                                                 Rule const& rule, Execution<Space> const& exec)
+{
+  Matrix<Scalar, Space> result{map.num_out(), from.columns, exec};
+  with_pack_size<Scalar>(from.columns % pack_size<Scalar> == 0, [&](auto size) {
+    constexpr int columns = decltype(size)::value;
+    for_each(result.size() / columns,
+             PoolWindows<Scalar, Rule, columns>{from.data, map.out_in(exec), result.data(), map.volume(),
+                                                from.columns / columns, rule},
+             exec);
+  });
+  return result;
+}
 
 /// The geometry that `options` mean on `set`.
 template <int Dim, class Space>
@@ -165,19 +196,9 @@ template <class Rule, int Dim, class Scalar, class Space>
 {
   expect_coordinates(x, Rule::name);
   auto const mapped = pool_map(x, options, Rule::name, exec);
-  auto& map = *mapped.map;
-  Matrix<Scalar, Space> pooled{map.num_out(), x.channels(), exec};
   auto const rule =
       Rule::make(rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; }));
-  with_pack_size<Scalar>(x.channels() % pack_size<Scalar> == 0, [&](auto size) {
-    constexpr int columns = decltype(size)::value;
-    using Body = PoolWindows<Scalar, Rule, columns>;
-    for_each(
-        pooled.size() / columns,
-        Body{x.features().data, map.out_in(exec), pooled.data(), map.volume(), x.channels() / columns, rule},
-        exec);
-  });
-  return {mapped.coordinates, std::move(pooled)};
+  return {mapped.coordinates, pool_windows<Scalar>(x.features(), *mapped.map, rule, exec)};
 }
 
 }  // namespace detail

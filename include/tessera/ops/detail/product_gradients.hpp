@@ -4,9 +4,11 @@
 
 #include <tessera/conv/convolution_backward.hpp>
 #include <tessera/ops/gradients.hpp>
+#include <tessera/ops/weight_source.hpp>
 
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -33,7 +35,23 @@ void expect_unwritten(ParameterRef<Scalar> const& weight, char const* operation)
       ": its weight was written after the operation ran; run backward() before the parameters are stepped");
 }
 
-/// Adds the gradient of a weight [volume, x.columns, grad.columns], where it is a parameter that somebody watches.
+/// Throws if somebody watches a parameter that the weight of `source` was folded from: those of the list that
+/// nn::fuse() makes are not trained.
+template <class Scalar, class Space>
+void expect_unfolded(ops::WeightSource<Scalar, Space> const* source, ops::Gradients<Space> const& gradients,
+                     char const* operation)
+{
+  if (source == nullptr) { return; }
+  std::vector<VariableId> origins;
+  source->append_origins(origins);
+  for (auto const id : origins) {
+    expects(!gradients.wants(id), operation,
+            ": its weight was folded by nn::fuse(); train the network that was fused");
+  }
+}
+
+/// Adds the gradient of a weight [volume, x.columns, grad.columns], where it is a parameter that somebody
+/// watches.
 /// @tparam Policy  whose dataflow may have a weight gradient of its own
 template <class Policy, class Scalar, class Space>
 void add_weight_gradient(ops::Gradients<Space>& gradients, VariableId weight,

@@ -62,10 +62,8 @@ struct MomentsOfRows {
 template <class Scalar>
 struct LargestOfRows {
   using Value = accumulator_t<Scalar>;
-  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity()
-  {
-    return -std::numeric_limits<Value>::infinity();
-  }
+  static constexpr Value below_all = -std::numeric_limits<Value>::infinity();
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return below_all; }
 
   Scalar const* features;  // [rows, channels]
   int channels;
@@ -129,7 +127,7 @@ struct ReduceSlab {
 template <class Term>
 struct CombineSlabs {
   using Value = typename Term::Value;
-  static constexpr int fan_in = 32;
+  static constexpr int fan_in = 64;
 
   Value const* from;  // [slabs, width]
   Value* to;          // [ceil(slabs / fan_in), width]
@@ -149,21 +147,22 @@ struct CombineSlabs {
   }
 };
 
-/// Rows that one thread gathers: a number of used rows that depends on the batch entries alone, never on how much
-/// room there is, so that a plan gives the bits of an eager call. Partial results take up to a quarter of the
-/// features' elements.
+/// Rows that one thread gathers: a number of used rows that depends on the batch entries alone, never on how
+/// much room there is, so that a plan gives the bits of an eager call. Partial results take up to a quarter
+/// of the features' elements.
 [[nodiscard]] inline std::int64_t rows_per_slab(int batches)
 {
-  constexpr std::int64_t rows = 64;
-  return rows * std::max<std::int64_t>(1, ceil_div(batches, 16));
+  constexpr std::int64_t rows = 32;
+  return rows * std::max<std::int64_t>(1, ceil_div(batches, 8));
 }
 
 /// `result[b, c] =` what `term` gathers over the rows of batch entry b, for every channel c.
 ///
-/// Cost: one pass over the features; 1 / 64 of their size as workspace, up to 1 / 4 with many batch entries.
+/// Cost: one pass over the features; 1 / 32 of their elements as workspace, up to 1 / 4 with many batch
+/// entries.
 /// Stream: enqueues a few kernels, does not wait.
-/// Determinism: the bits are the same on every run, for any number of threads and any capacity (but not for another
-/// order of the rows).
+/// Determinism: the bits are the same on every run, for any number of threads and any capacity (but not for
+/// another order of the rows).
 template <int Dim, class Term, class Space>
 [[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
                                                               Coordinate<Dim> const* coordinates,

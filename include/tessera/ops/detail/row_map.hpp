@@ -36,7 +36,8 @@ template <class Space>
   return std::make_shared<KernelMap<Space>>(std::move(index), rows, rows, 1, 0, std::move(parts));
 }
 
-/// The same for the rows of a value: those of a tensor are its coordinate set's, which knows how many are in use.
+/// The same for the rows of a value: those of a tensor are its coordinate set's, which knows how many are in
+/// use.
 /// @param x  null where the record gave a value without coordinates back
 template <class Value, class Space>
 [[nodiscard]] std::shared_ptr<KernelMap<Space>> row_map_of(Value const* /*x*/, std::int64_t rows,

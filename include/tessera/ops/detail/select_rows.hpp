@@ -3,8 +3,8 @@
 #pragma once
 
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 

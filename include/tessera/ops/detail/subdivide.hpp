@@ -4,8 +4,8 @@
 
 #include <tessera/coords/child_order.hpp>
 #include <tessera/coords/coordinate_set.hpp>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/core/sort.hpp>
 #include <tessera/kmap/build.hpp>
 #include <tessera/ops/detail/select_rows.hpp>
 
@@ -262,7 +262,7 @@ template <int Dim, class Space>
                                                                  Execution<Space> const& exec)
 {
   std::lock_guard lock{access(children).mutex()};
-  access(children).take_sides(exec);
+  access(children).take_map_streams(exec);
   return access(children).cache().get_or_make(PiecesKey<Space>{&parents, order}, [&] {
     expects(parents.capacity() * num_children<Dim> <= INT_MAX, "channels_to_space: ", parents.capacity(),
             " voxels have more children than row indices hold");

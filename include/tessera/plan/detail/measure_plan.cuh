@@ -6,9 +6,17 @@
 #include <tessera/plan/arena.cuh>
 #include <tessera/plan/detail/capture.cuh>
 
+#include <cstddef>
+#include <numeric>
+
 namespace tessera {
 inline namespace v0 {
 namespace detail {
+
+[[nodiscard]] inline std::size_t total_bytes(ArenaParts const& parts)
+{
+  return std::accumulate(parts.begin(), parts.end(), std::size_t{0});
+}
 
 /// What a plan of `model` needs of its arena, measured by a second forward pass.
 /// Stream: enqueues two forward passes on no voxels, and waits.
@@ -17,8 +25,6 @@ template <class Input, class Model, class Limits>
                                       Execution<Device> const& recording)
 {
   auto const exec = recording.without_recorder();
-  expects(channels >= 1, "Plan: ", channels,
-          " input channels; say PlanLimits::channels(), the model has no options().in_channels");
   DeviceGuard const guard{exec.device()};
   auto const forward = [&](Execution<Device> const& execution) {
     Input input{limits, channels, true, execution};

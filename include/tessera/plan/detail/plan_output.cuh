@@ -26,8 +26,8 @@ struct PlannedPoints {
 
 namespace detail {
 
-/// Tells those who were told of the output that a run writes it anew. Outputs that are no variables have
-/// nobody to tell.
+/// Marks the output as written again, for what was recorded of it. Outputs that are no variables are not
+/// recorded.
 template <int Dim, class Scalar>
 void mark_output(SparseTensor<Dim, Scalar, Device> const& output) noexcept
 {

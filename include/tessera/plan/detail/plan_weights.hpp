@@ -18,8 +18,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The packed and folded weights that a plan's graph reads. What else it reads of parameters is read where the model keeps
-/// it, and so is always current.
+/// The packed and folded weights that a plan's graph reads. What else it reads of parameters is read where
+/// the model keeps it, and so is always current.
 template <class Space>
 class PlanWeights {
  public:
@@ -65,8 +65,8 @@ class PlanWeights {
     }
   }
 
-  /// Calls `visit(event)` with the end of the work that made each until one returns another value than `expected`, which is
-  /// returned.
+  /// Calls `visit(event)` with the end of the work that made each until one returns another value than
+  /// `expected`, which is returned.
   template <class Status, class Visit>
   [[nodiscard]] Status visit_events(Status expected, Visit const& visit) const noexcept
   {

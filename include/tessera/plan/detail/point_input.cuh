@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/coords/detail/hard_voxels_device.cuh>
 #include <tessera/coords/fixed_quantize.hpp>
-#include <tessera/core/scan.cuh>
-#include <tessera/core/sort.cuh>
+#include <tessera/coords/voxelize.cuh>
+#include <tessera/core/detail/scan.cuh>
+#include <tessera/core/detail/sort.cuh>
 #include <tessera/core/strided_view.hpp>
 #include <tessera/hash/voxel_of_points.hpp>
 #include <tessera/plan/detail/plan_input.cuh>

@@ -2,8 +2,8 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/work_event.cuh>
 #include <tessera/core/launch.cuh>
-#include <tessera/core/work_event.cuh>
 
 #include <cuda_runtime_api.h>
 

@@ -5,18 +5,13 @@
 #include <tessera/coords/coordinate.hpp>
 #include <tessera/coords/detail/bounds_and_count.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/tensor/dense_layout.hpp>
 
 #include <cstdint>
 #include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
-
-/// Order of a dense tensor's axes, row-major.
-enum class DenseLayout : std::uint8_t {
-  channels_last,   ///< [batches, x, y, ..., channels]
-  channels_first,  ///< [batches, channels, x, y, ...], PyTorch's
-};
 
 namespace detail {
 

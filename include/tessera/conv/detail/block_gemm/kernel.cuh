@@ -5,7 +5,7 @@
 #include <tessera/conv/detail/block_gemm/loader.cuh>
 #include <tessera/conv/detail/block_gemm/multiply.cuh>
 #include <tessera/conv/detail/block_gemm/problem.cuh>
-#include <tessera/core/device_attributes.cuh>
+#include <tessera/core/detail/device_attributes.cuh>
 #include <tessera/core/launch.cuh>
 
 #include <climits>
@@ -15,8 +15,9 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Calls `body(where, pair, channel, both)` for the pairs of sums of this thread's row number `i`, held in `sums`, if
-/// the row exists, and for channels that exist; `where` counts elements of [num_out, out_channels].
+/// Calls `body(where, pair, channel, both)` for the pairs of sums of this thread's row number `i`, held in
+/// `sums`, if the row exists, and for channels that exist; `where` counts elements of [num_out,
+/// out_channels].
 template <class Layout, class Sum, class Body>
 __device__ void for_each_sum(int i, Sum (&sums)[TileSums<Layout>::channel_steps][2],
                              BlockGemmProblem<typename Layout::Scalar> const& problem,

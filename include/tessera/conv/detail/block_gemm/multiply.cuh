@@ -5,13 +5,13 @@
 #include <tessera/conv/arguments.hpp>
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/tuning.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/detail/lanes.hpp>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Channels of one warp: 32 where that divides the tile (64 in large tiles, for more products a load), else
+/// Channels of one warp: 32 where that divides the tile (64 in large tiles, for more products per load), else
 /// the next multiple of 16 that does; the tile has at most 16 warps.
 constexpr int warp_channels(int rows, int channels, int warp_rows)
 {
@@ -22,7 +22,7 @@ constexpr int warp_channels(int rows, int channels, int warp_rows)
   return channels;
 }
 
-/// How a tile is cut into warps and lies in shared memory; the same for every way to multiply.
+/// How a tile is divided among warps and stored in shared memory, whatever instruction multiplies it.
 ///
 /// TileSize says what a stage holds.
 template <class ScalarType, class Tile>
@@ -89,7 +89,7 @@ struct TileSums {
     return warp_id() / Layout::row_warps * Layout::warp_channels;
   }
 
-  /// Where values[i][j] lies in the tile.
+  /// The place of values[i][j] in the tile.
   __device__ static int row(int i)
   {
     return first_row() + lane_id() / 4 + 8 * i;

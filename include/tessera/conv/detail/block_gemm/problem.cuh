@@ -14,7 +14,7 @@ namespace detail {
 /// What one launch reads and writes. A place is where a row stands in the order in which rows are worked on.
 ///
 /// Through a tile map it is a whole convolution; without masks there is one offset, and `map` and `order` may
-/// be lists of the pairs of that offset, or null for rows that lie at their places already.
+/// be lists of the pairs of that offset, or null for rows that are in place already.
 template <class Scalar>
 struct BlockGemmProblem {
   Scalar const* features = nullptr;  // [num_in, in_channels]

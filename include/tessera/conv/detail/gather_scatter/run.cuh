@@ -34,9 +34,9 @@ struct OffsetPairs {
   return most;
 }
 
-/// Runs a convolution offset after offset, ascending, in a buffer of sums: for each that has pairs the block kernel
-/// runs the problem that `prepare(problem, pairs, sums)` completes, then comes `finish(pairs, sums)`; the epilogue is
-/// last.
+/// Runs a convolution offset after offset, ascending, in a buffer of sums: for each that has pairs the block
+/// kernel runs the problem that `prepare(problem, pairs, sums)` completes, then comes `finish(pairs, sums)`;
+/// the epilogue is last.
 /// @param most_rows  of a launch, by which the tile is chosen
 /// Stream: enqueues a fill, the offsets' kernels and one more; does not wait.
 template <class Scalar, class Prepare, class Finish>
@@ -78,7 +78,7 @@ void run_by_offset(DeviceLimits const& limits, ConvolutionArguments<Scalar> cons
 }
 
 /// For each offset: gathers its rows, multiplies them, adds the products to the sums.
-/// Stream: enqueues three kernels an offset, a fill and a kernel; waits once a map, for its pair list.
+/// Stream: enqueues three kernels per offset, a fill and a kernel; waits once per map, for its pair list.
 template <class Scalar>
 void run_gather_scatter(DeviceLimits const& limits, ConvolutionArguments<Scalar> const& arguments,
                         KernelMap<Device>& map, Execution<Device> const& exec)
@@ -105,8 +105,8 @@ void run_gather_scatter(DeviceLimits const& limits, ConvolutionArguments<Scalar>
       });
 }
 
-/// For each offset: multiplies its rows where they are, each launch going on with the sums of the one before.
-/// Stream: enqueues a kernel an offset, a fill and a kernel; waits once a map, for its pair list.
+/// For each offset: multiplies its rows where they are, each launch continuing the sums of the one before.
+/// Stream: enqueues a kernel per offset, a fill and a kernel; waits once per map, for its pair list.
 template <class Scalar>
 void run_fetch_on_demand(DeviceLimits const& limits, ConvolutionArguments<Scalar> const& arguments,
                          KernelMap<Device>& map, Execution<Device> const& exec)

@@ -17,7 +17,7 @@ struct SharedBarrier {
 
 #if __CUDA_ARCH__ >= 900
 
-/// One thread prepares a barrier for `arrivals` a phase; fence_barriers() and a
+/// One thread prepares a barrier for `arrivals` per phase; fence_barriers() and a
 /// synchronisation with those who use it follow.
 __device__ inline void prepare_barrier(SharedBarrier& barrier, int arrivals)
 {
@@ -32,7 +32,7 @@ __device__ inline void fence_barriers()
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-__device__ inline void arrive(SharedBarrier& barrier)
+__device__ inline void arrive_at(SharedBarrier& barrier)
 {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&barrier)) : "memory");
 }
@@ -46,7 +46,7 @@ __device__ inline void arrive_expecting(SharedBarrier& barrier, std::uint32_t by
 }
 
 /// Waits until the phase of parity `phase` has ended.
-__device__ inline void wait(SharedBarrier& barrier, std::uint32_t phase)
+__device__ inline void wait_for_phase(SharedBarrier& barrier, std::uint32_t phase)
 {
   asm volatile(
       "{\n"

@@ -110,7 +110,7 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&fragment)[4], vo
 }
 
 /// sums [16, 8] += a [16, 16] * b [16, 8]; `upper` holds rows lane / 4 and `lower` rows lane / 4 + 8.
-/// Volatile, so that it is not carried out where its result is only selected.
+/// Volatile, so that it is not executed where its result is only selected.
 template <class Scalar>
 __device__ void multiply_matrices(float (&upper)[2], float (&lower)[2], std::uint32_t const (&a)[4],
                                   std::uint32_t b0, std::uint32_t b1)

@@ -8,10 +8,11 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// Walks the offsets of a tile's mask, ascending: the set bits of words that `mask_of(word)` reads, one at a time.
+/// Walks the offsets of a tile's mask, ascending: the set bits of words that `mask_of(word)` reads, one at a
+/// time.
 class MaskCursor {
  public:
-  /// Begins anew at the first word.
+  /// Goes back to the first word.
   __device__ void begin(std::uint32_t first_word)
   {
     word_ = 0;

@@ -8,8 +8,8 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// A place in a ring of stages in shared memory: the stage, and the parity of its barriers' current phase, which
-/// changes with each turn of the ring.
+/// A place in a ring of stages in shared memory: the stage, and the parity of its barriers' current phase,
+/// which changes with each turn of the ring.
 class PipelineState {
  public:
   PipelineState() = default;

@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-// Products of a warpgroup (four warps) and what goes with them: instructions of sm_90a, one function each.
+// Products of a warpgroup (four warps) and the instructions around them, of sm_90a, one function each.
 
 namespace tessera {
 inline namespace v0 {
@@ -37,8 +37,8 @@ __device__ void wait_for_products()
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
 }
 
-/// Says where operand B lies: matrices of 8 columns by 16 bytes of the depth, 128 bytes each; two that follow
-/// one another in the depth lie side by side, then come the next 8 columns.
+/// Describes operand B in shared memory: matrices of 8 columns by 16 bytes of the depth, 128 bytes each; two
+/// that follow one another in the depth are adjacent, then come the next 8 columns.
 [[nodiscard]] __device__ inline std::uint64_t describe_operand(void const* shared)
 {
   constexpr std::uint64_t depth_step = 128 / 16;
@@ -85,7 +85,7 @@ __device__ void wait_for_products()
   }
 
 /// sums [64, Columns] += a [64, 32 bytes] * b [32 bytes, Columns], begun and not waited for. Of float, a and
-/// b are rounded to TF32 already. Sums and `a` are laid out as those of mma.m16n8k16, 16 rows a warp.
+/// b are rounded to TF32 already. Sums and `a` have the layout of mma.m16n8k16, 16 rows per warp.
 template <class Scalar, int Columns>
 __device__ void begin_product(float (&sums)[Columns / 2], std::uint32_t const (&a)[4], std::uint64_t b)
 {
@@ -126,13 +126,13 @@ __device__ void begin_product(float (&sums)[Columns / 2], std::uint32_t const (&
   return rank;
 }
 
-/// Says that this thread got here; orders no memory.
+/// Arrives at the cluster's barrier; orders no memory.
 __device__ inline void arrive_in_cluster()
 {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 
-/// Waits until all threads of the cluster that have not ended did so.
+/// Waits until all threads of the cluster that have not ended have arrived.
 __device__ inline void wait_for_cluster()
 {
   asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
@@ -157,7 +157,7 @@ __device__ inline void store_in_block(void* to, SharedBarrier const& barrier, un
 
 // --- registers between warpgroups --------------------------------------------------------------------------
 
-/// The calling warpgroup has `Count` registers a thread from here on: fewer than before, or more.
+/// The calling warpgroup has `Count` registers per thread from here on: fewer than before, or more.
 template <int Count>
 __device__ void give_registers()
 {

@@ -102,8 +102,10 @@ class FeatureStream {
     std::uint32_t bits = 0;
 #pragma unroll
     for (int i = 0; i < row_steps; ++i) {
-      int const piece = tile_ * row_steps + i;
-      if (piece < problem_.num_pieces) { bits |= __ldg(&problem_.masks[piece * problem_.words + word]); }
+      int const fragment = tile_ * row_steps + i;
+      if (fragment < problem_.num_fragments) {
+        bits |= __ldg(&problem_.masks[fragment * problem_.words + word]);
+      }
     }
     if constexpr (pack == 2) { bits = (bits | bits >> 1) & 0x55555555U; }
     if constexpr (pack == 4) {
@@ -166,7 +168,7 @@ class FeatureStream {
       int taken = 0;
       if (lane_id() == 0) { taken = atomicAdd(queue_, 1); }
       tile_ = static_cast<int>(blockIdx.x + __shfl_sync(0xffffffffU, taken, 0) * gridDim.x);
-      if (tile_ >= ceil_div(problem_.num_pieces, row_steps)) { tile_ = -1; }
+      if (tile_ >= ceil_div(problem_.num_fragments, row_steps)) { tile_ = -1; }
     } else {
       tile_ =
           tile_ == -2 ? static_cast<int>(blockIdx.x) * Shape::row_warps + warp_id() % Shape::row_warps : -1;
@@ -224,10 +226,10 @@ class FeatureStream {
     if (next_offsets_ >= 0 && offset < problem_.split_length) {
 #pragma unroll
       for (int i = 0; i < row_steps; ++i) {
-        int const piece = tile_ * row_steps + i;
-        if (piece < problem_.num_pieces) {
+        int const fragment = tile_ * row_steps + i;
+        if (fragment < problem_.num_fragments) {
           auto const* const from = problem_.map +
-                                   (std::int64_t{piece} * problem_.split_length + offset) * piece_rows +
+                                   (std::int64_t{fragment} * problem_.split_length + offset) * fragment_rows +
                                    lane_id() / 4;
           next_rows_[2 * i] = __ldg(from);
           next_rows_[2 * i + 1] = __ldg(from + 8);

@@ -44,7 +44,7 @@ struct WarpSums {
   /// += chunk of features * chunk of weights; `weights` is where the lane's operands begin.
   __device__ void multiply(uint4 const (&rows)[Shape::row_tiles], Scalar const* weights)
   {
-    // Products that add to the same sums lie far apart, and an operand is read while the last is multiplied.
+    // Products that add to the same sums are far apart, and an operand is read while the last is multiplied.
     std::uint32_t operand[2][4];
     load_operand(operand[0], weights);
 #pragma unroll
@@ -77,10 +77,11 @@ struct WarpSums {
   __device__ void store_two(WarpGemmProblem<Scalar> const& problem, int tile, int j, int first_channel) const
   {
     int const lane = lane_id();
-    int const piece = tile * Shape::row_steps + j / 2;
+    int const fragment = tile * Shape::row_steps + j / 2;
     auto rows = make_int2(-1, -1);
-    if (piece < problem.num_pieces) {
-      rows = __ldg(reinterpret_cast<int2 const*>(problem.order + piece * piece_rows) + j % 2 * 4 + lane % 4);
+    if (fragment < problem.num_fragments) {
+      rows = __ldg(reinterpret_cast<int2 const*>(problem.order + fragment * fragment_rows) + j % 2 * 4 +
+                   lane % 4);
     }
 #pragma unroll
     for (int next = 0; next < 2; ++next) {

@@ -5,7 +5,7 @@
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
 #include <tessera/conv/epilogue.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/detail/lanes.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -19,10 +19,10 @@ struct WarpGemmProblem {
   Scalar* output = nullptr;          // [num_out, out_channels], written unless there are sums
   EpilogueFunctor<Scalar> epilogue;
   float* sums = nullptr;                 // [num_out, out_channels] or null
-  std::int32_t const* map = nullptr;     // [pieces, split_length, piece_rows]
-  std::int32_t const* order = nullptr;   // [pieces, piece_rows]
-  std::uint32_t const* masks = nullptr;  // [pieces, words]
-  int num_pieces = 0;
+  std::int32_t const* map = nullptr;     // [fragments, split_length, fragment_rows]
+  std::int32_t const* order = nullptr;   // [fragments, fragment_rows]
+  std::uint32_t const* masks = nullptr;  // [fragments, words]
+  int num_fragments = 0;
   int split_length = 1;
   int words = 1;
   int in_channels = 0;

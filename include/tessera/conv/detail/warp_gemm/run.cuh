@@ -31,7 +31,7 @@ void launch_warp_gemm(WarpGemmProblem<typename Shape::Scalar> problem, WarpLayou
   problem.packed_offsets = layout.packed_offsets();
   problem.stage_chunks = pipeline.stage_chunks;
   problem.stages = pipeline.stages;
-  auto const tiles = ceil_div(problem.num_pieces, Shape::row_steps * Shape::row_warps);
+  auto const tiles = ceil_div(problem.num_fragments, Shape::row_steps * Shape::row_warps);
   auto const channel_blocks = ceil_div(layout.channel_blocks(), Shape::channel_warps);
   auto blocks = tiles;
   if constexpr (Shape::resident) {
@@ -44,16 +44,16 @@ void launch_warp_gemm(WarpGemmProblem<typename Shape::Scalar> problem, WarpLayou
 }
 
 /// Runs a convolution of 16-bit scalars by the warp kernel, as select() planned it.
-/// @param make_sums  called with the number of splits when sums are stored: where they go, [splits, num_out,
+/// @param make_sums  called with the number of splits when sums are stored: their memory, [splits, num_out,
 ///                   out]
-/// Stream: enqueues a kernel a split, one more where the weight is not packed, and the tile map's the first
+/// Stream: enqueues a kernel per split, one more where the weight is not packed, and the tile map's the first
 /// time. Does not wait.
 template <class Scalar, class MakeSums>
 void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
                    KernelMap<Device>& map, bool sort, int splits, int multiprocessors,
                    Execution<Device> const& exec, MakeSums const& make_sums)
 {
-  auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
+  auto const tiles = tile_map(map, sort, splits, fragment_rows, exec);
   auto const length = tiles->split_length;
   float* const sums = splits > 1 ? make_sums(splits) : nullptr;
   auto const weight = weight_of(arguments, map.volume());
@@ -68,11 +68,11 @@ void run_warp_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& a
       problem.output = arguments.output;
       problem.epilogue = epilogue_of(arguments);
       problem.sums = splits > 1 ? sums + split * map.num_out() * arguments.out_channels : nullptr;
-      problem.num_pieces = static_cast<int>(tiles->num_tiles);
-      auto const first_piece = split * tiles->num_tiles;
-      problem.map = tiles->map.data() + first_piece * length * piece_rows;
-      problem.order = tiles->order.data() + first_piece * piece_rows;
-      problem.masks = tiles->masks.data() + first_piece * tiles->words;
+      problem.num_fragments = static_cast<int>(tiles->num_tiles);
+      auto const first_fragment = split * tiles->num_tiles;
+      problem.map = tiles->map.data() + first_fragment * length * fragment_rows;
+      problem.order = tiles->order.data() + first_fragment * fragment_rows;
+      problem.masks = tiles->masks.data() + first_fragment * tiles->words;
       problem.split_length = length;
       problem.words = tiles->words;
       Buffer<Scalar, Device> own;

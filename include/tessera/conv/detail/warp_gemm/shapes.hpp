@@ -15,7 +15,7 @@ namespace detail {
 
 /// How a block of the warp kernel is made up.
 struct WarpShape {
-  int row_steps;      ///< row groups that a warp works on at once
+  int row_steps;      ///< fragments of rows that a warp works on at once
   int channels;       ///< output channels of a warp
   int row_warps;      ///< warps of a block, along rows
   int channel_warps;  ///< and along output channels

@@ -13,7 +13,7 @@ namespace detail {
 
 #if __CUDA_ARCH__ >= 900
 
-/// Weights that lie in shared memory as a whole, copied once, an offset's on a barrier of its own.
+/// Weights that stay in shared memory as a whole: copied once, each offset with a barrier of its own.
 template <class Shape>
 class ResidentWeight {
   using Scalar = typename Shape::Scalar;
@@ -48,10 +48,10 @@ class ResidentWeight {
     return reinterpret_cast<int*>(barriers_ + problem_.packed_offsets);
   }
 
-  /// Where a step's weights lie, once they have arrived.
+  /// A step's weights, once they have arrived.
   [[nodiscard]] __device__ Scalar const* begin(WarpStep const& step)
   {
-    wait(barriers_[step.offset], 0);
+    wait_for_phase(barriers_[step.offset], 0);
     return weight_ + step.offset * offset_size_ + step.chunk * Shape::chunk_size;
   }
   __device__ void end(WarpStep const&) {}
@@ -68,8 +68,8 @@ class ResidentWeight {
 template <class Shape>
 class BlockOffsets {
   using Scalar = typename Shape::Scalar;
-  static constexpr int pieces = Shape::row_steps * Shape::row_warps;
-  static_assert(pieces <= 32, "a block's tile must have at most 512 rows");
+  static constexpr int fragments = Shape::row_steps * Shape::row_warps;
+  static_assert(fragments <= 32, "a block's tile must have at most 512 rows");
   static_assert(Shape::pack == 1, "packed offsets are for narrow layers, whose weight is resident");
 
  public:
@@ -91,10 +91,10 @@ class BlockOffsets {
   [[nodiscard]] __device__ std::uint32_t mask(int word) const
   {
     int const lane = lane_id();
-    int const piece = static_cast<int>(blockIdx.x) * pieces + lane;
+    int const fragment = static_cast<int>(blockIdx.x) * fragments + lane;
     std::uint32_t bits = 0;
-    if (lane < pieces && piece < problem_.num_pieces) {
-      bits = __ldg(&problem_.masks[piece * problem_.words + word]);
+    if (lane < fragments && fragment < problem_.num_fragments) {
+      bits = __ldg(&problem_.masks[fragment * problem_.words + word]);
     }
     return __reduce_or_sync(0xffffffffU, bits);
   }
@@ -146,7 +146,7 @@ class StagedWeight {
   {
     if (in_stage_ == 0) {
       while (offsets_.offset() != step.offset) { skip_offset(); }
-      wait(full_[reading_.stage()], reading_.phase());
+      wait_for_phase(full_[reading_.stage()], reading_.phase());
     }
     return weight_ + reading_.stage() * stage_size_ + in_stage_ * Shape::chunk_size;
   }
@@ -169,7 +169,7 @@ class StagedWeight {
   __device__ void skip_offset()
   {
     for (int chunk = 0; chunk < problem_.chunks_per_offset; chunk += problem_.stage_chunks) {
-      wait(full_[reading_.stage()], reading_.phase());
+      wait_for_phase(full_[reading_.stage()], reading_.phase());
       release();
     }
     offsets_.next();
@@ -177,14 +177,14 @@ class StagedWeight {
   __device__ void release()
   {
     __syncwarp();
-    arrive(
+    arrive_at(
         read_
             [reading_
                  .stage()]);  // every lane: of one for all, racecheck does not see that it follows their reads
     if (turn_ >= 0) {
       if (warp_id() == turn_ && lane_id() == 0 && to_copy_.offset() >= 0) {
         auto const before = reading_.previous(problem_.stages);
-        wait(read_[before.stage()], before.phase());
+        wait_for_phase(read_[before.stage()], before.phase());
         copy(before.stage());
       }
       next_copy();

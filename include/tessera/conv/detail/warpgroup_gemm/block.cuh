@@ -15,9 +15,9 @@ namespace detail {
 
 /// What a block does.
 struct WarpgroupPart {
-  int first_piece;  // of its tile, or -1: nothing
-  bool shares;      // the tile's offsets, with the other block of the cluster
-  int rank;         // of the two
+  int first_fragment;  // of its tile, or -1: nothing
+  bool shares;         // the tile's offsets, with the other block of the cluster
+  int rank;            // of the two
 };
 
 /// Blocks decide by the rows in use, so a plan's as an eager call's; those past the last tile do nothing.
@@ -25,35 +25,35 @@ template <class Shape>
 [[nodiscard]] __device__ WarpgroupPart
 part_of_block(WarpgroupGemmProblem<typename Shape::Scalar> const& problem)
 {
-  constexpr int places = Shape::pieces * piece_rows;
+  constexpr int places = Shape::fragments * fragment_rows;
   int const num_rows =
       problem.count != nullptr ? min(max(*problem.count, 0), problem.num_out) : problem.num_out;
   int const num_tiles = ceil_div(num_rows, places);
   int const block = static_cast<int>(blockIdx.x);
   if (!problem.shares(num_tiles, static_cast<int>(gridDim.y))) {
-    return {block < num_tiles ? block * Shape::pieces : -1, false, 0};
+    return {block < num_tiles ? block * Shape::fragments : -1, false, 0};
   }
-  return {block / 2 < num_tiles ? block / 2 * Shape::pieces : -1, true, static_cast<int>(cluster_rank())};
+  return {block / 2 < num_tiles ? block / 2 * Shape::fragments : -1, true, static_cast<int>(cluster_rank())};
 }
 
 /// The parts of a block's shared memory.
 template <class Shape>
 struct WarpgroupShared {
-  static constexpr int places = Shape::pieces * piece_rows;
+  static constexpr int places = Shape::fragments * fragment_rows;
 
   WarpgroupPart part;
 
   unsigned char* weight;    // [stages, stage_chunks, chunk_bytes]
   SharedBarrier* full;      // [stages] a stage has arrived
   SharedBarrier* read;      // [stages] every warp has done with it
-  SharedBarrier* received;  // [pieces] the sums for a warp have arrived
+  SharedBarrier* received;  // [fragments] the sums for a warp have arrived
   int* count;               // [1] entries of the list
   SharedBarrier* mapped;    // [1] the rows of all offsets have arrived
   float* bias;              // [columns]
   std::int32_t* out_rows;   // [places] rows of the output, or -1
-  std::int32_t* rows;       // rows of features, or -1: [pieces, volume, piece_rows] or [count, places]
-  std::uint32_t* list;      // [count] an offset that any piece has, and from bit 16 on which pieces have it
-  float4* received_sums;    // [columns / 16, consumers] of the other block, where a tile is shared
+  std::int32_t* rows;       // rows of features, or -1: [fragments, volume, fragment_rows] or [count, places]
+  std::uint32_t* list;  // [count] an offset that any fragment has, and from bit 16 on which fragments have it
+  float4* received_sums;  // [columns / 16, consumers] of the other block, where a tile is shared
 
   __device__ WarpgroupShared(WarpgroupGemmProblem<typename Shape::Scalar> const& problem,
                              WarpgroupPart const& own_part, unsigned char* shared)
@@ -69,7 +69,7 @@ struct WarpgroupShared {
     take(problem.stages * Shape::stage_size);
     full = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
     read = reinterpret_cast<SharedBarrier*>(take(problem.stages * barrier));
-    received = reinterpret_cast<SharedBarrier*>(take(Shape::pieces * barrier));
+    received = reinterpret_cast<SharedBarrier*>(take(Shape::fragments * barrier));
     count = reinterpret_cast<int*>(take(barrier));
     mapped = reinterpret_cast<SharedBarrier*>(take(barrier));
     bias = reinterpret_cast<float*>(take(Shape::columns * 4));
@@ -93,10 +93,10 @@ struct WarpgroupShared {
     prepare_barrier(*mapped, 1);
     for (int i = 0; i < problem.stages; ++i) {
       prepare_barrier(full[i], 1);
-      prepare_barrier(read[i], Shape::pieces);
+      prepare_barrier(read[i], Shape::fragments);
     }
     if (part.shares) {
-      for (int i = 0; i < Shape::pieces; ++i) {
+      for (int i = 0; i < Shape::fragments; ++i) {
         prepare_barrier(received[i], 1);
         arrive_expecting(received[i], static_cast<std::uint32_t>(32 * Shape::columns));
       }
@@ -111,24 +111,24 @@ __device__ int list_offsets(WarpgroupGemmProblem<typename Shape::Scalar> const& 
                             WarpgroupShared<Shape> const& shared)
 {
   int const lane = lane_id();
-  int const piece = shared.part.first_piece + lane;
+  int const fragment = shared.part.first_fragment + lane;
   auto const own = !shared.part.shares ? ~0U : shared.part.rank == 0 ? problem.rank_bits : ~problem.rank_bits;
-  bool const exists = lane < Shape::pieces && piece < problem.num_pieces;
+  bool const exists = lane < Shape::fragments && fragment < problem.num_fragments;
   int count = 0;
   for (int word = 0; word * 32 < problem.volume; ++word) {
     std::uint32_t mask = exists ? 1 : 0;
-    if (problem.masks != nullptr && exists) { mask = __ldg(&problem.masks[piece * problem.words + word]); }
-    std::uint32_t pieces = 0;
+    if (problem.masks != nullptr && exists) { mask = __ldg(&problem.masks[fragment * problem.words + word]); }
+    std::uint32_t fragments = 0;
 #pragma unroll
-    for (int p = 0; p < Shape::pieces; ++p) {
-      pieces |= (__shfl_sync(0xffffffffU, mask, p) >> lane & 1U) << p;
+    for (int p = 0; p < Shape::fragments; ++p) {
+      fragments |= (__shfl_sync(0xffffffffU, mask, p) >> lane & 1U) << p;
     }
     int const offset = word * 32 + lane;
-    if (offset >= problem.volume || (own >> lane & 1U) == 0) { pieces = 0; }
-    auto const present = __ballot_sync(0xffffffffU, pieces != 0);
-    if (pieces != 0) {
+    if (offset >= problem.volume || (own >> lane & 1U) == 0) { fragments = 0; }
+    auto const present = __ballot_sync(0xffffffffU, fragments != 0);
+    if (fragments != 0) {
       shared.list[count + __popc(present & ((1U << lane) - 1))] =
-          static_cast<std::uint32_t>(offset) | pieces << 16;
+          static_cast<std::uint32_t>(offset) | fragments << 16;
     }
     count += __popc(present);
   }
@@ -141,15 +141,15 @@ __device__ void begin_rows(WarpgroupGemmProblem<typename Shape::Scalar> const& p
                            WarpgroupShared<Shape> const& shared)
 {
   int const lane = lane_id();
-  int const pieces = min(Shape::pieces, problem.num_pieces - shared.part.first_piece);
-  int const size = problem.volume * piece_rows;
+  int const fragments = min(Shape::fragments, problem.num_fragments - shared.part.first_fragment);
+  int const size = problem.volume * fragment_rows;
   auto const bytes = static_cast<std::uint32_t>(size) * 4U;
   __syncwarp();  // the barrier is prepared
-  if (lane == 0) { arrive_expecting(*shared.mapped, static_cast<std::uint32_t>(pieces) * bytes); }
+  if (lane == 0) { arrive_expecting(*shared.mapped, static_cast<std::uint32_t>(fragments) * bytes); }
   __syncwarp();
-  if (lane < pieces) {
+  if (lane < fragments) {
     auto const* const from =
-        problem.map + std::int64_t{shared.part.first_piece + lane} * problem.map_length * piece_rows;
+        problem.map + std::int64_t{shared.part.first_fragment + lane} * problem.map_length * fragment_rows;
     begin_bulk_copy(shared.rows + lane * size, from, bytes, *shared.mapped);
   }
 }
@@ -161,9 +161,9 @@ __device__ void prepare_tile(WarpgroupGemmProblem<typename Shape::Scalar> const&
                              WarpgroupShared<Shape> const& shared)
 {
   constexpr int places = WarpgroupShared<Shape>::places;
-  int const first_piece = shared.part.first_piece;
+  int const first_fragment = shared.part.first_fragment;
   int const thread = static_cast<int>(threadIdx.x);
-  int const first = first_piece * piece_rows;
+  int const first = first_fragment * fragment_rows;
   bool const has_all_rows = shared.has_all_rows(problem);
   if (has_all_rows && thread >= Shape::threads - 32) { begin_rows(problem, shared); }
   if (thread < 32) {
@@ -172,7 +172,7 @@ __device__ void prepare_tile(WarpgroupGemmProblem<typename Shape::Scalar> const&
   } else {
     for (int place = thread - 32; place < places; place += Shape::threads - 32) {
       std::int32_t row = -1;
-      if (first + place < problem.num_pieces * piece_rows) {
+      if (first + place < problem.num_fragments * fragment_rows) {
         row = problem.order != nullptr          ? __ldg(problem.order + first + place)
               : first + place < problem.num_out ? first + place
                                                 : -1;
@@ -192,14 +192,14 @@ __device__ void prepare_tile(WarpgroupGemmProblem<typename Shape::Scalar> const&
   for (int i = thread; i < entries; i += Shape::threads) {
     auto const entry = shared.list[i / places];
     int const place = i % places;
-    int const piece = place / piece_rows;
+    int const fragment = place / fragment_rows;
     std::int32_t row = -1;
-    if ((entry >> (16 + piece) & 1U) != 0) {
+    if ((entry >> (16 + fragment) & 1U) != 0) {
       if (problem.map != nullptr) {
-        row =
-            __ldg(problem.map +
-                  (std::int64_t{first_piece + piece} * problem.map_length + (entry & 0xffffU)) * piece_rows +
-                  place % piece_rows);
+        row = __ldg(problem.map +
+                    (std::int64_t{first_fragment + fragment} * problem.map_length + (entry & 0xffffU)) *
+                        fragment_rows +
+                    place % fragment_rows);
       } else if (first + place < problem.num_out) {
         row = __ldg(problem.identity + first + place);
       }
@@ -228,7 +228,7 @@ class WarpgroupWeights {
             std::size_t(problem_.chunks) +
         std::size_t(chunk_);
     int const stage = writing_.stage();
-    wait(shared_.read[stage], writing_.phase());
+    wait_for_phase(shared_.read[stage], writing_.phase());
     arrive_expecting(shared_.full[stage], stage_bytes);
     begin_bulk_copy(shared_.weight + std::size_t(stage) * stage_bytes,
                     reinterpret_cast<unsigned char const*>(problem_.packed) + place * Shape::chunk_bytes,
@@ -248,7 +248,7 @@ class WarpgroupWeights {
   int count_;
   int entry_ = 0;
   int chunk_ = 0;
-  PipelineState writing_{1};  // a stage that nobody has read yet counts as read
+  PipelineState writing_{1};  // a stage that was never filled counts as read
 };
 
 #endif

@@ -66,7 +66,7 @@ class ConsumerWarp {
   {
     sums_.clear();
     to_load_ = next_own(0);
-    if (shared_.has_all_rows(problem_)) { wait(*shared_.mapped, 0); }
+    if (shared_.has_all_rows(problem_)) { wait_for_phase(*shared_.mapped, 0); }
     grid_dependency_wait();
     begin_load();
     (load<Chunk>(), ...);
@@ -101,7 +101,7 @@ class ConsumerWarp {
     return i;
   }
 
-  /// Finds where the rows of the next item lie.
+  /// Finds the rows of the next item.
   __device__ void begin_load()
   {
     if (to_load_ >= count_) {
@@ -133,14 +133,14 @@ class ConsumerWarp {
     if (shared_.has_all_rows(problem_)) {
       auto const entry = shared_.list[to_load_];
       auto const* const rows = shared_.rows +
-                               (warp_ * problem_.volume + static_cast<int>(entry & 0xffffU)) * piece_rows +
+                               (warp_ * problem_.volume + static_cast<int>(entry & 0xffffU)) * fragment_rows +
                                lane_row;
-      bool const has = (entry >> (16 + warp_) & 1U) != 0;  // a piece past the last has nothing
+      bool const has = (entry >> (16 + warp_) & 1U) != 0;  // a fragment past the last has nothing
       row[0] = has ? rows[0] : -1;
       row[1] = has ? rows[8] : -1;
     } else {
       auto const* const rows =
-          shared_.rows + to_load_ * WarpgroupShared<Shape>::places + warp_ * piece_rows + lane_row;
+          shared_.rows + to_load_ * WarpgroupShared<Shape>::places + warp_ * fragment_rows + lane_row;
       row[0] = rows[0];
       row[1] = rows[8];
     }
@@ -174,12 +174,12 @@ class ConsumerWarp {
   {
     constexpr bool begins_stage = Chunk % Shape::stage_chunks == 0;
     constexpr bool ends_stage = (Chunk + 1) % Shape::stage_chunks == 0;
-    if constexpr (begins_stage) { wait(shared_.full[reading_.stage()], reading_.phase()); }
+    if constexpr (begins_stage) { wait_for_phase(shared_.full[reading_.stage()], reading_.phase()); }
     auto const weights = describe_operand(shared_.weight + reading_.stage() * Shape::stage_size +
                                           Chunk % Shape::stage_chunks * Shape::chunk_bytes);
     auto& rows = chunks_[Chunk];
     if constexpr (ScalarTraits<Scalar>::family == ScalarFamily::float32) { round(rows); }
-    // A product takes registers that lie side by side, which those of two loads do not.
+    // A product takes consecutive registers, which those of two loads are not.
     auto& operand = operands_[Chunk % Shape::operands];
     bool const fills_up =
         Chunk > 0 && Chunk >= left_;  // with what is not there: weights are 0, rows may be NaN
@@ -232,7 +232,7 @@ class ConsumerWarp {
   }
   __device__ void release()
   {
-    if (to_release_ >= 0 && lane_ == 0) { arrive(shared_.read[to_release_]); }
+    if (to_release_ >= 0 && lane_ == 0) { arrive_at(shared_.read[to_release_]); }
     to_release_ = -1;
   }
   /// Goes on to the next stage; without a producer, what comes into the one before this is copied, which
@@ -252,7 +252,7 @@ class ConsumerWarp {
   {
     finish_products();
     for (int chunk = 0; chunk < problem_.chunks; chunk += Shape::stage_chunks) {
-      wait(shared_.full[reading_.stage()], reading_.phase());
+      wait_for_phase(shared_.full[reading_.stage()], reading_.phase());
       to_release_ = reading_.stage();
       release();
       next_stage();
@@ -269,7 +269,8 @@ class ConsumerWarp {
   // The item that is loaded next.
   int to_load_ = 0;  // an entry of the list
   int next_chunk_ = 0;
-  // The item that is being loaded: its first chunk, where its rows lie in both sources, and which there are.
+  // The item that is being loaded: its first chunk, the addresses of its rows in both sources, and which rows
+  // exist.
   int chunk_to_load_ = 0;
   char const* first_[2] = {};
   char const* second_[2] = {};
@@ -280,7 +281,7 @@ class ConsumerWarp {
   std::uint32_t upper_ = 0;
   std::uint32_t lower_ = 0;
   int left_ = 0;  // its chunks, and those of the items after it, that there are
-  // Where weights lie.
+  // The weights.
   PipelineState reading_;
   int to_release_ = -1;              // a stage that products under way read
   WarpgroupWeights<Shape> weights_;  // without a producer
@@ -292,7 +293,7 @@ class ConsumerWarp {
 
 #endif
 
-/// An implicit GEMM by warpgroups: 64 rows a group, whose features go from memory straight into the registers
+/// An implicit GEMM by warpgroups: 64 rows per group, whose features go from memory straight into the registers
 /// that `wgmma` takes, and weights that pass through shared memory in stages, copied by a thread of a further
 /// warpgroup. Where tiles are few, the two blocks of a cluster share the offsets of one and add up through
 /// shared memory; where they are many, each has its own.
@@ -306,7 +307,7 @@ __global__ void __launch_bounds__(Shape::threads, Shape::min_blocks)
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   extern __shared__ __align__(128) unsigned char memory[];
   auto const part = part_of_block<Shape>(problem);
-  if (part.first_piece < 0) {
+  if (part.first_fragment < 0) {
     if (blockIdx.x == 0) { grid_dependency_wait(); }  // or without rows this one could end before it
     return;
   }

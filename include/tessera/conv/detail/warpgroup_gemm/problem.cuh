@@ -6,7 +6,7 @@
 #include <tessera/conv/detail/mma/bulk_copy.cuh>
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/shapes.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/detail/lanes.hpp>
 
 namespace tessera {
 inline namespace v0 {
@@ -25,13 +25,13 @@ struct WarpgroupGemmProblem {
   Scalar* output = nullptr;        // [num_out, out_channels], written unless there are sums
   EpilogueFunctor<Scalar> epilogue;
   float* sums = nullptr;                   // [num_out, out_channels] or null
-  std::int32_t const* map = nullptr;       // [pieces, map_length, piece_rows], or null
-  std::int32_t const* order = nullptr;     // [pieces, piece_rows]
-  std::uint32_t const* masks = nullptr;    // [pieces, words]
+  std::int32_t const* map = nullptr;       // [fragments, map_length, fragment_rows], or null
+  std::int32_t const* order = nullptr;     // [fragments, fragment_rows]
+  std::uint32_t const* masks = nullptr;    // [fragments, words]
   std::int32_t const* identity = nullptr;  // [num_out] the row itself or -1, where there is no map
   int num_out = 0;
   std::int32_t const* count = nullptr;  // [1] how many of num_out are in use, where the host does not know
-  int num_pieces = 0;
+  int num_fragments = 0;
   int map_length = 1;
   int words = 1;
   int volume = 1;                         // offsets of this launch
@@ -62,7 +62,7 @@ struct WarpgroupTile {
   static constexpr int products = columns / product;
   static constexpr int depth = shape.depth;
   static constexpr int min_blocks = shape.min_blocks;
-  static constexpr int pieces = shape.pieces();
+  static constexpr int fragments = shape.fragments();
   static constexpr int consumers = shape.consumers();  // threads
   static constexpr bool has_producer = min_blocks == 1;
   static constexpr int threads = consumers + (has_producer ? 128 : 0);

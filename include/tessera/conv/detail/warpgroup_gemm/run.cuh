@@ -40,7 +40,7 @@ void launch_warpgroup_gemm(WarpgroupGemmProblem<typename Shape::Scalar> problem,
   problem.used_chunks = layout.used_chunks();
   problem.chunks = layout.chunks();
   problem.stages = pipeline.stages;
-  auto const tiles = ceil_div(problem.num_pieces, Shape::pieces);
+  auto const tiles = ceil_div(problem.num_fragments, Shape::fragments);
   auto const channel_blocks = layout.channel_blocks();
   auto const most_shared = std::min(tiles, pipeline.few_tiles / channel_blocks);
   // There are few whatever the device knows: blocks need not wait to read it.
@@ -54,21 +54,21 @@ void launch_warpgroup_gemm(WarpgroupGemmProblem<typename Shape::Scalar> problem,
 }
 
 /// Runs a convolution by warpgroups, as select() planned it. A kernel of one voxel needs no tile map.
-/// @param make_sums  called with the number of splits when sums are stored: where they go, [splits, num_out,
+/// @param make_sums  called with the number of splits when sums are stored: their memory, [splits, num_out,
 ///                   out]
-/// Stream: enqueues a kernel a split, one more where the weight is not packed, and the tile map's the first
+/// Stream: enqueues a kernel per split, one more where the weight is not packed, and the tile map's the first
 /// time. Does not wait.
 template <class Scalar, class MakeSums>
 void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> const& arguments,
                         KernelMap<Device>& map, bool sort, int splits, std::size_t shared_limit,
                         Execution<Device> const& exec, MakeSums const& make_sums)
 {
-  auto const more = static_cast<int>(arguments.more.columns);
+  auto const second = static_cast<int>(arguments.second_features.columns);
   WarpgroupGemmProblem<Scalar> problem;
   problem.features[0] = arguments.features;
-  problem.features[1] = arguments.more.data;
-  problem.in_channels[0] = arguments.in_channels - more;
-  problem.in_channels[1] = more;
+  problem.features[1] = arguments.second_features.data;
+  problem.in_channels[0] = arguments.in_channels - second;
+  problem.in_channels[1] = second;
   problem.first_chunks = ceil_div(problem.in_channels[0], warpgroup_chunk_channels<Scalar>);
   problem.output = arguments.output;
   problem.epilogue = epilogue_of(arguments);
@@ -97,14 +97,14 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
     };
     if (map.is_identity()) {
       problem.identity = access(map).pin(exec);
-      problem.num_pieces = ceil_div(problem.num_out, piece_rows);
+      problem.num_fragments = ceil_div(problem.num_out, fragment_rows);
       problem.sums = sums;
       run(0, 1);
       return;
     }
-    auto const tiles = tile_map(map, sort, splits, piece_rows, exec);
+    auto const tiles = tile_map(map, sort, splits, fragment_rows, exec);
     auto const length = tiles->split_length;
-    problem.num_pieces = static_cast<int>(tiles->num_tiles);
+    problem.num_fragments = static_cast<int>(tiles->num_tiles);
     problem.map_length = length;
     problem.words = tiles->words;
     if (splits == 1 && map.volume() <= OffsetOrder::most) {
@@ -112,10 +112,10 @@ void run_warpgroup_gemm(KernelPlan const& plan, ConvolutionArguments<Scalar> con
     }
     for (int split = 0; split < splits; ++split) {
       if (sums != nullptr) { problem.sums = sums + split * map.num_out() * arguments.out_channels; }
-      auto const first_piece = split * tiles->num_tiles;
-      problem.map = tiles->map.data() + first_piece * length * piece_rows;
-      problem.order = tiles->order.data() + first_piece * piece_rows;
-      problem.masks = tiles->masks.data() + first_piece * tiles->words;
+      auto const first_fragment = split * tiles->num_tiles;
+      problem.map = tiles->map.data() + first_fragment * length * fragment_rows;
+      problem.order = tiles->order.data() + first_fragment * fragment_rows;
+      problem.masks = tiles->masks.data() + first_fragment * tiles->words;
       run(split * length, std::min(length, map.volume() - split * length));
     }
   });

@@ -36,11 +36,11 @@ struct WarpgroupShape {
   int columns;     ///< output channels of a block
   int product;     ///< those of one product, a divisor
   int groups;      ///< warpgroups of a block, 64 rows each
-  int depth;       ///< chunks of features a lane holds
+  int depth;       ///< chunks of features that a lane holds
   int min_blocks;  ///< blocks of a multiprocessor: one, whose warpgroups take registers from a further one,
                    ///< which copies weights; or more, whose first warp copies as it goes
 
-  [[nodiscard]] constexpr int pieces() const { return 4 * groups; }
+  [[nodiscard]] constexpr int fragments() const { return 4 * groups; }
   [[nodiscard]] constexpr int consumers() const { return 128 * groups; }  // threads
   /// MinkUNet 1.0 on a KITTI scan 2.05 -> 1.98 ms, spconv's network on 914k voxels 4.13 -> 3.87; twice or
   /// half as many, or all, of any width: as fast or slower.
@@ -79,8 +79,8 @@ struct WarpgroupShape {
   /// Of the list of so many offsets, and rows of so many.
   [[nodiscard]] std::size_t lists_bytes(int entries, int row_entries) const
   {
-    auto const places = static_cast<std::size_t>(pieces() * piece_rows) * 4;
-    return static_cast<std::size_t>(pieces() + 2) * barrier_bytes +
+    auto const places = static_cast<std::size_t>(fragments() * fragment_rows) * 4;
+    return static_cast<std::size_t>(fragments() + 2) * barrier_bytes +
            static_cast<std::size_t>(columns) * sizeof(float) + places +
            static_cast<std::size_t>(row_entries) * places +
            static_cast<std::size_t>(16 * ceil_div(entries, 4));
@@ -88,7 +88,7 @@ struct WarpgroupShape {
 };
 
 /// The shapes, for 16-bit scalars and for TF32. Times are microseconds of one 3x3x3 layer of half features at
-/// the levels of a LiDAR scan, weights packed, with a residual, on an H100, two blocks a tile; in brackets
+/// the levels of a LiDAR scan, weights packed, with a residual, on an H100, two blocks per tile; in brackets
 /// those of the warp kernel.
 // clang-format off
 inline constexpr std::array<WarpgroupShape, 14> warpgroup_shapes{{

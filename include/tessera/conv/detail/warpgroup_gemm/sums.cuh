@@ -42,7 +42,7 @@ class WarpgroupSums {
     constexpr int size = Shape::columns / 4;
     int const warp = warp_id();
     auto* const place = shared.received_sums + threadIdx.x;
-    auto const* const rows = shared.out_rows + warp * piece_rows + lane_id() / 4;
+    auto const* const rows = shared.out_rows + warp * fragment_rows + lane_id() / 4;
     bool const shares = shared.part.shares;
     int const rank = shared.part.rank;
     int pass = shares ? rank : 0;  // one of both rows, or both in turn
@@ -60,7 +60,7 @@ class WarpgroupSums {
         store_in_block(place + i / 4 * Shape::consumers, shared.received[warp],
                        static_cast<unsigned>(rank ^ 1), given(0), given(1), given(2), given(3));
       }
-      wait(shared.received[warp], 0);
+      wait_for_phase(shared.received[warp], 0);
     }
 #pragma unroll 1
     for (;;) {

@@ -4,7 +4,7 @@
 
 #include <tessera/conv/detail/mma/instructions.cuh>
 #include <tessera/conv/detail/weight_gradient/slabs.hpp>
-#include <tessera/core/lanes.cuh>
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/launch.cuh>
 
 #include <cstdint>

@@ -76,8 +76,8 @@ struct StoreGradient {
 /// Writes the `size` sums over all slabs of `num_rows` rows, in the order of the slabs, to `total`.
 /// @param sum_slabs  `sum_slabs(first, count, parts)` enqueues the sums of the slabs [first, first + count),
 ///                   parts [count, size]
-/// Cost: up to 64 MB of memory, or one slab's sums. Stream: enqueues two kernels for as many slabs as fit
-/// into it, and a fill; does not wait.
+/// Cost: up to 64 MB of memory, or one slab's sums.
+/// Stream: enqueues two kernels for as many slabs as fit into it, and a fill; does not wait.
 template <class Sum, class Space, class SumSlabs>
 void sum_by_slabs(std::int64_t num_rows, std::int64_t size, Sum* total, Execution<Space> const& exec,
                   SumSlabs const& sum_slabs)

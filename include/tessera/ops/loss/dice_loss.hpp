@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/ops/loss/detail/dice.hpp>
+
+namespace tessera {
+inline namespace v0 {
+namespace ops {
+
+/// Options of dice_loss(): `DiceLossOptions<float>().ignore(0).smooth(1)`.
+/// @tparam Sum  accumulator_t of the logits' scalar
+template <class Sum>
+class DiceLossOptions : public ClassLossOptions<Sum, DiceLossOptions<Sum>> {
+ public:
+  static constexpr char const* name = "dice_loss";
+  static constexpr char const* backward_name = "dice_loss_backward";
+
+  /// Added above and below, so that classes of few rows do not jump.
+  DiceLossOptions& smooth(double value) { return smooth_ = value, *this; }
+  [[nodiscard]] double smooth() const noexcept { return smooth_; }
+  /// Whether probabilities are squared below, as in the V-Net paper.
+  DiceLossOptions& squared(bool value) { return squared_ = value, *this; }
+  [[nodiscard]] bool squared() const noexcept { return squared_; }
+  /// Which classes the loss is a mean over.
+  DiceLossOptions& classes(LossClasses value) { return classes_ = value, *this; }
+  [[nodiscard]] LossClasses classes() const noexcept { return classes_; }
+  /// Merges the sums of several processes, so that each has the loss of all rows, and gradients add up to
+  /// those of one process; or null. Must outlive what records the loss.
+  template <class Space>
+  DiceLossOptions& exchange(RowExchange<Space>* value)
+  {
+    return exchange_ = value, *this;
+  }
+
+  /// What the gradient reads besides the logits.
+  template <class Space>
+  struct Kept {
+    Buffer<detail::DiceCoefficients<Sum>, Space> coefficients;  // [classes]
+  };
+
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, LabelsView const& labels, Kept<Space>& kept,
+                                           Execution<Space> const& exec) const
+  {
+    using Scalar = detail::scalar_of_rows<Value>;
+    detail::expects(smooth_ >= 0, name, ": smoothing by ", smooth_, " is negative");
+    auto const rows = detail::class_rows(x, labels, *this, name, exec);
+    Buffer<Sum, Space> p{rows.rows.capacity * rows.classes, exec};
+    for_each(rows.rows.capacity, detail::Probabilities<Scalar>{rows, p.data()}, exec);
+    Coordinate<3> const* const one_entry = nullptr;
+    auto const own = detail::reduce_rows(detail::OverlapOfRows<Scalar>{rows, p.data(), squared_}, one_entry,
+                                         rows.rows, 1, rows.classes, exec);
+    kept.coefficients = {rows.classes, exec};
+    Matrix<Sum, Space> loss{1, 1, exec};
+    detail::FinishDice<Sum> finish{own.data(),
+                                   loss.data(),
+                                   kept.coefficients.data(),
+                                   1,
+                                   rows.classes,
+                                   static_cast<Sum>(smooth_),
+                                   classes_ == LossClasses::present};
+    Buffer<Sum, Space> all;
+    if (exchange_ != nullptr) {
+      using Overlap = detail::Overlap<Sum>;
+      static_assert(sizeof(Overlap) == 3 * sizeof(Sum));
+      auto& exchange = *static_cast<RowExchange<Space>*>(exchange_);
+      all = detail::gather_ranks(reinterpret_cast<Sum const*>(own.data()), 3 * own.size(), exchange, exec);
+      finish.overlaps = reinterpret_cast<Overlap const*>(all.data());
+      finish.ranks = exchange.size();
+    }
+    for_each(1, finish, exec);
+    return loss;
+  }
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> gradient(MatrixView<Sum const> const& grad,
+                                                                      Value const& x,
+                                                                      LabelsView const& labels,
+                                                                      Kept<Space> const& kept,
+                                                                      Execution<Space> const& exec) const
+  {
+    return detail::gradient_through_softmax(grad, x, labels, this->ignored(),
+                                            detail::DiceGradient<Sum>{kept.coefficients.data(), squared_},
+                                            backward_name, exec);
+  }
+
+ private:
+  double smooth_ = 1;
+  bool squared_ = false;
+  LossClasses classes_ = LossClasses::all;
+  void* exchange_ = nullptr;  // a RowExchange of the logits' space
+};
+
+}  // namespace ops
+
+/// The dice loss of rows of logits and their classes: with `p = softmax(x[i, .])` and t the rows' classes as
+/// ones and zeros, `loss = 1 - mean over classes c of (2 sum of p[c] t[c] + s) / (sum of p[c] + sum of t[c] +
+/// s)`, sums over the rows that count, s the smoothing; of squares of p below where the options say so.
+///
+/// | name    | shape           | memory | holds                                                                   |
+/// |---------|-----------------|--------|-------------------------------------------------------------------------|
+/// | x       | [rows, classes] | Space  | a SparseTensor, PointTensor or Matrix of logits                         |
+/// | labels  | [rows]          | Space  | classes, or the label that is ignored; stays until the gradient is done |
+/// | returns | [1, 1]          | Space  | the loss in float (double for double)                                   |
+///
+/// Rows that are not in use or ignored have no part; without any other row the loss is 0.
+/// @throws invalid_argument  negative smoothing, and what cross_entropy() throws of rows and labels
+/// Cost: three passes over the logits, and a matrix of their shape.
+/// Stream: enqueues a few kernels, does not wait.
+/// Determinism: the same bits on every run and for any capacity; they depend on the order of the rows.
+/// Source: Milletari et al. 2016 (squared), Sudre et al. 2017.
+template <class Value, class Space>
+[[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> dice_loss(
+    Value const& x, ops::LabelsView const& labels,
+    ops::DiceLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    Execution<Space> const& exec)
+{
+  return detail::class_loss(x, labels, options, exec);
+}
+
+/// The gradient of dice_loss() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`,
+/// where d, the gradient for the probabilities, is `(-2 t[c] + dice[c]) / (divisor[c] * number of classes)`,
+/// with `2 p[c] dice[c]` for `dice[c]` where p is squared; 0 in rows that have no part.
+/// @param grad  [1, 1] in `Space`: the gradient of the loss
+/// Other arguments and errors: as dice_loss().
+/// Cost: the loss once more, and a pass over the logits. Stream, determinism: as dice_loss().
+template <class Value, class Space>
+[[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> dice_loss_backward(
+    MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,
+    ops::LabelsView const& labels,
+    ops::DiceLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    Execution<Space> const& exec)
+{
+  return detail::class_loss_backward(grad, x, labels, options, exec);
+}
+
+}  // namespace v0
+}  // namespace tessera

@@ -1,0 +1,41 @@
+# cmake -DNM=<nm> -DFILT=<c++filt> -DOBJECT=<object of a CUDA source> -P compiled.cmake
+#
+# What a source with tessera::compiled must leave to the library. A kernel that it compiles itself has a stub on the
+# host's side and its name registered on the device's: where the two sides do not agree on what is `extern template`, a
+# launch fails at run time. And neither kernels of convolutions nor kernel maps are compiled again.
+
+include(${CMAKE_CURRENT_LIST_DIR}/../support/skip.cmake)
+if(NOT NM OR NOT FILT)
+  skip("there is no nm or no c++filt")
+endif()
+execute_process(COMMAND ${NM} ${OBJECT} COMMAND ${FILT} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+file(STRINGS ${OBJECT} text REGEX "_kernel|Kernel")
+list(JOIN text "\n" text)
+file(WRITE ${SCRATCH}/names.txt "${text}\n")
+execute_process(COMMAND ${FILT} INPUT_FILE ${SCRATCH}/names.txt OUTPUT_VARIABLE registered COMMAND_ERROR_IS_FATAL ANY)
+
+set(faults "")
+set(count 0)
+string(REGEX MATCHALL "[^\n]* [tTwW] void [^\n(]*_kernel<[^\n]*" stubs "${symbols}")
+foreach(stub IN LISTS stubs)
+  string(REGEX REPLACE "^[^ ]* [tTwW] " "" stub "${stub}")
+  if(stub MATCHES "\\[clone|__device_stub|__wrapper")
+    continue()
+  endif()
+  math(EXPR count "${count} + 1")
+  string(FIND "${registered}" "${stub}" place)
+  if(place EQUAL -1)
+    string(APPEND faults "  launched, and not compiled for the device: ${stub}\n")
+  endif()
+endforeach()
+foreach(left IN ITEMS "gemm_kernel<" "FindRowNeighbors" "cub::")
+  string(FIND "${registered}" "${left}" place)
+  if(NOT place EQUAL -1)
+    string(APPEND faults "  compiled again: ${left}\n")
+  endif()
+endforeach()
+string(FIND "${symbols}" " U " place)
+if(faults OR place EQUAL -1)
+  message(FATAL_ERROR "compiled: ${count} kernels in ${OBJECT}\n${faults}")
+endif()
+message("compiled: ${count} kernels in ${OBJECT}")
