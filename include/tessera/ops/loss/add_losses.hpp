@@ -84,7 +84,9 @@ struct AddLossesRecord final : FunctionRecord<AddLossesRecord<Sum, Space>, Space
 /// is its own times the weight.
 /// @param a, b  [1, 1] in `Space`
 /// @throws invalid_argument  values of another shape
-/// Cost: one number. Stream: enqueues one kernel, does not wait. Determinism: same input, same bits.
+/// Cost: one number.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same input, same bits.
 template <class Sum, class Space>
 [[nodiscard]] Matrix<Sum, Space> add_losses(Matrix<Sum, Space> const& a, double weight_of_a,
                                             Matrix<Sum, Space> const& b, double weight_of_b,
