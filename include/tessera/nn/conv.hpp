@@ -169,7 +169,13 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
   /// What forward() computes by.
   [[nodiscard]] detail::ConvolutionMeans<Dim, Scalar, Space> means() const
   {
-    return {method(), is_runtime ? this : nullptr};
+    detail::ConvolutionMeans<Dim, Scalar, Space> result;
+    result.method = method();
+    if constexpr (is_runtime) {
+      ops::WeightSource<Scalar, Space> const& source = *this;
+      result.source = &source;
+    }
+    return result;
   }
   [[nodiscard]] ParameterRef<Scalar> used_bias() const
   {
