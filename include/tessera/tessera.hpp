@@ -73,6 +73,7 @@
 #include <tessera/ops/layer_norm.hpp>
 #include <tessera/ops/linear.hpp>
 #include <tessera/ops/linear_backward.hpp>
+#include <tessera/ops/loss/add_losses.hpp>
 #include <tessera/ops/loss/cross_entropy.hpp>
 #include <tessera/ops/loss/dice_loss.hpp>
 #include <tessera/ops/loss/focal_loss.hpp>

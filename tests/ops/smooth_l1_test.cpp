@@ -3,6 +3,7 @@
 
 #include "gradient_check.hpp"
 
+#include <tessera/ops/loss/add_losses.hpp>
 #include <tessera/ops/loss/smooth_l1.hpp>
 
 #include <cmath>
@@ -114,4 +115,21 @@ TEST_CASE_TEMPLATE("smooth L1: every scalar, only the rows in use, and NaN flows
   auto const other = upload_matrix(std::vector<float>{1, 2}, 1, exec);
   CHECK_THROWS_WITH_AS(static_cast<void>(smooth_l1(x, other, {}, exec)),
                        doctest::Contains("targets of 2 x 1 for 1 rows of 2 columns"), invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("add_losses: a weighted sum, whose gradient for each loss is its own times the weight",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const one = [&](double value) { return upload_matrix(std::vector<double>{value}, 1, exec); };
+  auto const a = one(3);
+  auto const b = one(5);
+  CHECK(test::on_host(add_losses(a, 2, b, 0.5, exec), exec) == std::vector<double>{8.5});
+  auto const record = test::recorded(exec, [&](auto const& e) { return add_losses(a, 2, b, 0.5, e); });
+  auto const found = test::input_gradients<double>(*record, one(10), exec);
+  CHECK(found == std::vector<std::vector<double>>{{20}, {5}});
+  auto const two = upload_matrix(std::vector<double>{1, 2}, 2, exec);
+  CHECK_THROWS_WITH_AS(static_cast<void>(add_losses(a, 1, two, 1, exec)),
+                       doctest::Contains("losses are 1 x 1"), invalid_argument);
 }
