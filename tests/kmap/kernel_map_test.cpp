@@ -191,9 +191,8 @@ TEST_CASE_TEMPLATE("kernel map: a kernel of 7 x 7 x 7 and one of 11 x 1 x 3 work
   }
 }
 
-TEST_CASE_TEMPLATE(
-    "kernel map: what is invalid is refused before anything runs, and the set stays usable", Space,
-    TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE("kernel map: what is invalid is refused before anything runs, and the set stays usable",
+                   Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};

@@ -6,7 +6,6 @@
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/detail/sort.hpp>
 #include <tessera/core/matrix.hpp>
-#include <tessera/core/detail/sort.hpp>
 
 #include <algorithm>
 #include <cstdint>

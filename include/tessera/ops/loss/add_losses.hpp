@@ -80,8 +80,8 @@ struct AddLossesRecord final : FunctionRecord<AddLossesRecord<Sum, Space>, Space
 
 }  // namespace ops
 
-/// Two losses as one, `weight_of_a * a + weight_of_b * b`: cross entropy and Lovász softmax, say. Its gradient for either
-/// is its own times the weight.
+/// Two losses as one, `weight_of_a * a + weight_of_b * b`: cross entropy and Lovász softmax, say. Its
+/// gradient for either is its own times the weight.
 /// @param a, b  [1, 1] in `Space`
 /// @throws invalid_argument  values of another shape
 /// Cost: one number.
