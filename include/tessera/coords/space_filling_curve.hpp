@@ -104,7 +104,9 @@ template <int Dim, class Space>
 ///
 /// @returns [capacity] in `Space`, of the order in memory of the rows; all ones of rows that are not in use
 /// @throws invalid_argument  codes of more than 63 bits
-/// Cost: one pass. Stream: enqueues one kernel, does not wait. Determinism: same box and voxel, same code.
+/// Cost: one pass.
+/// Stream: enqueues one kernel, does not wait.
+/// Determinism: same box and voxel, same code.
 template <int Dim, class Space>
 [[nodiscard]] Buffer<std::uint64_t, Space> curve_codes(CoordinateSet<Dim, Space> const& set,
                                                        SpaceFillingCurve curve, Execution<Space> const& exec)
@@ -119,7 +121,9 @@ template <int Dim, class Space>
 ///
 /// @returns [capacity, 1] row numbers in `Space`: entry i is the row that comes i-th
 /// @throws invalid_argument  as curve_codes()
-/// Cost: one pass and a sort. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one pass and a sort.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Space>
 [[nodiscard]] Matrix<std::int32_t, Space> curve_order(CoordinateSet<Dim, Space> const& set,
                                                       SpaceFillingCurve curve, Execution<Space> const& exec)

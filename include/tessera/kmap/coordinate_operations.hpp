@@ -39,8 +39,10 @@ struct DilateOutputs : EveryOffset {
 ///
 /// @param stride  by which the tensor stride grows, one number an axis
 /// @throws invalid_argument  a stride below 1; errors in the rows of `set` that were found meanwhile
-/// Cost: derive_outputs() the first time. Stream: waits once for a new set, unless the set has a fixed capacity.
-/// Determinism: same input, in any row order: same set. Source: MinkowskiEngine's `stride` of a coordinate map.
+/// Cost: derive_outputs() the first time.
+/// Stream: waits once for a new set, unless the set has a fixed capacity.
+/// Determinism: same input, in any row order: same set.
+/// Source: MinkowskiEngine's `stride` of a coordinate map.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> downsample_coordinates(CoordinateSet<Dim, Space>& set,
                                                                       IntArray<Dim> const& stride,

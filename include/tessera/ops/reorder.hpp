@@ -147,7 +147,9 @@ struct RestoreOrderRecord final
 /// Rows along a space-filling curve have their neighbours close in memory. restore_order() is the way back.
 /// @pre     the order is one, which is not looked at
 /// @throws invalid_argument  an order of another shape; the tensor has no coordinates
-/// Cost: one pass over the rows. Stream: enqueues on `exec`, does not wait. Determinism: same input, same bits.
+/// Cost: one pass over the rows.
+/// Stream: enqueues on `exec`, does not wait.
+/// Determinism: same input, same bits.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> reorder(SparseTensor<Dim, Scalar, Space> const& x,
                                                        Matrix<std::int32_t, Space> const& order,
