@@ -4,8 +4,8 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/key_packing.hpp>
-#include <tessera/core/matrix.hpp>
 #include <tessera/core/detail/sort.hpp>
+#include <tessera/core/matrix.hpp>
 
 #include <algorithm>
 #include <cstdint>

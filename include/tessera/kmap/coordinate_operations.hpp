@@ -53,7 +53,7 @@ template <int Dim, class Space>
   g.stride = stride;
   detail::check_geometry(g, "downsample_coordinates");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   if (all_equal(stride, 1)) { return set.shared(); }
   return detail::outputs<MinkowskiDownsample>(
       set, detail::region_of(g, IntArray<Dim>(0)),
@@ -78,7 +78,7 @@ template <int Dim, class Space>
   geometry.padding = 0;
   detail::check_geometry(geometry, "dilate_coordinates");
   std::lock_guard lock{detail::access(set).mutex()};
-  detail::access(set).take_sides(exec);
+  detail::access(set).take_map_streams(exec);
   auto const anchor = Hashmap::anchor(geometry, ConvolutionKind::submanifold, Compatibility::none);
   detail::OutputGrid<Dim, Space> grid;
   grid.options = {set.tensor_stride(), set.spatial_range()};
