@@ -12,7 +12,8 @@ namespace nn {
 /// layer_norm() with its weight and bias [channels], float for every scalar but double, which start as 1 and 0:
 /// `LayerNorm<3, __half> norm(NormOptions(64).eps(1e-6), exec)`.
 ///
-/// Of the options `momentum` has no meaning here. Source: PyTorch's LayerNorm of one axis.
+/// Of the options `momentum` has no meaning here.
+/// Source: PyTorch's LayerNorm of one axis.
 template <int Dim, class Scalar, class Space = Device>
 class LayerNorm final : public RowModule<Dim, Scalar, Space> {
  public:
