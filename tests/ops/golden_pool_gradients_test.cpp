@@ -65,7 +65,9 @@ TEST_CASE_TEMPLATE("spconv's pools of the largest and over entries: gradients ar
   Safetensors const file{*path};
   Execution<Space> const exec{};
   int pools = 0;
-  for (auto const& [name, text] : file.metadata()) {
+  for (auto const& entry : file.metadata()) {
+    auto const& name = entry.first;
+    auto const& text = entry.second;
     if (!file.contains(name + ".grad_in") || text.find("Pool") == std::string::npos) { continue; }
     auto const json = test::golden_config(file, name);
     auto const layer = *json.find("layer")->template get<std::string>();
