@@ -51,7 +51,8 @@ struct VoxelizeOptions {
   [[nodiscard]] std::optional<IntArray<3>> const& shape() const noexcept { return shape_; }
   /// Room for as many voxels as there can be, and this much for sets derived from them, so that nothing
   /// waits. Hard voxels only.
-  VoxelizeOptions& capacity(std::optional<FixedCapacity> const& value) { return capacity_ = value, *this; }
+  VoxelizeOptions& capacity(FixedCapacity const& value) { return capacity_ = value, *this; }
+  VoxelizeOptions& capacity(std::nullopt_t) { return capacity_.reset(), *this; }
   [[nodiscard]] std::optional<FixedCapacity> const& capacity() const noexcept { return capacity_; }
 
   Position voxel_size;
