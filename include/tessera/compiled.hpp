@@ -29,6 +29,7 @@
 #include <cstddef>
 #include <memory>
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are types and a keyword
 /// What depends on the space alone.
 #define TESSERA_COMPILED_SPACE(prefix, Space)                                                               \
   prefix template std::shared_ptr<tessera::KernelMap<Space>> tessera::transpose<Space>(                     \
@@ -82,6 +83,8 @@
   prefix template class tessera::nn::Sequential<Dim, Scalar, Space>;                                         \
   prefix template class tessera::nn::SparseConvBlock<Dim, Scalar, Space>;                                    \
   prefix template class tessera::nn::SparseResBlock<Dim, Scalar, Space>;
+
+// NOLINTEND(bugprone-macro-parentheses)
 
 #ifdef TESSERA_COMPILED
 TESSERA_COMPILED_SPACE(extern, tessera::Host)

@@ -179,7 +179,7 @@ struct has_epilogue<P, std::void_t<decltype(P::has_epilogue)>> : std::bool_const
 
 /// Whether forward() of the dataflow P may read two inputs side by side: `P::reads_two_inputs`.
 template <class P, class = void>
-struct reads_two_inputs : std::false_type {};
+struct reads_two_inputs : std::false_type {};  // NOLINT(readability-identifier-naming)
 template <class P>
 struct reads_two_inputs<P, std::void_t<decltype(P::reads_two_inputs)>>
     : std::bool_constant<P::reads_two_inputs> {};

@@ -121,7 +121,7 @@ struct CatByCoordinateRecord final
     for (auto const* x = first; x != first + count; ++x) { channels.push_back(x->channels()); }
   }
 
-  std::vector<std::int64_t> channels;  // of the recorded tensors
+  std::vector<std::int64_t> channels;  // of the recorded tensors; NOLINT(readability-identifier-naming)
 };
 
 }  // namespace ops

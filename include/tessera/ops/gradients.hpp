@@ -142,10 +142,12 @@ class Gradients {
     std::type_index type;
   };
 
+  // NOLINTBEGIN(readability-identifier-naming): functions have the plain names
   std::unordered_set<VariableId> wanted_;
   std::unordered_map<VariableId, Entry> gradients_;
   std::unordered_map<VariableId, detail::GradientTarget<Space>> parameters_;
   std::unordered_set<VariableId> reached_;  // parameters
+                                            // NOLINTEND(readability-identifier-naming)
 
  private:
   template <class T>

@@ -32,7 +32,8 @@ class TensorList {
     entries_.push_back({std::move(name), dtype, std::move(shape), std::move(bytes)});
   }
   template <class T>
-  void add(std::string name, std::vector<std::int64_t> shape, std::vector<T> const& values)
+  void add(std::string name, std::vector<std::int64_t> shape,  // NOLINT(performance-unnecessary-value-param)
+           std::vector<T> const& values)
   {
     Bytes bytes(values.size() * sizeof(T));
     if (!bytes.empty()) { std::memcpy(bytes.data(), values.data(), bytes.size()); }
