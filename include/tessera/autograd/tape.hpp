@@ -115,7 +115,7 @@ class Tape final : public Recorder {
     detail::expects(shape.size() == 1, "Tape: backward() of a value of ", shape.rows, " x ", shape.columns,
                     " elements; a loss has one, or give the gradient of the value");
     Matrix<T, Space> one{1, 1, exec};
-    for_each(1, detail::FillGradient<T>{one.data(), 1}, exec.without_recorder());
+    for_each(1, detail::StoreValue<T>{one.data(), static_cast<T>(1.0F)}, exec.without_recorder());
     seed(loss, std::move(one), exec);
     backward(exec);
   }

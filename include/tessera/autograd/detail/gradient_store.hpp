@@ -16,15 +16,6 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// to[i] = value.
-template <class T>
-struct FillGradient {
-  T* to;
-  float value;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { to[i] = static_cast<T>(value); }
-};
-
 /// The gradients of a tape: what records see of them, and what the tape does with them.
 template <class Space>
 class GradientStore final : public ops::Gradients<Space> {
@@ -36,7 +27,6 @@ class GradientStore final : public ops::Gradients<Space> {
   // --- what is wanted
 
   void want(VariableId id) { this->wanted_.insert(id); }
-  void unwant(VariableId id) { this->wanted_.erase(id); }
   void unwant_variables() { this->wanted_.clear(); }
   void set_target(VariableId id, GradientTarget<Space> target)
   {
