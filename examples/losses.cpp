@@ -75,10 +75,10 @@ int main()
   // [tape]
 
   // [by_hand]
-  auto const one = ts::upload_matrix(std::vector<float>{1}, 1, exec);
-  auto const half = ts::upload_matrix(std::vector<float>{0.5F}, 1, exec);
-  auto const of_entropy = ts::cross_entropy_backward(one, logits, labels, entropy, exec);
-  auto const of_lovasz = ts::lovasz_softmax_backward(half, logits, labels, lovasz, exec);
+  auto const whole_gradient = ts::upload_matrix(std::vector<float>{1}, 1, exec);
+  auto const half_gradient = ts::upload_matrix(std::vector<float>{0.5F}, 1, exec);
+  auto const of_entropy = ts::cross_entropy_backward(whole_gradient, logits, labels, entropy, exec);
+  auto const of_lovasz = ts::lovasz_softmax_backward(half_gradient, logits, labels, lovasz, exec);
   // [by_hand]
 
   // The two ways agree, and a step down the gradient makes the loss smaller.

@@ -50,9 +50,9 @@ TEST_CASE_TEMPLATE("epilogue: sums are output by the definition for each activat
   auto const nan = std::numeric_limits<Scalar>::quiet_NaN();
   auto const third = Scalar{1} / 3;
   auto const tiny = std::numeric_limits<Scalar>::denorm_min();
-  auto const half = Scalar{1} / 2;
-  std::vector<Scalar> const values{0,  -Scalar{0}, third,     -third,   tiny,      -tiny,
-                                   40, -200,       40 + half, infinity, -infinity, nan};
+  auto const a_half = Scalar{1} / 2;
+  std::vector<Scalar> const values{0,  -Scalar{0}, third,       -third,   tiny,      -tiny,
+                                   40, -200,       40 + a_half, infinity, -infinity, nan};
   for (auto const activation :
        {Activation::none, Activation::relu, Activation::leaky_relu, Activation::silu, Activation::sigmoid}) {
     for (float const slope : {0.01F, 0.0F, -2.0F}) {
