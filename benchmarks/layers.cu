@@ -57,7 +57,7 @@ void measure(bench::Session& session, bench::Voxels const& voxels, int channels,
     ts::Execution<ts::Device> const pooled{exec.stream(), pool.get()};
     auto config = ts::thread_conv_config();
     config.math = math;
-    ts::nn::Conv<3, Scalar> conv(ts::nn::ConvOptions<3>(channels, channels, 3).config(config), exec);
+    ts::nn::Conv<3, Scalar> conv(ts::ConvOptions<3>(channels, channels, 3).config(config), exec);
     ts::SparseTensor<3, Scalar> const x{
         set, ts::upload_matrix(random_features<Scalar>(voxels.size() * channels), channels, exec)};
     auto const run = [&](ts::Execution<ts::Device> const& where) { static_cast<void>(conv(x, where)); };

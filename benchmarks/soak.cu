@@ -438,7 +438,7 @@ class Misfortune {
  public:
   explicit Misfortune(Exec const& exec) : memory_{exec.memory()}, exec_{exec.stream(), &memory_}
   {
-    net_ = std::make_unique<Model>(ts::models::MinkUNetOptions(4, Target::classes).width(0.25), exec);
+    net_ = std::make_unique<Model>(ts::MinkUNetOptions(4, Target::classes).width(0.25), exec);
   }
 
   void meet(Findings& findings)
@@ -492,8 +492,8 @@ void soak(Options const& options)
   std::vector<std::string> wrong;
   {
     Exec const exec{stream.get(), &memory};
-    Model small_model{ts::models::MinkUNetOptions(4, Target::classes).width(0.25), exec};
-    Model large_model{ts::models::MinkUNetOptions(4, Target::classes).width(options.width), exec};
+    Model small_model{ts::MinkUNetOptions(4, Target::classes).width(0.25), exec};
+    Model large_model{ts::MinkUNetOptions(4, Target::classes).width(options.width), exec};
     ts::SparseTensor<3, __half> const nothing{
         ts::make_coordinate_set(std::vector<ts::Coordinate<3>>{}, {}, exec),
         ts::Matrix<__half, ts::Device>{0, 4, exec}};

@@ -46,7 +46,7 @@ int run_voxels(cudaStream_t stream)
   auto const typical = voxelize(1, exec);
 
   // [plan]
-  ts::models::MinkUNet<3, __half> net(ts::models::MinkUNetOptions(typical.channels(), 19).width(0.5), exec);
+  ts::models::MinkUNet<3, __half> net(ts::MinkUNetOptions(typical.channels(), 19).width(0.5), exec);
   // ts::io::load(net, "minkunet.safetensors", ts::io::TorchSparse{}, exec);
 
   // norms, activations and sums go into the convolutions; its forward pass derives the coarser levels, whose sizes
@@ -118,7 +118,7 @@ bool told(char const* what, bool right)
 int run_points(cudaStream_t stream)
 {
   ts::Execution const exec{stream};
-  auto const net = std::make_shared<Net>(ts::models::MinkUNetOptions(4, 19).width(0.5), exec);
+  auto const net = std::make_shared<Net>(ts::MinkUNetOptions(4, 19).width(0.5), exec);
 
   // [points]
   auto const options = ts::QuantizeOptions<3>(0.4F)
@@ -204,7 +204,7 @@ int run_plugin(cudaStream_t stream)
 {
   ts::Execution const exec{stream};
   auto const scan = voxelize(2, exec);
-  auto const net = std::make_shared<Net>(ts::models::MinkUNetOptions(scan.channels(), 19).width(0.5), exec);
+  auto const net = std::make_shared<Net>(ts::MinkUNetOptions(scan.channels(), 19).width(0.5), exec);
   auto const expected = net->forward(scan, exec).features_on_host(exec);
   auto const most = scan.num_rows() + 1000;
   deploy::SegmentPlugin<Net> plugin(net, ts::PlanLimits().max_voxels(most), exec);

@@ -33,7 +33,7 @@ std::vector<float> simulated_points()
 }
 
 /// A checkpoint as a detector saves it: the encoder behind a prefix, in spconv's layout.
-void write_checkpoint(std::string const& path, ts::models::SparseEncoderOptions const& options,
+void write_checkpoint(std::string const& path, ts::SparseEncoderOptions const& options,
                       ts::Execution<ts::Host> const& exec)
 {
   ts::models::SparseEncoder<float, ts::Host> const trained{options, exec};
@@ -58,7 +58,7 @@ int main()
   auto const path = (std::filesystem::temp_directory_path() / "tessera_detector.safetensors").string();
   auto const points = simulated_points();
   auto options = ts::models::centerpoint_0_075().width(0.5);
-  write_checkpoint(path, ts::models::SparseEncoderOptions{options}.seed(7), exec);
+  write_checkpoint(path, ts::SparseEncoderOptions{options}.seed(7), exec);
 
   // [load]
   ts::models::SparseEncoder<float, ts::Host> encoder{options, exec};  // ts::models::centerpoint_0_075()
@@ -74,7 +74,7 @@ int main()
   // [encode]
 
   // The same weights without the detour through a file.
-  ts::models::SparseEncoder<float, ts::Host> direct{ts::models::SparseEncoderOptions{options}.seed(7), exec};
+  ts::models::SparseEncoder<float, ts::Host> direct{ts::SparseEncoderOptions{options}.seed(7), exec};
   auto const expected = direct.forward_bev(x, exec);
   auto const values = ts::download(map.data(), map.size(), exec);
   bool const same = values == ts::download(expected.data(), expected.size(), exec);

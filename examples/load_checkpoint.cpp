@@ -56,11 +56,10 @@ int main()
   // [network]
   ts::ConvConfig config;
   config.compat = ts::compat::torchsparse;  // the borders TorchSparse trained with
-  ts::models::MinkUNet<3, float, ts::Host> net(ts::models::MinkUNetOptions(4, 19).width(0.25).config(config),
-                                               exec);
+  ts::models::MinkUNet<3, float, ts::Host> net(ts::MinkUNetOptions(4, 19).width(0.25).config(config), exec);
   // [network]
   ts::models::MinkUNet<3, float, ts::Host> trained(
-      ts::models::MinkUNetOptions(4, 19).width(0.25).config(config).seed(7), exec);
+      ts::MinkUNetOptions(4, 19).width(0.25).config(config).seed(7), exec);
 
   // [save]
   ts::io::save(trained, path, ts::io::TorchSparse{}, exec);
@@ -77,7 +76,7 @@ int main()
 
   bool refused = false;
   try {
-    ts::io::load(net, path, ts::io::TorchSparse{}, exec, ts::io::LoadOptions().prefix("backbone."));
+    ts::io::load(net, path, ts::io::TorchSparse{}, exec, ts::LoadOptions().prefix("backbone."));
   } catch (ts::invalid_argument const& error) {
     std::puts(error.what());  // names what the file lacks; the network is as it was
     refused = true;

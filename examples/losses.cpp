@@ -57,11 +57,11 @@ int main()
   auto const class_weights = ts::upload(std::vector<float>{1, 2, 1, 4}, exec);
 
   // [loss]
-  auto const entropy = ts::ops::CrossEntropyOptions<float>()
+  auto const entropy = ts::CrossEntropyOptions<float>()
                            .ignore(unlabelled)
                            .class_weights(class_weights.data())
                            .label_smoothing(0.1);
-  auto const lovasz = ts::ops::LovaszSoftmaxOptions<float>().ignore(unlabelled);
+  auto const lovasz = ts::LovaszSoftmaxOptions<float>().ignore(unlabelled);
   // [loss]
 
   // [tape]

@@ -29,9 +29,9 @@ constexpr int classes = ts::num_scene_classes;
 class Network final : public ts::nn::Module<3, Scalar, Space> {
  public:
   Network(int in_channels, std::uint64_t seed, Exec const& exec)
-      : first_{ts::nn::ConvOptions<3>(in_channels, 16, 3).seed(seed), exec},
+      : first_{ts::ConvOptions<3>(in_channels, 16, 3).seed(seed), exec},
         norm_{16, exec},
-        head_{ts::nn::ConvOptions<3>(16, classes, 3).bias(true).seed(seed + 1), exec}
+        head_{ts::ConvOptions<3>(16, classes, 3).bias(true).seed(seed + 1), exec}
   {
     this->register_child("backbone.conv", first_);
     this->register_child("backbone.norm", norm_);
@@ -91,7 +91,7 @@ int main()
   auto const steps = 60;
   ts::train::Optimizer optimizer{arena, ts::train::AdamW{}.weight_decay(0.01),
                                  ts::train::Schedule::cosine(1e-2, steps).warm_up(5),
-                                 ts::train::StepOptions{}.clip_norm(10), exec};
+                                 ts::StepOptions{}.clip_norm(10), exec};
   ts::train::MovingAverage average{arena, 0.9, exec};
   // [optimizer]
 

@@ -155,8 +155,8 @@ int main()
   ts::SparseTensor<3, float, ts::Host> const x{ts::make_coordinate_set(frames, {}, exec),
                                                ts::upload_matrix(values, channels, exec)};
 
-  CausalConv same(ts::nn::ConvOptions<3>(channels, channels, 3), exec);
-  CausalConv down(ts::nn::ConvOptions<3>(channels, channels, 3).stride({2, 2, 1}).seed(1), exec);
+  CausalConv same(ts::ConvOptions<3>(channels, channels, 3), exec);
+  CausalConv down(ts::ConvOptions<3>(channels, channels, 3).stride({2, 2, 1}).seed(1), exec);
   auto const y = same(x, exec);
   auto const z = down(y, exec);
   double const worst = std::fmax(difference(x, same, y, exec), difference(y, down, z, exec));

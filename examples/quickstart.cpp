@@ -72,9 +72,9 @@ int main()
 
   // [layers]
   using Conv = ts::nn::Conv<3, float, ts::Host>;
-  Conv conv(ts::nn::ConvOptions<3>(scan.channels, 16, 3).bias(true), exec);  // in, out channels, kernel size
-  Conv down(ts::nn::ConvOptions<3>(16, 32, 2).stride(2), exec);
-  Conv up(ts::nn::ConvOptions<3>(32, 16, 2).stride(2).transposed(), exec);
+  Conv conv(ts::ConvOptions<3>(scan.channels, 16, 3).bias(true), exec);  // in, out channels, kernel size
+  Conv down(ts::ConvOptions<3>(16, 32, 2).stride(2), exec);
+  Conv up(ts::ConvOptions<3>(32, 16, 2).stride(2).transposed(), exec);
 
   auto const y = conv(x, exec);        // on the voxels of x
   auto const coarse = down(y, exec);   // on new voxels, twice as large

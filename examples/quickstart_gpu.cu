@@ -66,7 +66,7 @@ int main()
         ts::sparse_quantize(ts::PointsView<__half>{positions, intensity}, ts::QuantizeOptions<3>(0.5F), exec);
     ts::SparseTensor<3, __half> const x{voxels.coordinates, std::move(voxels.features)};
 
-    ts::nn::Conv<3, __half> conv(ts::nn::ConvOptions<3>(scan.channels, 16, 3), exec);
+    ts::nn::Conv<3, __half> conv(ts::ConvOptions<3>(scan.channels, 16, 3), exec);
     auto const y = conv(x, exec);                  // enqueued, not yet computed
     auto const values = y.features_on_host(exec);  // waits for the stream
     // [layers]

@@ -84,13 +84,13 @@ int main()
   // [json]
 
   // [blocks]
-  using Options = ts::nn::ConvModuleOptions<3>;
+  using Options = ts::ConvModuleOptions<3>;
   auto const stem =
       ts::nn::make_sparse_convmodule<3, float>(Options(2, 16, 3), exec);  // SubMConv3d, BN1d, relu
   auto const down = ts::nn::make_sparse_convmodule<3, float>(
       Options(16, 32, 3).type("SparseConv3d").stride(2).padding(1), exec);
-  ts::nn::SparseBasicBlock<3, float, ts::Host> block(
-      ts::nn::SparseBlockOptions<3>(32, 32).activation("swish"), exec);
+  ts::nn::SparseBasicBlock<3, float, ts::Host> block(ts::SparseBlockOptions<3>(32, 32).activation("swish"),
+                                                     exec);
   auto const z = block(down->forward(stem->forward(x, exec), exec), exec);
   // [blocks]
 

@@ -107,7 +107,7 @@ int main()
   std::vector<float> values;
   for (std::size_t i = 0; i < voxels.size(); ++i) { values.push_back(static_cast<float>(i % 17) - 8); }
   Tensor const x{ts::make_coordinate_set(voxels, {}, exec), ts::upload_matrix(values, 1, exec)};
-  Conv layer(ts::nn::ConvOptions<3>(1, 1, 3).stride(2), exec);
+  Conv layer(ts::ConvOptions<3>(1, 1, 3).stride(2), exec);
   Settings const settings;
 
   auto const by_default = layer(x, exec);  // mode 1, hashmap_on_the_fly, spconv

@@ -47,9 +47,9 @@ class TwoBlocks final : public ts::nn::ModuleBase {
   using Points = ts::PointTensor<3, float, ts::Host>;
 
   TwoBlocks(int in_channels, int classes, Exec const& exec)
-      : first_{ts::nn::ConvOptions<3>(in_channels, 16, 3), exec},
-        second_{make_branch(exec), ts::nn::LinearOptions(16, 32), exec},
-        classify_{ts::nn::LinearOptions(32, classes), exec}
+      : first_{ts::ConvOptions<3>(in_channels, 16, 3), exec},
+        second_{make_branch(exec), ts::LinearOptions(16, 32), exec},
+        classify_{ts::LinearOptions(32, classes), exec}
   {
     this->register_child("first", first_);
     this->register_child("second", second_);
@@ -72,9 +72,8 @@ class TwoBlocks final : public ts::nn::ModuleBase {
   static std::unique_ptr<Branch> make_branch(Exec const& exec)
   {
     auto branch = std::make_unique<Branch>();
-    branch->add<ts::nn::SparseConvBlock<3, float, ts::Host>>(ts::nn::ConvOptions<3>(16, 32, 2).stride(2),
-                                                             exec);
-    branch->add<ts::nn::SparseResBlock<3, float, ts::Host>>(ts::nn::ConvOptions<3>(32, 32, 3), exec);
+    branch->add<ts::nn::SparseConvBlock<3, float, ts::Host>>(ts::ConvOptions<3>(16, 32, 2).stride(2), exec);
+    branch->add<ts::nn::SparseResBlock<3, float, ts::Host>>(ts::ConvOptions<3>(32, 32, 3), exec);
     return branch;
   }
 
@@ -123,8 +122,7 @@ void run_spvcnn(std::vector<float> const& rows, std::vector<float> const& intens
   }
   ts::PointTensor<3, float, ts::Host> const z{{rows.data(), n, 4}, {features.data(), n, 4}, exec};
   // [spvcnn]
-  auto const options =
-      ts::models::SPVCNNOptions(4, 19).width(0.25).voxel_size(1, 0.1F);  // metres; voxels of 0.1 m
+  auto const options = ts::SPVCNNOptions(4, 19).width(0.25).voxel_size(1, 0.1F);  // metres; voxels of 0.1 m
   ts::models::SPVCNN<3, float, ts::Host> net{options, exec};
   auto const labels = ts::argmax(net.forward(z, exec).features(), exec);  // of each point
   // [spvcnn]
@@ -170,7 +168,7 @@ void search(std::vector<float> const& rows, Exec const& exec)
       ts::models::measure_workload(set, ts::ConvConfig{}, exec);  // pairs of every map of a scan
   MacsOf const macs{work};
   auto const limit = 0.6 * static_cast<double>(macs(space.largest()));
-  auto const options = ts::models::EvolutionOptions().population(50).generations(5);
+  auto const options = ts::EvolutionOptions().population(50).generations(5);
   auto const best = ts::models::evolve(space, score_of, macs, limit, options, print_progress);
   auto const subnet =
       supernet.extract(best.config, exec);  // a network of its own with the supernet's weights

@@ -73,9 +73,9 @@ Tensor decode(Tensor const& x, Tensor const& logits, Exec const& exec)
 {
   int const channels = x.channels();
   ts::nn::LayerNorm<3, float, ts::Host> norm{channels, exec};
-  ts::nn::Conv<3, float, ts::Host> widen{ts::nn::ConvOptions<3>(channels, 8 * (channels / 2), 3), exec};
-  ts::nn::GroupedConv<3, float, ts::Host> mix{ts::nn::ConvOptions<3>(channels / 2, channels / 2, 5),
-                                              channels / 2, exec};
+  ts::nn::Conv<3, float, ts::Host> widen{ts::ConvOptions<3>(channels, 8 * (channels / 2), 3), exec};
+  ts::nn::GroupedConv<3, float, ts::Host> mix{ts::ConvOptions<3>(channels / 2, channels / 2, 5), channels / 2,
+                                              exec};
   auto const pieces = widen(silu(norm(x, exec), exec), exec);
   auto const children =
       ts::channels_to_space_above(pieces, logits, 0.0, ts::ChildOrder::first_axis_fastest, exec);
@@ -111,8 +111,8 @@ int main()
   bool const same = as_before.features_on_host(exec) == x.features_on_host(exec);
 
   // [shapes]
-  auto const cross = ts::nn::ConvOptions<3>(4, 4, 3).shape(ts::KernelShape<3>::cross());  // 7 offsets
-  auto const listed = ts::nn::ConvOptions<3>(4, 4, 1).shape(
+  auto const cross = ts::ConvOptions<3>(4, 4, 3).shape(ts::KernelShape<3>::cross());  // 7 offsets
+  auto const listed = ts::ConvOptions<3>(4, 4, 1).shape(
       ts::KernelShape<3>::offsets({{0, 0, 0}, {0, 0, 1}, {0, 0, 2}, {0, 0, 4}}));
   // [shapes]
   auto const y = ts::nn::Conv<3, float, ts::Host>{cross, exec}(x, exec);

@@ -26,7 +26,7 @@ constexpr int classes = 3;
 /// Two levels: down, up, and a skip between.
 class Network final : public ts::nn::Module<3, Scalar, Space> {
   using Conv = ts::nn::Conv<3, Scalar, Space>;
-  using Options = ts::nn::ConvOptions<3>;
+  using Options = ts::ConvOptions<3>;
 
  public:
   Network(int in_channels, Exec const& exec)
@@ -143,7 +143,7 @@ int main()
   ts::Tape<Space> tape;
   tape.watch(net);                                  // parameters, but buffers and frozen ones
   auto const recording = exec.with_recorder(tape);  // what runs with it is recorded
-  auto const options = ts::ops::CrossEntropyOptions<float>().ignore(255);
+  auto const options = ts::CrossEntropyOptions<float>().ignore(255);
   auto const step = [&] {
     optimizer.zero_grad(exec);
     auto const loss = ts::cross_entropy(net(x, recording), labels, options, recording);

@@ -63,7 +63,7 @@ bool agree(Fused const& a, Fused const& b, Tensor const& x, ts::Execution<ts::Ho
 int main()
 {
   ts::Execution<ts::Host> const exec;
-  auto const options = ts::models::MinkUNetOptions(1, 19).width(0.25);
+  auto const options = ts::MinkUNetOptions(1, 19).width(0.25);
   std::string const path = (std::filesystem::temp_directory_path() / "tessera_example_tuning.json").string();
   std::string const trace = (std::filesystem::temp_directory_path() / "tessera_example_trace.json").string();
   std::filesystem::remove(path);
@@ -92,7 +92,7 @@ int main()
   // [profile]
 
   // [options]
-  auto const thorough = ts::nn::TuneOptions()
+  auto const thorough = ts::TuneOptions()
                             .for_plan(false)  // eager calls: pair lists may be used
                             .splits({1, 2})   // numbers of splits to try
                             .kernels({ts::GemmKernel::automatic, ts::GemmKernel::block})
@@ -108,7 +108,7 @@ int main()
   expect(agree(untuned, again, samples[1], exec), "so does one tuned from the file");
 
   ts::nn::Sequential<3, float, ts::Host> small;
-  small.add<ts::nn::Conv<3, float, ts::Host>>(ts::nn::ConvOptions<3>(1, 8, 3), exec);
+  small.add<ts::nn::Conv<3, float, ts::Host>>(ts::ConvOptions<3>(1, 8, 3), exec);
   ts::nn::Tuning const of_small = ts::nn::tune(small, samples, thorough, exec);
   expect(of_small.groups.size() == 1 && of_small.seconds <= of_small.seconds_before, "options act");
 

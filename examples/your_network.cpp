@@ -81,7 +81,7 @@ class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
   using typename ts::nn::Module<3, Scalar, Space>::Tensor;
   using Conv = ts::nn::Conv<3, Scalar, Space>;
   using Block = ts::nn::SparseConvBlock<3, Scalar, Space>;  // convolution, batch norm, relu
-  using Options = ts::nn::ConvOptions<3>;                   // in and out channels, kernel size
+  using Options = ts::ConvOptions<3>;                       // in and out channels, kernel size
 
   SmallUNet(int in_channels, int classes, ts::Execution<Space> const& exec)
       : enter_{Options(in_channels, 16, 3), exec},
@@ -91,7 +91,7 @@ class SmallUNet final : public ts::nn::Module<3, Scalar, Space> {
         middle_{Options(32, 32, 3), exec},
         up_{Options(32, 16, 2).stride(2).transposed(), exec},
         merge_{Options(32, 16, 3), exec},
-        classify_{ts::nn::LinearOptions(16, classes), exec}
+        classify_{ts::LinearOptions(16, classes), exec}
   {
     this->register_child("enter", enter_);
     this->register_child("gate", gate_);
@@ -344,11 +344,11 @@ int main()
   using Pool = ts::nn::GlobalAveragePool<3, float, ts::Host>;
   using Linear = ts::nn::Linear<3, float, ts::Host>;
   ts::nn::Sequential classifier{
-      std::make_unique<Conv>(ts::nn::ConvOptions<3>(1, 32, 3).stride(2), exec),
+      std::make_unique<Conv>(ts::ConvOptions<3>(1, 32, 3).stride(2), exec),
       std::make_unique<Norm>(32, exec),
       std::make_unique<Relu>(),
       std::make_unique<Pool>(),  // from here on matrices: a row per batch entry
-      std::make_unique<Linear>(ts::nn::LinearOptions(32, 10), exec),
+      std::make_unique<Linear>(ts::LinearOptions(32, 10), exec),
   };
   ts::Matrix<float, ts::Host> const classes = classifier(batch, exec);  // [2, 10]
   // [head]
@@ -357,10 +357,10 @@ int main()
       classifier.parameters().front().name == "0.kernel" && classifier.parameters().back().name == "4.bias",
       "names are those of PyTorch's Sequential");
   ts::io::save(classifier, path, ts::io::Tessera{}, exec);
-  ts::nn::Sequential other{std::make_unique<Conv>(ts::nn::ConvOptions<3>(1, 32, 3).stride(2).seed(9), exec),
+  ts::nn::Sequential other{std::make_unique<Conv>(ts::ConvOptions<3>(1, 32, 3).stride(2).seed(9), exec),
                            std::make_unique<Norm>(32, exec), std::make_unique<Relu>(),
                            std::make_unique<Pool>(),
-                           std::make_unique<Linear>(ts::nn::LinearOptions(32, 10).seed(9), exec)};
+                           std::make_unique<Linear>(ts::LinearOptions(32, 10).seed(9), exec)};
   ts::io::load(other, path, ts::io::Tessera{}, exec);
   auto const same = other(batch, exec);
   expect(ts::download(same.data(), same.size(), exec) == ts::download(classes.data(), classes.size(), exec),
@@ -373,9 +373,9 @@ int main()
   expect(std::fabs(found - mean) <= 1e-5 * (1 + std::fabs(mean)), "pooling is the mean of an entry");
 
   // [two_ways]
-  Conv half(ts::nn::ConvOptions<3>(1, 8, 2).stride(2), exec);
-  Conv again(ts::nn::ConvOptions<3>(8, 8, 2).stride(2), exec);
-  Conv quarter(ts::nn::ConvOptions<3>(1, 8, 4).stride(4), exec);
+  Conv half(ts::ConvOptions<3>(1, 8, 2).stride(2), exec);
+  Conv again(ts::ConvOptions<3>(8, 8, 2).stride(2), exec);
+  Conv quarter(ts::ConvOptions<3>(1, 8, 4).stride(4), exec);
   auto const in_two_steps = again(half(batch, exec), exec);
   auto const in_one = quarter(batch, exec);  // the same voxels, but a set of its own
   auto const sum = ts::add_by_coordinate({in_two_steps, in_one}, ts::Join::left, exec);

@@ -102,7 +102,7 @@ class NetworkBenchmark {
   {
     if (!session_.wants(variant_of(variant))) { return; }
     auto const& exec = session_.exec();
-    static_cast<void>(ts::nn::tune(model, {scan(exec)}, ts::nn::TuneOptions().quiet(), exec));
+    static_cast<void>(ts::nn::tune(model, {scan(exec)}, ts::TuneOptions().quiet(), exec));
     planned(model, variant);
   }
 
@@ -174,7 +174,7 @@ template <class Scalar>
       network->template add<ts::nn::Conv<3, Scalar>>(options, exec);
     }
     if (k + 2 < channels.size()) {
-      network->template add<ts::nn::MaxPool<3, Scalar>>(ts::nn::PoolOptions<3>(2).config(config));
+      network->template add<ts::nn::MaxPool<3, Scalar>>(ts::PoolOptions<3>(2).config(config));
     }
   }
   return network;
@@ -190,7 +190,7 @@ void measure_networks(Session& session, ts::MathMode math)
   auto const minkunet = [&](double width) {
     return [&config, width](Exec const& exec) {
       return std::make_unique<ts::models::MinkUNet<3, Scalar>>(
-          ts::models::MinkUNetOptions(4, 19).width(width).config(config), exec);
+          ts::MinkUNetOptions(4, 19).width(width).config(config), exec);
     };
   };
   auto const scan = semkitti(session.folder());

@@ -77,7 +77,7 @@ struct Network {
 }
 
 /// An encoder of residual blocks, CenterPoint's for instance.
-[[nodiscard]] inline Network encoder_layers(ts::models::SparseEncoderOptions const& options)
+[[nodiscard]] inline Network encoder_layers(ts::SparseEncoderOptions const& options)
 {
   using Kind = NetworkLayer::Kind;
   Network network;

@@ -30,7 +30,7 @@ struct Options {
   bool folds = false;
   double epsilon = 1e-3;
   std::set<std::string> strided;
-  ts::io::ConvertOptions convert;
+  ts::ConvertOptions convert;
 };
 
 constexpr char const* help_begin =
@@ -64,7 +64,7 @@ ts::io::WeightLayout parse_layout(std::string const& text)
 }
 
 /// NAME=3x5x1
-void parse_kernel_size(std::string const& text, ts::io::ConvertOptions& to)
+void parse_kernel_size(std::string const& text, ts::ConvertOptions& to)
 {
   auto const equals = text.rfind('=');
   if (equals == std::string::npos || equals == 0) {

@@ -33,7 +33,7 @@ class Network final : public ts::nn::Module<3, float, Space> {
  public:
   using typename ts::nn::Module<3, float, Space>::Tensor;
   using Block = ts::nn::SparseConvBlock<3, float, Space>;
-  using Options = ts::nn::ConvOptions<3>;
+  using Options = ts::ConvOptions<3>;
 
   explicit Network(ts::Execution<Space> const& exec)
       : enter_{Options(1, 16, 3), exec},
@@ -100,7 +100,7 @@ std::vector<float> train(ts::train::Communicator<Space> const& ranks, int steps,
     optimizer.zero_grad(exec);
     auto const recorded = exec.with_recorder(tape);
     auto const logits = network(x, recorded);
-    ts::ops::CrossEntropyOptions<float> options;
+    ts::CrossEntropyOptions<float> options;
     auto count = ts::loss_weight(logits, labels, options, exec);  // labelled voxels of this rank,
     ranks.all_reduce_sum(count.data(), 1, exec);                  // of all of them
     auto const loss = ts::cross_entropy(logits, labels, options.normalizer(count.data()), recorded);

@@ -38,13 +38,12 @@ template <class Space, class Scalar>
   auto const& options = *task.options;
   progress.begin("load");
   auto const voxel_size = static_cast<float>(options.voxel_size);
-  ts::models::SPVCNN<3, Scalar, Space> net{
-      ts::models::SPVCNNOptions(task.shape.in_channels, task.shape.num_classes)
-          .width(task.shape.width)
-          .voxel_size(1, voxel_size)
-          .config(options.config)
-          .seed(options.seed),
-      exec};
+  ts::models::SPVCNN<3, Scalar, Space> net{ts::SPVCNNOptions(task.shape.in_channels, task.shape.num_classes)
+                                               .width(task.shape.width)
+                                               .voxel_size(1, voxel_size)
+                                               .config(options.config)
+                                               .seed(options.seed),
+                                           exec};
   if (task.weights != nullptr) { ts::io::load(net, task.weights->network.converted, exec); }
   std::int64_t num_parameters = 0;
   for (auto const& parameter : net.parameters()) {

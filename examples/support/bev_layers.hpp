@@ -25,7 +25,7 @@ class Encoder final : public ts::nn::Module<3, Scalar, Space> {
   Encoder(NetworkShape const& shape, ts::Execution<Space> const& exec) : shape_{shape}
   {
     if (shape.part_a2) {
-      unet_.emplace(ts::models::SparseUNetOptions{shape.encoder}.decoder(shape.decoder), exec);
+      unet_.emplace(ts::SparseUNetOptions{shape.encoder}.decoder(shape.decoder), exec);
       this->register_child("net", *unet_);
     } else {
       encoder_.emplace(shape.encoder, exec);
@@ -61,7 +61,7 @@ class Encoder final : public ts::nn::Module<3, Scalar, Space> {
   }
 
   /// The options, from which a plan takes the number of channels.
-  [[nodiscard]] ts::models::SparseEncoderOptions const& options() const noexcept { return shape_.encoder; }
+  [[nodiscard]] ts::SparseEncoderOptions const& options() const noexcept { return shape_.encoder; }
 
  private:
   NetworkShape shape_;

@@ -48,7 +48,7 @@ struct NetworkOptions : CheckpointOptions {
 /// The network to build.
 struct NetworkShape {
   std::string name;
-  tessera::models::SparseEncoderOptions encoder;
+  tessera::SparseEncoderOptions encoder;
   bool part_a2 = false;  // with a decoder back to the voxels, which makes no difference to the map
   std::vector<std::array<int, 3>> decoder{};  // its channels
 };

@@ -85,7 +85,7 @@ struct Checkpoint {
 /// the network's where they begin with something else; `options` may say what, and then nothing is searched.
 /// @throws Failure  there is none of these networks in it, or several
 [[nodiscard]] inline Checkpoint read_checkpoint(std::string const& path,
-                                                tessera::io::ConvertOptions const& options)
+                                                tessera::ConvertOptions const& options)
 {
   namespace io = tessera::io;
   auto converted = io::convert_checkpoint(path, options);
@@ -108,7 +108,7 @@ struct Checkpoint {
   auto const& [kind, prefix] = found.front();
   std::string whole_prefix = converted.prefix + prefix;
   if (!prefix.empty()) {
-    converted = io::convert_checkpoint(path, io::ConvertOptions(options).prefix(whole_prefix));
+    converted = io::convert_checkpoint(path, ConvertOptions(options).prefix(whole_prefix));
   }
   return {std::move(converted), kind, std::move(whole_prefix)};
 }
@@ -125,7 +125,7 @@ struct CheckpointOptions {
 /// @throws Failure  as above
 [[nodiscard]] inline Checkpoint read_checkpoint(CheckpointOptions const& options)
 {
-  tessera::io::ConvertOptions how;
+  tessera::ConvertOptions how;
   how.spconv_major(options.spconv_major);
   if (options.prefix) { how.prefix(*options.prefix); }
   return read_checkpoint(options.checkpoint, how);

@@ -26,11 +26,10 @@ class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
  public:
   using typename ts::nn::Module<3, Scalar, Space>::Tensor;
 
-  HeadedBackbone(ts::models::MinkUNetBackboneOptions const& options, int num_classes,
+  HeadedBackbone(ts::MinkUNetBackboneOptions const& options, int num_classes,
                  ts::Execution<Space> const& exec)
       : backbone_{options, exec},
-        head_{ts::nn::LinearOptions{options.decoder_channels().back(), num_classes}.seed(options.seed()),
-              exec}
+        head_{ts::LinearOptions{options.decoder_channels().back(), num_classes}.seed(options.seed()), exec}
   {
     this->register_child("backbone", backbone_);
     this->register_child("conv_seg", head_);
@@ -45,7 +44,7 @@ class HeadedBackbone final : public ts::nn::Module<3, Scalar, Space> {
   {
     ts::io::load(backbone_, weights.network.converted, exec);
     if (weights.shape.has_head) {
-      ts::io::load(head_, weights.head->converted, exec, ts::io::LoadOptions().prefix("conv_seg."));
+      ts::io::load(head_, weights.head->converted, exec, ts::LoadOptions().prefix("conv_seg."));
     }
   }
 
@@ -67,7 +66,7 @@ template <class Scalar, class Space>
     return net;
   }
   auto net = std::make_unique<ts::models::MinkUNet<3, Scalar, Space>>(
-      ts::models::MinkUNetOptions(shape.in_channels, shape.num_classes)
+      ts::MinkUNetOptions(shape.in_channels, shape.num_classes)
           .width(shape.width)
           .config(options.config)
           .seed(options.seed),

@@ -41,10 +41,10 @@ struct NetworkOptions : CheckpointOptions {
 struct NetworkShape {
   int in_channels = 4;  // x, y, z, then features of the points
   int num_classes = 19;
-  double width = 1;                                                  // of SPVNAS's MinkUNet
-  std::optional<tessera::models::MinkUNetBackboneOptions> backbone;  // or mmdetection3d's instead
-  bool has_head = true;                                              // the checkpoint has a classifier
-  bool on_points = false;                                            // SPVCNN, which has MinkUNet's shape
+  double width = 1;                                          // of SPVNAS's MinkUNet
+  std::optional<tessera::MinkUNetBackboneOptions> backbone;  // or mmdetection3d's instead
+  bool has_head = true;                                      // the checkpoint has a classifier
+  bool on_points = false;                                    // SPVCNN, which has MinkUNet's shape
 
   /// Whether it was trained on spconv, where coarser levels end at the largest voxel.
   [[nodiscard]] bool has_range() const
@@ -113,7 +113,7 @@ struct NetworkShape {
   };
   NetworkShape shape;
   shape.in_channels = extent("conv_input.0", false, 1).value_or(shape.in_channels);
-  tessera::models::MinkUNetBackboneOptions backbone{shape.in_channels};
+  tessera::MinkUNetBackboneOptions backbone{shape.in_channels};
   backbone.base(extent("conv_input.0", false, 0).value_or(32));
   backbone.backend(spconv ? tessera::models::SparseBackend::spconv
                           : tessera::models::SparseBackend::torchsparse);
@@ -172,7 +172,7 @@ struct Weights {
     auto prefix = weights.network.prefix;
     auto const backbone = prefix.rfind("backbone.");
     prefix.erase(backbone == std::string::npos ? prefix.size() : backbone);
-    tessera::io::ConvertOptions how;
+    tessera::ConvertOptions how;
     how.spconv_major(options.spconv_major);
     weights.head = {tessera::io::convert_checkpoint(options.checkpoint, how.prefix(prefix + "decode_head.")),
                     weights.network.kind, prefix + "decode_head."};

@@ -67,8 +67,8 @@
   prefix template tessera::SparseTensor<Dim, Scalar, Space> tessera::detail::convolve<Dim, Scalar, Space>(   \
       tessera::detail::ConvolutionInputs<Dim, Scalar, Space> const&,                                         \
       tessera::detail::ParameterArgument<Scalar> const&, tessera::detail::ParameterArgument<Scalar> const&,  \
-      tessera::ops::ConvolutionOptions<Dim> const&,                                                          \
-      tessera::detail::ConvolutionMeans<Dim, Scalar, Space> const&, tessera::Execution<Space> const&);       \
+      tessera::ConvolutionOptions<Dim> const&, tessera::detail::ConvolutionMeans<Dim, Scalar, Space> const&, \
+      tessera::Execution<Space> const&);                                                                     \
   prefix template tessera::SparseTensor<Dim, Scalar, Space> tessera::add<Dim, Scalar, Space>(                \
       tessera::SparseTensor<Dim, Scalar, Space> const&, tessera::SparseTensor<Dim, Scalar, Space> const&,    \
       tessera::Execution<Space> const&);                                                                     \

@@ -33,7 +33,7 @@ Tensor<Space> input_tensor(int channels, Execution<Space> const& exec, int count
 template <class Space>
 struct Block {
   explicit Block(Execution<Space> const& exec)
-      : conv{nn::ConvOptions<3>(4, 4, 3).bias(true), exec}, norm{4, exec}, dropout{0.5, 7}
+      : conv{ConvOptions<3>(4, 4, 3).bias(true), exec}, norm{4, exec}, dropout{0.5, 7}
   {
     norm.train();
     dropout.train();
@@ -129,7 +129,7 @@ TEST_CASE_TEMPLATE("checkpoint: of a block the inputs alone are kept", Space, TE
   constexpr int channels = 32;
   auto const x = input_tensor<Space>(channels, exec, 300);
   std::int64_t const one = x.features().size() * 4;
-  nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(channels, channels, 1), exec};
+  nn::Conv<3, float, Space> conv{ConvOptions<3>(channels, channels, 1), exec};
   auto const block = [&](auto const& in, auto const& inside) {
     auto y = in;
     for (int i = 0; i < 6; ++i) { y = relu(conv(y, inside), inside); }
@@ -219,7 +219,7 @@ TEST_CASE("checkpoint: what it cannot compute again is refused when it runs")
   CHECK(tape.num_operations() == 0);
 
   // A weight that was stepped in between is found, though the block is not kept.
-  nn::Conv<3, float, Host> conv{nn::ConvOptions<3>(4, 4, 3), exec};
+  nn::Conv<3, float, Host> conv{ConvOptions<3>(4, 4, 3), exec};
   tape.watch(conv);
   auto const y = checkpoint(recorded, conv, x);
   static_cast<void>(conv.weight().write());

@@ -121,7 +121,7 @@ void for_each_linear(Visit const& visit)
     for (bool const is_transposed : {false, true}) {
       visit(Problem{name_of(activation), {5}, {{5, 3}, {3}}}, [=](auto const& o, auto const& exec) {
         using Tensor = std::decay_t<decltype(o.x[0])>;
-        ops::LinearOptions const options{3, MathMode::exact, is_transposed, activation};
+        ops::LinearMethod const options{3, MathMode::exact, is_transposed, activation};
         return detail::linear<Tensor, typename Tensor::scalar, typename Tensor::space>(
             o.x[0], o.w[0], o.w[1], options, nullptr, exec);
       });

@@ -40,7 +40,7 @@ struct Network {
   using Tensor = SparseTensor<3, float, Space>;
 
   explicit Network(Execution<Space> const& exec)
-      : first{nn::ConvOptions<3>(4, 8, 3).bias(true), exec}, second{nn::ConvOptions<3>(8, 2, 3), exec}
+      : first{ConvOptions<3>(4, 8, 3).bias(true), exec}, second{ConvOptions<3>(8, 2, 3), exec}
   {}
 
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec)

@@ -155,7 +155,7 @@ TEST_CASE("tape: gradients of gradients are refused")
 TEST_CASE("tape: weights that were folded are refused, the module itself is trained on")
 {
   Execution<Host> const exec{1};
-  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(2, 3, 1), exec};
+  nn::SparseConvBlock<3, float, Host> block{ConvOptions<3>(2, 3, 1), exec};
   std::vector<Coordinate<3>> const rows{{0, {0, 0, 0}}, {0, {1, 0, 0}}};
   SparseTensor<3, float, Host> const x{make_coordinate_set(rows, {}, exec),
                                        upload_matrix(std::vector<float>{1, -2, 3, 4}, 2, exec)};

@@ -18,7 +18,7 @@ TEST_CASE_TEMPLATE("tape: values are kept only where a gradient reads them, and 
   constexpr int channels = 64;
   auto const x = input_tensor<Space>(channels, exec, 200);
   std::int64_t const one = x.features().size() * 4;  // bytes of a tensor's features
-  nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(channels, channels, 1), exec};
+  nn::Conv<3, float, Space> conv{ConvOptions<3>(channels, channels, 1), exec};
   auto const grad = uploaded_ones(x, exec);
   Tape<Space> tape;
   auto const recorded = exec.with_recorder(tape);

@@ -152,8 +152,8 @@ TEST_CASE("tape: it is told of each parameter once, as soon as its gradient is w
   Execution<Host> const exec{1};
   auto const x = input_tensor<Host>(4, exec);
   Network<Host> network{exec};
-  nn::Conv<3, float, Host> twice{nn::ConvOptions<3>(2, 2, 3), exec};
-  nn::Conv<3, float, Host> unused{nn::ConvOptions<3>(2, 2, 3), exec};
+  nn::Conv<3, float, Host> twice{ConvOptions<3>(2, 2, 3), exec};
+  nn::Conv<3, float, Host> unused{ConvOptions<3>(2, 2, 3), exec};
   Tape<Host> tape;
   tape.watch(unused);
   tape.watch(network);

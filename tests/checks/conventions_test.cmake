@@ -31,3 +31,7 @@ expect("text is the key" include/tessera/kmap/a.hpp "${head}auto a = cache.find<
 expect("text is the key" include/tessera/kmap/a.hpp "${head}auto a = cache.get_or_make(concat(1, 2), f);\n")
 expect(PASS include/tessera/conv/activation.hpp "${head}auto a = 1 / (1 + exp(-x));\n")
 expect("formula of a sigmoid" include/tessera/nn/a.hpp "${head}auto a = x / (1 + std::exp(-x));\n")
+expect(PASS include/tessera/ops/a.hpp "${head}namespace detail {\nstruct AOptions {};\n}  // namespace detail\n\nclass BOptions {\n};\n")
+expect("BOptions is in ops::" include/tessera/ops/a.hpp "${head}namespace ops {\n\nstruct A {};\nclass BOptions : A {\n};\n}  // namespace ops\n")
+expect(PASS include/tessera/ops/detail/a.hpp "${head}namespace detail {\nstruct A {};\n}  // namespace detail\n")
+expect("the folder is not" include/tessera/ops/detail/a.hpp "${head}namespace ops {\n\nstruct A {};\n}  // namespace ops\n")

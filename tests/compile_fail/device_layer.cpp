@@ -13,5 +13,5 @@ using Space = Device;
 
 void use(Execution<Space> const& exec)
 {
-  nn::Conv<3, float, Space> layer{nn::ConvOptions<3>(4, 8, 3), exec};
+  nn::Conv<3, float, Space> layer{ConvOptions<3>(4, 8, 3), exec};
 }

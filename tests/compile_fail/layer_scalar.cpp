@@ -13,5 +13,5 @@ using Layer = nn::Linear<3, Host>;
 
 void use(Execution<Host> const& exec)
 {
-  Layer layer{nn::LinearOptions(4, 8), exec};
+  Layer layer{LinearOptions(4, 8), exec};
 }

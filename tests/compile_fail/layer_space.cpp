@@ -13,5 +13,5 @@ using Layer = nn::Conv<3, float, ConvPolicy<>>;
 
 void use(Execution<Host> const& exec)
 {
-  Layer layer{nn::ConvOptions<3>(4, 8, 3), exec};
+  Layer layer{ConvOptions<3>(4, 8, 3), exec};
 }

@@ -155,7 +155,7 @@ TEST_CASE_TEMPLATE("fast math: a maximum over voxels is NaN wherever the NaN is,
     CAPTURE(c.first);
     auto const x = column_tensor(c.first, exec);
     auto const global = global_max_pool(x, exec);
-    auto const windows = max_pool(x, nn::PoolOptions<3>(4), exec);
+    auto const windows = max_pool(x, PoolOptions<3>(4), exec);
     REQUIRE(windows.num_rows() == 1);
     for (auto const& values :
          {download(global.data(), global.size(), exec), windows.features_on_host(exec)}) {

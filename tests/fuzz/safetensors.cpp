@@ -14,7 +14,6 @@ int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
     try {
       for (auto const& name : file.names()) { static_cast<void>(file.to_float(name)); }
     } catch (tessera::invalid_argument const&) {}  // a type that is listed only
-    static_cast<void>(
-        tessera::io::convert_checkpoint(file, tessera::io::ConvertOptions().swap_axes()).text());
+    static_cast<void>(tessera::io::convert_checkpoint(file, tessera::ConvertOptions().swap_axes()).text());
   });
 }

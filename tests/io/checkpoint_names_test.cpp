@@ -26,7 +26,7 @@ using test::Parameters;
 
 namespace {
 
-std::vector<std::string> names_of(Made const& made, io::ConvertOptions const& options = {})
+std::vector<std::string> names_of(Made const& made, ConvertOptions const& options = {})
 {
   return io::convert_checkpoint(made.state, "f", options).tensors.names();
 }
@@ -69,7 +69,7 @@ Folds folds_of(Made const& made)
 {
   Folds result;
   auto const converted = io::convert_checkpoint(
-      made.state, "f", io::ConvertOptions().fold_batch_norm(1e-3).layout(WeightLayout::krsc));
+      made.state, "f", ConvertOptions().fold_batch_norm(1e-3).layout(WeightLayout::krsc));
   for (auto const& line : converted.report) {
     if (line.layout.empty()) { continue; }
     auto const name = line.from.substr(2, line.from.size() - 9);  // b.NAME.weight
@@ -110,8 +110,8 @@ TEST_CASE("names: wrappers of training are taken away, whichever and however man
     more.insert(more.end(), {"criterion.weight", "n_averaged"});
     CHECK(names_of(made) == more);
     // The prefix can be given as the file has it, or without the wrapper.
-    CHECK(names_of(network(wrapper), io::ConvertOptions().prefix(wrapper + "conv.")).front() == "0.weight");
-    CHECK(names_of(network(wrapper + "head."), io::ConvertOptions().prefix(wrapper + "head.")) == plain);
+    CHECK(names_of(network(wrapper), ConvertOptions().prefix(wrapper + "conv.")).front() == "0.weight");
+    CHECK(names_of(network(wrapper + "head."), ConvertOptions().prefix(wrapper + "head.")) == plain);
   }
   // PyTorch's own wrappers go wherever they are; options may name tensors with them or without.
   auto inner = network("encoder._orig_mod.");
@@ -120,8 +120,7 @@ TEST_CASE("names: wrappers of training are taken away, whichever and however man
   Made kernel;
   kernel.add("module._orig_mod.a.kernel", {16, 1, 1}).norm("module._orig_mod.b", 1);
   for (std::string const name : {"a.kernel", "module._orig_mod.a.kernel"}) {
-    auto const told =
-        io::convert_checkpoint(kernel.state, "f", io::ConvertOptions().kernel_size(name, {2, 8}));
+    auto const told = io::convert_checkpoint(kernel.state, "f", ConvertOptions().kernel_size(name, {2, 8}));
     CHECK(told.tensors.metadata().at("tessera.kernel_size.a.kernel") == "[2, 8]");
   }
   // Versions of modules are named as the modules are.
@@ -145,13 +144,13 @@ TEST_CASE("names: what need not be a wrapper stays, and two networks are not mix
   }
   auto const sentence = test::error_of([&] { static_cast<void>(names_of(both)); });
   CHECK(test::has(sentence, "has 'backbone_3d.' behind 'model.' and behind 'module.'; give the prefix"));
-  CHECK(names_of(both, io::ConvertOptions().prefix("model.backbone_3d.")) == names_of(network("")));
+  CHECK(names_of(both, ConvertOptions().prefix("model.backbone_3d.")) == names_of(network("")));
   // Two tensors would get one name.
   Made clash;
   clash.add("net.a.weight", {4, 3, 3, 3, 2}).add("a.weight", {4});
   CHECK(names_of(clash) == Names{"net.a.weight", "a.weight"});
   // As asked for: only what is nothing else than a wrapper.
-  CHECK(names_of(network("module.net."), io::ConvertOptions().prefix("")).front() == "net.conv.0.weight");
+  CHECK(names_of(network("module.net."), ConvertOptions().prefix("")).front() == "net.conv.0.weight");
   // A file that was converted before keeps its names.
   auto made = network("backbone.net.");
   auto const once = io::convert_checkpoint(made.state, "f");
@@ -277,7 +276,7 @@ TEST_CASE("norms: one is folded only where it follows its convolution, and other
     CHECK(folds.told == told);
   }
   auto const cylinder = io::convert_checkpoint(block({"conv1", "bn0", "conv2", "bn1"}).state, "f",
-                                               io::ConvertOptions().fold_batch_norm(1e-3));
+                                               ConvertOptions().fold_batch_norm(1e-3));
   CHECK(test::has(cylinder.report.front().reason, "no norm folded: 'b.bn1' does not follow in the file"));
   auto activated = block({"conv1"});
   activated.add("b.act.weight", {1}).norm("b.bn1", 4);
@@ -299,14 +298,14 @@ TEST_CASE("norms: the numbers of a Sequential are its order")
   made.norm("b.5", 4);
   auto const folds = folds_of(made);
   CHECK(folds.folded == Names{"4"});
-  auto const converted = io::convert_checkpoint(made.state, "f", io::ConvertOptions().fold_batch_norm(1e-3));
+  auto const converted = io::convert_checkpoint(made.state, "f", ConvertOptions().fold_batch_norm(1e-3));
   CHECK_FALSE(line_of(converted, "b.4.weight").warning);
   CHECK(test::has(line_of(converted, "b.1.weight").reason, "no norm behind it"));
   CHECK(converted.tensors.contains("b.3.running_mean"));
   CHECK_FALSE(converted.tensors.contains("b.5.running_mean"));
   // What names tell alone is told.
   auto const named =
-      io::convert_checkpoint(block({"conv1", "bn1"}).state, "f", io::ConvertOptions().fold_batch_norm(1e-3));
+      io::convert_checkpoint(block({"conv1", "bn1"}).state, "f", ConvertOptions().fold_batch_norm(1e-3));
   CHECK(named.report.front().warning);
   CHECK(test::has(named.report.front().reason, "wrong if an activation is between them"));
 }

@@ -25,8 +25,8 @@ using io::WeightLayout;
 using test::Made;
 
 /// The layout and the reason that the converter gives for each kernel, by name.
-inline std::map<std::string, std::pair<std::string, std::string>> layouts(
-    Made const& made, io::ConvertOptions const& options = {})
+inline std::map<std::string, std::pair<std::string, std::string>> layouts(Made const& made,
+                                                                          ConvertOptions const& options = {})
 {
   std::map<std::string, std::pair<std::string, std::string>> result;
   for (auto const& line : io::convert_checkpoint(made.state, "f", options).report) {
@@ -35,7 +35,7 @@ inline std::map<std::string, std::pair<std::string, std::string>> layouts(
   return result;
 }
 
-inline std::string error(Made const& made, io::ConvertOptions const& options = {})
+inline std::string error(Made const& made, ConvertOptions const& options = {})
 {
   auto const sentence =
       test::error_of([&] { static_cast<void>(io::convert_checkpoint(made.state, "f", options)); });

@@ -33,7 +33,7 @@ TEST_CASE("convert: a network exported to each layout comes back bit by bit, and
     auto const path = dir / (name + ".safetensors");
     io::with_layout(layout, [&](auto type) { io::save(net, path, type, exec); });
 
-    auto options = io::ConvertOptions();
+    auto options = ConvertOptions();
     if (layout == WeightLayout::minkowski) { options.layout(layout); }  // nothing in the file tells it
     auto const converted = io::convert_checkpoint(path, options);
     for (auto const& line : converted.report) {
@@ -41,7 +41,7 @@ TEST_CASE("convert: a network exported to each layout comes back bit by bit, and
     }
     Encoder back{2, last, exec};
     REQUIRE(contents(back) != contents(net));
-    io::load(back, converted.tensors, io::Tessera{}, exec, io::LoadOptions().strict());
+    io::load(back, converted.tensors, io::Tessera{}, exec, LoadOptions().strict());
     CHECK(contents(back) == contents(net));
 
     // foreign -> ours -> foreign
@@ -106,21 +106,21 @@ TEST_CASE("convert: what cannot be told is asked for, and options or the module'
         "the layout of 2 kernels cannot be told from the shapes, e.g. 'a.0.weight' of shape [3, 3, 3, 8, 8] "
         "may be "
         "rskc or rsck; give the layout or spconv's major version");
-  CHECK(layouts(square, io::ConvertOptions().spconv_major(1)).at("a.0.weight").first == "rsck");
-  CHECK(layouts(square, io::ConvertOptions().spconv_major(2)).at("b.weight").first == "rskc");
-  CHECK(layouts(square, io::ConvertOptions().layout(WeightLayout::rsck)).at("b.weight").first == "rsck");
+  CHECK(layouts(square, ConvertOptions().spconv_major(1)).at("a.0.weight").first == "rsck");
+  CHECK(layouts(square, ConvertOptions().spconv_major(2)).at("b.weight").first == "rskc");
+  CHECK(layouts(square, ConvertOptions().layout(WeightLayout::rsck)).at("b.weight").first == "rsck");
   square.state.versions["a.0"] = 2;
   CHECK(layouts(square).at("a.0.weight") ==
         std::pair<std::string, std::string>{"rskc", "module version 2, so spconv 2"});
   CHECK(layouts(square).at("b.weight").first == "rskc");
 
-  CHECK(error(square, io::ConvertOptions().spconv_major(3)) == "spconv's major version is 1 or 2, not 3");
+  CHECK(error(square, ConvertOptions().spconv_major(3)) == "spconv's major version is 1 or 2, not 3");
   Made odd;
   odd.add("a.weight", {12, 11, 3, 5, 7});
   CHECK(error(odd) == "tensor 'a.weight' of shape [12, 11, 3, 5, 7] is no kernel of any layout");
-  CHECK(layouts(odd, io::ConvertOptions().layout(WeightLayout::krsc)).at("a.weight").first == "krsc");
+  CHECK(layouts(odd, ConvertOptions().layout(WeightLayout::krsc)).at("a.weight").first == "krsc");
   odd.add("a.bias", {7});
-  CHECK(error(odd, io::ConvertOptions().layout(WeightLayout::krsc)) ==
+  CHECK(error(odd, ConvertOptions().layout(WeightLayout::krsc)) ==
         "tensor 'a.weight' of shape [12, 11, 3, 5, 7] is no kernel in the layout krsc with 7 channels out as "
         "a.bias "
         "has");
@@ -146,7 +146,7 @@ TEST_CASE("convert: what may be dense or sparse is copied with a warning, unless
 {
   Made made;
   made.add("image.0", {16, 3, 3, 3}, "image.1", 16).add("pillar.0", {32, 3, 3, 16}, "pillar.1", 32);
-  auto const first = [&](io::ConvertOptions const& options) {
+  auto const first = [&](ConvertOptions const& options) {
     return io::convert_checkpoint(made.state, "f", options).report.front();
   };
   CHECK(first({}).layout.empty());
@@ -155,10 +155,10 @@ TEST_CASE("convert: what may be dense or sparse is copied with a warning, unless
   Made depthwise;
   depthwise.add("image.0", {16, 1, 3, 3}, "image.1", 16).add("point.0", {16, 3, 1}, "point.1", 16);
   for (auto const& line : io::convert_checkpoint(depthwise.state, "f").report) { CHECK_FALSE(line.warning); }
-  auto const told = first(io::ConvertOptions().kernel_size("image.0.weight", {3, 3}));
+  auto const told = first(ConvertOptions().kernel_size("image.0.weight", {3, 3}));
   CHECK(told.layout == "krsc");
   CHECK(told.to_shape == std::vector<std::int64_t>{9, 3, 16});
-  CHECK(test::has(error(made, io::ConvertOptions().kernel_size("image.0.weight", {5, 5})),
+  CHECK(test::has(error(made, ConvertOptions().kernel_size("image.0.weight", {5, 5})),
                   "shape [16, 3, 3, 3] is no kernel"));
 }
 
@@ -166,7 +166,7 @@ TEST_CASE("convert: a kernel of one voxel is read as its spconv computed with it
 {
   Made made;
   made.add("a.0", {3, 1, 1, 1, 2}, "a.1", 3).add("b.weight", {4, 3, 3, 3, 2});
-  auto const values = [&](io::ConvertOptions const& options, std::vector<std::int64_t> const& shape) {
+  auto const values = [&](ConvertOptions const& options, std::vector<std::int64_t> const& shape) {
     auto const converted = io::convert_checkpoint(made.state, "f", options);
     CHECK(converted.tensors.shape("a.0.weight") == shape);
     return converted.tensors.to_float("a.0.weight");
@@ -175,11 +175,11 @@ TEST_CASE("convert: a kernel of one voxel is read as its spconv computed with it
   std::vector<float> const in_memory{0, 1, 2, 3, 4, 5};
   std::vector<float> const as_shaped{0, 2, 4, 1, 3, 5};
   CHECK(values({}, {2, 3}) == in_memory);
-  CHECK(values(io::ConvertOptions().spconv_major(2), {2, 3}) == in_memory);
-  CHECK(values(io::ConvertOptions().spconv_major(1), {2, 3}) == as_shaped);
-  CHECK(values(io::ConvertOptions().strided_pointwise({"a.0.weight"}), {1, 2, 3}) == as_shaped);
+  CHECK(values(ConvertOptions().spconv_major(2), {2, 3}) == in_memory);
+  CHECK(values(ConvertOptions().spconv_major(1), {2, 3}) == as_shaped);
+  CHECK(values(ConvertOptions().strided_pointwise({"a.0.weight"}), {1, 2, 3}) == as_shaped);
 
-  auto const warnings = [&](io::ConvertOptions const& options) {
+  auto const warnings = [&](ConvertOptions const& options) {
     int count = 0;
     for (auto const& line : io::convert_checkpoint(made.state, "f", options).report) {
       count += line.warning ? 1 : 0;
@@ -187,7 +187,7 @@ TEST_CASE("convert: a kernel of one voxel is read as its spconv computed with it
     return count;
   };
   CHECK(warnings({}) == 1);
-  CHECK(warnings(io::ConvertOptions().spconv_major(2)) == 0);
+  CHECK(warnings(ConvertOptions().spconv_major(2)) == 0);
   CHECK(test::has(io::convert_checkpoint(made.state, "f").text(),
                   "\n! a.0.weight krsc [3, 1, 1, 1, 2] -> [2, 3]: "));
 }
@@ -200,8 +200,7 @@ TEST_CASE("convert: TorchSparse's and MinkowskiEngine's kernels are told apart b
       .add("c.kernel", {2, 3})
       .add("d.kernel", {3, 2, 2});
   CHECK(layouts(made).at("a.kernel").first == "torchsparse");
-  CHECK(layouts(made, io::ConvertOptions().layout(WeightLayout::minkowski)).at("b.kernel").first ==
-        "minkowski");
+  CHECK(layouts(made, ConvertOptions().layout(WeightLayout::minkowski)).at("b.kernel").first == "minkowski");
   made.add("norm1.bn.running_mean", {2});
   CHECK(layouts(made).at("a.kernel").first == "minkowski");
   Made biased;
@@ -212,8 +211,8 @@ TEST_CASE("convert: TorchSparse's and MinkowskiEngine's kernels are told apart b
 
   // A 2x2x2 kernel: row-major in TorchSparse, first axis fastest in MinkowskiEngine.
   auto const firsts = [&](WeightLayout layout) {
-    auto const values = io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(layout))
-                            .tensors.to_float("b.kernel");
+    auto const values =
+        io::convert_checkpoint(made.state, "f", ConvertOptions().layout(layout)).tensors.to_float("b.kernel");
     std::vector<int> order;
     for (std::size_t k = 0; k < 8; ++k) { order.push_back(static_cast<int>(values[4 * k]) / 4); }
     return order;
@@ -224,10 +223,10 @@ TEST_CASE("convert: TorchSparse's and MinkowskiEngine's kernels are told apart b
   Made odd;
   odd.add("a.kernel", {15, 1, 1});
   auto const told =
-      io::convert_checkpoint(odd.state, "f", io::ConvertOptions().kernel_size("a.kernel", {3, 5, 1}));
+      io::convert_checkpoint(odd.state, "f", ConvertOptions().kernel_size("a.kernel", {3, 5, 1}));
   CHECK(told.tensors.to_float("a.kernel") ==
         std::vector<float>{0, 3, 6, 9, 12, 1, 4, 7, 10, 13, 2, 5, 8, 11, 14});
-  CHECK(test::has(error(odd, io::ConvertOptions().kernel_size("a.kernel", {3, 3, 1})),
+  CHECK(test::has(error(odd, ConvertOptions().kernel_size("a.kernel", {3, 3, 1})),
                   "its kernel size is [3, 3, 1]"));
 }
 
@@ -235,9 +234,9 @@ TEST_CASE("convert: swapped axes are those of a network over coordinates in the 
 {
   Made made;
   made.add("a.weight", {1, 2, 3, 5, 1}).add("a.bias", {1});
-  auto const plain = io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc));
+  auto const plain = io::convert_checkpoint(made.state, "f", ConvertOptions().layout(WeightLayout::krsc));
   auto const swapped =
-      io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc).swap_axes());
+      io::convert_checkpoint(made.state, "f", ConvertOptions().layout(WeightLayout::krsc).swap_axes());
   auto const a = plain.tensors.to_float("a.weight");
   auto const b = swapped.tensors.to_float("a.weight");
   for (std::size_t z = 0; z < 2; ++z) {
@@ -253,7 +252,7 @@ TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
   Execution<Host> const exec;
   Made made;
   made.add("conv_out.0.weight", {16, 1, 1, 3, 16});
-  auto const error_of_loading = [&](io::ConvertOptions const& options, std::vector<int> const& size) {
+  auto const error_of_loading = [&](ConvertOptions const& options, std::vector<int> const& size) {
     struct Net final : nn::ModuleBase {
       Net(std::vector<int> const& kernel_size, Execution<Host> const& on) : kernel{{3, 16, 16}, on}
       {
@@ -268,12 +267,12 @@ TEST_CASE("convert: a kernel of the same volume on another axis is not loaded")
   CHECK(error_of_loading({}, {3, 1, 1}) ==
         "load: tensor \"conv_out.0.weight\" is a kernel of size [1, 1, 3] in the file, but the module needs "
         "[3, 1, 1]; are its axes in another order?");
-  CHECK(error_of_loading(io::ConvertOptions().swap_axes(), {3, 1, 1}).empty());
-  CHECK_FALSE(error_of_loading(io::ConvertOptions().swap_axes(), {1, 1, 3}).empty());
+  CHECK(error_of_loading(ConvertOptions().swap_axes(), {3, 1, 1}).empty());
+  CHECK_FALSE(error_of_loading(ConvertOptions().swap_axes(), {1, 1, 3}).empty());
   // Converted once more, as programs do with any file, it still says so.
   auto const once = io::convert_checkpoint(made.state, "f");
   for (bool const swap : {false, true}) {
-    auto const twice = io::convert_checkpoint(once.tensors, io::ConvertOptions().swap_axes(swap));
+    auto const twice = io::convert_checkpoint(once.tensors, ConvertOptions().swap_axes(swap));
     CHECK(twice.tensors.metadata().at("tessera.kernel_size.conv_out.0.weight") ==
           (swap ? "[3, 1, 1]" : "[1, 1, 3]"));
   }
@@ -301,7 +300,7 @@ TEST_CASE("convert: known prefixes are found and taken away, others are left out
       CHECK(converted.tensors.names() == std::vector<std::string>{"a.weight"});
       CHECK(converted.prefix == wrapper + prefix);
       CHECK(test::has(converted.text(), "head.weight [2, 3] left out: another prefix"));
-      auto const whole = io::convert_checkpoint(made.state, "f", io::ConvertOptions().prefix(""));
+      auto const whole = io::convert_checkpoint(made.state, "f", ConvertOptions().prefix(""));
       CHECK(whole.tensors.names() == std::vector<std::string>{prefix + "a.weight", "head.weight"});
     }
   }
@@ -310,12 +309,12 @@ TEST_CASE("convert: known prefixes are found and taken away, others are left out
       .add("backbone.0.weight", {8, 4, 3, 3})
       .add("middle_encoder.b.weight", {2, 2});
   CHECK(io::convert_checkpoint(made.state, "f").prefix == "middle_encoder.");
-  CHECK(io::convert_checkpoint(made.state, "f", io::ConvertOptions().prefix("net.")).tensors.names() ==
+  CHECK(io::convert_checkpoint(made.state, "f", ConvertOptions().prefix("net.")).tensors.names() ==
         std::vector<std::string>{"a.weight"});
-  CHECK(error(made, io::ConvertOptions().prefix("teacher.")) ==
+  CHECK(error(made, ConvertOptions().prefix("teacher.")) ==
         "has no tensor whose name begins with 'teacher.'; they begin with 'backbone.', 'middle_encoder.', "
         "'net.'");
-  CHECK(io::convert_checkpoint(made.state, "f", io::ConvertOptions().prefix("net.").kernel_name("kernel"))
+  CHECK(io::convert_checkpoint(made.state, "f", ConvertOptions().prefix("net.").kernel_name("kernel"))
             .tensors.names() == std::vector<std::string>{"a.kernel"});
 }
 
@@ -356,7 +355,7 @@ TEST_CASE(
   Made made;
   made.add("a.weight", {3, 1, 1, 1, 2}).add("b.weight", {2, 3, 1, 1, 2});
   auto const converted =
-      io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::flexgemm));
+      io::convert_checkpoint(made.state, "f", ConvertOptions().layout(WeightLayout::flexgemm));
   CHECK(converted.report[0].layout == "flexgemm");
   CHECK(converted.report[0].warning == false);
   CHECK(converted.tensors.shape("a.weight") == std::vector<std::int64_t>{2, 3});

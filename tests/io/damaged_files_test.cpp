@@ -104,7 +104,7 @@ TEST_CASE("torch checkpoint: a damaged file is read and converted, or refused")
     survive(name + ".pth", 2000, [](Bytes const& bytes) {
       try {
         io::TorchCheckpoint const file{bytes, "file"};
-        auto const options = io::ConvertOptions().swap_axes().fold_batch_norm(1e-3);
+        auto const options = ConvertOptions().swap_axes().fold_batch_norm(1e-3);
         static_cast<void>(io::convert_checkpoint(file, options).text());
       } catch (invalid_argument const& error) {
         throw invalid_argument{std::string{"who: file"} + error.what()};

@@ -42,10 +42,9 @@ TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
       if (name == "c.bn1.running_mean") { tensor = raw_tensor(mean, {2}); }
       if (name == "c.bn1.running_var") { tensor = raw_tensor(variance, {2}); }
     }
-    auto const plain =
-        io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc));
+    auto const plain = io::convert_checkpoint(made.state, "f", ConvertOptions().layout(WeightLayout::krsc));
     auto const folded = io::convert_checkpoint(
-        made.state, "f", io::ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-3));
+        made.state, "f", ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-3));
     auto const a = plain.tensors.to_float("c.conv1.weight");
     auto const b = folded.tensors.to_float("c.conv1.weight");
     auto const bias = folded.tensors.to_float("c.conv1.bias");
@@ -65,7 +64,7 @@ TEST_CASE("convert: a folded norm is the convolution with the norm behind it")
   }
   Made broken;
   broken.add("a.0.weight", {2, 3, 3, 3, 4}).add("a.1.running_mean", {2});
-  CHECK(error(broken, io::ConvertOptions().fold_batch_norm(1e-3)) ==
+  CHECK(error(broken, ConvertOptions().fold_batch_norm(1e-3)) ==
         "batch norm 'a.1' has no running_var of 2 channels");
 }
 
@@ -89,7 +88,7 @@ TEST_CASE("convert: a norm is not folded where the result is beyond the kernel's
       if (name == "a.1.weight") { tensor = half_tensor(1, {1}); }
       if (name == "a.1.bias") { tensor = half_tensor(0, {1}); }
     }
-    auto const options = io::ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-5);
+    auto const options = ConvertOptions().layout(WeightLayout::krsc).fold_batch_norm(1e-5);
     CHECK(error(made, options) ==
           "the batch norm 'a.1' folded into 'a.0.weight' gives values that float16 cannot hold; convert it "
           "without folding");

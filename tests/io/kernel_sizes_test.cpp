@@ -83,7 +83,7 @@ std::string text_of(std::vector<int> const& size)
   return detail::list(size);
 }
 
-std::string refusal(Made const& made, std::vector<int> const& size, io::ConvertOptions const& options = {})
+std::string refusal(Made const& made, std::vector<int> const& size, ConvertOptions const& options = {})
 {
   Execution<Host> const exec;
   Parameters net{exec};
@@ -113,7 +113,7 @@ TEST_CASE(
       auto const plain = io::convert_checkpoint(made.state, "f");
       check(plain);
       check(io::convert_checkpoint(plain.tensors));  // converted once more
-      auto const told = io::ConvertOptions().kernel_size("a.kernel", size);
+      auto const told = ConvertOptions().kernel_size("a.kernel", size);
       check(io::convert_checkpoint(made.state, "f", told));
       check(io::convert_checkpoint(plain.tensors, told));
       CHECK(io::convert_checkpoint(made.state, "f", told).tensors.to_float("a.kernel") == want);
@@ -121,9 +121,9 @@ TEST_CASE(
       // Through files, and with reversed axes there and back.
       io::save_checkpoint(plain, folder / "plain.safetensors");
       auto const reversed =
-          io::convert_checkpoint(folder / "plain.safetensors", io::ConvertOptions().swap_axes());
+          io::convert_checkpoint(folder / "plain.safetensors", ConvertOptions().swap_axes());
       io::save_checkpoint(reversed, folder / "reversed.safetensors");
-      check(io::convert_checkpoint(folder / "reversed.safetensors", io::ConvertOptions().swap_axes()));
+      check(io::convert_checkpoint(folder / "reversed.safetensors", ConvertOptions().swap_axes()));
 
       // The module of reversed axes has at (z, y, x) what was at (x, y, z).
       Parameters net{exec};
@@ -177,7 +177,7 @@ TEST_CASE("kernel sizes: a kernel that is known to have another size is refused"
 {
   auto const made = checkpoint_of(WeightLayout::minkowski, {2, 8});
   auto const told = [](std::vector<int> const& size) {
-    return io::ConvertOptions().kernel_size("a.kernel", size);
+    return ConvertOptions().kernel_size("a.kernel", size);
   };
   CHECK(refusal(made, {2, 8}, told({2, 8})).empty());
   CHECK(refusal(made, {2, 1, 8}, told({2, 8})).empty());
@@ -202,9 +202,9 @@ TEST_CASE(
     CHECK(test::has(sentence, "nothing in the checkpoint tells which of them wrote it"));
     CHECK(test::has(sentence, "torchsparse or minkowski"));
     CHECK(io::convert_checkpoint(made.state, "f").report.front().warning);
-    CHECK(test::has(refusal(made, size, io::ConvertOptions().kernel_size("a.kernel", size)),
+    CHECK(test::has(refusal(made, size, ConvertOptions().kernel_size("a.kernel", size)),
                     "nothing in the checkpoint"));
-    CHECK(test::has(refusal(made, size, io::ConvertOptions().swap_axes()), "nothing in the checkpoint"));
+    CHECK(test::has(refusal(made, size, ConvertOptions().swap_axes()), "nothing in the checkpoint"));
 
     Execution<Host> const exec;
     for (auto const layout : {WeightLayout::torchsparse, WeightLayout::minkowski}) {
@@ -213,7 +213,7 @@ TEST_CASE(
       bare.add("a.kernel", written.state.tensors[0].second.shape, *written.values[0]);
       Parameters net{exec};
       net.kernel("a.kernel", size);
-      io::load(net, io::convert_checkpoint(bare.state, "f", io::ConvertOptions().layout(layout)), exec);
+      io::load(net, io::convert_checkpoint(bare.state, "f", ConvertOptions().layout(layout)), exec);
       CHECK(net.values() == codes(offsets_of(size, false)));
     }
   }
@@ -260,7 +260,7 @@ TEST_CASE("layout of a file: load() reads a file in the layout that it says, wha
   saved.kernel("a.kernel", {3, 5, 1}).kernel("b.kernel", {2, 2, 2}).kernel("c.kernel", {4, 4});
   Made made;
   made.add("a.kernel", {15, 1, 1}).add("b.kernel", {8, 1, 1}).add("c.kernel", {16, 1, 1});
-  io::load(saved, io::convert_checkpoint(made.state, "f", io::ConvertOptions().layout(WeightLayout::tessera)),
+  io::load(saved, io::convert_checkpoint(made.state, "f", ConvertOptions().layout(WeightLayout::tessera)),
            exec);
   auto const check = [&](std::string const& path, std::string const& layout) {
     CAPTURE(layout);
@@ -302,7 +302,7 @@ TEST_CASE("layout of a file: another one than it says is refused where it cannot
                   "says that its layout is 'minkowski', another than the one asked for"));
   CHECK(test::has(test::error_of([&] {
                     static_cast<void>(
-                        io::convert_checkpoint(path, io::ConvertOptions().layout(WeightLayout::torchsparse)));
+                        io::convert_checkpoint(path, ConvertOptions().layout(WeightLayout::torchsparse)));
                   }),
                   "says that its layout is minkowski, not torchsparse"));
   io::save(net, path, Own{}, exec);  // says nothing

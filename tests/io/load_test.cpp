@@ -58,7 +58,7 @@ TEST_CASE_TEMPLATE("load: values arrive where the layout puts them", Space, TESS
   Net<float, Space> net{1, exec};
   counting(net).write(path);
 
-  auto const report = io::load(net, path, io::Tessera{}, exec, io::LoadOptions().strict());
+  auto const report = io::load(net, path, io::Tessera{}, exec, LoadOptions().strict());
   CHECK(report.loaded.size() == net.parameters().size());
   CHECK(report.unused.empty());
   auto const straight = download(std::as_const(net.odd).data(), net.odd.size(), exec);
@@ -99,7 +99,7 @@ TEST_CASE_TEMPLATE("load and save: a round trip gives the same bits in every lay
     Net<Scalar, Space> loaded{77, exec};
     REQUIRE(contents(saved, exec) != contents(loaded, exec));
     io::save(saved, path, layout, exec);
-    io::load(loaded, path, layout, exec, io::LoadOptions().strict());
+    io::load(loaded, path, layout, exec, LoadOptions().strict());
     CHECK(contents(saved, exec) == contents(loaded, exec));
   };
   check(float{}, io::Tessera{});
@@ -220,12 +220,12 @@ TEST_CASE("load: tensors without a parameter are reported, PyTorch's counters ar
   tensors.add<float>("optimizer.state", {1}, {1});
   tensors.write(path);
 
-  auto const options = io::LoadOptions().prefix("model.");
+  auto const options = LoadOptions().prefix("model.");
   auto const report = io::load(net, path, io::TorchSparse{}, exec, options);
   CHECK(report.loaded.front() == "model.odd.kernel");
   CHECK(report.unused == std::vector<std::string>{"model.point_transforms.0.0.weight"});
-  auto const sentence = test::error_of(
-      [&] { io::load(net, path, io::TorchSparse{}, exec, io::LoadOptions(options).strict()); });
+  auto const sentence =
+      test::error_of([&] { io::load(net, path, io::TorchSparse{}, exec, LoadOptions(options).strict()); });
   CHECK(test::has(sentence, "1 tensors that the module has no parameter for"));
   CHECK(test::has(sentence, "model.point_transforms.0.0.weight"));
 }

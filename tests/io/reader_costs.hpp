@@ -75,7 +75,7 @@ void grows_with_the_file(std::string const& name, int n, double most_bytes_a_byt
 inline void convert(std::vector<std::uint8_t> bytes)
 {
   io::TorchCheckpoint const checkpoint{std::move(bytes), "f"};
-  static_cast<void>(io::convert_checkpoint(checkpoint, io::ConvertOptions().fold_batch_norm(1e-3)).text());
+  static_cast<void>(io::convert_checkpoint(checkpoint, ConvertOptions().fold_batch_norm(1e-3)).text());
 }
 
 inline std::vector<std::uint8_t> zipped(std::string const& body,

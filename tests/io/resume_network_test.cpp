@@ -39,7 +39,7 @@ struct Training {
   Training(std::uint64_t seed, train::LossScaler const& scaler)
       : arena{build(seed), exec},
         optimizer{arena, Rule{}, train::Schedule::cosine(0.02, 200),
-                  train::StepOptions{}.clip_norm(5).loss_scaler(scaler), exec},
+                  StepOptions{}.clip_norm(5).loss_scaler(scaler), exec},
         average{arena, 0.8, exec},
         state{net, optimizer, &average}
   {
@@ -89,11 +89,11 @@ struct Training {
 
   nn::ModuleBase& build(std::uint64_t seed)
   {
-    net.template add<nn::Conv<3, Scalar, Space>>(nn::ConvOptions<3>(4, 16, 3).seed(seed), exec);
+    net.template add<nn::Conv<3, Scalar, Space>>(ConvOptions<3>(4, 16, 3).seed(seed), exec);
     net.template add<nn::BatchNorm<3, Scalar, Space>>(16, exec);
     net.template add<nn::ReLU<3, Scalar, Space>>();
     net.template add<nn::Dropout<3, Scalar, Space>>(0.2, seed);
-    net.template add<nn::Conv<3, Scalar, Space>>(nn::ConvOptions<3>(16, classes, 3).bias(true).seed(seed + 1),
+    net.template add<nn::Conv<3, Scalar, Space>>(ConvOptions<3>(16, classes, 3).bias(true).seed(seed + 1),
                                                  exec);
     return net;
   }

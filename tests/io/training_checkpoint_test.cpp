@@ -52,8 +52,7 @@ struct Training {
         net{exec, seed},
         arena{net, exec},
         optimizer{arena, Rule{}, train::Schedule::cosine(0.05, 40).warm_up(4),
-                  train::StepOptions{}.clip_norm(3).loss_scaler(train::LossScaler{}.initial(64).interval(4)),
-                  exec},
+                  StepOptions{}.clip_norm(3).loss_scaler(train::LossScaler{}.initial(64).interval(4)), exec},
         average{arena, 0.9, exec, true},
         state{net, optimizer, &average}
   {}
@@ -279,7 +278,7 @@ TEST_CASE("training checkpoint: a loss scale begins where there was none, and en
   CHECK(plain.schedule().learning_rate(7) == scaled.optimizer.schedule().learning_rate(7));
   io::save_training(path, state, scaled.exec);
   train::Optimizer again{scaled.arena, train::AdamW{}, train::Schedule::constant(1),
-                         train::StepOptions{}.loss_scaler(train::LossScaler{}.initial(512)), scaled.exec};
+                         StepOptions{}.loss_scaler(train::LossScaler{}.initial(512)), scaled.exec};
   io::TrainingState second{scaled.net, again};
   io::resume_training(path, second, scaled.exec);
   CHECK(again.state(scaled.exec).loss_scale == 512);
@@ -295,8 +294,7 @@ TEST_CASE_TEMPLATE(
   training.run(0, 9);
   io::save_training(dir / "run.safetensors", training.state, training.exec);
   test::Network<float, Host> deployed{training.exec, 50};
-  io::load(deployed, dir / "run.safetensors", io::Tessera{}, training.exec,
-           io::LoadOptions{}.prefix("model."));
+  io::load(deployed, dir / "run.safetensors", io::Tessera{}, training.exec, LoadOptions{}.prefix("model."));
   auto const values = [&](auto& net) {
     std::vector<std::vector<float>> result;
     for (auto const& parameter : net.parameters()) {

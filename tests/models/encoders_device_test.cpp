@@ -109,7 +109,7 @@ void expect_agreement(Sweeps const& sweeps, Options const& options, IntArray<3> 
   test::TempDir const folder;
   io::save(on_host, folder / "net.safetensors", io::Tessera{}, host);
   Net<Device> on_device{options, device};
-  io::load(on_device, folder / "net.safetensors", io::Tessera{}, device, io::LoadOptions().strict());
+  io::load(on_device, folder / "net.safetensors", io::Tessera{}, device, LoadOptions().strict());
 
   auto const expected = run(on_host, x, host);
   auto const found = run(on_device, tensor_of<float>(sweeps, extent, channels, reversed, device), device);
@@ -173,7 +173,7 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: host and device agree on ten sweeps"
   expect_agreement<UNet>(*sweeps, options, options.encoder.sparse_shape, options.encoder.in_channels, false,
                          Forward{});
   for (auto const backend : {models::SparseBackend::spconv, models::SparseBackend::torchsparse}) {
-    auto const minkunet = models::MinkUNetBackboneOptions(5)
+    auto const minkunet = MinkUNetBackboneOptions(5)
                               .backend(backend)
                               .base(16)
                               .encoder({16, 32, 48, 64}, {2, 2, 2, 2})

@@ -107,7 +107,7 @@ std::vector<float> through_file(nn::ModuleBase const& net, io::WeightLayout layo
   io::with_layout(layout, [&](auto type) { io::save(net, own, type, exec); });
   bool const spconv = layout == io::WeightLayout::krsc || layout == io::WeightLayout::rskc ||
                       layout == io::WeightLayout::rsck;
-  auto options = io::ConvertOptions().prefix("").layout(layout);
+  auto options = ConvertOptions().prefix("").layout(layout);
   options.spconv_major(layout == io::WeightLayout::rsck ? 1 : 2);
   std::string kernel;
   Safetensors const file{own};
@@ -124,7 +124,7 @@ std::vector<float> through_file(nn::ModuleBase const& net, io::WeightLayout layo
   write_safetensors(path, tensors);
   auto const converted = io::convert_checkpoint(path, options.kernel_name(kernel));
   auto const copy = make(std::uint64_t{999});  // other weights to begin with
-  io::load(*copy, converted.tensors, io::Tessera{}, exec, io::LoadOptions().strict());
+  io::load(*copy, converted.tensors, io::Tessera{}, exec, LoadOptions().strict());
   return run(*copy);
 }
 
@@ -224,7 +224,7 @@ TEST_CASE("MinkUNetBackbone: names and shapes of either backend; features on the
   Execution<Host> const exec;
   auto const x = clumps({61, 60, 31}, 4, 3, 400);
   for (auto const backend : {models::SparseBackend::spconv, models::SparseBackend::torchsparse}) {
-    models::MinkUNetBackbone<float, Host> net{models::MinkUNetBackboneOptions(4).backend(backend), exec};
+    models::MinkUNetBackbone<float, Host> net{MinkUNetBackboneOptions(4).backend(backend), exec};
     auto const y = net.forward(x, exec);
     CHECK(y.channels() == 96);
     CHECK(y.coordinates() == x.coordinates());
@@ -274,10 +274,10 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: weights come back from every layout,
     CAPTURE(std::string{io::name_of(layout)});
     {
       auto const make = [&](std::uint64_t seed) {
-        models::SparseEncoderOptions encoder(4, {41, 60, 44});
+        SparseEncoderOptions encoder(4, {41, 60, 44});
         encoder.base(4).out(8).channels({{4}, {8, 8, 8}, {8, 8, 8}, {8, 8, 8}}).seed(seed);
         return std::make_unique<models::SparseUNet<float, Host>>(
-            models::SparseUNetOptions{encoder}.decoder({{8, 8, 8}, {8, 8, 8}, {8, 8, 4}, {4, 4, 4}}), exec);
+            SparseUNetOptions{encoder}.decoder({{8, 8, 8}, {8, 8, 8}, {8, 8, 4}, {4, 4, 4}}), exec);
       };
       auto const run = [&](auto& model) { return model.forward(x, exec).decoded.features_on_host(exec); };
       auto const net = make(1);
@@ -287,7 +287,7 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: weights come back from every layout,
     for (auto const backend : {models::SparseBackend::spconv, models::SparseBackend::torchsparse}) {
       auto const make = [&](std::uint64_t seed) {
         return std::make_unique<models::MinkUNetBackbone<float, Host>>(
-            models::MinkUNetBackboneOptions(4)
+            MinkUNetBackboneOptions(4)
                 .backend(backend)
                 .base(4)
                 .encoder({4, 8, 8, 12}, {1, 2, 1, 1})
@@ -306,7 +306,7 @@ TEST_CASE("SparseUNet and MinkUNetBackbone: weights come back from every layout,
 TEST_CASE("SparseEncoder: what is invalid is refused")
 {
   Execution<Host> const exec;
-  auto const error = [&](models::SparseEncoderOptions const& options) {
+  auto const error = [&](SparseEncoderOptions const& options) {
     return test::error_of([&] { models::SparseEncoder<float, Host> const net{options, exec}; });
   };
   CHECK(test::error_of([] { static_cast<void>(models::sparse_encoder_options("second")); }) ==

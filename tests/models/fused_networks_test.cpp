@@ -122,17 +122,14 @@ TEST_CASE_TEMPLATE("fuse: U-Nets and residual networks of voxels", Space, TESSER
   Execution<Space> const exec{};
   auto const first = open_cloud(8, exec);
   auto const x = open_cloud(18, exec);
-  models::SparseResUNet42<3, float, Space> unet{models::BackboneOptions(4).width(0.5), exec};
+  models::SparseResUNet42<3, float, Space> unet{BackboneOptions(4).width(0.5), exec};
   check_fused(unet, first, x, exec);
-  models::SparseResNet21D<3, float, Space> resnet{models::BackboneOptions(4).width(0.5), exec};
+  models::SparseResNet21D<3, float, Space> resnet{BackboneOptions(4).width(0.5), exec};
   check_fused(resnet, first, x, exec);
   for (auto const backend : {models::SparseBackend::torchsparse, models::SparseBackend::spconv}) {
-    models::MinkUNetBackbone<float, Space> backbone{models::MinkUNetBackboneOptions(4)
-                                                        .backend(backend)
-                                                        .base(8)
-                                                        .encoder({8, 16}, {1, 2})
-                                                        .decoder({16, 8}, {2, 1}),
-                                                    exec};
+    models::MinkUNetBackbone<float, Space> backbone{
+        MinkUNetBackboneOptions(4).backend(backend).base(8).encoder({8, 16}, {1, 2}).decoder({16, 8}, {2, 1}),
+        exec};
     CoordinateSetOptions<3> options;  // spconv's networks go up to a range
     options.spatial_range = SpatialRange<3>{1, {32, 32, 32}};
     check_fused(backbone, cloud(8, 4, false, options, exec), cloud(18, 4, false, options, exec), exec);
@@ -153,7 +150,7 @@ TEST_CASE_TEMPLATE("fuse: encoders of detectors, their dense maps, and Part-A2's
   check_fused(encoder, first, x, exec);
   auto map = forward_bev(encoder);
   check_fused(map, first, x, exec);
-  auto in_four = models::SparseUNetOptions{models::SparseEncoderOptions(5, shape)};
+  auto in_four = SparseUNetOptions{SparseEncoderOptions(5, shape)};
   models::SparseUNet<float, Space> unet{in_four, exec};
   check_fused(unet, first, x, exec);
 }
@@ -164,7 +161,7 @@ TEST_CASE_TEMPLATE("fuse: networks of points and voxels", Space, TESSERA_TEST_SP
   Execution<Space> const exec{};
   auto const first = open_cloud(8, exec);
   auto const x = open_cloud(18, exec);
-  models::SPVCNN<3, float, Space> spvcnn{models::SPVCNNOptions(4, 5).width(0.25), exec};
+  models::SPVCNN<3, float, Space> spvcnn{SPVCNNOptions(4, 5).width(0.25), exec};
   check_fused(spvcnn, first, x, exec);
   check_fused(spvcnn, points_of_voxels(first, exec), points_of_voxels(x, exec), exec);
   auto voxels = forward_voxels(spvcnn);

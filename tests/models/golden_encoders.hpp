@@ -51,7 +51,7 @@ struct Golden {
 };
 
 /// @param name  e.g. "second_kitti"; nothing, and the case skipped, where it was not recorded or is too large
-inline std::optional<Golden> open(std::string const& name, ts::io::ConvertOptions const& options = {})
+inline std::optional<Golden> open(std::string const& name, ts::ConvertOptions const& options = {})
 {
   if (test::skipped_as_large()) { return std::nullopt; }
   auto const file = test::data_file("golden/spconv/" + name + ".safetensors");
@@ -72,18 +72,18 @@ inline ts::IntArray<3> shape_of(Golden const& golden)
   return test::per_axis(test::golden_config(golden.file, "sparse_shape"));
 }
 
-inline ts::models::SparseEncoderOptions encoder_options(Golden const& golden)
+inline ts::SparseEncoderOptions encoder_options(Golden const& golden)
 {
   auto const& config = golden.config;
-  ts::models::SparseEncoderOptions options(number(config, "in_channels"), shape_of(golden));
+  ts::SparseEncoderOptions options(number(config, "in_channels"), shape_of(golden));
   options.base(number(config, "base_channels")).out(number(config, "output_channels"));
-  ts::models::SparseEncoderOptions::Channels channels;
+  ts::SparseEncoderOptions::Channels channels;
   for (auto const& stage : *config.find("encoder_channels")->get<Json::Array>()) {
     channels.push_back(test::ints(stage));
   }
   options.channels(std::move(channels));
   if (auto const* const paddings = config.find("encoder_paddings")) {
-    ts::models::SparseEncoderOptions::Paddings lists;
+    ts::SparseEncoderOptions::Paddings lists;
     for (auto const& stage : *paddings->get<Json::Array>()) {
       auto& list = lists.emplace_back();
       for (auto const& padding : *stage.get<Json::Array>()) { list.push_back(test::per_axis(padding)); }
@@ -159,7 +159,7 @@ void check_encoder(std::string const& name, Tolerance const& tolerance)
   ts::Execution<Space> const exec{};
   auto const options = encoder_options(*golden);
   ts::models::SparseEncoder<Scalar, Space> net{options, exec};
-  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
+  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::LoadOptions().strict());
   auto const x = input_of<Scalar>(*golden, exec);
   auto const y = net.forward(x, exec);
   check_output(*golden, y, tolerance, exec);
@@ -190,7 +190,7 @@ void check_unet(std::string const& name, Tolerance const& tolerance)
   auto const golden = open(name);
   if (!golden) { return; }
   ts::Execution<Space> const exec{};
-  ts::models::SparseUNetOptions options{encoder_options(*golden)};
+  ts::SparseUNetOptions options{encoder_options(*golden)};
   std::vector<std::array<int, 3>> levels;
   for (auto const& level : *golden->config.find("decoder_channels")->get<Json::Array>()) {
     auto const list = test::ints(level);
@@ -198,7 +198,7 @@ void check_unet(std::string const& name, Tolerance const& tolerance)
   }
   options.decoder(std::move(levels));
   ts::models::SparseUNet<Scalar, Space> net{options, exec};
-  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
+  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::LoadOptions().strict());
   auto const x = input_of<Scalar>(*golden, exec);
   auto const y = net.forward(x, exec);
   check_output(*golden, y.encoded, tolerance, exec);
@@ -212,17 +212,17 @@ void check_minkunet(std::string const& name, Tolerance const& tolerance)
 {
   if (test::skipped<Space>()) { return; }
   // mmdetection3d 1.4 runs spconv 2, which multiplies by the memory of kernels of one voxel
-  auto const golden = open(name, ts::io::ConvertOptions().spconv_major(2));
+  auto const golden = open(name, ts::ConvertOptions().spconv_major(2));
   if (!golden) { return; }
   ts::Execution<Space> const exec{};
   auto const& config = golden->config;
   auto const list = [&](char const* key) { return test::ints(*config.find(key)); };
-  auto const options = ts::models::MinkUNetBackboneOptions(number(config, "in_channels"))
+  auto const options = ts::MinkUNetBackboneOptions(number(config, "in_channels"))
                            .base(number(config, "base_channels"))
                            .encoder(list("encoder_channels"), list("encoder_blocks"))
                            .decoder(list("decoder_channels"), list("decoder_blocks"));
   ts::models::MinkUNetBackbone<Scalar, Space> net{options, exec};
-  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::io::LoadOptions().strict());
+  ts::io::load(net, golden->checkpoint.tensors, ts::io::Tessera{}, exec, ts::LoadOptions().strict());
   auto const x = input_of<Scalar>(*golden, exec);
   auto const y = net.forward(x, exec);
   check_output(*golden, y, tolerance, exec);
@@ -273,7 +273,7 @@ void check_torchsparse_minkunet(Tolerance const& tolerance)
   ts::ConvConfig config;
   config.compat = ts::compat::torchsparse;
   auto const in_channels = static_cast<int>(file.shape("input.feats").back());
-  auto const options = ts::models::MinkUNetBackboneOptions(in_channels)
+  auto const options = ts::MinkUNetBackboneOptions(in_channels)
                            .backend(ts::models::SparseBackend::torchsparse)
                            .base(channels("conv_input.0.net.0"))
                            .encoder(down, {2, 2, 2, 2})

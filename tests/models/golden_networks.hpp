@@ -83,7 +83,7 @@ template <class Space>
 void load(ts::nn::ModuleBase& net, ts::Safetensors const& file, ts::Execution<Space> const& exec)
 {
   auto const report =
-      ts::io::load(net, file, ts::io::TorchSparse{}, exec, ts::io::LoadOptions().prefix("param."));
+      ts::io::load(net, file, ts::io::TorchSparse{}, exec, ts::LoadOptions().prefix("param."));
   CHECK(report.loaded.size() == net.parameters().size());
   for (auto const& name : report.unused) {
     CAPTURE(name);
@@ -163,9 +163,9 @@ void check_small_cloud(Options const& options, Tolerance const& tolerance)
 template <class Scalar, class Space>
 void check_small_clouds(Tolerance const& tolerance)
 {
-  auto const backbone = ts::models::BackboneOptions(5).width(0.25).seed(6);
-  check_small_cloud<ts::models::MinkUNet, Scalar, Space>(
-      ts::models::MinkUNetOptions(4, 19).width(0.25).seed(6), tolerance);
+  auto const backbone = ts::BackboneOptions(5).width(0.25).seed(6);
+  check_small_cloud<ts::models::MinkUNet, Scalar, Space>(ts::MinkUNetOptions(4, 19).width(0.25).seed(6),
+                                                         tolerance);
   check_small_cloud<ts::models::SparseResNet21D, Scalar, Space>(backbone, tolerance);
   check_small_cloud<ts::models::SparseResUNet42, Scalar, Space>(backbone, tolerance);
 }

@@ -23,13 +23,13 @@ struct Recorded {
   ts::Safetensors file;
   ts::detail::Json config = test::golden_config(file, "config");
 
-  [[nodiscard]] ts::models::SPVCNNOptions options(ts::Compatibility compat) const
+  [[nodiscard]] ts::SPVCNNOptions options(ts::Compatibility compat) const
   {
     REQUIRE(recorded_network::model(config) == "SPVCNN");
     ts::ConvConfig conv;
     conv.compat = compat;
-    return ts::models::SPVCNNOptions(recorded_network::integer(config, "in_channels"),
-                                     recorded_network::integer(config, "num_classes"))
+    return ts::SPVCNNOptions(recorded_network::integer(config, "in_channels"),
+                             recorded_network::integer(config, "num_classes"))
         .width(recorded_network::number(config, "width"))
         .voxel_size(static_cast<float>(recorded_network::number(config, "pres")),
                     static_cast<float>(recorded_network::number(config, "vres")))
@@ -60,7 +60,7 @@ void check_spvcnn(golden_networks::Tolerance const& tolerance)
   ts::Execution<Space> const exec{};
   ts::models::SPVCNN<3, Scalar, Space> network{recorded.options(ts::compat::torchsparse), exec};
   auto const report = ts::io::load(network, recorded.file, ts::io::TorchSparse{}, exec,
-                                   ts::io::LoadOptions().prefix("param.").strict());
+                                   ts::LoadOptions().prefix("param.").strict());
   CHECK(report.loaded.size() == network.parameters().size());
   auto const z = recorded.points<Scalar>(exec);
   auto const logits = network(z, exec);
@@ -90,7 +90,7 @@ TEST_CASE("SPVCNN: TorchSparse's logits of points are reproduced in half on the 
 TEST_CASE("SPVCNN: float on the device agrees with the host on a small cloud")
 {
   if (test::skipped<ts::Device>()) { return; }
-  auto const options = ts::models::SPVCNNOptions(4, 19).width(0.25).voxel_size(0.1F, 0.2F).seed(6);
+  auto const options = ts::SPVCNNOptions(4, 19).width(0.25).voxel_size(0.1F, 0.2F).seed(6);
   ts::Execution<ts::Host> const host;
   ts::models::SPVCNN<3, float, ts::Host> reference{options, host};
   auto const x = random_networks::input<3>(golden_networks::small_cloud, 2, 4, host);
@@ -116,7 +116,7 @@ TEST_CASE_TEMPLATE("SPVCNN: without TorchSparse's rule only the mean of voxel 0 
   auto made =
       ts::initial_voxelize(recorded.points<float>(exec), options.point_unit(), options.voxel_size(), exec);
   ts::nn::Conv<3, float, Space> down{
-      ts::nn::ConvOptions<3>(options.in_channels, options.in_channels, 2).stride(2).config(*options.config()),
+      ts::ConvOptions<3>(options.in_channels, options.in_channels, 2).stride(2).config(*options.config()),
       exec};
   auto x = made.voxels;
   for (int stride = 1; stride <= 16; stride *= 2) {

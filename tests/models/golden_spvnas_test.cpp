@@ -77,8 +77,8 @@ void check_spvnas(golden_networks::Tolerance const& tolerance)
   ts::ConvConfig conv;
   conv.compat = ts::compat::torchsparse;
   ts::models::SPVNASSupernet<3, Scalar, Space> supernet{space, exec, conv};
-  auto const report = ts::io::load(supernet, file, ts::io::TorchSparse{}, exec,
-                                   ts::io::LoadOptions().prefix("param.").strict());
+  auto const report =
+      ts::io::load(supernet, file, ts::io::TorchSparse{}, exec, ts::LoadOptions().prefix("param.").strict());
   CHECK(report.loaded.size() == supernet.parameters().size());
   auto const x = golden_networks::input_of<Scalar>(file, test::golden_config(file, "config"), exec);
 

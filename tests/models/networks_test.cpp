@@ -55,7 +55,7 @@ TEST_CASE("MinkUNet: as many trained parameters as SPVNAS states")
   for (auto const& entry : expected) {
     double const width = entry.first;
     CAPTURE(width);
-    MinkUNet const net{models::MinkUNetOptions(4, 19).width(width), exec};
+    MinkUNet const net{MinkUNetOptions(4, 19).width(width), exec};
     CHECK(trained_parameters(net) == entry.second);
   }
 }
@@ -91,7 +91,7 @@ TEST_CASE("MinkUNet: logits on the voxels of the input, alive with random weight
 {
   Execution<Host> const exec;
   auto const x = input<3>(40, 2, 4, exec);
-  MinkUNet net{models::MinkUNetOptions(4, 13).width(0.25).seed(3), exec};
+  MinkUNet net{MinkUNetOptions(4, 13).width(0.25).seed(3), exec};
   nn::calibrate(net, x, exec);
   auto const logits = net(x, exec);
   CHECK(logits.coordinates() == x.coordinates());
@@ -99,10 +99,10 @@ TEST_CASE("MinkUNet: logits on the voxels of the input, alive with random weight
   auto const values = logits.features_on_host(exec);
   check_alive(values);
 
-  MinkUNet same{models::MinkUNetOptions(4, 13).width(0.25).seed(3), exec};
+  MinkUNet same{MinkUNetOptions(4, 13).width(0.25).seed(3), exec};
   nn::calibrate(same, x, exec);
   CHECK(same(x, exec).features_on_host(exec) == values);
-  MinkUNet other{models::MinkUNetOptions(4, 13).width(0.25).seed(4), exec};
+  MinkUNet other{MinkUNetOptions(4, 13).width(0.25).seed(4), exec};
   nn::calibrate(other, x, exec);
   CHECK(other(x, exec).features_on_host(exec) != values);
 }
@@ -110,7 +110,7 @@ TEST_CASE("MinkUNet: logits on the voxels of the input, alive with random weight
 TEST_CASE("MinkUNet: layers of one seed have different weights")
 {
   Execution<Host> const exec;
-  MinkUNet const net{models::MinkUNetOptions(4, 13).width(0.25), exec};
+  MinkUNet const net{MinkUNetOptions(4, 13).width(0.25), exec};
   std::map<float, std::string> first_value;
   for (auto const& parameter : net.parameters()) {
     if (parameter.role != nn::ParameterRole::conv_weight) { continue; }
@@ -125,7 +125,7 @@ TEST_CASE("MinkUNet: other dimensions than 3")
 {
   Execution<Host> const exec;
   auto const flat = input<2>(33, 2, 3, exec);
-  models::MinkUNet<2, float, Host> planar{models::MinkUNetOptions(3, 5).width(0.125), exec};
+  models::MinkUNet<2, float, Host> planar{MinkUNetOptions(3, 5).width(0.125), exec};
   nn::calibrate(planar, flat, exec);
   check_alive(planar(flat, exec).features_on_host(exec));
 }
@@ -133,7 +133,7 @@ TEST_CASE("MinkUNet: other dimensions than 3")
 TEST_CASE("networks: no voxels, one voxel, wrong channels, a width that leaves nothing")
 {
   Execution<Host> const exec;
-  MinkUNet net{models::MinkUNetOptions(4, 13).width(0.25), exec};
+  MinkUNet net{MinkUNetOptions(4, 13).width(0.25), exec};
   auto const none = net(input<3>(0, 1, 4, exec), exec);
   CHECK(none.num_rows() == 0);
   CHECK(none.channels() == 13);
@@ -141,18 +141,17 @@ TEST_CASE("networks: no voxels, one voxel, wrong channels, a width that leaves n
   CHECK(test::error_of([&] { (void)net(input<3>(5, 1, 3, exec), exec); }).find("3 channels but 4 -> 8") !=
         std::string::npos);
   CHECK(net(input<3>(5, 1, 4, exec), exec).num_rows() == 25);  // still usable
-  CHECK(test::error_of([&] {
-          MinkUNet(models::MinkUNetOptions(4, 13).width(0.01), exec);
-        }).find("width 0.01") != std::string::npos);
-  CHECK_FALSE(test::error_of([&] { MinkUNet(models::MinkUNetOptions(0, 13), exec); }).empty());
-  CHECK_FALSE(test::error_of([&] { MinkUNet(models::MinkUNetOptions(4, 0).width(0.25), exec); }).empty());
+  CHECK(test::error_of([&] { MinkUNet(MinkUNetOptions(4, 13).width(0.01), exec); }).find("width 0.01") !=
+        std::string::npos);
+  CHECK_FALSE(test::error_of([&] { MinkUNet(MinkUNetOptions(0, 13), exec); }).empty());
+  CHECK_FALSE(test::error_of([&] { MinkUNet(MinkUNetOptions(4, 0).width(0.25), exec); }).empty());
 }
 
 TEST_CASE("backbones: strides and channels of their tensors")
 {
   Execution<Host> const exec;
   auto const x = input<3>(40, 1, 5, exec);
-  models::SparseResNet21D<3, float, Host> resnet{models::BackboneOptions(5), exec};
+  models::SparseResNet21D<3, float, Host> resnet{BackboneOptions(5), exec};
   auto const stages = resnet(x, exec);
   int const channels[] = {16, 32, 64, 128, 128};
   for (std::size_t i = 0; i < 5; ++i) {
@@ -160,7 +159,7 @@ TEST_CASE("backbones: strides and channels of their tensors")
     auto const stride = 1 << std::min<int>(static_cast<int>(i), 3);
     CHECK(stages[i].tensor_stride() == (i == 4 ? IntArray<3>{8, 16, 8} : IntArray<3>(stride)));
   }
-  models::SparseResUNet42<3, float, Host> resunet{models::BackboneOptions(5), exec};
+  models::SparseResUNet42<3, float, Host> resunet{BackboneOptions(5), exec};
   auto const tensors = resunet(x, exec);
   int const widths[] = {32, 32, 64, 128, 256, 256, 128, 96, 96};
   for (std::size_t i = 0; i < 9; ++i) {

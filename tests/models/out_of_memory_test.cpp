@@ -46,7 +46,7 @@ void check_every_failure(int conv_mode, int num_threads, std::int64_t step)
   test::CountedMemory<Space> memory;
   auto const exec = memory.execution(num_threads);
   models::MinkUNet<3, float, Space> net{
-      models::MinkUNetOptions(3, 5).width(0.125).config(with_conv_mode({}, conv_mode)).seed(9), exec};
+      MinkUNetOptions(3, 5).width(0.125).config(with_conv_mode({}, conv_mode)).seed(9), exec};
   std::vector<float> expected;
   std::int64_t allocations = 0;
   {

@@ -42,11 +42,11 @@ void with_network(ts::detail::Json const& config, ts::ConvConfig const& conv,
 {
   auto const in_channels = integer(config, "in_channels");
   auto const width = number(config, "width");
-  auto const backbone = ts::models::BackboneOptions(in_channels).width(width).config(conv);
+  auto const backbone = ts::BackboneOptions(in_channels).width(width).config(conv);
   if (model(config) == "MinkUNet") {
     auto const classes = integer(config, "num_classes");
     ts::models::MinkUNet<3, Scalar, Space> network{
-        ts::models::MinkUNetOptions(in_channels, classes).width(width).config(conv), exec};
+        ts::MinkUNetOptions(in_channels, classes).width(width).config(conv), exec};
     use(network);
   } else if (model(config) == "SparseResNet21D") {
     ts::models::SparseResNet21D<3, Scalar, Space> network{backbone, exec};

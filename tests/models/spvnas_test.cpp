@@ -43,11 +43,11 @@ TEST_CASE("SPVNAS: MinkUNet and SPVCNN have the published numbers of parameters"
   ts::Execution<ts::Host> const exec;
   auto const minkunet = [&](double width) {
     return ts::nn::num_parameters(
-        ts::models::MinkUNet<3, float, ts::Host>{ts::models::MinkUNetOptions(4, 19).width(width), exec});
+        ts::models::MinkUNet<3, float, ts::Host>{ts::MinkUNetOptions(4, 19).width(width), exec});
   };
   auto const spvcnn = [&](double width) {
     return ts::nn::num_parameters(
-        ts::models::SPVCNN<3, float, ts::Host>{ts::models::SPVCNNOptions(4, 19).width(width), exec});
+        ts::models::SPVCNN<3, float, ts::Host>{ts::SPVCNNOptions(4, 19).width(width), exec});
   };
   CHECK(minkunet(1) == 21723315);  // 21.7 M
   CHECK(minkunet(0.64) == 8771298);
@@ -141,7 +141,7 @@ TEST_CASE("SPVNAS: evolution finds a network within the limit and tells how it g
   };
   std::vector<double> best;
   std::int64_t scored = 0;
-  auto const options = ts::models::EvolutionOptions().population(24).generations(12).seed(5);
+  auto const options = ts::EvolutionOptions().population(24).generations(12).seed(5);
   auto const search = [&] {
     return ts::models::evolve(space, score, cost, 8e6, options,
                               [&](ts::models::EvolutionProgress const& progress) {
@@ -224,7 +224,7 @@ TEST_CASE_TEMPLATE("SPVCNN: of voxels each is a point, and the logits are those 
 {
   if (test::skipped<Space>()) { return; }
   ts::Execution<Space> const exec{};
-  ts::models::SPVCNN<3, float, Space> network{ts::models::SPVCNNOptions(4, 5).width(0.25), exec};
+  ts::models::SPVCNN<3, float, Space> network{ts::SPVCNNOptions(4, 5).width(0.25), exec};
   auto x = random_networks::input<3>(16, 2, 4, exec);
   auto const logits = network.forward(x, exec).features_on_host(exec);
   auto const view = ts::forward_voxels(network);

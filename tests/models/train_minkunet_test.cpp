@@ -81,8 +81,8 @@ void check_training(int most_far)
   Execution<Space> const exec{};
   ConvConfig conv;
   conv.compat = compat::torchsparse;
-  auto size = models::MinkUNetOptions(recorded_network::integer(config, "in_channels"),
-                                      recorded_network::integer(config, "num_classes"));
+  auto size = MinkUNetOptions(recorded_network::integer(config, "in_channels"),
+                              recorded_network::integer(config, "num_classes"));
   size.width(recorded_network::number(config, "width")).config(conv);
   models::MinkUNet<3, Scalar, Space> network{size, exec};
   using recorded_network::integer;
@@ -97,7 +97,7 @@ void check_training(int most_far)
   train::Optimizer optimizer{arena, rule, train::Schedule::constant(number(config, "lr")), exec};
   auto const x = golden_networks::input_of<Scalar>(file, config, exec);
   auto const labels = upload(file.to<std::int32_t>("input.labels"), exec);
-  ops::CrossEntropyOptions<Scalar> options;
+  CrossEntropyOptions<Scalar> options;
   options.ignore(integer(config, "ignore_index"));
 
   Tape<Space> tape;

@@ -52,8 +52,7 @@ SparseTensor<3, Scalar, Space> voxels_of(PointCloud const& cloud, Execution<Spac
 template <class Scalar, class Space>
 std::unique_ptr<models::MinkUNet<3, Scalar, Space>> seeded_network(Execution<Space> const& exec)
 {
-  return std::make_unique<models::MinkUNet<3, Scalar, Space>>(models::MinkUNetOptions(4, num_classes).seed(1),
-                                                              exec);
+  return std::make_unique<models::MinkUNet<3, Scalar, Space>>(MinkUNetOptions(4, num_classes).seed(1), exec);
 }
 
 /// What the host computed, in float, once for all cases.

@@ -64,7 +64,7 @@ class Network {
     std::vector<ts::Coordinate<3>> voxels;
     for (int i = 0; i < rows; ++i) { voxels.push_back({0, {i, 0, 0}}); }
     x_ = {make_coordinate_set(voxels, {}, exec), ts::upload_matrix(features_, in, exec)};
-    auto& conv = net_.template add<ts::nn::Conv<3, Scalar, Space>>(ts::nn::ConvOptions<3>(in, out, 1), exec);
+    auto& conv = net_.template add<ts::nn::Conv<3, Scalar, Space>>(ts::ConvOptions<3>(in, out, 1), exec);
     auto& batch_norm = net_.template add<ts::nn::BatchNorm<3, Scalar, Space>>(out, exec);
     ts::detail::Transfer<Space>::from_host(conv.weight().write(), weight_.data(),
                                            weight_.size() * sizeof(Scalar), exec);

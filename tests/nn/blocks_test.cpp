@@ -84,7 +84,7 @@ TEST_CASE_TEMPLATE("linear: every row times the weight, plus bias, as a layer an
         CAPTURE(out);
         CAPTURE(bias);
         auto const x = test::random_tensor<float>(rows, in, {0, 1}, 1);
-        nn::Linear<3, float, Space> layer{nn::LinearOptions(in, out).bias(bias).seed(5), exec};
+        nn::Linear<3, float, Space> layer{LinearOptions(in, out).bias(bias).seed(5), exec};
         auto const y = layer(test::upload_tensor<float>(x, exec), exec);
         REQUIRE(y.channels() == out);
         REQUIRE(layer.weight().shape() == std::vector<std::int64_t>{in, out});
@@ -118,7 +118,7 @@ TEST_CASE_TEMPLATE("linear: the layer makes no copy of its weight, and uses the 
   if (test::skipped<Space>()) { return; }
   test::CountedMemory<Space> memory;
   auto const exec = memory.execution(1);
-  nn::Linear<3, float, Space> layer{nn::LinearOptions(8, 4).bias(false), exec};
+  nn::Linear<3, float, Space> layer{LinearOptions(8, 4).bias(false), exec};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(50, 8, {0}, 1), exec);
   auto const allocations_of = [&](auto const& action) {
     static_cast<void>(action());  // makes the map
@@ -141,11 +141,10 @@ TEST_CASE_TEMPLATE("linear: wrong channels are refused with their numbers", Spac
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  nn::Linear<3, float, Space> layer{nn::LinearOptions(4, 2), exec};
+  nn::Linear<3, float, Space> layer{LinearOptions(4, 2), exec};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(5, 3, {0}, 1), exec);
   CHECK(test::has(test::error_of([&] { (void)layer(x, exec); }), "3 channels but 4 -> 2"));
-  CHECK(test::has(test::error_of([&] { nn::Linear<3, float, Space>(nn::LinearOptions(0, 2), exec); }),
-                  "0 -> 2"));
+  CHECK(test::has(test::error_of([&] { nn::Linear<3, float, Space>(LinearOptions(0, 2), exec); }), "0 -> 2"));
   Matrix<float, Space> const matrix{5, 3, exec};
   CHECK(test::error_of([&] { (void)layer(matrix, exec); }) ==
         "Linear: the matrix has 3 channels but 4 -> 2 were expected");
@@ -165,8 +164,8 @@ TEST_CASE_TEMPLATE("sequential of named layers: convolution, pooling and linear,
   using Linear = nn::Linear<3, float, Space>;
   auto const in = test::random_tensor<float>(300, 4, {0, 2}, 1);
   auto const x = test::upload_tensor<float>(in, exec, 4);  // entries 1 and 3 have no voxel
-  nn::Sequential net{std::make_unique<Conv>(nn::ConvOptions<3>(4, 6, 3).weight_name("weight"), exec),
-                     std::make_unique<Average>(), std::make_unique<Linear>(nn::LinearOptions(6, 3), exec)};
+  nn::Sequential net{std::make_unique<Conv>(ConvOptions<3>(4, 6, 3).weight_name("weight"), exec),
+                     std::make_unique<Average>(), std::make_unique<Linear>(LinearOptions(6, 3), exec)};
   CHECK(names_of(net) == std::vector<std::string>{"0.weight", "2.weight", "2.bias"});
   CHECK(net.size() == 3);
 
@@ -256,7 +255,7 @@ TEST_CASE_TEMPLATE("convolution of one voxel: a matrix product that needs no tab
   Execution<Space> const exec{};
   auto const in = test::random_tensor<float>(500, 12, {0, 2}, 1);
   auto const x = test::upload_tensor<float>(in, exec);
-  nn::Conv<3, float, Space> layer{nn::ConvOptions<3>(12, 7, 1).bias(true), exec};
+  nn::Conv<3, float, Space> layer{ConvOptions<3>(12, 7, 1).bias(true), exec};
   CHECK(layer.weight().shape() == std::vector<std::int64_t>{12, 7});
   auto const kernel = values_of(layer.weight(), exec);  // [in, out]
   std::vector<double> weight;
@@ -287,14 +286,14 @@ TEST_CASE_TEMPLATE("residual block: relu of both branches' sum, with TorchSparse
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(400, 6, {0, 1}, 1), exec);
   using Block = nn::SparseResBlock<3, float, Space>;
 
-  Block same{nn::ConvOptions<3>(6, 6, 3), exec};
+  Block same{ConvOptions<3>(6, 6, 3), exec};
   auto const names = names_of(same);
   CHECK(names == std::vector<std::string>{"main.0.kernel", "main.1.weight", "main.1.bias",
                                           "main.1.running_mean", "main.1.running_var", "main.3.kernel",
                                           "main.4.weight", "main.4.bias", "main.4.running_mean",
                                           "main.4.running_var"});
 
-  Block wider{nn::ConvOptions<3>(6, 9, 3).seed(4), exec, {"net", "downsample"}};
+  Block wider{ConvOptions<3>(6, 9, 3).seed(4), exec, {"net", "downsample"}};
   REQUIRE(wider.children().size() == 2);
   CHECK(wider.children()[0].first == "net");
   CHECK(wider.children()[1].first == "downsample");
@@ -319,7 +318,7 @@ TEST_CASE_TEMPLATE("residual block: a strided one works on Minkowski's outputs a
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(300, 4, {0}, 1), exec);
-  nn::SparseResBlock<3, float, Space> block{nn::ConvOptions<3>(4, 4, 3).stride(2), exec};
+  nn::SparseResBlock<3, float, Space> block{ConvOptions<3>(4, 4, 3).stride(2), exec};
   ConvConfig config;
   CHECK(test::has(test::error_of([&] { (void)block(x, exec); }), "different coordinate sets"));
   config.kmap = KmapMode::hashmap;
@@ -333,7 +332,7 @@ TEST_CASE_TEMPLATE("module tree: train and eval reach every child", Space, TESSE
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   nn::Sequential<3, float, Space> net;
-  net.template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 4, 3), exec);
+  net.template add<nn::SparseConvBlock<3, float, Space>>(ConvOptions<3>(4, 4, 3), exec);
   auto& dropout = net.template add<nn::Dropout<3, float, Space>>(0.5);
   CHECK(names_of(net).front() == "0.0.kernel");
   CHECK_FALSE(dropout.is_training());

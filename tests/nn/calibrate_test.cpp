@@ -41,8 +41,8 @@ TEST_CASE_TEMPLATE("calibrate: activations have mean 0 and variance 1 afterwards
   Execution<Space> const exec{};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(4000, 4, {0, 1}, 1), exec);
   nn::Sequential<3, float, Space> net;
-  net.template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
-  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(8, 5, 3), exec);
+  net.template add<nn::SparseConvBlock<3, float, Space>>(ConvOptions<3>(4, 8, 3), exec);
+  net.template add<nn::Conv<3, float, Space>>(ConvOptions<3>(8, 5, 3), exec);
   auto& last = net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
   nn::calibrate(net, x, exec);
   CHECK_FALSE(net.is_training());

@@ -222,9 +222,9 @@ TEST_CASE_TEMPLATE("by coordinate: the same voxels reached by one step of four a
   std::mt19937 random{5};
   auto const in = random_part<float>(random, 0.3, 4);
   auto const x = test::upload_tensor<float>(in, exec);
-  auto const halved = max_pool(x, nn::PoolOptions<3>(2), exec);
-  auto const twice = max_pool(halved, nn::PoolOptions<3>(2), exec);
-  auto const once = max_pool(x, nn::PoolOptions<3>(4), exec);
+  auto const halved = max_pool(x, PoolOptions<3>(2), exec);
+  auto const twice = max_pool(halved, PoolOptions<3>(2), exec);
+  auto const once = max_pool(x, PoolOptions<3>(4), exec);
   REQUIRE(twice.coordinates() != once.coordinates());
   REQUIRE(same_voxels(twice.coordinates(), once.coordinates(), exec));
   std::string const refusal = test::error_of([&] { (void)add(twice, once, exec); });
@@ -316,13 +316,13 @@ TEST_CASE_TEMPLATE("by coordinate: limits taken from a scan fit every set of one
   std::mt19937 random{31};
   auto const in = random_part<float>(random, 0.05, 4);
   auto const forward = [&](SparseTensor<3, float, Space> const& x) {
-    auto const few = max_pool(x, nn::PoolOptions<3>(2), exec);
-    auto const many = max_pool(x, nn::PoolOptions<3>(3).stride(2).padding(1), exec);
+    auto const few = max_pool(x, PoolOptions<3>(2), exec);
+    auto const many = max_pool(x, PoolOptions<3>(3).stride(2).padding(1), exec);
     return add_by_coordinate({few, many}, Join::outer, exec);
   };
   auto const x = test::upload_tensor<float>(in, exec);
   auto const expected = forward(x);
-  auto const few = max_pool(x, nn::PoolOptions<3>(2), exec);
+  auto const few = max_pool(x, PoolOptions<3>(2), exec);
   REQUIRE(expected.num_rows() > few.num_rows());
   auto const limits = PlanLimits().like(*x.coordinates(), 1.0);
   SparseTensor<3, float, Space> const same{
@@ -341,7 +341,7 @@ TEST_CASE_TEMPLATE("by coordinate: what does not fit together is refused with it
   using Tensor = SparseTensor<3, float, Space>;
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(10, 4, {0}, 1), exec);
   auto const wide = test::upload_tensor<float>(test::random_tensor<float>(10, 5, {0}, 1), exec);
-  auto const coarse = max_pool(x, nn::PoolOptions<3>(2), exec);
+  auto const coarse = max_pool(x, PoolOptions<3>(2), exec);
   for (auto const join : joins) {
     CAPTURE(static_cast<int>(join));
     CHECK(test::has(test::error_of([&] {

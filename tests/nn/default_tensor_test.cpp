@@ -73,7 +73,7 @@ TEST_CASE_TEMPLATE("default-made tensor: everything that would compute from it r
   refused("global_average_pool", [&] { return global_average_pool(x, exec); });
   refused("global_max_pool", [&] { return global_max_pool(x, exec); });
   refused("dense", [&] { return dense(x, exec); });
-  refused("max_pool", [&] { return max_pool(x, nn::PoolOptions<2>(2), exec); });
+  refused("max_pool", [&] { return max_pool(x, PoolOptions<2>(2), exec); });
   refused("convolution", [&] {
     return convolution(x, none, none, 2, ConvolutionKind::submanifold, ConvolutionGeometry<2>{}, ConvConfig{},
                        exec);
@@ -98,8 +98,8 @@ TEST_CASE_TEMPLATE("default-made tensor: everything that would compute from it r
   };
   nn::BatchNorm<2, float, Space> batch{3, exec};
   nn::GroupNorm<2, float, Space> group{3, 3, exec};
-  nn::Linear<2, float, Space> linear_layer{nn::LinearOptions(3, 2), exec};
-  nn::SparseConvBlock<2, float, Space> block{nn::ConvOptions<2>(3, 2, 3), exec};
+  nn::Linear<2, float, Space> linear_layer{LinearOptions(3, 2), exec};
+  nn::SparseConvBlock<2, float, Space> block{ConvOptions<2>(3, 2, 3), exec};
   channels("BatchNorm", batch);
   channels("GroupNorm", group);
   channels("Linear", linear_layer);

@@ -30,13 +30,13 @@ struct Net : nn::Sequential<3, float, Space> {
   explicit Net(Execution<Space> const& exec)
   {
     using Norm = nn::BatchNorm<3, float, Space>;
-    this->template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3).seed(1), exec);
+    this->template add<nn::Conv<3, float, Space>>(ConvOptions<3>(4, 8, 3).seed(1), exec);
     this->template add<Norm>(8, exec);
     this->template add<Norm>(8, exec);
     this->template add<nn::ReLU<3, float, Space>>();
-    this->template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(8, 8, 3).bias(true).seed(2), exec);
-    this->template add<Norm>(nn::NormOptions(8).eps(0), exec);
-    this->template add<nn::Linear<3, float, Space>>(nn::LinearOptions(8, 5), exec);
+    this->template add<nn::Conv<3, float, Space>>(ConvOptions<3>(8, 8, 3).bias(true).seed(2), exec);
+    this->template add<Norm>(NormOptions(8).eps(0), exec);
+    this->template add<nn::Linear<3, float, Space>>(LinearOptions(8, 5), exec);
     this->template add<Norm>(5, exec);
   }
 };

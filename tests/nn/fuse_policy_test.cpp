@@ -85,9 +85,9 @@ struct PolicyNet {
   using Conv = nn::Conv<3, float, Space, Policy>;
 
   explicit PolicyNet(Execution<Space> const& exec)
-      : enter{nn::ConvOptions<3>(32, 32, 3).seed(1), exec},
-        inner{nn::ConvOptions<3>(32, 32, 3).bias(true).seed(2), exec},
-        head{nn::ConvOptions<3>(64, 16, 3).seed(3), exec},
+      : enter{ConvOptions<3>(32, 32, 3).seed(1), exec},
+        inner{ConvOptions<3>(32, 32, 3).bias(true).seed(2), exec},
+        head{ConvOptions<3>(64, 16, 3).seed(3), exec},
         norm{32, exec}
   {
     randomize(norm.running_mean(), 1, exec);
@@ -167,8 +167,8 @@ TEST_CASE_TEMPLATE(
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  Pyramid<Space> net{{nn::ConvOptions<3>(8, 16, 2).stride(2).seed(1), exec},
-                     {nn::ConvOptions<3>(16, 8, 2).stride(2).transposed().seed(2), exec}};
+  Pyramid<Space> net{{ConvOptions<3>(8, 16, 2).stride(2).seed(1), exec},
+                     {ConvOptions<3>(16, 8, 2).stride(2).transposed().seed(2), exec}};
   auto const fused = nn::fuse(net, random_tensor(8, 1, exec), exec);
   CHECK(counts(fused) == std::map<std::string, int>{{"convolution", 2}});
   auto const x = random_tensor(8, 2, exec);
@@ -189,7 +189,7 @@ TEST_CASE("fuse: what nobody reads is left out, a kernel of one's own that is re
     }
     nn::Conv<3, float, Host> conv;
   };
-  Net net{{nn::ConvOptions<3>(4, 4, 3), exec}};
+  Net net{{ConvOptions<3>(4, 4, 3), exec}};
   auto const x = random_tensor(4, 1, exec);
   CHECK(nn::trace(net, x, exec).operations().size() == 3);
   auto const fused = nn::fuse(net, x, exec);
@@ -204,7 +204,7 @@ TEST_CASE_TEMPLATE(
   if (test::skipped<Space>()) { return; }
   test::CountedMemory<Space> memory;
   auto const exec = memory.execution(1);
-  models::MinkUNet<3, float, Space> net{models::MinkUNetOptions(4, 3).width(0.25), exec};
+  models::MinkUNet<3, float, Space> net{MinkUNetOptions(4, 3).width(0.25), exec};
   auto const x = random_tensor(4, 1, exec);
   auto const traced = nn::trace(net, x, exec);
   auto const fused = nn::fuse(net, x, exec);

@@ -131,19 +131,19 @@ TEST_CASE_TEMPLATE("fuse: blocks put out what they did, but for rounding", Space
   Execution<Space> const exec{};
   for (bool const bias : {false, true}) {
     CAPTURE(bias);
-    nn::SparseConvBlock<3, float, Space> block{nn::ConvOptions<3>(5, 12, 3).bias(bias).seed(3), exec};
+    nn::SparseConvBlock<3, float, Space> block{ConvOptions<3>(5, 12, 3).bias(bias).seed(3), exec};
     static_cast<void>(expect_same_when_fused<Space>(block, 5, exec));
-    nn::SparseResBlock<3, float, Space> residual{nn::ConvOptions<3>(5, 12, 3).bias(bias).seed(4), exec};
+    nn::SparseResBlock<3, float, Space> residual{ConvOptions<3>(5, 12, 3).bias(bias).seed(4), exec};
     static_cast<void>(expect_same_when_fused<Space>(residual, 5, exec));
-    nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5), exec};
+    nn::SparseBasicBlock<3, float, Space> basic{SparseBlockOptions<3>(6, 6).bias(bias).seed(5), exec};
     static_cast<void>(expect_same_when_fused<Space>(basic, 6, exec));
     nn::SparseBasicBlock<3, float, Space> swish{
-        nn::SparseBlockOptions<3>(6, 6).bias(bias).seed(5).activation(nn::LayerConfig{"swish"}), exec};
+        SparseBlockOptions<3>(6, 6).bias(bias).seed(5).activation(nn::LayerConfig{"swish"}), exec};
     static_cast<void>(expect_same_when_fused<Space>(swish, 6, exec));
   }
   auto shortcut = nn::make_sparse_convmodule<3, float>(
-      nn::ConvModuleOptions<3>(6, 8, 1).order({"conv", "norm"}).seed(9), exec);
-  nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(6, 2).seed(6), exec,
+      ConvModuleOptions<3>(6, 8, 1).order({"conv", "norm"}).seed(9), exec);
+  nn::SparseBottleneck<3, float, Space> bottleneck{SparseBlockOptions<3>(6, 2).seed(6), exec,
                                                    std::move(shortcut)};
   static_cast<void>(expect_same_when_fused<Space>(bottleneck, 6, exec));
 }
@@ -161,15 +161,15 @@ TEST_CASE_TEMPLATE("fuse: no activation of a block is left for a pass of its own
     static_cast<void>(block.forward(x, exec.with_recorder(seen_activations)));
     return seen_activations.activations;
   };
-  nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(8, 2), exec};
+  nn::SparseBottleneck<3, float, Space> bottleneck{SparseBlockOptions<3>(8, 2), exec};
   CHECK(seen(nn::trace(bottleneck, x, exec)) == std::vector{none, none, none});
   CHECK(seen(nn::fuse(bottleneck, x, exec)) == std::vector{relu, relu, relu});  // the last one after the sum
-  nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(8, 8), exec};
+  nn::SparseBasicBlock<3, float, Space> basic{SparseBlockOptions<3>(8, 8), exec};
   CHECK(seen(nn::fuse(basic, x, exec)) == std::vector{relu, relu});
   // one that no convolution takes along stays where it was
   for (auto const* name : {"Tanh", "GELU"}) {
     CAPTURE(name);
-    auto const options = nn::SparseBlockOptions<3>(8, 2).activation(nn::LayerConfig{name});
+    auto const options = SparseBlockOptions<3>(8, 2).activation(nn::LayerConfig{name});
     nn::SparseBottleneck<3, float, Space> other{options, exec};
     CHECK(seen(expect_same_when_fused<Space>(other, 8, exec)) == std::vector{none, none, none});
   }
@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("fuse: reaches the convolution of a bird's-eye view, whose na
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  auto const options = nn::ToBevOptions(4, 6, 3).axis(2).seed(3);
+  auto const options = ToBevOptions(4, 6, 3).axis(2).seed(3);
   nn::Sequential<3, float, Space> net;
   net.template add<nn::ToBevConvolution<float, Space>>(options, exec);
   net.template add<nn::BatchNorm<3, float, Space>>(6, exec);
@@ -204,11 +204,11 @@ TEST_CASE_TEMPLATE("fuse: a sequential of named layers joins what follows one an
   using Relu = nn::ReLU<3, float, Space>;
   using Linear = nn::Linear<3, float, Space>;
   auto const make = [&] {
-    return nn::Sequential{std::make_unique<Conv>(nn::ConvOptions<3>(5, 12, 3).seed(3), exec),
+    return nn::Sequential{std::make_unique<Conv>(ConvOptions<3>(5, 12, 3).seed(3), exec),
                           std::make_unique<Norm>(12, exec),
                           std::make_unique<Relu>(),
                           std::make_unique<nn::GlobalMaxPool<3, float, Space>>(),
-                          std::make_unique<Linear>(nn::LinearOptions(12, 6).seed(1), exec),
+                          std::make_unique<Linear>(LinearOptions(12, 6).seed(1), exec),
                           std::make_unique<Norm>(6, exec),
                           std::make_unique<Relu>(),
                           std::make_unique<nn::Identity<3, float, Space>>()};
@@ -242,7 +242,7 @@ TEST_CASE_TEMPLATE("fuse: every activation goes into its convolution, in every d
   for (auto const dataflow : {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand}) {
     ConvConfig config;
     config.dataflow = dataflow;
-    auto const options = nn::ConvOptions<3>(5, 12, 3).config(config).seed(8);
+    auto const options = ConvOptions<3>(5, 12, 3).config(config).seed(8);
     using Conv = nn::Conv<3, float, Space>;
     using Norm = nn::BatchNorm<3, float, Space>;
     for (int const kind : {0, 1, 2}) {
@@ -264,7 +264,7 @@ TEST_CASE_TEMPLATE("fuse: a norm that stands before its convolution, or alone, s
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const module = nn::make_sparse_convmodule<3, float>(
-      nn::ConvModuleOptions<3>(4, 7, 3).order({"norm", "act", "conv"}).seed(2), exec);
+      ConvModuleOptions<3>(4, 7, 3).order({"norm", "act", "conv"}).seed(2), exec);
   randomize_norms(*module, exec);
   auto const x = random_tensor(4, exec);
   auto const before = module->forward(x, exec).features_on_host(exec);
@@ -277,7 +277,7 @@ TEST_CASE("fuse: a module in training is refused, one that was fused trains on; 
 {
   Execution<Host> const exec;
   auto const x = random_tensor(5, exec);
-  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(5, 12, 3), exec};
+  nn::SparseConvBlock<3, float, Host> block{ConvOptions<3>(5, 12, 3), exec};
   auto const versions = [&] {
     std::vector<std::uint64_t> result;
     for (auto const& parameter : block.parameters()) { result.push_back(parameter.parameter->version()); }
@@ -310,9 +310,9 @@ TEST_CASE_TEMPLATE("convolution of two tensors: gives the bits of the tensors si
     std::vector<float> const values(static_cast<std::size_t>(a.features().rows) * 16, 0.5F);
     auto const b = a.with_features(upload_matrix(values, 16, exec));
     auto const other = random_tensor(16, exec);  // on other voxels
-    nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(48, 24, 3).config(config), exec};
-    nn::SparseConvBlock<3, float, Space> block{nn::ConvOptions<3>(48, 24, 3).config(config), exec};
-    nn::SparseResBlock<3, float, Space> residual{nn::ConvOptions<3>(48, 72, 3).config(config).seed(4), exec};
+    nn::Conv<3, float, Space> conv{ConvOptions<3>(48, 24, 3).config(config), exec};
+    nn::SparseConvBlock<3, float, Space> block{ConvOptions<3>(48, 24, 3).config(config), exec};
+    nn::SparseResBlock<3, float, Space> residual{ConvOptions<3>(48, 72, 3).config(config).seed(4), exec};
     auto const check = [&](auto& layer) {
       auto const expected = layer(cat({a, b}, exec), exec).features_on_host(exec);
       CHECK(layer(a, b, exec).features_on_host(exec) == expected);
@@ -340,8 +340,8 @@ TEST_CASE_TEMPLATE("fuse: a weight that changes afterwards is the one that is us
   ConvConfig config;
   config.math = MathMode::tf32;
   auto const x = random_tensor(16, exec);
-  nn::Conv<3, float, Space> conv{nn::ConvOptions<3>(16, 24, 3).config(config), exec};
-  nn::Linear<3, float, Space> linear{nn::LinearOptions{16, 12}.math(MathMode::tf32), exec};
+  nn::Conv<3, float, Space> conv{ConvOptions<3>(16, 24, 3).config(config), exec};
+  nn::Linear<3, float, Space> linear{LinearOptions{16, 12}.math(MathMode::tf32), exec};
   auto const fused_conv = nn::fuse(conv, x, exec);
   auto const fused_linear = nn::fuse(linear, x, exec);
   static_cast<void>(fused_conv.forward(x, exec));  // packs

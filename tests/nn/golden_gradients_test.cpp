@@ -160,7 +160,7 @@ TEST_CASE_TEMPLATE("gradients of TorchSparse's stacks of layers are reproduced t
       auto const weight_name = name + ".weight" + std::to_string(stack.size());
       auto const size = test::per_axis(*layer.find("kernel_size"));
       auto const shape = file.shape(weight_name);
-      nn::ConvOptions<3> options(static_cast<int>(shape[1]), static_cast<int>(shape[2]), size);
+      ConvOptions<3> options(static_cast<int>(shape[1]), static_cast<int>(shape[2]), size);
       options.stride(test::per_axis(*layer.find("stride")));
       options.transposed(*layer.find("transposed")->template get<bool>());
       stack.push_back(std::make_unique<nn::Conv<3, float, Space>>(options, exec));

@@ -155,7 +155,7 @@ struct Golden {
       config.set("bias", file.contains(prefix + "bias"));
     }
     auto made = nn::build_layer<Dim, float, Space>(config, exec);
-    io::load(*made, file, layout, exec, io::LoadOptions().prefix(prefix));
+    io::load(*made, file, layout, exec, LoadOptions().prefix(prefix));
     return made;
   }
 
@@ -170,7 +170,7 @@ struct Golden {
     config.set("in_channels", shape.back()).set("out_channels", shape.front());
     config.set("kernel_size", entry.config("").template require<IntArray<Dim>>("kernel_size"));
     auto up = nn::build_layer<Dim, float, Space>(config.set("indice_key", "down"), exec);
-    io::load(*up, file, layout, exec, io::LoadOptions().prefix(entry.name + "."));
+    io::load(*up, file, layout, exec, LoadOptions().prefix(entry.name + "."));
     return {layer("SparseConv" + dims, entry.name + ".down.", layout), std::move(up)};
   }
 

@@ -58,7 +58,7 @@ TEST_CASE("convolution layer: options that its weight does not have are refused,
 {
   Execution<Host> const exec;
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(40, 4, {0, 1}, 1), exec);
-  nn::Conv<3, float, Host> conv{nn::ConvOptions<3>(4, 4, 3), exec};
+  nn::Conv<3, float, Host> conv{ConvOptions<3>(4, 4, 3), exec};
   auto const before = conv(x, exec).features_on_host(exec);
   conv.options().geometry.kernel_size = 5;
   CHECK(test::error_of([&] { (void)conv(x, exec); }) ==

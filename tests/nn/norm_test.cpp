@@ -90,7 +90,7 @@ TEST_CASE_TEMPLATE("batch norm: evaluation uses the running statistics", Space, 
       auto const bias = affine(channels, 0.0);
       auto const mean = affine(channels, 2.0);
       auto const variance = affine(channels, 3.0);
-      nn::BatchNorm<3, Scalar, Space> norm{nn::NormOptions(channels).eps(1e-3), exec};
+      nn::BatchNorm<3, Scalar, Space> norm{NormOptions(channels).eps(1e-3), exec};
       set(norm.weight(), weight, exec);
       set(norm.bias(), bias, exec);
       set(norm.running_mean(), mean, exec);
@@ -121,7 +121,7 @@ TEST_CASE_TEMPLATE("batch norm: training uses the batch's statistics and updates
         auto const bias = affine(channels, 0.0);
         auto const mean = affine(channels, 2.0);
         auto const variance = affine(channels, 3.0);
-        nn::BatchNorm<3, Scalar, Space> norm{nn::NormOptions(channels).momentum(0.3), exec};
+        nn::BatchNorm<3, Scalar, Space> norm{NormOptions(channels).momentum(0.3), exec};
         set(norm.weight(), weight, exec);
         set(norm.bias(), bias, exec);
         set(norm.running_mean(), mean, exec);
@@ -156,7 +156,7 @@ TEST_CASE_TEMPLATE("batch norm: a mean far from 0 costs no precision", Space, TE
   Execution<Space> const exec{};
   auto in = test::random_tensor<float>(3000, 4, {0}, 5);
   for (auto& value : in.features) { value = static_cast<float>(value + 1000); }
-  nn::BatchNorm<3, float, Space> norm{nn::NormOptions(4).affine(false), exec};
+  nn::BatchNorm<3, float, Space> norm{NormOptions(4).affine(false), exec};
   norm.train();
   auto statistics = statistics_of(in, 4, [](std::size_t) { return 0; });
   auto const expected =
@@ -181,7 +181,7 @@ TEST_CASE_TEMPLATE("group norm and instance norm: each batch entry by itself", S
           auto const in = test::random_tensor<Scalar>(rows, 24, {1, 3, 4}, 1);  // entries 0 and 2 are empty
           auto const weight = affine(24, 1.0);
           auto const bias = affine(24, 0.0);
-          nn::GroupNorm<3, Scalar, Space> norm{groups, nn::NormOptions(24).eps(1e-2), exec};
+          nn::GroupNorm<3, Scalar, Space> norm{groups, NormOptions(24).eps(1e-2), exec};
           set(norm.weight(), weight, exec);
           set(norm.bias(), bias, exec);
           auto const x = test::upload_tensor<Scalar>(in, exec, batches);
@@ -247,7 +247,7 @@ TEST_CASE_TEMPLATE("norms: no rows, one row, wrong channels, wrong options", Spa
   CHECK(test::has(test::error_of([&] { nn::GroupNorm<3, float, Space>(3, 4, exec); }), "3 groups"));
   CHECK(test::has(test::error_of([&] { nn::GroupNorm<3, float, Space>(0, 4, exec); }), "0 groups"));
   CHECK(test::has(test::error_of([&] { nn::BatchNorm<3, float, Space>(0, exec); }), "0 channels"));
-  CHECK(test::has(test::error_of([&] { nn::BatchNorm<3, float, Space>(nn::NormOptions(4).eps(-1), exec); }),
+  CHECK(test::has(test::error_of([&] { nn::BatchNorm<3, float, Space>(NormOptions(4).eps(-1), exec); }),
                   "epsilon -1"));
 }
 

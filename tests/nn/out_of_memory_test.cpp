@@ -98,9 +98,9 @@ TEST_CASE_TEMPLATE("out of memory: functions on points and tensors leak nothing 
   norm.train();
   check_every_failure(memory, "BatchNorm in training",
                       [&] { return norm(make(), exec).features_on_host(exec); });
-  nn::Conv<3, float, Space> down{nn::ConvOptions<3>(4, 6, 3).stride(2).bias(true), exec};
-  nn::Conv<3, float, Space> up{nn::ConvOptions<3>(6, 3, 3).stride(2).transposed(), exec};
-  nn::Conv<3, float, Space> grow{nn::ConvOptions<3>(6, 2, 2).stride(2).generative(), exec};
+  nn::Conv<3, float, Space> down{ConvOptions<3>(4, 6, 3).stride(2).bias(true), exec};
+  nn::Conv<3, float, Space> up{ConvOptions<3>(6, 3, 3).stride(2).transposed(), exec};
+  nn::Conv<3, float, Space> grow{ConvOptions<3>(6, 2, 2).stride(2).generative(), exec};
   for (auto const dataflow : {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand}) {
     auto config = with_conv_mode({}, 1);
     config.dataflow = dataflow;
@@ -123,8 +123,8 @@ TEST_CASE_TEMPLATE("convolution: a voxel that is there twice is refused at every
   auto host = test::random_tensor<float>(60, 4, {0}, 8);
   host.coordinates[40] = host.coordinates[7];
   auto const x = test::upload_tensor<float>(host, exec);
-  nn::Conv<3, float, Space> down{nn::ConvOptions<3>(4, 6, 3).stride(2), exec};
-  nn::Conv<3, float, Space> same{nn::ConvOptions<3>(4, 6, 3), exec};
+  nn::Conv<3, float, Space> down{ConvOptions<3>(4, 6, 3).stride(2), exec};
+  nn::Conv<3, float, Space> same{ConvOptions<3>(4, 6, 3), exec};
   for (auto* const layer : {&down, &down, &same, &down, &same}) {
     auto const error = test::error_of([&] { static_cast<void>((*layer)(x, exec).features_on_host(exec)); });
     CHECK(test::has(error, "two rows hold the same coordinate"));

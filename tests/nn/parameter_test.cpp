@@ -135,7 +135,7 @@ TEST_CASE("parameter: a module hands out what its parameters are now, to be read
 {
   Execution<Host> const exec;
   nn::Sequential<3, float, Host> net;
-  auto& conv = net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(2, 4, 3).bias(true), exec);
+  auto& conv = net.add<nn::Conv<3, float, Host>>(ConvOptions<3>(2, 4, 3).bias(true), exec);
   auto& norm = net.add<nn::BatchNorm<3, float, Host>>(4, exec);
   auto const views = std::as_const(net).parameters("net.");
   REQUIRE(views.size() == 6);
@@ -162,7 +162,7 @@ TEST_CASE("parameter: a module hands out what its parameters are now, to be read
 TEST_CASE("parameter: a view refuses another type or space")
 {
   Execution<Host> const exec;
-  nn::Linear<3, float, Host> const layer{nn::LinearOptions{2, 3}, exec};
+  nn::Linear<3, float, Host> const layer{LinearOptions{2, 3}, exec};
   auto const view = layer.parameters()[0];
   CHECK(test::error_of([&] { static_cast<void>(view.as<double, Host>()); }) ==
         "ParameterView: \"weight\" holds float32 on the host, not float64 on the host");

@@ -78,11 +78,11 @@ TEST_CASE_TEMPLATE(
   auto const host = test::random_tensor<float>(300, 4, {0, 2}, 5);
   auto const x = test::upload_tensor<float>(host, exec);
   nn::Sequential<3, float, Space> net;
-  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3).bias(true), exec);
+  net.template add<nn::Conv<3, float, Space>>(ConvOptions<3>(4, 8, 3).bias(true), exec);
   net.template add<nn::BatchNorm<3, float, Space>>(8, exec);
   net.template add<nn::ReLU<3, float, Space>>();
-  net.template add<nn::Linear<3, float, Space>>(nn::LinearOptions(8, 3), exec);
-  auto const profile = nn::profile(net, x, nn::ProfileOptions().repetitions(3), exec);
+  net.template add<nn::Linear<3, float, Space>>(LinearOptions(8, 3), exec);
+  auto const profile = nn::profile(net, x, ProfileOptions().repetitions(3), exec);
   REQUIRE(profile.operations.size() == 4);
   std::vector<std::string> names;
   std::vector<std::string> layers;
@@ -121,13 +121,13 @@ TEST_CASE_TEMPLATE(
   Execution<Space> const exec{};
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(300, 4, {0, 2}, 5), exec);
   nn::Sequential<3, float, Space> net;
-  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  net.template add<nn::Conv<3, float, Space>>(ConvOptions<3>(4, 8, 3), exec);
   net.template add<nn::BatchNorm<3, float, Space>>(8, exec);
   net.template add<nn::ReLU<3, float, Space>>();
-  net.template add<nn::Linear<3, float, Space>>(nn::LinearOptions(8, 5), exec);
+  net.template add<nn::Linear<3, float, Space>>(LinearOptions(8, 5), exec);
   net.template add<nn::BatchNorm<3, float, Space>>(5, exec);
   auto fused = nn::fuse(net, x, exec);
-  auto const profile = nn::profile(fused, x, nn::ProfileOptions().repetitions(1), exec);
+  auto const profile = nn::profile(fused, x, ProfileOptions().repetitions(1), exec);
   REQUIRE(profile.operations.size() == 2);
   CHECK(profile.operations[0].name == "convolution");
   CHECK(profile.operations[0].layer == "0");
@@ -144,9 +144,9 @@ TEST_CASE_TEMPLATE("profile: pools have pairs, other dataflows their names, and 
   nn::Sequential<3, float, Space> net;
   ConvConfig config;
   config.dataflow = Dataflow::gather_scatter;
-  net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3).config(config), exec);
-  net.template add<nn::MaxPool<3, float, Space>>(nn::PoolOptions<3>(2).stride(2));
-  auto const options = nn::ProfileOptions().repetitions(1).ceilings({1e9, 0, 0, 0});
+  net.template add<nn::Conv<3, float, Space>>(ConvOptions<3>(4, 8, 3).config(config), exec);
+  net.template add<nn::MaxPool<3, float, Space>>(PoolOptions<3>(2).stride(2));
+  auto const options = ProfileOptions().repetitions(1).ceilings({1e9, 0, 0, 0});
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(200, 4, {0}, 6), exec);
   auto const found = nn::profile(net, x, options, exec).operations;
   REQUIRE(found.size() == 2);
@@ -170,7 +170,7 @@ TEST_CASE("profile: a model in training, one that changes and no repetitions are
   nn::Sequential<3, float, Host> net;
   net.add<nn::ReLU<3, float, Host>>();
   CHECK(test::error_of([&] {
-          static_cast<void>(nn::profile(net, x, nn::ProfileOptions().repetitions(0), exec));
+          static_cast<void>(nn::profile(net, x, ProfileOptions().repetitions(0), exec));
         }) == "profile: 0 repetitions; at least 1");
   net.train();
   CHECK(test::error_of([&] { static_cast<void>(nn::profile(net, x, exec)); }) ==

@@ -60,16 +60,16 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
                                              2, 1, exec),
        Conv{nn::SparseConvTranspose<3>(4, 6, 3).stride(2).padding(1).output_padding(1).seed(3), exec});
   same(nn::build_conv_layer<3, float, Space>(named("TorchSparseConv3d"), 4, 6, 2, 2, 0, exec),
-       Conv{nn::ConvOptions<3>(4, 6, 2).stride(2).seed(3), exec});
+       Conv{ConvOptions<3>(4, 6, 2).stride(2).seed(3), exec});
   same(build(nn::LayerConfig("SparseMaxPool3d").set("kernel_size", 2).set("indice_key", "a"), exec),
-       nn::MaxPool<3, float, Space>{nn::PoolOptions<3>(2)});
+       nn::MaxPool<3, float, Space>{PoolOptions<3>(2)});
   same(build(nn::LayerConfig("SparseAvgPool3d").set("kernel_size", 3).set("stride", 2).set("padding", 1),
              exec),
-       nn::AveragePool<3, float, Space>{nn::PoolOptions<3>(3).stride(2).padding(1)});
+       nn::AveragePool<3, float, Space>{PoolOptions<3>(3).stride(2).padding(1)});
   for (auto const* name : {"BN1d", "TorchSparseBatchNorm", "TorchSparseBN"}) {
     auto const config = nn::LayerConfig{name}.set("eps", 1e-3).set("momentum", 0.01);
     same(nn::build_norm_layer<3, float, Space>(config, 4, exec),
-         nn::BatchNorm<3, float, Space>{nn::NormOptions(4).eps(1e-3).momentum(0.01), exec});
+         nn::BatchNorm<3, float, Space>{NormOptions(4).eps(1e-3).momentum(0.01), exec});
   }
   for (auto const* name : {"relu", "ReLU", "TorchSparseReLU"}) {
     same(nn::build_activation_layer<3, float, Space>(name, exec), nn::ReLU<3, float, Space>{});

@@ -28,11 +28,10 @@ Tensor<Space> cloud(int channels, Execution<Space> const& exec)
 
 /// Convolution and normalisation of a block, with statistics of the batch.
 template <class Space>
-Tensor<Space> conv_norm(Tensor<Space> const& x, nn::ConvOptions<3> const& options,
-                        Execution<Space> const& exec)
+Tensor<Space> conv_norm(Tensor<Space> const& x, ConvOptions<3> const& options, Execution<Space> const& exec)
 {
   nn::Conv<3, float, Space> conv{options, exec};
-  nn::BatchNorm<3, float, Space> norm{nn::NormOptions(options.out_channels).eps(1e-3).momentum(0.01), exec};
+  nn::BatchNorm<3, float, Space> norm{NormOptions(options.out_channels).eps(1e-3).momentum(0.01), exec};
   norm.train();
   return norm.forward(conv.forward(x, exec), exec);
 }
@@ -58,7 +57,7 @@ std::vector<std::string> names_of(nn::ModuleBase const& module)
   return result;
 }
 
-nn::ConvOptions<3> submanifold(int in, int out, int size, std::uint64_t seed)
+ConvOptions<3> submanifold(int in, int out, int size, std::uint64_t seed)
 {
   return nn::SubMConv<3>(in, out, size).bias(false).seed(seed);
 }
@@ -71,7 +70,7 @@ TEST_CASE_TEMPLATE("conv module: convolution, normalisation and activation in th
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const x = cloud(4, exec);
-  auto options = nn::ConvModuleOptions<3>(4, 6, 3).type("SparseConv3d").stride(2).padding({0, 1, 1}).seed(5);
+  auto options = ConvModuleOptions<3>(4, 6, 3).type("SparseConv3d").stride(2).padding({0, 1, 1}).seed(5);
   auto module = nn::make_sparse_convmodule<3, float, Space>(options, exec);
   module->train();
   auto const conv = nn::SparseConv<3>(4, 6, 3).stride(2).padding({0, 1, 1}).bias(false).seed(5);
@@ -81,12 +80,12 @@ TEST_CASE_TEMPLATE("conv module: convolution, normalisation and activation in th
 
   // pre-activation: the normalisation has the channels of the input
   module = nn::make_sparse_convmodule<3, float, Space>(
-      nn::ConvModuleOptions<3>(4, 6, 3).seed(5).order({"norm", "act", "conv"}).activation("swish"), exec);
+      ConvModuleOptions<3>(4, 6, 3).seed(5).order({"norm", "act", "conv"}).activation("swish"), exec);
   auto const y = module->forward(x, exec);
   CHECK(y.channels() == 6);
   CHECK(names_of(*module) ==
         std::vector<std::string>{"0.weight", "0.bias", "0.running_mean", "0.running_var", "2.weight"});
-  auto const wrong = nn::ConvModuleOptions<3>(4, 6, 3).order({"conv", "relu"});
+  auto const wrong = ConvModuleOptions<3>(4, 6, 3).order({"conv", "relu"});
   CHECK_THROWS_WITH_AS((void)(nn::make_sparse_convmodule<3, float, Space>(wrong, exec)),
                        doctest::Contains("no part \"relu\""), invalid_argument);
 }
@@ -97,7 +96,7 @@ TEST_CASE_TEMPLATE("conv module: down and back up restores the voxels, with the 
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const x = cloud(4, exec);
-  using Options = nn::ConvModuleOptions<3>;
+  using Options = ConvModuleOptions<3>;
   auto const make = [&](Options const& options) {
     return nn::make_sparse_convmodule<3, float, Space>(options, exec);
   };
@@ -123,8 +122,7 @@ TEST_CASE_TEMPLATE("basic block: two convolutions and the input, relu or swish, 
   auto const x = cloud(6, exec);
   for (std::string const act : {"relu", "swish"}) {
     CAPTURE(act);
-    nn::SparseBasicBlock<3, float, Space> block{nn::SparseBlockOptions<3>(6, 6).activation(act).seed(9),
-                                                exec};
+    nn::SparseBasicBlock<3, float, Space> block{SparseBlockOptions<3>(6, 6).activation(act).seed(9), exec};
     block.train();
     auto y = activate(act, conv_norm(x, submanifold(6, 6, 3, 9), exec), exec);
     y = conv_norm(y, submanifold(6, 6, 3, 11), exec);
@@ -132,8 +130,8 @@ TEST_CASE_TEMPLATE("basic block: two convolutions and the input, relu or swish, 
   }
   auto const z = cloud(4, exec);
   auto downsample = nn::make_sparse_convmodule<3, float, Space>(
-      nn::ConvModuleOptions<3>(4, 6, 1).order({"conv", "norm"}).seed(1), exec);
-  nn::SparseBasicBlock<3, float, Space> block{nn::SparseBlockOptions<3>(4, 6).bias(true), exec,
+      ConvModuleOptions<3>(4, 6, 1).order({"conv", "norm"}).seed(1), exec);
+  nn::SparseBasicBlock<3, float, Space> block{SparseBlockOptions<3>(4, 6).bias(true), exec,
                                               std::move(downsample)};
   CHECK(block(z, exec).channels() == 6);
   CHECK(names_of(block) ==
@@ -142,7 +140,7 @@ TEST_CASE_TEMPLATE("basic block: two convolutions and the input, relu or swish, 
                                  "bn2.running_mean", "bn2.running_var", "downsample.0.weight",
                                  "downsample.1.weight", "downsample.1.bias", "downsample.1.running_mean",
                                  "downsample.1.running_var"});
-  nn::SparseBasicBlock<3, float, Space> lacking{nn::SparseBlockOptions<3>(4, 6), exec};
+  nn::SparseBasicBlock<3, float, Space> lacking{SparseBlockOptions<3>(4, 6), exec};
   CHECK_THROWS_WITH_AS((void)lacking(z, exec), doctest::Contains("6 and 4 channels"), invalid_argument);
 }
 
@@ -152,7 +150,7 @@ TEST_CASE_TEMPLATE("bottleneck: kernels of 1, 3 and 1 voxels, four times the cha
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const x = cloud(8, exec);
-  nn::SparseBottleneck<3, float, Space> block{nn::SparseBlockOptions<3>(8, 2).seed(9), exec};
+  nn::SparseBottleneck<3, float, Space> block{SparseBlockOptions<3>(8, 2).seed(9), exec};
   block.train();
   auto y = relu(conv_norm(x, submanifold(8, 2, 1, 9), exec), exec);
   y = relu(conv_norm(y, submanifold(2, 2, 3, 11), exec), exec);

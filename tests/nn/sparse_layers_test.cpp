@@ -102,7 +102,7 @@ struct Layer {
   std::vector<double> bias;
   nn::Conv<Dim, Scalar, Space> conv;
 
-  Layer(nn::ConvOptions<Dim> const& options, Sample<Dim>& sample, Execution<Space> const& exec)
+  Layer(ConvOptions<Dim> const& options, Sample<Dim>& sample, Execution<Space> const& exec)
       : conv{options, exec}
   {
     weight = sample.values(static_cast<std::size_t>(conv.weight().size()));
@@ -187,7 +187,7 @@ void check_pools(std::uint32_t seed)
   for (auto& value : sample.features) { value = test::wide(test::from_double<Scalar>(value)); }
   auto const x = sample.template tensor<Scalar>(exec);
   auto const dense = sample.dense();
-  nn::PoolOptions<Dim> options{g.kernel_size};
+  PoolOptions<Dim> options{g.kernel_size};
   options.stride(g.stride).padding(g.padding).dilation(g.dilation);
   auto const check = [&](auto&& pool, test::DenseGrid<Dim> const& expected) {
     auto const y = pool(x, exec);

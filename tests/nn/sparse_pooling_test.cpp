@@ -21,7 +21,7 @@ TEST_CASE_TEMPLATE("pooling over a kernel: a size of -1 collapses the axis to on
   Execution<Space> const exec{};
   auto const in = test::random_tensor<float>(3000, 3, {0, 1}, 4);
   auto const x = test::upload_tensor<float>(in, exec, 2);
-  nn::PoolOptions<3> const options = nn::PoolOptions<3>({1, 1, -1}).stride(1).padding({0, 0, 2});
+  PoolOptions<3> const options = PoolOptions<3>({1, 1, -1}).stride(1).padding({0, 0, 2});
   auto const y = max_pool(x, options, exec);
   CHECK(y.coordinates()->spatial_range()->extent == IntArray<3>{50, 50, 1});
   std::map<std::vector<int>, std::vector<double>> largest;  // by (batch, x, y)
@@ -43,7 +43,7 @@ TEST_CASE_TEMPLATE("pooling over a kernel: a size of -1 collapses the axis to on
   CHECK(y.coordinates_on_host(exec) == rows);
   test::check_close(y.features_on_host(exec), expected, 0);
 
-  auto const all = average_pool(x, nn::PoolOptions<3>(-1), exec);
+  auto const all = average_pool(x, PoolOptions<3>(-1), exec);
   CHECK(all.coordinates_on_host(exec) == std::vector<Coordinate<3>>{{0, {0, 0, 0}}, {1, {0, 0, 0}}});
 
   auto const unbounded = test::upload_tensor<float>(in, exec);
@@ -71,7 +71,7 @@ TEST_CASE_TEMPLATE("pooling over a kernel: NaN comes through the maximum, shuffl
   }
   auto const x = test::upload_tensor<float>(in, exec);
   auto const z = test::upload_tensor<float>(shuffled, exec);
-  nn::PoolOptions<3> const options = nn::PoolOptions<3>(3).stride(2).padding(1);
+  PoolOptions<3> const options = PoolOptions<3>(3).stride(2).padding(1);
   auto const largest = max_pool(x, options, exec).features_on_host(exec);
   auto const nans = std::count_if(largest.begin(), largest.end(), [](float v) { return std::isnan(v); });
   CHECK(nans >= 1);
@@ -88,11 +88,11 @@ TEST_CASE_TEMPLATE("pooling over a kernel: no voxels, and no coordinates", Space
   test::HostTensor none;
   none.channels = 3;
   auto const x = test::upload_tensor<float>(none, exec, 2);
-  CHECK(max_pool(x, nn::PoolOptions<3>(2), exec).num_rows() == 0);
-  CHECK(average_pool(x, nn::PoolOptions<3>(2), exec).channels() == 3);
+  CHECK(max_pool(x, PoolOptions<3>(2), exec).num_rows() == 0);
+  CHECK(average_pool(x, PoolOptions<3>(2), exec).channels() == 3);
   using Tensor = SparseTensor<3, float, Space>;
-  CHECK_THROWS_WITH_AS((void)max_pool(Tensor{}, nn::PoolOptions<3>(2), exec),
-                       doctest::Contains("no coordinates"), invalid_argument);
+  CHECK_THROWS_WITH_AS((void)max_pool(Tensor{}, PoolOptions<3>(2), exec), doctest::Contains("no coordinates"),
+                       invalid_argument);
 }
 
 TEST_CASE_TEMPLATE("pooling over a kernel: a volume that wraps is refused by its sizes, whole axes included",
@@ -108,7 +108,7 @@ TEST_CASE_TEMPLATE("pooling over a kernel: a volume that wraps is refused by its
   for (auto compat : {compat::none, compat::spconv}) {
     auto const error = [&](IntArray<3> const& size) {
       return test::error_of(
-          [&] { static_cast<void>(max_pool(x, nn::PoolOptions<3>(size).compat(compat), exec)); });
+          [&] { static_cast<void>(max_pool(x, PoolOptions<3>(size).compat(compat), exec)); });
     };
     CHECK(error({1 << 30, 2, 1}) == "max_pool: kernel size [1073741824, 2, 1] has more than 1048576 offsets");
     CHECK(test::has(error({9, 954437177, 1}), "has more than 1048576 offsets"));  // 1 modulo 2^32

@@ -43,14 +43,14 @@ TEST_CASE_TEMPLATE("SPVConv: points receive what the voxels' branch makes of the
   Execution<Space> const exec{};
   auto const made = initial_voxelize(cloud(exec), 0.1F, 0.2F, exec);
   auto const& voxels = made.voxels;
-  auto const options = nn::ConvOptions<3>(4, 8, 3).seed(3);
+  auto const options = ConvOptions<3>(4, 8, 3).seed(3);
   nn::SPVConv<3, float, Space> block{options, exec};
   CHECK(block.parameters().front().name == "voxel_branch.0.kernel");
   CHECK(block.parameters().back().name == "point_branch.1.running_var");
   auto const found = block.forward(made.points, voxels, exec);
 
   nn::SparseConvBlock<3, float, Space> voxel_branch{options, exec};
-  nn::PointTransform<3, float, Space> point_branch{nn::LinearOptions(4, 8).seed(5), exec};
+  nn::PointTransform<3, float, Space> point_branch{LinearOptions(4, 8).seed(5), exec};
   auto const from_voxels = voxel_to_point(
       voxel_branch.forward(point_to_voxel(made.points, voxels, exec), exec), made.points, exec);
   auto const from_points = point_branch.forward(made.points, exec);
@@ -60,7 +60,7 @@ TEST_CASE_TEMPLATE("SPVConv: points receive what the voxels' branch makes of the
 
   CHECK_THROWS_WITH_AS(static_cast<void>(add(from_points, made.points, exec)),
                        "add: tensors on different points, or of 8 and 4 channels", invalid_argument);
-  CHECK_THROWS_AS((nn::SPVConv<3, float, Space>{nullptr, nn::LinearOptions(4, 8), exec}), invalid_argument);
+  CHECK_THROWS_AS((nn::SPVConv<3, float, Space>{nullptr, LinearOptions(4, 8), exec}), invalid_argument);
 }
 
 TEST_CASE_TEMPLATE("SPVConv: any module is a voxels' branch, on a coarser set too", Space,
@@ -70,13 +70,13 @@ TEST_CASE_TEMPLATE("SPVConv: any module is a voxels' branch, on a coarser set to
   Execution<Space> const exec{};
   auto const made = initial_voxelize(cloud(exec), 0.1F, 0.2F, exec);
   auto branch = std::make_unique<nn::Sequential<3, float, Space>>();
-  branch->template add<nn::SparseConvBlock<3, float, Space>>(nn::ConvOptions<3>(4, 6, 2).stride(2), exec);
-  branch->template add<nn::SparseResBlock<3, float, Space>>(nn::ConvOptions<3>(6, 6, 3), exec);
-  nn::SPVConv<3, float, Space> block{std::move(branch), nn::LinearOptions(4, 6), exec};
+  branch->template add<nn::SparseConvBlock<3, float, Space>>(ConvOptions<3>(4, 6, 2).stride(2), exec);
+  branch->template add<nn::SparseResBlock<3, float, Space>>(ConvOptions<3>(6, 6, 3), exec);
+  nn::SPVConv<3, float, Space> block{std::move(branch), LinearOptions(4, 6), exec};
   auto const first = block.forward(made.points, made.voxels, exec);
   CHECK(first.channels() == 6);
   // a second block on the points of the first
-  nn::SPVConv<3, float, Space> next{nn::ConvOptions<3>(6, 6, 3), exec};
+  nn::SPVConv<3, float, Space> next{ConvOptions<3>(6, 6, 3), exec};
   auto const second = next.forward(first, made.voxels, exec);
   CHECK(second.num_points() == 300);
   auto const bits = second.features_on_host(exec);

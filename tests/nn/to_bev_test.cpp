@@ -108,7 +108,7 @@ TEST_CASE_TEMPLATE("ToBevConvolution: a kernel for each height, summed over each
       for (bool const ranged : {false, true}) {
         CAPTURE(axis);
         auto const options =
-            nn::ToBevOptions(in_channels, out_channels, voxels.extent[axis]).axis(axis).bias(bias).seed(3);
+            ToBevOptions(in_channels, out_channels, voxels.extent[axis]).axis(axis).bias(bias).seed(3);
         nn::ToBevConvolution<float, Space> layer{options, exec};
         auto const parameters = layer.parameters();
         REQUIRE(parameters.size() == (bias ? 2 : 1));
@@ -195,17 +195,16 @@ TEST_CASE("to BEV: heights that are not the tensor's are refused")
 {
   Execution<Host> const exec{};
   auto const voxels = random_voxels(4);
-  nn::ToBevConvolution<float, Host> layer{nn::ToBevOptions(in_channels, out_channels, 5), exec};
+  nn::ToBevConvolution<float, Host> layer{ToBevOptions(in_channels, out_channels, 5), exec};
   CHECK(test::error_of([&] { static_cast<void>(layer.forward(tensor_of(voxels, true, exec), exec)); }) ==
         "ToBevConvolution: the tensor's grid has 6 cells on axis 2, not 5");
   CHECK(test::has(
       test::error_of([&] { static_cast<void>(layer.forward(tensor_of(voxels, false, exec), exec)); }),
       "exceed 5 heights"));
-  CHECK(test::has(
-      test::error_of([&] {
-        static_cast<void>(nn::ToBevConvolution<float, Host>{nn::ToBevOptions(1, 1, 3).axis(4), exec});
-      }),
-      "axis 4"));
+  CHECK(test::has(test::error_of([&] {
+                    static_cast<void>(nn::ToBevConvolution<float, Host>{ToBevOptions(1, 1, 3).axis(4), exec});
+                  }),
+                  "axis 4"));
   CHECK(test::has(test::error_of([&] {
                     static_cast<void>(nn::ToBevReduction<float, Host>{0, 0});
                   }),

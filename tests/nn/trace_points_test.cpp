@@ -41,7 +41,7 @@ Points random_points(int count, unsigned seed, Execution<Host> const& exec)
 TEST_CASE("trace: a network of points and voxels gives its bits on other points, and fuses")
 {
   Execution<Host> const exec{};
-  models::SPVCNN<3, float, Host> net{models::SPVCNNOptions(4, 3).width(0.25), exec};
+  models::SPVCNN<3, float, Host> net{SPVCNNOptions(4, 3).width(0.25), exec};
   auto traced = nn::trace(net, random_points(400, 1, exec), exec);
   auto const z = random_points(600, 2, exec);
   auto const before = net.forward(z, exec).features_on_host(exec);

@@ -108,9 +108,9 @@ struct FunctionNet {
   using Tensor = TensorOf<Space>;
 
   explicit FunctionNet(Execution<Space> const& exec)
-      : conv{nn::ConvOptions<3>(8, 16, 3).seed(3), exec},
-        second{nn::ConvOptions<3>(16, 16, 3).seed(5), exec},
-        head{nn::ConvOptions<3>(32, 4, 1).seed(7), exec},
+      : conv{ConvOptions<3>(8, 16, 3).seed(3), exec},
+        second{ConvOptions<3>(16, 16, 3).seed(5), exec},
+        head{ConvOptions<3>(32, 4, 1).seed(7), exec},
         norm{16, exec}
   {}
   [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec)
@@ -143,31 +143,31 @@ TEST_CASE_TEMPLATE("trace: blocks and networks are lists that give their bits on
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   using Ops = std::map<std::string, int>;
-  nn::SparseConvBlock<3, float, Space> block{nn::ConvOptions<3>(5, 12, 3).stride(2).seed(3), exec};
+  nn::SparseConvBlock<3, float, Space> block{ConvOptions<3>(5, 12, 3).stride(2).seed(3), exec};
   check_trace<Space>(block, 5, Ops{{"convolution", 1}});
-  nn::SparseResBlock<3, float, Space> residual{nn::ConvOptions<3>(5, 12, 3).bias(true).seed(4), exec};
+  nn::SparseResBlock<3, float, Space> residual{ConvOptions<3>(5, 12, 3).bias(true).seed(4), exec};
   check_trace<Space>(residual, 5, Ops{{"convolution", 3}});
-  nn::SparseBasicBlock<3, float, Space> basic{nn::SparseBlockOptions<3>(6, 6).seed(5), exec};
+  nn::SparseBasicBlock<3, float, Space> basic{SparseBlockOptions<3>(6, 6).seed(5), exec};
   check_trace<Space>(basic, 6, Ops{{"convolution", 2}});
   nn::SparseBasicBlock<3, float, Space> swish{
-      nn::SparseBlockOptions<3>(6, 6).seed(5).activation(nn::LayerConfig{"swish"}), exec};
+      SparseBlockOptions<3>(6, 6).seed(5).activation(nn::LayerConfig{"swish"}), exec};
   check_trace<Space>(swish, 6, Ops{{"convolution", 2}});
-  nn::SparseBottleneck<3, float, Space> bottleneck{nn::SparseBlockOptions<3>(8, 2).seed(6), exec};
+  nn::SparseBottleneck<3, float, Space> bottleneck{SparseBlockOptions<3>(8, 2).seed(6), exec};
   check_trace<Space>(bottleneck, 8, Ops{{"convolution", 3}});
   nn::SparseBottleneck<3, float, Space> gelu{
-      nn::SparseBlockOptions<3>(8, 2).seed(6).activation(nn::LayerConfig{"GELU"}), exec};
+      SparseBlockOptions<3>(8, 2).seed(6).activation(nn::LayerConfig{"GELU"}), exec};
   check_trace<Space>(gelu, 8, Ops{{"convolution", 3}, {"gelu", 3}});
   nn::Sequential<3, float, Space> bev;
-  bev.template add<nn::ToBevConvolution<float, Space>>(nn::ToBevOptions(6, 8, 4), exec);
+  bev.template add<nn::ToBevConvolution<float, Space>>(ToBevOptions(6, 8, 4), exec);
   bev.template add<nn::BatchNorm<3, float, Space>>(8, exec);
   bev.template add<nn::ReLU<3, float, Space>>();
-  bev.template add<nn::Linear<3, float, Space>>(nn::LinearOptions(8, 5), exec);
+  bev.template add<nn::Linear<3, float, Space>>(LinearOptions(8, 5), exec);
   bev.template add<nn::BatchNorm<3, float, Space>>(5, exec);
   bev.template add<nn::SiLU<3, float, Space>>();
   bev.template add<nn::Dropout<3, float, Space>>();
   check_trace<Space>(bev, 6, Ops{{"convolution", 1}, {"linear", 1}});
   nn::Sequential<3, float, Space> group;
-  group.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  group.template add<nn::Conv<3, float, Space>>(ConvOptions<3>(4, 8, 3), exec);
   group.template add<nn::GroupNorm<3, float, Space>>(2, 8, exec);
   group.template add<nn::ReLU<3, float, Space>>();
   check_trace<Space>(group, 4, Ops{{"convolution", 1}, {"group_norm", 1}, {"relu", 1}});
@@ -176,7 +176,7 @@ TEST_CASE_TEMPLATE("trace: blocks and networks are lists that give their bits on
 TEST_CASE("trace: a U-Net is a list of convolutions and a classifier once it is fused")
 {
   Execution<Host> const exec{};
-  models::MinkUNet<3, float, Host> net{models::MinkUNetOptions(4, 3).width(0.25), exec};
+  models::MinkUNet<3, float, Host> net{MinkUNetOptions(4, 3).width(0.25), exec};
   randomize_norms(net, exec);
   auto const traced = nn::fuse(net, random_tensor(4, 1, exec, false), exec);
   for (auto const& found : counts(traced)) {
@@ -200,7 +200,7 @@ TEST_CASE("trace: a U-Net is a list of convolutions and a classifier once it is 
 TEST_CASE("trace: an array of outputs, a matrix and a dense map come back as they are")
 {
   Execution<Host> const exec{};
-  models::SparseResNet21D<3, float, Host> backbone{models::BackboneOptions(4).width(0.5), exec};
+  models::SparseResNet21D<3, float, Host> backbone{BackboneOptions(4).width(0.5), exec};
   auto const stages = nn::trace(backbone, random_tensor(4, 1, exec, false), exec);
   auto const open = random_tensor(4, 3, exec, false);
   auto const expected = backbone.forward(open, exec);
@@ -210,7 +210,7 @@ TEST_CASE("trace: an array of outputs, a matrix and a dense map come back as the
   }
   auto const x = random_tensor(4, 3, exec);
   nn::Sequential head{std::make_unique<nn::GlobalAveragePool<3, float, Host>>(),
-                      std::make_unique<nn::Linear<3, float, Host>>(nn::LinearOptions(4, 3), exec),
+                      std::make_unique<nn::Linear<3, float, Host>>(LinearOptions(4, 3), exec),
                       std::make_unique<nn::BatchNorm<3, float, Host>>(3, exec),
                       std::make_unique<nn::ReLU<3, float, Host>>()};
   randomize_norms(head, exec);
@@ -256,7 +256,7 @@ TEST_CASE("fuse: what somebody else reads stays")
     }
     nn::Conv<3, float, Host> conv;
   };
-  Net net{{nn::ConvOptions<3>(4, 4, 3), exec}};
+  Net net{{ConvOptions<3>(4, 4, 3), exec}};
   auto const traced = nn::fuse(net, random_tensor(4, 1, exec), exec);
   CHECK(counts(traced) == std::map<std::string, int>{{"convolution", 1}, {"relu", 1}});
   auto const x = random_tensor(4, 2, exec);
@@ -278,7 +278,7 @@ TEST_CASE("fuse: a layer that is used twice is folded for each norm behind it")
     nn::Conv<3, float, Host> conv;
     nn::BatchNorm<3, float, Host> first, second;
   };
-  Net net{{nn::ConvOptions<3>(4, 4, 3), exec}, {4, exec}, {4, exec}};
+  Net net{{ConvOptions<3>(4, 4, 3), exec}, {4, exec}, {4, exec}};
   randomize_norms(net.first, exec);
   auto traced = nn::trace(net, random_tensor(4, 1, exec), exec);
   nn::fuse(traced, exec);
@@ -325,7 +325,7 @@ TEST_CASE("trace: what could not run again is refused by name")
   CHECK(error(reads_made).find("trace: input 1 of operation 0, add, was made by no recorded operation") == 0);
   CHECK(error([&](Tensor const&, Exec const&) { return made; }) ==
         "trace: an output was made by no recorded operation");
-  nn::SparseConvBlock<3, float, Host> block{nn::ConvOptions<3>(4, 4, 3), exec};
+  nn::SparseConvBlock<3, float, Host> block{ConvOptions<3>(4, 4, 3), exec};
   block.train();
   CHECK_THROWS_WITH_AS(static_cast<void>(nn::trace(block, x, exec)),
                        "trace: the model is in training; call eval()", invalid_argument);
@@ -340,7 +340,7 @@ TEST_CASE("trace: what could not run again is refused by name")
 TEST_CASE("trace: with a recorder the operations of a traced model are recorded once more")
 {
   Execution<Host> const exec{};
-  nn::SparseResBlock<3, float, Host> block{nn::ConvOptions<3>(4, 6, 3), exec};
+  nn::SparseResBlock<3, float, Host> block{ConvOptions<3>(4, 6, 3), exec};
   auto const traced = nn::trace(block, random_tensor(4, 1, exec), exec);
   auto const again = nn::trace(traced, random_tensor(4, 2, exec), exec);
   CHECK(counts(again) == counts(traced));

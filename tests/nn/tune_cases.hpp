@@ -28,8 +28,8 @@
 namespace tune_cases {
 
 using namespace tessera;
+using TuneOptions;
 using nn::ConvChoice;
-using nn::TuneOptions;
 using nn::TuneStep;
 using nn::TuneTrial;
 

@@ -24,8 +24,8 @@
 
 using namespace tessera;
 using namespace tune_cases;
+using TuneOptions;
 using nn::ConvChoice;
-using nn::TuneOptions;
 using nn::TuneStep;
 using nn::TuneTrial;
 
@@ -35,7 +35,7 @@ TEST_CASE("tune: a choice that rounding does not explain is refused, with what i
   // One output of 27 inputs of 1. Large numbers cancel around eight small ones, which are lost in one sum,
   // but not in three.
   Net<Host> net;
-  auto& layer = net.add<Conv<Host>>(nn::ConvOptions<3>(1, 1, 3).stride(3), exec);
+  auto& layer = net.add<Conv<Host>>(ConvOptions<3>(1, 1, 3).stride(3), exec);
   std::vector<float> weight(27, 0.0F);
   weight[4] = 1e8F;
   std::fill(weight.begin() + 9, weight.begin() + 17, 3.0F);
@@ -65,10 +65,10 @@ TEST_CASE("tune: a layer that runs at two strides is of the group of its first c
   Execution<Host> const exec;
   struct Twice : nn::Module<3, float, Host> {
     explicit Twice(Execution<Host> const& exec)
-        : shared{nn::ConvOptions<3>(4, 4, 3), exec},
-          down{nn::ConvOptions<3>(4, 4, 2).stride(2), exec},
-          idle{nn::ConvOptions<3>(4, 4, 3), exec},
-          fixed{nn::ConvOptions<3>(4, 4, 3), exec}
+        : shared{ConvOptions<3>(4, 4, 3), exec},
+          down{ConvOptions<3>(4, 4, 2).stride(2), exec},
+          idle{ConvOptions<3>(4, 4, 3), exec},
+          fixed{ConvOptions<3>(4, 4, 3), exec}
     {
       register_child("shared", shared);
       register_child("again", shared);
@@ -106,7 +106,7 @@ TEST_CASE_TEMPLATE("tune: a sample of no rows changes nothing", Space, TESSERA_T
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   Net<Space> net;
-  auto& layer = net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.template add<Conv<Space>>(ConvOptions<3>(4, 8, 3), exec);
   Samples<Space> samples;
   samples.push_back(
       {make_coordinate_set(std::vector<Coordinate<3>>{}, {}, exec), Matrix<float, Space>{0, 4, exec}});
@@ -129,7 +129,7 @@ TEST_CASE("tune: what is invalid is refused and changes nothing")
 {
   Execution<Host> const exec;
   Net<Host> net;
-  auto& layer = net.add<Conv<Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.add<Conv<Host>>(ConvOptions<3>(4, 8, 3), exec);
   auto const refused = [&](Samples<Host> const& samples, TuneOptions options) {
     auto const error = test::error_of([&] { nn::tune(net, samples, options.quiet(), exec); });
     CHECK_FALSE(layer.options().config());
@@ -161,7 +161,7 @@ TEST_CASE_TEMPLATE(
   test::CountedMemory<Space> memory;
   auto const exec = memory.execution(1);
   Net<Space> net;
-  auto& layer = net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.template add<Conv<Space>>(ConvOptions<3>(4, 8, 3), exec);
   auto const samples = samples_of(4, exec, 6);
   auto const clock = clock_of([](TuneTrial const& t) { return t.choice.splits == 2 ? 1 : 2; });
   auto const options = options_of(clock).splits({1, 2});

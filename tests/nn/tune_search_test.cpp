@@ -26,8 +26,8 @@
 
 using namespace tessera;
 using namespace tune_cases;
+using TuneOptions;
 using nn::ConvChoice;
-using nn::TuneOptions;
 using nn::TuneStep;
 using nn::TuneTrial;
 
@@ -36,7 +36,7 @@ TEST_CASE("tune: the fastest choice wins, at a tie things stay")
   Execution<Host> const exec;
   auto const chosen = [&](TuneOptions const& options, std::optional<ConvChoice> const& before = {}) {
     Net<Host> net;
-    auto conv = nn::ConvOptions<3>(4, 8, 3);
+    auto conv = ConvOptions<3>(4, 8, 3);
     if (before) { conv.config(before->in({})); }
     auto& layer = net.add<Conv<Host>>(conv, exec);
     auto const tuning = nn::tune(net, samples_of(4, exec), options, exec);
@@ -75,7 +75,7 @@ TEST_CASE("tune: times of samples are added up")
 {
   Execution<Host> const exec;
   Net<Host> net;
-  net.add<Conv<Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  net.add<Conv<Host>>(ConvOptions<3>(4, 8, 3), exec);
   Samples<Host> samples;
   for (int i = 0; i < 3; ++i) { samples.push_back(samples_of(4, exec, 10 + i)[0]); }
   auto const clock = clock_of([](TuneTrial const& trial) {  // two splits win twice, three once, but by more
@@ -95,9 +95,9 @@ TEST_CASE("tune: a form of a map is paid once by all groups that read it")
   Execution<Host> const exec;
   auto const tuned = [&](double form_seconds, int layers, bool second_group) {
     Net<Host> net;
-    net.add<Conv<Host>>(nn::ConvOptions<3>(4, 4, 3), exec);
-    for (int i = 1; i < layers; ++i) { net.add<Conv<Host>>(nn::ConvOptions<3>(4, 4, 3), exec); }
-    if (second_group) { net.add<Conv<Host>>(nn::ConvOptions<3>(4, 8, 3), exec); }
+    net.add<Conv<Host>>(ConvOptions<3>(4, 4, 3), exec);
+    for (int i = 1; i < layers; ++i) { net.add<Conv<Host>>(ConvOptions<3>(4, 4, 3), exec); }
+    if (second_group) { net.add<Conv<Host>>(ConvOptions<3>(4, 8, 3), exec); }
     // each layer of the first group, and the second group's, gains 1 of 10; unsorted, the map costs nothing
     auto const clock = clock_of([=](TuneTrial const& trial) {
       bool const sorted = trial.choice == gemm(true, 1);
@@ -261,8 +261,8 @@ TEST_CASE_TEMPLATE("tune: the space's clock shows longer times for more work", S
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const samples = samples_of(32, exec, test::small_sets() ? 16 : 100);
-  Conv<Space> small{nn::ConvOptions<3>(32, 32, 1), exec};
-  Conv<Space> large{nn::ConvOptions<3>(32, 256, 3), exec};
+  Conv<Space> small{ConvOptions<3>(32, 32, 1), exec};
+  Conv<Space> large{ConvOptions<3>(32, 256, 3), exec};
   static_cast<void>(large(samples[0], exec));
   for (bool const plan : {false, true}) {
     CAPTURE(plan);
@@ -288,9 +288,9 @@ TEST_CASE_TEMPLATE("tune: no choice is refused in 16 bits, with the device's clo
   struct ThreeConvs : nn::Sequential<3, Scalar> {
     explicit ThreeConvs(Execution<Device> const& on)
     {
-      this->template add<Layer>(nn::ConvOptions<3>(16, 64, 3).bias(true), on);
-      this->template add<Layer>(nn::ConvOptions<3>(64, 96, 3).stride(2), on);
-      this->template add<Layer>(nn::ConvOptions<3>(96, 128, 3).bias(true), on);
+      this->template add<Layer>(ConvOptions<3>(16, 64, 3).bias(true), on);
+      this->template add<Layer>(ConvOptions<3>(64, 96, 3).stride(2), on);
+      this->template add<Layer>(ConvOptions<3>(96, 128, 3).bias(true), on);
     }
   };
   ThreeConvs net{exec};

@@ -23,15 +23,15 @@
 
 using namespace tessera;
 using namespace tune_cases;
+using TuneOptions;
 using nn::ConvChoice;
-using nn::TuneOptions;
 using nn::TuneStep;
 using nn::TuneTrial;
 
 TEST_CASE("tune: groups are those that names and shapes of a MinkUNet's kernels tell")
 {
   Execution<Host> const exec;
-  models::MinkUNet<3, float, Host> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  models::MinkUNet<3, float, Host> net{MinkUNetOptions(4, 5).width(0.25), exec};
   auto const expected = groups_by_name(net, in_minkunet);
   CHECK(expected.size() == 32);
   auto const tuning =
@@ -45,7 +45,7 @@ TEST_CASE("tune: groups are those that names and shapes of a MinkUNet's kernels 
 TEST_CASE("tune: groups are those that names and shapes of a SparseEncoder's kernels tell")
 {
   Execution<Host> const exec;
-  models::SparseEncoder<float, Host> net{models::SparseEncoderOptions(4, {41, 48, 48}).width(0.5), exec};
+  models::SparseEncoder<float, Host> net{SparseEncoderOptions(4, {41, 48, 48}).width(0.5), exec};
   CoordinateSetOptions<3> with_range;
   with_range.spatial_range = SpatialRange<3>{1, {41, 48, 48}};
   auto rows = random_networks::surface<3>(40, 1);
@@ -109,7 +109,7 @@ TEST_CASE_TEMPLATE("tune: every layer gets a choice of its group that a plan can
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  models::MinkUNet<3, float, Space> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  models::MinkUNet<3, float, Space> net{MinkUNetOptions(4, 5).width(0.25), exec};
   auto const samples = samples_of(4, exec, test::small_sets() ? 16 : 40);
   every_layer_gets_a_choice(net, samples, exec);
 }
@@ -119,7 +119,7 @@ TEST_CASE_TEMPLATE("tune: so does every layer of a fused network, and the networ
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  models::MinkUNet<3, float, Space> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  models::MinkUNet<3, float, Space> net{MinkUNetOptions(4, 5).width(0.25), exec};
   auto const samples = samples_of(4, exec, test::small_sets() ? 16 : 40);
   auto fused = nn::fuse(net, samples[0], exec);
   every_layer_gets_a_choice(fused, samples, exec);
@@ -129,7 +129,7 @@ TEST_CASE_TEMPLATE("tune: so does every layer of a fused network, and the networ
 TEST_CASE("apply_tuning: a tuning of a network is one of its fused form, by names and by a sample")
 {
   Execution<Host> const exec;
-  models::MinkUNet<3, float, Host> net{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  models::MinkUNet<3, float, Host> net{MinkUNetOptions(4, 5).width(0.25), exec};
   auto const samples = samples_of(4, exec);
   auto tuning = nn::tune(net, samples, options_of(clock_of([](auto&) { return 1; })), exec);
   for (auto& group : tuning.groups) { group.choice = gemm(false, 1); }
@@ -164,7 +164,7 @@ TEST_CASE("tune: in a traced model of free functions, layers are called by the n
     }
     Conv<Host> first, second;
   };
-  Functions net{{nn::ConvOptions<3>(4, 8, 3), exec}, {nn::ConvOptions<3>(8, 8, 3), exec}};
+  Functions net{{ConvOptions<3>(4, 8, 3), exec}, {ConvOptions<3>(8, 8, 3), exec}};
   auto const samples = samples_of(4, exec);
   auto traced = nn::trace(net, samples[0], exec);
   auto const tuning = nn::tune(traced, samples, options_of(clock_of([](auto&) { return 1; })), exec);
@@ -178,7 +178,7 @@ TEST_CASE_TEMPLATE("tune: choices that are said to give the same bits do", Space
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const samples = samples_of(24, exec, test::small_sets() ? 12 : 30);
-  Conv<Space> layer{nn::ConvOptions<3>(24, 40, 3).bias(true), exec};
+  Conv<Space> layer{ConvOptions<3>(24, 40, 3).bias(true), exec};
   auto const output = [&](ConvChoice const& choice) {
     layer.options().config(choice.in({}));
     return output_of(layer, samples[0], exec);
@@ -201,10 +201,9 @@ TEST_CASE_TEMPLATE("tune: kernel map, downsample rule, math and compat stay as t
   ConvConfig own;
   own.math = MathMode::tf32;
   Net<Space> net;
-  auto& first =
-      net.template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3).compat(Compatibility::spconv1), exec);
-  auto& second = net.template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2), exec);
-  auto& third = net.template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2).config(own), exec);
+  auto& first = net.template add<Conv<Space>>(ConvOptions<3>(4, 8, 3).compat(Compatibility::spconv1), exec);
+  auto& second = net.template add<Conv<Space>>(ConvOptions<3>(8, 8, 3).stride(2), exec);
+  auto& third = net.template add<Conv<Space>>(ConvOptions<3>(8, 8, 3).stride(2).config(own), exec);
   auto const samples = samples_of(4, exec);
   {
     ScopedConvConfig const scope{of_thread};
@@ -235,9 +234,9 @@ TEST_CASE_TEMPLATE(
   Execution<Space> const exec{};
   auto const make = [&](int last) {
     auto net = std::make_unique<Net<Space>>();
-    net->template add<Conv<Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
-    net->template add<Conv<Space>>(nn::ConvOptions<3>(8, 8, 3).stride(2), exec);
-    net->template add<Conv<Space>>(nn::ConvOptions<3>(8, last, 3), exec);
+    net->template add<Conv<Space>>(ConvOptions<3>(4, 8, 3), exec);
+    net->template add<Conv<Space>>(ConvOptions<3>(8, 8, 3).stride(2), exec);
+    net->template add<Conv<Space>>(ConvOptions<3>(8, last, 3), exec);
     return net;
   };
   auto const splits = [&](Net<Space>& net, std::size_t i) {
@@ -267,7 +266,7 @@ TEST_CASE_TEMPLATE(
   struct Other
       : nn::Module<3, float, Space> {  // the same under other names, with one layer that does not run
     explicit Other(std::unique_ptr<Net<Space>> of, Execution<Space> const& exec)
-        : body{std::move(of)}, idle{nn::ConvOptions<3>(4, 8, 3), exec}
+        : body{std::move(of)}, idle{ConvOptions<3>(4, 8, 3), exec}
     {
       this->register_child("body", *body);
       this->register_child("idle", idle);

@@ -24,9 +24,9 @@
 #include <vector>
 
 using namespace tessera;
+using TuneOptions;
 using detail::KernelPlan;
 using nn::ConvChoice;
-using nn::TuneOptions;
 using nn::TuneStep;
 using nn::TuneTrial;
 
@@ -98,7 +98,7 @@ TEST_CASE("tune: the host has the automatic kernel alone, whatever is asked for"
 {
   Execution<Host> const exec;
   nn::Sequential<3, float, Host> net;
-  auto& layer = net.add<nn::Conv<3, float, Host>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.add<nn::Conv<3, float, Host>>(ConvOptions<3>(4, 8, 3), exec);
   int trials = 0;
   auto const timer = [&](TuneTrial const& trial, std::function<void()> const& work) {
     work();
@@ -135,7 +135,7 @@ TEST_CASE_TEMPLATE("tune: a tuning's kernels are applied", Space, TESSERA_TEST_S
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   nn::Sequential<3, float, Space> net;
-  auto& layer = net.template add<nn::Conv<3, float, Space>>(nn::ConvOptions<3>(4, 8, 3), exec);
+  auto& layer = net.template add<nn::Conv<3, float, Space>>(ConvOptions<3>(4, 8, 3), exec);
   std::vector<SparseTensor<3, float, Space>> const samples{random_networks::input<3>(12, 1, 4, exec)};
   auto const timer = [](TuneTrial const&, std::function<void()> const& work) {
     work();
@@ -166,8 +166,8 @@ struct TwoConvs : nn::Sequential<3, Scalar> {
   {
     ConvConfig config;
     config.math = MathMode::tf32;  // of float
-    this->template add<Layer>(nn::ConvOptions<3>(32, 96, 3).bias(true).config(config), exec);
-    this->template add<Layer>(nn::ConvOptions<3>(96, 64, 1).bias(true).config(config), exec);
+    this->template add<Layer>(ConvOptions<3>(32, 96, 3).bias(true).config(config), exec);
+    this->template add<Layer>(ConvOptions<3>(96, 64, 1).bias(true).config(config), exec);
   }
   [[nodiscard]] Layer& layer(std::size_t i) { return dynamic_cast<Layer&>((*this)[i]); }
 };

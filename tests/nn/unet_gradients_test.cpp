@@ -20,7 +20,7 @@ template <class Scalar, class Space>
 struct Block final : nn::Module<3, Scalar, Space> {
   using typename nn::Module<3, Scalar, Space>::Tensor;
 
-  Block(nn::ConvOptions<3> const& options, Execution<Space> const& exec)
+  Block(ConvOptions<3> const& options, Execution<Space> const& exec)
       : conv{options, exec}, norm{options.out_channels, exec}
   {
     this->register_child("conv", conv);
@@ -39,7 +39,7 @@ struct Block final : nn::Module<3, Scalar, Space> {
 template <class Scalar, class Space>
 struct UNet final : nn::Module<3, Scalar, Space> {
   using typename nn::Module<3, Scalar, Space>::Tensor;
-  using Options = nn::ConvOptions<3>;
+  using Options = ConvOptions<3>;
 
   explicit UNet(Execution<Space> const& exec)
       : stem{Options(3, 4, 3).seed(1), exec},
@@ -49,7 +49,7 @@ struct UNet final : nn::Module<3, Scalar, Space> {
         up2{Options(6, 5, 3).stride(2).transposed().seed(5), exec},
         joined{Options(10, 4, 3).seed(6), exec},
         up1{Options(4, 4, 2).kind(ConvolutionKind::inverse).bias(true).seed(7), exec},
-        head{nn::LinearOptions(8, 3).seed(8), exec}
+        head{LinearOptions(8, 3).seed(8), exec}
   {
     int number = 0;
     for (nn::ModuleBase* part :

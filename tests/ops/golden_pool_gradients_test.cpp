@@ -87,7 +87,7 @@ TEST_CASE_TEMPLATE("spconv's pools of the largest and over entries: gradients ar
       found = gradient([&](auto const& e) { return global_average_pool(x, compat::spconv, e); }, grad_out, 1);
     } else {
       auto const options =
-          nn::PoolOptions<3>(test::per_axis(*json.find("kernel_size")))
+          PoolOptions<3>(test::per_axis(*json.find("kernel_size")))
               .stride(test::per_axis(*json.find("stride")))
               .padding(json.find("padding") != nullptr ? test::per_axis(*json.find("padding"))
                                                        : IntArray<3>(0))

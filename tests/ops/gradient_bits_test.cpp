@@ -18,7 +18,7 @@ TEST_CASE_TEMPLATE("gradients: two runs have the same bits, and so has every sca
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const host = test::random_tensor<float>(700, 8, {0, 1}, 5);
-  using Options = nn::PoolOptions<3>;
+  using Options = PoolOptions<3>;
   auto const gradients = [&](auto scalar, Execution<Space> const& on) {
     using Scalar = decltype(scalar);
     auto const x = test::upload_tensor<Scalar>(host, on);

@@ -14,7 +14,7 @@ using namespace tessera;
 
 namespace {
 
-using Options = ops::GroupedConvolutionOptions<3>;
+using Options = GroupedConvolutionOptions<3>;
 
 /// grouped_convolution() as its formula says, over `map` [rows, volume].
 std::vector<double> by_definition(std::vector<std::int32_t> const& map, std::size_t volume,
@@ -102,7 +102,7 @@ TEST_CASE_TEMPLATE("grouped_convolution: nothing to read, one point, and groups 
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  nn::GroupedConv<3, float, Space> conv{nn::ConvOptions<3>(4, 4, 5).bias(true), 4, exec};
+  nn::GroupedConv<3, float, Space> conv{ConvOptions<3>(4, 4, 5).bias(true), 4, exec};
   CHECK(conv.weight().shape() == std::vector<std::int64_t>{125, 1, 4});
   auto const nothing = test::upload_tensor<float>(test::random_tensor<float>(0, 4, {0}, 5), exec);
   CHECK(conv(nothing, exec).num_rows() == 0);
@@ -114,10 +114,10 @@ TEST_CASE_TEMPLATE("grouped_convolution: nothing to read, one point, and groups 
     CHECK(found[c] == doctest::Approx(one.features[c] * double{weight[62 * 4 + c]} + double{bias[c]}));
   }
   using Conv = nn::GroupedConv<3, float, Space>;
-  CHECK_THROWS_WITH_AS(Conv(nn::ConvOptions<3>(6, 4, 3), 4, exec),
+  CHECK_THROWS_WITH_AS(Conv(ConvOptions<3>(6, 4, 3), 4, exec),
                        "GroupedConv: 4 groups do not divide 6 -> 4 channels", invalid_argument);
-  CHECK_THROWS_AS(Conv(nn::ConvOptions<3>(4, 6, 3), 4, exec), invalid_argument);
-  CHECK_THROWS_AS(Conv(nn::ConvOptions<3>(4, 4, 3), 0, exec), invalid_argument);
+  CHECK_THROWS_AS(Conv(ConvOptions<3>(4, 6, 3), 4, exec), invalid_argument);
+  CHECK_THROWS_AS(Conv(ConvOptions<3>(4, 4, 3), 0, exec), invalid_argument);
   auto const wide = test::upload_tensor<float>(test::random_tensor<float>(3, 5, {0}, 5), exec);
   CHECK_THROWS_AS(static_cast<void>(conv(wide, exec)), invalid_argument);
 }

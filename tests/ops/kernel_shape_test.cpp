@@ -161,7 +161,7 @@ TEST_CASE_TEMPLATE("kernel shapes: pools over a list are those over the box, and
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  using Options = nn::PoolOptions<3>;
+  using Options = PoolOptions<3>;
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(300, 3, {0, 1}, 7), exec);
   auto const list = Options(1).shape(Shape::offsets(shuffled_box().offsets)).stride(2);
   auto const box = Options(3).stride(2).padding(1);
@@ -181,10 +181,10 @@ TEST_CASE_TEMPLATE("Conv: a kernel shape is an option like any other", Space, TE
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  nn::Conv<3, float, Space> cross{nn::ConvOptions<3>(in_channels, 4, 5).shape(Shape::cross()), exec};
+  nn::Conv<3, float, Space> cross{ConvOptions<3>(in_channels, 4, 5).shape(Shape::cross()), exec};
   CHECK(cross.weight().shape() == std::vector<std::int64_t>{13, in_channels, 4});
   nn::Conv<3, float, Space> list{
-      nn::ConvOptions<3>(in_channels, 4, 1).shape(Shape::offsets({{0, 0, 0}, {0, 0, 3}})), exec};
+      ConvOptions<3>(in_channels, 4, 1).shape(Shape::offsets({{0, 0, 0}, {0, 0, 3}})), exec};
   CHECK(list.weight().shape() == std::vector<std::int64_t>{2, in_channels, 4});
   auto const x = test::upload_tensor<float>(test::random_tensor<float>(50, in_channels, {0}, 7), exec);
   CHECK(cross(x, exec).coordinates() == x.coordinates());

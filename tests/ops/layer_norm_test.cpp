@@ -167,13 +167,13 @@ TEST_CASE_TEMPLATE("LayerNorm: a layer of rows, for voxels and matrices", Space,
 {
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
-  nn::LayerNorm<3, float, Space> norm{nn::NormOptions{6}.eps(eps), exec};
+  nn::LayerNorm<3, float, Space> norm{NormOptions{6}.eps(eps), exec};
   auto const host = test::random_tensor<float>(20, 6, {0}, 2);
   auto const x = test::upload_tensor<float>(host, exec);
   test::check_close(norm(x, exec).features_on_host(exec),
                     by_definition(host.features, std::vector<double>(6, 1), std::vector<double>(6, 0)), 1e-5);
   CHECK(norm.parameters().size() == 2);
-  nn::LayerNorm<3, float, Space> const plain{nn::NormOptions{6}.affine(false), exec};
+  nn::LayerNorm<3, float, Space> const plain{NormOptions{6}.affine(false), exec};
   CHECK(plain.parameters().empty());
   nn::LayerNorm<3, float, Space> narrow{5, exec};
   CHECK_THROWS_WITH_AS(static_cast<void>(narrow(x, exec)),

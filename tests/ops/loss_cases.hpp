@@ -176,7 +176,7 @@ struct Losses {
         return d.cross_entropy(x, labels, smoothing, true, std::nullopt);
       };
     };
-    using CrossEntropy = ops::CrossEntropyOptions<Sum>;
+    using CrossEntropy = CrossEntropyOptions<Sum>;
     entropy("cross entropy", body, CrossEntropy().ignore(plain.ignored), plain, mean(0));
     entropy("weighted", body, CrossEntropy().ignore(plain.ignored).class_weights(weights_.data()), definition,
             mean(0));
@@ -194,7 +194,7 @@ struct Losses {
             });
     for (double const gamma : {0.0, 0.5, 2.0}) {
       auto const options =
-          ops::FocalLossOptions<Sum>().gamma(gamma).ignore(plain.ignored).class_weights(weights_.data());
+          FocalLossOptions<Sum>().gamma(gamma).ignore(plain.ignored).class_weights(weights_.data());
       body(
           "focal", [=](auto const& x, auto const& l, auto const& e) { return focal_loss(x, l, options, e); },
           [=, this_exec = exec_](auto const& grad, auto const& x, auto const& l) {
@@ -203,7 +203,7 @@ struct Losses {
           [=, d = definition](auto const& x, auto const& l) { return d.focal(x, l, gamma); });
     }
     for (int const variant : {0, 1, 2}) {
-      auto const options = ops::DiceLossOptions<Sum>()
+      auto const options = DiceLossOptions<Sum>()
                                .ignore(plain.ignored)
                                .smooth(variant == 1 ? 0 : 1)
                                .squared(variant == 2)
@@ -218,7 +218,7 @@ struct Losses {
           });
     }
     for (bool const present : {true, false}) {
-      auto const options = ops::LovaszSoftmaxOptions<Sum>()
+      auto const options = LovaszSoftmaxOptions<Sum>()
                                .ignore(plain.ignored)
                                .classes(present ? ops::LossClasses::present : ops::LossClasses::all);
       body(
@@ -235,7 +235,7 @@ struct Losses {
 
  private:
   template <class Body, class Function>
-  void entropy(char const* name, Body const& body, ops::CrossEntropyOptions<Sum> const& options,
+  void entropy(char const* name, Body const& body, CrossEntropyOptions<Sum> const& options,
                Definition const& by, Function const& function) const
   {
     body(

@@ -240,7 +240,7 @@ TEST_CASE_TEMPLATE("losses: a label that is no class is named by its row", Space
   // rows of a matrix have no set: who wants to know gives the loss a place
   auto const x = upload_matrix(test::rounded<float>(logits), classes, exec);
   ops::LabelErrors<Space> errors{exec};
-  auto const options = ops::CrossEntropyOptions<float>().ignore(ignored).errors(errors);
+  auto const options = CrossEntropyOptions<float>().ignore(ignored).errors(errors);
   auto const run = [&] {
     static_cast<void>(cross_entropy(x, there, options, exec));
     errors.check(exec);
@@ -280,7 +280,7 @@ TEST_CASE_TEMPLATE("losses: logits that exponentials overflow at are no trouble"
                                   -30000, -29990, -30001, 1e30F, 0,     1e30F};
   auto const x = upload_matrix(logits, 3, exec);
   auto const there = upload(labels, exec);
-  auto const options = ops::CrossEntropyOptions<float>().reduction(ops::Reduction::sum);
+  auto const options = CrossEntropyOptions<float>().reduction(ops::Reduction::sum);
   auto const loss = cross_entropy(x, there, options, exec);
   double const expected =
       0 + std::log1p(std::exp(1.0)) + (11 + std::log1p(std::exp(-10.0) + std::exp(-11.0))) + std::log(2.0);
@@ -299,7 +299,7 @@ TEST_CASE_TEMPLATE("losses: processes that share what a mean divides by add up t
   auto const logits = test::random_values(60 * classes, 3);
   auto const labels = some_labels(60, classes, ignored);
   auto const weights = upload(std::vector<double>{1, 2, 0.5, 1}, exec);
-  auto const options = ops::CrossEntropyOptions<double>().ignore(ignored).class_weights(weights.data());
+  auto const options = CrossEntropyOptions<double>().ignore(ignored).class_weights(weights.data());
   auto const part = [&](std::size_t first, std::size_t last) {
     auto const at = [](auto const& all, std::size_t i) {
       return all.begin() + static_cast<std::ptrdiff_t>(i);
@@ -349,7 +349,7 @@ TEST_CASE_TEMPLATE("dice loss: processes that exchange their sums have the loss 
     auto const x = upload_matrix(std::vector<double>(at(logits, first * classes), at(logits, last * classes)),
                                  classes, exec);
     auto const own = upload(Labels(at(labels, first), at(labels, last)), exec);
-    auto options = ops::DiceLossOptions<double>().ignore(ignored);
+    auto options = DiceLossOptions<double>().ignore(ignored);
     if (exchange != nullptr) { options.exchange(static_cast<ops::RowExchange<Space>*>(exchange)); }
     auto const record = test::recorded(exec, [&](auto const& e) { return dice_loss(x, own, options, e); });
     auto const loss = exchange == nullptr ? number(dice_loss(x, own, options, exec), exec) : 0;
@@ -380,12 +380,12 @@ TEST_CASE("losses: what does not fit is refused by name")
   CHECK_THROWS_WITH_AS(static_cast<void>(cross_entropy(x, upload(three, exec), {}, exec)),
                        doctest::Contains("3 labels for 4 rows"), invalid_argument);
   auto const labels = upload(Labels(4, 0), exec);
-  auto const share = ops::CrossEntropyOptions<float>().label_smoothing(1.5);
+  auto const share = CrossEntropyOptions<float>().label_smoothing(1.5);
   CHECK_THROWS_WITH_AS(static_cast<void>(cross_entropy(x, labels, share, exec)), doctest::Contains("1.5"),
                        invalid_argument);
-  CHECK_THROWS_AS(static_cast<void>(focal_loss(x, labels, ops::FocalLossOptions<float>().gamma(-1), exec)),
+  CHECK_THROWS_AS(static_cast<void>(focal_loss(x, labels, FocalLossOptions<float>().gamma(-1), exec)),
                   invalid_argument);
-  CHECK_THROWS_AS(static_cast<void>(dice_loss(x, labels, ops::DiceLossOptions<float>().smooth(-1), exec)),
+  CHECK_THROWS_AS(static_cast<void>(dice_loss(x, labels, DiceLossOptions<float>().smooth(-1), exec)),
                   invalid_argument);
   auto const two = upload_matrix(std::vector<float>{1, 1}, 2, exec);
   CHECK_THROWS_WITH_AS(static_cast<void>(cross_entropy_backward(two, x, labels, {}, exec)),

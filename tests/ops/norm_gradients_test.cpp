@@ -148,7 +148,7 @@ TEST_CASE_TEMPLATE("batch norm: gradients in evaluation agree with finite differ
   check_all(by_record<double>(affine, cotangent, channels, exec, run(x)), expected);
   Affine<double, Space> again{channels, exec};
   auto const matrix = upload_matrix(values, channels, exec);
-  ops::BatchNormOptions<double> const options{
+  BatchNormOptions<double> const options{
       mean_there.data(), variance_there.data(), again.weight.data(), again.bias.data(), channels, eps};
   auto const grad = upload_matrix(cotangent, channels, exec);
   auto const dx =

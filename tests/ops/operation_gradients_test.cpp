@@ -86,7 +86,7 @@ TEST_CASE_TEMPLATE("gradients: pools and unpooling agree with finite differences
   for_dims([&](auto dim) {
     constexpr int Dim = decltype(dim)::value;
     CAPTURE(Dim);
-    using Options = nn::PoolOptions<Dim>;
+    using Options = PoolOptions<Dim>;
     auto const set = grid_set<Dim>(14, exec);
     auto const values = test::distinct_values(28, 3);
     auto const make = [&](auto const& v) { return tensor_on(set, v, channels, exec); };

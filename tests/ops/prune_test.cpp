@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("sum_pool: the mean times the number of voxels in the window"
   auto const host = test::random_tensor<double>(400, 3, {0, 1}, 13);
   auto const x = test::upload_tensor<double>(host, exec);
   auto const ones = x.with_features(upload_matrix(std::vector<double>(400, 1.0), 1, exec));
-  auto const options = nn::PoolOptions<3>(3).stride(2).padding(1);
+  auto const options = PoolOptions<3>(3).stride(2).padding(1);
   auto const sums = sum_pool(x, options, exec).features_on_host(exec);
   auto const means = average_pool(x, options, exec).features_on_host(exec);
   auto const counts = sum_pool(ones, options, exec).features_on_host(exec);
@@ -188,7 +188,7 @@ TEST_CASE_TEMPLATE("sum_pool: the mean times the number of voxels in the window"
   for (std::size_t n = 0; n < means.size(); ++n) { expected.push_back(means[n] * counts[n / 3]); }
   test::check_close(sums, expected, 1e-12);
   double total = 0;
-  auto const cells = sum_pool(ones, nn::PoolOptions<3>(2), exec).features_on_host(exec);
+  auto const cells = sum_pool(ones, PoolOptions<3>(2), exec).features_on_host(exec);
   for (auto const count : cells) { total += count; }
   CHECK(total == 400);
 }

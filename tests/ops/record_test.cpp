@@ -186,10 +186,9 @@ TEST_CASE("Operations: each of a tensor is one record that runs again")
                [&](Tensor const& x, Exec const& exec) { return group_norm(x, 2, w, b, 1e-3, exec); });
   check_replay("dropout", [](Tensor const& x, Exec const& exec) { return dropout(x, 0.5, 3, exec); });
   check_replay("max_pool",
-               [](Tensor const& x, Exec const& exec) { return max_pool(x, nn::PoolOptions<3>{2}, exec); });
-  check_replay("average_pool", [](Tensor const& x, Exec const& exec) {
-    return average_pool(x, nn::PoolOptions<3>{2}, exec);
-  });
+               [](Tensor const& x, Exec const& exec) { return max_pool(x, PoolOptions<3>{2}, exec); });
+  check_replay("average_pool",
+               [](Tensor const& x, Exec const& exec) { return average_pool(x, PoolOptions<3>{2}, exec); });
   check_replay("global_average_pool",
                [](Tensor const& x, Exec const& exec) { return global_average_pool(x, exec); });
   check_replay("global_max_pool", [](Tensor const& x, Exec const& exec) { return global_max_pool(x, exec); });

@@ -48,7 +48,7 @@ TEST_CASE_TEMPLATE("smooth L1: values and gradients agree with the definition", 
           CAPTURE(rows);
           CAPTURE(beta);
           auto const by = is_weighted ? weights : std::vector<double>(rows, 1.0);
-          auto const options = ops::SmoothL1Options<double>()
+          auto const options = SmoothL1Options<double>()
                                    .beta(beta)
                                    .reduction(is_mean ? ops::Reduction::mean : ops::Reduction::sum)
                                    .row_weights(is_weighted ? weights_there.data() : nullptr);

@@ -13,7 +13,7 @@ using namespace tessera;
 
 namespace {
 
-using Options = nn::PoolOptions<3>;
+using Options = PoolOptions<3>;
 
 template <class Scalar, class Space>
 std::vector<Scalar> on_host(Matrix<Scalar, Space> const& matrix, Execution<Space> const& exec)

@@ -50,7 +50,7 @@ TEST_CASE_TEMPLATE("MapStreams: a fused network gives its bits, planned and not,
   Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
-  Net network{models::MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
+  Net network{MinkUNetOptions(4, 5).width(test::small_sets() ? 0.5 : 1.0), exec};
   auto net = nn::fuse(network, scan(random_surface(1, 8), exec), exec);
   Plan plan{net, PlanLimits().max_voxels(test::small_sets() ? 2000 : 50'000), exec};
   std::vector<std::vector<__half>> expected;
@@ -78,7 +78,7 @@ TEST_CASE_TEMPLATE("MapStreams: scans follow one another without a wait, each fr
   Beside streams;
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
-  Net network{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  Net network{MinkUNetOptions(4, 5).width(0.25), exec};
   auto net = nn::fuse(network, scan(random_surface(1, 8), exec), exec);
   int const size = test::small_sets() ? 16 : 90;
   std::vector<std::vector<__half>> expected;
@@ -104,7 +104,7 @@ TEST_CASE_TEMPLATE("MapStreams: a tensor made without them, a batch, and calls w
   MapStreams others{streams.stream.handle};
   auto const& exec = streams.exec;
   auto const& with_maps = streams.with_maps;
-  Net network{models::MinkUNetOptions(4, 5).width(0.25), exec};
+  Net network{MinkUNetOptions(4, 5).width(0.25), exec};
   auto net = nn::fuse(network, scan(random_surface(1, 8), exec), exec);
   int const size = test::small_sets() ? 14 : 70;
   for (unsigned const seed : {1U, 2U, 3U}) {

@@ -27,13 +27,13 @@ namespace {
 
 using Net = models::MinkUNet<3, __half, Device>;
 
-models::MinkUNetOptions small_net(Compatibility compat = compat::none, int mode = 1)
+MinkUNetOptions small_net(Compatibility compat = compat::none, int mode = 1)
 {
   ConvConfig config;
   config.sort = mode > 0;
   config.splits = mode == 2 ? 3 : 1;
   config.compat = compat;
-  return models::MinkUNetOptions(4, 5).width(0.25).config(config);
+  return MinkUNetOptions(4, 5).width(0.25).config(config);
 }
 
 /// Reaches the voxels of stride 4 in two ways and combines them in every one.
@@ -41,9 +41,9 @@ struct TwoWays final : nn::Module<3, __half, Device> {
   using Conv = nn::Conv<3, __half, Device>;
 
   explicit TwoWays(Execution<Device> const& exec)
-      : half{nn::ConvOptions<3>(4, 8, 2).stride(2), exec},
-        twice{nn::ConvOptions<3>(8, 8, 3).stride(2), exec},
-        once{nn::ConvOptions<3>(4, 8, 4).stride(4), exec}
+      : half{ConvOptions<3>(4, 8, 2).stride(2), exec},
+        twice{ConvOptions<3>(8, 8, 3).stride(2), exec},
+        once{ConvOptions<3>(4, 8, 4).stride(4), exec}
   {
     register_child("half", half);
     register_child("twice", twice);
@@ -95,11 +95,11 @@ TEST_CASE_TEMPLATE("Plan: from voxels to classes, fused or not: convolution, poo
   using Conv = nn::Conv<3, __half, Device>;
   for (bool const fused : {false, true}) {
     CAPTURE(fused);
-    nn::Sequential net{std::make_unique<Conv>(nn::ConvOptions<3>(4, 16, 3).bias(true), exec),
+    nn::Sequential net{std::make_unique<Conv>(ConvOptions<3>(4, 16, 3).bias(true), exec),
                        std::make_unique<nn::BatchNorm<3, __half, Device>>(16, exec),
                        std::make_unique<nn::ReLU<3, __half, Device>>(),
                        std::make_unique<nn::GlobalAveragePool<3, __half, Device>>(),
-                       std::make_unique<nn::Linear<3, __half, Device>>(nn::LinearOptions(16, 5), exec),
+                       std::make_unique<nn::Linear<3, __half, Device>>(LinearOptions(16, 5), exec),
                        std::make_unique<nn::Sigmoid<3, __half, Device>>()};
     auto limits = PlanLimits().max_voxels(3000).channels(4).grid(SpatialRange<3>{2, {64, 64, 16}});
     Plan plan{net, limits.fuse(fused), exec};

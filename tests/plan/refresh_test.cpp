@@ -57,7 +57,7 @@ TEST_CASE_TEMPLATE(
   Stream const other;
   Execution<Device> const exec{stream.handle};
   Execution<Device> const on_other{other.handle};
-  Net net{models::MinkUNetOptions(4, 5).width(0.5), exec};
+  Net net{MinkUNetOptions(4, 5).width(0.5), exec};
   Plan plan{net, PlanLimits().max_voxels(3000), exec};
   auto const nodes = plan.num_nodes();
   auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
@@ -84,7 +84,7 @@ TEST_CASE_TEMPLATE(
     plan.refresh(on_other);  // and run at once on another stream
     auto const found = plan.run(x, exec).features_on_host(exec);
     plan.check();
-    Net fresh{models::MinkUNetOptions(4, 5).width(0.5), exec};
+    Net fresh{MinkUNetOptions(4, 5).width(0.5), exec};
     randomize_weights(fresh, 100 * round, exec);
     Plan fresh_plan{fresh, PlanLimits().max_voxels(3000), exec};
     CHECK(same_bits(found, fresh_plan.run(x, exec).features_on_host(exec)));
@@ -103,7 +103,7 @@ TEST_CASE_TEMPLATE("Plan: what forward() packs anew, on another stream too, need
   Stream const b;
   Execution<Device> const on_a{a.handle};
   Execution<Device> const on_b{b.handle};
-  Net net{models::MinkUNetOptions(4, 5).width(0.5), on_a};
+  Net net{MinkUNetOptions(4, 5).width(0.5), on_a};
   Plan plan{net, PlanLimits().max_voxels(3000), on_a};
   auto const x = tensor_of<__half>(random_surface(2, 40), 4, {}, on_a);
   static_cast<void>(net.forward(x, on_a));  // makes the maps
@@ -125,7 +125,7 @@ TEST_CASE_TEMPLATE("conv layer on the device: streams that share a layer wait fo
   if (test::skipped<Space>()) { return; }
   Stream const streams[4];
   Execution<Device> const exec{};
-  nn::Conv<3, __half> layer{nn::ConvOptions<3>(64, 256, 3).bias(true), exec};
+  nn::Conv<3, __half> layer{ConvOptions<3>(64, 256, 3).bias(true), exec};
   auto const x = tensor_of<__half>(random_surface(3, 60), 64, {}, exec);
   static_cast<void>(layer.forward(x, exec));  // makes the map
   for (std::uint64_t const round : {1U, 2U, 3U, 4U}) {
@@ -136,7 +136,7 @@ TEST_CASE_TEMPLATE("conv layer on the device: streams that share a layer wait fo
     for (auto const& stream : streams) {
       results.push_back(layer.forward(x, Execution<Device>{stream.handle}));
     }
-    nn::Conv<3, __half> fresh{nn::ConvOptions<3>(64, 256, 3).bias(true), exec};
+    nn::Conv<3, __half> fresh{ConvOptions<3>(64, 256, 3).bias(true), exec};
     detail::fill_uniform(fresh.weight(), 0.1, round, exec);
     auto const expected = fresh.forward(x, exec).features_on_host(exec);
     for (std::size_t i = 0; i < 4; ++i) {
@@ -153,7 +153,7 @@ TEST_CASE_TEMPLATE("Plan: a plan made before a layer got other tiles still runs,
   Execution<Device> const exec{};
   using Conv = nn::Conv<3, __half>;
   nn::Sequential<3, __half> net;
-  auto& layer = net.add<Conv>(nn::ConvOptions<3>(32, 96, 3), exec);
+  auto& layer = net.add<Conv>(ConvOptions<3>(32, 96, 3), exec);
   auto const x = tensor_of<__half>(random_surface(4, 40), 32, {}, exec);
   Plan plan{net, PlanLimits().max_voxels(3000).channels(32), exec};
   auto const planned = plan.run(x, exec).features_on_host(exec);
@@ -167,7 +167,7 @@ TEST_CASE_TEMPLATE("Plan: a plan made before a layer got other tiles still runs,
   plan.refresh(exec);
   auto const found = plan.run(x, exec).features_on_host(exec);
   nn::Sequential<3, __half> fresh;
-  detail::fill_uniform(fresh.add<Conv>(nn::ConvOptions<3>(32, 96, 3), exec).weight(), 0.1, 9, exec);
+  detail::fill_uniform(fresh.add<Conv>(ConvOptions<3>(32, 96, 3), exec).weight(), 0.1, 9, exec);
   Plan fresh_plan{fresh, PlanLimits().max_voxels(3000).channels(32), exec};
   CHECK(same_bits(found, fresh_plan.run(x, exec).features_on_host(exec)));
   CHECK_FALSE(same_bits(found, planned));

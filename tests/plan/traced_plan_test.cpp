@@ -29,7 +29,7 @@ TEST_CASE_TEMPLATE("Plan: of a traced model gives its bits, fused or not, and ra
   if (test::skipped<Space>()) { return; }
   Stream const stream;
   Execution<Device> const exec{stream.handle};
-  models::MinkUNet<3, __half> net{models::MinkUNetOptions(4, 5).width(0.5), exec};
+  models::MinkUNet<3, __half> net{MinkUNetOptions(4, 5).width(0.5), exec};
   auto const sample = tensor_of<__half>(random_surface(1, 12), 4, {}, exec);
   auto traced = nn::trace(net, sample, exec);
   for (bool const fused : {false, true}) {
@@ -55,7 +55,7 @@ TEST_CASE_TEMPLATE(
   if (test::skipped<Space>()) { return; }
   Stream const stream;
   Execution<Device> const exec{stream.handle};
-  models::MinkUNet<3, __half> net{models::MinkUNetOptions(4, 5).width(0.5), exec};
+  models::MinkUNet<3, __half> net{MinkUNetOptions(4, 5).width(0.5), exec};
   auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
   auto const before = net.forward(x, exec).features_on_host(exec);
   auto const fused = nn::fuse(net, x, exec);
@@ -96,7 +96,7 @@ TEST_CASE_TEMPLATE("Plan: views of a model are fused too: a dense map, and point
   CHECK(same_bits(download(planned.data(), planned.size(), exec), download(map.data(), map.size(), exec)));
   of_map.check();
 
-  models::SPVCNN<3, __half> points{models::SPVCNNOptions(4, 5).width(0.25), exec};
+  models::SPVCNN<3, __half> points{SPVCNNOptions(4, 5).width(0.25), exec};
   auto const voxels = tensor_of<__half>(random_surface(2, 40), 4, {}, exec);
   auto const labels = nn::fuse(forward_voxels(points), voxels, exec).forward(voxels, exec);
   Plan of_points{forward_voxels(points), PlanLimits().max_voxels(3000).fuse(), exec};
@@ -110,12 +110,12 @@ TEST_CASE_TEMPLATE("Plan: of a fused network that was tuned gives its bits; one 
   if (test::skipped<Space>()) { return; }
   Stream const stream;
   Execution<Device> const exec{stream.handle};
-  models::MinkUNet<3, __half> net{models::MinkUNetOptions(4, 5).width(0.5), exec};
+  models::MinkUNet<3, __half> net{MinkUNetOptions(4, 5).width(0.5), exec};
   auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
   auto fused = nn::fuse(net, x, exec);
   Plan first{fused, PlanLimits().max_voxels(3000), exec};
   auto const before = first.run(x, exec).features_on_host(exec);
-  static_cast<void>(nn::tune(fused, {x}, nn::TuneOptions().quiet().repetitions(1), exec));
+  static_cast<void>(nn::tune(fused, {x}, TuneOptions().quiet().repetitions(1), exec));
   CHECK(same_bits(first.run(x, exec).features_on_host(exec), before));
   Plan second{fused, PlanLimits().max_voxels(3000), exec};
   CHECK(same_bits(second.run(x, exec).features_on_host(exec), fused.forward(x, exec).features_on_host(exec)));

@@ -17,7 +17,7 @@ TEST_CASE("Plan: a network of points and voxels on the device gives the bits of 
   if (test::skipped<Device>()) { return; }
   plan_cases::Stream const stream;
   Execution const exec{stream.handle};
-  models::SPVCNN<3, float> network{models::SPVCNNOptions(4, 5).width(0.25).seed(3), exec};
+  models::SPVCNN<3, float> network{SPVCNNOptions(4, 5).width(0.25).seed(3), exec};
   auto const limits = PlanLimits().max_voxels(3000).grid(SpatialRange<3>{1, {64, 64, 32}});
   Plan plan{forward_voxels(network), limits, exec};
   CoordinateSetOptions<3> options;

@@ -87,7 +87,7 @@ TEST_CASE("allocations that fail: a network leaks nothing and can be used again,
       CAPTURE(mode);
       Execution<Host> const exec{threads};
       models::MinkUNet<3, float, Host> network{
-          models::MinkUNetOptions(3, 5).width(0.125).config(with_conv_mode({}, mode)).seed(9), exec};
+          MinkUNetOptions(3, 5).width(0.125).config(with_conv_mode({}, mode)).seed(9), exec};
       auto const run = [&] { return network(input(exec), exec).features_on_host(exec); };
       auto const expected = run();
       bool same = true;

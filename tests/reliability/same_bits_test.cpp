@@ -140,16 +140,16 @@ int check_same_bits(Options const& options)
 TEST_CASE("same bits: networks do not depend on the run, the threads or the order of the rows")
 {
   int compared =
-      check_same_bits<models::MinkUNet<3, float, Host>>(models::MinkUNetOptions(4, 5).width(0.125).seed(3));
-  compared += check_same_bits<models::SparseResNet21D<3, float, Host>>(
-      models::BackboneOptions(4).width(0.25).seed(3));
+      check_same_bits<models::MinkUNet<3, float, Host>>(MinkUNetOptions(4, 5).width(0.125).seed(3));
+  compared +=
+      check_same_bits<models::SparseResNet21D<3, float, Host>>(BackboneOptions(4).width(0.25).seed(3));
   MESSAGE(compared << " results compared, bit by bit");
 }
 
 TEST_CASE("soak: scans of changing size leave nothing behind, and the first comes out as it did")
 {
   Execution<Host> const exec{2};
-  models::MinkUNet<3, float, Host> network{models::MinkUNetOptions(4, 5).width(0.125).seed(3), exec};
+  models::MinkUNet<3, float, Host> network{MinkUNetOptions(4, 5).width(0.125).seed(3), exec};
   nn::calibrate(network, tensor_of(random_cloud(1500, 1), exec), exec);
   auto const first = random_cloud(800, 2);
   auto const expected = bits_of(network(tensor_of(first, exec), exec), exec);

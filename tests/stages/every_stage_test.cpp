@@ -117,7 +117,7 @@ TEST_CASE("every stage: convolutions of every dataflow, and what a file keeps of
   for (auto const dataflow : {Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand}) {
     ConvConfig config;
     config.dataflow = dataflow;
-    nn::Conv<3, float, Host> conv(nn::ConvOptions<3>(x.channels(), 5, 3).bias(true).config(config), exec);
+    nn::Conv<3, float, Host> conv(ConvOptions<3>(x.channels(), 5, 3).bias(true).config(config), exec);
     auto const weight = download(conv.weight().data(), conv.weight().size(), exec);
     auto const bias = download(conv.bias().data(), conv.bias().size(), exec);
     std::vector<double> expected;
@@ -139,9 +139,9 @@ TEST_CASE("every stage: convolutions of every dataflow, and what a file keeps of
 
   test::TempDir const folder;
   using Net = models::MinkUNet<3, float, Host>;
-  auto const options = models::MinkUNetOptions(x.channels(), 4).width(0.25);
+  auto const options = MinkUNetOptions(x.channels(), 4).width(0.25);
   Net net(options, exec);
-  Net trained(models::MinkUNetOptions(options).seed(7), exec);
+  Net trained(MinkUNetOptions(options).seed(7), exec);
   io::save(trained, folder / "net.safetensors", io::Tessera{}, exec);
   auto const expected = trained(x, exec).features_on_host(exec);
   CHECK(net(x, exec).features_on_host(exec) != expected);

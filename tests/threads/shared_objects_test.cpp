@@ -54,7 +54,7 @@ void in_threads(int count, std::function<void(int)> const& action)
 TEST_CASE("threads: one model, an execution and a scan for each thread")
 {
   Execution<Host> const exec{1};
-  models::MinkUNet<3, float, Host> network{models::MinkUNetOptions(3, 5).width(0.125).seed(9), exec};
+  models::MinkUNet<3, float, Host> network{MinkUNetOptions(3, 5).width(0.125).seed(9), exec};
   auto const expected = network.forward(input(12, exec), exec).features_on_host(exec);
   std::atomic<int> different{0};
   in_threads(3, [&](int) {
@@ -69,7 +69,7 @@ TEST_CASE("threads: one model, an execution and a scan for each thread")
 TEST_CASE("threads: one tensor, one model and one execution of all threads")
 {
   Execution<Host> const exec{3};
-  models::MinkUNet<3, float, Host> network{models::MinkUNetOptions(3, 5).width(0.125).seed(9), exec};
+  models::MinkUNet<3, float, Host> network{MinkUNetOptions(3, 5).width(0.125).seed(9), exec};
   auto const expected = network.forward(input(12, exec), exec).features_on_host(exec);
   for (int n = 0; n < 3; ++n) {
     auto const x = input(12, exec);  // its set has no maps yet: the threads make them

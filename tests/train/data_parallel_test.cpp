@@ -17,7 +17,7 @@ TEST_CASE("data parallel: ranks with synchronised norms take the steps of one ra
     CAPTURE(size);
     std::vector<test::Trained> results(static_cast<std::size_t>(size));
     test::run_ranks(size, [&](train::Communicator<Host> const& ranks) {
-      train::DataParallelOptions options;
+      DataParallelOptions options;
       options.bucket_bytes = 1000;  // several
       results[static_cast<std::size_t>(ranks.rank())] =
           test::train_parallel<double, Host>(ranks, 6, 3, options, Execution<Host>{1});
@@ -39,7 +39,7 @@ TEST_CASE("data parallel: two runs have the same bits, with and without synchron
     std::vector<test::Trained> runs(4);
     for (std::size_t run = 0; run < 2; ++run) {
       test::run_ranks(2, [&](train::Communicator<Host> const& ranks) {
-        train::DataParallelOptions options;
+        DataParallelOptions options;
         options.synchronize_norms = synchronize;
         runs[2 * run + static_cast<std::size_t>(ranks.rank())] =
             test::train_parallel<float, Host>(ranks, 4, 3, options, Execution<Host>{1});

@@ -45,7 +45,7 @@ struct Training {
         net{exec},
         arena{net, exec},
         optimizer{arena, train::AdamW{}, train::Schedule::cosine(0.02, 80).warm_up(10),
-                  train::StepOptions{}.clip_norm(4).clip_value(0.5).loss_scaler(
+                  StepOptions{}.clip_norm(4).clip_value(0.5).loss_scaler(
                       train::LossScaler{}.initial(256).interval(5)),
                   exec},
         average{arena, 0.95, exec, true}

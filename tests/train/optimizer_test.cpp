@@ -184,7 +184,7 @@ TEST_CASE_TEMPLATE("optimizers: versions rise with every step, and the same step
     test::Network<float, Space> net{exec};
     train::ParameterArena<float, Space> arena{net, exec};
     train::Optimizer optimizer{arena, train::AdamW{}, train::Schedule::constant(0.1),
-                               train::StepOptions{}.clip_norm(0.5), exec};
+                               StepOptions{}.clip_norm(0.5), exec};
     for (int t = 0; t < 10; ++t) {
       auto const version = net.kernel.version();
       give_gradients(arena, t, exec);

@@ -32,7 +32,7 @@ class ParallelNetwork final : public tessera::nn::Module<3, Scalar, Space> {
   using typename tessera::nn::Module<3, Scalar, Space>::Tensor;
   using Block = tessera::nn::SparseConvBlock<3, Scalar, Space>;
   using Conv = tessera::nn::Conv<3, Scalar, Space>;
-  using Options = tessera::nn::ConvOptions<3>;
+  using Options = tessera::ConvOptions<3>;
 
   explicit ParallelNetwork(tessera::Execution<Space> const& exec)
       : enter_{Options(3, 8, 3), exec},
@@ -98,8 +98,7 @@ struct Trained {
 /// rank 0's, as if seeded by its number.
 template <class Scalar, class Space>
 Trained train_parallel(tessera::train::Communicator<Space> const& ranks, int num_scans, int steps,
-                       tessera::train::DataParallelOptions const& options,
-                       tessera::Execution<Space> const& exec)
+                       tessera::DataParallelOptions const& options, tessera::Execution<Space> const& exec)
 {
   namespace ts = tessera;
   ParallelNetwork<Scalar, Space> network{exec};
@@ -139,7 +138,7 @@ Trained train_parallel(tessera::train::Communicator<Space> const& ranks, int num
     arena.zero_grad(exec);
     ts::SparseTensor<3, Scalar, Space> const x{coordinates.view(), features.view(), exec};
     auto const y = network.forward(x, exec.with_recorder(tape));
-    ts::ops::CrossEntropyOptions<Scalar> loss_options;
+    ts::CrossEntropyOptions<Scalar> loss_options;
     auto weight = loss_weight(y, labels, loss_options, exec);  // divided by what all ranks have
     ranks.all_reduce_sum(weight.data(), 1, exec);
     auto const loss =

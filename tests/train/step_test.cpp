@@ -27,7 +27,7 @@ namespace {
 /// Plain steps of size 1, so that a step's change is the gradient it was taken along.
 template <class Space>
 struct Steps {
-  explicit Steps(train::StepOptions const& options)
+  explicit Steps(StepOptions const& options)
       : net{exec},
         arena{net, exec},
         optimizer{arena, train::Sgd{}, train::Schedule::constant(1), options, exec},
@@ -70,7 +70,7 @@ TEST_CASE_TEMPLATE("step: gradients of a larger norm are clipped to it, smaller 
                    TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  Steps<Space> steps{train::StepOptions{}.clip_norm(2)};
+  Steps<Space> steps{StepOptions{}.clip_norm(2)};
   auto const size = steps.arena.gradient_size();
   auto large = test::random_numbers(size, 5);
   auto const norm = norm_of(large);
@@ -88,7 +88,7 @@ TEST_CASE_TEMPLATE("step: gradients of a larger norm are clipped to it, smaller 
 TEST_CASE_TEMPLATE("step: frozen parameters are not part of the norm", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  Steps<Space> steps{train::StepOptions{}.clip_norm(1)};
+  Steps<Space> steps{StepOptions{}.clip_norm(1)};
   steps.net.kernel.freeze();
   std::vector<double> gradient(static_cast<std::size_t>(steps.arena.gradient_size()), 0.0);
   gradient[0] = 1000;  // of the kernel
@@ -103,7 +103,7 @@ TEST_CASE_TEMPLATE("step: frozen parameters are not part of the norm", Space, TE
 TEST_CASE_TEMPLATE("step: elements are clipped to a magnitude, after the norm", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  Steps<Space> steps{train::StepOptions{}.clip_norm(5).clip_value(2)};
+  Steps<Space> steps{StepOptions{}.clip_norm(5).clip_value(2)};
   std::vector<double> gradient(static_cast<std::size_t>(steps.arena.gradient_size()), 0.0);
   gradient[0] = -6;
   gradient[1] = 8;
@@ -120,7 +120,7 @@ TEST_CASE_TEMPLATE("step: elements are clipped to a magnitude, after the norm", 
 TEST_CASE_TEMPLATE("step: of several backward passes the mean counts", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
-  Steps<Space> steps{train::StepOptions{}.accumulate(4)};
+  Steps<Space> steps{StepOptions{}.accumulate(4)};
   std::vector<double> gradient(static_cast<std::size_t>(steps.arena.gradient_size()), 2.0);
   CHECK(steps.step(gradient)[3] == doctest::Approx(0.5));
 }
@@ -208,7 +208,7 @@ TEST_CASE_TEMPLATE("step: the loss scale falls with an overflow and grows after 
 {
   if (test::skipped<Space>()) { return; }
   auto const scaler = train::LossScaler{}.initial(1024).interval(3).minimum(256);
-  Steps<Space> steps{train::StepOptions{}.loss_scaler(scaler).clip_norm(100)};
+  Steps<Space> steps{StepOptions{}.loss_scaler(scaler).clip_norm(100)};
   auto const size = static_cast<std::size_t>(steps.arena.gradient_size());
   auto const scale = [&] {
     auto const seed = download(steps.optimizer.loss_gradient().data, 1, steps.exec)[0];
@@ -256,7 +256,7 @@ TEST_CASE_TEMPLATE("step: allocates nothing and reads nothing back", Space, TESS
     test::Network<float, Space> net{exec};
     train::ParameterArena<float, Space> arena{net, exec};
     train::Optimizer optimizer{arena, train::AdamW{}, train::Schedule::constant(1),
-                               train::StepOptions{}.clip_norm(1), exec};
+                               StepOptions{}.clip_norm(1), exec};
     train::MovingAverage average{arena, 0.5, exec};
     auto const before = memory.allocations();
     for (int t = 0; t < 3; ++t) {
@@ -273,16 +273,16 @@ TEST_CASE_TEMPLATE("step: allocates nothing and reads nothing back", Space, TESS
 
 TEST_CASE("step: an overflow at the smallest loss scale is an error")
 {
-  Steps<Host> steps{train::StepOptions{}.loss_scaler(train::LossScaler{}.initial(4).minimum(2))};
+  Steps<Host> steps{StepOptions{}.loss_scaler(train::LossScaler{}.initial(4).minimum(2))};
   std::vector<double> bad(static_cast<std::size_t>(steps.arena.gradient_size()),
                           std::numeric_limits<double>::quiet_NaN());
   steps.step(bad);
   CHECK_THROWS_AS(steps.optimizer.check(steps.exec), invalid_argument);  // the scale is 2 now
-  Steps<Host> higher{train::StepOptions{}.loss_scaler(train::LossScaler{}.initial(8).minimum(2))};
+  Steps<Host> higher{StepOptions{}.loss_scaler(train::LossScaler{}.initial(8).minimum(2))};
   higher.step(bad);
   higher.optimizer.check(higher.exec);  // 4: the next step may do
   CHECK_THROWS_AS(train::LossScaler{}.initial(0), invalid_argument);
   CHECK_THROWS_AS(train::LossScaler{}.interval(0), invalid_argument);
-  CHECK_THROWS_AS(train::StepOptions{}.clip_norm(-1), invalid_argument);
-  CHECK_THROWS_AS(train::StepOptions{}.accumulate(0), invalid_argument);
+  CHECK_THROWS_AS(StepOptions{}.clip_norm(-1), invalid_argument);
+  CHECK_THROWS_AS(StepOptions{}.accumulate(0), invalid_argument);
 }

@@ -11,6 +11,7 @@
 
 namespace tessera {
 inline namespace v0 {
+
 /// Runs `body(i)` for i in [0, count), in any order and in parallel: on the execution's threads, or one GPU
 /// thread each in a grid-stride loop.
 ///

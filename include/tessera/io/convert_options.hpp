@@ -13,7 +13,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace io {
 
 /// Options of convert_checkpoint(): `ConvertOptions().prefix("backbone.").spconv_major(1)`. Names are those in
 /// the file, with the wrappers of training (`module.`, `_orig_mod.`, ...) or without them.
@@ -28,8 +27,8 @@ struct ConvertOptions {
   [[nodiscard]] std::optional<std::string> const& prefix() const noexcept { return prefix_; }
   /// The layout of all kernels of sparse convolutions; by default the one that the file says, or else it is
   /// told from shapes and names.
-  ConvertOptions& layout(std::optional<WeightLayout> value) { return layout_ = value, *this; }
-  [[nodiscard]] std::optional<WeightLayout> const& layout() const noexcept { return layout_; }
+  ConvertOptions& layout(std::optional<io::WeightLayout> value) { return layout_ = value, *this; }
+  [[nodiscard]] std::optional<io::WeightLayout> const& layout() const noexcept { return layout_; }
   /// 1 or 2: the spconv that the weights were trained with. It tells layouts apart where shapes do not, and
   /// how kernels of one voxel are meant: 2 multiplies by their memory as [in, out], 1 by what the shape says.
   ConvertOptions& spconv_major(int value) { return spconv_major_ = value, *this; }
@@ -78,7 +77,7 @@ struct ConvertOptions {
  private:
   std::string key_;
   std::optional<std::string> prefix_;
-  std::optional<WeightLayout> layout_;
+  std::optional<io::WeightLayout> layout_;
   int spconv_major_ = 0;
   std::set<std::string> strided_pointwise_;
   std::map<std::string, std::vector<int>> kernel_sizes_;
@@ -87,6 +86,8 @@ struct ConvertOptions {
   double norm_epsilon_ = 0.0;
   std::string kernel_name_;
 };
+
+namespace io {
 
 /// Prefixes of sparse encoders in checkpoints of detectors, in the order they are looked for: those of
 /// mmdetection3d, BEVFusion and OpenPCDet, and the one of det3d and of the segmentors of mmdetection3d.

@@ -21,7 +21,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace io {
 
 /// Options of load(): `LoadOptions().prefix("backbone.")`.
 struct LoadOptions {
@@ -36,6 +35,8 @@ struct LoadOptions {
   std::string prefix_;
   bool strict_ = false;
 };
+
+namespace io {
 
 /// What load() did. Names are those of the file.
 struct LoadReport {

@@ -9,7 +9,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace models {
 
 /// Options of TorchSparse's backbones: `BackboneOptions(4).width(0.5)`.
 struct BackboneOptions {
@@ -33,6 +32,5 @@ struct BackboneOptions {
   std::uint64_t seed_ = 0;
 };
 
-}  // namespace models
 }  // namespace v0
 }  // namespace tessera

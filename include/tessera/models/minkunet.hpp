@@ -8,7 +8,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace models {
 
 /// Options of a MinkUNet: `MinkUNetOptions(4, 19).width(0.5)`.
 struct MinkUNetOptions {
@@ -32,6 +31,8 @@ struct MinkUNetOptions {
   std::optional<ConvConfig> config_;
   std::uint64_t seed_ = 0;
 };
+
+namespace models {
 
 /// The segmentation network MinkUNet of SPVNAS: a U-Net of residual blocks over four levels of stride 2, and
 /// a linear classifier. forward() gives logits [num_rows, num_classes] on the voxels of the input, in their
@@ -77,7 +78,7 @@ class MinkUNet final : public nn::Module<Dim, Scalar, Space> {
     auto const width = detail::unet_channels(options.width(), "MinkUNet").back();
     auto const math = options.config() ? options.config()->math : MathMode::exact;
     classifier_.template add<nn::Linear<Dim, Scalar, Space>>(
-        nn::LinearOptions{width, options.num_classes}.math(math).seed(layers.next_seed()), exec);
+        LinearOptions{width, options.num_classes}.math(math).seed(layers.next_seed()), exec);
     this->register_child("classifier", classifier_);
   }
 

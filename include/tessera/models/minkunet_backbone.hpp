@@ -19,12 +19,14 @@ namespace models {
 /// The library that a MinkUNetBackbone was trained with: names and geometry are its.
 enum class SparseBackend : std::uint8_t { spconv, torchsparse };
 
+}  // namespace models
+
 /// Options of a MinkUNetBackbone: `MinkUNetBackboneOptions(4).backend(SparseBackend::torchsparse)`.
 struct MinkUNetBackboneOptions {
   explicit MinkUNetBackboneOptions(int in) : in_channels{in} {}
 
-  MinkUNetBackboneOptions& backend(SparseBackend value) { return backend_ = value, *this; }
-  [[nodiscard]] SparseBackend backend() const noexcept { return backend_; }
+  MinkUNetBackboneOptions& backend(models::SparseBackend value) { return backend_ = value, *this; }
+  [[nodiscard]] models::SparseBackend backend() const noexcept { return backend_; }
   MinkUNetBackboneOptions& base(int value) { return base_ = value, *this; }
   [[nodiscard]] int base() const noexcept { return base_; }
   /// Channels and numbers of residual blocks of each level; as many levels up as down.
@@ -50,7 +52,7 @@ struct MinkUNetBackboneOptions {
   int in_channels;
 
  private:
-  SparseBackend backend_ = SparseBackend::spconv;
+  models::SparseBackend backend_ = models::SparseBackend::spconv;
   int base_ = 32;
   std::vector<int> encoder_channels_{32, 64, 128, 256};
   std::vector<int> encoder_blocks_{2, 2, 2, 2};
@@ -59,6 +61,8 @@ struct MinkUNetBackboneOptions {
   std::optional<ConvConfig> config_;
   std::uint64_t seed_ = 0;
 };
+
+namespace models {
 
 /// mmdetection3d's MinkUNet without its head: features [num_rows, channels of the last level] on the voxels
 /// of the input, in their order.

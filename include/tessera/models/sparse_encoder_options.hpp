@@ -28,6 +28,8 @@ enum class EncoderNames : std::uint8_t {
   openpcdet,  ///< conv_input, conv1.0, ..., conv4.2, conv_out: VoxelBackBone8x, VoxelResBackBone8x
 };
 
+}  // namespace models
+
 /// Options of a SparseEncoder; the functions below have those of published detectors.
 struct SparseEncoderOptions {
   using Channels = std::vector<std::vector<int>>;
@@ -42,8 +44,8 @@ struct SparseEncoderOptions {
   /// Paddings of the same; they matter to strided convolutions alone.
   SparseEncoderOptions& paddings(Paddings value) { return paddings_ = std::move(value), *this; }
   [[nodiscard]] Paddings const& paddings() const noexcept { return paddings_; }
-  SparseEncoderOptions& block(EncoderBlock value) { return block_ = value, *this; }
-  [[nodiscard]] EncoderBlock block() const noexcept { return block_; }
+  SparseEncoderOptions& block(models::EncoderBlock value) { return block_ = value, *this; }
+  [[nodiscard]] models::EncoderBlock block() const noexcept { return block_; }
   /// Channels of the first layer, and of the result.
   SparseEncoderOptions& base(int value) { return base_ = value, *this; }
   [[nodiscard]] int base() const noexcept { return base_; }
@@ -52,8 +54,8 @@ struct SparseEncoderOptions {
   /// The axis that the last layer halves: 0 of (b, z, y, x), 2 of (b, x, y, z).
   SparseEncoderOptions& axis(int value) { return axis_ = value, *this; }
   [[nodiscard]] int axis() const noexcept { return axis_; }
-  SparseEncoderOptions& names(EncoderNames value) { return names_ = value, *this; }
-  [[nodiscard]] EncoderNames names() const noexcept { return names_; }
+  SparseEncoderOptions& names(models::EncoderNames value) { return names_ = value, *this; }
+  [[nodiscard]] models::EncoderNames names() const noexcept { return names_; }
   /// Whether the convolutions of residual blocks have a bias.
   SparseEncoderOptions& biased_blocks(bool value) { return biased_blocks_ = value, *this; }
   [[nodiscard]] bool biased_blocks() const noexcept { return biased_blocks_; }
@@ -77,9 +79,9 @@ struct SparseEncoderOptions {
   int out_ = 128;
   Channels channels_{{16}, {32, 32, 32}, {64, 64, 64}, {64, 64, 64}};
   Paddings paddings_{{1}, {1, 1, 1}, {1, 1, 1}, {{0, 1, 1}, 1, 1}};
-  EncoderBlock block_ = EncoderBlock::conv_module;
+  models::EncoderBlock block_ = models::EncoderBlock::conv_module;
   int axis_ = 0;
-  EncoderNames names_ = EncoderNames::mmdet3d;
+  models::EncoderNames names_ = models::EncoderNames::mmdet3d;
   bool biased_blocks_ = false;
   double norm_epsilon_ = 1e-3;
   std::optional<ConvConfig> config_;
@@ -101,6 +103,8 @@ inline SparseEncoderOptions& SparseEncoderOptions::width(double factor)
   }
   return *this;
 }
+
+namespace models {
 
 /// SECOND on KITTI: 4 channels on (z, y, x) = 41 x 1600 x 1408, 128 on 2 x 200 x 176.
 /// Source: mmdetection3d's configuration of SECOND.

@@ -14,7 +14,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace models {
 
 /// Options of a SparseUNet: the encoder's, and three channels for each level of the decoder, the coarsest
 /// first: of the lateral block, the merge and the upsampling.
@@ -32,6 +31,8 @@ struct SparseUNetOptions {
  private:
   std::vector<std::array<int, 3>> decoder_{{64, 64, 64}, {64, 64, 32}, {32, 32, 16}, {16, 16, 16}};
 };
+
+namespace models {
 
 /// Part-A2 on KITTI. Source: mmdetection3d's configuration.
 [[nodiscard]] inline SparseUNetOptions parta2_kitti()

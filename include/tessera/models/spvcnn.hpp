@@ -17,7 +17,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace models {
 
 /// Options of an SPVCNN: `SPVCNNOptions(4, 19).width(0.5).voxel_size(0.05F)`.
 struct SPVCNNOptions {
@@ -51,6 +50,8 @@ struct SPVCNNOptions {
   std::optional<ConvConfig> config_;
   std::uint64_t seed_ = 0;
 };
+
+namespace models {
 
 /// The segmentation network SPVCNN of SPVNAS: MinkUNet with a branch on the points beside the voxels, which
 /// meet at the stem, at the bottom, halfway up and at the end. forward() gives logits [num_points,
@@ -122,7 +123,7 @@ class SPVCNN final : public nn::ModuleBase {
     auto const c = detail::unet_channels(options.width(), "SPVCNN");
     auto const math = options.config() ? options.config()->math : MathMode::exact;
     auto const linear = [&](int in, int out) {
-      return nn::LinearOptions{in, out}.math(math).seed(layers.next_seed());
+      return LinearOptions{in, out}.math(math).seed(layers.next_seed());
     };
     constexpr std::size_t level_of[] = {0, 4, 6, 8};  // where points and voxels meet
     for (std::size_t k = 0; k < 3; ++k) {

@@ -111,7 +111,7 @@ class SPVNAS final : public nn::ModuleBase {
     detail::LayerFactory<Dim> factory{conv_config, seed};
     auto const math = conv_config ? conv_config->math : MathMode::exact;
     auto const linear = [&](int in, int out) {
-      return nn::LinearOptions{in, out}.math(math).seed(factory.next_seed());
+      return LinearOptions{in, out}.math(math).seed(factory.next_seed());
     };
     auto const& c = config.output_channels;
     parts_.emplace_back();

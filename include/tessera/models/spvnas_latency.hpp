@@ -144,11 +144,11 @@ class SPVNASLatencyTable {
     auto const x = tensor(static_cast<std::size_t>(layer.level), layer.in_channels);
     if (layer.kind == Kind::point) {
       nn::Linear<Dim, Scalar, Space> linear{
-          nn::LinearOptions{layer.in_channels, layer.out_channels}.math(config_.math), exec_};
+          LinearOptions{layer.in_channels, layer.out_channels}.math(config_.math), exec_};
       return median_of([&] { static_cast<void>(linear.forward(x, exec_)); });
     }
     int const size = layer.kind == Kind::block ? 3 : layer.kind == Kind::shortcut ? 1 : 2;
-    auto options = nn::ConvOptions<Dim>{layer.in_channels, layer.out_channels, size}.config(config_);
+    auto options = ConvOptions<Dim>{layer.in_channels, layer.out_channels, size}.config(config_);
     if (size == 2) { options.stride(2); }
     if (layer.kind == Kind::up) { options.transposed(); }
     nn::Conv<Dim, Scalar, Space> conv{options, exec_};

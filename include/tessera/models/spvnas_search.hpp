@@ -150,6 +150,8 @@ std::int64_t enumerate(SPVNASSpace const& space, Cost const& cost, double limit,
   }
 }
 
+}  // namespace models
+
 /// Options of evolve(): `EvolutionOptions().population(50).generations(20)`.
 struct EvolutionOptions {
   /// Networks of a generation: a quarter are the best so far, the others half mutations of those, half
@@ -170,6 +172,8 @@ struct EvolutionOptions {
   double mutation_ = 0.1;
   std::uint64_t seed_ = 0;
 };
+
+namespace models {
 
 /// A network that evolve() found.
 struct Evolved {
@@ -195,7 +199,7 @@ template <class Score, class Cost>
 class Evolution {
  public:
   Evolution(models::SPVNASSpace const& space, Score const& score, Cost const& cost, double limit,
-            models::EvolutionOptions const& options)
+            EvolutionOptions const& options)
       : space_{space}, score_{score}, cost_{cost}, limit_{limit}, options_{options}, state_{options.seed()}
   {}
 
@@ -280,7 +284,7 @@ class Evolution {
   Score const& score_;
   Cost const& cost_;
   double limit_;
-  models::EvolutionOptions const& options_;
+  EvolutionOptions const& options_;
   std::uint64_t state_;
   std::vector<models::Evolved> population_;
   std::vector<models::Evolved> known_;

@@ -10,8 +10,6 @@
 namespace tessera {
 inline namespace v0 {
 
-namespace nn {
-
 /// Options of a normalisation: `NormOptions(64).eps(1e-3)`.
 struct NormOptions {
   explicit NormOptions(int num_channels) : channels{num_channels} {}
@@ -34,11 +32,9 @@ struct NormOptions {
   bool affine_ = true;
 };
 
-}  // namespace nn
-
 namespace detail {
 
-inline void check_norm(nn::NormOptions const& options, char const* who)
+inline void check_norm(NormOptions const& options, char const* who)
 {
   expects(options.channels >= 1, who, ": ", options.channels, " channels; at least 1");
   expects(options.eps() >= 0, who, ": epsilon ", options.eps(), " is negative");

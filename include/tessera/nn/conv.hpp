@@ -152,7 +152,7 @@ class Conv final : public Module<Dim, Scalar, Space>, private ops::WeightSource<
                     weight_.size(), " values; channels and kernel size stay those the layer was made with");
   }
 
-  [[nodiscard]] ops::ConvolutionOptions<Dim> convolution_options() const
+  [[nodiscard]] ConvolutionOptions<Dim> convolution_options() const
   {
     return {options_.out_channels, options_.kind(), options_.geometry, this->config()};
   }

@@ -14,7 +14,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace nn {
 
 /// Options of a convolution layer: `ConvOptions<3>(32, 64, 3).stride(2).bias(true)`.
 ///
@@ -90,6 +89,5 @@ struct ConvOptions {
   std::uint64_t seed_ = 0;
 };
 
-}  // namespace nn
 }  // namespace v0
 }  // namespace tessera

@@ -53,8 +53,8 @@ class GroupedConv final : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.in_channels, "GroupedConv: the tensor has ", x.channels(),
                     " channels but ", options_.in_channels, " were expected");
-    ops::GroupedConvolutionOptions<Dim> o{groups_, options_.out_channels, options_.kind(), options_.geometry,
-                                          options_.config() ? *options_.config() : thread_conv_config()};
+    GroupedConvolutionOptions<Dim> o{groups_, options_.out_channels, options_.kind(), options_.geometry,
+                                     options_.config() ? *options_.config() : thread_conv_config()};
     if (options_.compat()) { o.config.compat = *options_.compat(); }
     return grouped_convolution(
         x, weight_, options_.bias() ? ParameterRef<Scalar>{bias_} : ParameterRef<Scalar>{}, o, exec);

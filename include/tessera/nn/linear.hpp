@@ -14,8 +14,6 @@
 namespace tessera {
 inline namespace v0 {
 
-namespace nn {
-
 /// Options of a linear layer: `LinearOptions(96, 19).bias(false)`.
 struct LinearOptions {
   LinearOptions(int in, int out) : in_channels{in}, out_channels{out} {}
@@ -37,6 +35,8 @@ struct LinearOptions {
   MathMode math_ = MathMode::exact;
   std::uint64_t seed_ = 0;
 };
+
+namespace nn {
 
 /// `y[i, o] = bias[o] + sum over c of x[i, c] * weight[c, o]`, with its `weight` [in_channels, out_channels]
 /// and `bias` [out_channels], which start uniform in `+-1 / sqrt(in_channels)` (PyTorch). Checkpoints have
@@ -94,7 +94,7 @@ class Linear final : public RowModule<Dim, Scalar, Space>, private ops::WeightSo
   [[nodiscard]] Parameter<Scalar, Space> const& bias() const noexcept { return bias_; }
 
  private:
-  [[nodiscard]] ops::LinearOptions linear_options() const { return {options_.out_channels, options_.math()}; }
+  [[nodiscard]] ops::LinearMethod linear_options() const { return {options_.out_channels, options_.math()}; }
   [[nodiscard]] detail::PackedWeightView<Scalar> packed(ConvConfig const& config,
                                                         Execution<Space> const& exec) const final
   {

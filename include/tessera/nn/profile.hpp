@@ -22,7 +22,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace nn {
 
 /// Options of profile(): `ProfileOptions().repetitions(50)`.
 class ProfileOptions {
@@ -32,17 +31,18 @@ class ProfileOptions {
   [[nodiscard]] int repetitions() const noexcept { return repetitions_; }
   /// What the machine reaches, for the floors. Without it: memory as a copy measures it, and, of a GPU of
   /// compute capability 9.0, the rest as an H100's.
-  ProfileOptions& ceilings(Ceilings const& value) { return ceilings_ = value, has_ceilings_ = true, *this; }
-  [[nodiscard]] Ceilings const& ceilings() const noexcept { return ceilings_; }
+  ProfileOptions& ceilings(nn::Ceilings const& value)
+  {
+    return ceilings_ = value, has_ceilings_ = true, *this;
+  }
+  [[nodiscard]] nn::Ceilings const& ceilings() const noexcept { return ceilings_; }
   [[nodiscard]] bool has_ceilings() const noexcept { return has_ceilings_; }
 
  private:
   int repetitions_ = 20;
-  Ceilings ceilings_;
+  nn::Ceilings ceilings_;
   bool has_ceilings_ = false;
 };
-
-}  // namespace nn
 
 namespace detail {
 
@@ -101,7 +101,7 @@ template <class Space>
 }
 
 template <class Space>
-[[nodiscard]] nn::Ceilings ceilings_of(nn::ProfileOptions const& options, OperationClock<Space>& clock,
+[[nodiscard]] nn::Ceilings ceilings_of(ProfileOptions const& options, OperationClock<Space>& clock,
                                        Execution<Space> const& exec)
 {
   if (options.has_ceilings()) { return options.ceilings(); }

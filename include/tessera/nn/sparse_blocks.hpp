@@ -61,6 +61,8 @@ namespace nn {
   return LayerConfig{"BN1d"}.set("eps", 1e-3).set("momentum", 0.01);
 }
 
+}  // namespace nn
+
 /// Options of make_sparse_convmodule(): `ConvModuleOptions<3>(16, 32, 3).type("SparseConv3d").stride(2)`.
 template <int Dim>
 struct ConvModuleOptions {
@@ -88,16 +90,16 @@ struct ConvModuleOptions {
     return conv_config_.conv_config = value, *this;
   }
   /// The convolution's whole configuration, without a bias unless it says so.
-  ConvModuleOptions& conv_config(LayerConfig const& value)
+  ConvModuleOptions& conv_config(nn::LayerConfig const& value)
   {
     bool const bias = value.get("bias", false);
     return conv_config_ = value, conv_config_.set("bias", bias), *this;
   }
-  [[nodiscard]] LayerConfig const& conv_config() const noexcept { return conv_config_; }
-  ConvModuleOptions& norm_config(LayerConfig const& value) { return norm_config_ = value, *this; }
-  [[nodiscard]] LayerConfig const& norm_config() const noexcept { return norm_config_; }
-  ConvModuleOptions& activation(LayerConfig const& value) { return activation_ = value, *this; }
-  [[nodiscard]] LayerConfig const& activation() const noexcept { return activation_; }
+  [[nodiscard]] nn::LayerConfig const& conv_config() const noexcept { return conv_config_; }
+  ConvModuleOptions& norm_config(nn::LayerConfig const& value) { return norm_config_ = value, *this; }
+  [[nodiscard]] nn::LayerConfig const& norm_config() const noexcept { return norm_config_; }
+  ConvModuleOptions& activation(nn::LayerConfig const& value) { return activation_ = value, *this; }
+  [[nodiscard]] nn::LayerConfig const& activation() const noexcept { return activation_; }
   /// "conv", "norm" and "act" in any order; any may be left out.
   ConvModuleOptions& order(std::vector<std::string> value) { return order_ = std::move(value), *this; }
   [[nodiscard]] std::vector<std::string> const& order() const noexcept { return order_; }
@@ -109,11 +111,13 @@ struct ConvModuleOptions {
  private:
   IntArray<Dim> stride_ = IntArray<Dim>(1);
   IntArray<Dim> padding_ = IntArray<Dim>(0);
-  LayerConfig conv_config_;
-  LayerConfig norm_config_ = sparse_norm_config();
-  LayerConfig activation_{"relu"};
+  nn::LayerConfig conv_config_;
+  nn::LayerConfig norm_config_ = nn::sparse_norm_config();
+  nn::LayerConfig activation_{"relu"};
   std::vector<std::string> order_{"conv", "norm", "act"};
 };
+
+namespace nn {
 
 /// Convolution without bias, normalisation and activation one after the other, named "0", "1", "2".
 ///
@@ -145,6 +149,8 @@ template <int Dim, class Scalar, class Space>
   return result;
 }
 
+}  // namespace nn
+
 /// Options of the residual blocks: `SparseBlockOptions<3>(16, 16).activation("swish")`.
 template <int Dim>
 struct SparseBlockOptions {
@@ -167,26 +173,28 @@ struct SparseBlockOptions {
     return conv_config_.conv_config = value, *this;
   }
   /// The convolutions' whole configuration, without a bias unless it says so.
-  SparseBlockOptions& conv_config(LayerConfig const& value)
+  SparseBlockOptions& conv_config(nn::LayerConfig const& value)
   {
     bool const bias = value.get("bias", false);
     return conv_config_ = value, conv_config_.set("bias", bias), *this;
   }
-  [[nodiscard]] LayerConfig const& conv_config() const noexcept { return conv_config_; }
-  SparseBlockOptions& norm_config(LayerConfig const& value) { return norm_config_ = value, *this; }
-  [[nodiscard]] LayerConfig const& norm_config() const noexcept { return norm_config_; }
-  SparseBlockOptions& activation(LayerConfig const& value) { return activation_ = value, *this; }
-  [[nodiscard]] LayerConfig const& activation() const noexcept { return activation_; }
+  [[nodiscard]] nn::LayerConfig const& conv_config() const noexcept { return conv_config_; }
+  SparseBlockOptions& norm_config(nn::LayerConfig const& value) { return norm_config_ = value, *this; }
+  [[nodiscard]] nn::LayerConfig const& norm_config() const noexcept { return norm_config_; }
+  SparseBlockOptions& activation(nn::LayerConfig const& value) { return activation_ = value, *this; }
+  [[nodiscard]] nn::LayerConfig const& activation() const noexcept { return activation_; }
 
   int in_channels;
   int planes;
 
  private:
   IntArray<Dim> stride_ = IntArray<Dim>(1);
-  LayerConfig conv_config_;
-  LayerConfig norm_config_ = sparse_norm_config();
-  LayerConfig activation_{"relu"};
+  nn::LayerConfig conv_config_;
+  nn::LayerConfig norm_config_ = nn::sparse_norm_config();
+  nn::LayerConfig activation_{"relu"};
 };
+
+namespace nn {
 
 /// `act(bn2(conv2(act(bn1(conv1(x))))) + shortcut)`, the shortcut being x or `downsample(x)`.
 ///

@@ -15,6 +15,8 @@ namespace nn {
 // TorchSparse's modules from voxels to a bird's-eye view, with batch-first coordinates (its own version 2.1
 // reads them as batch-last). The height axis counts without the batch: 2 of (b, x, y, z), 0 of (b, z, y, x).
 
+}  // namespace nn
+
 /// Options of the two convolutions: `ToBevOptions(64, 128, 5).axis(2)`.
 struct ToBevOptions {
   /// @param num_heights  cells of the height axis
@@ -39,8 +41,6 @@ struct ToBevOptions {
   std::optional<ConvConfig> config_;
   std::uint64_t seed_ = 0;
 };
-
-}  // namespace nn
 
 namespace detail {
 
@@ -72,10 +72,10 @@ void expect_heights(SparseTensor<3, Scalar, Space> const& x, int axis, int heigh
 }
 
 /// A kernel for each height, summed over the column: a convolution whose stride is its size.
-[[nodiscard]] inline nn::ConvOptions<3> bev_conv(nn::ToBevOptions const& options, char const* who)
+[[nodiscard]] inline ConvOptions<3> bev_conv(ToBevOptions const& options, char const* who)
 {
   auto const column = bev_column(options.axis(), options.heights, who);
-  nn::ConvOptions<3> conv{options.in_channels, options.out_channels, column};
+  ConvOptions<3> conv{options.in_channels, options.out_channels, column};
   conv.stride(column).kind(ConvolutionKind::strided).bias(options.bias()).seed(options.seed());
   return conv.config(options.config());
 }

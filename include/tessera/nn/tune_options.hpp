@@ -55,6 +55,8 @@ inline void print_progress(TuneProgress const& p)
                p.num_layers, detail::text_of(p.fastest).c_str(), p.seconds * 1e6, p.seconds_before * 1e6);
 }
 
+}  // namespace nn
+
 /// Options of tune(): `TuneOptions().splits({1, 2}).quiet()`.
 struct TuneOptions {
   /// Only what a Plan can capture, timed as in a Plan: the time of the kernels without that of their launch.
@@ -76,19 +78,19 @@ struct TuneOptions {
   TuneOptions& repetitions(int value) { return repetitions_ = value, *this; }
   [[nodiscard]] int repetitions() const noexcept { return repetitions_; }
   /// Called after each group; by default print_progress().
-  TuneOptions& progress(std::function<void(TuneProgress const&)> value)
+  TuneOptions& progress(std::function<void(nn::TuneProgress const&)> value)
   {
     return progress_ = std::move(value), *this;
   }
   /// No progress.
   TuneOptions& quiet() { return progress_ = nullptr, *this; }
-  [[nodiscard]] std::function<void(TuneProgress const&)> const& progress() const noexcept
+  [[nodiscard]] std::function<void(nn::TuneProgress const&)> const& progress() const noexcept
   {
     return progress_;
   }
   /// What measures; by default CUDA events on the device and the steady clock on the host.
-  TuneOptions& timer(TuneTimer value) { return timer_ = std::move(value), *this; }
-  [[nodiscard]] TuneTimer const& timer() const noexcept { return timer_; }
+  TuneOptions& timer(nn::TuneTimer value) { return timer_ = std::move(value), *this; }
+  [[nodiscard]] nn::TuneTimer const& timer() const noexcept { return timer_; }
 
  private:
   bool for_plan_ = true;
@@ -97,16 +99,14 @@ struct TuneOptions {
                                    GemmKernel::warpgroup, GemmKernel::warpgroup_pair};
   double margin_ = 0.02;  // two runs of one kernel differ by about so much
   int repetitions_ = 7;
-  std::function<void(TuneProgress const&)> progress_ = print_progress;
-  TuneTimer timer_;
+  std::function<void(nn::TuneProgress const&)> progress_ = nn::print_progress;
+  nn::TuneTimer timer_;
 };
-
-}  // namespace nn
 
 namespace detail {
 
 /// Throws unless the options are valid.
-inline void check_options(nn::TuneOptions const& options)
+inline void check_options(TuneOptions const& options)
 {
   auto const& splits = options.splits();
   expects(!splits.empty() && splits.size() <= 6, "tune: ", splits.size(),
@@ -133,7 +133,7 @@ inline void check_options(nn::TuneOptions const& options)
 /// same as another.
 /// @param plans  the KernelPlans of a choice
 template <class Plans>
-[[nodiscard]] std::vector<nn::ConvChoice> choices_to_try(nn::TuneOptions const& options,
+[[nodiscard]] std::vector<nn::ConvChoice> choices_to_try(TuneOptions const& options,
                                                          nn::ConvChoice const& before, int volume,
                                                          Plans const& plans)
 {

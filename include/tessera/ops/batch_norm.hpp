@@ -112,7 +112,7 @@ struct BatchNormTrainingRecord final
 namespace detail {
 
 template <class Value, class Scalar, class Space>
-[[nodiscard]] Value batch_norm(Value const& x, ops::BatchNormOptions<accumulator_t<Scalar>> const& options,
+[[nodiscard]] Value batch_norm(Value const& x, BatchNormOptions<accumulator_t<Scalar>> const& options,
                                Execution<Space> const& exec)
 {
   using Record = ops::BatchNormRecord<Value, Space>;
@@ -126,8 +126,7 @@ template <class Value, class Scalar, class Space>
 }
 
 template <class Value, class Scalar, class Space>
-[[nodiscard]] Value batch_norm_training(Value const& x,
-                                        ops::AffineOptions<accumulator_t<Scalar>> const& affine,
+[[nodiscard]] Value batch_norm_training(Value const& x, AffineOptions<accumulator_t<Scalar>> const& affine,
                                         ops::RunningStatistics<accumulator_t<Scalar>> const& running,
                                         ops::RowExchange<Space>* exchange, char const* who,
                                         Execution<Space> const& exec)
@@ -206,7 +205,7 @@ template <class Scalar, class Space>
 template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> batch_norm_backward(
     MatrixView<detail::scalar_of_rows<Value> const> const& grad, Value const& x,
-    ops::BatchNormOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    BatchNormOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     ops::AffineGradients<accumulator_t<detail::scalar_of_rows<Value>>> const& to,
     Execution<Space> const& exec)
 {

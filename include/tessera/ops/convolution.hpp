@@ -18,7 +18,7 @@ template <int Dim, class Scalar, class Space>
                                       ConvolutionInputs<Dim, Scalar, Space> const& in,
                                       ParameterArgument<Scalar> const& weight,
                                       ParameterArgument<Scalar> const& bias,
-                                      ops::ConvolutionOptions<Dim> const& options,
+                                      ConvolutionOptions<Dim> const& options,
                                       ConvolutionMeans<Dim, Scalar, Space> const& by)
 {
   using Record = ops::ConvolutionRecord<Dim, Scalar, Space>;
@@ -42,7 +42,7 @@ template <int Dim, class Scalar, class Space>
 SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
                                           ParameterArgument<Scalar> const& weight,
                                           ParameterArgument<Scalar> const& bias,
-                                          ops::ConvolutionOptions<Dim> const& options,
+                                          ConvolutionOptions<Dim> const& options,
                                           ConvolutionMeans<Dim, Scalar, Space> const& by,
                                           Execution<Space> const& exec)
 {
@@ -119,7 +119,7 @@ template <class Policy = ConvPolicy<>, int Dim, class Scalar, class Space>
 {
   static_assert(is_conv_policy<Policy>::value,
                 "convolution: Policy must be a ConvPolicy or a type with its members");
-  ops::ConvolutionOptions<Dim> options;
+  ConvolutionOptions<Dim> options;
   options.out_channels = out_channels;
   options.kind = kind;
   options.geometry = geometry;

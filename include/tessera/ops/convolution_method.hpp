@@ -8,7 +8,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
 
 /// What a convolution is besides its tensors, weight and bias.
 template <int Dim>
@@ -20,6 +19,8 @@ struct ConvolutionOptions {
   Activation activation = Activation::none;
   float slope = 0.01F;  ///< of leaky_relu
 };
+
+namespace ops {
 
 /// How a convolution is carried out whose choices were made at compile time: what a record keeps of its
 /// ConvPolicy.
@@ -73,7 +74,7 @@ class PolicyMethod final : public ops::ConvolutionMethod<Dim, Scalar, Space> {
     return tessera::reads_two_inputs<Dataflow>::value;
   }
   [[nodiscard]] MappedCoordinates<Dim, Space> kernel_map(CoordinateSet<Dim, Space>& set,
-                                                         ops::ConvolutionOptions<Dim> const& options,
+                                                         ConvolutionOptions<Dim> const& options,
                                                          Execution<Space> const& exec) const override
   {
     return tessera::kernel_map<typename Policy::kmap, typename Policy::downsample>(

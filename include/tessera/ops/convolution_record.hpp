@@ -38,7 +38,7 @@ struct ConvolutionMeans {
 /// The kernel map of a convolution, by its method or its configuration.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> map_of(CoordinateSet<Dim, Space>& set,
-                                                   ops::ConvolutionOptions<Dim> const& options,
+                                                   ConvolutionOptions<Dim> const& options,
                                                    ops::ConvolutionMethod<Dim, Scalar, Space> const* method,
                                                    Execution<Space> const& exec)
 {
@@ -50,7 +50,7 @@ template <int Dim, class Scalar, class Space>
 /// @param x, second  where the features are, of which the alignment counts
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] bool reads_two_tensors(int channels, int second_channels, Scalar const* x, Scalar const* second,
-                                     Scalar const* weight, ops::ConvolutionOptions<Dim> const& options,
+                                     Scalar const* weight, ConvolutionOptions<Dim> const& options,
                                      ops::ConvolutionMethod<Dim, Scalar, Space> const* method,
                                      Execution<Space> const& exec)
 {
@@ -68,7 +68,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] bool reads_two_tensors(SparseTensor<Dim, Scalar, Space> const& a,
                                      SparseTensor<Dim, Scalar, Space> const& b, Scalar const* weight,
-                                     ops::ConvolutionOptions<Dim> const& options,
+                                     ConvolutionOptions<Dim> const& options,
                                      ops::ConvolutionMethod<Dim, Scalar, Space> const* method,
                                      Execution<Space> const& exec)
 {
@@ -80,7 +80,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> const& in,
                                                         ParameterArgument<Scalar> const& weight,
                                                         ParameterArgument<Scalar> const& bias,
-                                                        ops::ConvolutionOptions<Dim> const& options,
+                                                        ConvolutionOptions<Dim> const& options,
                                                         ConvolutionMeans<Dim, Scalar, Space> const& by,
                                                         Execution<Space> const& exec);
 

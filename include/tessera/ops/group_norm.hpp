@@ -51,7 +51,7 @@ template <int Dim, class Scalar, class Space>
 [[nodiscard]] std::pair<SparseTensor<Dim, Scalar, Space>,
                         std::shared_ptr<ops::RowStatistics<accumulator_t<Scalar>, Space> const>>
 group_norm_unrecorded(SparseTensor<Dim, Scalar, Space> const& x, int groups,
-                      ops::AffineOptions<accumulator_t<Scalar>> const& affine, Execution<Space> const& exec)
+                      AffineOptions<accumulator_t<Scalar>> const& affine, Execution<Space> const& exec)
 {
   auto statistics = std::make_shared<ops::RowStatistics<accumulator_t<Scalar>, Space> const>(
       statistics_of_groups(x, groups, "group_norm", exec));
@@ -145,7 +145,7 @@ template <int Dim, class Scalar, class Space>
                                                           ParameterRef<accumulator_t<Scalar>> const& bias,
                                                           double eps, Execution<Space> const& exec)
 {
-  ops::AffineOptions<accumulator_t<Scalar>> const affine{weight, bias, x.channels(), eps};
+  AffineOptions<accumulator_t<Scalar>> const affine{weight, bias, x.channels(), eps};
   std::shared_ptr<ops::RowStatistics<accumulator_t<Scalar>, Space> const> statistics;
   return detail::run_recorded(
       exec,

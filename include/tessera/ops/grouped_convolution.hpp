@@ -14,7 +14,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
 
 /// What a grouped convolution is besides its tensor, weight and bias.
 template <int Dim>
@@ -25,8 +24,6 @@ struct GroupedConvolutionOptions {
   ConvolutionGeometry<Dim> geometry;
   ConvConfig config;  ///< of which kernel map, downsample rule and compat count
 };
-
-}  // namespace ops
 
 namespace detail {
 
@@ -42,7 +39,7 @@ namespace detail {
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> grouped_convolution_unrecorded(
     SparseTensor<Dim, Scalar, Space> const& x, Scalar const* weight, Scalar const* bias,
-    ops::GroupedConvolutionOptions<Dim> const& o, Execution<Space> const& exec)
+    GroupedConvolutionOptions<Dim> const& o, Execution<Space> const& exec)
 {
   expect_coordinates(x, "grouped_convolution");
   auto const channels = channel_groups(x.channels(), o.out_channels, o.groups, "grouped_convolution");
@@ -207,7 +204,7 @@ struct GroupedConvolutionRecord final
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> grouped_convolution(
     SparseTensor<Dim, Scalar, Space> const& x, detail::ParameterArgument<Scalar> const& weight,
-    detail::ParameterArgument<Scalar> const& bias, ops::GroupedConvolutionOptions<Dim> const& options,
+    detail::ParameterArgument<Scalar> const& bias, GroupedConvolutionOptions<Dim> const& options,
     Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;

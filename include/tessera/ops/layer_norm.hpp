@@ -19,9 +19,9 @@ inline namespace v0 {
 namespace detail {
 
 template <class Scalar, class Space>
-[[nodiscard]] Matrix<Scalar, Space> normalize_each_row(
-    MatrixView<Scalar const> const& x, ops::AffineOptions<accumulator_t<Scalar>> const& affine,
-    Execution<Space> const& exec)
+[[nodiscard]] Matrix<Scalar, Space> normalize_each_row(MatrixView<Scalar const> const& x,
+                                                       AffineOptions<accumulator_t<Scalar>> const& affine,
+                                                       Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
   constexpr int lanes = lanes_of_row<Space>;
@@ -35,9 +35,9 @@ template <class Scalar, class Space>
 }
 
 template <class Value, class Space>
-[[nodiscard]] Value layer_norm_unrecorded(
-    Value const& x, ops::AffineOptions<accumulator_t<scalar_of_rows<Value>>> const& affine,
-    Execution<Space> const& exec)
+[[nodiscard]] Value layer_norm_unrecorded(Value const& x,
+                                          AffineOptions<accumulator_t<scalar_of_rows<Value>>> const& affine,
+                                          Execution<Space> const& exec)
 {
   expect_rows(x, "layer_norm");
   return with_rows(x, normalize_each_row<scalar_of_rows<Value>>(rows_of(x), affine, exec));
@@ -148,7 +148,7 @@ struct LayerNormRecord final : FunctionRecord<LayerNormRecord<Value, Space>, Spa
 namespace detail {
 
 template <class Value, class Scalar, class Space>
-[[nodiscard]] Value layer_norm(Value const& x, ops::AffineOptions<accumulator_t<Scalar>> const& affine,
+[[nodiscard]] Value layer_norm(Value const& x, AffineOptions<accumulator_t<Scalar>> const& affine,
                                Execution<Space> const& exec)
 {
   return run_recorded(

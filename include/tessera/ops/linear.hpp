@@ -22,7 +22,7 @@ inline namespace v0 {
 namespace ops {
 
 /// What a linear layer is besides its weight and bias.
-struct LinearOptions {
+struct LinearMethod {
   int out_channels = 0;
   MathMode math = MathMode::exact;
   /// Whether the weight is [out_channels, in_channels], as PyTorch has it, instead of [in, out].
@@ -52,7 +52,7 @@ struct TransposeMatrix {
 
 template <class Scalar>
 [[nodiscard]] auto linear_arguments(Scalar const* matrix, Scalar const* bias,
-                                    ops::LinearOptions const& options, PackedWeightView<Scalar> const& packed)
+                                    ops::LinearMethod const& options, PackedWeightView<Scalar> const& packed)
 {
   auto arguments = make_arguments(matrix, bias, options.out_channels, options.math);
   arguments.epilogue.activation = options.activation;
@@ -66,7 +66,7 @@ template <class Scalar>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> multiply_rows(SparseTensor<Dim, Scalar, Space> const& x,
                                                              Scalar const* matrix, Scalar const* bias,
-                                                             ops::LinearOptions const& options,
+                                                             ops::LinearMethod const& options,
                                                              PackedWeightView<Scalar> const& packed,
                                                              Execution<Space> const& exec)
 {
@@ -84,7 +84,7 @@ template <int Dim, class Scalar, class Space>
 /// The same of the rows of a matrix: the bits are those of the form for tensors.
 template <class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> multiply_rows(Matrix<Scalar, Space> const& x, Scalar const* matrix,
-                                                  Scalar const* bias, ops::LinearOptions const& options,
+                                                  Scalar const* bias, ops::LinearMethod const& options,
                                                   PackedWeightView<Scalar> const& packed,
                                                   Execution<Space> const& exec)
 {
@@ -103,7 +103,7 @@ template <class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> multiply_rows(PointTensor<Dim, Scalar, Space> const& x,
                                                             Scalar const* matrix, Scalar const* bias,
-                                                            ops::LinearOptions const& options,
+                                                            ops::LinearMethod const& options,
                                                             PackedWeightView<Scalar> const& packed,
                                                             Execution<Space> const& exec)
 {
@@ -127,7 +127,7 @@ template <class Scalar, class Space>
 /// multiply_rows() of a weight in either order.
 template <class Value, class Scalar, class Space>
 [[nodiscard]] Value linear_unrecorded(Value const& x, Scalar const* weight, Scalar const* bias,
-                                      ops::LinearOptions const& options,
+                                      ops::LinearMethod const& options,
                                       ops::WeightSource<Scalar, Space> const* source,
                                       Execution<Space> const& exec)
 {
@@ -198,7 +198,7 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   ParameterRef<Scalar> bias;                                  // [out_channels], or none
   std::shared_ptr<WeightSource<Scalar, Space> const> source;  // of the packed weight, or none
   int in_channels = 0;
-  LinearOptions options;
+  LinearMethod options;
 };
 
 template <class Value, class Scalar, class Space>
@@ -246,7 +246,7 @@ namespace detail {
 /// The recorded operation that all forms of linear() come to.
 template <class Value, class Scalar, class Space>
 [[nodiscard]] Value linear(Value const& x, ParameterArgument<Scalar> const& weight,
-                           ParameterArgument<Scalar> const& bias, ops::LinearOptions const& options,
+                           ParameterArgument<Scalar> const& bias, ops::LinearMethod const& options,
                            ops::WeightSource<Scalar, Space> const* source, Execution<Space> const& exec)
 {
   using Record = ops::LinearRecord<Value, Scalar, Space>;
@@ -288,7 +288,7 @@ template <int Dim, class Scalar, class Space>
                                                       Execution<Space> const& exec)
 {
   detail::expect_coordinates(x, "linear");
-  ops::LinearOptions const options{out_channels, math, true};
+  ops::LinearMethod const options{out_channels, math, true};
   return detail::linear<SparseTensor<Dim, Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr,
                                                                          exec);
 }
@@ -300,7 +300,7 @@ template <class Scalar, class Space>
                                            detail::ParameterArgument<Scalar> const& bias, int out_channels,
                                            MathMode math, Execution<Space> const& exec)
 {
-  ops::LinearOptions const options{out_channels, math, true};
+  ops::LinearMethod const options{out_channels, math, true};
   return detail::linear<Matrix<Scalar, Space>, Scalar, Space>(x, weight, bias, options, nullptr, exec);
 }
 

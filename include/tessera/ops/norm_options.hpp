@@ -2,11 +2,11 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/convolution_backward.hpp>
 #include <tessera/core/variable.hpp>
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
 
 /// What rows are normalised by: weight and bias, and the statistics where they are given.
 template <class Sum>
@@ -26,6 +26,16 @@ struct AffineOptions {
   ParameterRef<Sum> bias;    ///< [channels], or none: zeros
   int channels = 0;
   double eps = 1e-5;
+};
+
+namespace ops {
+
+/// Where the gradients of weight and bias of a normalisation go.
+template <class Sum>
+struct AffineGradients {
+  Sum* weight = nullptr;  ///< [channels], or null: not computed
+  Sum* bias = nullptr;    ///< [channels], or null: not computed
+  GradientMode mode = GradientMode::overwrite;
 };
 
 /// A parameter that an operation writes.

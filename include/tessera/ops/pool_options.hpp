@@ -10,7 +10,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace nn {
 
 /// Options of pooling over a kernel: `PoolOptions<3>(3).stride(2).padding(1)`.
 template <int Dim>
@@ -51,6 +50,5 @@ struct PoolOptions {
   std::optional<ConvConfig> config_;
 };
 
-}  // namespace nn
 }  // namespace v0
 }  // namespace tessera

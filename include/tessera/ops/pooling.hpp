@@ -18,7 +18,7 @@ struct PoolRecord final : FunctionRecord<PoolRecord<Rule, Dim, Scalar, Space>, S
                                          SparseTensor<Dim, Scalar, Space>, SparseTensor<Dim, Scalar, Space>> {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
 
-  PoolRecord(Tensor const& y, Tensor const& x, nn::PoolOptions<Dim> const& with)
+  PoolRecord(Tensor const& y, Tensor const& x, PoolOptions<Dim> const& with)
       : PoolRecord::FunctionRecord{Recorded<Tensor>{y}, Recorded<Tensor>{x}}, options{with}
   {
     options.config(detail::pool_config(with));
@@ -52,7 +52,7 @@ struct PoolRecord final : FunctionRecord<PoolRecord<Rule, Dim, Scalar, Space>, S
     this->output().give_back();
   }
 
-  nn::PoolOptions<Dim> options;  // with the configuration of the thread that recorded
+  PoolOptions<Dim> options;  // with the configuration of the thread that recorded
 };
 
 }  // namespace ops
@@ -61,7 +61,7 @@ namespace detail {
 
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                    nn::PoolOptions<Dim> const& options,
+                                                    PoolOptions<Dim> const& options,
                                                     Execution<Space> const& exec)
 {
   return run_recorded(
@@ -85,7 +85,7 @@ template <class Rule, int Dim, class Scalar, class Space>
 /// Determinism: the same bits on every run and for every order of the input rows.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> max_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        nn::PoolOptions<Dim> const& options,
+                                                        PoolOptions<Dim> const& options,
                                                         Execution<Space> const& exec)
 {
   return detail::pool<detail::LargestInWindow<Scalar>>(x, options, exec);
@@ -95,7 +95,7 @@ template <int Dim, class Scalar, class Space>
 /// double). Outputs, errors, cost, stream, determinism: as max_pool().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> average_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                            nn::PoolOptions<Dim> const& options,
+                                                            PoolOptions<Dim> const& options,
                                                             Execution<Space> const& exec)
 {
   return detail::pool<detail::MeanOfWindow<Scalar>>(x, options, exec);
@@ -105,7 +105,7 @@ template <int Dim, class Scalar, class Space>
 /// Outputs, errors, cost, stream, determinism: as max_pool().
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> sum_pool(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        nn::PoolOptions<Dim> const& options,
+                                                        PoolOptions<Dim> const& options,
                                                         Execution<Space> const& exec)
 {
   return detail::pool<detail::SumOfWindow<Scalar>>(x, options, exec);
@@ -125,7 +125,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> sum_pool_backward(MatrixView<Scalar const> const& grad,
                                                       SparseTensor<Dim, Scalar, Space> const& x,
-                                                      nn::PoolOptions<Dim> const& options,
+                                                      PoolOptions<Dim> const& options,
                                                       Execution<Space> const& exec)
 {
   return detail::pool_backward<detail::SumOfWindow<Scalar>>(grad, x, options, exec);
@@ -133,7 +133,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> average_pool_backward(MatrixView<Scalar const> const& grad,
                                                           SparseTensor<Dim, Scalar, Space> const& x,
-                                                          nn::PoolOptions<Dim> const& options,
+                                                          PoolOptions<Dim> const& options,
                                                           Execution<Space> const& exec)
 {
   return detail::pool_backward<detail::MeanOfWindow<Scalar>>(grad, x, options, exec);
@@ -141,7 +141,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> max_pool_backward(MatrixView<Scalar const> const& grad,
                                                       SparseTensor<Dim, Scalar, Space> const& x,
-                                                      nn::PoolOptions<Dim> const& options,
+                                                      PoolOptions<Dim> const& options,
                                                       Execution<Space> const& exec)
 {
   return detail::pool_backward<detail::LargestInWindow<Scalar>>(grad, x, options, exec);

@@ -16,7 +16,7 @@ namespace detail {
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> unpool_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
                                                                  SparseTensor<Dim, Scalar, Space> const& like,
-                                                                 nn::PoolOptions<Dim> const& options,
+                                                                 PoolOptions<Dim> const& options,
                                                                  Execution<Space> const& exec)
 {
   expect_coordinates(x, "unpool");
@@ -32,7 +32,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> unpool_gradient(MatrixView<Scalar const> const& grad,
                                                     SparseTensor<Dim, Scalar, Space> const& like,
-                                                    nn::PoolOptions<Dim> const& options,
+                                                    PoolOptions<Dim> const& options,
                                                     Execution<Space> const& exec)
 {
   expect_coordinates(like, "unpool_backward");
@@ -54,7 +54,7 @@ struct UnpoolRecord final
                      SparseTensor<Dim, Scalar, Space>, SparseTensor<Dim, Scalar, Space>> {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
   using Variable = Recorded<Tensor>;
-  UnpoolRecord(Variable y, Variable x, Variable like, nn::PoolOptions<Dim> const& with)
+  UnpoolRecord(Variable y, Variable x, Variable like, PoolOptions<Dim> const& with)
       : UnpoolRecord::FunctionRecord{std::move(y), std::move(x), std::move(like)}, options{with}
   {
     options.config(detail::pool_config(with));
@@ -81,7 +81,7 @@ struct UnpoolRecord final
     this->output().give_back();
   }
 
-  nn::PoolOptions<Dim> options;  // with the configuration of the thread that recorded
+  PoolOptions<Dim> options;  // with the configuration of the thread that recorded
 };
 
 }  // namespace ops
@@ -97,7 +97,7 @@ struct UnpoolRecord final
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> unpool(SparseTensor<Dim, Scalar, Space> const& x,
                                                       SparseTensor<Dim, Scalar, Space> const& like,
-                                                      nn::PoolOptions<Dim> const& options,
+                                                      PoolOptions<Dim> const& options,
                                                       Execution<Space> const& exec)
 {
   using Variable = ops::Recorded<SparseTensor<Dim, Scalar, Space>>;
@@ -117,7 +117,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> unpool_backward(MatrixView<Scalar const> const& grad,
                                                     SparseTensor<Dim, Scalar, Space> const& like,
-                                                    nn::PoolOptions<Dim> const& options,
+                                                    PoolOptions<Dim> const& options,
                                                     Execution<Space> const& exec)
 {
   return detail::unpool_gradient(grad, like, options, exec);

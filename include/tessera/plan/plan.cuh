@@ -16,6 +16,7 @@
 #include <tessera/plan/forward_bev.hpp>
 #include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
+#include <tessera/plan/planned_points.hpp>
 #include <tessera/plan/status.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 

@@ -52,11 +52,15 @@ template <class Scalar, class Space>
   return ranges;
 }
 
+}  // namespace train
+
 /// How DataParallel works.
 struct DataParallelOptions {
   bool synchronize_norms = true;  ///< whether batch norms normalise by the rows of all ranks
-  std::int64_t bucket_bytes = default_bucket_bytes;
+  std::int64_t bucket_bytes = train::default_bucket_bytes;
 };
+
+namespace train {
 
 /// Trains one network on several ranks, each with its part of the batch.
 ///

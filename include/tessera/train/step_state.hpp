@@ -71,6 +71,8 @@ class LossScaler {
   std::int32_t interval_ = 2000;
 };
 
+}  // namespace train
+
 /// What an optimizer does with gradients before it takes a step:
 /// `g = clamp(gradient / (loss scale * passes) * min(1, norm / (|gradients| + 1e-6)), -value, value)`.
 ///
@@ -97,13 +99,13 @@ class StepOptions {
   }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t accumulate() const noexcept { return passes_; }
   /// Has the loss scaled; by default it is not.
-  StepOptions& loss_scaler(LossScaler const& value)
+  StepOptions& loss_scaler(train::LossScaler const& value)
   {
     scales_loss_ = true;
     scaler_ = value;
     return *this;
   }
-  [[nodiscard]] TESSERA_HOST_DEVICE LossScaler const& loss_scaler() const noexcept { return scaler_; }
+  [[nodiscard]] TESSERA_HOST_DEVICE train::LossScaler const& loss_scaler() const noexcept { return scaler_; }
   [[nodiscard]] TESSERA_HOST_DEVICE bool scales_loss() const noexcept { return scales_loss_; }
 
  private:
@@ -118,10 +120,8 @@ class StepOptions {
   double clip_value_ = -1;
   std::int32_t passes_ = 1;
   bool scales_loss_ = false;
-  LossScaler scaler_;
+  train::LossScaler scaler_;
 };
-
-}  // namespace train
 
 namespace detail {
 
@@ -134,7 +134,7 @@ struct AdvanceStep {
       squares;         // the sum of squares of the gradients as they lie there; not finite where one is not
   Sum* loss_gradient;  // the loss scale for who seeds a backward
   train::Schedule schedule;
-  train::StepOptions options;
+  StepOptions options;
   double own_momentum;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const

@@ -24,7 +24,7 @@ std::int64_t rows_of_layer()
   ts::SparseTensor<3, Scalar, ts::Host> const x{
       ts::make_coordinate_set(voxels, ts::CoordinateSetOptions<3>{}, exec),
       ts::upload_matrix(features, 1, exec)};
-  ts::nn::Conv<3, Scalar, ts::Host> conv(ts::nn::ConvOptions<3>(1, 8, 3), exec);
+  ts::nn::Conv<3, Scalar, ts::Host> conv(ts::ConvOptions<3>(1, 8, 3), exec);
   return conv(x, exec).num_rows();
 }
 

@@ -25,7 +25,7 @@ int main()
   std::vector<__half> const features(2 * 8, __float2half(1.0F));
   ts::SparseTensor<3, __half> const x{ts::make_coordinate_set(voxels, ts::CoordinateSetOptions<3>{}, exec),
                                       ts::upload_matrix(features, 8, exec)};
-  ts::nn::Conv<3, __half> conv(ts::nn::ConvOptions<3>(8, 8, 3), exec);
+  ts::nn::Conv<3, __half> conv(ts::ConvOptions<3>(8, 8, 3), exec);
   auto const rows = static_cast<long long>(conv(x, exec).features_on_host(exec).size());
   std::printf("%lld values\n", rows);
   return rows == 16 ? 0 : 1;

@@ -144,7 +144,7 @@ TEST_CASE("ranks over MPI: a network is trained as by one rank with the whole ba
   auto const ranks = train::mpi_communicator();
   Execution<Host> const exec{1};
   int const scans = 2 * ranks.size();
-  train::DataParallelOptions options;
+  DataParallelOptions options;
   options.bucket_bytes = 1000;
   auto const precise = test::train_parallel<double, Host>(ranks, scans, 3, options, exec);
   auto const alone = test::train_parallel<double, Host>({}, scans, 3, {}, exec);

@@ -93,7 +93,7 @@ TEST_CASE("NCCL on the device: a rank that reduces over NCCL trains as one witho
   ncclUniqueId id{};
   REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
   auto const ranks = train::nccl_communicator(id, 0, 1, exec);
-  train::DataParallelOptions options;
+  DataParallelOptions options;
   options.bucket_bytes = 1000;
   auto const over_nccl = test::train_parallel<float, Device>(ranks, 4, 3, options, exec);
   auto const alone = test::train_parallel<float, Device>({}, 4, 3, {}, exec);

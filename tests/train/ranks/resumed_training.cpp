@@ -58,7 +58,7 @@ int main(int argc, char** argv)
       SparseTensor<3, float, Host> const x{coordinates.view(), features.view(), exec};
       optimizer.zero_grad(exec);
       auto const y = network.forward(x, exec.with_recorder(tape));
-      ops::CrossEntropyOptions<float> options;
+      CrossEntropyOptions<float> options;
       auto weight = loss_weight(y, labels, options, exec);
       ranks.all_reduce_sum(weight.data(), 1, exec);
       parallel.backward(cross_entropy(y, labels, options.normalizer(weight.data()), exec.with_recorder(tape)),

@@ -28,7 +28,7 @@ namespace detail {
 /// Carries a conversion out; see io::convert_checkpoint().
 class CheckpointConverter {
  public:
-  CheckpointConverter(io::StateDict state, io::ConvertOptions const& options, FileContext const& file)
+  CheckpointConverter(io::StateDict state, ConvertOptions const& options, FileContext const& file)
       : state_{std::move(state)}, options_{options}, file_{file}
   {}
 
@@ -208,7 +208,7 @@ class CheckpointConverter {
   }
 
   io::StateDict state_;
-  io::ConvertOptions options_;
+  ConvertOptions options_;
   FileContext const& file_;
   std::string selected_;                ///< what names still lose
   std::vector<std::string> originals_;  ///< names in the file

@@ -36,7 +36,7 @@ struct LayoutDecision {
 /// tensors of which one was left decide.
 class LayoutDecider {
  public:
-  LayoutDecider(io::StateDict const& state, io::ConvertOptions const& options, FileContext const& file)
+  LayoutDecider(io::StateDict const& state, ConvertOptions const& options, FileContext const& file)
       : state_{state}, options_{options}, file_{file}, table_{state.tensors}
   {}
 
@@ -249,7 +249,7 @@ class LayoutDecider {
   }
 
   io::StateDict const& state_;
-  io::ConvertOptions const& options_;
+  ConvertOptions const& options_;
   FileContext const& file_;
   TensorTable table_;
   WeightLayout offset_layout_ = WeightLayout::torchsparse;

@@ -31,7 +31,7 @@ namespace detail {
 /// converted before keeps its names unless a prefix is given.
 class NameSelection {
  public:
-  NameSelection(io::StateDict& state, io::ConvertOptions& options, FileContext const& file)
+  NameSelection(io::StateDict& state, ConvertOptions& options, FileContext const& file)
       : state_{state}, options_{options}, file_{file}
   {
     for (auto const& tensor : state_.tensors) { originals_.push_back(tensor.first); }
@@ -197,7 +197,7 @@ class NameSelection {
   }
 
   io::StateDict& state_;
-  io::ConvertOptions& options_;
+  ConvertOptions& options_;
   FileContext const& file_;
   std::string prefix_;
   std::string lost_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/core/scalar.hpp>
+#include <tessera/io/value_kind.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -14,25 +15,6 @@
 
 namespace tessera {
 inline namespace v0 {
-namespace io {
-
-/// What a value of a PyTorch checkpoint is.
-enum class ValueKind : std::uint8_t {
-  none,
-  boolean,
-  integer,
-  real,
-  text,
-  bytes,
-  list,
-  tuple,
-  dict,
-  tensor,
-  opaque  ///< anything else: an object of some class, of which the name is known and nothing was made
-};
-
-}  // namespace io
-
 namespace detail {
 
 using io::ValueKind;

@@ -27,7 +27,7 @@ class EncoderLayers {
       char const* type, int in, int out, IntArray<3> const& size, IntArray<3> const& stride,
       IntArray<3> const& padding, Execution<Space> const& exec, bool activate = true)
   {
-    nn::ConvModuleOptions<3> options{in, out, size};
+    ConvModuleOptions<3> options{in, out, size};
     options.type(type).stride(stride).padding(padding).norm_config(norm_).seed(next_seed());
     if (config_) { options.config(*config_); }
     if (!activate) { options.order({"conv", "norm"}); }
@@ -39,7 +39,7 @@ class EncoderLayers {
       int in, int out, bool bias, Execution<Space> const& exec,
       nn::ModulePointer<3, Scalar, Space> downsample = nullptr)
   {
-    nn::SparseBlockOptions<3> options{in, out};
+    SparseBlockOptions<3> options{in, out};
     options.norm_config(norm_).bias(bias).seed(next_seed());
     if (config_) { options.config(*config_); }
     return std::make_unique<nn::SparseBasicBlock<3, Scalar, Space>>(options, exec, std::move(downsample));
@@ -71,8 +71,8 @@ void expect_shape(Tensor const& x, IntArray<3> const& shape, char const* who)
 }
 
 /// The name of layer `j` of stage `i`.
-[[nodiscard]] inline std::string layer_name(models::SparseEncoderOptions const& options, std::size_t i,
-                                            std::size_t j, bool strided)
+[[nodiscard]] inline std::string layer_name(SparseEncoderOptions const& options, std::size_t i, std::size_t j,
+                                            bool strided)
 {
   using models::EncoderNames;
   if (options.names() == EncoderNames::mmdet3d) {
@@ -97,8 +97,8 @@ class EncoderStages {
 
   /// @param add_child  called with the name of each layer and the layer
   template <class AddChild>
-  EncoderStages(models::SparseEncoderOptions const& options, EncoderLayers& layers,
-                Execution<Space> const& exec, AddChild const& add_child)
+  EncoderStages(SparseEncoderOptions const& options, EncoderLayers& layers, Execution<Space> const& exec,
+                AddChild const& add_child)
   {
     check(options);
     bool const blocks = options.block() == models::EncoderBlock::basicblock;
@@ -148,7 +148,7 @@ class EncoderStages {
   [[nodiscard]] int out_channels() const noexcept { return out_channels_; }
 
  private:
-  static void check(models::SparseEncoderOptions const& options)
+  static void check(SparseEncoderOptions const& options)
   {
     char const* const who = "SparseEncoder: ";
     expects(!options.channels().empty(), who, "no stages");

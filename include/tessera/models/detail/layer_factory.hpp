@@ -20,9 +20,9 @@ class LayerFactory {
   LayerFactory(std::optional<ConvConfig> const& config, std::uint64_t seed) : config_{config}, seed_{seed} {}
 
   /// Options of the next layer, with a seed of its own (and the five after it, for a residual block).
-  [[nodiscard]] nn::ConvOptions<Dim> conv(int in, int out, IntArray<Dim> const& kernel_size)
+  [[nodiscard]] ConvOptions<Dim> conv(int in, int out, IntArray<Dim> const& kernel_size)
   {
-    nn::ConvOptions<Dim> options{in, out, kernel_size};
+    ConvOptions<Dim> options{in, out, kernel_size};
     options.seed(next_seed());
     if (config_) { options.config(*config_); }
     return options;

@@ -45,7 +45,7 @@ struct ElasticLayer {
 /// Appends convolution and norm to `to`, named with `prefix`.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] ElasticLayer<Dim, Scalar, Space> add_layer(nn::Sequential<Dim, Scalar, Space>& to,
-                                                         nn::ConvOptions<Dim> const& options,
+                                                         ConvOptions<Dim> const& options,
                                                          std::string const& prefix, SPVNASNames const& names,
                                                          Execution<Space> const& exec)
 {
@@ -147,7 +147,7 @@ class SPVNASStage final : public nn::ModuleBase {
 template <int Dim, class Scalar, class Space>
 class LeadingLinear final : public nn::ModuleBase {
  public:
-  LeadingLinear(nn::LinearOptions const& options, Execution<Space> const& exec) : linear_{options, exec}
+  LeadingLinear(LinearOptions const& options, Execution<Space> const& exec) : linear_{options, exec}
   {
     this->register_child("linear", linear_);
   }

@@ -21,7 +21,7 @@ namespace detail {
 /// Stream: enqueues three kernels, and waits for the second.
 template <class Scalar, class Space>
 [[nodiscard]] bool write_folded(Scalar const* weight, Scalar const* bias,
-                                ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
+                                BatchNormOptions<accumulator_t<Scalar>> const& norm,
                                 nn::Parameter<Scalar, Space>& to_weight,
                                 nn::Parameter<Scalar, Space>& to_bias, Execution<Space> const& exec)
 {
@@ -46,8 +46,7 @@ template <class Scalar, class Space>
 template <class Record, class Scalar, class Space>
 [[nodiscard]] std::shared_ptr<FoldedWeights<Scalar, Space>> fold_norm(
     Record const& record, ParameterRef<Scalar> const& weight, int volume, bool is_identity,
-    bool is_transposed, ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
-    Execution<Space> const& exec)
+    bool is_transposed, BatchNormOptions<accumulator_t<Scalar>> const& norm, Execution<Space> const& exec)
 {
   using Folded = FoldedWeights<Scalar, Space>;
   using Computed = ComputedWeights<Scalar, Space>;
@@ -81,7 +80,7 @@ template <class Record, class Scalar, class Space>
 /// Those of a convolution.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] auto fold_norm(ops::ConvolutionRecord<Dim, Scalar, Space> const& record,
-                             ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
+                             BatchNormOptions<accumulator_t<Scalar>> const& norm,
                              Execution<Space> const& exec)
 {
   return fold_norm(record, record.weight, record.options.geometry.volume(), false, false, norm, exec);
@@ -90,7 +89,7 @@ template <int Dim, class Scalar, class Space>
 /// Those of a linear layer, whose weight becomes [in, out] where it is not.
 template <class Value, class Scalar, class Space>
 [[nodiscard]] auto fold_norm(ops::LinearRecord<Value, Scalar, Space> const& record,
-                             ops::BatchNormOptions<accumulator_t<Scalar>> const& norm,
+                             BatchNormOptions<accumulator_t<Scalar>> const& norm,
                              Execution<Space> const& exec)
 {
   return fold_norm(record, record.weight, 1, true, record.options.is_transposed, norm, exec);

@@ -33,7 +33,7 @@ namespace detail {
 
 /// What every convolution takes.
 template <int Dim>
-void apply_config(nn::ConvOptions<Dim>& options, nn::LayerConfig const& config)
+void apply_config(ConvOptions<Dim>& options, nn::LayerConfig const& config)
 {
   options.stride(config.get<IntArray<Dim>>("stride", 1)).padding(config.get<IntArray<Dim>>("padding", 0));
   options.dilation(config.get<IntArray<Dim>>("dilation", 1)).bias(config.get("bias", options.bias()));
@@ -63,8 +63,8 @@ template <int Dim, class Scalar, class Space>
 {
   config.expect_only({"in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups",
                       "bias", "indice_key", "transposed", "generative", "seed", "compat"});
-  nn::ConvOptions<Dim> options{config.require<int>("in_channels"), config.require<int>("out_channels"),
-                               config.require<IntArray<Dim>>("kernel_size")};
+  ConvOptions<Dim> options{config.require<int>("in_channels"), config.require<int>("out_channels"),
+                           config.require<IntArray<Dim>>("kernel_size")};
   apply_config<Dim>(options, config);
   options.transposed(config.get("transposed", false)).generative(config.get("generative", false));
   return std::make_unique<nn::Conv<Dim, Scalar, Space>>(options, exec);
@@ -74,7 +74,7 @@ template <class Pool, int Dim>
 [[nodiscard]] std::unique_ptr<Pool> make_pool(nn::LayerConfig const& config)
 {
   config.expect_only({"kernel_size", "stride", "padding", "dilation", "indice_key", "algo", "compat"});
-  nn::PoolOptions<Dim> options{config.require<IntArray<Dim>>("kernel_size")};
+  PoolOptions<Dim> options{config.require<IntArray<Dim>>("kernel_size")};
   if (config.has("stride")) { options.stride(config.require<IntArray<Dim>>("stride")); }
   options.padding(config.get<IntArray<Dim>>("padding", 0));
   options.dilation(config.get<IntArray<Dim>>("dilation", 1));
@@ -87,7 +87,7 @@ template <int Dim, class Scalar, class Space>
                                                                     Execution<Space> const& exec)
 {
   config.expect_only({"num_features", "eps", "momentum", "affine", "requires_grad"});
-  nn::NormOptions options{config.require<int>("num_features")};
+  NormOptions options{config.require<int>("num_features")};
   options.eps(config.get("eps", 1e-5)).momentum(config.get("momentum", 0.1));
   options.affine(config.get("affine", true));
   return std::make_unique<nn::BatchNorm<Dim, Scalar, Space>>(options, exec);

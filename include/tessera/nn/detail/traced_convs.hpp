@@ -35,7 +35,7 @@ class TracedConv {
   [[nodiscard]] VariableId layer() const noexcept { return layer_; }
   void add(std::size_t operation) { operations_.push_back(operation); }
 
-  [[nodiscard]] ops::ConvolutionOptions<dim> const& options() const { return record(0).options; }
+  [[nodiscard]] ConvolutionOptions<dim> const& options() const { return record(0).options; }
   [[nodiscard]] int in_channels() const { return record(0).in_channels; }
   [[nodiscard]] ConvConfig const& config() const { return options().config; }
   /// Where the weights of its calls are: folded with several norms there are several.

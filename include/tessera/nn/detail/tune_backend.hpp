@@ -55,7 +55,7 @@ struct TuneBackend<Host> {
 /// The timer where the options have none: the median of several timings, each of enough calls to be long
 /// beside the clock's steps.
 template <class Space>
-[[nodiscard]] nn::TuneTimer make_timer(nn::TuneOptions const& options, Execution<Space> const& exec)
+[[nodiscard]] nn::TuneTimer make_timer(TuneOptions const& options, Execution<Space> const& exec)
 {
   if (options.timer()) { return options.timer(); }
   constexpr double long_enough = 200e-6;  // an event's time is exact to half a microsecond

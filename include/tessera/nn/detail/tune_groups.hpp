@@ -42,7 +42,7 @@ class TuneGroups {
   using Convs = decltype(convs_of(std::declval<Model&>()));
   using Calls = std::vector<ConvCall<Tensor::dim, Scalar, Space>>;
 
-  TuneGroups(Convs const& convs, nn::TuneOptions const& options)
+  TuneGroups(Convs const& convs, TuneOptions const& options)
       : convs_{convs}, options_{options}, group_of_layer_(convs.size(), none)
   {}
 
@@ -225,7 +225,7 @@ class TuneGroups {
   }
 
   Convs const& convs_;
-  nn::TuneOptions const& options_;
+  TuneOptions const& options_;
   std::vector<std::size_t> group_of_layer_;
   std::vector<GroupState> groups_;  // in order of the first call
   FormCosts forms_;

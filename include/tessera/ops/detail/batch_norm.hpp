@@ -31,9 +31,9 @@ template <class Sum>
 
 /// batch_norm() of a SparseTensor, a PointTensor or a Matrix.
 template <class Value, class Space>
-[[nodiscard]] Value batch_norm_unrecorded(
-    Value const& x, ops::BatchNormOptions<accumulator_t<scalar_of_rows<Value>>> const& o,
-    Execution<Space> const& exec)
+[[nodiscard]] Value batch_norm_unrecorded(Value const& x,
+                                          BatchNormOptions<accumulator_t<scalar_of_rows<Value>>> const& o,
+                                          Execution<Space> const& exec)
 {
   expect_rows(x, "batch_norm");
   auto const rows = rows_of(x);
@@ -58,7 +58,7 @@ template <class Value, class Space>
 /// alone is refused where the host knows of it, and else noted.
 template <class Value, class Space, class Sum>
 [[nodiscard]] std::pair<Value, std::shared_ptr<ops::RowStatistics<Sum, Space> const>>
-batch_norm_training_unrecorded(Value const& x, ops::AffineOptions<Sum> const& affine,
+batch_norm_training_unrecorded(Value const& x, AffineOptions<Sum> const& affine,
                                ops::RunningStatistics<Sum> const& running, ExchangeArgument<Space> exchange,
                                char const* who, Execution<Space> const& exec)
 {
@@ -75,16 +75,16 @@ batch_norm_training_unrecorded(Value const& x, ops::AffineOptions<Sum> const& af
   if constexpr (on_host) {
     expects(statistics->count.empty() || statistics->count.data()[0] != 1, who, needs_more);
   }
-  ops::BatchNormOptions<Sum> const by{statistics->mean.data(), statistics->variance.data(),
-                                      affine.weight,           affine.bias,
-                                      affine.channels,         affine.eps};
+  BatchNormOptions<Sum> const by{statistics->mean.data(), statistics->variance.data(),
+                                 affine.weight,           affine.bias,
+                                 affine.channels,         affine.eps};
   return {batch_norm_unrecorded(x, by, exec), std::move(statistics)};
 }
 
 template <class Value, class Space>
 [[nodiscard]] Matrix<scalar_of_rows<Value>, Space> batch_norm_backward(
     MatrixView<scalar_of_rows<Value> const> const& grad, Value const& x,
-    ops::BatchNormOptions<accumulator_t<scalar_of_rows<Value>>> const& o,
+    BatchNormOptions<accumulator_t<scalar_of_rows<Value>>> const& o,
     NormGradient<accumulator_t<scalar_of_rows<Value>>, Space> const& asked, char const* who,
     Execution<Space> const& exec)
 {

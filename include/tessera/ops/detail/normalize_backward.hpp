@@ -2,26 +2,15 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/conv/convolution_backward.hpp>
 #include <tessera/ops/detail/normalize.hpp>
 #include <tessera/ops/detail/product_gradients.hpp>
+#include <tessera/ops/norm_options.hpp>
 
 #include <cmath>
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
-
-/// Where the gradients of weight and bias of a normalisation go.
-template <class Sum>
-struct AffineGradients {
-  Sum* weight = nullptr;  ///< [channels], or null: not computed
-  Sum* bias = nullptr;    ///< [channels], or null: not computed
-  GradientMode mode = GradientMode::overwrite;
-};
-
-}  // namespace ops
 namespace detail {
 
 /// Two sums over rows.

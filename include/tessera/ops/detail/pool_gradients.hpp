@@ -120,7 +120,7 @@ struct SumOfWins {
 /// The map of a pool, whose outputs must be as many as the rows of the gradient.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> pool_map_of(SparseTensor<Dim, Scalar, Space> const& x,
-                                                        nn::PoolOptions<Dim> const& options,
+                                                        PoolOptions<Dim> const& options,
                                                         MatrixView<Scalar const> const& grad, char const* who,
                                                         Execution<Space> const& exec)
 {
@@ -135,7 +135,7 @@ template <int Dim, class Scalar, class Space>
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> pool_backward(MatrixView<Scalar const> const& grad,
                                                   SparseTensor<Dim, Scalar, Space> const& x,
-                                                  nn::PoolOptions<Dim> const& options,
+                                                  PoolOptions<Dim> const& options,
                                                   Execution<Space> const& exec)
 {
   auto const mapped = pool_map_of(x, options, grad, Rule::backward_name, exec);

@@ -148,7 +148,7 @@ template <class Scalar, class Rule, class Space>
 
 /// The geometry that `options` mean on `set`.
 template <int Dim, class Space>
-[[nodiscard]] ConvolutionGeometry<Dim> pool_geometry(nn::PoolOptions<Dim> const& options,
+[[nodiscard]] ConvolutionGeometry<Dim> pool_geometry(PoolOptions<Dim> const& options,
                                                      CoordinateSet<Dim, Space> const& set, char const* who)
 {
   ConvolutionGeometry<Dim> g{options.kernel_size, options.stride(), options.padding(), options.dilation()};
@@ -167,7 +167,7 @@ template <int Dim, class Space>
 
 /// The configuration that `options` mean on this thread.
 template <int Dim>
-[[nodiscard]] ConvConfig pool_config(nn::PoolOptions<Dim> const& options)
+[[nodiscard]] ConvConfig pool_config(PoolOptions<Dim> const& options)
 {
   auto config = options.config() ? *options.config() : thread_conv_config();
   if (options.compat()) { config.compat = *options.compat(); }
@@ -177,7 +177,7 @@ template <int Dim>
 /// Outputs of a pool and the map from the rows of `x` to them.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] MappedCoordinates<Dim, Space> pool_map(SparseTensor<Dim, Scalar, Space> const& x,
-                                                     nn::PoolOptions<Dim> const& options, char const* who,
+                                                     PoolOptions<Dim> const& options, char const* who,
                                                      Execution<Space> const& exec)
 {
   auto config = pool_config(options);
@@ -191,7 +191,7 @@ template <int Dim, class Scalar, class Space>
 
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] SparseTensor<Dim, Scalar, Space> pool_unrecorded(SparseTensor<Dim, Scalar, Space> const& x,
-                                                               nn::PoolOptions<Dim> const& options,
+                                                               PoolOptions<Dim> const& options,
                                                                Execution<Space> const& exec)
 {
   expect_coordinates(x, Rule::name);

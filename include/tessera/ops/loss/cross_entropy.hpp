@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/ops/loss/detail/row_loss.hpp>
+#include <tessera/ops/loss/loss_record.hpp>
 
 #include <cstdint>
 
@@ -59,8 +60,6 @@ struct CrossEntropyRule {
 
 }  // namespace detail
 
-namespace ops {
-
 /// Options of cross_entropy(): `CrossEntropyOptions<float>().ignore(0).label_smoothing(0.1)`.
 /// @tparam Sum  accumulator_t of the logits' scalar
 template <class Sum>
@@ -88,8 +87,6 @@ class CrossEntropyOptions : public RowLossOptions<Sum, CrossEntropyOptions<Sum>>
   double smoothing_ = 0;
 };
 
-}  // namespace ops
-
 /// The cross entropy of rows of logits and their classes: with `p = softmax(x[i, .])`, y the label of row i,
 /// e the label smoothing, w the weights of classes and C their number, `loss = sum over i of (1 - e) w[y]
 /// (-log p[y]) + e / C * sum over c of w[c] (-log p[c])`, over the sum of `w[y]` where a mean is asked for.
@@ -115,10 +112,11 @@ class CrossEntropyOptions : public RowLossOptions<Sum, CrossEntropyOptions<Sum>>
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> cross_entropy(
     Value const& x, ops::LabelsView const& labels,
-    ops::CrossEntropyOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    CrossEntropyOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  return detail::row_loss(x, labels, options, exec);
+  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
+  return detail::compute_loss(detail::RowLoss<Sum, CrossEntropyOptions<Sum>>{labels, options}, x, exec);
 }
 
 /// The gradient of cross_entropy() for the logits: with `s = grad / (what the mean divided by)`, `g[i, c] = s
@@ -130,7 +128,7 @@ template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> cross_entropy_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,
     ops::LabelsView const& labels,
-    ops::CrossEntropyOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    CrossEntropyOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
   return detail::row_loss_backward(grad, x, labels, options, exec);

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <tessera/ops/loss/detail/dice.hpp>
+#include <tessera/ops/loss/loss_record.hpp>
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
 
 /// Options of dice_loss(): `DiceLossOptions<float>().ignore(0).smooth(1)`.
 /// @tparam Sum  accumulator_t of the logits' scalar
@@ -23,75 +23,90 @@ class DiceLossOptions : public ClassLossOptions<Sum, DiceLossOptions<Sum>> {
   DiceLossOptions& squared(bool value) { return squared_ = value, *this; }
   [[nodiscard]] bool squared() const noexcept { return squared_; }
   /// Which classes the loss is a mean over.
-  DiceLossOptions& classes(LossClasses value) { return classes_ = value, *this; }
-  [[nodiscard]] LossClasses classes() const noexcept { return classes_; }
+  DiceLossOptions& classes(ops::LossClasses value) { return classes_ = value, *this; }
+  [[nodiscard]] ops::LossClasses classes() const noexcept { return classes_; }
   /// Merges the sums of several processes, so that each has the loss of all rows, and gradients add up to
   /// those of one process; or null. Must outlive what records the loss.
   template <class Space>
-  DiceLossOptions& exchange(RowExchange<Space>* value)
+  DiceLossOptions& exchange(ops::RowExchange<Space>* value)
   {
     return exchange_ = value, *this;
   }
-
-  /// What the gradient reads besides the logits.
   template <class Space>
-  struct Kept {
-    Buffer<detail::DiceCoefficients<Sum>, Space> coefficients;  // [classes]
-  };
-
-  template <class Value, class Space>
-  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, LabelsView const& labels, Kept<Space>& kept,
-                                           Execution<Space> const& exec) const
+  [[nodiscard]] ops::RowExchange<Space>* exchange() const noexcept
   {
-    using Scalar = detail::scalar_of_rows<Value>;
-    detail::expects(smooth_ >= 0, name, ": smoothing by ", smooth_, " is negative");
-    auto const rows = detail::class_rows(x, labels, *this, name, exec);
-    Buffer<Sum, Space> p{rows.rows.capacity * rows.classes, exec};
-    for_each(rows.rows.capacity, detail::Probabilities<Scalar>{rows, p.data()}, exec);
-    Coordinate<3> const* const one_entry = nullptr;
-    auto const own = detail::reduce_rows(detail::OverlapOfRows<Scalar>{rows, p.data(), squared_}, one_entry,
-                                         rows.rows, 1, rows.classes, exec);
-    kept.coefficients = {rows.classes, exec};
-    Matrix<Sum, Space> loss{1, 1, exec};
-    detail::FinishDice<Sum> finish{own.data(),
-                                   loss.data(),
-                                   kept.coefficients.data(),
-                                   1,
-                                   rows.classes,
-                                   static_cast<Sum>(smooth_),
-                                   classes_ == LossClasses::present};
-    Buffer<Sum, Space> all;
-    if (exchange_ != nullptr) {
-      using Overlap = detail::Overlap<Sum>;
-      static_assert(sizeof(Overlap) == 3 * sizeof(Sum));
-      auto& exchange = *static_cast<RowExchange<Space>*>(exchange_);
-      all = detail::gather_ranks(reinterpret_cast<Sum const*>(own.data()), 3 * own.size(), exchange, exec);
-      finish.overlaps = reinterpret_cast<Overlap const*>(all.data());
-      finish.ranks = exchange.size();
-    }
-    for_each(1, finish, exec);
-    return loss;
-  }
-  template <class Value, class Space>
-  [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> gradient(MatrixView<Sum const> const& grad,
-                                                                      Value const& x,
-                                                                      LabelsView const& labels,
-                                                                      Kept<Space> const& kept,
-                                                                      Execution<Space> const& exec) const
-  {
-    return detail::gradient_through_softmax(grad, x, labels, this->ignored(),
-                                            detail::DiceGradient<Sum>{kept.coefficients.data(), squared_},
-                                            backward_name, exec);
+    return static_cast<ops::RowExchange<Space>*>(exchange_);
   }
 
  private:
   double smooth_ = 1;
   bool squared_ = false;
-  LossClasses classes_ = LossClasses::all;
+  ops::LossClasses classes_ = ops::LossClasses::all;
   void* exchange_ = nullptr;  // a RowExchange of the logits' space
 };
 
-}  // namespace ops
+namespace detail {
+
+/// dice_loss() of rows and their labels.
+template <class Sum>
+struct DiceLoss {
+  static constexpr char const* name = DiceLossOptions<Sum>::name;
+  static constexpr char const* obstacle = "its labels are those of one input";
+
+  /// What the gradient reads besides the logits.
+  template <class Space>
+  struct Kept {
+    Buffer<DiceCoefficients<Sum>, Space> coefficients;  // [classes]
+  };
+
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, Kept<Space>& kept,
+                                           Execution<Space> const& exec) const
+  {
+    using Scalar = scalar_of_rows<Value>;
+    expects(options.smooth() >= 0, name, ": smoothing by ", options.smooth(), " is negative");
+    auto const rows = class_rows(x, labels, options, name, exec);
+    Buffer<Sum, Space> p{rows.rows.capacity * rows.classes, exec};
+    for_each(rows.rows.capacity, Probabilities<Scalar>{rows, p.data()}, exec);
+    Coordinate<3> const* const one_entry = nullptr;
+    auto const own = reduce_rows(OverlapOfRows<Scalar>{rows, p.data(), options.squared()}, one_entry,
+                                 rows.rows, 1, rows.classes, exec);
+    kept.coefficients = {rows.classes, exec};
+    Matrix<Sum, Space> loss{1, 1, exec};
+    FinishDice<Sum> finish{own.data(),
+                           loss.data(),
+                           kept.coefficients.data(),
+                           1,
+                           rows.classes,
+                           static_cast<Sum>(options.smooth()),
+                           options.classes() == ops::LossClasses::present};
+    Buffer<Sum, Space> all;
+    auto* const exchange = options.template exchange<Space>();
+    if (exchange != nullptr) {
+      using Overlap = Overlap<Sum>;
+      static_assert(sizeof(Overlap) == 3 * sizeof(Sum));
+      all = gather_ranks(reinterpret_cast<Sum const*>(own.data()), 3 * own.size(), *exchange, exec);
+      finish.overlaps = reinterpret_cast<Overlap const*>(all.data());
+      finish.ranks = exchange->size();
+    }
+    for_each(1, finish, exec);
+    return loss;
+  }
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<scalar_of_rows<Value>, Space> gradient(MatrixView<Sum const> const& grad,
+                                                              Value const& x, Kept<Space> const& kept,
+                                                              Execution<Space> const& exec) const
+  {
+    return gradient_through_softmax(grad, x, labels, options.ignored(),
+                                    DiceGradient<Sum>{kept.coefficients.data(), options.squared()},
+                                    DiceLossOptions<Sum>::backward_name, exec);
+  }
+
+  ops::LabelsView labels;
+  DiceLossOptions<Sum> options;
+};
+
+}  // namespace detail
 
 /// The dice loss of rows of logits and their classes: with `p = softmax(x[i, .])` and t the rows' classes as
 /// ones and zeros, `loss = 1 - mean over classes c of (2 sum of p[c] t[c] + s) / (sum of p[c] + sum of t[c] +
@@ -112,10 +127,11 @@ class DiceLossOptions : public ClassLossOptions<Sum, DiceLossOptions<Sum>> {
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> dice_loss(
     Value const& x, ops::LabelsView const& labels,
-    ops::DiceLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    DiceLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  return detail::class_loss(x, labels, options, exec);
+  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
+  return detail::compute_loss(detail::DiceLoss<Sum>{labels, options}, x, exec);
 }
 
 /// The gradient of dice_loss() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`,
@@ -128,10 +144,11 @@ template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> dice_loss_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,
     ops::LabelsView const& labels,
-    ops::DiceLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    DiceLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  return detail::class_loss_backward(grad, x, labels, options, exec);
+  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
+  return detail::compute_loss_backward(grad, detail::DiceLoss<Sum>{labels, options}, x, exec);
 }
 
 }  // namespace v0

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/ops/loss/detail/row_loss.hpp>
+#include <tessera/ops/loss/loss_record.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -56,8 +57,6 @@ struct FocalRule {
 
 }  // namespace detail
 
-namespace ops {
-
 /// Options of focal_loss(): `FocalLossOptions<float>().gamma(2).ignore(0)`.
 /// @tparam Sum  accumulator_t of the logits' scalar
 template <class Sum>
@@ -84,8 +83,6 @@ class FocalLossOptions : public RowLossOptions<Sum, FocalLossOptions<Sum>> {
   double gamma_ = 2;
 };
 
-}  // namespace ops
-
 /// The focal loss of rows of logits and their classes: with `p = softmax(x[i, .])[y]`, y the label of row i,
 /// and w the weights of classes (the paper's alpha), `loss = sum over i of -w[y] (1 - p)^gamma log p`, over
 /// the number of rows that count where a mean is asked for.
@@ -96,10 +93,11 @@ class FocalLossOptions : public RowLossOptions<Sum, FocalLossOptions<Sum>> {
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> focal_loss(
     Value const& x, ops::LabelsView const& labels,
-    ops::FocalLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    FocalLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  return detail::row_loss(x, labels, options, exec);
+  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
+  return detail::compute_loss(detail::RowLoss<Sum, FocalLossOptions<Sum>>{labels, options}, x, exec);
 }
 
 /// The gradient of focal_loss() for the logits: with `q = 1 - p` and `s = grad / (what the mean divided by)`,
@@ -111,7 +109,7 @@ template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> focal_loss_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,
     ops::LabelsView const& labels,
-    ops::FocalLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    FocalLossOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
   return detail::row_loss_backward(grad, x, labels, options, exec);

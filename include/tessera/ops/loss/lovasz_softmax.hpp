@@ -3,12 +3,12 @@
 #pragma once
 
 #include <tessera/ops/loss/detail/lovasz.hpp>
+#include <tessera/ops/loss/loss_record.hpp>
 
 #include <climits>
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
 
 /// Options of lovasz_softmax(): `LovaszSoftmaxOptions<float>().ignore(0)`.
 /// @tparam Sum  accumulator_t of the logits' scalar
@@ -19,8 +19,20 @@ class LovaszSoftmaxOptions : public ClassLossOptions<Sum, LovaszSoftmaxOptions<S
   static constexpr char const* backward_name = "lovasz_softmax_backward";
 
   /// Which classes the loss is a mean over.
-  LovaszSoftmaxOptions& classes(LossClasses value) { return classes_ = value, *this; }
-  [[nodiscard]] LossClasses classes() const noexcept { return classes_; }
+  LovaszSoftmaxOptions& classes(ops::LossClasses value) { return classes_ = value, *this; }
+  [[nodiscard]] ops::LossClasses classes() const noexcept { return classes_; }
+
+ private:
+  ops::LossClasses classes_ = ops::LossClasses::present;
+};
+
+namespace detail {
+
+/// lovasz_softmax() of rows and their labels.
+template <class Sum>
+struct LovaszSoftmax {
+  static constexpr char const* name = LovaszSoftmaxOptions<Sum>::name;
+  static constexpr char const* obstacle = "its labels are those of one input";
 
   /// What the gradient reads besides the logits.
   template <class Space>
@@ -30,58 +42,57 @@ class LovaszSoftmaxOptions : public ClassLossOptions<Sum, LovaszSoftmaxOptions<S
   };
 
   template <class Value, class Space>
-  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, LabelsView const& labels, Kept<Space>& kept,
+  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, Kept<Space>& kept,
                                            Execution<Space> const& exec) const
   {
-    using Scalar = detail::scalar_of_rows<Value>;
-    using Task = detail::SortErrors<Scalar>;
-    auto const rows = detail::class_rows(x, labels, *this, name, exec);
+    using Scalar = scalar_of_rows<Value>;
+    using Task = SortErrors<Scalar>;
+    auto const rows = class_rows(x, labels, options, name, exec);
     auto const capacity = rows.rows.capacity;
     auto const items = capacity * rows.classes;
     int class_bits = 0;
     while ((std::int64_t{1} << class_bits) < rows.classes) { ++class_bits; }
-    detail::expects(items < INT_MAX && Task::width + class_bits <= 64, name, ": ", capacity, " rows of ",
-                    rows.classes, " classes are too many to sort");
-    bool const present_alone = classes_ == LossClasses::present;
+    expects(items < INT_MAX && Task::width + class_bits <= 64, name, ": ", capacity, " rows of ",
+            rows.classes, " classes are too many to sort");
+    bool const present_alone = options.classes() == ops::LossClasses::present;
     Buffer<Sum, Space> p{items, exec};
-    for_each(capacity, detail::Probabilities<Scalar>{rows, p.data()}, exec);
+    for_each(capacity, Probabilities<Scalar>{rows, p.data()}, exec);
     Buffer<std::int32_t, Space> order{items, exec};
-    detail::Sort<Space>::run(Task{rows, p.data(), order.data()}, items, Task::width + class_bits, exec);
+    Sort<Space>::run(Task{rows, p.data(), order.data()}, items, Task::width + class_bits, exec);
     Buffer<std::int32_t, Space> before{items + 1, exec};
-    for_each(items + 1, detail::MarkOwn<Scalar>{rows, order.data(), before.data()}, exec);
-    detail::Scan<Space>::exclusive(before.data(), before.data(), items + 1, exec);
+    for_each(items + 1, MarkOwn<Scalar>{rows, order.data(), before.data()}, exec);
+    Scan<Space>::exclusive(before.data(), before.data(), items + 1, exec);
     Buffer<Sum, Space> terms{items, exec};
     kept.gradient = {items, exec};
     kept.counted = {1, exec};
     for_each(items,
-             detail::LovaszExtension<Scalar>{rows, p.data(), order.data(), before.data(), terms.data(),
-                                             kept.gradient.data(), present_alone},
+             LovaszExtension<Scalar>{rows, p.data(), order.data(), before.data(), terms.data(),
+                                     kept.gradient.data(), present_alone},
              exec);
-    auto const of_class = detail::sum_rows(terms.data(), rows.rows, rows.classes, exec);
+    auto const of_class = sum_rows(terms.data(), rows.rows, rows.classes, exec);
     Matrix<Sum, Space> loss{1, 1, exec};
     for_each(1,
-             detail::FinishLovasz<Sum>{of_class.data(), before.data(), loss.data(), kept.counted.data(),
-                                       capacity, rows.classes, present_alone},
+             FinishLovasz<Sum>{of_class.data(), before.data(), loss.data(), kept.counted.data(), capacity,
+                               rows.classes, present_alone},
              exec);
     return loss;
   }
   template <class Value, class Space>
-  [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> gradient(MatrixView<Sum const> const& grad,
-                                                                      Value const& x,
-                                                                      LabelsView const& labels,
-                                                                      Kept<Space> const& kept,
-                                                                      Execution<Space> const& exec) const
+  [[nodiscard]] Matrix<scalar_of_rows<Value>, Space> gradient(MatrixView<Sum const> const& grad,
+                                                              Value const& x, Kept<Space> const& kept,
+                                                              Execution<Space> const& exec) const
   {
-    detail::LovaszGradient<Sum> const by{kept.gradient.data(), kept.counted.data(),
-                                         static_cast<int>(detail::rows_of(x).columns)};
-    return detail::gradient_through_softmax(grad, x, labels, this->ignored(), by, backward_name, exec);
+    LovaszGradient<Sum> const by{kept.gradient.data(), kept.counted.data(),
+                                 static_cast<int>(rows_of(x).columns)};
+    return gradient_through_softmax(grad, x, labels, options.ignored(), by,
+                                    LovaszSoftmaxOptions<Sum>::backward_name, exec);
   }
 
- private:
-  LossClasses classes_ = LossClasses::present;
+  ops::LabelsView labels;
+  LovaszSoftmaxOptions<Sum> options;
 };
 
-}  // namespace ops
+}  // namespace detail
 
 /// The Lovász softmax loss of rows of logits and their classes: the mean over classes of the Lovász extension
 /// of the Jaccard loss, which the intersection over union is measured by.
@@ -103,10 +114,11 @@ class LovaszSoftmaxOptions : public ClassLossOptions<Sum, LovaszSoftmaxOptions<S
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> lovasz_softmax(
     Value const& x, ops::LabelsView const& labels,
-    ops::LovaszSoftmaxOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    LovaszSoftmaxOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  return detail::class_loss(x, labels, options, exec);
+  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
+  return detail::compute_loss(detail::LovaszSoftmax<Sum>{labels, options}, x, exec);
 }
 
 /// The gradient of lovasz_softmax() for the logits: `g[i, c] = grad * p[c] (d[c] - sum over k of p[k] d[k])`,
@@ -119,10 +131,11 @@ template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> lovasz_softmax_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,
     ops::LabelsView const& labels,
-    ops::LovaszSoftmaxOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    LovaszSoftmaxOptions<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  return detail::class_loss_backward(grad, x, labels, options, exec);
+  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
+  return detail::compute_loss_backward(grad, detail::LovaszSoftmax<Sum>{labels, options}, x, exec);
 }
 
 }  // namespace v0

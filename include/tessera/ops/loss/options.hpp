@@ -12,6 +12,12 @@ namespace tessera {
 inline namespace v0 {
 namespace ops {
 
+/// The classes that a loss is a mean over.
+enum class LossClasses : std::uint8_t {
+  present,  ///< those that a row has
+  all,
+};
+
 /// The class of each row, or the label that is ignored. A loss reads them, and its gradient once more: they
 /// must stay until then.
 struct LabelsView {
@@ -56,6 +62,8 @@ class LabelErrors {
   Buffer<std::uint32_t, Space> words_;
 };
 
+}  // namespace ops
+
 /// What losses over rows of logits have in common; options of losses derive from it.
 template <class Sum, class Derived>
 class ClassLossOptions {
@@ -66,7 +74,7 @@ class ClassLossOptions {
   /// Where labels that are no class are noted; without it in the coordinates' set of a SparseTensor, else
   /// nowhere: such rows are then as good as ignored. On the host a bad label throws.
   template <class Space>
-  Derived& errors(LabelErrors<Space>& to)
+  Derived& errors(ops::LabelErrors<Space>& to)
   {
     return errors_ = to.data(), derived();
   }
@@ -86,8 +94,8 @@ class RowLossOptions : public ClassLossOptions<Sum, Derived> {
   /// The weight of each class, [classes] in the logits' space; without it 1.
   Derived& class_weights(Sum const* weights) { return class_weights_ = weights, derived(); }
   [[nodiscard]] Sum const* class_weights() const noexcept { return class_weights_; }
-  Derived& reduction(Reduction value) { return reduction_ = value, derived(); }
-  [[nodiscard]] Reduction reduction() const noexcept { return reduction_; }
+  Derived& reduction(ops::Reduction value) { return reduction_ = value, derived(); }
+  [[nodiscard]] ops::Reduction reduction() const noexcept { return reduction_; }
   /// What a mean divides by, [1] in the logits' space, in place of the rows' own weight: that of the rows of
   /// all processes, so that their gradients add up to that of one process with all rows. See loss_weight().
   Derived& normalizer(Sum const* value) { return normalizer_ = value, derived(); }
@@ -98,9 +106,8 @@ class RowLossOptions : public ClassLossOptions<Sum, Derived> {
 
   Sum const* class_weights_ = nullptr;
   Sum const* normalizer_ = nullptr;
-  Reduction reduction_ = Reduction::mean;
+  ops::Reduction reduction_ = ops::Reduction::mean;
 };
 
-}  // namespace ops
 }  // namespace v0
 }  // namespace tessera

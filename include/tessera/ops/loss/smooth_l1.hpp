@@ -3,14 +3,12 @@
 #pragma once
 
 #include <tessera/ops/loss/detail/row_loss.hpp>
+#include <tessera/ops/loss/loss_record.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <utility>
 
 namespace tessera {
 inline namespace v0 {
-namespace ops {
 
 /// Options of smooth_l1(): `SmoothL1Options<float>().beta(1.0 / 9)`.
 /// @tparam Sum  accumulator_t of the scalar
@@ -23,8 +21,8 @@ class SmoothL1Options {
   /// How much each row counts, [rows] in the values' space; without it 1.
   SmoothL1Options& row_weights(Sum const* weights) { return row_weights_ = weights, *this; }
   [[nodiscard]] Sum const* row_weights() const noexcept { return row_weights_; }
-  SmoothL1Options& reduction(Reduction value) { return reduction_ = value, *this; }
-  [[nodiscard]] Reduction reduction() const noexcept { return reduction_; }
+  SmoothL1Options& reduction(ops::Reduction value) { return reduction_ = value, *this; }
+  [[nodiscard]] ops::Reduction reduction() const noexcept { return reduction_; }
   /// What a mean divides by, [1] in the values' space, in place of the weights of the own elements.
   SmoothL1Options& normalizer(Sum const* value) { return normalizer_ = value, *this; }
   [[nodiscard]] Sum const* normalizer() const noexcept { return normalizer_; }
@@ -33,10 +31,9 @@ class SmoothL1Options {
   double beta_ = 1;
   Sum const* row_weights_ = nullptr;
   Sum const* normalizer_ = nullptr;
-  Reduction reduction_ = Reduction::mean;
+  ops::Reduction reduction_ = ops::Reduction::mean;
 };
 
-}  // namespace ops
 namespace detail {
 
 /// Values and what they should be, for kernels.
@@ -115,7 +112,7 @@ struct SmoothL1Gradient {
 template <class Value, class Space>
 [[nodiscard]] SmoothL1Rows<scalar_of_rows<Value>> smooth_l1_rows(
     Value const& x, MatrixView<scalar_of_rows<Value> const> const& target,
-    ops::SmoothL1Options<accumulator_t<scalar_of_rows<Value>>> const& options, char const* who,
+    SmoothL1Options<accumulator_t<scalar_of_rows<Value>>> const& options, char const* who,
     Execution<Space> const& /*exec*/)
 {
   expect_rows(x, who);
@@ -127,92 +124,44 @@ template <class Value, class Space>
           used_rows(x), values.columns, static_cast<accumulator_t<scalar_of_rows<Value>>>(options.beta())};
 }
 
-template <class Value, class Space>
-[[nodiscard]] DividedLoss<accumulator_t<scalar_of_rows<Value>>, Space> smooth_l1_unrecorded(
-    Value const& x, MatrixView<scalar_of_rows<Value> const> const& target,
-    ops::SmoothL1Options<accumulator_t<scalar_of_rows<Value>>> const& options, Execution<Space> const& exec)
-{
-  using Scalar = scalar_of_rows<Value>;
-  using Sum = accumulator_t<Scalar>;
-  auto const rows = smooth_l1_rows(x, target, options, "smooth_l1", exec);
-  Buffer<WeightedLoss<Sum>, Space> losses{rows.rows.capacity, exec};
-  for_each(losses.size(), SmoothL1OfRow<Scalar>{rows, losses.data()}, exec);
-  auto const sums = sum_rows(losses.data(), rows.rows, 1, exec);
-  Matrix<Sum, Space> loss{1, 1, exec};
-  auto divisor = std::make_shared<Buffer<Sum, Space>>(1, exec);
-  for_each(1,
-           FinishLoss<Sum>{sums.data(), options.normalizer(), loss.data(), divisor->data(),
-                           options.reduction() == ops::Reduction::mean},
-           exec);
-  return {std::move(loss), std::move(divisor)};
-}
-
-template <class Value, class Space>
-[[nodiscard]] Matrix<scalar_of_rows<Value>, Space> smooth_l1_gradient(
-    MatrixView<accumulator_t<scalar_of_rows<Value>> const> const& grad, Value const& x,
-    MatrixView<scalar_of_rows<Value> const> const& target,
-    ops::SmoothL1Options<accumulator_t<scalar_of_rows<Value>>> const& options,
-    accumulator_t<scalar_of_rows<Value>> const* divisor, Execution<Space> const& exec)
-{
-  using Scalar = scalar_of_rows<Value>;
-  expect_one(grad, "smooth_l1_backward");
-  auto const rows = smooth_l1_rows(x, target, options, "smooth_l1_backward", exec);
-  Matrix<Scalar, Space> dx{rows.rows.capacity, rows.columns, exec};
-  for_each(dx.size(), SmoothL1Gradient<Scalar>{rows, grad.data, divisor, dx.data()}, exec);
-  return dx;
-}
-
-}  // namespace detail
-
-namespace ops {
-
-/// `loss = smooth_l1(x, target)`.
-template <class Value, class Space>
-struct SmoothL1Record final
-    : FunctionRecord<SmoothL1Record<Value, Space>, Space,
-                     Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space>, Value> {
-  using Scalar = detail::scalar_of_rows<Value>;
+/// smooth_l1() of rows and what they should be.
+template <class Scalar>
+struct SmoothL1 {
+  static constexpr char const* name = "smooth_l1";
+  static constexpr char const* obstacle = "its targets are those of one input";
   using Sum = accumulator_t<Scalar>;
 
-  SmoothL1Record(Matrix<Sum, Space> const& loss, Value const& x, MatrixView<Scalar const> const& to,
-                 SmoothL1Options<Sum> const& with)
-      : SmoothL1Record::FunctionRecord{Recorded<Matrix<Sum, Space>>{loss}, Recorded<Value>{x}},
-        target{to},
-        options{with}
-  {}
+  template <class Space>
+  struct Kept {
+    Buffer<Sum, Space> divisor;  // [1]
+  };
 
-  [[nodiscard]] char const* name() const noexcept override { return "smooth_l1"; }
-  [[nodiscard]] char const* obstacle() const noexcept override
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, Kept<Space>& kept,
+                                           Execution<Space> const& exec) const
   {
-    return "its targets are those of one input";
+    auto const rows = smooth_l1_rows(x, target, options, name, exec);
+    Buffer<WeightedLoss<Sum>, Space> losses{rows.rows.capacity, exec};
+    for_each(losses.size(), SmoothL1OfRow<Scalar>{rows, losses.data()}, exec);
+    auto const sums = sum_rows(losses.data(), rows.rows, 1, exec);
+    return finish_loss(sums.data(), options, kept.divisor, exec);
   }
-  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, Execution<Space> const& exec) const
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<Scalar, Space> gradient(MatrixView<Sum const> const& grad, Value const& x,
+                                               Kept<Space> const& kept, Execution<Space> const& exec) const
   {
-    return detail::smooth_l1_unrecorded(x, target, options, exec).loss;
+    expect_one(grad, "smooth_l1_backward");
+    auto const rows = smooth_l1_rows(x, target, options, "smooth_l1_backward", exec);
+    Matrix<Scalar, Space> dx{rows.rows.capacity, rows.columns, exec};
+    for_each(dx.size(), SmoothL1Gradient<Scalar>{rows, grad.data, kept.divisor.data(), dx.data()}, exec);
+    return dx;
   }
-  [[nodiscard]] Matrix<Sum, Space> compute_again(Value const& x, Execution<Space> const& exec)
-  {
-    auto result = detail::smooth_l1_unrecorded(x, target, options, exec);
-    divisor = std::move(result.divisor);
-    return std::move(result.loss);
-  }
-  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
-  {
-    auto const& x = this->input();
-    if (!gradients.wants(x.id())) { return; }
-    auto const grad = gradients.template of<Sum>(this->output().id());
-    gradients.add(x.id(),
-                  detail::smooth_l1_gradient(grad, *x.value(), target, options, divisor->data(), exec), exec);
-  }
-  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
-  void drop_kept() { divisor = nullptr; }
 
   MatrixView<Scalar const> target;
   SmoothL1Options<Sum> options;
-  std::shared_ptr<Buffer<Sum, Space> const> divisor;  // [1] of the recorded rows
 };
 
-}  // namespace ops
+}  // namespace detail
 
 /// The smooth L1 loss (Huber's over beta) of rows of values and what they should be: with `d = x[i, c] -
 /// target[i, c]`, `loss = sum of w[i] * (d^2 / (2 beta) where |d| < beta, else |d| - beta / 2)`, over the sum
@@ -233,23 +182,10 @@ struct SmoothL1Record final
 template <class Value, class Space>
 [[nodiscard]] Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space> smooth_l1(
     Value const& x, MatrixView<detail::scalar_of_rows<Value> const> const& target,
-    ops::SmoothL1Options<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    SmoothL1Options<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
-  std::shared_ptr<Buffer<Sum, Space> const> divisor;
-  return detail::run_recorded(
-      exec,
-      [&](auto const& inside) {
-        auto result = detail::smooth_l1_unrecorded(x, target, options, inside);
-        divisor = std::move(result.divisor);
-        return std::move(result.loss);
-      },
-      [&](auto const& loss) {
-        auto record = std::make_shared<ops::SmoothL1Record<Value, Space>>(loss, x, target, options);
-        record->divisor = divisor;
-        return record;
-      });
+  return detail::compute_loss(detail::SmoothL1<detail::scalar_of_rows<Value>>{target, options}, x, exec);
 }
 
 /// The gradient of smooth_l1() for `x`: `g[i, c] = s * w[i] * (d / beta where |d| < beta, else the sign of
@@ -261,11 +197,11 @@ template <class Value, class Space>
 [[nodiscard]] Matrix<detail::scalar_of_rows<Value>, Space> smooth_l1_backward(
     MatrixView<accumulator_t<detail::scalar_of_rows<Value>> const> const& grad, Value const& x,
     MatrixView<detail::scalar_of_rows<Value> const> const& target,
-    ops::SmoothL1Options<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
+    SmoothL1Options<accumulator_t<detail::scalar_of_rows<Value>>> const& options,
     Execution<Space> const& exec)
 {
-  auto const loss = detail::smooth_l1_unrecorded(x, target, options, exec);
-  return detail::smooth_l1_gradient(grad, x, target, options, loss.divisor->data(), exec);
+  return detail::compute_loss_backward(grad, detail::SmoothL1<detail::scalar_of_rows<Value>>{target, options},
+                                       x, exec);
 }
 
 }  // namespace v0

@@ -7,22 +7,13 @@
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/detail/steps.cuh>
+#include <tessera/plan/planned_points.hpp>
 #include <tessera/tensor/copy_into.hpp>
 
 #include <cstdint>
 
 namespace tessera {
 inline namespace v0 {
-
-/// What a run of a plan that takes points put out, in the plan's memory and on the device.
-template <class Output>
-struct PlannedPoints {
-  Output const* output = nullptr;         ///< of the network: logits of the voxels, or a map
-  std::int32_t const* labels = nullptr;   ///< [PlanLimits::points()] class, -1 for points in no voxel; null
-                                          ///< where the output is not a tensor on the input's voxels
-  std::int32_t const* inverse = nullptr;  ///< [PlanLimits::points()] row of the point's voxel, or -1; null
-                                          ///< for hard voxels where labels are
-};
 
 namespace detail {
 

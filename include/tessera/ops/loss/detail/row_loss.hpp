@@ -3,11 +3,9 @@
 #pragma once
 
 #include <tessera/ops/loss/detail/class_rows.hpp>
-#include <tessera/ops/record.hpp>
 
 #include <cstdint>
-#include <memory>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 namespace tessera {
@@ -75,6 +73,20 @@ struct FinishLoss {
   }
 };
 
+/// The loss of what rows add up to, and what it was divided by.
+template <class Sum, class Options, class Space>
+[[nodiscard]] Matrix<Sum, Space> finish_loss(WeightedLoss<Sum> const* sums, Options const& options,
+                                             Buffer<Sum, Space>& divisor, Execution<Space> const& exec)
+{
+  Matrix<Sum, Space> loss{1, 1, exec};
+  divisor = {1, exec};
+  for_each(1,
+           FinishLoss<Sum>{sums, options.normalizer(), loss.data(), divisor.data(),
+                           options.reduction() == ops::Reduction::mean},
+           exec);
+  return loss;
+}
+
 /// dx[row, c] = grad / divisor * the gradient of the row's term, 0 in rows that have no part.
 template <class Scalar, class Rule>
 struct GradientOfRow {
@@ -103,34 +115,6 @@ struct GradientOfRow {
     }
   }
 };
-
-/// A loss, and what its sum was divided by, [1].
-template <class Sum, class Space>
-struct DividedLoss {
-  Matrix<Sum, Space> loss;  // [1, 1]
-  std::shared_ptr<Buffer<Sum, Space> const> divisor;
-};
-
-template <class Value, class Options, class Space>
-[[nodiscard]] DividedLoss<accumulator_t<scalar_of_rows<Value>>, Space> row_loss_unrecorded(
-    Value const& x, ops::LabelsView const& labels, Options const& options, Execution<Space> const& exec)
-{
-  using Scalar = scalar_of_rows<Value>;
-  using Sum = accumulator_t<Scalar>;
-  options.check();
-  auto const rows = class_rows(x, labels, options, Options::name, exec);
-  auto const rule = options.rule();
-  Buffer<WeightedLoss<Sum>, Space> losses{rows.rows.capacity, exec};
-  for_each(losses.size(), LossOfRow<Scalar, std::decay_t<decltype(rule)>>{rows, rule, losses.data()}, exec);
-  auto const sums = sum_rows(losses.data(), rows.rows, 1, exec);
-  Matrix<Sum, Space> loss{1, 1, exec};
-  auto divisor = std::make_shared<Buffer<Sum, Space>>(1, exec);
-  for_each(1,
-           FinishLoss<Sum>{sums.data(), options.normalizer(), loss.data(), divisor->data(),
-                           options.reduction() == ops::Reduction::mean},
-           exec);
-  return {std::move(loss), std::move(divisor)};
-}
 
 /// What a mean of the losses divides by, [1].
 template <class Value, class Options, class Space>
@@ -173,6 +157,42 @@ template <class Value, class Options, class Space>
   return dx;
 }
 
+/// A loss that is a sum of one term a row of logits, as `Options` have it.
+template <class Sum, class Options>
+struct RowLoss {
+  static constexpr char const* name = Options::name;
+  static constexpr char const* obstacle = "its labels are those of one input";
+
+  template <class Space>
+  struct Kept {
+    Buffer<Sum, Space> divisor;  // [1]
+  };
+
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, Kept<Space>& kept,
+                                           Execution<Space> const& exec) const
+  {
+    using Scalar = scalar_of_rows<Value>;
+    options.check();
+    auto const rows = class_rows(x, labels, options, name, exec);
+    auto const rule = options.rule();
+    Buffer<WeightedLoss<Sum>, Space> losses{rows.rows.capacity, exec};
+    for_each(losses.size(), LossOfRow<Scalar, std::decay_t<decltype(rule)>>{rows, rule, losses.data()}, exec);
+    auto const sums = sum_rows(losses.data(), rows.rows, 1, exec);
+    return finish_loss(sums.data(), options, kept.divisor, exec);
+  }
+  template <class Value, class Space>
+  [[nodiscard]] Matrix<scalar_of_rows<Value>, Space> gradient(MatrixView<Sum const> const& grad,
+                                                              Value const& x, Kept<Space> const& kept,
+                                                              Execution<Space> const& exec) const
+  {
+    return row_loss_gradient(grad, x, labels, options, kept.divisor.data(), exec);
+  }
+
+  ops::LabelsView labels;
+  Options options;
+};
+
 /// The gradient of a loss whose divisor nobody has kept.
 template <class Value, class Options, class Space>
 [[nodiscard]] Matrix<scalar_of_rows<Value>, Space> row_loss_backward(
@@ -190,77 +210,6 @@ template <class Value, class Options, class Space>
     divisor = one.data();
   }
   return row_loss_gradient(grad, x, labels, options, divisor, exec);
-}
-
-}  // namespace detail
-
-namespace ops {
-
-/// A loss that is a sum of one term a row of logits.
-template <class Options, class Value, class Space>
-struct RowLossRecord final
-    : FunctionRecord<RowLossRecord<Options, Value, Space>, Space,
-                     Matrix<accumulator_t<detail::scalar_of_rows<Value>>, Space>, Value> {
-  using Sum = accumulator_t<detail::scalar_of_rows<Value>>;
-
-  RowLossRecord(Matrix<Sum, Space> const& loss, Value const& x, LabelsView const& of, Options const& with)
-      : RowLossRecord::FunctionRecord{Recorded<Matrix<Sum, Space>>{loss}, Recorded<Value>{x}},
-        labels{of},
-        options{with}
-  {}
-
-  [[nodiscard]] char const* name() const noexcept override { return Options::name; }
-  [[nodiscard]] char const* obstacle() const noexcept override { return "its labels are those of one input"; }
-  [[nodiscard]] Matrix<Sum, Space> compute(Value const& x, Execution<Space> const& exec) const
-  {
-    return detail::row_loss_unrecorded(x, labels, options, exec).loss;
-  }
-  [[nodiscard]] Matrix<Sum, Space> compute_again(Value const& x, Execution<Space> const& exec)
-  {
-    auto result = detail::row_loss_unrecorded(x, labels, options, exec);
-    divisor = std::move(result.divisor);
-    return std::move(result.loss);
-  }
-  void backward(Gradients<Space>& gradients, Execution<Space> const& exec) const override
-  {
-    auto const& x = this->input();
-    if (!gradients.wants(x.id())) { return; }
-    auto const grad = gradients.template of<Sum>(this->output().id());
-    gradients.add(x.id(), detail::row_loss_gradient(grad, *x.value(), labels, options, divisor->data(), exec),
-                  exec);
-  }
-  void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
-  void drop_kept() { divisor = nullptr; }
-
-  LabelsView labels;
-  Options options;
-  std::shared_ptr<Buffer<Sum, Space> const> divisor;  // [1] of the recorded rows
-};
-
-}  // namespace ops
-
-namespace detail {
-
-template <class Value, class Options, class Space>
-[[nodiscard]] Matrix<accumulator_t<scalar_of_rows<Value>>, Space> row_loss(Value const& x,
-                                                                           ops::LabelsView const& labels,
-                                                                           Options const& options,
-                                                                           Execution<Space> const& exec)
-{
-  using Sum = accumulator_t<scalar_of_rows<Value>>;
-  std::shared_ptr<Buffer<Sum, Space> const> divisor;
-  return run_recorded(
-      exec,
-      [&](auto const& inside) {
-        auto result = row_loss_unrecorded(x, labels, options, inside);
-        divisor = std::move(result.divisor);
-        return std::move(result.loss);
-      },
-      [&](auto const& loss) {
-        auto record = std::make_shared<ops::RowLossRecord<Options, Value, Space>>(loss, x, labels, options);
-        record->divisor = divisor;
-        return record;
-      });
 }
 
 }  // namespace detail
