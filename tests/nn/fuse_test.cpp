@@ -4,6 +4,7 @@
 #include "../support/device.hpp"
 #include "../support/difference.hpp"
 #include "adversarial_norms.hpp"
+#include "random_norms.hpp"
 #include "tensors.hpp"
 
 #include <tessera/nn/blocks.hpp>
@@ -38,29 +39,11 @@ SparseTensor<3, float, Space> random_tensor(int channels, Execution<Space> const
   return {make_coordinate_set(rows, {}, exec), upload_matrix(features, channels, exec)};
 }
 
-/// Puts numbers that matter into every norm: none of them 0, 1 or alike.
-template <class Space>
-void randomize_norms(nn::ModuleBase& module, Execution<Space> const& exec)
-{
-  std::mt19937 random{23};
-  std::uniform_real_distribution<float> uniform{0.5F, 2.0F};
-  for (auto const& parameter : module.writable_parameters()) {
-    bool const of_norm = parameter.role == nn::ParameterRole::buffer ||
-                         parameter.role == nn::ParameterRole::weight ||
-                         parameter.role == nn::ParameterRole::bias;
-    if (!of_norm) { continue; }
-    std::vector<float> values(static_cast<std::size_t>(parameter.size));
-    for (auto& value : values) { value = uniform(random); }
-    detail::Transfer<Space>::from_host(parameter.write_bytes(), values.data(), values.size() * sizeof(float),
-                                       exec);
-  }
-}
-
 /// Fuses `module` and compares it with what it was, and stays.
 template <class Space>
 auto expect_same_when_fused(nn::Module<3, float, Space>& module, int channels, Execution<Space> const& exec)
 {
-  randomize_norms(module, exec);
+  test::randomize_norms(module, exec);
   auto const x = random_tensor(channels, exec);
   auto const before = module.forward(x, exec).features_on_host(exec);
   REQUIRE(test::magnitude(before) > 0);
@@ -214,7 +197,7 @@ TEST_CASE_TEMPLATE("fuse: a sequential of named layers joins what follows one an
                           std::make_unique<nn::Identity<3, float, Space>>()};
   };
   auto net = make();
-  randomize_norms(net, exec);
+  test::randomize_norms(net, exec);
   auto const x = random_tensor(5, exec);
   auto const logits = [&](auto& of) {
     auto const y = of(x, exec);
@@ -265,7 +248,7 @@ TEST_CASE_TEMPLATE("fuse: a norm that stands before its convolution, or alone, s
   Execution<Space> const exec{};
   auto const module = nn::make_sparse_convmodule<3, float>(
       ConvModuleOptions<3>(4, 7, 3).order({"norm", "act", "conv"}).seed(2), exec);
-  randomize_norms(*module, exec);
+  test::randomize_norms(*module, exec);
   auto const x = random_tensor(4, exec);
   auto const before = module->forward(x, exec).features_on_host(exec);
   auto const fused = nn::fuse(*module, x, exec);

@@ -4,6 +4,7 @@
 #include "../support/device.hpp"
 #include "../support/difference.hpp"
 #include "../support/spaces.hpp"
+#include "random_norms.hpp"
 
 #include <tessera/models/minkunet.hpp>
 #include <tessera/models/sparse_resnet21d.hpp>
@@ -54,24 +55,6 @@ TensorOf<Space> random_tensor(int channels, unsigned seed, Execution<Space> cons
   return {make_coordinate_set(rows, options, exec), upload_matrix(features, channels, exec)};
 }
 
-/// Puts numbers that matter into every norm: none of them 0, 1 or alike.
-template <class Space>
-void randomize_norms(nn::ModuleBase& module, Execution<Space> const& exec)
-{
-  std::mt19937 random{23};
-  std::uniform_real_distribution<float> uniform{0.5F, 2.0F};
-  for (auto const& parameter : module.writable_parameters()) {
-    bool const of_norm = parameter.role == nn::ParameterRole::buffer ||
-                         parameter.role == nn::ParameterRole::weight ||
-                         parameter.role == nn::ParameterRole::bias;
-    if (!of_norm) { continue; }
-    std::vector<float> values(static_cast<std::size_t>(parameter.size));
-    for (auto& value : values) { value = uniform(random); }
-    detail::Transfer<Space>::from_host(parameter.write_bytes(), values.data(), values.size() * sizeof(float),
-                                       exec);
-  }
-}
-
 template <class Traced>
 std::map<std::string, int> counts(Traced const& traced)
 {
@@ -86,7 +69,7 @@ template <class Space, class Model>
 void check_trace(Model& model, int channels, std::map<std::string, int> const& expected)
 {
   Execution<Space> const exec{};
-  randomize_norms(model, exec);
+  test::randomize_norms(model, exec);
   auto traced = nn::trace(model, random_tensor(channels, 1, exec), exec);
   auto const x = random_tensor(channels, 2, exec);
   auto const before = model.forward(x, exec).features_on_host(exec);
@@ -177,7 +160,7 @@ TEST_CASE("trace: a U-Net is a list of convolutions and a classifier once it is 
 {
   Execution<Host> const exec{};
   models::MinkUNet<3, float, Host> net{MinkUNetOptions(4, 3).width(0.25), exec};
-  randomize_norms(net, exec);
+  test::randomize_norms(net, exec);
   auto const traced = nn::fuse(net, random_tensor(4, 1, exec, false), exec);
   for (auto const& found : counts(traced)) {
     CAPTURE(found.first);
@@ -213,7 +196,7 @@ TEST_CASE("trace: an array of outputs, a matrix and a dense map come back as the
                       std::make_unique<nn::Linear<3, float, Host>>(LinearOptions(4, 3), exec),
                       std::make_unique<nn::BatchNorm<3, float, Host>>(3, exec),
                       std::make_unique<nn::ReLU<3, float, Host>>()};
-  randomize_norms(head, exec);
+  test::randomize_norms(head, exec);
   auto traced = nn::trace(head, random_tensor(4, 1, exec), exec);
   auto const rows = traced.forward(x, exec);
   auto const wanted = head.forward(x, exec);
@@ -232,7 +215,7 @@ TEST_CASE("trace: a network of free functions fuses as one of modules does")
 {
   Execution<Host> const exec{};
   FunctionNet<Host> net{exec};
-  randomize_norms(net.norm, exec);
+  test::randomize_norms(net.norm, exec);
   auto traced = nn::trace(net, random_tensor(8, 1, exec), exec);
   auto const x = random_tensor(8, 4, exec);
   auto const before = net.forward(x, exec).features_on_host(exec);
@@ -279,7 +262,7 @@ TEST_CASE("fuse: a layer that is used twice is folded for each norm behind it")
     nn::BatchNorm<3, float, Host> first, second;
   };
   Net net{{ConvOptions<3>(4, 4, 3), exec}, {4, exec}, {4, exec}};
-  randomize_norms(net.first, exec);
+  test::randomize_norms(net.first, exec);
   auto traced = nn::trace(net, random_tensor(4, 1, exec), exec);
   nn::fuse(traced, exec);
   CHECK(counts(traced) == std::map<std::string, int>{{"convolution", 2}});

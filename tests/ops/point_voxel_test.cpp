@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "gradient_check.hpp"
 #include "point_scenes.hpp"
 
 using namespace point_scenes;
@@ -35,23 +36,6 @@ struct LossOf {
   }
 };
 
-template <class Loss>
-std::vector<double> finite_differences(std::vector<double> values, Loss const& loss)
-{
-  constexpr double step = 1e-3;
-  std::vector<double> result;
-  for (auto& value : values) {
-    auto const kept = value;
-    value = kept + step;
-    auto const above = loss(values);
-    value = kept - step;
-    auto const below = loss(values);
-    value = kept;
-    result.push_back((above - below) / (2 * step));
-  }
-  return result;
-}
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("points and voxels: agree with the definition in one to four dimensions", Space,
@@ -80,13 +64,16 @@ TEST_CASE_TEMPLATE("points and voxels: gradients agree with finite differences",
   auto const containing = x.points.points()->map_to(set, PointCells::containing, Compatibility::none, exec);
   LossOf<Space> const of_mean{scene, of_voxels, channels, exec};
   test::check_close(on_host(voxelize_features_backward<double>(x.voxels.features(), *containing, exec), exec),
-                    finite_differences(of_points, [&](auto const& v) { return of_mean.voxelized(v); }), 1e-9);
+                    test::finite_differences(
+                        of_points, [&](auto const& v) { return of_mean.voxelized(v); }, 1e-3),
+                    1e-9);
 
   auto const corners = x.points.points()->map_to(set, PointCells::corners, Compatibility::none, exec);
   LossOf<Space> const of_interpolation{scene, of_points, channels, exec};
-  test::check_close(
-      on_host(devoxelize_features_backward<double>(x.points.features(), *corners, exec), exec),
-      finite_differences(of_voxels, [&](auto const& v) { return of_interpolation.interpolated(v); }), 1e-9);
+  test::check_close(on_host(devoxelize_features_backward<double>(x.points.features(), *corners, exec), exec),
+                    test::finite_differences(
+                        of_voxels, [&](auto const& v) { return of_interpolation.interpolated(v); }, 1e-3),
+                    1e-9);
 }
 
 TEST_CASE_TEMPLATE("interpolation weights: the example of TorchSparse's, and those of a map", Space,

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include "../nn/tensors.hpp"
-#include "../support/device.hpp"
+#include "gradient_check.hpp"
 
 #include <tessera/ops/unpool.hpp>
 
@@ -28,30 +27,6 @@ std::vector<double> distinct(std::size_t count, unsigned seed)
   for (std::size_t i = 0; i < count; ++i) { values.push_back(0.01 * static_cast<double>(i) - 1); }
   std::shuffle(values.begin(), values.end(), std::mt19937{seed});
   return values;
-}
-
-double dot(std::vector<double> const& a, std::vector<double> const& b)
-{
-  double sum = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) { sum += a[i] * b[i]; }
-  return sum;
-}
-
-/// (loss(v + step) - loss(v - step)) / (2 step) for each value.
-template <class Loss>
-std::vector<double> finite_differences(std::vector<double> values, Loss const& loss)
-{
-  constexpr double step = 1e-4;
-  std::vector<double> result;
-  for (auto& value : values) {
-    auto const kept = value;
-    value = kept + step;
-    auto const above = loss(values);
-    value = kept - step;
-    result.push_back((above - loss(values)) / (2 * step));
-    value = kept;
-  }
-  return result;
 }
 
 /// The pools and their gradients, to be looked at alike.
@@ -89,19 +64,20 @@ TEST_CASE_TEMPLATE("pools: gradients agree with finite differences", Space, TESS
       auto const cotangent = distinct(static_cast<std::size_t>(y.num_rows()) * 2, 5);
       auto const grad = upload_matrix(cotangent, 2, exec);
       auto const loss = [&](std::vector<double> const& features) {
-        return dot(pools.functions[kind](with(features), options, exec).features_on_host(exec), cotangent);
+        return test::dot(pools.functions[kind](with(features), options, exec).features_on_host(exec),
+                         cotangent);
       };
       auto const found = on_host(pools.gradients[kind](grad.view(), x, options, exec), exec);
-      test::check_close(found, finite_differences(values, loss), 1e-8);
+      test::check_close(found, test::finite_differences(values, loss, 1e-4), 1e-8);
     }
     auto const pooled = average_pool(x, options, exec);
     auto const coarse = distinct(static_cast<std::size_t>(pooled.num_rows()) * 2, 7);
     auto const loss = [&](std::vector<double> const& features) {
       auto const on_pooled = pooled.with_features(upload_matrix(features, 2, exec));
-      return dot(unpool(on_pooled, x, options, exec).features_on_host(exec), values);
+      return test::dot(unpool(on_pooled, x, options, exec).features_on_host(exec), values);
     };
     auto const found = on_host(unpool_backward<3, double, Space>(x.features(), x, options, exec), exec);
-    test::check_close(found, finite_differences(coarse, loss), 1e-8);
+    test::check_close(found, test::finite_differences(coarse, loss, 1e-4), 1e-8);
   }
 }
 

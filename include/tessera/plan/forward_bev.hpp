@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/plan/detail/model_view.hpp>
 #include <tessera/tensor/dense.hpp>
 
 #include <type_traits>
-#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -14,40 +14,20 @@ inline namespace v0 {
 /// outlive it and every plan made of it.
 /// @tparam Element  of the map; void: that of the model
 template <class Model, class Element = void>
-class ForwardBev {
+class ForwardBev : public detail::ModelView<Model> {
  public:
-  using Tensor = typename Model::Tensor;
-  static constexpr bool is_model_view = true;
+  using typename detail::ModelView<Model>::Tensor;
 
-  ForwardBev(Model& model, DenseLayout layout) : model_{&model}, layout_{layout} {}
+  ForwardBev(Model& model, DenseLayout layout) : detail::ModelView<Model>{model}, layout_{layout} {}
 
   /// model.forward_bev().
   template <class Space>
   [[nodiscard]] auto forward(Tensor const& x, Execution<Space> const& exec) const
   {
-    return model_->template forward_bev<Element>(x, exec, layout_);
-  }
-  /// The model's parameters, by which a plan names what is out of date.
-  template <class M = Model>
-  [[nodiscard]] auto parameters() const -> decltype(std::declval<M const&>().parameters())
-  {
-    return static_cast<M const*>(model_)->parameters();
-  }
-  /// Whether the model is in training, which trace() refuses.
-  template <class M = Model>
-  [[nodiscard]] auto is_training() const -> decltype(std::declval<M const&>().is_training())
-  {
-    return static_cast<M const*>(model_)->is_training();
-  }
-  /// The model's options, from which a plan takes the number of channels.
-  template <class M = Model>
-  [[nodiscard]] auto options() const -> decltype(std::declval<M const&>().options())
-  {
-    return static_cast<M const*>(model_)->options();
+    return this->model_->template forward_bev<Element>(x, exec, layout_);
   }
 
  private:
-  Model* model_;
   DenseLayout layout_;
 };
 

@@ -4,9 +4,8 @@
 
 #include <tessera/core/matrix.hpp>
 #include <tessera/ops/custom.hpp>
+#include <tessera/plan/detail/model_view.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
-
-#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -14,12 +13,11 @@ inline namespace v0 {
 /// A model of points seen as one of voxels, each of which is a point: forward_voxels(model) makes it. It
 /// refers to the model, which must outlive it and every plan made of it.
 template <class Model>
-class ForwardVoxels {
+class ForwardVoxels : public detail::ModelView<Model> {
  public:
-  using Tensor = typename Model::Tensor;
-  static constexpr bool is_model_view = true;
+  using typename detail::ModelView<Model>::Tensor;
 
-  explicit ForwardVoxels(Model& model) : model_{&model} {}
+  explicit ForwardVoxels(Model& model) : detail::ModelView<Model>{model} {}
 
   /// What model.forward(x) gives the points, on the voxels of `x`.
   template <class Space>
@@ -28,29 +26,8 @@ class ForwardVoxels {
     auto const on_voxels = [](Tensor const& voxels, auto const& points, Execution<Space> const&) {
       return voxels.with_features(detail::ShareMatrix::alias(points.matrix()));
     };
-    return ops::custom("on_voxels", exec, on_voxels, x, model_->forward(x, exec));
+    return ops::custom("on_voxels", exec, on_voxels, x, this->model_->forward(x, exec));
   }
-  /// The model's parameters, by which a plan names what is out of date.
-  template <class M = Model>
-  [[nodiscard]] auto parameters() const -> decltype(std::declval<M const&>().parameters())
-  {
-    return static_cast<M const*>(model_)->parameters();
-  }
-  /// Whether the model is in training, which trace() refuses.
-  template <class M = Model>
-  [[nodiscard]] auto is_training() const -> decltype(std::declval<M const&>().is_training())
-  {
-    return static_cast<M const*>(model_)->is_training();
-  }
-  /// The model's options, from which a plan takes the number of channels.
-  template <class M = Model>
-  [[nodiscard]] auto options() const -> decltype(std::declval<M const&>().options())
-  {
-    return static_cast<M const*>(model_)->options();
-  }
-
- private:
-  Model* model_;
 };
 
 /// A model of points, such as SPVCNN or SPVNAS, as Plan and nn::fuse() take it: voxels in, a row for each
