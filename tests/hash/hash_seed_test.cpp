@@ -269,6 +269,13 @@ TEST_CASE("hash seed: is drawn once, and not the same in every process")
   CHECK(drawn.size() == 8);
 }
 
+TEST_CASE("hash seed: differs from call to call without a random device")
+{
+  std::set<std::uint64_t> drawn;
+  for (int i = 0; i < 8; ++i) { drawn.insert(detail::seed_of_time_and_place()); }
+  CHECK(drawn.size() == 8);
+}
+
 TEST_CASE_TEMPLATE("hash table: a key too many is refused after some hundred probes, however large the table",
                    Space, TESSERA_TEST_SPACES)
 {

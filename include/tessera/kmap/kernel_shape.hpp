@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstdlib>
 #include <vector>
 
 namespace tessera {

@@ -6,8 +6,6 @@
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/int_array.hpp>
 
-#include <cooperative_groups.h>
-
 #include <cstdint>
 
 namespace tessera {
@@ -68,8 +66,8 @@ class ClusterSorter {
                            unsigned char* shared)
       : task_{task}, buffers_{buffers}, shared_{*reinterpret_cast<ClusterSortShared*>(shared)}
   {
-    block_ = static_cast<int>(cluster().block_rank());
-    blocks_ = static_cast<int>(cluster().num_blocks());
+    block_ = static_cast<int>(__clusterRelativeBlockRank());
+    blocks_ = static_cast<int>(__clusterSizeInBlocks());
     auto const of_block = static_cast<int>(Shape::items_of_block(count, blocks_));
     came_keys_ = reinterpret_cast<Key*>(shared + sizeof(ClusterSortShared));
     keys_ = came_keys_ + of_block;
@@ -95,9 +93,7 @@ class ClusterSorter {
       };
       int const digits = 1 << width;
       for (int d = lane_id(); d < digits; d += 32) { shared_.places[warp_id()][d] = 0; }
-      if (pass > 0) {
-        cooperative_groups::cluster_group::barrier_wait();
-      }  // the items are where they are read
+      if (pass > 0) { __cluster_barrier_wait(); }  // the items are where they are read
       __syncwarp();
       auto const read = [&](int i, Key& key, std::int32_t& item) {
         key = pass == 0 ? task_.key(i) : buffers_.keys[(pass - 1) % 2][i];
@@ -134,10 +130,10 @@ class ClusterSorter {
           buffers_.items[pass % 2][place] = item;
         }
       }
-      cooperative_groups::cluster_group::barrier_arrive();
+      __cluster_barrier_arrive();
       shift += width;
     }
-    cooperative_groups::cluster_group::barrier_wait();
+    __cluster_barrier_wait();
   }
 
   /// See Sort::segment_ids().
@@ -171,10 +167,10 @@ class ClusterSorter {
       total += shared_.sums[0][w];
     }
     if (threadIdx.x == 0) { shared_.totals[0] = total; }
-    cluster().sync();
+    sync_cluster();
     std::uint32_t runs = 0;
     for (int block = 0; block < blocks_; ++block) {
-      auto const of_block = *cluster().map_shared_rank(&shared_.totals[0], block);
+      auto const of_block = total_of(block, 0);
       number += block < block_ ? of_block : 0;
       runs += of_block;
     }
@@ -191,16 +187,26 @@ class ClusterSorter {
       ++round;
     }
     if (block_ == 0 && threadIdx.x == 0) { task_.end(static_cast<std::int32_t>(runs)); }
-    cluster().sync();  // the totals have been read
+    sync_cluster();  // the totals have been read
   }
 
  private:
   static constexpr unsigned all_lanes = 0xffffffffU;
   static constexpr Key none = static_cast<Key>(~Key{0});
 
-  [[nodiscard]] __device__ static cooperative_groups::cluster_group cluster()
+  // The intrinsics of the toolkit, because <cooperative_groups.h> costs each source of the device seconds.
+
+  __device__ static void sync_cluster()
   {
-    return cooperative_groups::this_cluster();
+    __cluster_barrier_arrive();
+    __cluster_barrier_wait();
+  }
+
+  /// `totals[d]` of another block of the cluster.
+  [[nodiscard]] __device__ std::uint32_t total_of(int block, int d) const
+  {
+    auto const* const there = __cluster_map_shared_rank(&shared_.totals[d], static_cast<unsigned>(block));
+    return *static_cast<std::uint32_t const*>(there);
   }
 
   /// Calls `body(i, exists, key, value)` for the warp's items, 32 at a time, by all lanes.
@@ -283,7 +289,7 @@ class ClusterSorter {
     if (!is_second) { shared_.halves[d] = own; }
     __syncthreads();
     if (is_second) { shared_.totals[d] = shared_.halves[d] + own; }
-    cooperative_groups::cluster_group::barrier_arrive();
+    __cluster_barrier_arrive();
     auto place = is_second ? shared_.halves[d] : 0;
 #pragma unroll
     for (int w = 0; w < half; ++w) {
@@ -293,14 +299,14 @@ class ClusterSorter {
     __syncthreads();
     auto const in_block = is_second ? 0 : shared_.totals[d];
     auto const begin = sum_before(in_block, shared_.sums[0]);
-    cooperative_groups::cluster_group::barrier_wait();
+    __cluster_barrier_wait();
     std::uint32_t before = 0;  // in blocks before
     std::uint32_t total = 0;
     if (used && !is_second) {
 #pragma unroll
       for (int block = 0; block < Shape::most_blocks; ++block) {
         if (block < blocks_) {
-          auto const of_block = *cluster().map_shared_rank(&shared_.totals[d], block);
+          auto const of_block = total_of(block, d);
           before += block < block_ ? of_block : 0;
           total += of_block;
         }
