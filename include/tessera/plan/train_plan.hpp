@@ -260,9 +260,9 @@ class TrainPlan {
   {
     auto const& segments = optimizer_.arena().segments();
     for (std::size_t i = 0; i < segments.size(); ++i) {
-      detail::expects(was_trained_[i] || !segments[i].is_trained(), "TrainPlan: parameter \"",
-                      segments[i].name(),
-                      "\" was frozen when the plan was made, so it has no gradient in it; make the plan anew");
+      detail::expects(
+          was_trained_[i] || !segments[i].is_trained(), "TrainPlan: parameter \"", segments[i].name(),
+          "\" was frozen when the plan was made, so it has no gradient in it; make the plan anew");
     }
   }
   void leave_model() noexcept
@@ -275,9 +275,10 @@ class TrainPlan {
   {
     expect(scans_.accepts(scan.rows));
     expect_as_planned();
-    detail::expects(!detail::WorkEvent<Space>::is_capturing(exec),
-                    "TrainPlan: the stream is being captured, but parameters are to be marked as written after "
-                    "each run");
+    detail::expects(
+        !detail::WorkEvent<Space>::is_capturing(exec),
+        "TrainPlan: the stream is being captured, but parameters are to be marked as written after "
+        "each run");
     graph_.order(exec);
     optimizer_.arena().follow_parameters(exec);
     if constexpr (std::is_same_v<Space, Host>) {
@@ -321,8 +322,8 @@ class TrainPlan {
   {
     detail::PackAtUse const pack_at_use;
     auto& optimizer = optimizer_;
+    guard_.keep(exec);  // first: on the host the next may throw
     input.make(limits_.template box<dim>(), set_options_, exec);
-    guard_.keep(exec);
     optimizer.zero_grad(exec);
     try {
       differentiate(input, exec);

@@ -207,9 +207,10 @@ class Optimizer {
     detail::expects(now.was_skipped != StepState::refused, "Optimizer: the step after ", now.step,
                     " was not taken, for the data were not what its TrainPlan was made for; see "
                     "TrainPlan::check()");
-    detail::expects(!detail::is_stuck(now, options_), "Optimizer: a gradient is not finite, so the step after ",
-                    now.step, " was not taken; ", now.skipped, " were skipped so far, the loss scale is ",
-                    now.loss_scale, ". The parameters are those of the last step");
+    detail::expects(!detail::is_stuck(now, options_),
+                    "Optimizer: a gradient is not finite, so the step after ", now.step, " was not taken; ",
+                    now.skipped, " were skipped so far, the loss scale is ", now.loss_scale,
+                    ". The parameters are those of the last step");
   }
 
   /// The state where kernels read it, [1] in `Space`.

@@ -80,8 +80,8 @@ class ArenaGraph {
     CurrentDevice const current{device_};
     std::lock_guard const lock{arena_->mutex()};
     auto capturing = cudaStreamCaptureStatusNone;
-    auto status = in_order([&] { return current.status(); },
-                           [&] { return cudaStreamIsCapturing(stream, &capturing); });
+    auto status =
+        in_order([&] { return current.status(); }, [&] { return cudaStreamIsCapturing(stream, &capturing); });
     bool const ordered = status == cudaSuccess && capturing == cudaStreamCaptureStatusNone;
     if (ordered) {
       status = in_order([&] { return cudaStreamWaitEvent(stream, arena_->last_run(), 0); },

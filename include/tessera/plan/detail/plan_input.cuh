@@ -4,8 +4,8 @@
 
 #include <tessera/core/execution.cuh>
 #include <tessera/core/row_count.hpp>
-#include <tessera/plan/detail/steps.cuh>
 #include <tessera/plan/detail/planned_rows.hpp>
+#include <tessera/plan/detail/steps.cuh>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 
@@ -20,8 +20,8 @@ namespace detail {
 template <int Dim, class Scalar>
 struct VoxelInput : PlannedRows<Dim, Scalar, Device> {
   using Rows = PlannedRows<Dim, Scalar, Device>;
-  using typename Rows::Scan;
   using Rows::tensor;
+  using typename Rows::Scan;
 
   /// @param empty  enqueue that there are no rows
   VoxelInput(PlanLimits const& limits, int channels, bool empty, Execution<Device> const& exec)

@@ -145,21 +145,14 @@ struct PlannedRows : ScanLimits<Dim, Scalar, Space> {
   void make(CoordinateBox<Dim> const& box, CoordinateSetOptions<Dim> const& options,
             Execution<Space> const& exec)
   {
-    auto set = CoordinateSet<Dim, Space>::make(std::move(rows_), box, options, exec);
-    static_cast<void>(coordinate_table(*set, exec));
-    tensor = {std::move(set), std::move(matrix_)};
+    tensor = {CoordinateSet<Dim, Space>::make(std::move(rows_), box, options, exec), std::move(matrix_)};
+    static_cast<void>(coordinate_table(*tensor.coordinates(), exec));
   }
   /// What copies a scan.
   [[nodiscard]] IngestRows<Scalar> ingest_rows(Scan const& scan) const noexcept
   {
-    return {scan.coordinates,
-            scan.features,
-            scan.rows,
-            reinterpret_cast<std::int32_t*>(coordinates),
-            features,
-            count,
-            this->max_rows,
-            Dim + 1,
+    return {scan.coordinates, scan.features, scan.rows,      reinterpret_cast<std::int32_t*>(coordinates),
+            features,         count,         this->max_rows, Dim + 1,
             this->channels};
   }
 

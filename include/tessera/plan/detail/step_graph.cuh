@@ -42,8 +42,8 @@ class StepGraph<Device> {
   template <class Run, class Ingest>
   void run(Run const& /*run*/, Ingest const& ingest, Execution<Device> const& exec)
   {
-    expects(exec.device() == graph_.device(), "TrainPlan: made on device ", graph_.device(), ", run on device ",
-            exec.device());
+    expects(exec.device() == graph_.device(), "TrainPlan: made on device ", graph_.device(),
+            ", run on device ", exec.device());
     auto const nothing = [](cudaStream_t) { return cudaSuccess; };
     auto const copy = [&](cudaStream_t stream) {
       return in_order([&] { return try_for_each(ingest.rows.count_items(), ingest.rows, stream); },

@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/detail/sort_points.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/row_count.hpp>
-#include <tessera/coords/detail/sort_points.hpp>
 #include <tessera/plan/detail/planned_rows.hpp>
 #include <tessera/plan/limits.hpp>
 
@@ -81,7 +81,10 @@ class TrainInput {
   [[nodiscard]] SparseTensor<Dim, Scalar, Space> const& tensor() const noexcept { return rows_.tensor; }
   [[nodiscard]] Buffer<std::int32_t, Space> const& labels() const noexcept { return labels_; }
   /// [2] where kernels note what is wrong with the data, once there is a tensor.
-  [[nodiscard]] std::uint32_t* errors() const noexcept { return access(*rows_.tensor.coordinates()).errors(); }
+  [[nodiscard]] std::uint32_t* errors() const noexcept
+  {
+    return access(*rows_.tensor.coordinates()).errors();
+  }
 
  private:
   Rows rows_;
