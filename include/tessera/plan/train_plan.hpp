@@ -3,10 +3,14 @@
 #pragma once
 
 #include <tessera/autograd/tape.hpp>
+#include <tessera/coords/fixed_quantize.hpp>
+#include <tessera/coords/points_view.hpp>
+#include <tessera/coords/vote_labels.hpp>
 #include <tessera/core/detail/work_event.hpp>
 #include <tessera/nn/detail/derived_weight.hpp>
 #include <tessera/nn/module.hpp>
 #include <tessera/nn/step_seeds.hpp>
+#include <tessera/ops/cast.hpp>
 #include <tessera/ops/loss/options.hpp>
 #include <tessera/plan/detail/step_graph.hpp>
 #include <tessera/plan/detail/step_guard.hpp>
@@ -116,7 +120,6 @@ class TrainPlan {
       throw;
     }
     unreached_ = tape_->unreached_parameters();
-    optimizer.arena().mark_written();
   }
   TrainPlan(Model& model, Loss loss, Optimizer& optimizer, PlanLimits const& limits,
             Execution<Space> const& exec, std::shared_ptr<Arena> arena = nullptr)
@@ -169,6 +172,33 @@ class TrainPlan {
     detail::expects(labels.rows == coordinates.rows, "TrainPlan: ", labels.rows, " labels for ",
                     coordinates.rows, " rows");
     run(coordinates.data, features.data, labels.data, RowCount{coordinates.rows, nullptr}, exec);
+  }
+
+  /// The same of points: their voxels, and of each the label that most of its points have, are made before the
+  /// graph, in memory of `exec`.
+  ///
+  /// | name   | shape        | memory | holds                                            |
+  /// |--------|--------------|--------|--------------------------------------------------|
+  /// | points |              | Space  | one cloud or a batch, with the network's channels |
+  /// | labels | [num_points] | Space  | classes, or `ignored`                            |
+  ///
+  /// @param ignored  points of this label do not vote; voxels without a vote get it
+  /// @throws invalid_argument  also: as sparse_quantize() and vote_labels()
+  /// Cost: as sparse_quantize() and vote_labels() besides the step.
+  /// Stream: as those; allocates in stream order, does not wait.
+  /// Determinism: as those.
+  void run(PointsView<float> const& points, std::int32_t const* labels, QuantizeOptions<dim> const& options,
+           std::int32_t ignored, Execution<Space> const& exec)
+  {
+    VoxelRoom<dim> const room{limits_.voxels(), limits_.template box<dim>(), set_options_};
+    auto voxels = sparse_quantize(points, options, room, exec);
+    auto const classes = vote_labels(voxels, labels, ignored, exec);
+    SparseTensor<dim, float, Space> const x{voxels.coordinates, std::move(voxels.features)};
+    if constexpr (std::is_same_v<Scalar, float>) {
+      run(x, classes, exec);
+    } else {
+      run(cast<Scalar>(x, exec), classes, exec);
+    }
   }
 
   /// What is known without waiting about the runs since the last check() or acknowledge().

@@ -8,6 +8,7 @@
 #include <tessera/plan/detail/capture.cuh>
 #include <tessera/plan/detail/measure_plan.cuh>
 #include <tessera/plan/detail/steps.cuh>
+#include <tessera/plan/status.hpp>
 
 #include <cstddef>
 #include <memory>

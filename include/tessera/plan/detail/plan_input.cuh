@@ -24,8 +24,8 @@ struct VoxelInput : PlannedRows<Dim, Scalar, Device> {
   using typename Rows::Scan;
 
   /// @param empty  enqueue that there are no rows
-  VoxelInput(PlanLimits const& limits, int channels, bool empty, Execution<Device> const& exec)
-      : Rows{limits, channels, exec}
+  VoxelInput(PlanLimits const& limits, int input_channels, bool empty, Execution<Device> const& exec)
+      : Rows{limits, input_channels, exec}
   {
     if (empty) { this->clear(exec); }
     this->make(limits.box<Dim>(), limits.set_options<Dim>(), exec);
