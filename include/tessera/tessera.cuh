@@ -20,6 +20,7 @@
 #include <tessera/train/gradient_reducer.cuh>
 //
 #include <tessera/plan/plan.cuh>
+#include <tessera/plan/train_plan.cuh>
 //
 #include <tessera/tessera.hpp>
 

@@ -119,6 +119,7 @@
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
 #include <tessera/nn/spvconv.hpp>
+#include <tessera/nn/step_seeds.hpp>
 #include <tessera/nn/synchronize.hpp>
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/nn/trace.hpp>
@@ -167,6 +168,7 @@
 #include <tessera/plan/forward_voxels.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
+#include <tessera/plan/train_plan.hpp>
 //
 #include <tessera/io/convert.hpp>
 #include <tessera/io/convert_options.hpp>

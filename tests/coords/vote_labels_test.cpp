@@ -4,6 +4,7 @@
 #include "../support/device.hpp"
 #include "quantize_cases.hpp"
 
+#include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/vote_labels.hpp>
 
@@ -54,6 +55,11 @@ TEST_CASE_TEMPLATE("vote labels: every voxel has the label of most of its points
         expected.push_back(best.first);
       }
       CHECK(download(vote_labels(voxels, there.data(), ignored, exec), exec) == expected);
+      auto const room = static_cast<std::size_t>(voxels.num_voxels()) + 3;
+      expected.resize(room, ignored.value_or(0));
+      VoxelRoom<2> const fixed{static_cast<std::int64_t>(room), {3, {-400, -400}, {400, 400}}, {}};
+      auto const planned = sparse_quantize(view, QuantizeOptions<2>(seed == 8 ? 1000.0F : 0.5F), fixed, exec);
+      CHECK(download(vote_labels(planned, there.data(), ignored, exec), exec) == expected);
     }
   }
   CHECK(test::error_of([&] {

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/core/detail/sort.hpp>
@@ -95,6 +96,38 @@ struct TakeLabels {
   }
 };
 
+/// The labels of voxels, [num_voxels], from those of the points.
+template <class Space>
+[[nodiscard]] Buffer<std::int32_t, Space> vote(Buffer<std::int32_t, Space> const& inverse,
+                                               std::int32_t num_voxels, std::int32_t const* labels,
+                                               std::optional<std::int32_t> ignored,
+                                               Execution<Space> const& exec)
+{
+  auto const n = inverse.size();
+  expects(labels != nullptr || n == 0, "vote_labels: no labels for ", n, " points");
+  Buffer<std::uint64_t, Space> votes{n, exec};
+  {
+    Buffer<std::uint64_t, Space> unsorted{n, exec};
+    for_each(n,
+             CastVotes{inverse.data(), labels, num_voxels, ignored.has_value(), ignored.value_or(0),
+                       unsorted.data()},
+             exec);
+    int const bits = 32 + bits_for(std::int64_t{num_voxels} + 1);
+    Sort<Space>::keys(unsorted.data(), votes.data(), n, bits, exec);
+  }
+  Buffer<std::int32_t, Space> place{n + 1, exec};
+  Buffer<std::int32_t, Space> begin{n + 1, exec};
+  Buffer<unsigned long long, Space> best{num_voxels, exec};
+  fill_bytes(best, 0, exec);
+  for_each(n + 1, MarkBallots{votes.data(), n, place.data()}, exec);
+  Scan<Space>::exclusive(place.data(), place.data(), n + 1, exec);
+  for_each(n + 1, BeginBallots{place.data(), n, begin.data()}, exec);
+  for_each(n, CountBallots{votes.data(), place.data(), begin.data(), num_voxels, best.data()}, exec);
+  Buffer<std::int32_t, Space> result{num_voxels, exec};
+  for_each(num_voxels, TakeLabels{best.data(), ignored.value_or(0), result.data()}, exec);
+  return result;
+}
+
 }  // namespace detail
 
 /// The label of each voxel, [num_voxels] in `Space`: the one that most of its points have, of equally many
@@ -108,7 +141,7 @@ struct TakeLabels {
 ///
 /// Points that are in no voxel do not vote. A voxel whose points are all ignored gets the ignored label.
 /// Cost: one sort of the points.
-/// Stream: enqueues on `exec`, does not wait.
+/// Stream: enqueues on `exec`; waits for the number of voxels where the host does not know it.
 /// Determinism: same input, same bits, on Host and Device; integer atomics alone.
 /// Source: the majority of labels that mmdetection3d and Cylinder3D give voxels in training.
 template <int Dim, class Scalar, class Space>
@@ -117,30 +150,19 @@ template <int Dim, class Scalar, class Space>
                                                       std::optional<std::int32_t> ignored,
                                                       Execution<Space> const& exec)
 {
-  auto const n = voxels.inverse.size();
-  auto const num_voxels = static_cast<std::int32_t>(voxels.num_voxels());
-  detail::expects(labels != nullptr || n == 0, "vote_labels: no labels for ", n, " points");
-  Buffer<std::uint64_t, Space> votes{n, exec};
-  {
-    Buffer<std::uint64_t, Space> unsorted{n, exec};
-    for_each(n,
-             detail::CastVotes{voxels.inverse.data(), labels, num_voxels, ignored.has_value(),
-                               ignored.value_or(0), unsorted.data()},
-             exec);
-    int const bits = 32 + detail::bits_for(std::int64_t{num_voxels} + 1);
-    detail::Sort<Space>::keys(unsorted.data(), votes.data(), n, bits, exec);
-  }
-  Buffer<std::int32_t, Space> place{n + 1, exec};
-  Buffer<std::int32_t, Space> begin{n + 1, exec};
-  Buffer<unsigned long long, Space> best{num_voxels, exec};
-  fill_bytes(best, 0, exec);
-  for_each(n + 1, detail::MarkBallots{votes.data(), n, place.data()}, exec);
-  detail::Scan<Space>::exclusive(place.data(), place.data(), n + 1, exec);
-  for_each(n + 1, detail::BeginBallots{place.data(), n, begin.data()}, exec);
-  for_each(n, detail::CountBallots{votes.data(), place.data(), begin.data(), num_voxels, best.data()}, exec);
-  Buffer<std::int32_t, Space> result{num_voxels, exec};
-  for_each(num_voxels, detail::TakeLabels{best.data(), ignored.value_or(0), result.data()}, exec);
-  return result;
+  return detail::vote(voxels.inverse, static_cast<std::int32_t>(voxels.num_voxels()), labels, ignored, exec);
+}
+
+/// The same of voxels in fixed room, [max_voxels]; those past the last one get `ignored` or 0.
+/// Stream: enqueues on `exec`, does not wait; a CUDA graph can be made of it.
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] Buffer<std::int32_t, Space> vote_labels(FixedQuantizedPoints<Dim, Scalar, Space> const& voxels,
+                                                      std::int32_t const* labels,
+                                                      std::optional<std::int32_t> ignored,
+                                                      Execution<Space> const& exec)
+{
+  return detail::vote(voxels.inverse, static_cast<std::int32_t>(voxels.coordinates->capacity()), labels,
+                      ignored, exec);
 }
 
 }  // namespace v0

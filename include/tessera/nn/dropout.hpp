@@ -4,6 +4,7 @@
 
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/row_module.hpp>
+#include <tessera/nn/step_seeds.hpp>
 #include <tessera/ops/dropout.hpp>
 
 namespace tessera {
@@ -12,7 +13,7 @@ namespace nn {
 
 /// dropout() in training, with other elements at every call; its input in evaluation.
 template <int Dim, class Scalar, class Space = Device>
-class Dropout final : public RowModule<Dim, Scalar, Space> {
+class Dropout final : public RowModule<Dim, Scalar, Space>, public StepSeeded<Space> {
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
 
@@ -38,10 +39,7 @@ class Dropout final : public RowModule<Dim, Scalar, Space> {
     return dropout(x, probability_, next_seed(), exec);
   }
 
-  /// From here on what is dropped follows from the layer's seed and the number of steps [1] in `Space`, which
-  /// must outlive the layer's use, no longer from the number of calls: a graph that is launched again drops
-  /// other elements once the number has changed. Null: by the number of calls again.
-  void step(std::uint64_t const* steps) noexcept { step_ = steps; }
+  void step(std::uint64_t const* steps) noexcept override { step_ = steps; }
 
  private:
   [[nodiscard]] ops::DropoutSeed next_seed()

@@ -5,7 +5,7 @@
 #include <tessera/core/launch.cuh>
 #include <tessera/plan/arena.cuh>
 #include <tessera/plan/destination.hpp>
-#include <tessera/plan/detail/capture.cuh>
+#include <tessera/plan/detail/arena_graph.cuh>
 #include <tessera/plan/detail/measure_plan.cuh>
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/plan/detail/plan_output.cuh>
@@ -78,34 +78,25 @@ class Plan {
        std::shared_ptr<PlanArena> arena = nullptr)
       : limits_{detail::resolved(limits)},
         channels_{limits.channels() > 0 ? limits.channels() : detail::ChannelsOf<Model>::get(model)},
-        device_{exec.device()},
-        stream_{detail::made_on<detail::OwnedStream>(device_)},
-        done_{detail::made_on<detail::OwnedEvent>(device_)},
-        map_streams_{detail::made_on<MapStreams>(device_, stream_.get())}
+        graph_{exec.device()}
   {
-    detail::DeviceGuard const guard{device_};
+    detail::DeviceGuard const guard{exec.device()};
     auto planned = detail::plan_model<Input>(model, limits_, channels_, exec);
-    auto const parts = detail::measure_plan<Input>(planned, limits_, channels_, exec);
-    bytes_ = detail::total_bytes(parts);
-    arena_ = arena != nullptr ? std::move(arena) : std::make_shared<PlanArena>(bytes_, exec);
-    detail::expects(arena_->bytes() >= bytes_, "Plan: the arena has ", arena_->bytes(), " bytes but ", bytes_,
-                    " are needed");
+    graph_.allocate(detail::measure_plan<Input>(planned, limits_, channels_, exec), std::move(arena), exec);
     record_.emplace(exec);
     exec.wait();  // the arena's memory is there, on every stream
 
-    memory_ = std::make_unique<detail::ArenaMemory>(*arena_, parts, map_streams_);
-    auto const own = Execution<Device>{stream_.get(), memory_.get()}.with_map_streams(map_streams_);
     detail::WeightUses<Device> uses;
-    graph_.capture(stream_.get(), [&] {
-      detail::access(map_streams_).wait_for_main();
-      detail::access(map_streams_).let_kernels_overlap();
-      input_.emplace(limits_, channels_, false, own);
-      output_ = std::make_unique<Output>(planned.forward(input_->tensor, own));
-      map_streams_.join();
-      input_->label(*output_, own);
-      for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
-    });
-    own.wait();
+    graph_.capture(
+        [&](Execution<Device> const& own) {
+          detail::access(*own.map_streams()).let_kernels_overlap();
+          input_.emplace(limits_, channels_, false, own);
+          output_ = std::make_unique<Output>(planned.forward(input_->tensor, own));
+          own.map_streams()->join();
+          input_->label(*output_, own);
+          for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
+        },
+        "Plan: forward()");
     weights_ = detail::PlanWeights<Device>{uses.take(), planned};
   }
   /// The same of a view of a model, such as forward_bev() makes, which may end with this call.
@@ -117,7 +108,7 @@ class Plan {
   Plan(Plan const&) = delete;
   Plan& operator=(Plan const&) = delete;
   /// Waits for the last run.
-  ~Plan() { static_cast<void>(cudaStreamSynchronize(stream_.get())); }
+  ~Plan() { graph_.wait_quietly(); }
 
   /// Bytes of an arena for such a plan.
   [[nodiscard]] static std::size_t measure(Model& model, Limits const& limits, int channels,
@@ -250,11 +241,12 @@ class Plan {
     expect(on_device(exec));
     detail::expects(!detail::WorkEvent<Device>::is_capturing(exec),
                     "Plan::refresh: the stream is being captured");
-    detail::DeviceGuard const guard{device_};
-    std::lock_guard const lock{arena_->mutex()};
-    detail::cuda_check(cudaStreamWaitEvent(exec.stream(), arena_->last_run(), 0));
+    detail::DeviceGuard const guard{graph_.device()};
+    auto& arena = graph_.arena();
+    std::lock_guard const lock{arena.mutex()};
+    detail::cuda_check(cudaStreamWaitEvent(exec.stream(), arena.last_run(), 0));
     weights_.refresh(exec);
-    detail::cuda_check(cudaEventRecord(arena_->last_run(), exec.stream()));
+    detail::cuda_check(cudaEventRecord(arena.last_run(), exec.stream()));
   }
 
   /// What the last run put out.
@@ -271,11 +263,7 @@ class Plan {
   [[nodiscard]] PlanReport status() const noexcept
   {
     auto report = record_->report();
-    detail::RelaxedCapture const relaxed;
-    auto const done = cudaEventQuery(done_.get());
-    report.finished = done == cudaSuccess;
-    report.cuda = done == cudaErrorNotReady ? 0 : static_cast<int>(done);
-    if (done != cudaSuccess) { static_cast<void>(cudaGetLastError()); }
+    graph_.report_to(report);
     return report;
   }
   /// From here on status() and check() report later runs only.
@@ -287,13 +275,13 @@ class Plan {
   /// Stream: waits for the last run.
   void check()
   {
-    detail::cuda_check(cudaEventSynchronize(done_.get()));
+    graph_.wait();
     auto const faults = record_->take_faults();
     detail::report(faults, record_->bad_row());
   }
 
   /// Bytes of the arena that the plan uses: everything but parameters.
-  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return graph_.bytes(); }
   /// Kernels and fills of one run.
   [[nodiscard]] std::size_t num_nodes() const noexcept { return graph_.num_nodes(); }
   [[nodiscard]] PlanLimits const& limits() const noexcept { return limits_; }
@@ -321,8 +309,8 @@ class Plan {
   }
   [[nodiscard]] RunStatus on_device(Execution<Device> const& exec) const noexcept
   {
-    if (exec.device() == device_) { return {}; }
-    return {RunError::wrong_device, exec.device(), device_};
+    if (exec.device() == graph_.device()) { return {}; }
+    return {RunError::wrong_device, exec.device(), graph_.device()};
   }
   [[nodiscard]] static std::int32_t const* rows_of(Tensor const& x) noexcept
   {
@@ -340,48 +328,24 @@ class Plan {
     if (!has_room.ok()) { return has_room; }
 
     detail::mark_output(*output_);
-    detail::CurrentDevice const current{device_};
-    std::lock_guard const lock{arena_->mutex()};
-    auto capturing = cudaStreamCaptureStatusNone;  // then whoever launches that graph keeps runs apart
-    auto status = detail::in_order([&] { return current.status(); },
-                                   [&] { return cudaStreamIsCapturing(stream, &capturing); });
-    bool const ordered = status == cudaSuccess && capturing == cudaStreamCaptureStatusNone;
-    if (ordered) {
-      status = detail::in_order([&] { return cudaStreamWaitEvent(stream, arena_->last_run(), 0); },
-                                [&] {  // layers may have packed them on other streams
-                                  return weights_.visit_events(
-                                      cudaSuccess, [&](auto& event) { return event.try_order(stream); });
-                                });
-    }
-    status = detail::in_order([&] { return status; }, [&] { return input_->ingest(scan, stream); },
-                              [&] { return graph_.try_launch(stream); },
-                              [&] { return detail::copy_output(*output_, to, *input_, scan.rows, stream); });
-    if (ordered) {  // also after a failure: what was enqueued may still run
-      auto const recorded =
-          detail::in_order([&] { return cudaEventRecord(arena_->last_run(), stream); },
-                           [&] { return cudaEventRecord(done_.get(), stream); },
-                           [&] { return cudaStreamWaitEvent(stream_.get(), done_.get(), 0); });
-      status = status == cudaSuccess ? recorded : status;
-    }
+    auto const status = graph_.try_run(
+        stream,
+        [&](cudaStream_t on) {  // layers may have packed them on other streams
+          return weights_.visit_events(cudaSuccess, [&](auto& event) { return event.try_order(on); });
+        },
+        [&](cudaStream_t on) { return input_->ingest(scan, on); },
+        [&](cudaStream_t on) { return detail::copy_output(*output_, to, *input_, scan.rows, on); });
     if (status == cudaSuccess) { return {}; }
-    static_cast<void>(cudaGetLastError());
     return {RunError::cuda_failure, 0, 0, static_cast<int>(status)};
   }
 
   Limits limits_;
   int channels_;
-  int device_;
-  std::size_t bytes_ = 0;
-  std::shared_ptr<PlanArena> arena_;
-  std::optional<detail::RunRecord> record_;
-  detail::OwnedStream stream_;  // the graph is made on it; it follows every run
-  detail::OwnedEvent done_;     // recorded after each run
-  MapStreams map_streams_;
-  std::unique_ptr<detail::ArenaMemory> memory_;
+  detail::ArenaGraph graph_;
+  std::optional<detail::RunRecord<Device>> record_;
   std::optional<Input> input_;
   std::unique_ptr<Output> output_;
   detail::PlanWeights<Device> weights_;
-  detail::CapturedGraph graph_;
 };
 
 template <class Model>

@@ -92,13 +92,15 @@ struct PlanReport {
   bool negative_count = false;  ///< a number of rows below 0
   bool too_few_rows = false;    ///< one row alone where batch normalisation in training needs a variance
   bool bad_label = false;       ///< a label that is neither a class nor the one that is ignored
+  bool not_finite = false;      ///< a loss or gradient that no smaller loss scale would have made finite
+  bool other_rank = false;      ///< data of another rank with one of these faults
   int cuda = 0;                 ///< a `cudaError_t` that the device is in, or 0
 
   /// Whether no finished run since the last Plan::check() or Plan::acknowledge() met with any of these.
   [[nodiscard]] bool ok() const noexcept
   {
     return !over_capacity && !duplicates && !out_of_bounds && !negative_count && !too_few_rows &&
-           !bad_label && cuda == 0;
+           !bad_label && !not_finite && !other_rank && cuda == 0;
   }
 };
 
@@ -106,7 +108,7 @@ namespace detail {
 
 /// What runs note, in memory that the host sees; only the device writes it.
 struct PlanRecord {
-  static constexpr int kinds = 7;  // bits of DataError
+  static constexpr int kinds = 9;  // bits of DataError
 
   std::uint64_t runs;           // finished
   std::uint32_t faulty[kinds];  // of those, with each kind of error
@@ -121,6 +123,22 @@ struct PlanRecord {
     if (now.faulty[kind] != known.faulty[kind]) { bits |= 1U << kind; }
   }
   return bits;
+}
+
+/// What bits of DataError say.
+[[nodiscard]] inline PlanReport report_of(std::uint32_t bits, std::uint64_t runs) noexcept
+{
+  PlanReport report;
+  report.runs = runs;
+  report.over_capacity = (bits & DataError::capacity) != 0;
+  report.duplicates = (bits & DataError::duplicate) != 0;
+  report.out_of_bounds = (bits & DataError::out_of_range) != 0;
+  report.negative_count = (bits & DataError::negative_count) != 0;
+  report.too_few_rows = (bits & DataError::too_few_rows) != 0;
+  report.bad_label = (bits & DataError::bad_label) != 0;
+  report.not_finite = (bits & DataError::not_finite) != 0;
+  report.other_rank = (bits & DataError::other_rank) != 0;
+  return report;
 }
 
 /// A record as the device has written it so far.

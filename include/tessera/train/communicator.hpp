@@ -76,6 +76,8 @@ class Collectives {
   virtual void barrier(Execution<Space> const& exec) = 0;
   /// Throws communication_error if a rank is known to be gone; does not communicate.
   virtual void check() = 0;
+  /// Whether a CUDA graph can have its calls in it: they enqueue, and do not wait for the host.
+  [[nodiscard]] virtual bool is_capturable() const noexcept { return false; }
   /// A graph that has collectives in it was launched on `exec`.
   virtual void watch(Execution<Space> const& /*exec*/) {}
 };
@@ -105,6 +107,8 @@ class Communicator {
   [[nodiscard]] int size() const noexcept { return collectives_ ? collectives_->size() : 1; }
   /// Whether it is a process by itself, without a transport; a transport may have one rank too.
   [[nodiscard]] bool is_alone() const noexcept { return collectives_ == nullptr; }
+  /// Whether a CUDA graph can have its collectives in it: of a process by itself and of NCCL, not of MPI.
+  [[nodiscard]] bool is_capturable() const noexcept { return is_alone() || collectives_->is_capturable(); }
 
   /// data[i] = the sum of data[i] over all ranks, on every rank.
   ///

@@ -114,6 +114,7 @@ class DataParallel {
   }
 
   [[nodiscard]] Communicator<Space> const& communicator() const noexcept { return communicator_; }
+  [[nodiscard]] Tape<Space>& tape() const noexcept { return tape_; }
   /// For losses that divide by what all ranks have; null in a process by itself.
   [[nodiscard]] ops::RowExchange<Space>* exchange() const noexcept
   {

@@ -159,17 +159,19 @@ class Optimizer {
   [[nodiscard]] MatrixView<Sum const> loss_gradient() const noexcept { return {loss_gradient_.data(), 1, 1}; }
 
   /// Takes a step along the gradients.
+  /// @param refusal  [1] in `Space`, or null: where it is not 0 nothing is changed but
+  ///                 StepState::was_skipped
   /// @throws invalid_argument  a parameter was replaced since the arena was made
   /// Cost: two passes over the gradients, one over the values and what the rule keeps; some seven kernels.
   /// Stream: enqueues on `exec`, neither waits nor allocates.
   /// Determinism: same gradients and state, same bits.
-  void step(Execution<Space> const& exec)
+  void step(Execution<Space> const& exec, std::uint32_t const* refusal = nullptr)
   {
     arena_.follow_parameters(exec);
     squares_.enqueue(arena_, exec);
     for_each(1,
              detail::AdvanceStep<Sum>{state_.data(), squares_.result(), loss_gradient_.data(), schedule_,
-                                      options_, rule_.momentum()},
+                                      options_, rule_.momentum(), refusal},
              exec);
     for_each(arena_.num_trainable(),
              detail::PrepareSegments<Rule, Sum>{rule_, state_.data(), arena_.settings(), steps_.data(),
@@ -202,10 +204,13 @@ class Optimizer {
   void check(Execution<Space> const& exec) const
   {
     auto const now = state(exec);
-    bool const adapts = options_.scales_loss() && now.loss_scale > options_.loss_scaler().minimum();
-    detail::expects(now.was_skipped == 0 || adapts, "Optimizer: a gradient is not finite, so the step after ",
-                    now.step, " was not taken; ", now.skipped, " were skipped so far, the loss scale is ",
-                    now.loss_scale, ". The parameters are those of the last step");
+    detail::expects(now.was_skipped != StepState::refused, "Optimizer: the step after ", now.step,
+                    " was not taken, for the data were not what its TrainPlan was made for; see "
+                    "TrainPlan::check()");
+    detail::expects(!detail::is_stuck(now, options_),
+                    "Optimizer: a gradient is not finite, so the step after ", now.step, " was not taken; ",
+                    now.skipped, " were skipped so far, the loss scale is ", now.loss_scale,
+                    ". The parameters are those of the last step");
   }
 
   /// The state where kernels read it, [1] in `Space`.

@@ -26,7 +26,11 @@ struct StepState {
   double gradient_factor = 0;    ///< what its gradients were multiplied by: clipping over loss scale
   double loss_scale = 1;         ///< what the next loss is multiplied by
   std::int32_t good_steps = 0;   ///< taken since the loss scale changed
-  std::int32_t was_skipped = 0;  ///< whether the latest step was
+  std::int32_t was_skipped = 0;  ///< whether the latest step was: see the constants
+
+  static constexpr std::int32_t not_finite = 1;  ///< was_skipped, for a gradient that was not finite
+  static constexpr std::int32_t refused = 2;     ///< was_skipped, for data that a TrainPlan refused; then
+                                                 ///< nothing else in here has changed
 };
 
 /// The loss scale of training in float16, whose gradients would otherwise be too small to be held: the loss
@@ -125,6 +129,14 @@ class StepOptions {
 
 namespace detail {
 
+/// Whether the latest step was left out for a gradient that was not finite, and no smaller loss scale can help.
+[[nodiscard]] TESSERA_HOST_DEVICE inline bool is_stuck(train::StepState const& state,
+                                                       StepOptions const& options)
+{
+  bool const adapts = options.scales_loss() && state.loss_scale > options.loss_scaler().minimum();
+  return state.was_skipped == train::StepState::not_finite && !adapts;
+}
+
 /// Advances the state by a step: whether it is taken, its learning rate and what gradients are multiplied by,
 /// and the loss scale of the next one.
 template <class Sum>
@@ -136,13 +148,18 @@ struct AdvanceStep {
   train::Schedule schedule;
   StepOptions options;
   double own_momentum;
+  std::uint32_t const* refusal = nullptr;  // [1] not 0 where no step is to be taken, or null
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t) const
   {
+    if (refusal != nullptr && *refusal != 0) {
+      state->was_skipped = train::StepState::refused;
+      return;
+    }
     auto now = *state;
     auto const scale = now.loss_scale * options.accumulate();
     now.gradient_norm = sqrt(*squares) / scale;
-    now.was_skipped = is_finite(*squares) ? 0 : 1;
+    now.was_skipped = is_finite(*squares) ? 0 : train::StepState::not_finite;
     now.learning_rate = schedule.learning_rate(now.step);
     now.momentum = schedule.momentum_of(now.step, own_momentum);
     double clipped = 1;

@@ -23,6 +23,8 @@ enum DataError : std::uint32_t {
   stray_point = 16,    ///< a point of no cloud, or offsets of clouds that do not ascend
   too_few_rows = 32,   ///< one row alone where a variance is needed
   bad_label = 64,      ///< a label that is no class; errors[1] has the first row, see code_of_row()
+  not_finite = 128,    ///< a gradient that no smaller loss scale would have made finite
+  other_rank = 256,    ///< one of these errors on another rank
 };
 
 /// A row as it is kept beside the bits: the first has the largest code, and 0 means none.

@@ -67,6 +67,13 @@ inline void report(std::uint32_t errors, std::uint32_t row_code = 0)
           " is neither a class nor the label that is ignored");
   expects((errors & DataError::too_few_rows) == 0,
           "batch_norm_training: training needs more than 1 row to have a variance");
+  expects(
+      (errors & DataError::other_rank) == 0,
+      "training: another rank was given data that its plan was not made for, so that no rank took the step");
+  expects(
+      (errors & DataError::not_finite) == 0,
+      "training: a loss or gradient is not finite, and no smaller loss scale can help, so that the step was "
+      "not taken; the parameters are those of the last step");
 }
 
 /// Throws where sums of a coordinate and a kernel offset could overflow.

@@ -88,6 +88,27 @@ class WeightUses {
   std::vector<Pointer> weights_;
 };
 
+/// While it lives, kernels that calls on this thread enqueue pack their weights for themselves: in a graph that
+/// writes the weights too, a copy that somebody keeps would be out of date at every launch.
+class PackAtUse {
+ public:
+  PackAtUse() : before_{std::exchange(of_thread(), true)} {}
+  PackAtUse(PackAtUse const&) = delete;
+  PackAtUse& operator=(PackAtUse const&) = delete;
+  ~PackAtUse() { of_thread() = before_; }
+
+  [[nodiscard]] static bool is_active() noexcept { return of_thread(); }
+
+ private:
+  [[nodiscard]] static bool& of_thread() noexcept
+  {
+    static thread_local bool active = false;
+    return active;
+  }
+
+  bool before_;
+};
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera

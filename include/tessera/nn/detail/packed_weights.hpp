@@ -42,7 +42,7 @@ class PackedWeights {
   };
 
   /// `weight` as the kernel of `key` reads it, good for work that is enqueued on `exec` now; none where that
-  /// is the plain order, or where a graph is being captured and the copy is not there yet: the kernel then
+  /// is the plain order, under PackAtUse, or where a graph is being captured and the copy is not there yet: the kernel then
   /// packs for itself, inside the graph.
   /// @param choose  the KernelPlan of `key`, called once per key
   /// Cost: two locks; the first time per layout an allocation where the weight's own values were allocated.
@@ -51,6 +51,7 @@ class PackedWeights {
   [[nodiscard]] PackedWeightView<Scalar> get(Key const& key, Weight const& weight,
                                              Execution<Space> const& exec, Choose const& choose)
   {
+    if (PackAtUse::is_active()) { return {}; }
     std::lock_guard const lock{mutex_};
     auto found =
         std::find_if(entries_.begin(), entries_.end(), [&](auto& entry) { return entry.key == key; });

@@ -68,8 +68,8 @@ batch_norm_training_unrecorded(Value const& x, AffineOptions<Sum> const& affine,
   auto const used = used_rows(x);
   bool const is_known = used.count == nullptr && exchange == nullptr;
   expects(!is_known || used.capacity != 1, who, needs_more);
-  UpdateRunning<Sum> const update{running.mean.data, running.variance.data,
-                                  on_host ? nullptr : data_errors(x), static_cast<Sum>(running.momentum)};
+  UpdateRunning<Sum> const update{running.mean.data, running.variance.data, data_errors(x),
+                                  static_cast<Sum>(running.momentum)};
   auto statistics = std::make_shared<ops::RowStatistics<Sum, Space> const>(
       statistics_of_channels(x, update, exchange, exec));
   if constexpr (on_host) {

@@ -36,9 +36,10 @@ class CapturedGraph {
     if (graph_ != nullptr) { static_cast<void>(cudaGraphDestroy(graph_)); }
   }
 
+  /// @param who  what waits, in the sentence of an error
   /// @throws invalid_argument  `enqueue` waits for the host, which a graph cannot
   template <class Enqueue>
-  void capture(cudaStream_t stream, Enqueue const& enqueue)
+  void capture(cudaStream_t stream, Enqueue const& enqueue, char const* who = "Plan: forward()")
   {
     cuda_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     try {
@@ -48,9 +49,8 @@ class CapturedGraph {
       bool const waited = error.status() == static_cast<int>(cudaErrorStreamCaptureUnsupported) ||
                           error.status() == static_cast<int>(cudaErrorStreamCaptureInvalidated) ||
                           error.status() == static_cast<int>(cudaErrorStreamCaptureImplicit);
-      expects(!waited,
-              "Plan: forward() waits for the host, which a graph cannot; gather-scatter, fetch-on-demand, "
-              "training and downloads do (",
+      expects(!waited, who,
+              " waits for the host, which a graph cannot; gather-scatter, fetch-on-demand and downloads do (",
               error.what(), ")");
       throw;
     } catch (...) {

@@ -4,14 +4,13 @@
 
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/execution.cuh>
+#include <tessera/plan/detail/run_faults.hpp>
 #include <tessera/plan/status.hpp>
 
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <utility>
 
 namespace tessera {
 inline namespace v0 {
@@ -34,8 +33,9 @@ struct NoteRun {
   }
 };
 
-/// The record of a plan's runs, and which faults the host has taken notice of. Any thread may ask.
-class RunRecord {
+/// On the device, and in memory that the host sees.
+template <>
+class RunRecord<Device> {
  public:
   /// Stream: enqueues a fill.
   explicit RunRecord(Execution<Device> const& exec) : counts_{1, exec}
@@ -52,29 +52,8 @@ class RunRecord {
   {
     return {errors, counts_.data(), seen_.get()};
   }
-  /// What the runs since take_faults() met with; `finished` and `cuda` are for others to say.
-  [[nodiscard]] PlanReport report() const noexcept
-  {
-    std::lock_guard const lock{mutex_};
-    auto const now = load(*seen_);
-    auto const bits = new_faults(now, known_);
-    PlanReport report;
-    report.runs = now.runs;
-    report.over_capacity = (bits & DataError::capacity) != 0;
-    report.duplicates = (bits & DataError::duplicate) != 0;
-    report.out_of_bounds = (bits & DataError::out_of_range) != 0;
-    report.negative_count = (bits & DataError::negative_count) != 0;
-    report.too_few_rows = (bits & DataError::too_few_rows) != 0;
-    report.bad_label = (bits & DataError::bad_label) != 0;
-    return report;
-  }
-  /// Bits of DataError of the runs since the last call.
-  [[nodiscard]] std::uint32_t take_faults() noexcept
-  {
-    std::lock_guard const lock{mutex_};
-    auto const now = load(*seen_);
-    return new_faults(now, std::exchange(known_, now));
-  }
+  [[nodiscard]] PlanReport report() const noexcept { return faults_.report(*seen_); }
+  [[nodiscard]] std::uint32_t take_faults() noexcept { return faults_.take(*seen_); }
   /// code_of_row() of the last run with a bad label.
   [[nodiscard]] std::uint32_t bad_row() const noexcept { return load(*seen_).row; }
 
@@ -85,8 +64,7 @@ class RunRecord {
 
   Buffer<PlanRecord, Device> counts_;
   std::unique_ptr<PlanRecord, FreeHost> seen_;
-  mutable std::mutex mutex_;
-  PlanRecord known_{};
+  RunFaults faults_;
 };
 
 }  // namespace detail

@@ -71,6 +71,7 @@ class NcclCollectives final : public train::Collectives<Device> {
   }
 
   void check() override { watchdog_->check(); }
+  [[nodiscard]] bool is_capturable() const noexcept override { return true; }
   void watch(Execution<Device> const& exec) override
   {
     check();

@@ -105,15 +105,17 @@ template <class Value, class Options, class Space>
           " classes; there must be at least 1");
   ClassRows<scalar_of_rows<Value>> const rows{logits.data, labels.data, used_rows(x),
                                               static_cast<int>(logits.columns), options.ignored()};
+  auto* const errors = options.errors() != nullptr ? options.errors() : data_errors(x);
+  CheckLabels<scalar_of_rows<Value>> const check{rows, errors};
   if constexpr (std::is_same_v<Space, Host>) {
     auto const used = rows.rows.size();
     for (std::int64_t row = 0; row < used; ++row) {
+      if (errors != nullptr) { check(row); }
       expects(!rows.is_bad(row), who, ": the label of row ", row, " is ", labels.data[row],
               "; classes are 0 to ", rows.classes - 1, ", and ", options.ignored(), " is ignored");
     }
   } else {
-    auto* const errors = options.errors() != nullptr ? options.errors() : data_errors(x);
-    if (errors != nullptr) { for_each(logits.rows, CheckLabels<scalar_of_rows<Value>>{rows, errors}, exec); }
+    if (errors != nullptr) { for_each(logits.rows, check, exec); }
   }
   return rows;
 }
