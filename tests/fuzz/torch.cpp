@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
   return fuzz::read(data, size, [](auto bytes, auto const&) {
     namespace io = tessera::io;
     io::TorchCheckpoint const checkpoint{std::move(bytes), "input"};
-    auto const options = ConvertOptions().swap_axes().fold_batch_norm(1e-3);
+    auto const options = tessera::ConvertOptions().swap_axes().fold_batch_norm(1e-3);
     auto const converted = io::convert_checkpoint(checkpoint, options);
     static_cast<void>(converted.text());
     // what was converted can be converted again, and stays as it is
