@@ -18,7 +18,6 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/ops/activation.hpp>
 #include <tessera/ops/combine.hpp>
-#include <tessera/ops/global_pooling.hpp>
 #include <tessera/ops/loss/cross_entropy.hpp>
 #include <tessera/plan/train_plan.hpp>
 
@@ -169,6 +168,15 @@ struct Batch {
   ts::SparseTensor<3, Scalar, Space> x;
   ts::Buffer<std::int32_t, Space> labels;
 };
+
+/// some_scans() in a space.
+template <class Scalar, class Space>
+std::vector<Batch<Scalar, Space>> batches(ts::Execution<Space> const& exec)
+{
+  std::vector<Batch<Scalar, Space>> result;
+  for (auto const& scan : some_scans()) { result.emplace_back(scan, exec); }
+  return result;
+}
 
 /// Memory that holds NaN, or -1, until it is written: what is not in use must not be read for anything.
 class PoisonedMemory final : public ts::MemoryResource {

@@ -2,25 +2,19 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/autograd/tape.hpp>
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/points_view.hpp>
 #include <tessera/coords/vote_labels.hpp>
 #include <tessera/core/detail/work_event.hpp>
-#include <tessera/nn/detail/derived_weight.hpp>
-#include <tessera/nn/module.hpp>
-#include <tessera/nn/step_seeds.hpp>
 #include <tessera/ops/cast.hpp>
 #include <tessera/ops/loss/options.hpp>
 #include <tessera/plan/detail/step_graph.hpp>
-#include <tessera/plan/detail/step_guard.hpp>
-#include <tessera/plan/detail/train_input.hpp>
+#include <tessera/plan/detail/train_step.hpp>
 #include <tessera/plan/limits.hpp>
 #include <tessera/plan/status.hpp>
 #include <tessera/plan/train_plan_options.hpp>
 #include <tessera/train/optimizer.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -89,37 +83,24 @@ class TrainPlan {
   /// Stream: enqueues on `exec` and waits.
   TrainPlan(Model& model, Loss loss, Optimizer& optimizer, PlanLimits const& limits, Options const& options,
             Execution<Space> const& exec, std::shared_ptr<Arena> arena = nullptr)
-      : model_{model},
-        loss_function_{std::move(loss)},
-        optimizer_{optimizer},
-        options_{options},
-        limits_{limits},
+      : limits_{limits},
         set_options_{set_options_of(limits)},
         scans_{limits, limits.channels() > 0 ? limits.channels() : detail::ChannelsOf<Model>::get(model)},
-        guard_{optimizer.arena(), exec},
-        loss_{1, exec},
+        step_{model, std::move(loss), optimizer, options, exec},
         graph_{exec}
   {
-    expect_possible();
-    tape_ = options.parallel() != nullptr ? &options.parallel()->tape() : &own_tape_;
-    tape_->watch(model);
-    optimizer.arena().follow_parameters(exec);
-    note_parameters();
-    fill_bytes(loss_, 0, exec);
-    nn::seed_by_step<Space>(model_, optimizer.device_calls());
-    try {
-      graph_.prepare([&](Execution<Space> const& on) { try_step(on); },
-                     [&](Execution<Space> const& on) {
-                       input_.emplace(limits_, scans_.channels, on);
-                       step(*input_, false, on);
-                       graph_.note(verdict(*input_, on), on);
-                     },
-                     std::move(arena), exec);
-    } catch (...) {
-      leave_model();
-      throw;
-    }
-    unreached_ = tape_->unreached_parameters();
+    static_cast<void>(limits_.template box<dim>());
+    detail::expects(scans_.channels >= 1, "TrainPlan: ", scans_.channels,
+                    " input channels; say PlanLimits::channels(), the model has no options().in_channels");
+    detail::expects(!limits_.fuses(), "TrainPlan: PlanLimits::fuse(), but folded weights are not trained");
+    graph_.prepare([&](Execution<Space> const& on) { try_step(on); },
+                   [&](Execution<Space> const& on) {
+                     input_.emplace(limits_, scans_.channels, on);
+                     enqueue(*input_, false, on);
+                     graph_.note(step_.verdict(*input_, on), on);
+                   },
+                   std::move(arena), exec);
+    unreached_ = step_.tape().unreached_parameters();
   }
   TrainPlan(Model& model, Loss loss, Optimizer& optimizer, PlanLimits const& limits,
             Execution<Space> const& exec, std::shared_ptr<Arena> arena = nullptr)
@@ -128,11 +109,7 @@ class TrainPlan {
   TrainPlan(TrainPlan const&) = delete;
   TrainPlan& operator=(TrainPlan const&) = delete;
   /// Waits for the last run. Layers draw random numbers by their calls again.
-  ~TrainPlan()
-  {
-    graph_.wait_quietly();
-    leave_model();
-  }
+  ~TrainPlan() { graph_.wait_quietly(); }
 
   /// Takes a step on a scan.
   ///
@@ -214,7 +191,7 @@ class TrainPlan {
   void check()
   {
     graph_.wait();
-    communicator().check();
+    step_.communicator().check();
     auto const faults = graph_.record().take_faults();
     detail::report(faults, graph_.record().bad_row());
   }
@@ -224,10 +201,10 @@ class TrainPlan {
   [[nodiscard]] Sum loss(Execution<Space> const& exec) const
   {
     graph_.order(exec);
-    return download(loss_, exec).front();
+    return download(step_.loss(), exec).front();
   }
   /// The same where kernels may read it, [1] in `Space`.
-  [[nodiscard]] Sum const* device_loss() const noexcept { return loss_.data(); }
+  [[nodiscard]] Sum const* device_loss() const noexcept { return step_.loss().data(); }
 
   /// Names of trained parameters that no gradient reaches: the loss does not depend on them.
   [[nodiscard]] std::vector<std::string> const& unreached_parameters() const noexcept { return unreached_; }
@@ -239,7 +216,8 @@ class TrainPlan {
   [[nodiscard]] PlanLimits const& limits() const noexcept { return limits_; }
 
  private:
-  using Input = detail::TrainInput<dim, Scalar, Space>;
+  using Step = detail::TrainStep<Model, Loss, Rule>;
+  using Input = typename Step::Input;
   using Scan = typename Input::Scan;
 
   /// Maps are kept, unlike those of inference: the backward pass reads them too.
@@ -254,72 +232,24 @@ class TrainPlan {
     if (!status.ok()) { detail::fail("Train", status.sentence()); }
   }
 
-  void expect_possible() const
-  {
-    static_cast<void>(limits_.template box<dim>());
-    detail::expects(scans_.channels >= 1, "TrainPlan: ", scans_.channels,
-                    " input channels; say PlanLimits::channels(), the model has no options().in_channels");
-    detail::expects(!limits_.fuses(), "TrainPlan: PlanLimits::fuse(), but folded weights are not trained");
-    detail::expects(optimizer_.options().accumulate() == 1, "TrainPlan: StepOptions::accumulate(",
-                    optimizer_.options().accumulate(),
-                    "), but each run takes a step; put the scans into one batch");
-    detail::expects(communicator().is_capturable(),
-                    "TrainPlan: these collectives wait for the host, as those over MPI do, which a graph "
-                    "cannot; train step by step, or over NCCL");
-  }
-
-  [[nodiscard]] train::Communicator<Space> const& communicator() const noexcept
-  {
-    return options_.parallel() != nullptr ? options_.parallel()->communicator() : alone_;
-  }
-
-  /// Which parameters are frozen now. @throws invalid_argument  one is trained that the arena has not
-  void note_parameters()
-  {
-    auto const& segments = optimizer_.arena().segments();
-    for (auto const& segment : segments) { was_trained_.push_back(segment.is_trained()); }
-    for (auto const& parameter : model_.parameters()) {
-      bool const known = std::any_of(segments.begin(), segments.end(), [&](auto const& segment) {
-        return segment.parameter.parameter == parameter.parameter;
-      });
-      detail::expects(known || !parameter.is_trained(), "TrainPlan: parameter \"", parameter.name,
-                      "\" is not in the optimizer's arena, so nobody steps it");
-    }
-  }
-  void expect_as_planned() const
-  {
-    auto const& segments = optimizer_.arena().segments();
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      detail::expects(
-          was_trained_[i] || !segments[i].is_trained(), "TrainPlan: parameter \"", segments[i].name(),
-          "\" was frozen when the plan was made, so it has no gradient in it; make the plan anew");
-    }
-  }
-  void leave_model() noexcept
-  {
-    nn::seed_by_step<Space>(model_, nullptr);
-    tape_->reset();
-  }
-
   void run_scan(Scan const& scan, Execution<Space> const& exec)
   {
     expect(scans_.accepts(scan.rows));
-    expect_as_planned();
+    step_.expect_as_planned();
     detail::expects(
         !detail::WorkEvent<Space>::is_capturing(exec),
         "TrainPlan: the stream is being captured, but parameters are to be marked as written after "
         "each run");
     graph_.order(exec);
-    optimizer_.arena().follow_parameters(exec);
+    step_.arena().follow_parameters(exec);
     if constexpr (std::is_same_v<Space, Host>) {
       graph_.run([&](Execution<Host> const& on) { run_now(scan, on); }, scan, exec);
     } else {
       graph_.run(nullptr, input_->ingest(scan), exec);
     }
-    optimizer_.arena().mark_written();
-    communicator().watch(exec);
+    step_.arena().mark_written();
+    step_.communicator().watch(exec);
   }
-
   /// A run on the host, where layers and losses throw.
   void run_now(Scan const& scan, Execution<Space> const& exec)
   {
@@ -328,76 +258,29 @@ class TrainPlan {
     for_each(ingest.rows.count_items(), ingest.rows, exec);
     for_each(ingest.labels.capacity, ingest.labels, exec);
     try {
-      step(input, false, exec);
+      enqueue(input, false, exec);
     } catch (...) {
-      bool const is_of_scan = *input.errors() != 0;
-      guard_.judge_data(input.errors(), true, communicator(), exec);
-      guard_.restore(exec);
-      if (!is_of_scan) { throw; }
-      optimizer_.step(exec, guard_.gate());
+      if (!step_.undo(input, exec)) { throw; }
     }
-    graph_.note(verdict(input, exec), exec);
+    graph_.note(step_.verdict(input, exec), exec);
   }
-
   /// A step on no voxels that changes nothing.
   void try_step(Execution<Space> const& exec)
   {
     Input input{limits_, scans_.channels, exec};
     input.clear(exec);
-    step(input, true, exec);
-    static_cast<void>(verdict(input, exec));
+    enqueue(input, true, exec);
+    static_cast<void>(step_.verdict(input, exec));
+  }
+  void enqueue(Input& input, bool is_trial, Execution<Space> const& exec)
+  {
+    step_.enqueue(input, limits_.template box<dim>(), set_options_, is_trial, exec);
   }
 
-  void step(Input& input, bool is_trial, Execution<Space> const& exec)
-  {
-    detail::PackAtUse const pack_at_use;
-    auto& optimizer = optimizer_;
-    guard_.keep(exec);  // first: on the host the next may throw
-    input.make(limits_.template box<dim>(), set_options_, exec);
-    optimizer.zero_grad(exec);
-    try {
-      differentiate(input, exec);
-    } catch (...) {
-      tape_->reset();
-      throw;
-    }
-    detail::StepGraph<Space>::join_map_streams(exec);  // where errors are noted too
-    guard_.judge_data(input.errors(), is_trial, communicator(), exec);
-    guard_.restore(exec);
-    optimizer.step(exec, guard_.gate());
-    for (auto* const average : options_.averages()) { average->update(optimizer.device_state(), exec); }
-  }
-  void differentiate(Input const& input, Execution<Space> const& exec)
-  {
-    auto const recording = exec.with_recorder(*tape_);
-    ops::LabelsView const labels{input.labels()};
-    auto const loss = loss_function_(model_.forward(input.tensor(), recording), labels, recording);
-    detail::expects(loss.size() == 1, "TrainPlan: the loss has ", loss.size(), " elements instead of one");
-    for_each(1, detail::CopyOne<Sum>{loss.data(), loss_.data()}, exec);
-    if (options_.parallel() != nullptr) {
-      options_.parallel()->backward(loss, optimizer_.loss_gradient(), exec);
-    } else {
-      tape_->backward(loss, optimizer_.loss_gradient(), exec);
-    }
-  }
-  [[nodiscard]] std::uint32_t const* verdict(Input const& input, Execution<Space> const& exec)
-  {
-    return guard_.judge_run(input.errors(), optimizer_.device_state(), optimizer_.options(), exec);
-  }
-
-  Model& model_;
-  Loss loss_function_;
-  Optimizer& optimizer_;
-  Options options_;
   PlanLimits limits_;
   CoordinateSetOptions<dim> set_options_;
   detail::ScanLimits<dim, Scalar, Space> scans_;
-  train::Communicator<Space> alone_;
-  Tape<Space> own_tape_;
-  Tape<Space>* tape_ = nullptr;
-  detail::StepGuard<Scalar, Space> guard_;
-  Buffer<Sum, Space> loss_;
-  std::vector<bool> was_trained_;  // each segment of the arena
+  Step step_;
   std::vector<std::string> unreached_;
   detail::StepGraph<Space> graph_;  // before what lies in its memory
   std::optional<Input> input_;      // that the graph reads; none on the host
