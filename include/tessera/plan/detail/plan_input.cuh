@@ -64,10 +64,12 @@ struct ChannelsOf<Model, std::void_t<decltype(std::declval<Model const&>().optio
 /// The input of a plan that takes voxels, in the memory of `exec`.
 template <int Dim, class Scalar>
 struct VoxelInput {
+  using Value = SparseTensor<Dim, Scalar, Device>;
+
   std::int32_t* count = nullptr;
   Coordinate<Dim>* coordinates = nullptr;
   Scalar* features = nullptr;
-  SparseTensor<Dim, Scalar, Device> tensor;
+  Value tensor;
 
   /// @param empty  enqueue that there are no rows
   VoxelInput(PlanLimits const& limits, int channels, bool empty, Execution<Device> const& exec)
@@ -83,6 +85,9 @@ struct VoxelInput {
     static_cast<void>(coordinate_table(*set, exec));  // duplicates are found whatever the layers
     tensor = {std::move(set), std::move(matrix)};
   }
+
+  /// Where the errors [2] of a run are noted.
+  [[nodiscard]] std::uint32_t* errors() const { return access(*tensor.coordinates()).errors(); }
 
   /// A scan, on the device.
   struct Scan {
@@ -129,6 +134,8 @@ struct VoxelInput {
         tensor.channels()};
     return try_for_each(body.count_items(), body, stream);
   }
+  /// Rows of an output on points, which are the voxels.
+  [[nodiscard]] RowCount used_points() const noexcept { return tensor.coordinates()->row_count(); }
   /// Rows that the output for a scan of `rows` may have.
   template <class Output>
   [[nodiscard]] std::int64_t most_rows(Output const& output, RowCount const& rows) const noexcept
