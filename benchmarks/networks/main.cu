@@ -16,5 +16,7 @@ int main(int argc, char** argv)
         if (precision == "bf16") { bench::measure_bfloat16(session); }
         if (precision == "fp32") { bench::measure_float(session, tessera::MathMode::exact); }
         if (precision == "tf32") { bench::measure_float(session, tessera::MathMode::tf32); }
+        bench::measure_points(session);
+        bench::measure_decoder(session);
       });
 }

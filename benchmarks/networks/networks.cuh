@@ -21,13 +21,20 @@ void measure_half(Session& session);
 void measure_bfloat16(Session& session);
 void measure_float(Session& session, ts::MathMode math);
 
+/// The same of networks from points to labels of points.
+void measure_points(Session& session);
+
+/// The same of a decoder that splits voxels.
+void measure_decoder(Session& session);
+
 /// Times `model` on one scan: coordinates and features on the device in, the last layer's features on the
 /// device out, kernel maps included.
 template <class Scalar>
 class NetworkBenchmark {
  public:
   /// @param pool  of nothing but what a frame asks for; weights and scans lie elsewhere
-  NetworkBenchmark(Session& session, Voxels const& voxels, Network const& layers, Result result,
+  /// @param work  network_work()
+  NetworkBenchmark(Session& session, Voxels const& voxels, Work const& work, Result result,
                    ts::PoolMemoryResource& pool)
       : session_{session},
         pool_{pool},
@@ -35,14 +42,14 @@ class NetworkBenchmark {
         pooled_{ts::Execution<ts::Device>{session.exec().stream(), &pool}.with_map_streams(map_streams_)},
         result_{std::move(result)},
         range_{1, voxels.grid},
+        tensor_stride_{voxels.tensor_stride},
         channels_{voxels.channels},
-        rows_{ts::upload(voxels.rows, session.exec())}
+        rows_{ts::upload(voxels.rows, session.exec())},
+        work_{work}
   {
     std::vector<Scalar> features;
     for (float const value : voxels.features) { features.push_back(static_cast<Scalar>(value)); }
     features_ = ts::upload_matrix(features, channels_, session.exec());
-    auto const set = ts::make_coordinate_set(voxels.rows, set_options(), session.exec());
-    work_ = network_work(layers, *set, static_cast<int>(sizeof(Scalar)), session.exec());
     if (sizeof(Scalar) == 2) { result_.floor_ms = work_.floor_ms(); }
     result_.rows = voxels.size();
   }
@@ -113,7 +120,7 @@ class NetworkBenchmark {
     result.variant = variant + " " + session_.options().precision;
     return result;
   }
-  [[nodiscard]] ts::CoordinateSetOptions<3> set_options() const { return {1, range_}; }
+  [[nodiscard]] ts::CoordinateSetOptions<3> set_options() const { return {tensor_stride_, range_}; }
   [[nodiscard]] ts::SparseTensor<3, Scalar> scan(ts::Execution<ts::Device> const& exec) const
   {
     return {{reinterpret_cast<std::int32_t const*>(rows_.data()), rows_.size(), 4},
@@ -128,30 +135,51 @@ class NetworkBenchmark {
   ts::Execution<ts::Device> pooled_;
   Result result_;
   ts::SpatialRange<3> range_;
+  int tensor_stride_;
   int channels_;
   ts::Buffer<ts::Coordinate<3>, ts::Device> rows_;
   ts::Matrix<Scalar, ts::Device> features_;
   Work work_;
 };
 
+/// What a network has to do from `finest` on.
+/// Stream: waits.
+template <class Scalar>
+[[nodiscard]] Work work_on(Network const& layers, Voxels const& finest, Session const& session)
+{
+  ts::CoordinateSetOptions<3> const options{1, ts::SpatialRange<3>{1, finest.grid}};
+  auto const set = ts::make_coordinate_set(finest.rows, options, session.exec());
+  return network_work(layers, *set, static_cast<int>(sizeof(Scalar)), session.exec());
+}
+
+/// Whether any of the variants of a case is asked for.
+[[nodiscard]] inline bool wants_any(Session const& session, Result result,
+                                    std::vector<std::string> const& variants)
+{
+  bool wanted = false;
+  for (auto const& variant : variants) {
+    result.variant = variant + " " + session.options().precision;
+    wanted = wanted || session.wants(result);
+  }
+  return wanted;
+}
+
 /// Runs one network eager, fused, planned and tuned. `make(exec)` gives a pointer to the model.
 template <class Scalar, class Make>
 void measure_network(Session& session, std::string const& name, Voxels const& voxels, Network const& layers,
                      Make const& make)
 {
-  bool wanted = false;
   Result result;
   result.name = name;
   result.workload = voxels.name;
-  for (char const* const variant : {"eager", "fused eager", "fused planned", "fused tuned planned"}) {
-    result.variant = std::string{variant} + " " + session.options().precision;
-    wanted = wanted || session.wants(result);
+  if (!wants_any(session, result, {"eager", "fused eager", "fused planned", "fused tuned planned"})) {
+    return;
   }
-  if (!wanted) { return; }
   ts::PoolMemoryResource pool{session.exec().device()};
   {
     auto const model = make(session.exec());
-    NetworkBenchmark<Scalar> benchmark{session, voxels, layers, result, pool};
+    NetworkBenchmark<Scalar> benchmark{session, voxels, work_on<Scalar>(layers, voxels, session), result,
+                                       pool};
     benchmark.eager(*model, "eager");
     auto fused = benchmark.fused(*model);
     benchmark.eager(fused, "fused eager");

@@ -125,6 +125,39 @@ inline constexpr std::array<int, 8> spconv_benchmark_channels{3, 64, 96, 128, 16
   return network;
 }
 
+/// The channels of the decoder that is shaped as TRELLIS.2's, from the coarsest level on.
+inline constexpr std::array<int, 5> shape_decoder_channels{1024, 512, 256, 128, 64};
+inline constexpr int shape_decoder_inputs = 32;
+inline constexpr int shape_decoder_outputs = 7;
+/// Residual blocks of each level but the finest: a convolution, and two layers of rows around four times the
+/// channels.
+inline constexpr int shape_decoder_blocks = 2;
+
+/// That decoder, from the finest level's view. Channels that become children count as the map of a strided
+/// convolution.
+[[nodiscard]] inline Network shape_decoder_layers()
+{
+  using Kind = NetworkLayer::Kind;
+  Network network;
+  auto const& channels = shape_decoder_channels;
+  int const coarsest = static_cast<int>(channels.size()) - 1;
+  network.downs.assign(channels.size() - 1, geometry_of(2, 2, 0));
+  network.layers.push_back({Kind::pointwise, coarsest, shape_decoder_inputs, channels[0]});
+  for (std::size_t k = 0; k + 1 < channels.size(); ++k) {
+    int const level = coarsest - static_cast<int>(k);
+    int const c = channels[k];
+    for (int block = 0; block < shape_decoder_blocks; ++block) {
+      network.layers.push_back({Kind::submanifold, level, c, c});
+      network.layers.push_back({Kind::pointwise, level, c, 4 * c});
+      network.layers.push_back({Kind::pointwise, level, 4 * c, c});
+    }
+    network.layers.push_back({Kind::submanifold, level, c, 8 * channels[k + 1]});
+    network.layers.push_back({Kind::submanifold, level - 1, channels[k + 1], channels[k + 1]});
+  }
+  network.layers.push_back({Kind::pointwise, 0, channels.back(), shape_decoder_outputs});
+  return network;
+}
+
 /// Entries of a map in use: pairs of an input and an output row.
 /// Stream: waits.
 template <class Space>

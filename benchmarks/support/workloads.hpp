@@ -34,6 +34,7 @@ struct Voxels {
   std::vector<float> features;  ///< [rows, channels]
   int channels = 0;
   ts::IntArray<3> grid;
+  int tensor_stride = 1;
 
   [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(rows.size()); }
 };
@@ -280,6 +281,45 @@ namespace detail {
       for (int k = 0; k < extent; ++k) {
         auto const distance = square + from_centre(k) * from_centre(k);
         if (distance <= outer * outer && distance >= inner * inner) { voxels.rows.push_back({0, {i, j, k}}); }
+      }
+    }
+  }
+  return voxels;
+}
+
+/// Which cells of an R-cube the sphere of radius 0.49 R about its middle passes through; R in cells.
+struct SphereSurface {
+  int extent;
+
+  [[nodiscard]] TESSERA_HOST_DEVICE bool passes(ts::IntArray<3> const& cell) const
+  {
+    // The corners of cells of all grids whose extents are this one times powers of two are exact in a double, so
+    // that a cell has a child that the sphere passes through if and only if it passes through the cell.
+    double nearest = 0;
+    double farthest = 0;
+    for (int i = 0; i < 3; ++i) {
+      double const low = static_cast<double>(cell[i]) / extent - 0.5;
+      double const high = static_cast<double>(cell[i] + 1) / extent - 0.5;
+      double const below = low * low;
+      double const above = high * high;
+      nearest += low <= 0 && high >= 0 ? 0 : (below < above ? below : above);
+      farthest += below > above ? below : above;
+    }
+    constexpr double square = 0.49 * 0.49;
+    return nearest <= square && farthest >= square;
+  }
+};
+
+/// Those cells, lexicographic; no features.
+[[nodiscard]] inline Voxels sphere_surface(int extent)
+{
+  Voxels voxels;
+  voxels.name = "sphere surface " + std::to_string(extent);
+  voxels.grid = ts::IntArray<3>(extent);
+  for (int i = 0; i < extent; ++i) {
+    for (int j = 0; j < extent; ++j) {
+      for (int k = 0; k < extent; ++k) {
+        if (SphereSurface{extent}.passes({i, j, k})) { voxels.rows.push_back({0, {i, j, k}}); }
       }
     }
   }

@@ -15,38 +15,28 @@
 namespace segment_scan {
 
 /// Points in pinned host memory to labels in pinned host memory, voxels, network and labels being one CUDA
-/// graph; leaves the labels in `segmenter`.
-///
-/// The plan is made for scans like this one: as many points, a quarter more voxels at each level, voxels in
-/// the same box.
-template <class Network, class Segmenter>
-[[nodiscard]] PlannedTimes run_planned(Task const& task, Network& net,
-                                       tessera::CoordinateSet<3, tessera::Device> const& typical,
-                                       Segmenter& segmenter, tessera::Execution<> const& exec)
+/// graph.
+/// @param limits  those of a scan like this one: as many points, a quarter more voxels at each level, voxels in
+///                the same box
+/// @param labels  those of the same layers one by one; the graph's are left in it
+template <class Network, class Limits, class Labels>
+[[nodiscard]] PlannedTimes run_planned(Task const& task, Network& net, Limits const& limits,
+                                       tessera::MatrixView<float const> const& points, Labels& labels,
+                                       tessera::Execution<> const& exec)
 {
   namespace ts = tessera;
   using Scalar = typename Network::Tensor::scalar;
-  auto const num_points = task.cloud->size();
   PlannedTimes times;
   program::Stopwatch<ts::Device> making{exec};
   task.progress->begin("plan");
-  ts::Plan plan{net,
-                ts::PlanLimits()
-                    .channels(task.shape.in_channels)
-                    .like(typical, 1.25)
-                    .box(typical.box())
-                    .max_points(num_points)
-                    .voxelize(task.voxels),
-                exec};
+  ts::Plan plan{net, limits, exec};
   times.making = making.lap();
   times.bytes = plan.bytes();
   times.num_nodes = plan.num_nodes();
 
-  std::vector<std::int32_t> const expected(segmenter.labels().data(),
-                                           segmenter.labels().data() + segmenter.labels().size());
-  ts::MatrixView<float const> const points{segmenter.features().data(), num_points, task.shape.in_channels};
+  std::vector<std::int32_t> const expected(labels.data(), labels.data() + labels.size());
   ts::PlanDestination<Scalar> to;
-  to.labels = {segmenter.labels().data(), num_points, 1};
+  to.labels = {labels.data(), points.rows, 1};
   task.progress->begin("segment");
   std::vector<double> milliseconds;
   program::repeat_runs(task.repeat, [&](bool counted) {
@@ -59,9 +49,48 @@ template <class Network, class Segmenter>
   task.progress->end();
   times.milliseconds = program::median(milliseconds);
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    times.num_different += segmenter.labels().data()[i] != expected[i] ? 1 : 0;
+    times.num_different += labels.data()[i] != expected[i] ? 1 : 0;
   }
   return times;
+}
+
+/// The same of a network that labels voxels; leaves the labels in `segmenter`.
+template <class Network, class Segmenter>
+[[nodiscard]] PlannedTimes run_planned_on_voxels(Task const& task, Network& net,
+                                                 tessera::CoordinateSet<3, tessera::Device> const& typical,
+                                                 Segmenter& segmenter, tessera::Execution<> const& exec)
+{
+  auto const num_points = task.cloud->size();
+  auto const limits = tessera::PlanLimits()
+                          .channels(task.shape.in_channels)
+                          .like(typical, 1.25)
+                          .box(typical.box())
+                          .max_points(num_points)
+                          .voxelize(task.voxels);
+  return run_planned(task, net, limits, {segmenter.features().data(), num_points, task.shape.in_channels},
+                     segmenter.labels(), exec);
+}
+
+/// The same of a network that labels points.
+/// @param points  [num_points, 3 + channels] positions and features, in pinned memory
+template <class Network, class Points, class Labels>
+[[nodiscard]] PlannedTimes run_planned_on_points(Task const& task, Network& net,
+                                                 tessera::CoordinateSet<3, tessera::Device> const& typical,
+                                                 Points const& points, Labels& labels,
+                                                 tessera::Execution<> const& exec)
+{
+  auto const num_points = task.cloud->size();
+  int const columns = 3 + task.shape.in_channels;
+  // [points]
+  auto const limits = tessera::PlanLimits()
+                          .channels(task.shape.in_channels)
+                          .like(typical, 1.25)
+                          .box(typical.box())
+                          .max_points(num_points)
+                          .point_columns(columns)
+                          .model_voxelizes();
+  // [points]
+  return run_planned(task, net, limits, {points.data(), num_points, columns}, labels, exec);
 }
 
 }  // namespace segment_scan

@@ -252,7 +252,7 @@ template <class Space, class Scalar>
       result.no_plan = "no point is in a voxel";
     } else if (planned) {
       try {
-        result.planned = run_planned(task, fused, *pass.voxels.coordinates(), segmenter, exec);
+        result.planned = run_planned_on_voxels(task, fused, *pass.voxels.coordinates(), segmenter, exec);
       } catch (ts::invalid_argument const& error) {
         result.no_plan = error.what();
         static_cast<void>(segmenter.run(fused));  // labels() as they were

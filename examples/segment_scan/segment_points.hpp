@@ -8,13 +8,21 @@
 
 #include <tessera/models/spvcnn.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
 
 namespace segment_scan {
 
-/// (0, x, y, z) of every point: metres from the cloud's lowest point.
-[[nodiscard]] inline std::vector<float> positions_from_lowest(ts::PointCloud const& cloud)
+/// [num_points, 3 + channels]: of each point its place, in metres from the cloud's lowest, and its features.
+[[nodiscard]] inline std::vector<float> points_from_lowest(ts::PointCloud const& cloud,
+                                                           std::vector<float> const& features, int channels)
 {
   std::array<float, 3> lowest;
   lowest.fill(std::numeric_limits<float>::infinity());
@@ -22,13 +30,107 @@ namespace segment_scan {
     if (std::isfinite(cloud.positions[i])) { lowest[i % 3] = std::min(lowest[i % 3], cloud.positions[i]); }
   }
   std::vector<float> rows;
-  rows.reserve(cloud.positions.size() / 3 * 4);
-  for (std::size_t i = 0; i < cloud.positions.size(); ++i) {
-    if (i % 3 == 0) { rows.push_back(0); }
-    rows.push_back(cloud.positions[i] - lowest[i % 3]);
+  for (std::size_t i = 0; 3 * i < cloud.positions.size(); ++i) {
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      rows.push_back(cloud.positions[3 * i + axis] - lowest[axis]);
+    }
+    auto const first = features.begin() + static_cast<std::ptrdiff_t>(i) * channels;
+    rows.insert(rows.end(), first, first + channels);
   }
   return rows;
 }
+
+/// Splits [num_points, 3 + channels] into what a PointTensor has; item number n is one number of a point.
+template <class Scalar>
+struct SplitPoints {
+  float const* from;
+  int channels;
+  float* positions;  // [num_points, 4] batch entry 0, and the place
+  Scalar* features;  // [num_points, channels]
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  {
+    int const columns = 3 + channels;
+    auto const row = n / columns;
+    auto const column = n - row * columns;
+    if (column == 0) { positions[4 * row] = 0; }
+    if (column < 3) {
+      positions[4 * row + 1 + column] = from[n];
+    } else {
+      features[row * channels + column - 3] = static_cast<Scalar>(from[n]);
+    }
+  }
+};
+
+/// The scan in host memory, and the way from there to labels in host memory, layer by layer.
+template <class Space, class Scalar>
+class PointSegmenter {
+ public:
+  using Points = ts::PointTensor<3, Scalar, Space>;
+  static constexpr std::array<char const*, 3> stage_names{"upload", "network", "label"};
+
+  PointSegmenter(Task const& task, ts::Execution<Space> const& exec)
+      : task_{&task},
+        exec_{&exec},
+        points_{
+            program::staged<Space>(points_from_lowest(*task.cloud, task.features, task.shape.in_channels))},
+        labels_{static_cast<std::size_t>(task.cloud->size())}
+  {}
+
+  [[nodiscard]] program::Staging<float, Space> const& points() const { return points_; }
+  [[nodiscard]] program::Staging<std::int32_t, Space>& labels() { return labels_; }
+
+  [[nodiscard]] Points upload() const
+  {
+    auto const& exec = *exec_;
+    auto const num_points = task_->cloud->size();
+    int const channels = task_->shape.in_channels;
+    ts::Matrix<float, Space> points{num_points, 3 + channels, exec};
+    ts::Matrix<float, Space> positions{num_points, 4, exec};
+    ts::Matrix<Scalar, Space> features{num_points, channels, exec};
+    points_.upload(points.data(), exec);
+    ts::for_each(points.size(),
+                 SplitPoints<Scalar>{points.data(), channels, positions.data(), features.data()}, exec);
+    return {std::make_shared<ts::PointSet<3, Space>>(std::move(positions), 1), std::move(features)};
+  }
+
+  struct Pass {
+    std::array<double, 3> milliseconds{};
+    Points logits;
+  };
+
+  /// One pass; waits. A point that is nowhere has no class.
+  template <class Network>
+  [[nodiscard]] Pass run(Network& net)
+  {
+    auto const& exec = *exec_;
+    Pass pass;
+    Stopwatch<Space> watch{exec};
+    auto const z = upload();
+    pass.milliseconds[0] = watch.lap();
+    {
+      program::LayerProgress<Scalar, Space> layers{*task_->progress, stage_names[1], net};
+      pass.logits = net.forward(z, layers.execution(exec));
+    }
+    pass.milliseconds[1] = watch.lap();
+    task_->progress->begin(stage_names[2]);
+    auto const found = ts::argmax(pass.logits.features(), exec);
+    labels_.download(found.data(), exec);
+    exec.wait();
+    for (std::size_t i = 0; i < task_->cloud->positions.size(); ++i) {
+      if (!std::isfinite(task_->cloud->positions[i])) { labels_.data()[i / 3] = -1; }
+    }
+    pass.milliseconds[2] = watch.lap();
+    task_->progress->end();
+    return pass;
+  }
+
+ private:
+  Task const* task_;
+  ts::Execution<Space> const* exec_;
+  program::Staging<float, Space> points_;
+  program::Staging<std::int32_t, Space> labels_;
+};
 
 /// segment() by an SPVCNN.
 template <class Space, class Scalar>
@@ -52,76 +154,47 @@ template <class Space, class Scalar>
   progress.end();
   task.network_made(num_parameters);
 
-  auto const positions = program::staged<Space>(positions_from_lowest(*task.cloud));
-  auto const features = program::staged<Space>(task.features);
-  program::Staging<std::int32_t, Space> labels{static_cast<std::size_t>(task.cloud->size())};
-  auto const upload = [&] {
-    ts::Matrix<float, Space> own_positions{task.cloud->size(), 4, exec};
-    ts::Matrix<float, Space> own_features{task.cloud->size(), task.shape.in_channels, exec};
-    positions.upload(own_positions.data(), exec);
-    features.upload(own_features.data(), exec);
-    auto const set = std::make_shared<ts::PointSet<3, Space>>(std::move(own_positions), 1);
-    if constexpr (std::is_same_v<Scalar, float>) {
-      return ts::PointTensor<3, float, Space>{set, std::move(own_features)};
-    } else {
-      return ts::PointTensor<3, Scalar, Space>{set, ts::cast<Scalar>(own_features.view(), exec)};
-    }
-  };
-
+  PointSegmenter<Space, Scalar> segmenter{task, exec};
   Segmentation result;
-  result.no_plan = std::is_same_v<Space, ts::Host> ? "the CPU has no CUDA graphs"
-                                                   : "SPVCNN waits for the numbers of its voxels";
-  {
-    auto const made = ts::initial_voxelize(upload(), 1, voxel_size, exec);
-    auto const& set = made.voxels.coordinates();
-    prepare_maps<Space>(set, options.config, exec);
-    bool enough = true;
-    set->for_each_in_manager([&](auto const& level) {
-      result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
-      enough = enough && level.num_rows() > 1;
-    });
+  auto const voxels = ts::initial_voxelize(segmenter.upload(), 1, voxel_size, exec).voxels.coordinates();
+  prepare_maps<Space>(voxels, options.config, exec);
+  bool enough = true;
+  voxels->for_each_in_manager([&](auto const& level) {
+    result.levels.push_back({ts::max_element(level.tensor_stride()), level.num_rows()});
+    enough = enough && level.num_rows() > 1;
+  });
+  if (task.weights == nullptr && enough) {
     // Without training, batch normalisation has no statistics; those of this scan keep activations in scale.
     program::LayerProgress<Scalar, Space> layers{progress, "calibrate", net};
-    if (task.weights == nullptr && enough) { ts::nn::calibrate(net, upload(), layers.execution(exec)); }
+    ts::nn::calibrate(net, segmenter.upload(), layers.execution(exec));
   }
-  auto fused = ts::nn::fuse(net, upload(), exec);
+  auto fused = ts::nn::fuse(net, segmenter.upload(), exec);
 
-  int const warm_up = task.repeat > 1 ? 1 : 0;
-  constexpr char const* stage_names[] = {"upload", "network", "label"};
-  std::array<std::vector<double>, 3> milliseconds;
-  for (int run = -warm_up; run < task.repeat; ++run) {
-    Stopwatch<Space> watch{exec};
-    auto const z = upload();
-    std::array<double, 3> laps{watch.lap()};
-    ts::PointTensor<3, Scalar, Space> logits;
-    {
-      program::LayerProgress<Scalar, Space> layers{progress, stage_names[1], fused};
-      logits = fused.forward(z, layers.execution(exec));
-    }
-    laps[1] = watch.lap();
-    progress.begin(stage_names[2]);
-    auto const found = ts::argmax(logits.features(), exec);
-    labels.download(found.data(), exec);
-    exec.wait();
-    laps[2] = watch.lap();
-    progress.end();
-    for (std::size_t stage = 0; run >= 0 && stage < laps.size(); ++stage) {
-      milliseconds[stage].push_back(laps[stage]);
-    }
-    if (run + 1 < task.repeat || options.logits.empty()) { continue; }
-    for (auto const value : logits.features_on_host(exec)) {
+  result.no_plan = absence_of_plan<Space>(task);
+  if (result.no_plan.empty() && voxels->num_rows() == 0) { result.no_plan = "no point is in a voxel"; }
+  bool const timed = !result.no_plan.empty() || options.stages;
+  program::TimedPasses<3> passes{timed ? task.repeat : 1};
+  auto const pass = passes.run([&] { return segmenter.run(fused); });
+  if (!options.logits.empty()) {
+    for (auto const value : pass.logits.features_on_host(exec)) {
       result.logits.push_back(static_cast<float>(value));
     }
   }
-  for (std::size_t stage = 0; stage < milliseconds.size(); ++stage) {
-    result.stages.push_back({stage_names[stage], program::median(milliseconds[stage])});
-  }
-  result.labels.assign(labels.data(), labels.data() + labels.size());
-  for (std::size_t i = 0; i < result.labels.size(); ++i) {  // a point that is nowhere has no class
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-      if (!std::isfinite(task.cloud->positions[3 * i + axis])) { result.labels[i] = -1; }
+#ifdef __CUDACC__
+  if constexpr (std::is_same_v<Space, ts::Device>) {
+    if (result.no_plan.empty()) {
+      try {
+        result.planned =
+            run_planned_on_points(task, fused, *voxels, segmenter.points(), segmenter.labels(), exec);
+      } catch (ts::invalid_argument const& error) {
+        result.no_plan = error.what();
+        static_cast<void>(segmenter.run(fused));  // labels() as they were
+      }
     }
   }
+#endif
+  if (timed || !result.planned) { result.stages = passes.medians(segmenter.stage_names); }
+  result.labels.assign(segmenter.labels().data(), segmenter.labels().data() + segmenter.labels().size());
   return result;
 }
 

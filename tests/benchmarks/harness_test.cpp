@@ -160,6 +160,38 @@ TEST_CASE("benchmark workloads: spheres are the cells whose centre lies in the s
   CHECK(bench::sphere(512).size() == 1026536);
 }
 
+TEST_CASE("benchmark workloads: a cell has children on the sphere if and only if it is on the sphere")
+{
+  for (int const extent : {16, 48, 64}) {
+    CAPTURE(extent);
+    CHECK(bench::coarser(bench::sphere_surface(2 * extent)).rows == bench::sphere_surface(extent).rows);
+  }
+  CHECK(bench::sphere_surface(8).size() > 8 * 8);
+}
+
+TEST_CASE("benchmark floors: of the decoder they are what its levels come to")
+{
+  auto const finest = bench::sphere_surface(64);
+  auto const work = work_of(finest, bench::shape_decoder_layers());
+  double expected = 0;
+  auto level = finest;
+  ts::Execution<ts::Host> const host;
+  for (std::size_t k = bench::shape_decoder_channels.size(); k-- > 0;) {
+    auto const set = ts::make_coordinate_set(level.rows, {1, ts::SpatialRange<3>{1, level.grid}}, host);
+    auto const map = ts::kernel_map(*set, ts::ConvolutionKind::submanifold, {}, ts::compat::none, host).map;
+    auto const pairs = static_cast<double>(bench::count_pairs(*map, host));
+    auto const rows = static_cast<double>(level.size());
+    double const c = bench::shape_decoder_channels[k];
+    if (k > 0) { expected += pairs * c * c; }                             // after the split
+    if (k == 0) { expected += rows * bench::shape_decoder_inputs * c; }   // the first layer
+    if (k == 4) { expected += rows * bench::shape_decoder_outputs * c; }  // the last one
+    if (k < 4) { expected += 2 * (pairs * c * c + 8 * rows * c * c) + pairs * c * 4 * c; }
+    level = bench::coarser(level);
+  }
+  CHECK(work.multiply_adds() == doctest::Approx(expected));
+  CHECK(work.floor_ms() > 0);
+}
+
 TEST_CASE("benchmark workloads: a coarser level has the rows of a convolution of size and stride 2")
 {
   auto level = bench::sphere(33);  // odd: the last cells have no output

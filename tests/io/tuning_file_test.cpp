@@ -27,6 +27,7 @@ nn::TunedGroup group(ConvolutionKind kind, int channels)
   result.group.in_channels = channels;
   result.group.out_channels = 2 * channels;
   result.group.kernel_size = {3, 1, 2};
+  if (channels % 2 == 0) { result.group.offsets = {0, 0, 0, -3, 2, 0}; }
   result.group.stride = {2, 1, 1};
   result.group.dilation = {1, 2, 1};
   result.group.tensor_stride = {4, 4, 8};

@@ -71,6 +71,10 @@ TEST_CASE_TEMPLATE("registry: a name builds the layer it means, an indice_key ch
     same(nn::build_norm_layer<3, float, Space>(config, 4, exec),
          nn::BatchNorm<3, float, Space>{NormOptions(4).eps(1e-3).momentum(0.01), exec});
   }
+  same(nn::build_norm_layer<3, float, Space>(nn::LayerConfig{"LN"}.set("eps", 1e-3), 4, exec),
+       nn::LayerNorm<3, float, Space>{NormOptions(4).eps(1e-3), exec});
+  same(nn::build_norm_layer<3, float, Space>(nn::LayerConfig{"LN"}.set("elementwise_affine", false), 4, exec),
+       nn::LayerNorm<3, float, Space>{NormOptions(4).affine(false), exec});
   for (auto const* name : {"relu", "ReLU", "TorchSparseReLU"}) {
     same(nn::build_activation_layer<3, float, Space>(name, exec), nn::ReLU<3, float, Space>{});
   }

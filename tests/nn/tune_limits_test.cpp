@@ -60,6 +60,27 @@ TEST_CASE("tune: a choice that rounding does not explain is refused, with what i
   CHECK(output_of(net, samples[0], exec) == std::vector<float>{0.0F});
 }
 
+TEST_CASE("tune: layers whose kernels have other offsets are not of one group")
+{
+  Execution<Host> const exec;
+  auto const options = [](KernelShape<3> const& shape) { return ConvOptions<3>(4, 4, 3).shape(shape); };
+  Net<Host> net;
+  net.add<Conv<Host>>(options({}), exec);
+  net.add<Conv<Host>>(options(KernelShape<3>::cross()), exec);
+  net.add<Conv<Host>>(options(KernelShape<3>::offsets({{0, 0, 0}, {0, 0, 1}})), exec);
+  net.add<Conv<Host>>(options(KernelShape<3>::offsets({{0, 0, 0}, {0, 2, 0}})), exec);
+  net.add<Conv<Host>>(options(KernelShape<3>::cross()), exec);
+  auto const tuning =
+      nn::tune(net, samples_of(4, exec, 12), options_of(clock_of([](auto&) { return 1; })), exec);
+  REQUIRE(tuning.groups.size() == 4);
+  CHECK(tuning.groups[1].layers == std::vector<std::string>{"1", "4"});
+  CHECK(tuning.groups[0].group.offsets.empty());
+  CHECK(tuning.groups[1].group.offsets.size() == 7 * 3);
+  CHECK(tuning.groups[3].group.offsets == std::vector<int>{0, 0, 0, 0, 2, 0});
+  CHECK(detail::text_of(tuning.groups[1].group) ==
+        "submanifold 4 -> 4, kernel [3, 3, 3] of 7 offsets, stride [1, 1, 1] at [1, 1, 1]");
+}
+
 TEST_CASE("tune: a layer that runs at two strides is of the group of its first call; others are left alone")
 {
   Execution<Host> const exec;

@@ -148,6 +148,8 @@ template <int Dim, class Space>
 /// divided by `sum + 1e-8`. Corners are counted with the last axis fastest. A point that is not finite, or
 /// beyond 2^30 cells, or of a batch entry that the set does not have, has no voxels.
 /// @param compat  compat::torchsparse joins points whose voxel is missing to voxel 0 (PointCells::containing)
+/// @param count   [1] in `Space`: how many of the rows are points; null: all. The others, whose positions must
+///                not be finite, are in no voxel
 /// @throws invalid_argument  positions without 1 + Dim columns, and what coordinate_table() throws
 ///
 /// Cost: one look-up per term, and the set's table where it is not there yet.
@@ -158,7 +160,8 @@ template <int Dim, class Space>
 [[nodiscard]] std::shared_ptr<PointMap<Space>> make_point_map(MatrixView<float const> const& positions,
                                                               CoordinateSet<Dim, Space>& voxels,
                                                               PointCells cells, Compatibility compat,
-                                                              Execution<Space> const& exec)
+                                                              Execution<Space> const& exec,
+                                                              std::int32_t const* count = nullptr)
 {
   detail::expects(positions.columns == 1 + Dim || positions.rows == 0, "point map: positions have ",
                   positions.columns, " columns but ", Dim, " dimensions need ", 1 + Dim, " (batch first)");
@@ -169,12 +172,19 @@ template <int Dim, class Space>
                   " voxels each are more than indices hold");
   Buffer<std::int32_t, Space> rows{num_points * volume, exec};
   Buffer<float, Space> weights{containing ? 0 : num_points * volume, exec};
-  std::int32_t const missing = compat == Compatibility::torchsparse && voxels.capacity() > 0 ? 0 : -1;
+  bool const joins_first = compat == Compatibility::torchsparse;
   coordinate_table(voxels, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
     auto const& stride = voxels.tensor_stride();
     if (containing) {
-      for_each(num_points, detail::FindVoxels<Dim, Key>{positions.data, stride, table, missing, rows.data()},
+      for_each(num_points,
+               detail::FindVoxels<Dim, Key>{positions.data,
+                                            stride,
+                                            table,
+                                            joins_first,
+                                            {num_points, count},
+                                            voxels.row_count(),
+                                            rows.data()},
                exec);
     } else {
       for_each(num_points,

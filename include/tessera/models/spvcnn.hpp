@@ -78,7 +78,8 @@ class SPVCNN final : public nn::ModuleBase {
 
   /// @throws invalid_argument  z has other channels than in_channels or no points, what initial_voxelize() and
   /// convolution() say
-  /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest.
+  /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest;
+  /// for none where the points have room for their voxels (PointSet::voxel_room()).
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "SPVCNN");

@@ -78,7 +78,8 @@ class SPVNAS final : public nn::ModuleBase {
   /// Points in units of `config().point_unit`: initial_voxelize() makes the voxels, as in SPVCNN.
   /// @throws invalid_argument  z has other channels or no points, what initial_voxelize() and convolution()
   ///                           throw
-  /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest.
+  /// Stream: enqueues on `exec`; waits for the numbers of voxels, once for each level and twice for the finest;
+  /// for none where the points have room for their voxels (PointSet::voxel_room()).
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "SPVNAS");

@@ -27,6 +27,7 @@ namespace nn {
 /// | TorchSparseConv#d            | Conv of ConvOptions; `transposed`, `generative` |
 /// | BN1d, SyncBN, naiveSyncBN1d  | BatchNorm                                      |
 /// | TorchSparseBatchNorm, TorchSparseBN | BatchNorm                               |
+/// | LN                           | LayerNorm                                      |
 /// | ReLU, TorchSparseReLU        | ReLU                                           |
 /// | LeakyReLU, TorchSparseLeakyReLU | LeakyReLU                                   |
 /// | SiLU, Swish                  | SiLU                                           |

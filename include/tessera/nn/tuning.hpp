@@ -7,6 +7,8 @@
 #include <tessera/core/error.hpp>
 #include <tessera/kmap/geometry.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -56,6 +58,8 @@ struct LayerGroup {
   int in_channels = 0;
   int out_channels = 0;
   std::vector<int> kernel_size;
+  std::vector<int>
+      offsets;  ///< [volume, axes] digits or listed offsets of a kernel that is no box; else none
   std::vector<int> stride;
   std::vector<int> dilation;
   std::vector<int> tensor_stride;
@@ -65,8 +69,8 @@ struct LayerGroup {
   [[nodiscard]] bool same_layer(LayerGroup const& other) const
   {
     return kind == other.kind && in_channels == other.in_channels && out_channels == other.out_channels &&
-           kernel_size == other.kernel_size && stride == other.stride && dilation == other.dilation &&
-           math == other.math;
+           kernel_size == other.kernel_size && offsets == other.offsets && stride == other.stride &&
+           dilation == other.dilation && math == other.math;
   }
   friend bool operator==(LayerGroup const& a, LayerGroup const& b)
   {
@@ -119,11 +123,15 @@ namespace detail {
                 choice.kernel == GemmKernel::automatic ? "" : concat(", kernel ", name_of(choice.kernel)));
 }
 
-/// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`
+/// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`; of a kernel that is no box also how
+/// many offsets it has.
 [[nodiscard]] inline std::string text_of(nn::LayerGroup const& group)
 {
+  auto const axes = std::max<std::size_t>(1, group.kernel_size.size());
   return concat(name_of(group.kind), ' ', group.in_channels, " -> ", group.out_channels, ", kernel ",
-                list(group.kernel_size), ", stride ", list(group.stride), " at ", list(group.tensor_stride));
+                list(group.kernel_size),
+                group.offsets.empty() ? "" : concat(" of ", group.offsets.size() / axes, " offsets"),
+                ", stride ", list(group.stride), " at ", list(group.tensor_stride));
 }
 
 }  // namespace detail

@@ -101,13 +101,15 @@ class InitialVoxelizeRecord final : public ReplayableRecord<Space> {
 /// | z       | [num_points, channels] | Space  | positions in units of `point_size`                         |
 /// | returns |                        | Space  | the points in units of `voxel_size`; voxels, lexicographic |
 ///
-/// Points that are not finite are in no voxel. The gradient for the points' features is
-/// voxelize_features_backward() by the returned points' map to the voxels.
-/// @throws invalid_argument  sizes that are not positive; the tensor has no points; a voxel beyond 2^30; a
-/// point of a batch entry that `z` does not have
+/// Points that are not finite are in no voxel. Where the points have room for voxels
+/// (PointSet::voxel_room()), the number of voxels stays in the space; those that do not fit, or are outside
+/// its box, are left out with their points, and the set notes it (CoordinateSet::check()). The gradient for
+/// the points' features is voxelize_features_backward() by the returned points' map to the voxels.
+/// @throws invalid_argument  sizes that are not positive; the tensor has no points; a voxel beyond 2^30 or a
+/// point of a batch entry that `z` does not have, where there is no room; what VoxelRoom says
 /// Cost: a sort of the points by voxel, and some passes.
-/// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels.
-/// Determinism: same input, same bits, on Host and Device.
+/// Stream: enqueues on `exec`; waits twice, for the bounds and the number of voxels, and not where there is room.
+/// Determinism: same input, same bits, on Host and Device; those of the rows in use whether there is room or not.
 /// Source: initial_voxelize of SPVNAS; the factor is PyTorch's on a GPU.
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] VoxelizedPoints<Dim, Scalar, Space> initial_voxelize(PointTensor<Dim, Scalar, Space> const& z,

@@ -5,6 +5,7 @@
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/kernel_map.hpp>
+#include <tessera/ops/detail/row_pairs.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/tensor/dense.hpp>
 #include <tessera/tensor/point_tensor.hpp>
@@ -42,9 +43,7 @@ struct CountPairs {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t row) const
   {
-    unsigned long long count = 0;
-    for (int k = 0; k < volume; ++k) { count += out_in[row * volume + k] >= 0 ? 1 : 0; }
-    atomic_add(counts, count);
+    atomic_add(counts, static_cast<unsigned long long>(count_pairs_of(out_in, volume, row)));
   }
 };
 

@@ -5,6 +5,7 @@
 #include <tessera/core/matrix.hpp>
 #include <tessera/plan/status.hpp>
 #include <tessera/tensor/dense.hpp>
+#include <tessera/tensor/point_tensor.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <cstdint>
@@ -19,8 +20,9 @@ inline namespace v0 {
 /// @tparam Scalar  of the output's features, or of the cells of its dense map
 template <class Scalar>
 struct PlanDestination {
-  MatrixView<Scalar> features{};           ///< [rows, channels]; of a dense map any shape of as many elements
-  MatrixView<std::int32_t> coordinates{};  ///< [rows, 1 + Dim]
+  MatrixView<Scalar> features{};           ///< [rows, channels], rows of voxels or of points; of a dense map
+                                           ///< any shape of as many elements
+  MatrixView<std::int32_t> coordinates{};  ///< [rows, 1 + Dim] of voxels
   std::int32_t* num_rows = nullptr;        ///< [1] rows in use
   MatrixView<std::int32_t> labels{};       ///< [num_points, 1] of plans that take points: class, -1 for none
 };
@@ -37,6 +39,10 @@ struct DestinationOf {
 };
 template <int Dim, class Scalar>
 struct DestinationOf<SparseTensor<Dim, Scalar, Device>> {
+  using type = PlanDestination<Scalar>;
+};
+template <int Dim, class Scalar>
+struct DestinationOf<PointTensor<Dim, Scalar, Device>> {
   using type = PlanDestination<Scalar>;
 };
 template <int Dim, class Scalar>

@@ -18,6 +18,9 @@ inline namespace v0 {
 template <class Voxelization>
 class PointLimits;
 
+/// Of plans whose model takes points and makes voxels of them itself: PlanLimits::model_voxelizes().
+struct ModelVoxelizes {};
+
 /// What a Plan is made for: `PlanLimits().max_voxels(120'000).grid(1, {1440, 1440, 40})`.
 class PlanLimits {
  public:
@@ -39,6 +42,11 @@ class PlanLimits {
   {
     return {*this, options};
   }
+
+  /// The plan takes points and gives them to the model as a PointTensor of batch entry 0, as
+  /// models::SPVCNN and models::SPVNAS take them; max_voxels() is the room for the voxels that it makes of
+  /// them with initial_voxelize(), box() or grid() where they may be, in voxels: to be said last.
+  [[nodiscard]] PointLimits<ModelVoxelizes> model_voxelizes() const;
 
   /// Channels of an input; without it those that the model's options name.
   PlanLimits& channels(int count) { return channels_ = count, *this; }
@@ -177,6 +185,11 @@ class PointLimits : public PlanLimits {
   Voxelization voxelization_;
 };
 
+inline PointLimits<ModelVoxelizes> PlanLimits::model_voxelizes() const
+{
+  return {*this, ModelVoxelizes{}};
+}
+
 namespace detail {
 
 /// `limits` with everything said that follows from what they say.
@@ -201,6 +214,14 @@ template <int Dim>
   } else if (!limits.is_bounded() && box) {
     limits.box(*box);
   }
+  return limits;
+}
+
+[[nodiscard]] inline PointLimits<ModelVoxelizes> resolved(PointLimits<ModelVoxelizes> limits)
+{
+  expects(limits.points() >= 1, "Plan: limits of ", limits.points(),
+          " points; PlanLimits::max_points() must be at least 1");
+  if (limits.voxels() == 0) { limits.max_voxels(limits.points()); }
   return limits;
 }
 

@@ -7,6 +7,7 @@
 #include <tessera/plan/destination.hpp>
 #include <tessera/plan/detail/arena_graph.cuh>
 #include <tessera/plan/detail/measure_plan.cuh>
+#include <tessera/plan/detail/model_point_input.cuh>
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/plan/detail/plan_output.cuh>
 #include <tessera/plan/detail/plan_record.cuh>
@@ -31,7 +32,7 @@ namespace tessera {
 inline namespace v0 {
 
 /// A whole network as one CUDA graph: coordinate sets, kernel maps and layers in fixed memory, for any scan
-/// within the limits; with PlanLimits::voxelize() the voxels of points too, and their labels.
+/// within the limits; with PlanLimits::voxelize() or model_voxelizes() voxels and labels of points too.
 ///
 /// The graph makes coordinate sets and kernel maps beside the layers (MapStreams), and kernels of
 /// convolutions begin before those ahead of them have ended.
@@ -56,15 +57,15 @@ inline namespace v0 {
 /// @tparam Model  has a `Tensor` type and `forward(Tensor const&, exec)`; what that returns is the output. A
 ///                network, what nn::fuse() makes of one, forward_bev(network), forward_voxels(network of
 ///                points)
-/// @tparam Voxelization  void, or the options of PlanLimits::voxelize(): QuantizeOptions or VoxelizeOptions
+/// @tparam Voxelization  void, QuantizeOptions or VoxelizeOptions (PlanLimits::voxelize()), or ModelVoxelizes
 /// Source: CUDA graphs (CUDA Programming Guide); the idea of planning a network once is TensorRT's.
 template <class Model, class Voxelization = void>
 class Plan {
  public:
   using Tensor = typename Model::Tensor;
   using Scalar = typename Tensor::scalar;
-  using Output = typename detail::PlannedModel<Model>::Output;
   static constexpr int dim = Tensor::dim;
+  using Output = detail::PlannedOutput<Model, detail::ValueOf<dim, Scalar, Voxelization>>;
   static constexpr bool takes_points = !std::is_void_v<Voxelization>;
   using Limits = typename detail::LimitsOf<Voxelization>::type;
   using Destination = typename detail::DestinationOf<Output>::type;
@@ -94,7 +95,7 @@ class Plan {
           output_ = std::make_unique<Output>(planned.forward(input_->tensor, own));
           own.map_streams()->join();
           input_->label(*output_, own);
-          for_each(1, record_->note(detail::access(*input_->tensor.coordinates()).errors()), own);
+          for_each(1, record_->note(input_->errors()), own);
         },
         "Plan: forward()");
     weights_ = detail::PlanWeights<Device>{uses.take(), planned};

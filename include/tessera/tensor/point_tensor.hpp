@@ -2,8 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/core/detail/cache.hpp>
 #include <tessera/core/matrix.hpp>
+#include <tessera/core/row_count.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/point_map.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
@@ -12,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -37,13 +40,25 @@ struct PointMapKey {
 }  // namespace detail
 
 /// The positions of a point tensor, and the maps that join them to voxels.
+///
+/// Points whose position is not finite are in no voxel. Where only the space knows how many points there are,
+/// rows that are not in use hold NaN.
 template <int Dim, class Space>
 class PointSet {
  public:
+  using Count = std::shared_ptr<Buffer<std::int32_t, Space> const>;
+
   /// @param positions  [num_points, 1 + Dim] (batch, x, y, ...)
+  /// @param room       for the voxels that initial_voxelize() makes of them, whose number then stays in the
+  ///                   space; without it they are counted
+  /// @param count      [1] how many of the rows are points, where the host does not know
   /// @throws invalid_argument  other columns, no batch entries, 2^31 points or more
-  PointSet(Matrix<float, Space>&& positions, int num_batches)
-      : positions_{std::move(positions)}, num_batches_{num_batches}
+  PointSet(Matrix<float, Space>&& positions, int num_batches, std::optional<VoxelRoom<Dim>> room = {},
+           Count count = nullptr)
+      : positions_{std::move(positions)},
+        num_batches_{num_batches},
+        room_{std::move(room)},
+        count_{std::move(count)}
   {
     detail::expects(positions_.columns() == 1 + Dim, "PointSet: positions have ", positions_.columns(),
                     " columns but ", Dim, " dimensions need ", 1 + Dim, " (batch first)");
@@ -51,8 +66,31 @@ class PointSet {
     detail::expects(num_batches >= 1, "PointSet: ", num_batches, " batch entries; at least 1");
   }
 
+  /// Rows, in use or not.
   [[nodiscard]] std::int64_t num_points() const noexcept { return positions_.rows(); }
+  /// Rows in use, for kernels.
+  [[nodiscard]] RowCount row_count() const noexcept
+  {
+    return {positions_.rows(), count_ != nullptr ? count_->data() : nullptr};
+  }
+  /// How many rows are in use, where only the space knows; null: all.
+  [[nodiscard]] Count const& count() const noexcept { return count_; }
   [[nodiscard]] int num_batches() const noexcept { return num_batches_; }
+  /// Where voxels that are made of the points have to fit, if told.
+  [[nodiscard]] std::optional<VoxelRoom<Dim>> const& voxel_room() const noexcept { return room_; }
+  /// The sets that were made of the points in that room: what went wrong is noted in them
+  /// (CoordinateSet::check()), and they live as long as the points.
+  [[nodiscard]] std::vector<CoordinateSetPointer<Dim, Space>> voxels_in_room() const
+  {
+    std::lock_guard lock{mutex_};
+    return in_room_;
+  }
+  /// For initial_voxelize().
+  void add_voxels_in_room(CoordinateSetPointer<Dim, Space> voxels)
+  {
+    std::lock_guard lock{mutex_};
+    in_room_.push_back(std::move(voxels));
+  }
   /// [num_points, 1 + Dim] in `Space`: batch entry first, then the position in voxels of the finest grid.
   [[nodiscard]] MatrixView<float const> positions() const noexcept { return positions_.view(); }
 
@@ -69,14 +107,17 @@ class PointSet {
     return maps_.get_or_make(
         detail::PointMapKey<Dim, Space>{voxels, cells,
                                         acts ? Compatibility::torchsparse : Compatibility::none},
-        [&] { return make_point_map(positions(), *voxels, cells, compat, exec); });
+        [&] { return make_point_map(positions(), *voxels, cells, compat, exec, row_count().count); });
   }
 
  private:
   Matrix<float, Space> positions_;
   int num_batches_;
+  std::optional<VoxelRoom<Dim>> room_;
+  Count count_;
+  std::vector<CoordinateSetPointer<Dim, Space>> in_room_;
   detail::Cache maps_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
 };
 
 /// Features on points that need not lie on a grid: row i of the features belongs to position i.

@@ -49,6 +49,17 @@ namespace detail {
 #endif
 }
 
+/// The sum of the values of a warp's threads, the same bits in each of them; on the host the value itself. All of
+/// a warp must call it.
+template <class T>
+[[nodiscard]] TESSERA_HOST_DEVICE T sum_over_lanes(T value)
+{
+#if defined(__CUDA_ARCH__)
+  for (int step = 16; step > 0; step /= 2) { value += __shfl_xor_sync(0xffffffffU, value, step); }
+#endif
+  return value;
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera

@@ -49,6 +49,7 @@ inline constexpr std::int64_t tuning_format = 1;
   auto const& group = tuned.group;
   return concat("        {\"kind\": \"", name_of(group.kind), "\", \"in_channels\": ", group.in_channels,
                 ", \"out_channels\": ", group.out_channels, ", \"kernel_size\": ", list(group.kernel_size),
+                group.offsets.empty() ? "" : concat(", \"offsets\": ", list(group.offsets)),
                 ", \"stride\": ", list(group.stride), ", \"dilation\": ", list(group.dilation),
                 ", \"tensor_stride\": ", list(group.tensor_stride), ", \"math\": \"", name_of(group.math),
                 "\",\n         \"choice\": ", json_choice(tuned.choice),
@@ -120,6 +121,20 @@ class TuningReader {
     }
     return result;
   }
+  /// [volume, axes] of a kernel that is no box, which files of boxes do not have.
+  [[nodiscard]] std::vector<int> offsets(Json const& object, std::size_t axes) const
+  {
+    auto const& values = require<Json::Array>(object, "offsets", "a list of integers");
+    file_.expects(!values.empty() && values.size() % axes == 0, where_, ": \"offsets\" has ", values.size(),
+                  " numbers, which are no rows of ", axes);
+    std::vector<int> result;
+    for (auto const& value : values) {
+      auto const* const number = value.get<std::int64_t>();
+      file_.expects(number != nullptr, where_, ": \"offsets\" is a list of something else than integers");
+      result.push_back(within(*number, "offsets", -(1 << 30), 1 << 30));
+    }
+    return result;
+  }
   [[nodiscard]] std::vector<std::string> texts(Json const& object, char const* key) const
   {
     std::vector<std::string> result;
@@ -174,6 +189,7 @@ class TuningReader {
     group.in_channels = integer(json, "in_channels", 1, 1 << 30);
     group.out_channels = integer(json, "out_channels", 1, 1 << 30);
     group.kernel_size = integers(json, "kernel_size");
+    if (json.find("offsets") != nullptr) { group.offsets = offsets(json, group.kernel_size.size()); }
     group.stride = integers(json, "stride");
     group.dilation = integers(json, "dilation");
     group.tensor_stride = integers(json, "tensor_stride");

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/detail/locate_points.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/core/row_count.hpp>
 #include <tessera/hash/coordinate_table.hpp>
 
 #include <cstdint>
@@ -77,14 +78,17 @@ struct FindVoxels {
   float const* positions;  // [num_points, 1 + Dim]
   IntArray<Dim> stride;
   CoordinateTableRef<Dim, Key> table;
-  std::int32_t missing;  // row of points whose voxel is missing
-  std::int32_t* rows;    // [num_points]
+  bool joins_first;  // points whose voxel is missing are in voxel 0, where there is one
+  RowCount points;   // of which those in use are points at all
+  RowCount voxels;
+  std::int32_t* rows;  // [num_points]
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
     CellOfPoint<Dim> const cell{positions + i * (1 + Dim), stride};
-    auto const row = cell.is_valid ? table.find(cell.lower) : -1;
-    rows[i] = row >= 0 ? row : missing;
+    bool const is_used = i < points.size();
+    auto const row = is_used && cell.is_valid ? table.find(cell.lower) : -1;
+    rows[i] = row < 0 && is_used && joins_first && voxels.size() > 0 ? 0 : row;
   }
 };
 

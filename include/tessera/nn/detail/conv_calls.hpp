@@ -66,6 +66,11 @@ template <int Dim>
   group.in_channels = in_channels;
   group.out_channels = out_channels;
   group.kernel_size = to_vector(geometry.kernel_size);
+  for (int k = 0; !geometry.shape.is_box() && k < geometry.volume(); ++k) {
+    for (auto const digit : to_vector(geometry.shape.digits(k, geometry.kernel_size))) {
+      group.offsets.push_back(digit);
+    }
+  }
   group.stride = to_vector(geometry.stride);
   group.dilation = to_vector(geometry.dilation);
   group.math = math;

@@ -5,6 +5,7 @@
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/batch_norm.hpp>
 #include <tessera/nn/conv.hpp>
+#include <tessera/nn/layer_norm.hpp>
 #include <tessera/nn/registry.hpp>
 #include <tessera/nn/sparse_layers.hpp>
 #include <tessera/nn/sparse_pooling.hpp>
@@ -93,6 +94,17 @@ template <int Dim, class Scalar, class Space>
   return std::make_unique<nn::BatchNorm<Dim, Scalar, Space>>(options, exec);
 }
 
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] nn::ModulePointer<Dim, Scalar, Space> make_layer_norm(nn::LayerConfig const& config,
+                                                                    Execution<Space> const& exec)
+{
+  config.expect_only({"num_features", "eps", "affine", "elementwise_affine", "requires_grad"});
+  NormOptions options{config.require<int>("num_features")};
+  options.eps(config.get("eps", 1e-5));
+  options.affine(config.get("affine", config.get("elementwise_affine", true)));
+  return std::make_unique<nn::LayerNorm<Dim, Scalar, Space>>(options, exec);
+}
+
 /// Adds an activation without options of its own under each of `names`.
 template <class Layer, int Dim, class Scalar, class Space>
 void add_activation(nn::Registry<Dim, Scalar, Space>& registry, std::initializer_list<char const*> names)
@@ -127,6 +139,7 @@ void register_layers(nn::Registry<Dim, Scalar, Space>& registry)
   for (auto const* name : {"BN1d", "SyncBN", "naiveSyncBN1d", "TorchSparseBatchNorm", "TorchSparseBN"}) {
     registry.add(name, make_batch_norm<Dim, Scalar, Space>);
   }
+  registry.add("LN", make_layer_norm<Dim, Scalar, Space>);
   add_activation<nn::ReLU<Dim, Scalar, Space>>(registry, {"ReLU", "TorchSparseReLU"});
   add_activation<nn::SiLU<Dim, Scalar, Space>>(registry, {"SiLU", "Swish"});
   add_activation<nn::Sigmoid<Dim, Scalar, Space>>(registry, {"Sigmoid"});

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/detail/weight_gradient/slabs.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
+#include <tessera/ops/detail/row_pairs.hpp>
 
 #include <cstdint>
 
@@ -65,10 +66,9 @@ struct GroupedProducts {
     int const first = static_cast<int>(n - row * packs) * Size;
     Sum sums[Size];
     for (int i = 0; i < Size; ++i) { sums[i] = bias != nullptr ? static_cast<Sum>(bias[first + i]) : Sum{0}; }
-    for (int k = 0; k < volume; ++k) {
-      auto const in = map[row * volume + k];
-      if (in >= 0) { add(from + std::int64_t{in} * channels.in_channels(), k, first, sums); }
-    }
+    for_each_pair_of(map, volume, row, [&](int k, std::int32_t in) {
+      add(from + std::int64_t{in} * channels.in_channels(), k, first, sums);
+    });
     Pack<Scalar, Size> result;
     for (int i = 0; i < Size; ++i) { result.values[i] = static_cast<Scalar>(sums[i]); }
     store_pack(to + row * channels.out_channels() + first, result);

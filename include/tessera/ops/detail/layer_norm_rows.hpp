@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tessera/conv/detail/weight_gradient/slabs.hpp>
+#include <tessera/core/detail/lanes.hpp>
 #include <tessera/core/space.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 
@@ -17,16 +18,6 @@ namespace detail {
 /// Threads that share a row: those of a warp on the device, one on the host.
 template <class Space>
 inline constexpr int lanes_of_row = std::is_same_v<Space, Device> ? 32 : 1;
-
-/// The sum of the values of a row's lanes, the same bits in each of them. All of a warp must call it.
-template <class Sum>
-[[nodiscard]] TESSERA_HOST_DEVICE Sum sum_over_lanes(Sum value)
-{
-#if defined(__CUDA_ARCH__)
-  for (int step = 16; step > 0; step /= 2) { value += __shfl_xor_sync(0xffffffffU, value, step); }
-#endif
-  return value;
-}
 
 /// What a row is normalised by.
 template <class Sum>

@@ -27,12 +27,66 @@ struct Normalization {
   int channels_per_group = 1;
 };
 
-/// y[i, c] = (x[i, c] - mean) / sqrt(variance + epsilon) * weight[c] + bias[c]; item number n is one pack of
-/// channels in a few rows, so that the root is taken once for them.
+/// Mean and factor of a pack of channels, for rows that follow each other: they are read, and the root is taken,
+/// where a row is of another batch entry than the one before it.
+template <int Dim, class Sum, int Size>
+struct NormalizationOfPack {
+  Normalization<Dim, Sum> by;
+  int first_channel;
+  int batch = -1;
+  Sum mean[Size] = {};
+  Sum scale[Size] = {};
+
+  TESSERA_HOST_DEVICE NormalizationOfPack(Normalization<Dim, Sum> const& normalization, int channel)
+      : by{normalization}, first_channel{channel}
+  {}
+
+  /// Goes to a row; `changed(j, channel, statistic)` is called for each channel whose statistics are others now.
+  template <class Changed>
+  TESSERA_HOST_DEVICE void enter(std::int64_t row, Changed const& changed)
+  {
+    using std::sqrt;
+    int of_row = by.coordinates != nullptr ? by.coordinates[row].batch : 0;
+    if (of_row < 0 || of_row >= by.batches) {
+      of_row = 0;
+    }  // outside the range; CoordinateSet::check() tells
+    if (of_row == batch) { return; }
+    batch = of_row;
+    for (int j = 0; j < Size; ++j) {
+      auto const channel = first_channel + j;
+      auto const statistic = std::int64_t{batch} * by.groups + channel / by.channels_per_group;
+      auto const root = sqrt(by.variance[statistic] + by.epsilon);
+      mean[j] = by.mean[statistic];
+      scale[j] = (by.weight != nullptr ? by.weight[channel] : Sum{1}) / root;
+      changed(j, channel, statistic);
+    }
+  }
+};
+
+/// Rows that one item of a normalisation has, of one pack of channels.
+inline constexpr int normalized_rows_per_item = 8;
+
+/// The pack of channels and the rows of item number n.
+struct NormalizedBlock {
+  int first_channel;
+  std::int64_t begin;
+  std::int64_t end;
+
+  TESSERA_HOST_DEVICE NormalizedBlock(std::int64_t n, std::int64_t rows, int channels, int size)
+  {
+    auto const packs = channels / size;
+    auto const block = n / packs;
+    first_channel = static_cast<int>(n - block * packs) * size;
+    begin = block * normalized_rows_per_item;
+    end = begin + normalized_rows_per_item < rows ? begin + normalized_rows_per_item : rows;
+  }
+};
+
+/// y[i, c] = (x[i, c] - mean) / sqrt(variance + epsilon) * weight[c] + bias[c]; item number n is a
+/// NormalizedBlock.
 template <int Dim, class Scalar, int Size>
 struct NormalizeRows {
   using Sum = accumulator_t<Scalar>;
-  static constexpr int rows_per_item = 8;
 
   Normalization<Dim, Sum> by;
   Scalar const* x;  // [rows, channels]
@@ -42,35 +96,18 @@ struct NormalizeRows {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
   {
-    using std::sqrt;
-    auto const packs = channels / Size;
-    auto const block = n / packs;
-    auto const first_channel = static_cast<int>(n - block * packs) * Size;
-    auto const begin = block * rows_per_item;
-    auto const end = begin + rows_per_item < rows ? begin + rows_per_item : rows;
-    Sum mean[Size] = {};
-    Sum scale[Size] = {};
+    NormalizedBlock const block{n, rows, channels, Size};
+    NormalizationOfPack<Dim, Sum, Size> of_pack{by, block.first_channel};
     Sum bias[Size] = {};
-    int current = -1;
-    for (auto row = begin; row < end; ++row) {
-      int batch = by.coordinates != nullptr ? by.coordinates[row].batch : 0;
-      if (batch < 0 || batch >= by.batches) { batch = 0; }  // outside the range; CoordinateSet::check() tells
-      if (batch != current) {
-        current = batch;
-        for (int j = 0; j < Size; ++j) {
-          auto const channel = first_channel + j;
-          auto const statistic = std::int64_t{batch} * by.groups + channel / by.channels_per_group;
-          auto const root = sqrt(by.variance[statistic] + by.epsilon);
-          mean[j] = by.mean[statistic];
-          scale[j] = (by.weight != nullptr ? by.weight[channel] : Sum{1}) / root;
-          bias[j] = by.bias != nullptr ? by.bias[channel] : Sum{0};
-        }
-      }
-      auto const at = row * channels + first_channel;
+    for (auto row = block.begin; row < block.end; ++row) {
+      of_pack.enter(row, [&](int j, int channel, std::int64_t) {
+        bias[j] = by.bias != nullptr ? by.bias[channel] : Sum{0};
+      });
+      auto const at = row * channels + block.first_channel;
       auto pack = load_pack<Size>(x + at);
       for (int j = 0; j < Size; ++j) {
-        pack.values[j] =
-            static_cast<Scalar>((static_cast<Sum>(pack.values[j]) - mean[j]) * scale[j] + bias[j]);
+        auto const centred = static_cast<Sum>(pack.values[j]) - of_pack.mean[j];
+        pack.values[j] = static_cast<Scalar>(centred * of_pack.scale[j] + bias[j]);
       }
       store_pack(y + at, pack);
     }
@@ -87,7 +124,7 @@ template <int Dim, class Scalar, class Space>
   Matrix<Scalar, Space> y{x.rows, x.columns, exec};
   with_pack_size<Scalar>(x.columns % pack_size<Scalar> == 0, [&](auto size) {
     using Body = NormalizeRows<Dim, Scalar, size()>;
-    auto const blocks = ceil_div(x.rows, Body::rows_per_item);
+    auto const blocks = ceil_div(x.rows, normalized_rows_per_item);
     for_each(blocks * (x.columns / size()), Body{by, x.data, y.data(), x.rows, static_cast<int>(x.columns)},
              exec);
   });

@@ -105,11 +105,10 @@ struct StatisticGradients {
 };
 
 /// dx[i, c] = weight[c] * r * dy[i, c] - first - second * (x[i, c] - mean), 0 in rows that are not in use; item
-/// number n is one pack of channels in a few rows.
+/// number n is a NormalizedBlock.
 template <int Dim, class Scalar, int Size>
 struct NormalizeRowsBackward {
   using Sum = accumulator_t<Scalar>;
-  static constexpr int rows_per_item = 8;
 
   Normalization<Dim, Sum> by;
   SumPair<Sum> const* through;  // [batches, groups], or null: the statistics do not depend on x
@@ -121,44 +120,27 @@ struct NormalizeRowsBackward {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
   {
-    using std::sqrt;
-    auto const packs = channels / Size;
-    auto const block = n / packs;
-    auto const first_channel = static_cast<int>(n - block * packs) * Size;
-    auto const begin = block * rows_per_item;
-    auto const end = begin + rows_per_item < rows.capacity ? begin + rows_per_item : rows.capacity;
+    NormalizedBlock const block{n, rows.capacity, channels, Size};
     auto const used = rows.size();
-    Sum mean[Size] = {};
-    Sum scale[Size] = {};
+    NormalizationOfPack<Dim, Sum, Size> of_pack{by, block.first_channel};
     SumPair<Sum> take[Size] = {};
-    int current = -1;
-    for (auto row = begin; row < end; ++row) {
-      auto const at = row * channels + first_channel;
+    for (auto row = block.begin; row < block.end; ++row) {
+      auto const at = row * channels + block.first_channel;
       Pack<Scalar, Size> pack;
       if (row >= used) {
         for (int j = 0; j < Size; ++j) { pack.values[j] = static_cast<Scalar>(0.0F); }
         store_pack(dx + at, pack);
         continue;
       }
-      int batch = by.coordinates != nullptr ? by.coordinates[row].batch : 0;
-      if (batch < 0 || batch >= by.batches) { batch = 0; }  // outside the range; CoordinateSet::check() tells
-      if (batch != current) {
-        current = batch;
-        for (int j = 0; j < Size; ++j) {
-          auto const channel = first_channel + j;
-          auto const statistic = std::int64_t{batch} * by.groups + channel / by.channels_per_group;
-          auto const root = sqrt(by.variance[statistic] + by.epsilon);
-          mean[j] = by.mean[statistic];
-          scale[j] = (by.weight != nullptr ? by.weight[channel] : Sum{1}) / root;
-          if (through != nullptr) { take[j] = through[statistic]; }
-        }
-      }
+      of_pack.enter(row, [&](int j, int, std::int64_t statistic) {
+        if (through != nullptr) { take[j] = through[statistic]; }
+      });
       pack = load_pack<Size>(x + at);
       auto const dy = load_pack<Size>(grad + at);
       for (int j = 0; j < Size; ++j) {
-        auto const centred = static_cast<Sum>(pack.values[j]) - mean[j];
-        pack.values[j] = static_cast<Scalar>(scale[j] * static_cast<Sum>(dy.values[j]) - take[j].first -
-                                             take[j].second * centred);
+        auto const centred = static_cast<Sum>(pack.values[j]) - of_pack.mean[j];
+        pack.values[j] = static_cast<Scalar>(of_pack.scale[j] * static_cast<Sum>(dy.values[j]) -
+                                             take[j].first - take[j].second * centred);
       }
       store_pack(dx + at, pack);
     }
@@ -230,7 +212,7 @@ template <int Dim, class Scalar, class Space>
   Matrix<Scalar, Space> dx{x.rows, x.columns, exec};
   with_pack_size<Scalar>(x.columns % pack_size<Scalar> == 0, [&](auto size) {
     using Body = NormalizeRowsBackward<Dim, Scalar, size()>;
-    auto const blocks = ceil_div(x.rows, Body::rows_per_item);
+    auto const blocks = ceil_div(x.rows, normalized_rows_per_item);
     for_each(blocks * (x.columns / size()),
              Body{by, through.data(), grad.data, x.data, dx.data(), rows, channels}, exec);
   });

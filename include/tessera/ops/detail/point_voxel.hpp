@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/point_features.hpp>
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace tessera {
@@ -76,9 +78,18 @@ template <int Dim, class Scalar, class Space>
   view.batch = batch.data();
   view.num_batches = z.points()->num_batches();
   auto const options = QuantizeOptions<Dim>(1.0F).features(VoxelFeatures::mean);
-  auto voxels = sparse_quantize(view, options, exec);
-  auto points = std::make_shared<PointSet<Dim, Space>>(std::move(scaled), z.points()->num_batches());
-  return {z.with_points(std::move(points)), {voxels.coordinates, std::move(voxels.features)}};
+  SparseTensor<Dim, Scalar, Space> voxels;
+  if (auto const& room = z.points()->voxel_room()) {
+    auto made = sparse_quantize(view, options, *room, exec);
+    z.points()->add_voxels_in_room(made.coordinates);
+    voxels = {made.coordinates, std::move(made.features)};
+  } else {
+    auto made = sparse_quantize(view, options, exec);
+    voxels = {made.coordinates, std::move(made.features)};
+  }
+  auto points = std::make_shared<PointSet<Dim, Space>>(std::move(scaled), z.points()->num_batches(),
+                                                       std::nullopt, z.points()->count());
+  return {z.with_points(std::move(points)), std::move(voxels)};
 }
 
 template <int Dim, class Scalar, class Space>
@@ -166,7 +177,12 @@ template <int Dim, class Scalar, class Space>
                                   positions.data()},
            exec);
   auto const features = x.features();
-  return {std::make_shared<PointSet<Dim, Space>>(std::move(positions), std::max(1, set.num_batches())),
+  typename PointSet<Dim, Space>::Count count;
+  if (set.has_device_count()) {
+    count = std::make_shared<Buffer<std::int32_t, Space> const>(copy(set.row_count().count, 1, exec));
+  }
+  return {std::make_shared<PointSet<Dim, Space>>(std::move(positions), std::max(1, set.num_batches()),
+                                                 std::nullopt, std::move(count)),
           Matrix<Scalar, Space>{copy(features.data, features.size(), exec), features.rows, features.columns}};
 }
 

@@ -16,10 +16,7 @@ struct CountRowPairs {
   int volume;
   std::int32_t* counts;  // [rows]
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    counts[i] = for_each_pair_of(map, volume, i, [](std::int32_t) {});
-  }
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { counts[i] = count_pairs_of(map, volume, i); }
 };
 
 /// The sum of value / divisor[source]; of a mean, over the number of pairs.
@@ -80,7 +77,7 @@ struct FindWinners {
     auto const c = n - out * channels;
     std::int32_t best = -1;
     Sum largest{0};
-    for_each_pair_of(out_in, volume, out, [&](std::int32_t in) {
+    for_each_pair_of(out_in, volume, out, [&](int, std::int32_t in) {
       if (best >= 0 && is_nan(largest)) { return; }
       auto const value = static_cast<Sum>(features[in * channels + c]);
       bool const is_first = best < 0 && !from_zero;
@@ -110,7 +107,7 @@ struct SumOfWins {
     auto const in = n / channels;
     auto const c = n - in * channels;
     Sum sum{0};
-    for_each_pair_of(transposed, volume, in, [&](std::int32_t out) {
+    for_each_pair_of(transposed, volume, in, [&](int, std::int32_t out) {
       if (winner[out * channels + c] == in) { sum += static_cast<Sum>(grad[out * channels + c]); }
     });
     grad_in[n] = static_cast<Scalar>(sum);

@@ -6,6 +6,7 @@
 #include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
 #include <tessera/ops/detail/reduce.hpp>
+#include <tessera/ops/detail/row_pairs.hpp>
 #include <tessera/ops/pool_options.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
@@ -82,21 +83,6 @@ struct SumOfWindow {
   [[nodiscard]] TESSERA_HOST_DEVICE static Sum finish(Sum value, int) { return value; }
 };
 
-/// Calls `f(source)` for each pair of row `row` of a map, offsets ascending, and returns how many there are.
-template <class F>
-TESSERA_HOST_DEVICE inline int for_each_pair_of(std::int32_t const* map, int volume, std::int64_t row,
-                                                F const& f)
-{
-  int count = 0;
-  for (int k = 0; k < volume; ++k) {
-    auto const source = map[row * volume + k];
-    if (source < 0) { continue; }
-    ++count;
-    f(source);
-  }
-  return count;
-}
-
 /// to[o, c] = what `rule` makes of from[s, c] over the pairs (o, s), offsets ascending; 0 where there are
 /// none. Item number n is pack n of the output, `Size` channels.
 template <class Scalar, class Rule, int Size>
@@ -116,7 +102,7 @@ struct PoolWindows {
     auto const pack = n - row * packs;
     Sum values[Size];
     for (int j = 0; j < Size; ++j) { values[j] = rule.begin; }
-    int const count = for_each_pair_of(map, volume, row, [&](std::int32_t source) {
+    int const count = for_each_pair_of(map, volume, row, [&](int, std::int32_t source) {
       auto const read = load_pack<Size>(from + (source * packs + pack) * Size);
       for (int j = 0; j < Size; ++j) {
         values[j] = Rule::combine(values[j], rule.term(static_cast<Sum>(read.values[j]), source));

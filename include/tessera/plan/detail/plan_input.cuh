@@ -19,6 +19,7 @@ namespace detail {
 /// The input of a plan that takes voxels, in the memory of `exec`.
 template <int Dim, class Scalar>
 struct VoxelInput : PlannedRows<Dim, Scalar, Device> {
+  using Value = SparseTensor<Dim, Scalar, Device>;
   using Rows = PlannedRows<Dim, Scalar, Device>;
   using Rows::tensor;
   using typename Rows::Scan;
@@ -31,12 +32,16 @@ struct VoxelInput : PlannedRows<Dim, Scalar, Device> {
     this->make(limits.box<Dim>(), limits.set_options<Dim>(), exec);
   }
 
+  /// Where the errors [2] of a run are noted.
+  [[nodiscard]] std::uint32_t* errors() const { return access(*tensor.coordinates()).errors(); }
   /// Enqueues the copy of a scan.
   [[nodiscard]] cudaError_t ingest(Scan const& scan, cudaStream_t stream) const noexcept
   {
     auto const body = this->ingest_rows(scan);
     return try_for_each(body.count_items(), body, stream);
   }
+  /// Rows of an output on points, which are the voxels.
+  [[nodiscard]] RowCount used_points() const noexcept { return tensor.coordinates()->row_count(); }
   /// Rows that the output for a scan of `rows` may have.
   template <class Output>
   [[nodiscard]] std::int64_t most_rows(Output const& output, RowCount const& rows) const noexcept

@@ -4,12 +4,14 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/plan/destination.hpp>
+#include <tessera/plan/detail/model_point_input.cuh>
 #include <tessera/plan/detail/plan_input.cuh>
 #include <tessera/plan/detail/point_input.cuh>
 #include <tessera/plan/detail/steps.cuh>
 #include <tessera/plan/planned_points.hpp>
 #include <tessera/tensor/copy_into.hpp>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace tessera {
@@ -26,6 +28,11 @@ void mark_output(SparseTensor<Dim, Scalar, Device> const& output) noexcept
 }
 template <int Dim, class Scalar>
 void mark_output(DenseTensor<Dim, Scalar, Device> const& output) noexcept
+{
+  output.mark_written();
+}
+template <int Dim, class Scalar>
+void mark_output(PointTensor<Dim, Scalar, Device> const& output) noexcept
 {
   output.mark_written();
 }
@@ -69,6 +76,27 @@ template <int Dim, class Scalar, class Input>
   return coordinates.ok() ? input.check_labels(to, rows) : coordinates;
 }
 
+/// The same of points, which have no coordinates.
+template <int Dim, class Scalar, class Input>
+[[nodiscard]] RunStatus check_destination(PointTensor<Dim, Scalar, Device> const& output,
+                                          PlanDestination<Scalar> const& to, Input const& input,
+                                          RowCount const& rows) noexcept
+{
+  auto const room = input.used_points().capacity;
+  bool const takes_rows = to.features.data != nullptr || to.num_rows != nullptr;
+  if (to.coordinates.data != nullptr || (takes_rows && output.num_points() != room)) {
+    return {RunError::wrong_destination};
+  }
+  auto const most = std::min(rows.capacity, room);
+  if (to.features.data != nullptr) {
+    if (to.features.columns != output.channels()) {
+      return {RunError::wrong_destination, to.features.columns, output.channels()};
+    }
+    if (to.features.rows < most) { return {RunError::small_destination, to.features.rows, most}; }
+  }
+  return input.check_labels(to, rows);
+}
+
 /// The same of a map, which has neither rows nor labels.
 template <int Dim, class Scalar, class Input>
 [[nodiscard]] RunStatus check_destination(DenseTensor<Dim, Scalar, Device> const& output,
@@ -106,6 +134,25 @@ template <int Dim, class Scalar, class Input>
       [&] {
         return try_copy_rows_in_use(output.coordinates()->data(), to.coordinates.data, used,
                                     sizeof(Coordinate<Dim>), stream);
+      },
+      [&] {
+        return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreNumRows{used, to.num_rows}, stream);
+      },
+      [&] { return input.copy_labels(to, rows, stream); });
+}
+
+/// The same of points.
+template <int Dim, class Scalar, class Input>
+[[nodiscard]] cudaError_t copy_output(PointTensor<Dim, Scalar, Device> const& output,
+                                      PlanDestination<Scalar> const& to, Input const& input,
+                                      RowCount const& rows, cudaStream_t stream) noexcept
+{
+  auto used = input.used_points();
+  used.capacity = std::min(rows.capacity, used.capacity);
+  return in_order(
+      [&] {
+        auto const row_bytes = output.channels() * static_cast<std::int64_t>(sizeof(Scalar));
+        return try_copy_rows_in_use(output.features().data, to.features.data, used, row_bytes, stream);
       },
       [&] {
         return try_for_each(to.num_rows != nullptr ? 1 : 0, StoreNumRows{used, to.num_rows}, stream);

@@ -17,18 +17,18 @@ inline namespace v0 {
 namespace detail {
 
 /// What a plan captures: a model as it is, or, with PlanLimits::fuse(), the list that nn::fuse() makes of it.
-template <class Model>
+/// @tparam Value  what its forward() takes
+template <class Model, class Value>
 class PlannedModel {
  public:
-  using Tensor = typename Model::Tensor;
   using Output = std::decay_t<decltype(std::declval<Model&>().forward(
-      std::declval<Tensor const&>(), std::declval<Execution<Device> const&>()))>;
+      std::declval<Value const&>(), std::declval<Execution<Device> const&>()))>;
 
   explicit PlannedModel(Model& model) : model_{&model} {}
 
   /// Fuses the model.
   /// Stream: as nn::fuse().
-  void fuse([[maybe_unused]] Tensor const& x, [[maybe_unused]] Execution<Device> const& exec)
+  void fuse([[maybe_unused]] Value const& x, [[maybe_unused]] Execution<Device> const& exec)
   {
     if constexpr (TracedOutput<Output>::is_traceable) {
       fused_ = std::make_unique<Fused>(nn::fuse(*model_, x, exec));
@@ -39,7 +39,7 @@ class PlannedModel {
     }
   }
 
-  [[nodiscard]] Output forward(Tensor const& x, Execution<Device> const& exec)
+  [[nodiscard]] Output forward(Value const& x, Execution<Device> const& exec)
   {
     if constexpr (TracedOutput<Output>::is_traceable) {
       if (fused_ != nullptr) { return fused_->forward(x, exec); }
@@ -50,22 +50,27 @@ class PlannedModel {
   [[nodiscard]] std::vector<nn::ParameterView> parameters() const { return parameters_of(*model_); }
 
  private:
-  using Fused = nn::TracedModel<Tensor, Output>;
+  using Fused = nn::TracedModel<Value, Output>;
 
   Model* model_;
   std::unique_ptr<Fused> fused_;
 };
 
+/// What a plan of a model puts out.
+template <class Model, class Value>
+using PlannedOutput = typename PlannedModel<Model, Value>::Output;
+
 /// @tparam Input  makes the plan's input
 /// Stream: without PlanLimits::fuse() none; else enqueues a forward pass on no voxels, and what nn::fuse()
 /// throws.
 template <class Input, class Model, class Limits>
-[[nodiscard]] PlannedModel<Model> plan_model(Model& model, Limits const& limits, int channels,
-                                             Execution<Device> const& recording)
+[[nodiscard]] PlannedModel<Model, typename Input::Value> plan_model(Model& model, Limits const& limits,
+                                                                    int channels,
+                                                                    Execution<Device> const& recording)
 {
   expects(channels >= 1, "Plan: ", channels,
           " input channels; say PlanLimits::channels(), the model has no options().in_channels");
-  PlannedModel<Model> result{model};
+  PlannedModel<Model, typename Input::Value> result{model};
   if (!limits.fuses()) { return result; }
   auto const exec = recording.without_recorder();
   DeviceGuard const guard{exec.device()};
