@@ -17,7 +17,7 @@
 #include "../support/program.hpp"
 #include "../support/times.hpp"
 #include "options.hpp"
-#include "palette.hpp"
+#include "../support/palette.hpp"
 #include "picture.hpp"
 #include "segmentation.hpp"
 #include "truth.hpp"

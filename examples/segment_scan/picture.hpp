@@ -4,7 +4,7 @@
 
 #include "../support/picture.hpp"
 #include "../support/program.hpp"
-#include "palette.hpp"
+#include "../support/palette.hpp"
 
 #include <tessera/points/point_cloud.hpp>
 

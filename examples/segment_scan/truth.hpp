@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "palette.hpp"
+#include "../support/palette.hpp"
 
 #include <tessera/data/lidar_simulator.hpp>
 
