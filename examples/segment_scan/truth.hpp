@@ -15,6 +15,9 @@
 
 namespace segment_scan {
 
+using program::ClassStyle;
+using program::scene_styles;
+
 /// What the points really are, and how the network's classes compare to that.
 struct Truth {
   std::vector<std::int32_t> const* labels = nullptr;  // [num_points]; outside of `styles`: not known

@@ -168,6 +168,7 @@ class Run {
     }
     ranks_.barrier(exec_);  // before rank 0 writes what others read
     if (!speaks()) { return; }
+    remove_unfinished();
     auto const& scans = scan_options_;
     std::printf("scans     %s\n", program::printable(scans.kitti.empty() ? "simulated scenes, seed " +
                                                                                std::to_string(scans.seed)
@@ -185,6 +186,19 @@ class Run {
                   program::with_commas(trainer_.state().step).c_str());
     }
     std::fflush(stdout);
+  }
+  /// Removes the checkpoints that a run which was killed has not written to their ends.
+  void remove_unfinished() const
+  {
+    namespace fs = std::filesystem;
+    auto const start = fs::path{names_.checkpoint}.filename().string() + ".";
+    std::error_code error;
+    for (auto const& entry : fs::directory_iterator{fs::path{names_.checkpoint}.parent_path(), error}) {
+      auto const name = entry.path().filename().string();
+      if (name.rfind(start, 0) == 0 && entry.path().extension() == ".tmp") {
+        fs::remove(entry.path(), error);
+      }
+    }
   }
   [[nodiscard]] std::int64_t num_parameters()
   {
