@@ -41,7 +41,7 @@ struct Options : program::CheckpointOptions, program::MachineOptions {
   std::optional<double> width;
   std::optional<int> classes;
   std::optional<int> max_voxels;
-  double voxel_size = 0.05;
+  std::optional<double> voxel_size;  // not given: what the network was trained with, else 0.05
   std::optional<tessera::Rounding> rounding;
   std::optional<double> intensity_scale;
 
@@ -123,7 +123,8 @@ struct Options : program::CheckpointOptions, program::MachineOptions {
   line.add("--seed", "N", "of random weights (default: 1)", [&](std::string const& text) {
     options.seed = parse_number<std::uint64_t>("--seed", text, 0, UINT64_MAX);
   });
-  line.add("--voxel-size", "METRES", "minkunet: edge of a voxel (default: 0.05)",
+  line.add("--voxel-size", "METRES",
+           "minkunet: edge of a voxel (default: what the network says it was trained with, else 0.05)",
            [&](std::string const& text) {
              options.voxel_size = parse_number<double>("--voxel-size", text, 0.001, 1000);
            });

@@ -132,8 +132,8 @@ namespace label_scans {
   auto const& of = *task.segmentation;
   std::snprintf(text, sizeof(text),
                 "minkunet, width %g, %d classes, voxels of %g m, rounding %d, intensity x %g", of.shape.width,
-                of.shape.num_classes, of.options.voxel_size, static_cast<int>(of.voxels.rounding()),
-                of.options.intensity_scale);
+                of.shape.num_classes, static_cast<double>(of.voxels.voxel_size[0]),
+                static_cast<int>(of.voxels.rounding()), of.options.intensity_scale);
   std::string settings = std::string{text} + ", weights " + weights + (options.npy ? ", npy" : ", ids");
   for (auto const id : ids) { settings += " " + std::to_string(id); }
   return settings;

@@ -8,18 +8,20 @@
 //   segment_points.hpp         the same by SPVCNN, which takes points
 //   host.cpp, device*.cu       that for the CPU, and for the GPU in each precision
 //   truth.hpp                  labels against what the points really are
-//   palette.hpp, picture.hpp   what the results look like
+//   shipped_network.hpp        the trained network that comes with the program
+//   picture.hpp                what the results look like
 
 #include "../support/gpu.hpp"
 #include "../support/network_input.hpp"
+#include "../support/palette.hpp"
 #include "../support/picture_file.hpp"
 #include "../support/points.hpp"
 #include "../support/program.hpp"
 #include "../support/times.hpp"
 #include "options.hpp"
-#include "palette.hpp"
 #include "picture.hpp"
 #include "segmentation.hpp"
+#include "shipped_network.hpp"
 #include "truth.hpp"
 
 #include <tessera/data/lidar_simulator.hpp>
@@ -37,10 +39,15 @@ namespace segment_scan {
 namespace {
 
 namespace ts = tessera;
+using program::class_styles;
+using program::ClassStyle;
 using program::Clock;
+using program::Color;
 using program::counted;
 using program::Failure;
+using program::no_class;
 using program::print_note;
+using program::scene_styles;
 using program::with_commas;
 
 ts::PointCloud read_scan(Options const& options)
@@ -124,8 +131,13 @@ Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyl
   bool const own_legend = truth && !truth->same_classes;
   if (truth) { panels.push_back({"truth", colors_of(truth->styles, *truth->labels)}); }
   bool const means_nothing = task.weights == nullptr || !task.shape.has_head;
-  std::string const name = name_of_network(task.shape);
-  panels.push_back({means_nothing ? name + ", random weights" : name, colors_of(styles, result.labels)});
+  std::string name = name_of_network(task.shape);
+  if (means_nothing) {
+    name += ", random weights";
+  } else if (task.weights->description && task.weights->description->is_simulated()) {
+    name += ", trained on simulated scenes";
+  }
+  panels.push_back({name, colors_of(styles, result.labels)});
   if (own_legend) { append_legend(legend, truth->styles, *truth->labels, " (truth)"); }
   append_legend(legend, styles, result.labels, "");
   return draw_from_above(*task.cloud, panels, legend);
@@ -248,9 +260,18 @@ void print_scan(Options const& options, ts::PointCloud const& cloud)
 void print_weights(Options const& options, Weights const* weights)
 {
   auto const* const checkpoint = weights == nullptr ? nullptr : &weights->network;
-  auto const what = checkpoint == nullptr ? "" : program::known_network(checkpoint->kind).name;
+  std::string what = checkpoint == nullptr ? "" : program::known_network(checkpoint->kind).name;
+  auto const& description = weights == nullptr ? std::nullopt : weights->description;
+  if (description) {
+    what = "MinkUNet, trained on " +
+           std::string{description->is_simulated() ? "simulated scenes" : description->data} + " in " +
+           with_commas(description->steps) + " steps";
+  }
   program::print_weights(options, checkpoint, what, "labels mean");
   if (checkpoint == nullptr) { return; }
+  if (description && description->is_simulated() && !options.scan.empty()) {
+    print_note("the network has seen nothing but simulated scenes; do not expect much of it here");
+  }
   if (!weights->shape.has_head) {
     print_note(
         "the checkpoint has no classifier (decode_head.conv_seg); a random one makes labels that mean "
@@ -324,6 +345,13 @@ void run(Options options)
   task.progress = &progress;
   std::optional<Weights> weights;
   bool const simulated = options.scan.empty();
+  if (simulated && options.checkpoint.empty() && !options.random) {
+    options.checkpoint = shipped_network();
+    if (options.checkpoint.empty()) {
+      print_note(std::string{"the trained network, "} + shipped_network_name +
+                 ", is neither beside the program nor in its source; so the weights are random");
+    }
+  }
   if (options.checkpoint.empty()) {
     task.shape.in_channels = cloud.channels > 0 ? 4 : 3;
     task.shape.num_classes = options.classes.value_or(simulated ? ts::num_scene_classes : 19);
@@ -351,7 +379,9 @@ void run(Options options)
     }
   }
   bool const scene_classes = simulated && task.shape.num_classes == ts::num_scene_classes;
-  auto const styles = scene_classes ? scene_styles() : class_styles(task.shape.num_classes);
+  auto styles = scene_classes ? scene_styles() : class_styles(task.shape.num_classes);
+  auto const& description = weights ? weights->description : std::nullopt;
+  if (description && styles.size() == description->classes.size()) { styles = description->classes; }
   auto const truth =
       simulated ? truth_of_scene(cloud.labels, task.shape.num_classes) : truth_of_file(cloud.labels, styles);
   if (cloud.has_labels() && !truth) {
@@ -362,7 +392,7 @@ void run(Options options)
 
   auto const result = segment_on(machine, task);
 
-  std::printf("\nvoxels, %g m at the finest level\n", options.voxel_size);
+  std::printf("\nvoxels, %g m at the finest level\n", static_cast<double>(task.voxels.voxel_size[0]));
   for (std::size_t i = 0; i < result.levels.size(); ++i) {
     std::printf("  level %zu, stride %2d %12s\n", i, result.levels[i].stride,
                 with_commas(result.levels[i].voxels).c_str());

@@ -34,6 +34,7 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
   tessera::PointReadOptions read;
   std::uint64_t scene = 1;
   std::int64_t frame = 0;
+  bool random = false;  // weights, though there is a trained network
 
   std::optional<int> repeat;  // not given: 10 on the GPU, 1 on the CPU
   bool stages = false;        // time each stage by itself, without a plan
@@ -52,6 +53,7 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
   std::optional<int> conv_mode;
   std::optional<Dataflow> dataflow;
   bool scene_given = false;
+  bool seed_given = false;
 
   auto const add_text = [&](std::string const& name, std::string const& value, std::string const& help,
                             std::string& to) {
@@ -78,9 +80,11 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
            [&](std::string const& text) {
              options.intensity_scale = parse_number<double>("--intensity-scale", text, 1e-6, 1e6);
            });
-  line.add("--voxel-size", "METRES", "edge of a voxel (default: 0.05)", [&](std::string const& text) {
-    options.voxel_size = parse_number<double>("--voxel-size", text, 0.001, 1000);
-  });
+  line.add("--voxel-size", "METRES",
+           "edge of a voxel (default: what the network says it was trained with, else 0.05)",
+           [&](std::string const& text) {
+             options.voxel_size = parse_number<double>("--voxel-size", text, 0.001, 1000);
+           });
   line.add_choice(
       "--rounding", {"floor", "nearest"},
       "position to voxel (default: floor, for mmdetection3d's networks nearest); SPVNAS trains with nearest. "
@@ -96,9 +100,17 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
   program::add_checkpoint_options(
       line, options,
       "weights: a PyTorch checkpoint (.pth, .pt) or safetensors of SPVNAS's or mmdetection3d's networks, "
-      "also one that convert_checkpoint has written; names, layout and channels are told from it. Without "
-      "it they are random, and the labels mean nothing",
+      "also one that convert_checkpoint or train_segmentation has written; names, layout and channels are "
+      "told "
+      "from it. Without it the built-in scene gets the network that comes with the program and was trained "
+      "on "
+      "such scenes; a file gets random weights, and its labels mean nothing",
       "what the network's names begin with (default: looked for, e.g. 'model.')");
+  line.add(
+      "--random", "",
+      "random weights also for the built-in scene; so do --model, --width, --classes and --seed without a "
+      "checkpoint",
+      [&](std::string const&) { options.random = true; });
   line.add("--width", "FACTOR", "width of the network (default: the checkpoint's, else 1)",
            [&](std::string const& text) { options.width = parse_number<double>("--width", text, 0.04, 16); });
   line.add(
@@ -107,6 +119,7 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
       [&](std::string const& text) { options.classes = parse_number("--classes", text, 1, most_channels); });
   line.add("--seed", "N", "of random weights (default: 1)", [&](std::string const& text) {
     options.seed = parse_number<std::uint64_t>("--seed", text, 0, UINT64_MAX);
+    seed_given = true;
   });
 
   line.group("How it runs");
@@ -190,6 +203,12 @@ struct Options : program::segmentation::NetworkOptions, program::MachineOptions 
     throw UsageError{"--conv-mode belongs to --dataflow implicit_gemm"};
   }
   program::check_checkpoint_options(options);
+  if (options.random && !options.checkpoint.empty()) {
+    throw UsageError{"--random is without weights, but --checkpoint is given"};
+  }
+  if (seed_given || options.width || options.classes || options.model != Model::minkunet) {
+    options.random = options.checkpoint.empty();  // they are about the network that is made
+  }
   options.config = tessera::with_conv_mode(options.config, conv_mode.value_or(1));
   options.config.dataflow = dataflow.value_or(Dataflow::implicit_gemm);
   if (options.precision == Precision::tf32) { options.config.math = tessera::MathMode::tf32; }

@@ -2,9 +2,9 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/palette.hpp"
 #include "../support/picture.hpp"
 #include "../support/program.hpp"
-#include "palette.hpp"
 
 #include <tessera/points/point_cloud.hpp>
 
@@ -19,6 +19,7 @@
 
 namespace segment_scan {
 
+using program::Color;
 using program::Picture;
 
 /// Which part of the plane a panel shows, and how large.

@@ -139,7 +139,7 @@ template <class Space, class Scalar>
   auto& progress = *task.progress;
   auto const& options = *task.options;
   progress.begin("load");
-  auto const voxel_size = static_cast<float>(options.voxel_size);
+  auto const voxel_size = task.voxels.voxel_size[0];
   ts::models::SPVCNN<3, Scalar, Space> net{ts::SPVCNNOptions(task.shape.in_channels, task.shape.num_classes)
                                                .width(task.shape.width)
                                                .voxel_size(1, voxel_size)

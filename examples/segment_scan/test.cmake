@@ -33,6 +33,36 @@ if(CASE STREQUAL "scene")
   run(0 ${small} --classes 7 --output seven)
   expect("${output}" "note +the labels of the scan are not compared: they are no numbers of the network's 7 classes")
 
+elseif(CASE STREQUAL "trained")
+  # The network that comes with the program, and random weights where it is not there or not wanted.
+  if(NOT EXISTS ${NETWORK})
+    run(0 --device cpu --voxel-size 0.8)
+    expect("${output}" "note +the trained network, minkunet_simulated.safetensors, is neither beside the program nor in its source"
+           "weights +random, seed 1: the labels mean nothing")
+  else()
+    run(0 --device cpu --output trained)
+    expect("${output}" "weights +[^\n]*minkunet_simulated.safetensors, MinkUNet, trained on simulated scenes in [0-9,]+ steps"
+           "compat none" "mean IoU +[0-9.]+ % of 5 classes")
+    if(NOT output MATCHES "mean IoU +([0-9]+)" OR CMAKE_MATCH_1 LESS 60)
+      message(FATAL_ERROR "the trained network knows hardly anything")
+    endif()
+    expect_picture(trained 900 70707c ffc800 00af00 6496f5)
+    file(COPY ${NETWORK} DESTINATION ${SCRATCH})
+    run(0 --device cpu --checkpoint minkunet_simulated.safetensors --output named)
+    same_files(trained.ply named.ply 1)
+    file(SIZE ${NETWORK} size)
+    if(size GREATER 3000000)
+      message(FATAL_ERROR "it has ${size} bytes, not at most 3 MB")
+    endif()
+    file(WRITE ${SCRATCH}/one.ply "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\n"
+                                  "property float intensity\nend_header\n1 2 3 0\n2 3 4 0.5\n")
+    run(0 --device cpu one.ply --checkpoint minkunet_simulated.safetensors)
+    expect("${output}" "note +the network has seen nothing but simulated scenes")
+  endif()
+  run(0 --device cpu --voxel-size 0.8 --random --output random)
+  expect("${output}" "weights +random, seed 1: the labels mean nothing" "width 1, ")
+  run(2 --random --checkpoint a.safetensors)
+
 elseif(CASE STREQUAL "points")
   set(spvcnn ${small} --model spvcnn)
   run(0 ${spvcnn} --logits logits.safetensors)
@@ -157,6 +187,7 @@ elseif(CASE STREQUAL "formats")
 
 elseif(CASE STREQUAL "on_device")
   expect_gpu()
+  run(0 --device cuda --output trained)
   set(quick --device cuda --voxel-size 0.2 --width 0.25 --repeat 3)
   foreach(precision fp16 bf16 fp32 tf32)
     run(0 ${quick} --precision ${precision} --output planned_${precision})
@@ -186,7 +217,7 @@ elseif(CASE STREQUAL "on_device")
   endif()
 
 elseif(CASE STREQUAL "interruption")
-  expect_interruption(--device cpu --threads 1)
+  expect_interruption(--device cpu --threads 1 --random)
 
 elseif(CASE STREQUAL "hostile_checkpoint")
   # Shapes cost nothing where an extent is 0; a network of those that are claimed here would not fit any memory.

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "palette.hpp"
+#include "../support/palette.hpp"
 
 #include <tessera/data/lidar_simulator.hpp>
 
@@ -14,6 +14,9 @@
 #include <vector>
 
 namespace segment_scan {
+
+using program::ClassStyle;
+using program::scene_styles;
 
 /// What the points really are, and how the network's classes compare to that.
 struct Truth {

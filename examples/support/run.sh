@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/support/setup.sh
 
 wanted=()
-case $program in segment_scan | encode_bev | complete_shape) wanted=(libpng-dev:/usr/include/png.h) ;; esac # else pictures are PPM
+case $program in segment_scan | encode_bev | train_segmentation | complete_shape) wanted=(libpng-dev:/usr/include/png.h) ;; esac # else pictures are PPM
 set_up ${wanted[@]+"${wanted[@]}"} || set_up
 build=$PWD/build/examples
 cmake -S . -B "$build" -DTESSERA_BUILD_TESTS=OFF "${configuration[@]}" >&2

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "checkpoint.hpp"
+#include "trained_network.hpp"
 
 #include <tessera/conv/config.hpp>
 #include <tessera/coords/quantize.hpp>
@@ -29,7 +30,7 @@ enum class Model : std::uint8_t { minkunet, spvcnn };
 struct NetworkOptions : CheckpointOptions {
   Model model = Model::minkunet;
   double intensity_scale = 1;
-  double voxel_size = 0.05;
+  std::optional<double> voxel_size;           // not given: what the network was trained with, else 0.05
   std::optional<tessera::Rounding> rounding;  // not given: what the network was trained with
   std::optional<double> width;                // not given: the checkpoint's, else 1
   std::optional<int> classes;                 // not given: the checkpoint's, else the caller's default
@@ -45,6 +46,7 @@ struct NetworkShape {
   std::optional<tessera::MinkUNetBackboneOptions> backbone;  // or mmdetection3d's instead
   bool has_head = true;                                      // the checkpoint has a classifier
   bool on_points = false;                                    // SPVCNN, which has MinkUNet's shape
+  double voxel_size = 0.05;                                  // that it was trained with
 
   /// Whether it was trained on spconv, where coarser levels end at the largest voxel.
   [[nodiscard]] bool has_range() const
@@ -145,21 +147,38 @@ struct Weights {
   Checkpoint network;
   std::optional<Checkpoint> head;  // mmdetection3d's, which is not part of its backbone
   NetworkShape shape;
+  std::optional<Description> description;  // of what train_segmentation has trained
 };
 
 /// Those in a checkpoint that was read with the options.
 /// @throws Failure  there is no network that labels points in it
 [[nodiscard]] inline Weights weights_of(NetworkOptions const& options, Checkpoint checkpoint)
 {
-  Weights weights{std::move(checkpoint), {}, {}};
+  Weights weights{std::move(checkpoint), {}, {}, {}};
   auto const& known = known_network(weights.network.kind);
   if (known.runs != std::string{"segment_scan"}) {
     throw Failure{options.checkpoint + " is " + known.name + ", which makes no labels; " + known.runs +
                   " runs it"};
   }
   if (weights.network.kind == NetworkKind::minkunet) {
-    weights.shape = minkunet_shape(weights.network, options);
+    weights.description = description_in(weights.network.tensors().metadata(), options.checkpoint);
+    auto known_shape = options;
+    if (weights.description) {
+      known_shape.width = options.width.value_or(weights.description->width);
+      if (options.model == Model::spvcnn) {
+        throw Failure{"--model spvcnn: " + options.checkpoint + " says that it is a MinkUNet"};
+      }
+    }
+    weights.shape = minkunet_shape(weights.network, known_shape);
     weights.shape.on_points = options.model == Model::spvcnn;
+    if (weights.description) {
+      weights.shape.voxel_size = weights.description->voxel_size;
+      auto const named = static_cast<int>(weights.description->classes.size());
+      if (weights.shape.num_classes != named && !options.classes) {
+        throw Failure{options.checkpoint + ": it names " + std::to_string(named) + " classes but tells " +
+                      std::to_string(weights.shape.num_classes) + " apart"};
+      }
+    }
     return weights;
   }
   if (options.model == Model::spvcnn) {
@@ -191,7 +210,8 @@ struct Weights {
 /// checkpoint's.
 [[nodiscard]] inline tessera::Compatibility compat_of(NetworkOptions const& options, Weights const* weights)
 {
-  bool const torchsparse = weights != nullptr && weights->network.kind != NetworkKind::mmdet3d_spconv;
+  bool const torchsparse =
+      weights != nullptr && weights->network.kind != NetworkKind::mmdet3d_spconv && !weights->description;
   return options.compat.value_or(torchsparse ? tessera::Compatibility::torchsparse
                                              : tessera::Compatibility::none);
 }
@@ -203,7 +223,7 @@ struct Weights {
   tessera::QuantizeOptions<3> voxels{0.05F};
   voxels.origin(tessera::GridOrigin::lowest_voxel);
   if (shape.backbone) { voxels = tessera::minkunet_voxel_options(); }
-  voxels.voxel_size.fill(static_cast<float>(options.voxel_size));
+  voxels.voxel_size.fill(static_cast<float>(options.voxel_size.value_or(shape.voxel_size)));
   if (options.rounding) { voxels.rounding(*options.rounding); }
   return voxels;
 }

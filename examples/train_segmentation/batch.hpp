@@ -29,7 +29,7 @@ struct Batch {
   ts::Buffer<std::int32_t, Space> voxel_of;      ///< [points] row of x, for labels of points
 };
 
-/// The voxels of some scans, each with the mean of its points' features and the label that most of them have.
+/// The voxels of some scans, each with the features that `options` say and the label that most of its points have.
 /// Stream: waits for the number of voxels.
 template <class Scalar, class Space>
 [[nodiscard]] Batch<Scalar, Space> make_batch(std::vector<ts::PointCloud> const& scans,

@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,10 +29,11 @@ namespace ts = tessera;
 
 /// Where scans come from, and what is made of them.
 struct ScanOptions {
-  std::string kitti;           ///< a folder of SemanticKITTI; empty: the simulator
-  ts::LidarOptions scanner;    ///< of the simulator
-  std::uint64_t seed = 1;      ///< of simulated scans, of the order and of augmentation
-  std::int64_t held_out = 50;  ///< simulated scans for validation
+  std::string kitti;                           ///< a folder of SemanticKITTI; empty: the simulator
+  ts::LidarOptions scanner;                    ///< of the simulator
+  std::uint64_t seed = 1;                      ///< of simulated scans, of the order and of augmentation
+  std::int64_t training_scenes = ts::endless;  ///< simulated ones, kept in memory; endless: each is new
+  std::optional<std::int64_t> held_out;  ///< scans for validation; none: 50 simulated ones, all of KITTI's
   ts::AugmentOptions augment = ts::AugmentOptions::lidar();
   double mixed = 0.5;          ///< share of training scans that get a sector of another one
   double intensity_scale = 1;  ///< multiplies intensities
@@ -49,8 +52,9 @@ class ScanSet {
     if (options.kitti.empty()) {
       ts::SimulatedScans const scans{options.seed, options.scanner};
       auto const own = is_training ? scans : scans.held_out();
-      size_ = is_training ? ts::endless : options.held_out;
+      size_ = is_training ? options.training_scenes : options.held_out.value_or(50);
       load_ = [own](std::int64_t index) { return own.load(index); };
+      if (size_ != ts::endless) { kept_ = std::make_shared<Kept>(static_cast<std::size_t>(size_)); }
       for (int c = 0; c < ts::num_scene_classes; ++c) {
         classes_.emplace_back(name_of(static_cast<ts::SceneClass>(c)));
       }
@@ -58,6 +62,7 @@ class ScanSet {
       auto const split = is_training ? ts::SemanticKittiSplit::train : ts::SemanticKittiSplit::valid;
       auto const scans = std::make_shared<ts::SemanticKitti const>(options.kitti, split);
       size_ = scans->size();
+      if (!is_training && options.held_out) { size_ = std::min(size_, *options.held_out); }
       load_ = [scans](std::int64_t index) { return scans->load(index); };
       for (auto const& known : ts::semantic_kitti_classes) { classes_.emplace_back(known.name); }
     }
@@ -66,12 +71,27 @@ class ScanSet {
   /// Number of scans, or ts::endless.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
   [[nodiscard]] std::vector<std::string> const& classes() const noexcept { return classes_; }
-  [[nodiscard]] ts::PointCloud load(std::int64_t index) const { return load_(index); }
+  /// From several threads at once.
+  [[nodiscard]] ts::PointCloud load(std::int64_t index) const
+  {
+    if (!kept_) { return load_(index); }
+    auto& place = kept_->at(static_cast<std::size_t>(index));
+    std::call_once(place.loaded, [&] { place.scan = load_(index); });
+    return place.scan;
+  }
 
  private:
+  /// A simulated scan that is asked for again.
+  struct Place {
+    std::once_flag loaded;
+    ts::PointCloud scan;
+  };
+  using Kept = std::vector<Place>;
+
   std::int64_t size_ = 0;
   std::function<ts::PointCloud(std::int64_t)> load_;
   std::vector<std::string> classes_;
+  std::shared_ptr<Kept> kept_;  // null: scans are loaded each time
 };
 
 /// `cloud` with the network's channels in place of its features.

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -155,16 +156,45 @@ LoadReport load(nn::ModuleBase& network, ConvertedCheckpoint const& checkpoint, 
   return load(network, checkpoint.tensors, Tessera{}, exec, options);
 }
 
+}  // namespace io
+
+/// Options of save(): `SaveOptions().dtype(DType::float16)`.
+struct SaveOptions {
+  /// The type of all values in the file, rounded to nearest; by default each is written in its own.
+  /// @throws invalid_argument  a type that load() does not read: float16, bfloat16, float32, float64 are
+  SaveOptions& dtype(DType value)
+  {
+    detail::expects(value == DType::float16 || value == DType::bfloat16 || value == DType::float32 ||
+                        value == DType::float64,
+                    "SaveOptions: parameters are not written as ", name_of(value));
+    return dtype_ = value, *this;
+  }
+  [[nodiscard]] std::optional<DType> dtype() const noexcept { return dtype_; }
+  /// Texts for the file's metadata. Those whose keys begin with `tessera.network.` stay with the weights when
+  /// the file is converted.
+  SaveOptions& metadata(std::map<std::string, std::string> value)
+  {
+    return metadata_ = std::move(value), *this;
+  }
+  [[nodiscard]] std::map<std::string, std::string> const& metadata() const noexcept { return metadata_; }
+
+ private:
+  std::optional<DType> dtype_;
+  std::map<std::string, std::string> metadata_;
+};
+
+namespace io {
+
 /// Writes all parameters and buffers of `network` to the safetensors file `path`, under their names, in their
-/// type, kernels in `Layout`'s order: load() brings back the same bits. The file's metadata say its layout,
-/// unless it is one of your own.
-/// @throws invalid_argument  the file cannot be written
+/// type unless the options say another, kernels in `Layout`'s order: load() brings back the same bits. The
+/// file's metadata say its layout, unless it is one of your own.
+/// @throws invalid_argument  a finite value is too large for the type asked for; the file cannot be written
 /// Cost: one copy of every parameter.
 /// Stream: waits for the work enqueued on `exec`.
 /// Determinism: same parameters, same bytes.
 template <class Layout, class Space>
 void save(nn::ModuleBase const& network, std::string const& path, Layout const& /*layout*/,
-          Execution<Space> const& exec)
+          Execution<Space> const& exec, SaveOptions const& options = {})
 {
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "save");
@@ -172,12 +202,12 @@ void save(nn::ModuleBase const& network, std::string const& path, Layout const& 
   std::vector<NamedTensor> tensors;
   for (auto const& parameter : parameters) {
     auto place = detail::placement(parameter, &Layout::place);
-    values.push_back(detail::bytes_of(parameter, place, exec));
+    auto const dtype = options.dtype().value_or(parameter.dtype);
+    values.push_back(detail::converted_values(parameter, detail::bytes_of(parameter, place, exec), dtype));
     tensors.push_back(
-        {parameter.name,
-         {parameter.dtype, std::move(place.shape), values.back().data(), values.back().size()}});
+        {parameter.name, {dtype, std::move(place.shape), values.back().data(), values.back().size()}});
   }
-  std::map<std::string, std::string> metadata;
+  auto metadata = options.metadata();
   std::string const text{detail::layout_text<Layout>()};
   if (!text.empty()) { metadata[detail::layout_key] = text; }
   write_safetensors(path, tensors, metadata);

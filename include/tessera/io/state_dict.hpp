@@ -43,6 +43,7 @@ struct StateDict {
   bool is_converted = false;                        ///< it comes from convert_checkpoint()
   std::string lost;                                 ///< what its names lost then
   std::map<std::string, std::string> kernel_marks;  ///< what is known of kernels [volume, in, out], by name
+  std::map<std::string, std::string> description;   ///< texts whose keys begin with `tessera.network.`
   /// @}
 };
 
@@ -266,6 +267,13 @@ StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const&
     auto const found = metadata.find(key);
     return found == metadata.end() ? std::string_view{} : std::string_view{found->second};
   };
+  auto const add_texts = [&](std::string const& prefix, auto const& add) {
+    for (auto at = metadata.lower_bound(prefix); at != metadata.end() && at->first.rfind(prefix, 0) == 0;
+         ++at) {
+      add(*at);
+    }
+  };
+  add_texts(detail::description_prefix, [&](auto const& entry) { result.description.insert(entry); });
   auto const layout = text(detail::layout_key);
   if (layout.empty()) { return result; }
   result.is_as_shaped = layout == detail::layout_text<KrscUnder<Compatibility::none>>();
@@ -278,9 +286,9 @@ StateDict find_state_dict(TorchCheckpoint const&& checkpoint, std::string const&
   result.is_converted = metadata.count(detail::prefix_key) != 0;
   result.lost = text(detail::prefix_key);
   auto const marks = detail::kernel_mark_key("");
-  for (auto at = metadata.lower_bound(marks); at != metadata.end() && at->first.rfind(marks, 0) == 0; ++at) {
-    result.kernel_marks.emplace(at->first.substr(marks.size()), at->second);
-  }
+  add_texts(marks, [&](auto const& entry) {
+    result.kernel_marks.emplace(entry.first.substr(marks.size()), entry.second);
+  });
   return result;
 }
 

@@ -175,6 +175,25 @@ template <class Space>
   return bytes;
 }
 
+/// `bytes`, the values of `parameter`, as values of `dtype`.
+/// @throws invalid_argument  a finite one is too large for it
+[[nodiscard]] inline std::vector<std::uint8_t> converted_values(nn::ParameterView const& parameter,
+                                                                std::vector<std::uint8_t> bytes, DType dtype)
+{
+  if (dtype == parameter.dtype) { return bytes; }
+  RawTensor const own{parameter.dtype, {parameter.size}, bytes.data(), bytes.size()};
+  std::vector<std::uint8_t> result(static_cast<std::size_t>(parameter.size) * size_of(dtype));
+  RawTensor const converted{dtype, {parameter.size}, result.data(), result.size()};
+  for (std::int64_t i = 0; i < parameter.size; ++i) {
+    convert_element(own, i, dtype, result.data(), i);
+    auto const at = static_cast<std::size_t>(i);
+    expects(is_finite(element_to_float(converted, at)) || !is_finite(element_to_float(own, at)),
+            "save: a value of \"", shown_name(parameter.name), "\" is ", element_to_float(own, at),
+            ", too large for ", name_of(dtype));
+  }
+  return result;
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera

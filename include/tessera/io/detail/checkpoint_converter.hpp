@@ -60,6 +60,7 @@ class CheckpointConverter {
       report_.push_back({name, "", {}, {}, "", "no tensor of a known type", false});
     }
     metadata_[prefix_key] = state_.lost + selection.lost();
+    metadata_.insert(state_.description.begin(), state_.description.end());
     std::vector<NamedTensor> views;
     for (auto const& [name, tensor] : results_) { views.emplace_back(name, tensor.view()); }
     return {Safetensors{safetensors_bytes(views, metadata_), file_.path()}, std::move(report_), state_.where,

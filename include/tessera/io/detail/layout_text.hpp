@@ -16,6 +16,8 @@ namespace detail {
 /// Where a file says its layout, and what its names lost when it was converted.
 inline constexpr char const* layout_key = "tessera.layout";
 inline constexpr char const* prefix_key = "tessera.prefix";
+/// What keys begin with whose texts describe the network; they stay with the weights.
+inline constexpr char const* description_prefix = "tessera.network.";
 
 /// What a file in this layout says; empty for a layout of somebody else's.
 template <class Layout>

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include "../support/picture.hpp"
+#include "picture.hpp"
 
 #include <tessera/data/lidar_simulator.hpp>
 #include <tessera/io/semantic_kitti.hpp>
@@ -13,9 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace segment_scan {
-
-using program::Color;
+namespace program {
 
 struct ClassStyle {
   std::string name;
@@ -65,4 +63,4 @@ struct ClassStyle {
 /// Of points that are in no voxel, and of those whose class is not known.
 inline constexpr Color no_class{90, 90, 90};
 
-}  // namespace segment_scan
+}  // namespace program

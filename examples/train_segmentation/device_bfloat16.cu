@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "device.cuh"
+#include "run.hpp"
+
+namespace train_segmentation {
+
+void run_in_bfloat16(Task const& task, Ranks const& ranks, tessera::Execution<> const& exec)
+{
+  run<__nv_bfloat16>(task, ranks, exec);
+}
+
+}  // namespace train_segmentation

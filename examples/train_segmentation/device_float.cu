@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "device.cuh"
+#include "run.hpp"
+
+namespace train_segmentation {
+
+void run_in_float(Task const& task, Ranks const& ranks, tessera::Execution<> const& exec)
+{
+  run<float>(task, ranks, exec);
+}
+
+}  // namespace train_segmentation
