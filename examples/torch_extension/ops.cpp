@@ -14,26 +14,27 @@ STABLE_TORCH_LIBRARY(tessera, library)
       "(Tensor out_coordinates, Tensor out_in, Tensor mask_keys)");
   library.def(
       "pair_map(Tensor coordinates, Tensor out_coordinates, int[] kernel_size, int[] stride, int[] padding, "
-      "int[] dilation, SymInt[] shape, SymInt batch_size, str kmap) -> (Tensor out_in, Tensor mask_keys)");
+      "int[] dilation, SymInt[] shape, SymInt[] out_shape, SymInt batch_size, str kmap) -> "
+      "(Tensor out_in, Tensor mask_keys)");
   library.def("transpose_map(Tensor out_in, SymInt num_in) -> Tensor");
   library.def(
-      "tile_rows(Tensor features, Tensor weight, SymInt num_out, bool identity, str operation, int splits, "
-      "str math) -> int");
+      "tile_rows(Tensor features, Tensor weight, SymInt num_out, int centre, str operation, int splits, str "
+      "math) -> "
+      "int");
   library.def(
-      "tile_map(Tensor out_in, Tensor mask_keys, int tile_rows, bool sort, int splits) -> "
-      "(Tensor order, Tensor map, Tensor masks)");
+      "tile_map(Tensor out_in, Tensor mask_keys, int[] kernel_size, int centre, int tile_rows, bool sort, "
+      "int splits) -> (Tensor order, Tensor map, Tensor masks)");
 
   library.def(
-      "convolution(Tensor features, Tensor weight, Tensor? bias, Tensor out_in, Tensor? in_out, bool "
-      "symmetric, "
-      "bool identity, Tensor[] tiles, Tensor[] gradient_tiles, str dataflow, bool sort, int splits, str "
-      "math) -> "
-      "Tensor");
+      "convolution(Tensor features, Tensor weight, Tensor? bias, Tensor out_in, Tensor? in_out, int[] "
+      "kernel_size, "
+      "int centre, bool symmetric, Tensor[] tiles, Tensor[] gradient_tiles, str dataflow, bool sort, int "
+      "splits, "
+      "str math) -> Tensor");
   library.def(
       "convolution_backward(Tensor grad, Tensor features, Tensor weight, Tensor out_in, Tensor? in_out, "
-      "bool symmetric, bool identity, Tensor[] gradient_tiles, str dataflow, bool sort, int splits, str "
-      "math, "
-      "bool[] wanted) -> (Tensor grad_features, Tensor grad_weight, Tensor grad_bias)");
+      "int[] kernel_size, int centre, bool symmetric, Tensor[] gradient_tiles, str dataflow, bool sort, "
+      "int splits, str math, bool[] wanted) -> (Tensor grad_features, Tensor grad_weight, Tensor grad_bias)");
 
   library.def("pool(Tensor features, Tensor out_in, Tensor? in_out, str mode, bool from_zero) -> Tensor");
   library.def(

@@ -87,8 +87,9 @@ class KernelMap:
     | out_in      | [num_out, volume]   | int32, the input row, or -1                                               |
     | mask_keys   | [num_out] or [0]    | int32, which offsets a row lacks; [0] where not known (more than 32)      |
     | num_in      |                     | rows of the input                                                         |
+    | kernel_size | [D]                 |                                                                           |
+    | centre      |                     | the offset under which every row reads itself, or -1                      |
     | symmetric   |                     | pairs read backwards are pairs of the reversed offsets: centred kernels   |
-    | identity    |                     | every row reads itself and nothing else                                   |
     | shape       | [D] or ()           | cells of the output grid, where the input's were given                    |
     """
 
@@ -96,8 +97,9 @@ class KernelMap:
     out_in: torch.Tensor
     mask_keys: torch.Tensor
     num_in: int
+    kernel_size: tuple
+    centre: int = -1
     symmetric: bool = False
-    identity: bool = False
     shape: tuple = ()
     _transposed: Optional["KernelMap"] = dataclasses.field(default=None, repr=False)
     _tiles: dict = dataclasses.field(default_factory=dict, repr=False)
@@ -126,8 +128,9 @@ class KernelMap:
                 in_out,
                 self.mask_keys.new_empty((0,)),
                 self.num_out,
+                self.kernel_size,
+                self.centre,
                 self.symmetric,
-                self.identity,
             )
             result._transposed = self
             self._transposed = result
@@ -148,13 +151,15 @@ class KernelMap:
         key = self._tiles.get(question)
         if key is None:
             rows = torch.ops.tessera.tile_rows(
-                features, weight, self.num_out, self.identity, operation, dataflow.splits, dataflow.math
+                features, weight, self.num_out, self.centre, operation, dataflow.splits, dataflow.math
             )
             key = self._tiles[question] = (rows, dataflow.sort and self.volume > 1, dataflow.splits)
         if key[0] == 0:
             return []
         if key not in self._tiles:
-            self._tiles[key] = list(torch.ops.tessera.tile_map(self.out_in, self.mask_keys, *key))
+            self._tiles[key] = list(
+                torch.ops.tessera.tile_map(self.out_in, self.mask_keys, list(self.kernel_size), self.centre, *key)
+            )
         return self._tiles[key]
 
 
@@ -243,10 +248,14 @@ def kernel_map(
         downsample,
     )  # fmt: skip
     submanifold = kind == "submanifold"
-    volume = math.prod(sizes)
-    symmetric = submanifold and _is_centred(sizes, dilations, rules, kmap)
-    identity = volume == 1 and submanifold
-    result = KernelMap(coordinates if submanifold else out, out_in, mask_keys, coordinates.shape[0], symmetric, identity)
+    centre, symmetric = -1, False
+    if submanifold:
+        anchor = _submanifold_anchor(sizes, dilations, rules, kmap)
+        centre = _centre(sizes, dilations, anchor)
+        symmetric = all(2 * a == (size - 1) * d for a, size, d in zip(anchor, sizes, dilations))
+    result = KernelMap(
+        coordinates if submanifold else out, out_in, mask_keys, coordinates.shape[0], tuple(sizes), centre, symmetric
+    )
     if len(shape) > 0:
         result.shape = output_shape(
             kind, shape, sizes, strides, paddings, dilations, output_paddings, rules, downsample
@@ -254,12 +263,26 @@ def kernel_map(
     return result
 
 
-def _is_centred(sizes: list, dilations: list, rules: str, kmap: str) -> bool:
-    """Whether a submanifold kernel is as long below its voxel as above it, on every axis."""
-    odd = all(size % 2 == 1 for size in sizes)
-    if kmap == "hashmap" or rules != "spconv1":
-        return odd
-    return odd and all(size == 1 or dilation == 1 for size, dilation in zip(sizes, dilations))
+def _submanifold_anchor(sizes: list, dilations: list, rules: str, kmap: str) -> list:
+    """How far below its voxel a submanifold kernel begins, on each axis: KernelRegion::anchor."""
+    if kmap == "hashmap":
+        return [(size - 1) // 2 * d for size, d in zip(sizes, dilations)]
+    if rules == "spconv1":
+        dilations = [1] * len(sizes)
+    odd = [size % 2 == 1 for size in sizes]
+    if rules == "torchsparse":
+        odd = [all(odd)] * len(sizes)
+    return [(size - 1) // 2 * d if o else 0 for size, d, o in zip(sizes, dilations, odd)]
+
+
+def _centre(sizes: list, dilations: list, anchor: list) -> int:
+    """The offset that reads the voxel itself, or -1: KernelRegion::centre()."""
+    result = 0
+    for size, d, a in zip(sizes, dilations, anchor):
+        if a % d != 0 or a // d >= size:
+            return -1
+        result = result * size + a // d
+    return result
 
 
 def pair_map(
@@ -277,11 +300,13 @@ def pair_map(
     """The map of a strided convolution between two sets of coordinates that are both there: TorchSparse's transposed
     convolution of a kernel size that no strided layer had is its `transposed()`."""
     dim = coordinates.shape[1] - 1
+    sizes, *others = (_per_axis(value, dim) for value in (kernel_size, stride, padding, dilation))
     out_in, mask_keys = torch.ops.tessera.pair_map(
-        coordinates, out_coordinates, *(_per_axis(value, dim) for value in (kernel_size, stride, padding, dilation)),
-        list(shape), batch_size, kmap,
-    )  # fmt: skip
-    return KernelMap(out_coordinates, out_in, mask_keys, coordinates.shape[0], shape=tuple(out_shape))
+        coordinates, out_coordinates, sizes, *others, list(shape), list(out_shape), batch_size, kmap
+    )
+    return KernelMap(
+        out_coordinates, out_in, mask_keys, coordinates.shape[0], tuple(sizes), shape=tuple(out_shape)
+    )
 
 
 # --- convolution ---------------------------------------------------------------------------------------------------
@@ -301,6 +326,7 @@ def convolution(
     autocast type. `weight` [volume, in, out] may be a view of any strides: of spconv's [out, *size, in] it is
     `parameter.flatten(1, -2).permute(1, 2, 0)`, of TorchSparse's the parameter itself.
     """
+    _expect_rows("convolution", features, map)
     needs_gradient = torch.is_grad_enabled() and (
         features.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     )
@@ -317,8 +343,14 @@ def convolution(
             in_out = transposed.out_in
             gradient_tiles = transposed.tiles(compute, weight, dataflow, "backward_data")
     return torch.ops.tessera.convolution(
-        features, weight, bias, map.out_in, in_out, map.symmetric, map.identity, tiles, gradient_tiles, *dataflow
-    )
+        features, weight, bias, map.out_in, in_out, list(map.kernel_size), map.centre, map.symmetric, tiles,
+        gradient_tiles, *dataflow,
+    )  # fmt: skip
+
+
+def _expect_rows(who: str, features: torch.Tensor, map: KernelMap) -> None:
+    if features.shape[0] != map.num_in:
+        raise ValueError(f"{who}: {features.shape[0]} rows of features for a map of {map.num_in} input rows")
 
 
 # --- pools ---------------------------------------------------------------------------------------------------------
@@ -329,8 +361,10 @@ def pool(features: torch.Tensor, map: KernelMap, mode: str, from_zero: bool = Fa
     window, [num_out, channels]. `from_zero` begins a maximum at 0, as spconv does.
 
     The gradient of a maximum goes to the first of equal rows, that of a mean is divided by the number of existing
-    rows. An output without any row is minus infinity, NaN and 0; kernel_map() makes no such outputs.
+    rows; an output without any row is 0. The map of a pool is a strided one of rules "tessera", also for spconv's pools,
+    which do not share its convolutions' rule of kernels of one voxel.
     """
+    _expect_rows("pool", features, map)
     in_out = map.transposed().out_in if torch.is_grad_enabled() and features.requires_grad else None
     return torch.ops.tessera.pool(features, map.out_in, in_out, mode, from_zero)
 
@@ -425,7 +459,7 @@ def add_by_coordinate(
     """(features, coordinates) of the sum of two tensors by coordinate, absent voxels being 0 (spconv's sparse_add);
     gradients for both."""
     coordinates, rows = unite(a, b)
-    joined = KernelMap(coordinates, rows, rows.new_empty((0,)), a.shape[0] + b.shape[0])
+    joined = KernelMap(coordinates, rows, rows.new_empty((0,)), a.shape[0] + b.shape[0], (2,))
     return pool(torch.cat([a_features, b_features]), joined, "sum"), coordinates
 
 
@@ -462,7 +496,7 @@ def _(coordinates, kind, kernel_size, stride, padding, dilation, output_padding,
 
 
 @torch.library.register_fake("tessera::pair_map")
-def _(coordinates, out_coordinates, kernel_size, stride, padding, dilation, shape, batch_size, kmap):
+def _(coordinates, out_coordinates, kernel_size, stride, padding, dilation, shape, out_shape, batch_size, kmap):
     volume, rows = math.prod(kernel_size), out_coordinates.shape[0]
     return _unknown(coordinates, (rows, volume)), _unknown(coordinates, (rows if volume <= 32 else 0,))
 
@@ -473,9 +507,10 @@ def _(out_in, num_in):
 
 
 @torch.library.register_fake("tessera::tile_map")
-def _(out_in, mask_keys, tile_rows, sort, splits):
+def _(out_in, mask_keys, kernel_size, centre, tile_rows, sort, splits):
     tiles = (out_in.shape[0] + tile_rows - 1) // tile_rows
     length = -(-out_in.shape[1] // splits)
+    splits = -(-out_in.shape[1] // length)
     return (
         out_in.new_empty((splits, tiles, tile_rows)),
         out_in.new_empty((splits, tiles, length, tile_rows)),
@@ -484,12 +519,14 @@ def _(out_in, mask_keys, tile_rows, sort, splits):
 
 
 @torch.library.register_fake("tessera::convolution")
-def _(features, weight, bias, out_in, in_out, symmetric, identity, tiles, gradient_tiles, dataflow, sort, splits, math):
+def _(features, weight, bias, out_in, in_out, kernel_size, centre, symmetric, tiles, gradient_tiles, dataflow, sort,
+      splits, math):  # fmt: skip
     return features.new_empty((out_in.shape[0], weight.shape[2]))
 
 
 @torch.library.register_fake("tessera::convolution_backward")
-def _(grad, features, weight, out_in, in_out, symmetric, identity, gradient_tiles, dataflow, sort, splits, math, wanted):
+def _(grad, features, weight, out_in, in_out, kernel_size, centre, symmetric, gradient_tiles, dataflow, sort, splits,
+      math, wanted):  # fmt: skip
     return (
         features.new_empty(features.shape if wanted[0] else (0,)),
         features.new_empty(weight.shape if wanted[1] else (0,)),
@@ -587,22 +624,21 @@ def _refuse(name: str, sentence: str) -> None:
 
 
 def _convolution_setup(ctx, inputs, output):
-    features, weight, bias, out_in, in_out, symmetric, identity, _, gradient_tiles, *dataflow = inputs
+    features, weight, _, out_in, in_out, *of_map, tiles, gradient_tiles, name, sort, splits, mode = inputs
     ctx.save_for_backward(features, weight, out_in, in_out, *gradient_tiles)
-    ctx.numbers = (symmetric, identity, dataflow)
-    ctx.num_tiles = len(inputs[7]), len(gradient_tiles)
+    ctx.of_map, ctx.dataflow = of_map, (name, sort, splits, mode)
+    ctx.num_tiles = len(tiles), len(gradient_tiles)
 
 
 def _convolution_backward(ctx, grad):
     features, weight, out_in, in_out, *gradient_tiles = ctx.saved_tensors
-    symmetric, identity, dataflow = ctx.numbers
-    wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.needs_input_grad[2]]
+    wanted = list(ctx.needs_input_grad[:3])
     grads = torch.ops.tessera.convolution_backward(
-        grad.contiguous(), features, weight, out_in, in_out, symmetric, identity, gradient_tiles, *dataflow, wanted
+        grad.contiguous(), features, weight, out_in, in_out, *ctx.of_map, gradient_tiles, *ctx.dataflow, wanted
     )
     of_inputs = [g if wants else None for g, wants in zip(grads, wanted)]
-    tiles, backward_tiles = ctx.num_tiles
-    return (*of_inputs, None, None, None, None, [None] * tiles, [None] * backward_tiles, None, None, None, None)
+    of_tiles = [[None] * count for count in ctx.num_tiles]
+    return (*of_inputs, None, None, None, None, None, *of_tiles, None, None, None, None)
 
 
 def _pool_setup(ctx, inputs, output):
