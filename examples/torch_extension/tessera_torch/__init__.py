@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) the Tessera authors
+"""Tessera's sparse convolutions in PyTorch."""
