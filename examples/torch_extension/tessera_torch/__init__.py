@@ -6,8 +6,9 @@
 operators below both.
 """
 
-from . import ops, spconv
+from . import ops, spconv, torchsparse
 from .spconv import SparseConvTensor, as_spconv
+from .torchsparse import as_torchsparse
 from .weights import weight_layout
 
-__all__ = ["ops", "spconv", "SparseConvTensor", "as_spconv", "weight_layout"]
+__all__ = ["ops", "spconv", "torchsparse", "SparseConvTensor", "as_spconv", "as_torchsparse", "weight_layout"]
