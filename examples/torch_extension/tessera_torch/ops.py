@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import pathlib
 from typing import NamedTuple, Optional, Sequence, Union
 
@@ -40,14 +41,15 @@ def _check_version(version: str) -> None:
 def _load() -> str:
     _check_version(torch.__version__)
     folder = pathlib.Path(__file__).parent
-    libraries = sorted(folder.glob("libtessera_torch.*"))
+    libraries = [os.environ["TESSERA_TORCH_LIBRARY"]] if "TESSERA_TORCH_LIBRARY" in os.environ else []
+    libraries = libraries or sorted(str(path) for path in folder.glob("libtessera_torch.*"))
     if not libraries:
         raise ImportError(
-            f"tessera_torch: no library libtessera_torch beside {folder.name}/ops.py; install the package "
-            "(pip install examples/torch_extension)"
+            f"tessera_torch: no library libtessera_torch in {folder}; install the package, or name the library in the "
+            "environment's TESSERA_TORCH_LIBRARY"
         )
-    torch.ops.load_library(str(libraries[0]))
-    return str(libraries[0])
+    torch.ops.load_library(libraries[0])
+    return libraries[0]
 
 
 LIBRARY = _load()
@@ -236,7 +238,7 @@ def kernel_map(
     `pair_map()`. `shape` is the grid of the input (needs `batch_size`); without it the grid is unbounded. `rules`,
     `kmap`, `downsample` are Tessera's names: rules "spconv" for spconv 2.3's layers, "spconv1", "torchsparse".
 
-    A coordinate outside `shape` or a duplicate is a ValueError; on a GPU only where the host waits anyway (strided,
+    A coordinate outside `shape` or a duplicate is a RuntimeError; on a GPU only where the host waits anyway (strided,
     generative, expanding); `check_coordinates()` waits and looks.
     """
     dim = coordinates.shape[1] - 1
@@ -386,7 +388,7 @@ def dense(
     channels_first: bool = True,
 ) -> torch.Tensor:
     """[batch_size, channels, *shape], or [batch_size, *shape, channels], zero where there is no voxel; gradients for
-    the features. A voxel outside is a ValueError on the CPU, left out on a GPU."""
+    the features. A voxel outside is a RuntimeError on the CPU, left out on a GPU."""
     return torch.ops.tessera.dense(features, coordinates, list(shape), batch_size, channels_first)
 
 
@@ -469,7 +471,7 @@ def find_rows(coordinates: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
 
 
 def check_coordinates(coordinates: torch.Tensor, shape: Sequence[int] = (), batch_size: int = 0) -> None:
-    """Throws a ValueError where rows are outside the grid or occur twice. Waits for the device."""
+    """Throws a RuntimeError where rows are outside the grid or occur twice. Waits for the device."""
     torch.ops.tessera.check_coordinates(coordinates, list(shape), batch_size)
 
 

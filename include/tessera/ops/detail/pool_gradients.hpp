@@ -131,7 +131,37 @@ template <int Dim, class Scalar, class Space>
   return mapped;
 }
 
-/// The gradient of the pool of `Rule` for `x`, whose features are read where an output is one of its inputs.
+/// The gradient of the pool of `Rule` over `map` for its input, whose features are read where an output is one
+/// of its inputs.
+template <class Rule, class Scalar, class Space>
+[[nodiscard]] Matrix<Scalar, Space> pool_backward_over(KernelMap<Space>& map,
+                                                       MatrixView<Scalar const> const& grad,
+                                                       MatrixView<Scalar const> const& features,
+                                                       [[maybe_unused]] bool from_zero,
+                                                       Execution<Space> const& exec)
+{
+  auto const transposed = transpose(map, exec);
+  if constexpr (!Rule::takes_one) {
+    auto const counts = Rule::is_mean ? count_row_pairs(map, exec) : Buffer<std::int32_t, Space>{};
+    return sum_over_pairs<Scalar>(grad, *transposed, counts.data(), false, exec);
+  } else {
+    expects(grad.columns == features.columns, Rule::backward_name, ": ", grad.columns,
+            " channels of a gradient for ", features.columns);
+    Buffer<std::int32_t, Space> winner{grad.size(), exec};
+    for_each(grad.size(),
+             FindWinners<Scalar>{features.data, map.out_in(exec), winner.data(), map.volume(), grad.columns,
+                                 from_zero},
+             exec);
+    Matrix<Scalar, Space> result{map.num_in(), features.columns, exec};
+    for_each(result.size(),
+             SumOfWins<Scalar>{grad.data, winner.data(), transposed->out_in(exec), result.data(),
+                               map.volume(), grad.columns},
+             exec);
+    return result;
+  }
+}
+
+/// The gradient of the pool of `Rule` for `x`.
 template <class Rule, int Dim, class Scalar, class Space>
 [[nodiscard]] Matrix<Scalar, Space> pool_backward(MatrixView<Scalar const> const& grad,
                                                   SparseTensor<Dim, Scalar, Space> const& x,
@@ -139,28 +169,9 @@ template <class Rule, int Dim, class Scalar, class Space>
                                                   Execution<Space> const& exec)
 {
   auto const mapped = pool_map_of(x, options, grad, Rule::backward_name, exec);
-  auto& map = *mapped.map;
-  auto const transposed = transpose(map, exec);
-  if constexpr (!Rule::takes_one) {
-    auto const counts = Rule::is_mean ? count_row_pairs(map, exec) : Buffer<std::int32_t, Space>{};
-    return sum_over_pairs<Scalar>(grad, *transposed, counts.data(), false, exec);
-  } else {
-    expects(grad.columns == x.channels(), Rule::backward_name, ": ", grad.columns,
-            " channels of a gradient for ", x.channels());
-    bool const from_zero =
-        rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; });
-    Buffer<std::int32_t, Space> winner{grad.size(), exec};
-    for_each(grad.size(),
-             FindWinners<Scalar>{x.features().data, map.out_in(exec), winner.data(), map.volume(),
-                                 grad.columns, from_zero},
-             exec);
-    Matrix<Scalar, Space> result{x.capacity(), x.channels(), exec};
-    for_each(result.size(),
-             SumOfWins<Scalar>{grad.data, winner.data(), transposed->out_in(exec), result.data(),
-                               map.volume(), grad.columns},
-             exec);
-    return result;
-  }
+  bool const from_zero =
+      rules::visit(pool_config(options).compat, [](auto rules) { return rules.pools_from_zero; });
+  return pool_backward_over<Rule>(*mapped.map, grad, x.features(), from_zero, exec);
 }
 
 }  // namespace detail

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "voxel_operators.hpp"
+
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY_IMPL(tessera, CPU, library)
+{
+  tessera_torch::VoxelOperators<tessera::Host>::add_to(library);
+}

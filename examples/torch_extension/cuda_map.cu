@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+
+#include "cuda_scalars.cuh"
+#include "map_operators.hpp"
+
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY_IMPL(tessera, CUDA, library)
+{
+  tessera_torch::MapOperators<tessera::Device>::add_to(library);
+}

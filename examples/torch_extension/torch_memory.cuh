@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include "torch_memory.hpp"
+
+#include <tessera/core/execution.cuh>
+#include <tessera/core/scalar.cuh>
+
+#include <torch/csrc/stable/accelerator.h>
+
+/// Weak, so that the library loads where PyTorch has no CUDA; then nothing calls it.
+extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(std::int32_t device,
+                                                                                   void** stream);
+
+namespace tessera_torch {
+
+template <>
+class Call<tessera::Device> {
+ public:
+  using Space = tessera::Device;
+
+  explicit Call(Tensor const& like)
+      : device_{like.get_device_index()},
+        guard_{device_},
+        memory_{device_},
+        exec_{current_stream(device_), &memory_, device_}
+  {}
+
+  [[nodiscard]] tessera::Execution<Space> const& exec() const { return exec_; }
+  [[nodiscard]] std::int32_t device() const { return device_; }
+  [[nodiscard]] TorchMemory& memory() { return memory_; }
+
+ private:
+  [[nodiscard]] static tessera::StreamHandle current_stream(std::int32_t device)
+  {
+    tessera::detail::expects(aoti_torch_get_current_cuda_stream != nullptr,
+                             "tessera: this PyTorch has no CUDA");
+    void* stream = nullptr;
+    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
+    return static_cast<tessera::StreamHandle>(stream);
+  }
+
+  std::int32_t device_;
+  torch::stable::accelerator::DeviceGuard guard_;
+  TorchMemory memory_;
+  tessera::Execution<Space> exec_;
+};
+
+}  // namespace tessera_torch
