@@ -33,7 +33,8 @@ class Networks(unittest.TestCase):
 
     def build(self, config: dict, prefix: str, conv_type=None) -> tuple[nn.Module, nn.Module]:
         """(the encoder, a module that holds it under its name in a detector)."""
-        config = {k: tuple_of(v) if isinstance(v, list) and k != "sparse_shape" else v for k, v in config.items()}
+        if "order" in config:  # JSON has lists where a configuration has tuples
+            config["order"] = tuple(config["order"])
         with changed_type(conv_type):
             encoder = self.models.build(config)
         detector = holder = nn.Module()
@@ -163,12 +164,8 @@ class Networks(unittest.TestCase):
             self.skipTest(str(error))
 
 
-def tuple_of(value):
-    return tuple(tuple_of(v) for v in value) if isinstance(value, (list, tuple)) else value
-
-
 class changed_type:
-    """While an encoder is built: every convolution of it gets another type string."""
+    """While an encoder is built: every sparse convolution of it gets another type string."""
 
     def __init__(self, conv_type):
         self.conv_type = conv_type
@@ -176,13 +173,16 @@ class changed_type:
     def __enter__(self):
         if self.conv_type:
             from mmdet3d.models.layers import sparse_block
+            from mmdet.models.backbones import resnet  # of which mmdetection3d's blocks are made
 
-            self.module, self.original = sparse_block, sparse_block.build_conv_layer
-            sparse_block.build_conv_layer = lambda cfg, *a, **k: self.original({**cfg, "type": self.conv_type}, *a, **k)
+            self.modules, self.original = (sparse_block, resnet), sparse_block.build_conv_layer
+            for module in self.modules:
+                module.build_conv_layer = lambda cfg, *a, **k: self.original({**cfg, "type": self.conv_type}, *a, **k)
 
     def __exit__(self, *exception):
         if self.conv_type:
-            self.module.build_conv_layer = self.original
+            for module in self.modules:
+                module.build_conv_layer = self.original
 
 
 if __name__ == "__main__":
