@@ -18,8 +18,6 @@
 namespace tessera_torch {
 
 namespace ts = tessera;
-using tessera::detail::expects;
-using tessera::detail::fail;
 using Integers = std::vector<std::int64_t>;
 using Numbers = std::vector<double>;
 
@@ -41,12 +39,22 @@ inline void check_tensor(Tensor const& tensor, Tensor const& like, std::int64_t 
 }
 
 template <class T>
+[[nodiscard]] constexpr char const* name_of()
+{
+  if constexpr (std::is_integral_v<T>) {
+    return "int32";
+  } else {
+    return ts::name_of(ts::ScalarTraits<T>::dtype);
+  }
+}
+
+template <class T>
 void check_dtype(Tensor const& tensor, char const* who, char const* name)
 {
   std::int32_t dtype = 0;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &dtype));
   expects(dtype == torch_dtype<T>(), who, ": ", name, " has elements of type ", name_of_dtype(tensor),
-          ", not ", ts::name_of(ts::detail::dtype_of<T>()));
+          ", not ", name_of<T>());
 }
 
 /// [rows, columns] of integers, or of numbers that kernels read 16 bytes at a time.

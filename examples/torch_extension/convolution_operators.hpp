@@ -5,7 +5,8 @@
 #include "arguments.hpp"
 
 #include <tessera/conv/convolution_backward.hpp>
-#include <tessera/conv/detail/select.hpp>
+#include <tessera/conv/over_map.hpp>
+#include <tessera/kmap/restore.hpp>
 #include <tessera/kmap/tile_map.hpp>
 
 #include <cstdint>
@@ -63,10 +64,9 @@ struct ConvolutionOperators {
                 view.out_channels, " output channels");
         arguments.bias = static_cast<Scalar const*>(bias->data_ptr());
       }
-      ts::detail::check_arguments(arguments, who);
       auto y = empty_tensor({map->num_out(), view.out_channels}, torch_dtype<Scalar>(), call.device());
       arguments.output = static_cast<Scalar*>(y.data_ptr());
-      if (map->num_out() > 0) { ts::detail::run_dataflow(config, arguments, *map, call.exec()); }
+      ts::convolve_over_map(config, arguments, *map, call.exec());
       return y;
     });
   }
@@ -128,33 +128,25 @@ struct ConvolutionOperators {
                                 std::int64_t centre, std::string const& operation_name, std::int64_t splits,
                                 std::string const& math)
   {
-    if constexpr (std::is_same_v<Space, ts::Host>) {
-      return 0;
-    } else {
-      constexpr auto const* who = "tile_rows";
-      auto const config = config_of("implicit_gemm", true, splits, math, who);
-      auto const operation = choice<ts::Operation>(
-          operation_name,
-          {{"forward", ts::Operation::forward}, {"backward_data", ts::Operation::backward_data}}, who,
-          "operation");
-      Call<Space> call{features};
-      return Scalars<Space>::visit(features, who, [&](auto type) -> std::int64_t {
-        using Scalar = typename decltype(type)::type;
-        expects(weight.dim() == 3, who, ": a weight of ", weight.dim(), " axes, not [volume, in, out]");
-        auto const volume = to_int(weight.size(0), who, "volume");
-        ts::ConvolutionArguments<Scalar> arguments;
-        bool const forward = operation == ts::Operation::forward;
-        arguments.in_channels = to_int(weight.size(forward ? 1 : 2), who, "number of channels");
-        arguments.out_channels = to_int(weight.size(forward ? 2 : 1), who, "number of channels");
-        arguments.operation = operation;
-        arguments.math = config.math;
-        ts::detail::check_arguments(arguments, who);
-        ts::MapSummary const summary{num_out, volume, volume == 1 && centre == 0};
-        return ts::detail::ConvolutionBackend<Space>::plan(arguments, summary, used_splits(volume, config),
-                                                           call.exec())
-            .tile_rows;
-      });
-    }
+    constexpr auto const* who = "tile_rows";
+    auto const config = config_of("implicit_gemm", true, splits, math, who);
+    auto const operation = choice<ts::Operation>(
+        operation_name,
+        {{"forward", ts::Operation::forward}, {"backward_data", ts::Operation::backward_data}}, who,
+        "operation");
+    Call<Space> call{features};
+    return Scalars<Space>::visit(features, who, [&](auto type) -> std::int64_t {
+      using Scalar = typename decltype(type)::type;
+      expects(weight.dim() == 3 && weight.size(0) >= 1, who, ": the weight is not [volume, in, out]");
+      auto const volume = to_int(weight.size(0), who, "volume");
+      bool const forward = operation == ts::Operation::forward;
+      ts::ConvolutionArguments<Scalar> arguments;
+      arguments.in_channels = to_int(weight.size(forward ? 1 : 2), who, "number of channels");
+      arguments.out_channels = to_int(weight.size(forward ? 2 : 1), who, "number of channels");
+      arguments.operation = operation;
+      arguments.math = config.math;
+      return ts::tile_rows_of(config, arguments, {num_out, volume, volume == 1 && centre == 0}, call.exec());
+    });
   }
 
   /// (order, map, masks) of a TileMap.
@@ -168,7 +160,7 @@ struct ConvolutionOperators {
     // Tiles say nothing of the inputs.
     auto const map =
         map_of(out_in, std::nullopt, out_in, 0, {kernel_size, centre, false}, who, call.exec(), &mask_keys);
-    auto const made = ts::tile_map(*map, sort, used_splits(map->volume(), config),
+    auto const made = ts::tile_map(*map, sort, ts::used_splits(map->volume(), config.splits),
                                    to_int(rows, who, "tile rows"), call.exec());
     Sizes const tiles{made->splits, made->num_tiles};
     auto const sized = [&](std::int64_t rest) { return Sizes{tiles[0], tiles[1], rest}; };
@@ -198,32 +190,21 @@ struct ConvolutionOperators {
     auto const num_out = out_in.size(0);
     auto const volume = to_int(out_in.size(1), who, "volume");
     expects(volume >= 1, who, ": a kernel map of no offsets");
-    auto const parts = [&] {
-      ts::KernelMapParts<Space> result;
-      result.offset_order = offset_order(numbers, volume, who);
-      return result;
-    };
-    auto own = parts();
-    if (numbers.symmetric) { own.mirror = ts::OffsetMirror::reversal(volume); }
+    ts::KernelMapParts<Space> parts;
+    parts.offset_order = offset_order(numbers, volume, who);
+    if (numbers.symmetric) { parts.mirror = ts::OffsetMirror::reversal(volume); }
     if (mask_keys != nullptr && mask_keys->numel() > 0) {
       expects(mask_keys->numel() == num_out, who, ": ", mask_keys->numel(), " mask keys for ", num_out,
               " rows");
-      own.mask_keys = borrow<std::uint32_t>(*mask_keys, like, who, "the tensor of mask keys", exec);
+      parts.mask_keys = borrow<std::uint32_t>(*mask_keys, like, who, "the tensor of mask keys", exec);
     }
     auto const centre = to_int(numbers.centre, who, "centre");
     auto const map = std::make_shared<Map>(borrow(out_in, like, who, "the kernel map", exec), num_in, num_out,
-                                           volume, centre, std::move(own));
+                                           volume, centre, std::move(parts));
     if (in_out && !numbers.symmetric) {
       expects(in_out->dim() == 2 && in_out->size(0) == num_in && in_out->size(1) == volume, who,
               ": the transposed map is not of ", num_in, " rows and ", volume, " offsets");
-      auto transposed_parts = parts();
-      transposed_parts.transposed_of = map;
-      auto const transposed =
-          std::make_shared<Map>(borrow(*in_out, like, who, "the transposed map", exec), num_out, num_in,
-                                volume, centre, std::move(transposed_parts));
-      std::lock_guard const lock{ts::detail::access(*map).mutex()};
-      ts::detail::access(*map).cache().get_or_make(ts::detail::TransposedMapKey<Space>{},
-                                                   [&] { return transposed; });
+      ts::restore_transposed(*map, borrow(*in_out, like, who, "the transposed map", exec));
     }
     return map;
   }
@@ -247,23 +228,18 @@ struct ConvolutionOperators {
     return config;
   }
 
-  [[nodiscard]] static int used_splits(int volume, ts::ConvConfig const& config)
-  {
-    return ts::detail::ceil_div(volume, ts::detail::split_length(volume, config.splits));
-  }
-
-  /// As the map was made with: order_offsets() of its kernel.
+  /// As the map was made with: the order of its kernel's offsets.
   [[nodiscard]] static ts::OffsetOrder offset_order(MapNumbers const& numbers, int volume, char const* who)
   {
     if (numbers.centre < 0) { return {}; }
     return visit_dim(static_cast<std::int64_t>(numbers.kernel_size.size()), who, [&](auto dim) {
       constexpr int Dim = decltype(dim)::value;
-      ts::KernelRegion<Dim> region;
-      region.size = per_axis<Dim>(numbers.kernel_size, who, "kernel size");
-      expects(min_element(region.size) >= 1 && region.volume() == volume && numbers.centre < volume, who,
-              ": a kernel of size ", region.size, " and centre ", numbers.centre, " for a map of ", volume,
+      auto const size = per_axis<Dim>(numbers.kernel_size, who, "kernel size");
+      ts::ConvolutionGeometry<Dim> geometry;
+      geometry.kernel_size = size;
+      expects(geometry.volume() == volume, who, ": a kernel of size ", size, " for a map of ", volume,
               " offsets");
-      return ts::detail::order_offsets(region, static_cast<int>(numbers.centre));
+      return ts::offset_order(size, to_int(numbers.centre, who, "centre"));
     });
   }
 
@@ -273,24 +249,18 @@ struct ConvolutionOperators {
   {
     if (tiles.empty()) { return; }
     expects(tiles.size() == 3 && tiles[1].dim() == 4, who, ": tiles are three tensors, order, map and masks");
-    auto made = std::make_shared<ts::TileMap<Space>>();
-    made->splits = to_int(tiles[1].size(0), who, "number of splits");
-    made->num_tiles = tiles[1].size(1);
-    made->split_length = to_int(tiles[1].size(2), who, "split length");
-    made->tile_rows = to_int(tiles[1].size(3), who, "tile rows");
-    made->words = ts::detail::ceil_div(made->split_length, 32);
-    made->order = borrow(tiles[0], like, who, "the order of the tiles", exec);
-    made->map = borrow(tiles[1], like, who, "the map of the tiles", exec);
-    made->masks = borrow<std::uint32_t>(tiles[2], like, who, "the masks of the tiles", exec);
-    auto const all = made->splits * made->num_tiles;
-    expects(made->splits == used_splits(map.volume(), config) && made->tile_rows >= 1 &&
-                made->split_length == ts::detail::split_length(map.volume(), config.splits) &&
-                made->num_tiles == ts::detail::ceil_div(map.num_out(), made->tile_rows) &&
-                made->order.size() == all * made->tile_rows && made->masks.size() == all * made->words,
-            who, ": the tiles are not those of the map");
-    ts::detail::TileMapKey<Space> const key{config.sort && map.volume() > 1, made->splits, made->tile_rows};
-    std::lock_guard const lock{ts::detail::access(map).mutex()};
-    ts::detail::access(map).cache().get_or_make(key, [&] { return made; });
+    expects(tiles[1].size(0) == ts::used_splits(map.volume(), config.splits), who, ": tiles of ",
+            tiles[1].size(0), " splits");
+    ts::TileMap<Space> made;
+    made.splits = to_int(tiles[1].size(0), who, "number of splits");
+    made.num_tiles = tiles[1].size(1);
+    made.split_length = to_int(tiles[1].size(2), who, "split length");
+    made.tile_rows = to_int(tiles[1].size(3), who, "tile rows");
+    made.words = (made.split_length + 31) / 32;
+    made.order = borrow(tiles[0], like, who, "the order of the tiles", exec);
+    made.map = borrow(tiles[1], like, who, "the map of the tiles", exec);
+    made.masks = borrow<std::uint32_t>(tiles[2], like, who, "the masks of the tiles", exec);
+    ts::restore_tiles(map, config.sort && map.volume() > 1, std::move(made));
   }
 
   /// Rows that convolutions may read wherever they begin.

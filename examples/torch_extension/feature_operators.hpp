@@ -4,9 +4,9 @@
 
 #include "convolution_operators.hpp"
 
-#include <tessera/ops/detail/dense.hpp>
+#include <tessera/ops/dense.hpp>
 #include <tessera/ops/global_pooling.hpp>
-#include <tessera/ops/pooling.hpp>
+#include <tessera/ops/pool_over_map.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -27,15 +27,13 @@ struct FeatureOperators {
                      std::string const& mode, bool from_zero)
   {
     constexpr auto const* who = "pool";
+    auto const kind = kind_of(mode, who);
     Call<Space> call{features};
     return Scalars<Space>::visit(features, who, [&](auto type) {
       using Scalar = typename decltype(type)::type;
       auto const x = matrix<Scalar>(features, features, who, "the tensor of features");
       auto const map = map_of(out_in, std::nullopt, features, x.rows, who, call.exec());
-      return with_rule<Scalar>(mode, who, [&](auto rule) {
-        using Rule = typename decltype(rule)::type;
-        return take(call, ts::detail::pool_windows(x, *map, Rule::make(from_zero), call.exec()));
-      });
+      return take(call, ts::pool_over_map(kind, x, *map, from_zero, call.exec()));
     });
   }
 
@@ -43,6 +41,7 @@ struct FeatureOperators {
                               Tensor const& in_out, std::string const& mode, bool from_zero)
   {
     constexpr auto const* who = "pool_backward";
+    auto const kind = kind_of(mode, who);
     Call<Space> call{features};
     return Scalars<Space>::visit(features, who, [&](auto type) {
       using Scalar = typename decltype(type)::type;
@@ -51,10 +50,7 @@ struct FeatureOperators {
       auto const map = map_of(out_in, in_out, features, x.rows, who, call.exec());
       expects(dy.rows == map->num_out() && dy.columns == x.columns, who, ": a gradient of ", dy.rows, " x ",
               dy.columns, " for ", map->num_out(), " output rows of ", x.columns, " channels");
-      return with_rule<Scalar>(mode, who, [&](auto rule) {
-        using Rule = typename decltype(rule)::type;
-        return take(call, ts::detail::pool_backward_over<Rule>(*map, dy, x, from_zero, call.exec()));
-      });
+      return take(call, ts::pool_over_map_backward(kind, dy, x, *map, from_zero, call.exec()));
     });
   }
 
@@ -65,9 +61,8 @@ struct FeatureOperators {
     bool const average = is_average(mode, who);
     Call<Space> call{features};
     return on_tensor(call, features, coordinates, batch_size, who, [&](auto const& x) {
-      return take(call, average
-                            ? ts::detail::global_average_unrecorded(x, ts::Compatibility::none, call.exec())
-                            : ts::detail::global_max_unrecorded(x, call.exec()));
+      return take(call,
+                  average ? ts::global_average_pool(x, call.exec()) : ts::global_max_pool(x, call.exec()));
     });
   }
 
@@ -97,14 +92,13 @@ struct FeatureOperators {
     return Scalars<Space>::visit(features, who, [&](auto type) {
       using Scalar = typename decltype(type)::type;
       auto const x = matrix<Scalar>(features, features, who, "the tensor of features");
-      return on_grid(features, coordinates, shape, batch_size, x.columns, channels_first, who, call.exec(),
-                     [&](auto& set, auto const& cells) {
-                       expects(set.capacity() == x.rows, who, ": ", set.capacity(), " coordinates but ",
-                               x.rows, " rows of features");
-                       auto const result = ts::detail::scatter_cells(x, set, cells, who, call.exec());
-                       if constexpr (std::is_same_v<Space, ts::Host>) { set.check(call.exec()); }
-                       return take(call, result.data(), axes_of(cells));
-                     });
+      return visit_dim_of(coordinates, who, [&](auto dim) {
+        constexpr int Dim = decltype(dim)::value;
+        auto const set = grid_set<Dim>(features, coordinates, shape, batch_size, who, call.exec());
+        ts::SparseTensor<Dim, Scalar, Space> const tensor{set, borrow_matrix(x, call.exec())};
+        auto const y = ts::dense(tensor, {std::nullopt, layout_of(channels_first)}, call.exec());
+        return take(call, y.data(), y.shape());
+      });
     });
   }
 
@@ -116,12 +110,15 @@ struct FeatureOperators {
     return Scalars<Space>::visit(grad, who, [&](auto type) {
       using Scalar = typename decltype(type)::type;
       check_tensor(grad, grad, -1, who, "the gradient");
-      auto const [shape, channels] = grid_of(grad, channels_first);
-      return on_grid(grad, coordinates, shape, grad.size(0), channels, channels_first, who, call.exec(),
-                     [&](auto& set, auto const& cells) {
-                       auto const* const data = static_cast<Scalar const*>(grad.data_ptr());
-                       return take(call, ts::detail::gather_cells(set, cells, data, call.exec()));
-                     });
+      auto const grid = grid_of(grad, channels_first);
+      return visit_dim_of(coordinates, who, [&](auto dim) {
+        constexpr int Dim = decltype(dim)::value;
+        auto const set = grid_set<Dim>(grad, coordinates, grid.first, grad.size(0), who, call.exec());
+        // Of the features nothing is read: the gradient says how many channels there are.
+        ts::SparseTensor<Dim, Scalar, Space> const x{set, ts::Matrix<Scalar, Space>{{}, set->capacity(), 0}};
+        ts::MatrixView<Scalar const> const dy{static_cast<Scalar const*>(grad.data_ptr()), 1, grad.numel()};
+        return take(call, ts::dense_backward(dy, x, {std::nullopt, layout_of(channels_first)}, call.exec()));
+      });
     });
   }
 
@@ -135,19 +132,18 @@ struct FeatureOperators {
     check_tensor(dense, dense, -1, who, "the dense tensor");
     return Scalars<Space>::visit(dense, who, [&](auto type) {
       using Scalar = typename decltype(type)::type;
-      auto const [shape, channels] = grid_of(dense, channels_first);
-      auto const& extents = shape;
-      auto const columns = channels;
+      auto const grid = grid_of(dense, channels_first);
       return visit_dim(dense.dim() - 2, who, [&](auto dim) {
         constexpr int Dim = decltype(dim)::value;
-        auto const range = *range_of<Dim>(extents, dense.size(0), who);
+        auto const range = *range_of<Dim>(grid.first, dense.size(0), who);
         auto values = ts::Buffer<Scalar, Space>::adopt(static_cast<Scalar*>(dense.data_ptr()), dense.numel(),
                                                        nullptr, call.exec());
-        ts::DenseTensor<Dim, Scalar, Space> const x{
-            std::move(values), range, to_int(columns, who, "number of channels"), layout_of(channels_first)};
-        auto const y = ts::detail::sparse_unrecorded(x, ts::IntArray<Dim>(1), call.exec());
+        ts::DenseTensor<Dim, Scalar, Space> const x{std::move(values), range,
+                                                    to_int(grid.second, who, "number of channels"),
+                                                    layout_of(channels_first)};
+        auto const y = ts::sparse(x, call.exec());
         auto const rows = y.capacity();
-        return std::make_tuple(take(call, y.features().data, {rows, columns}),
+        return std::make_tuple(take(call, y.features().data, {rows, grid.second}),
                                take(call, y.coordinates()->data(), {rows, Dim + 1}));
       });
     });
@@ -173,16 +169,11 @@ struct FeatureOperators {
     return ConvolutionOperators<Space>::map_of(out_in, in_out, like, num_in, {{}, -1, false}, who, exec);
   }
 
-  template <class Scalar, class F>
-  static Tensor with_rule(std::string const& mode, char const* who, F const& f)
+  [[nodiscard]] static ts::PoolKind kind_of(std::string const& mode, char const* who)
   {
-    enum class Rule { largest, mean, sum };
-    switch (choice<Rule>(mode, {{"max", Rule::largest}, {"average", Rule::mean}, {"sum", Rule::sum}}, who,
-                         "mode")) {
-      case Rule::largest: return f(Type<ts::detail::LargestInWindow<Scalar>>{});
-      case Rule::mean: return f(Type<ts::detail::MeanOfWindow<Scalar>>{});
-      default: return f(Type<ts::detail::SumOfWindow<Scalar>>{});
-    }
+    return choice<ts::PoolKind>(
+        mode, {{"max", ts::PoolKind::max}, {"average", ts::PoolKind::average}, {"sum", ts::PoolKind::sum}},
+        who, "mode");
   }
 
   [[nodiscard]] static bool is_average(std::string const& mode, char const* who)
@@ -237,31 +228,15 @@ struct FeatureOperators {
     return result;
   }
 
-  /// Calls `f` with the set of the coordinates and the cells of a dense tensor.
-  template <class F>
-  static Tensor on_grid(Tensor const& like, Tensor const& coordinates, Integers const& shape,
-                        std::int64_t batch_size, std::int64_t channels, bool channels_first, char const* who,
-                        Execution const& exec, F const& f)
-  {
-    return visit_dim_of(coordinates, who, [&](auto dim) {
-      constexpr int Dim = decltype(dim)::value;
-      ts::CoordinateSetOptions<Dim> const options{ts::IntArray<Dim>(1),
-                                                  range_of<Dim>(shape, batch_size, who)};
-      ts::detail::DenseShape<Dim> const cells{*options.spatial_range, channels, layout_of(channels_first)};
-      static_cast<void>(ts::detail::count_cells(cells.range, channels, who));
-      auto const set = coordinate_set<Dim>(coordinates, like, options, who, exec);
-      return f(*set, cells);
-    });
-  }
-
   template <int Dim>
-  [[nodiscard]] static Sizes axes_of(ts::detail::DenseShape<Dim> const& cells)
+  [[nodiscard]] static ts::CoordinateSetPointer<Dim, Space> grid_set(Tensor const& like,
+                                                                     Tensor const& coordinates,
+                                                                     Integers const& shape,
+                                                                     std::int64_t batch_size, char const* who,
+                                                                     Execution const& exec)
   {
-    Sizes sizes(cells.range.extent.begin(), cells.range.extent.end());
-    sizes.insert(cells.layout == ts::DenseLayout::channels_first ? sizes.begin() : sizes.end(),
-                 cells.channels);
-    sizes.insert(sizes.begin(), cells.range.batches);
-    return sizes;
+    ts::CoordinateSetOptions<Dim> const options{ts::IntArray<Dim>(1), range_of<Dim>(shape, batch_size, who)};
+    return coordinate_set<Dim>(coordinates, like, options, who, exec);
   }
 };
 

@@ -48,14 +48,12 @@ struct MapOperators {
                                                              Integers const& dilation,
                                                              Integers const& output_padding, char const* who)
   {
-    ts::ConvolutionGeometry<Dim> result{per_axis<Dim>(kernel_size, who, "kernel size"),
-                                        per_axis<Dim>(stride, who, "stride"),
-                                        per_axis<Dim>(padding, who, "padding"),
-                                        per_axis<Dim>(dilation, who, "dilation"),
-                                        per_axis<Dim>(output_padding, who, "output padding"),
-                                        {}};
-    ts::detail::check_geometry(result, who);
-    return result;
+    return {per_axis<Dim>(kernel_size, who, "kernel size"),
+            per_axis<Dim>(stride, who, "stride"),
+            per_axis<Dim>(padding, who, "padding"),
+            per_axis<Dim>(dilation, who, "dilation"),
+            per_axis<Dim>(output_padding, who, "output padding"),
+            {}};
   }
 
   /// (out_coordinates, out_in, mask_keys); no coordinates where they are those of the input.
@@ -93,7 +91,10 @@ struct MapOperators {
       if (kind == Kind::generative) { options.tensor_stride = g.stride; }
       options.spatial_range = range_of<Dim>(shape, batch_size, who);
       auto const set = coordinate_set<Dim>(coordinates, coordinates, options, who, call.exec());
-      auto const mapped = ts::detail::kernel_map(config, *set, kind, g, call.exec());
+      auto const mapped = with_policies(config, [&](auto kmap_policy, auto downsample_policy) {
+        return ts::kernel_map<decltype(kmap_policy), decltype(downsample_policy)>(*set, kind, g,
+                                                                                  config.compat, call.exec());
+      });
       auto& map = *mapped.map;
       auto const columns = Dim + 1;
       auto out = no_elements<std::int32_t>(call, {0, columns});
@@ -117,16 +118,12 @@ struct MapOperators {
                                              std::int64_t batch_size, std::string const& kmap)
   {
     constexpr auto const* who = "pair_map";
-    auto const mode = ts::kmap_mode(kmap);
+    ts::ConvConfig config;
+    config.kmap = ts::kmap_mode(kmap);
     Call<Space> call{coordinates};
     return visit_dim_of(coordinates, who, [&](auto dim) {
       constexpr int Dim = decltype(dim)::value;
       auto const g = geometry<Dim>(kernel_size, stride, padding, dilation, Integers(Dim, 0), who);
-      auto const anchor = [&](auto policy) {
-        return decltype(policy)::anchor(g, ts::ConvolutionKind::strided, ts::Compatibility::none);
-      };
-      auto const region = ts::detail::region_of(
-          g, mode == ts::KmapMode::hashmap ? anchor(ts::Hashmap{}) : anchor(ts::HashmapOnTheFly{}));
       expects(out_coordinates.dim() == 2 && out_coordinates.size(1) == coordinates.size(1), who,
               ": the coordinates of the outputs have not the axes of the inputs'");
       ts::CoordinateSetOptions<Dim> const in_options{ts::IntArray<Dim>(1),
@@ -134,7 +131,9 @@ struct MapOperators {
       ts::CoordinateSetOptions<Dim> const out_options{g.stride, range_of<Dim>(out_shape, batch_size, who)};
       auto const in = coordinate_set<Dim>(coordinates, coordinates, in_options, who, call.exec());
       auto const out = coordinate_set<Dim>(out_coordinates, coordinates, out_options, who, call.exec());
-      auto const map = ts::detail::cached_map(*in, *out, region, false, call.exec());
+      auto const map = with_policies(config, [&](auto policy, auto) {
+        return ts::map_between<decltype(policy)>(*in, *out, g, ts::Compatibility::none, call.exec());
+      });
       return std::make_tuple(take(call, map->out_in(call.exec()), {map->num_out(), map->volume()}),
                              take_keys(call, *map));
     });
@@ -210,6 +209,18 @@ struct MapOperators {
   }
 
  private:
+  /// Calls `f` with the kernel-map and the downsample policy of a configuration.
+  template <class F>
+  static decltype(auto) with_policies(ts::ConvConfig const& config, F const& f)
+  {
+    bool const spconv = config.downsample == ts::DownsampleMode::spconv;
+    if (config.kmap == ts::KmapMode::hashmap) {
+      return spconv ? f(ts::Hashmap{}, ts::SpconvDownsample{}) : f(ts::Hashmap{}, ts::MinkowskiDownsample{});
+    }
+    return spconv ? f(ts::HashmapOnTheFly{}, ts::SpconvDownsample{})
+                  : f(ts::HashmapOnTheFly{}, ts::MinkowskiDownsample{});
+  }
+
   [[nodiscard]] static Tensor take_keys(Call<Space>& call, ts::KernelMap<Space> const& map)
   {
     auto const& keys = map.parts().mask_keys;

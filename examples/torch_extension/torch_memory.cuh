@@ -34,8 +34,7 @@ class Call<tessera::Device> {
  private:
   [[nodiscard]] static tessera::StreamHandle current_stream(std::int32_t device)
   {
-    tessera::detail::expects(aoti_torch_get_current_cuda_stream != nullptr,
-                             "tessera: this PyTorch has no CUDA");
+    expects(aoti_torch_get_current_cuda_stream != nullptr, "tessera: this PyTorch has no CUDA");
     void* stream = nullptr;
     STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
     return static_cast<tessera::StreamHandle>(stream);

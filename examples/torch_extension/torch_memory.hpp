@@ -3,6 +3,8 @@
 #pragma once
 
 #include <tessera/core/buffer.hpp>
+#include <tessera/core/error.hpp>
+#include <tessera/core/int_array.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
 
@@ -10,6 +12,8 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
 #include <torch/csrc/stable/ops.h>
@@ -46,6 +50,40 @@ struct ScalarTraits<torch::headeronly::BFloat16> {
 namespace tessera_torch {
 
 using torch::stable::Tensor;
+
+// --- errors ----------------------------------------------------------------------------------------------------------
+
+inline void append(std::string& text, std::string_view part)
+{
+  text += part;
+}
+template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+void append(std::string& text, T part)
+{
+  text += std::to_string(part);
+}
+template <int Dim>
+void append(std::string& text, tessera::IntArray<Dim> const& part)
+{
+  for (int i = 0; i < Dim; ++i) { text += (i == 0 ? "(" : ", ") + std::to_string(part[i]); }
+  text += ')';
+}
+
+/// Throws the sentence made of `parts`: in Python a RuntimeError.
+template <class... Parts>
+[[noreturn]] void fail(Parts const&... parts)
+{
+  std::string sentence;
+  (append(sentence, parts), ...);
+  throw tessera::invalid_argument{sentence};
+}
+template <class... Parts>
+void expects(bool condition, Parts const&... parts)
+{
+  if (!condition) { fail(parts...); }
+}
+
+// --- memory ----------------------------------------------------------------------------------------------------------
 
 /// PyTorch's number of an element type.
 template <class T>
@@ -122,8 +160,7 @@ class TorchMemory final : public tessera::MemoryResource {
   [[nodiscard]] Tensor take(T const* pointer, Sizes const& sizes)
   {
     auto const found = release(pointer);
-    tessera::detail::expects(!found.empty(), "TorchMemory: no memory of PyTorch's begins at ",
-                             static_cast<void const*>(pointer));
+    expects(!found.empty(), "TorchMemory: no memory of PyTorch's begins there");
     AtenTensorHandle handle = nullptr;
     auto const strides = contiguous_strides(sizes);
     STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch__alloc_from_pool(

@@ -39,6 +39,7 @@
 #include <tessera/kmap/kernel_shape.hpp>
 #include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/point_map.hpp>
+#include <tessera/kmap/restore.hpp>
 #include <tessera/kmap/tile_map.hpp>
 //
 #include <tessera/tensor/borrow.hpp>
@@ -52,6 +53,7 @@
 //
 #include <tessera/conv/convolution.hpp>
 #include <tessera/conv/convolution_backward.hpp>
+#include <tessera/conv/over_map.hpp>
 //
 #include <tessera/ops/activation.hpp>
 #include <tessera/ops/activation_backward.hpp>
@@ -82,6 +84,7 @@
 #include <tessera/ops/normalization.hpp>
 #include <tessera/ops/point_features.hpp>
 #include <tessera/ops/point_voxel.hpp>
+#include <tessera/ops/pool_over_map.hpp>
 #include <tessera/ops/pooling.hpp>
 #include <tessera/ops/prune.hpp>
 #include <tessera/ops/record.hpp>

@@ -87,7 +87,7 @@ class KernelMap:
     |-------------|---------------------|---------------------------------------------------------------------------|
     | coordinates | [num_out, 1 + D]    | of the outputs; the input's own tensor for kind "submanifold"             |
     | out_in      | [num_out, volume]   | int32, the input row, or -1                                               |
-    | mask_keys   | [num_out] or [0]    | int32, which offsets a row lacks; [0] where not known (more than 32)      |
+    | mask_keys   | [num_out] or [0]    | int32, which offsets a row lacks; [0] where not known                     |
     | num_in      |                     | rows of the input                                                         |
     | kernel_size | [D]                 |                                                                           |
     | centre      |                     | the offset under which every row reads itself, or -1                      |
@@ -255,6 +255,8 @@ def kernel_map(
         anchor = _submanifold_anchor(sizes, dilations, rules, kmap)
         centre = _centre(sizes, dilations, anchor)
         symmetric = all(2 * a == (size - 1) * d for a, size, d in zip(anchor, sizes, dilations))
+    elif kind != "generative" and _reads_itself(sizes, strides, paddings, output_paddings, rules, kmap):
+        centre, symmetric = 0, True
     result = KernelMap(
         coordinates if submanifold else out, out_in, mask_keys, coordinates.shape[0], tuple(sizes), centre, symmetric
     )
@@ -285,6 +287,13 @@ def _centre(sizes: list, dilations: list, anchor: list) -> int:
             return -1
         result = result * size + a // d
     return result
+
+
+def _reads_itself(sizes: list, strides: list, paddings: list, output_paddings: list, rules: str, kmap: str) -> bool:
+    """Whether a strided or expanding convolution is a product of each row with a matrix."""
+    ones = all(n == 1 for n in [*sizes, *strides])
+    any_padding = kmap == "hashmap" or rules in ("spconv", "spconv1")
+    return ones and (any_padding or not any(paddings)) and not any(output_paddings)
 
 
 def pair_map(
@@ -419,10 +428,16 @@ def hard_voxelize(
     Returns (voxels [v, max_points, 3 + c], zero after a voxel's last point; coordinates int32 [v, 4], batch first;
     num_points int32 [v]; means [v, 3 + c]). No gradients: points that require one are refused.
     """
+    _expect_no_gradient("hard_voxelize", points)
     lower, upper = list(point_range[:3]), list(point_range[3:])
     return torch.ops.tessera.hard_voxelize(
         points, batch, batch_size, list(voxel_size), lower, upper, max_points, max_voxels, order
     )
+
+
+def _expect_no_gradient(who: str, points: torch.Tensor) -> None:
+    if torch.is_grad_enabled() and points.requires_grad:
+        raise ValueError(f"{who}: the points require a gradient, and there is none through voxels; call detach()")
 
 
 def dynamic_voxelize(
@@ -439,6 +454,7 @@ def dynamic_voxelize(
     Returns (features [v, 3 + c], `reduce` "mean", "sum", "max" or "first" of the points; coordinates int32 [v, 4] in
     lexicographic order; inverse int32 [n], each point's voxel, -1 outside the grid). No gradients.
     """
+    _expect_no_gradient("dynamic_voxelize", points)
     lower, upper = list(point_range[:3]), list(point_range[3:])
     return torch.ops.tessera.dynamic_voxelize(
         points, batch, batch_size, list(voxel_size), lower, upper, reduce, order
@@ -493,14 +509,15 @@ def _(coordinates, kind, kernel_size, stride, padding, dilation, output_padding,
     return (
         coordinates.new_empty((out, coordinates.shape[1])),
         _unknown(coordinates, (rows, volume)),
-        _unknown(coordinates, (rows if volume <= 32 else 0,)),
+        _unknown(coordinates, (torch.library.get_ctx().new_dynamic_size(),)),
     )
 
 
 @torch.library.register_fake("tessera::pair_map")
 def _(coordinates, out_coordinates, kernel_size, stride, padding, dilation, shape, out_shape, batch_size, kmap):
     volume, rows = math.prod(kernel_size), out_coordinates.shape[0]
-    return _unknown(coordinates, (rows, volume)), _unknown(coordinates, (rows if volume <= 32 else 0,))
+    keys = torch.library.get_ctx().new_dynamic_size()
+    return _unknown(coordinates, (rows, volume)), _unknown(coordinates, (keys,))
 
 
 @torch.library.register_fake("tessera::transpose_map")
@@ -699,6 +716,8 @@ _register_gradient("dense", _dense_setup, _dense_backward)
 _register_gradient("sparse", _sparse_setup, _sparse_backward)
 for _name in ("convolution_backward", "pool_backward", "global_pool_backward"):
     _refuse(_name, "there are no gradients of gradients; call backward() without create_graph")
+for _name in ("hard_voxelize", "dynamic_voxelize"):
+    _refuse(_name, "there are no gradients through voxels; call detach() on the points")
 
 
 # --- autocast ------------------------------------------------------------------------------------------------------

@@ -260,5 +260,33 @@ template <class Kmap = HashmapOnTheFly, class Downsample = SpconvDownsample, int
   detail::fail("convolution: there is no kind ", static_cast<int>(kind));
 }
 
+/// The map of a strided convolution from `in` to `out`, two sets that are there already, of one coordinate manager or of
+/// two.
+///
+/// Rows are a pair where kernel_map() of kind strided would have them one; outputs without an input have no pair. It is
+/// made anew at every call unless both sets belong to one manager.
+/// @throws invalid_argument  an invalid size, stride, dilation or padding; errors in the rows of `in`
+/// Cost: one lookup per output and offset.
+/// Stream: enqueues only.
+/// Determinism: same input, same map.
+template <class Kmap = HashmapOnTheFly, int Dim, class Space>
+[[nodiscard]] std::shared_ptr<KernelMap<Space>> map_between(CoordinateSet<Dim, Space>& in,
+                                                            CoordinateSet<Dim, Space> const& out,
+                                                            ConvolutionGeometry<Dim> const& geometry,
+                                                            Compatibility compat,
+                                                            Execution<Space> const& exec)
+{
+  static_assert(is_kmap_policy<Kmap>::value,
+                "map_between: Kmap is not a kernel-map policy, see kmap/policies.hpp");
+  detail::check_geometry(geometry, "map_between");
+  auto const region = detail::region_of(geometry, Kmap::anchor(geometry, ConvolutionKind::strided, compat));
+  if (detail::access(in).errors() != detail::access(out).errors()) {
+    return detail::find_neighbors(in, out, region, false, exec);
+  }
+  std::lock_guard lock{detail::access(in).mutex()};
+  detail::access(in).take_map_streams(exec);
+  return detail::cached_map(in, out, region, false, exec);
+}
+
 }  // namespace v0
 }  // namespace tessera

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) the Tessera authors
+"""What cannot be done is an exception with a sentence."""
+
+import unittest
+
+import torch
+
+from tessera_torch import ops
+from test_ops import draw, make_map
+
+
+class Errors(unittest.TestCase):
+    def setUp(self):
+        self.coordinates, self.map, self.shape = make_map()
+        self.features = draw(len(self.coordinates), 4, dtype=torch.float32)
+        self.weight = draw(27, 4, 3, dtype=torch.float32)
+
+    def refuses(self, sentence, call, *arguments, **named):
+        with self.assertRaisesRegex((RuntimeError, ValueError), sentence):
+            call(*arguments, **named)
+
+    def convolve(self, sentence, **changed):
+        call = {"features": self.features, "weight": self.weight, "bias": None, "map": self.map, **changed}
+        self.refuses(sentence, ops.convolution, **call)
+
+    def test_wrong_types(self):
+        self.refuses("type Float, not int32", ops.kernel_map, self.coordinates.float(), "strided", 3)
+        self.refuses("type Long, not int32", ops.kernel_map, self.coordinates.long(), "strided", 3)
+        self.convolve("features of type Int", features=self.features.int())
+        self.convolve("the weight has elements of type Double, not float32", weight=self.weight.double())
+        self.convolve("the bias has elements of type Half, not float32", bias=torch.zeros(3, dtype=torch.float16))
+        self.refuses("type Double, not float32", ops.hard_voxelize, torch.rand(5, 4).double(), [1] * 3, [0] * 3 + [9] * 3, 1, 1)
+        self.refuses("features of type Long", ops.pool, self.features.long(), self.map, "max")
+
+    def test_wrong_shapes(self):
+        self.refuses("1 numbers for 3 axes", ops.kernel_map, self.coordinates, "strided", [3])
+        self.refuses("coordinates have 1 axes", ops.find_rows, self.coordinates[0], self.coordinates)
+        self.refuses("0 axes; there are 1 to 4", ops.find_rows, self.coordinates[:, :1].contiguous(), self.coordinates)
+        self.convolve("rows of features for a map", features=self.features[:5])
+        self.convolve("8 offsets for a kernel map of 27", weight=draw(8, 4, 3, dtype=torch.float32))
+        self.convolve("5 input channels for features of 4", weight=draw(27, 5, 3, dtype=torch.float32))
+        self.convolve("2 axes, not", weight=draw(27, 4, dtype=torch.float32))
+        self.convolve("0 channels; both must be at least 1", weight=draw(27, 4, 0, dtype=torch.float32))
+        self.convolve("a bias of 4 numbers for 3 output channels", bias=torch.zeros(4))
+        self.refuses("coordinates but", ops.dense, self.features[:3], self.coordinates, self.shape, 2)
+        self.refuses("coordinates but", ops.global_pool, self.features[:3], self.coordinates, 2, "max")
+        self.refuses("the first 3 are x, y, z", ops.hard_voxelize, torch.rand(5, 2), [1] * 3, [0] * 3 + [9] * 3, 1, 1)
+
+    def test_tensors_that_are_not_contiguous(self):
+        wide = draw(len(self.coordinates), 8, dtype=torch.float32)[:, ::2]
+        self.convolve("not contiguous; call contiguous", features=wide)
+        self.refuses("not contiguous", ops.pool, wide, self.map, "max")
+        self.refuses("not contiguous", ops.dense, wide, self.coordinates, self.shape, 2)
+        self.refuses("not contiguous", ops.kernel_map, self.coordinates.flip(1)[:, ::1].T.contiguous().T, "strided", 3)
+        self.refuses("not contiguous", ops.hard_voxelize, torch.rand(4, 9).T, [1] * 3, [0] * 3 + [9] * 3, 1, 1)
+
+    def test_features_that_begin_anywhere_are_read_or_refused(self):
+        flat = torch.zeros(self.features.numel() + 1)
+        flat[1:] = self.features.detach().flatten()
+        moved = flat[1:].view_as(self.features)
+        same = ops.convolution(self.features, self.weight, None, self.map)
+        self.assertTrue(torch.equal(ops.convolution(moved, self.weight, None, self.map), same))
+        self.refuses("multiple of 16 bytes; call clone", ops.pool, moved, self.map, "max")
+
+    def test_names_that_do_not_exist_name_those_that_do(self):
+        self.refuses('kind "subm" does not exist; choose "submanifold"', ops.kernel_map, self.coordinates, "subm", 3)
+        self.refuses('rules "ours"', ops.kernel_map, self.coordinates, "strided", 3, rules="ours")
+        self.refuses('kmap mode "x"', ops.kernel_map, self.coordinates, "strided", 3, kmap="x")
+        self.refuses('downsample mode "x"', ops.kernel_map, self.coordinates, "strided", 3, downsample="x")
+        self.refuses('dataflow "x"', ops.convolution, self.features, self.weight, None, self.map, ops.Dataflow("x"))
+        self.refuses('mode "mean" does not exist', ops.pool, self.features, self.map, "mean")
+        self.refuses('mode "sum" does not exist', ops.global_pool, self.features, self.coordinates, 2, "sum")
+        self.refuses('order "yxz"', ops.hard_voxelize, torch.rand(5, 4), [1] * 3, [0] * 3 + [9] * 3, 1, 1, order="yxz")
+        self.refuses("conv mode 3", ops.Dataflow.of_conv_mode, 3)
+
+    def test_numbers_that_cannot_be_meant(self):
+        self.refuses("kernel size .* must be at least 1", ops.kernel_map, self.coordinates, "strided", 0)
+        self.refuses("stride .* must be 1", ops.kernel_map, self.coordinates, "submanifold", 3, 2)
+        self.refuses("leave no output", ops.kernel_map, self.coordinates, "strided", 9, shape=self.shape, batch_size=2)
+        self.refuses("0 splits", ops.convolution, self.features, self.weight, None, self.map, ops.Dataflow(splits=0))
+        self.refuses("does not fit 32 bits", ops.kernel_map, self.coordinates, "strided", 2**40)
+        self.refuses("must be positive", ops.dynamic_voxelize, torch.rand(5, 4), [0] * 3, [0] * 3 + [9] * 3)
+        self.refuses("2 clouds, but it is not said", ops.dynamic_voxelize, torch.rand(5, 4), [1] * 3, [0] * 3 + [9] * 3,
+                     batch_size=2)  # fmt: skip
+
+    def test_coordinates_outside_of_the_grid_and_duplicates(self):
+        self.refuses("outside", ops.kernel_map, self.coordinates, "strided", 3, shape=(4, 4, 4), batch_size=2)
+        twice = torch.cat([self.coordinates, self.coordinates[:1]])
+        self.refuses("two rows hold the same coordinate", ops.kernel_map, twice, "submanifold", 3)
+        self.refuses("batch entry outside of", ops.global_pool, self.features, self.coordinates, 1, "max")
+        self.refuses("outside", ops.dense, self.features, self.coordinates, (3, 3, 3), 2)
+
+    def test_points_that_require_a_gradient(self):
+        points = torch.rand(5, 4, requires_grad=True)
+        for call in (ops.hard_voxelize, ops.dynamic_voxelize):
+            rest = (3, 3) if call is ops.hard_voxelize else ()
+            self.refuses("no.* through voxels; call detach", call, points, [1] * 3, [0] * 3 + [9] * 3, *rest)
+
+    @unittest.skipUnless(torch.cuda.is_available(), "no GPU")
+    def test_tensors_on_two_devices(self):
+        self.convolve("on another device", features=self.features.cuda())
+
+    def test_an_older_pytorch_is_refused(self):
+        for version in ("2.9.1", "2.9.0+cu128", "1.13.0", "2.8"):
+            with self.assertRaisesRegex(ImportError, "too old; it needs 2.10 or later"):
+                ops._check_version(version)
+        for version in ("2.10.0", "2.11.0a0+git12", "3.0"):
+            ops._check_version(version)
+
+
+if __name__ == "__main__":
+    unittest.main()
