@@ -64,8 +64,10 @@ class PointToVoxel:
             raise ValueError(f"{name}: points on {pc.device}, the generator was made for {self.device}")
         if pc.dtype != torch.float32:
             raise ValueError(f"{name}: points are {pc.dtype}, they must be torch.float32")
+        if pc.requires_grad:
+            raise ValueError(f"{name}: points require a gradient, and voxels have none for them: points.detach()")
         with torch.no_grad():
-            pc = pc.detach().contiguous()
+            pc = pc.contiguous()
             if self.ndim == 3:
                 voxels, indices, counts, means = ops.hard_voxelize(
                     pc, self._size, self._range, self.max_num_points_per_voxel, self.max_num_voxels)[:4]  # fmt: skip
