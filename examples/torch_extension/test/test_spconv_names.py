@@ -234,6 +234,9 @@ class Training(unittest.TestCase):
             spconv.SubMConv3d(4, 8, 3, bias=False, indice_key="s"), nn.ReLU(),
             spconv.SparseConv3d(8, 12, 2, 2, bias=False, indice_key="d"), nn.ReLU(),
             spconv.SparseInverseConv3d(12, 8, 2, "d", bias=False), nn.ReLU(), spconv.SubMConv3d(8, 3, 1))  # fmt: skip
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.mul_(2)
         krsc = [net[i].weight.detach().clone() for i in (0, 2, 4)]
         first, down, up = (w.requires_grad_() for w in (krsc[0].permute(0, 4, 1, 2, 3).contiguous(),
                                                         krsc[1].permute(0, 4, 1, 2, 3).contiguous(),
