@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) the Tessera authors
+"""What the tests share: recorded files, comparisons."""
+
+import json
+import os
+import pathlib
+import struct
+import unittest
+
+import numpy as np
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+DATA = pathlib.Path(os.environ.get("TESSERA_TEST_DATA", ROOT.parent / "shared"))
+TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16}
+
+
+def recorded(name: str) -> pathlib.Path:
+    """A file below the recorded data, or the test is skipped."""
+    path = DATA / name
+    if not path.exists():
+        raise unittest.SkipTest(f"there is no {name} below {DATA} (TESSERA_TEST_DATA)")
+    return path
+
+
+def read_safetensors(path: pathlib.Path) -> tuple[dict, dict]:
+    """(tensors by name, metadata)."""
+    raw = path.read_bytes()
+    (size,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + size])
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (8 + size + offset for offset in entry["data_offsets"])
+        values = np.frombuffer(raw[begin:end], TYPES[entry["dtype"]]).reshape(entry["shape"])
+        tensors[name] = torch.from_numpy(values.copy())
+    return tensors, metadata
+
+
+def read_metadata(path: pathlib.Path) -> dict:
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        return json.loads(file.read(size)).get("__metadata__", {})
+
+
+def relative(got: torch.Tensor, want: torch.Tensor) -> float:
+    """Largest difference over the largest magnitude."""
+    got, want = got.detach().double(), want.detach().double()
+    return float((got - want).abs().max() / want.abs().max().clamp(min=1e-12)) if want.numel() else 0.0
+
+
+def distance(got: torch.Tensor, want: torch.Tensor) -> float:
+    """`norm(got - want) / norm(want)`."""
+    got, want = got.detach().double(), want.detach().double()
+    return float((got - want).norm() / want.norm())
+
+
+def by_coordinate(coords: torch.Tensor) -> torch.Tensor:
+    """The order of rows that sorts coordinates lexicographically."""
+    return torch.from_numpy(np.lexsort(coords.cpu().numpy().T[::-1]).copy())
+
+
+def cloud(seed: int, rows: int, extent: list, batch_size: int) -> torch.Tensor:
+    """Random coordinates int32 [at most rows, 1 + D] in random order, no two alike."""
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.randint(0, n, (rows,), generator=generator) for n in (batch_size, *extent)]
+    coords = torch.unique(torch.stack(columns, 1), dim=0).int()
+    return coords[torch.randperm(len(coords), generator=generator)].contiguous()
