@@ -4,6 +4,7 @@
 
 #include <tessera/conv/config.hpp>
 #include <tessera/conv/detail/names.hpp>
+#include <tessera/conv/operation.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/kmap/geometry.hpp>
 
@@ -33,6 +34,12 @@ struct ConvChoice {
     config.kernel = kernel;
     return config;
   }
+  /// `config` with this choice for the data gradient.
+  [[nodiscard]] ConvConfig in_gradient_of(ConvConfig config) const
+  {
+    config.data_gradient = GradientConfig{dataflow, sort, splits, kernel};
+    return config;
+  }
   /// The choice that is in `config`.
   [[nodiscard]] static ConvChoice of(ConvConfig const& config)
   {
@@ -50,7 +57,7 @@ struct ConvChoice {
   friend bool operator!=(ConvChoice const& a, ConvChoice const& b) { return !(a == b); }
 };
 
-/// What layers have in common that are tuned as one; `tensor_stride` is the input's.
+/// What layers have in common that are tuned as one, or their data gradients; `tensor_stride` is the input's.
 struct LayerGroup {
   ConvolutionKind kind = ConvolutionKind::submanifold;
   int in_channels = 0;
@@ -60,13 +67,14 @@ struct LayerGroup {
   std::vector<int> dilation;
   std::vector<int> tensor_stride;
   MathMode math = MathMode::exact;
+  Operation operation = Operation::forward;  ///< or backward_data, of the layers described above
 
   /// Equal but for the tensor stride, which a layer has only when it runs.
   [[nodiscard]] bool same_layer(LayerGroup const& other) const
   {
     return kind == other.kind && in_channels == other.in_channels && out_channels == other.out_channels &&
            kernel_size == other.kernel_size && stride == other.stride && dilation == other.dilation &&
-           math == other.math;
+           math == other.math && operation == other.operation;
   }
   friend bool operator==(LayerGroup const& a, LayerGroup const& b)
   {
@@ -122,8 +130,9 @@ namespace detail {
 /// `submanifold 64 -> 64, kernel [3, 3, 3], stride [1, 1, 1] at [2, 2, 2]`
 [[nodiscard]] inline std::string text_of(nn::LayerGroup const& group)
 {
-  return concat(name_of(group.kind), ' ', group.in_channels, " -> ", group.out_channels, ", kernel ",
-                list(group.kernel_size), ", stride ", list(group.stride), " at ", list(group.tensor_stride));
+  return concat(group.operation == Operation::backward_data ? "data gradient of " : "", name_of(group.kind),
+                ' ', group.in_channels, " -> ", group.out_channels, ", kernel ", list(group.kernel_size),
+                ", stride ", list(group.stride), " at ", list(group.tensor_stride));
 }
 
 }  // namespace detail
