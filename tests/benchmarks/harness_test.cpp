@@ -7,6 +7,7 @@
 #include "../../benchmarks/support/networks.hpp"
 #include "../../benchmarks/support/result.hpp"
 #include "../../benchmarks/support/statistics.hpp"
+#include "../../benchmarks/support/thin_tracks.hpp"
 #include "../../benchmarks/support/workloads.hpp"
 #include "../support/data.hpp"
 
@@ -274,4 +275,26 @@ TEST_CASE("benchmark floors: of the networks on recorded scans they are those th
   check(work_of(bench::ten_sweeps(folder), bench::encoder_layers(ts::models::centerpoint_0_075())), 51, 793,
         0.26);
   check(work_of(bench::spconv_benchmark(folder, 1), bench::spconv_benchmark_layers()), 60, 528, 0.25);
+}
+
+TEST_CASE("benchmark workloads: thin tracks are as many voxels as asked for, each once, and thin")
+{
+  for (int const events : {1, 16}) {
+    CAPTURE(events);
+    auto const voxels = bench::thin_tracks(events);
+    CHECK(voxels.size() == (events == 1 ? 4690 : 56700));
+    CHECK(voxels.features.size() == voxels.rows.size());
+    CHECK(voxels.rows.back().batch == events - 1);
+    ts::Execution<ts::Host> const exec;
+    ts::CoordinateSetOptions<3> options;
+    options.spatial_range = ts::SpatialRange<3>{events, voxels.grid};
+    auto const set = ts::make_coordinate_set(voxels.rows, options, exec);
+    auto const map = ts::kernel_map(*set, ts::ConvolutionKind::submanifold, {}, ts::compat::none, exec).map;
+    set->check(exec);  // duplicates, and voxels outside
+    auto const neighbours =
+        static_cast<double>(bench::count_pairs(*map, exec)) / static_cast<double>(voxels.size());
+    CHECK(neighbours > 2.5);
+    CHECK(neighbours < 8);
+    CHECK(bench::thin_tracks(events).features == voxels.features);
+  }
 }

@@ -32,6 +32,7 @@ nn::TunedGroup group(ConvolutionKind kind, int channels)
   result.group.dilation = {1, 2, 1};
   result.group.tensor_stride = {4, 4, 8};
   result.group.math = channels % 2 == 0 ? MathMode::tf32 : MathMode::exact;
+  result.group.operation = channels % 3 == 1 ? Operation::backward_data : Operation::forward;
   result.choice = {channels % 3 == 0 ? Dataflow::gather_scatter : Dataflow::implicit_gemm, channels % 2 == 0,
                    3, static_cast<GemmKernel>(channels % 5)};
   result.before = {Dataflow::fetch_on_demand, true, channels};
@@ -224,6 +225,8 @@ TEST_CASE("tuning file: what a value may not be is said with its place")
       refused("\"submanifold\"", "\"flat\"") ==
       "tuning 1, group 1: there is no kind 'flat'; there are: [submanifold, strided, transposed, generative, "
       "inverse, expanding]");
+  CHECK(refused("\"operation\": \"backward_data\"", "\"operation\": \"backward_weight\"") ==
+        "tuning 1, group 1: there is no operation 'backward_weight'; there are: [forward, backward_data]");
   CHECK(refused("\"in_channels\": 2", "\"in_channels\": 0") ==
         "tuning 1, group 2: \"in_channels\" is 0; it must be 1 to 1073741824");
   CHECK(refused("\"in_channels\": 2", "\"in_channels\": 99999999999") ==
@@ -301,4 +304,22 @@ TEST_CASE("tuning file: a file that is something else is not written over")
                   "cannot be opened"));
   CHECK_FALSE(test::error_of([&] { io::save_tuning(folder / "none/tuning.json", tuning("host")); }).empty());
   CHECK(folder.num_files() == 1);
+}
+
+TEST_CASE("tuning file: groups of files without an operation are of forward passes")
+{
+  test::TempDir const folder;
+  auto const path = folder / "tuning.json";
+  io::save_tuning(path, tuning("host"));
+  auto text = text_of(path);
+  for (char const* const operation : {"forward", "backward_data"}) {
+    auto const member = std::string{", \"operation\": \""} + operation + '"';
+    for (auto at = text.find(member); at != std::string::npos; at = text.find(member)) {
+      text.erase(at, member.size());
+    }
+  }
+  test::write_bytes(path, text);
+  auto const tunings = io::read_tunings(path);
+  REQUIRE(tunings.size() == 1);
+  for (auto const& group : tunings[0].groups) { CHECK(group.group.operation == Operation::forward); }
 }

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/policies.hpp>
 
+#include <optional>
 #include <string_view>
 
 namespace tessera {
@@ -12,6 +13,14 @@ inline namespace v0 {
 enum class Dataflow : std::uint8_t { implicit_gemm, gather_scatter, fetch_on_demand };
 enum class KmapMode : std::uint8_t { hashmap_on_the_fly, hashmap };
 enum class DownsampleMode : std::uint8_t { spconv, minkowski };
+
+/// How a data gradient is computed, where that is not as the convolution itself is.
+struct GradientConfig {
+  Dataflow dataflow = Dataflow::implicit_gemm;
+  bool sort = true;
+  int splits = 1;
+  GemmKernel kernel = GemmKernel::automatic;
+};
 
 /// The choices of a convolution at run time; the same compiled kernels as ConvPolicy's.
 struct ConvConfig {
@@ -23,6 +32,7 @@ struct ConvConfig {
   DownsampleMode downsample = DownsampleMode::spconv;
   MathMode math = MathMode::exact;
   Compatibility compat = Compatibility::none;
+  std::optional<GradientConfig> data_gradient{};  ///< none: as the convolution, by the automatic kernel
 };
 
 /// `config` with TorchSparse's conv mode 0, 1 or 2. @throws invalid_argument  any other mode

@@ -25,6 +25,8 @@ namespace nn {
 ///     sum over groups (seconds of the layers) + sum over maps and forms in use (seconds of the form)
 ///
 /// is least, where what is not there already counts `1 + margin` times. Means over the samples.
+/// TuneOptions::gradients() then does the same for the data gradients of the layers, on gradients that are made
+/// up.
 ///
 /// Results stay, up to rounding: a choice whose output differs from the one before by more than `e *
 /// max|output|` in some layer is refused, e being two steps of half or bfloat16 (2^-9, 2^-6), 2^-16 in float
@@ -55,16 +57,36 @@ Tuning tune(Model& model, std::vector<typename Model::Tensor> const& samples, Tu
   detail::expects(!detail::is_training(model), "tune: the module is in training; call eval()");
   auto const convs = detail::convs_of(model);
   detail::expects(!convs.empty(), "tune: the module has no convolution that is configured at run time");
-  detail::TuneGroups<Model> groups{convs, options};
+  using Groups = detail::TuneGroups<Model>;
+  Groups forward{convs, options};
   auto const timer = detail::make_timer(options, exec);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    groups.run(static_cast<int>(i), static_cast<int>(samples.size()),
-               detail::record_calls(model, convs, samples[i], exec), timer, exec);
+  auto const num_samples = static_cast<int>(samples.size());
+  for (int i = 0; i < num_samples; ++i) {
+    auto const& sample = samples[static_cast<std::size_t>(i)];
+    forward.run(i, num_samples, detail::record_calls(model, convs, sample, exec), timer, {}, exec);
   }
-  auto result = groups.choose(static_cast<int>(samples.size()));
+  auto result = forward.choose(num_samples);
+  Groups backward{convs, options};
+  Tuning of_gradients;
+  if (options.tunes_gradients()) {
+    for (int i = 0; i < num_samples; ++i) {
+      auto const calls = detail::record_calls(model, convs, samples[static_cast<std::size_t>(i)], exec);
+      backward.run(i, num_samples, detail::data_gradient_calls(calls, exec), timer,
+                   forward.forms_in_use(result, calls, exec), exec);
+    }
+    of_gradients = backward.choose(num_samples);
+  }
   result.device = detail::TuneBackend<Space>::name(exec);
   result.compute_capability = detail::TuneBackend<Space>::compute_capability(exec);
-  groups.apply(result, exec);
+  detail::ConvChanges<std::decay_t<decltype(convs)>> changes;
+  for (std::size_t i = 0; i < convs.size(); ++i) {
+    changes.add_choices(convs[i].layer, forward.choice_of(result, i), backward.choice_of(of_gradients, i),
+                        exec);
+  }
+  changes.make(exec);
+  result.groups.insert(result.groups.end(), of_gradients.groups.begin(), of_gradients.groups.end());
+  result.seconds += of_gradients.seconds;
+  result.seconds_before += of_gradients.seconds_before;
   return result;
 }
 
@@ -95,12 +117,16 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, Execution<Space> c
   auto const convs = detail::convs_of(model);
   detail::ConvChanges<std::decay_t<decltype(convs)>> changes;
   for (auto const& conv : convs) {
-    auto const* const found = detail::find_group(tuning, [&](auto const& tuned) {
-      return tuned.group.same_layer(detail::group_of(*conv.layer)) &&
-             detail::has_name(tuned.layers, conv.name);
-    });
-    (found != nullptr ? report.applied : report.unknown).push_back(conv.name);
-    if (found != nullptr) { changes.add(conv.layer, found->choice, exec); }
+    auto const find = [&](Operation operation) {
+      auto group = detail::group_of(*conv.layer);
+      group.operation = operation;
+      return detail::find_choice(tuning, [&](auto const& tuned) {
+        return tuned.group.same_layer(group) && detail::has_name(tuned.layers, conv.name);
+      });
+    };
+    bool const found =
+        changes.add_choices(conv.layer, find(Operation::forward), find(Operation::backward_data), exec);
+    (found ? report.applied : report.unknown).push_back(conv.name);
   }
   changes.make(exec);
   return report;
@@ -122,10 +148,14 @@ TuningReport apply_tuning(Model& model, Tuning const& tuning, typename Model::Te
   TuningReport report;
   detail::ConvChanges<std::decay_t<decltype(convs)>> changes;
   for (std::size_t i = 0; i < convs.size(); ++i) {
-    auto const* const found = detail::find_group(
-        tuning, [&](auto const& tuned) { return group_of_layer[i] && tuned.group == *group_of_layer[i]; });
-    (found != nullptr ? report.applied : report.unknown).push_back(convs[i].name);
-    if (found != nullptr) { changes.add(convs[i].layer, found->choice, exec); }
+    auto const find = [&](Operation operation) {
+      auto group = group_of_layer[i];
+      if (group) { group->operation = operation; }
+      return detail::find_choice(tuning, [&](auto const& tuned) { return group && tuned.group == *group; });
+    };
+    bool const found =
+        changes.add_choices(convs[i].layer, find(Operation::forward), find(Operation::backward_data), exec);
+    (found ? report.applied : report.unknown).push_back(convs[i].name);
   }
   changes.make(exec);
   return report;

@@ -64,6 +64,11 @@ struct TuneOptions {
   /// those of an eager call. Default true.
   TuneOptions& for_plan(bool value = true) { return for_plan_ = value, *this; }
   [[nodiscard]] bool is_for_plan() const noexcept { return for_plan_; }
+  /// Whether data gradients get choices of their own, which training then takes: groups of
+  /// Operation::backward_data. Forms of maps that the forward pass has chosen cost them nothing. (A weight
+  /// gradient has one kernel, so there is nothing to choose.) Default false.
+  TuneOptions& gradients(bool value = true) { return gradients_ = value, *this; }
+  [[nodiscard]] bool tunes_gradients() const noexcept { return gradients_; }
   /// Numbers of splits to try, each sorted and unsorted, by the automatic kernel.
   TuneOptions& splits(std::vector<int> value) { return splits_ = std::move(value), *this; }
   [[nodiscard]] std::vector<int> const& splits() const noexcept { return splits_; }
@@ -94,6 +99,7 @@ struct TuneOptions {
 
  private:
   bool for_plan_ = true;
+  bool gradients_ = false;
   std::vector<int> splits_{1, 2, 3, 4};
   std::vector<GemmKernel> kernels_{GemmKernel::automatic, GemmKernel::block, GemmKernel::warp,
                                    GemmKernel::warpgroup, GemmKernel::warpgroup_pair};

@@ -4,6 +4,7 @@
 
 #include <tessera/conv/config.hpp>
 #include <tessera/conv/detail/names.hpp>
+#include <tessera/conv/operation.hpp>
 #include <tessera/core/error.hpp>
 #include <tessera/kmap/geometry.hpp>
 
@@ -35,6 +36,12 @@ struct ConvChoice {
     config.kernel = kernel;
     return config;
   }
+  /// `config` with this choice for the data gradient.
+  [[nodiscard]] ConvConfig in_gradient_of(ConvConfig config) const
+  {
+    config.data_gradient = GradientConfig{dataflow, sort, splits, kernel};
+    return config;
+  }
   /// The choice that is in `config`.
   [[nodiscard]] static ConvChoice of(ConvConfig const& config)
   {
@@ -52,7 +59,7 @@ struct ConvChoice {
   friend bool operator!=(ConvChoice const& a, ConvChoice const& b) { return !(a == b); }
 };
 
-/// What layers have in common that are tuned as one; `tensor_stride` is the input's.
+/// What layers have in common that are tuned as one, or their data gradients; `tensor_stride` is the input's.
 struct LayerGroup {
   ConvolutionKind kind = ConvolutionKind::submanifold;
   int in_channels = 0;
@@ -64,13 +71,14 @@ struct LayerGroup {
   std::vector<int> dilation;
   std::vector<int> tensor_stride;
   MathMode math = MathMode::exact;
+  Operation operation = Operation::forward;  ///< or backward_data, of the layers described above
 
   /// Equal but for the tensor stride, which a layer has only when it runs.
   [[nodiscard]] bool same_layer(LayerGroup const& other) const
   {
     return kind == other.kind && in_channels == other.in_channels && out_channels == other.out_channels &&
            kernel_size == other.kernel_size && offsets == other.offsets && stride == other.stride &&
-           dilation == other.dilation && math == other.math;
+           dilation == other.dilation && math == other.math && operation == other.operation;
   }
   friend bool operator==(LayerGroup const& a, LayerGroup const& b)
   {
@@ -128,8 +136,8 @@ namespace detail {
 [[nodiscard]] inline std::string text_of(nn::LayerGroup const& group)
 {
   auto const axes = std::max<std::size_t>(1, group.kernel_size.size());
-  return concat(name_of(group.kind), ' ', group.in_channels, " -> ", group.out_channels, ", kernel ",
-                list(group.kernel_size),
+  return concat(group.operation == Operation::backward_data ? "data gradient of " : "", name_of(group.kind),
+                ' ', group.in_channels, " -> ", group.out_channels, ", kernel ", list(group.kernel_size),
                 group.offsets.empty() ? "" : concat(" of ", group.offsets.size() / axes, " offsets"),
                 ", stride ", list(group.stride), " at ", list(group.tensor_stride));
 }

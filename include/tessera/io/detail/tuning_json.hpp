@@ -52,6 +52,7 @@ inline constexpr std::int64_t tuning_format = 1;
                 group.offsets.empty() ? "" : concat(", \"offsets\": ", list(group.offsets)),
                 ", \"stride\": ", list(group.stride), ", \"dilation\": ", list(group.dilation),
                 ", \"tensor_stride\": ", list(group.tensor_stride), ", \"math\": \"", name_of(group.math),
+                "\", \"operation\": \"", name_of(group.operation),
                 "\",\n         \"choice\": ", json_choice(tuned.choice),
                 ",\n         \"before\": ", json_choice(tuned.before),
                 ",\n         \"microseconds\": ", json_microseconds(tuned.seconds),
@@ -194,6 +195,9 @@ class TuningReader {
     group.dilation = integers(json, "dilation");
     group.tensor_stride = integers(json, "tensor_stride");
     group.math = named(json, "math", {MathMode::exact, MathMode::tf32});
+    if (json.find("operation") != nullptr) {  // older files have forward passes alone
+      group.operation = named(json, "operation", {Operation::forward, Operation::backward_data});
+    }
     auto const axes = group.kernel_size.size();
     file_.expects(
         group.stride.size() == axes && group.dilation.size() == axes && group.tensor_stride.size() == axes,

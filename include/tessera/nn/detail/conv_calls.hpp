@@ -2,12 +2,16 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/conv/convolution_backward.hpp>
+#include <tessera/core/detail/random.hpp>
+#include <tessera/core/detail/scalar_conversion.hpp>
 #include <tessera/core/version.hpp>
 #include <tessera/nn/conv.hpp>
 #include <tessera/nn/tuning.hpp>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -106,7 +110,8 @@ struct ConvCall {
   std::size_t layer = 0;  // number of the NamedConv
   Tensor x;               // the tensors whose features the arguments point at
   std::optional<Tensor> residual;
-  ConvolutionArguments<Scalar> arguments;  // all but the output and the packed weight
+  std::shared_ptr<Matrix<Scalar, Space>> gradient;  // of the output, which a data gradient reads
+  ConvolutionArguments<Scalar> arguments;           // all but the output and the packed weight
   std::shared_ptr<KernelMap<Space>> map;
 
   [[nodiscard]] bool empty() const { return map->num_out() == 0; }
@@ -178,6 +183,42 @@ template <class Model, class Convs, class Tensor, class Space>
   return recorder.take(exec);
 }
 
+/// gradient[i] in [-1, 1), from a hash of i.
+template <class Scalar>
+struct FillGradient {
+  Scalar* gradient;
+
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
+  {
+    auto state = static_cast<std::uint64_t>(i);
+    auto const drawn = static_cast<float>(next_random(state) >> 40) * 0x1p-23F - 1;
+    gradient[i] = narrow<Scalar>(static_cast<accumulator_t<Scalar>>(drawn));
+  }
+};
+
+/// The data gradients of calls, from gradients of the outputs that are made up.
+/// Stream: as gradient_map().
+template <int Dim, class Scalar, class Space>
+[[nodiscard]] std::vector<ConvCall<Dim, Scalar, Space>> data_gradient_calls(
+    std::vector<ConvCall<Dim, Scalar, Space>> const& calls, Execution<Space> const& exec)
+{
+  std::vector<ConvCall<Dim, Scalar, Space>> result;
+  for (auto const& call : calls) {
+    auto& own = result.emplace_back();
+    own.layer = call.layer;
+    own.x = call.x;
+    own.gradient =
+        std::make_shared<Matrix<Scalar, Space>>(call.map->num_out(), call.arguments.out_channels, exec);
+    for_each(own.gradient->size(), FillGradient<Scalar>{own.gradient->data()}, exec);
+    auto gradient =
+        data_gradient(std::as_const(*own.gradient).view(), weight_of(call.arguments, call.map->volume()),
+                      *call.map, call.arguments.math, exec);
+    own.arguments = gradient.arguments;
+    own.map = std::move(gradient.map);
+  }
+  return result;
+}
+
 /// New choices for layers, with their weights packed for them beforehand: where memory runs out, no layer has
 /// changed.
 template <class Convs>
@@ -196,10 +237,23 @@ class ConvChanges {
 
   /// Stream: enqueues at most a kernel, does not wait.
   template <class Space>
-  void add(Pointer const& layer, nn::ConvChoice const& choice, Execution<Space> const& exec)
+  void add(Pointer const& layer, ConvConfig const& config, Execution<Space> const& exec)
   {
-    changes_.push_back({layer, choice.in(layer->config())});
+    changes_.push_back({layer, config});
     layer->pack(changes_.back().config, exec);
+  }
+  /// The same of what was chosen for a layer and for its data gradient; null: it stays.
+  /// @returns whether anything was chosen
+  template <class Space>
+  bool add_choices(Pointer const& layer, nn::ConvChoice const* forward, nn::ConvChoice const* data_gradient,
+                   Execution<Space> const& exec)
+  {
+    auto config = layer->config();
+    if (forward != nullptr) { config = forward->in(config); }
+    if (data_gradient != nullptr) { config = data_gradient->in_gradient_of(config); }
+    bool const any = forward != nullptr || data_gradient != nullptr;
+    if (any) { add(layer, config, exec); }
+    return any;
   }
   /// Stream: waits, so that no call on it reads what is dropped.
   template <class Space>

@@ -83,8 +83,12 @@ class GroupTuner {
   using Call = ConvCall<Dim, Scalar, Space>;
   using Map = KernelMap<Space>;
 
-  GroupTuner(nn::TuneTimer const& timer, int repetitions, int sample, Execution<Space> const& exec)
-      : timer_{timer}, repetitions_{repetitions}, sample_{sample}, exec_{exec}
+  /// Maps with forms that they have whatever is chosen.
+  using Forms = std::set<std::pair<Map const*, std::string>>;
+
+  GroupTuner(nn::TuneTimer const& timer, int repetitions, int sample, Forms there,
+             Execution<Space> const& exec)
+      : timer_{timer}, repetitions_{repetitions}, sample_{sample}, exec_{exec}, timed_{std::move(there)}
   {}
 
   /// Adds the times of `group`, number `number`, on `calls`, to it and to `forms`; calls without outputs do
@@ -142,12 +146,13 @@ class GroupTuner {
     form_ = group.forms[number];
   }
 
-  /// The weights as the layers pack them once they have the choice.
+  /// The weights as the layers pack them once they have the choice. Those of gradients are packed at each call.
   void pack(std::vector<Call const*> const& calls)
   {
     weights_.clear();
     if (!trial_.choice.fits_plan()) { return; }  // these read none
     for (auto const* const call : calls) {
+      if (call->arguments.operation != Operation::forward) { continue; }
       if (effective_choice(trial_.choice, call->map->volume()).splits > 1) { continue; }
       auto const* const weight = call->arguments.weight;
       if (weights_.count(weight) != 0) { continue; }
@@ -243,7 +248,7 @@ class GroupTuner {
   Buffer<Scalar, Space> output_;
   std::map<Map const*, std::unique_ptr<Map>> maps_;
   std::map<Scalar const*, PackedWeight<Scalar, Space>> weights_;  // by the unpacked weight
-  std::set<std::pair<Map const*, std::string>> timed_;  // a map lives as long as the calls, so as this
+  Forms timed_;  // a map lives as long as the calls, so as this
 };
 
 }  // namespace detail

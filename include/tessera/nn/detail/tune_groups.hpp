@@ -4,6 +4,7 @@
 
 #include <tessera/nn/detail/group_tuner.hpp>
 #include <tessera/nn/detail/traced_convs.hpp>
+#include <tessera/ops/detail/convolution_gradients.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -28,6 +29,7 @@ template <class Convs, class Calls>
     if (group) { continue; }
     group = group_of(*convs[call.layer].layer);
     group->tensor_stride = to_vector(call.x.tensor_stride());
+    group->operation = call.arguments.operation;
   }
   return result;
 }
@@ -41,13 +43,15 @@ class TuneGroups {
   using Space = typename Tensor::space;
   using Convs = decltype(convs_of(std::declval<Model&>()));
   using Calls = std::vector<ConvCall<Tensor::dim, Scalar, Space>>;
+  using Forms = typename GroupTuner<Tensor::dim, Scalar, Space>::Forms;
 
   TuneGroups(Convs const& convs, TuneOptions const& options)
       : convs_{convs}, options_{options}, group_of_layer_(convs.size(), none)
   {}
 
   /// Adds the times of one sample.
-  void run(int sample, int num_samples, Calls const& calls, nn::TuneTimer const& timer,
+  /// @param there  forms that maps have whatever is chosen
+  void run(int sample, int num_samples, Calls const& calls, nn::TuneTimer const& timer, Forms there,
            Execution<Space> const& exec)
   {
     auto const keys = groups_of_layers(convs_, calls);
@@ -57,7 +61,8 @@ class TuneGroups {
     std::vector<std::vector<typename Calls::value_type const*>> calls_of(groups_.size());
     for (auto const& call : calls) { calls_of[group_of_layer_[call.layer]].push_back(&call); }
     join_families(calls);
-    GroupTuner<Tensor::dim, Scalar, Space> tuner{timer, options_.repetitions(), sample, exec};
+    GroupTuner<Tensor::dim, Scalar, Space> tuner{timer, options_.repetitions(), sample, std::move(there),
+                                                 exec};
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       list_choices(groups_[g], calls_of[g], exec);
       auto const before = groups_[g].seconds;
@@ -83,16 +88,24 @@ class TuneGroups {
     return result;
   }
 
-  /// Sets the choices in the layers.
-  /// Stream: enqueues a kernel for each weight that is packed anew.
-  void apply(nn::Tuning const& tuning, Execution<Space> const& exec) const
+  /// The choice for layer number `i`, or null.
+  [[nodiscard]] nn::ConvChoice const* choice_of(nn::Tuning const& tuning, std::size_t i) const
   {
-    ConvChanges<Convs> changes;
-    for (std::size_t i = 0; i < convs_.size(); ++i) {
-      if (group_of_layer_[i] == none) { continue; }
-      changes.add(convs_[i].layer, tuning.groups[group_of_layer_[i]].choice, exec);
+    return group_of_layer_[i] == none ? nullptr : &tuning.groups[group_of_layer_[i]].choice;
+  }
+  /// The forms that the chosen layers read of the maps of `calls`.
+  [[nodiscard]] Forms forms_in_use(nn::Tuning const& tuning, Calls const& calls,
+                                   Execution<Space> const& exec) const
+  {
+    Forms result;
+    for (auto const& call : calls) {
+      auto const* const choice = choice_of(tuning, call.layer);
+      if (choice == nullptr || call.empty()) { continue; }
+      std::vector<typename Calls::value_type const*> const one{&call};
+      int const tile_rows = choice->fits_plan() ? plans_of(one, *choice, exec).front().tile_rows : 0;
+      result.emplace(call.map.get(), form_of(*choice, call.map->volume(), tile_rows));
     }
-    changes.make(exec);
+    return result;
   }
 
  private:
@@ -106,7 +119,9 @@ class TuneGroups {
     if (g == groups_.size()) {
       auto& group = groups_.emplace_back();
       group.result.group = key;
-      group.result.before = nn::ConvChoice::of(conv.layer->config());
+      bool const is_forward = key.operation == Operation::forward;
+      auto const config = conv.layer->config();
+      group.result.before = nn::ConvChoice::of(is_forward ? config : backward_config(config));
       group.volume = call.map->volume();
       group.choices = {group.result.before};
       group.forms = {"none"};
@@ -252,6 +267,14 @@ template <class Fits>
 {
   auto const found = std::find_if(tuning.groups.begin(), tuning.groups.end(), fits);
   return found == tuning.groups.end() ? nullptr : &*found;
+}
+
+/// The choice of the first group for which `fits(group)`, or null.
+template <class Fits>
+[[nodiscard]] nn::ConvChoice const* find_choice(nn::Tuning const& tuning, Fits const& fits)
+{
+  auto const* const found = find_group(tuning, fits);
+  return found != nullptr ? &found->choice : nullptr;
 }
 
 [[nodiscard]] inline bool has_name(std::vector<std::string> const& names, std::string const& name)

@@ -27,10 +27,17 @@ void add_pair_gradient(ops::Gradients<Space>& gradients, VariableId first, Varia
   add_part(second, channels, both.columns() - channels);
 }
 
-/// The configuration of a data gradient: the kernel that was chosen by name is a forward's.
+/// The configuration of a data gradient: its own, or the convolution's, whose kernel by name is a forward's.
 [[nodiscard]] inline ConvConfig backward_config(ConvConfig config)
 {
   config.kernel = GemmKernel::automatic;
+  if (config.data_gradient) {
+    auto const& own = *config.data_gradient;
+    config.dataflow = own.dataflow;
+    config.sort = own.sort;
+    config.splits = own.splits;
+    config.kernel = own.kernel;
+  }
   return config;
 }
 
