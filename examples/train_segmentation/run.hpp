@@ -136,7 +136,7 @@ class Run {
   {
     auto result = options.scans;
     result.held_out = options.validation_scans;
-    if (!result.held_out && result.kitti.empty()) { result.held_out = 10; }
+    if (!result.held_out) { result.held_out = result.kitti.empty() ? 10 : 50; }
     return result;
   }
   static ts::ConvConfig config(Task const& task)
