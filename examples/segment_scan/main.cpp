@@ -137,6 +137,11 @@ Picture draw(Task const& task, Segmentation const& result, std::vector<ClassStyl
   } else if (task.weights->description && task.weights->description->is_simulated()) {
     name += ", trained on simulated scenes";
   }
+  if (truth && truth->same_classes && !means_nothing) {
+    char text[32];
+    std::snprintf(text, sizeof(text), ": mIoU %.1f %%", 100 * compare(*truth, result.labels).mean_iou);
+    name += text;
+  }
   panels.push_back({name, colors_of(styles, result.labels)});
   if (own_legend) { append_legend(legend, truth->styles, *truth->labels, " (truth)"); }
   append_legend(legend, styles, result.labels, "");

@@ -221,8 +221,12 @@ elseif(CASE STREQUAL "interruption")
 
 elseif(CASE STREQUAL "hostile_checkpoint")
   # Shapes cost nothing where an extent is 0; a network of those that are claimed here would not fit any memory.
-  macro(claim shapes)  # claim("<name> <extents>;...") writes claim.safetensors, whose tensors hold nothing
+  # claim("<name> <extents>;..." ["<metadata>"]) writes claim.safetensors, whose tensors hold nothing
+  macro(claim shapes)
     set(entries "")
+    if(NOT "${ARGN}" STREQUAL "")
+      list(APPEND entries "\"__metadata__\":{${ARGN}}")
+    endif()
     foreach(shape ${shapes})
       string(REGEX REPLACE "^([^ ]+) (.+)$" "\"\\1\":{\"dtype\":\"F32\",\"shape\":[\\2],\"data_offsets\":[0,0]}"
              shape "${shape}")
@@ -231,9 +235,10 @@ elseif(CASE STREQUAL "hostile_checkpoint")
     list(JOIN entries "," header)
     set(header "{${header}}")
     string(LENGTH "${header}" length)
-    math(EXPR length "${length}" OUTPUT_FORMAT HEXADECIMAL)
-    string(REPLACE "0x" "" length "${length}")
-    execute_process(COMMAND printf "\\x${length}\\0\\0\\0\\0\\0\\0\\0%s" "${header}"
+    math(EXPR low "${length} % 256" OUTPUT_FORMAT HEXADECIMAL)
+    math(EXPR high "${length} / 256" OUTPUT_FORMAT HEXADECIMAL)
+    string(REPLACE "0x" "\\x" length "${low}${high}")
+    execute_process(COMMAND printf "${length}\\0\\0\\0\\0\\0\\0%s" "${header}"
                     OUTPUT_FILE ${SCRATCH}/claim.safetensors COMMAND_ERROR_IS_FATAL ANY)
   endmacro()
   claim("stem.0.kernel 27,4,0;classifier.0.weight 2000000000,0")
@@ -250,6 +255,24 @@ elseif(CASE STREQUAL "hostile_checkpoint")
   expect("${errors}" "0 values are not those of a network of width 16, about 5555200000")
   run(1 --device cpu --width 12 --checkpoint claim.safetensors)
   expect("${errors}" "0 values are not those of a network of width 12")
+  # What a file says of its network may be anything too.
+  set(says "\"tessera.network.model\":\"minkunet\",\"tessera.network.voxels\":\"floor lowest_voxel first\",\"tessera.network.compat\":\"none\"")
+  foreach(wrong "width\":\"nan|width: 'nan' is no number" "width\":\"1|voxel_size: '' is no number"
+          "classes\":\"car#12345|'car#12345' is no class" "classes\":\"car#12345g|'car#12345g' has no colour" "classes\":\"|there are no classes"
+          "model\":\"spvcnn|'spvcnn' is not minkunet" "compat\":\"torchsparse|its voxels are made otherwise")
+    string(REGEX MATCH "^([a-z_]+)(.*)[|](.*)$" ignored "${wrong}")
+    set(key ${CMAKE_MATCH_1})
+    set(value "${CMAKE_MATCH_2}")
+    set(sentence "${CMAKE_MATCH_3}")
+    string(REGEX REPLACE ",?\"tessera.network.${key}\":\"[^\"]*\"" "" others "${says}")
+    if(key STREQUAL "classes")
+      string(APPEND others ",\"tessera.network.width\":\"1\",\"tessera.network.voxel_size\":\"0.1\"")
+    endif()
+    string(REGEX REPLACE "^," "" others "${others}")
+    claim("stem.0.kernel 0,4,32" "${others},\"tessera.network.${key}${value}\"")
+    run(1 --device cpu --checkpoint claim.safetensors)
+    expect("${errors}" "claim.safetensors: what it says of its network cannot be: ${sentence}")
+  endforeach()
 
 elseif(CASE STREQUAL "combinations")
   set(tiny --device cpu --voxel-size 1 --width 0.04 --classes 3)

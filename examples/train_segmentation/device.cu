@@ -27,7 +27,7 @@ void run_on_device(Task const& task)
   tessera::Execution const exec{stream.get()};
   Ranks ranks;
 #ifdef TRAIN_WITH_NCCL
-  if (task.has_launcher) { ranks = tessera::train::nccl_communicator(MPI_COMM_WORLD, exec); }
+  if (task.has_launcher) { ranks = tessera::train::nccl_communicator(MPI_COMM_WORLD, exec, rank_timeout); }
 #endif
   switch (task.machine.precision) {
     case program::Precision::fp16: return run_in_half(task, ranks, exec);

@@ -35,10 +35,12 @@ void export_network(Trainer<Scalar, Space>& trainer, Options const& options, pro
   description.steps = trainer.state().step;
   description.seed = options.scans.seed;
   description.command = command_of(options, description.steps, precision);
+  // [export]
   ts::train::AveragedWeights const averaged{trainer.average(), exec};
   ts::io::save(
       trainer.network(), path, ts::io::Tessera{}, exec,
       ts::SaveOptions().dtype(ts::DType::float16).metadata(program::segmentation::texts_of(description)));
+  // [export]
 }
 
 }  // namespace train_segmentation

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace train_segmentation {
@@ -34,10 +35,11 @@ class History {
     std::ifstream file{path_};
     std::string line;
     while (std::getline(file, line)) {
+      long long at = 0;
       Entry entry;
       double iou = -1;
-      auto const count = std::sscanf(line.c_str(), "%lld,%f,%lf", reinterpret_cast<long long*>(&entry.step),
-                                     &entry.loss, &iou);
+      auto const count = std::sscanf(line.c_str(), "%lld,%f,%lf", &at, &entry.loss, &iou);
+      entry.step = at;
       if (count < 2 || entry.step > step || entry.step < 1) { continue; }
       if (count == 3) { entry.mean_iou = iou; }
       entries_.push_back(entry);

@@ -13,7 +13,7 @@ void run_on_host(Task const& task)
 {
   ts::train::Communicator<ts::Host> ranks;
 #ifdef TRAIN_WITH_MPI
-  if (task.has_launcher) { ranks = ts::train::mpi_communicator(); }
+  if (task.has_launcher) { ranks = ts::train::mpi_communicator(MPI_COMM_WORLD, rank_timeout); }
 #endif
   run<float>(task, ranks, program::host_execution(task.options->threads));
 }

@@ -31,7 +31,7 @@ struct Options : program::MachineOptions {
   bool help = false;
 
   ScanOptions scans;
-  std::optional<std::int64_t> validation_scans;  // not given: 10 in training, 50 to evaluate; KITTI: all
+  std::optional<std::int64_t> validation_scans;  // not given: some in training, more to evaluate
   int loader_threads = 1;
 
   double width = 0.25;
@@ -159,7 +159,7 @@ struct Setting {
       simulator_given = true;
     });
   };
-  constexpr auto most = std::int64_t{1} << 40;
+  constexpr std::int64_t most = 1'000'000'000;
 
   line.group("Scans");
   add_text("--kitti", "FOLDER",
@@ -169,12 +169,13 @@ struct Setting {
            options.scans.kitti);
   add_simulator("--training-scenes",
                 "how many simulated scenes there are, kept in memory; 0 (default): a new one each time",
-                options.scans.training_scenes, std::int64_t{0}, most);
+                options.scans.training_scenes, std::int64_t{0}, std::int64_t{1'000'000});
   line.add(
       "--scenes", "N",
-      "held-out scans to validate with (default: 10 in training, 50 for --evaluate, all of SemanticKITTI's)",
+      "held-out scans to validate with (default: in training 10 scenes, or 50 scans of SemanticKITTI; for "
+      "--evaluate 50 scenes, or all scans)",
       [&](std::string const& text) {
-        options.validation_scans = parse_number<std::int64_t>("--scenes", text, 1, most);
+        options.validation_scans = parse_number<std::int64_t>("--scenes", text, 1, 1'000'000);
       });
   add_simulator("--beams", "beams of the simulated scanner (default: 64)", options.scans.scanner.beams, 1,
                 1024);

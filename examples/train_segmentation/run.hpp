@@ -121,10 +121,13 @@ class Run {
                     : static_cast<double>(outcome.loss);
       bool const last = state.step == options_.last_step();
       if (!stopped && (state.step % options_.validate_every == 0 || last)) { validate_now(state.step); }
-      if (stopped || state.step % options_.checkpoint_every == 0 || last) { save(); }
+      if (!stopped && (state.step % options_.checkpoint_every == 0 || last)) { save(); }
       show(state.step);
     }
-    if (stopped) { end_early(state.step); }
+    if (stopped) {
+      save();
+      end_early(state.step);
+    }
     finish(state);
   }
 
@@ -133,7 +136,7 @@ class Run {
   {
     auto result = options.scans;
     result.held_out = options.validation_scans;
-    if (!result.held_out && result.kitti.empty()) { result.held_out = 10; }
+    if (!result.held_out) { result.held_out = result.kitti.empty() ? 10 : 50; }
     return result;
   }
   static ts::ConvConfig config(Task const& task)

@@ -62,8 +62,12 @@ class ScanSet {
       auto const split = is_training ? ts::SemanticKittiSplit::train : ts::SemanticKittiSplit::valid;
       auto const scans = std::make_shared<ts::SemanticKitti const>(options.kitti, split);
       size_ = scans->size();
-      if (!is_training && options.held_out) { size_ = std::min(size_, *options.held_out); }
-      load_ = [scans](std::int64_t index) { return scans->load(index); };
+      std::int64_t every = 1;  // scans next to each other are nearly the same
+      if (!is_training && options.held_out && *options.held_out < size_) {
+        every = size_ / *options.held_out;
+        size_ = *options.held_out;
+      }
+      load_ = [scans, every](std::int64_t index) { return scans->load(index * every); };
       for (auto const& known : ts::semantic_kitti_classes) { classes_.emplace_back(known.name); }
     }
   }

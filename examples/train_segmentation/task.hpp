@@ -7,6 +7,8 @@
 #include <tessera/core/execution.hpp>
 #include <tessera/train/communicator.hpp>
 
+#include <chrono>
+
 namespace train_segmentation {
 
 /// What to run, and where.
@@ -15,6 +17,9 @@ struct Task {
   program::Machine machine;
   bool has_launcher = false;  // mpirun or srun started this process, and MPI is initialized
 };
+
+/// How long ranks wait for one that validates, or writes a checkpoint.
+inline constexpr std::chrono::minutes rank_timeout{2};
 
 /// Trains or evaluates, as the options say.
 void run_on_host(Task const& task);

@@ -96,6 +96,9 @@ class Trainer {
                              "; a smaller --learning-rate or --clip may help"};
     }
     parallel_.backward(loss, optimizer_.loss_gradient(), exec_);
+    if (auto const unreached = tape_.unreached_parameters(); !unreached.empty()) {
+      throw program::Failure{"no gradient reached " + unreached.front() + "; the network does not use it"};
+    }
     optimizer_.step(exec_);
     optimizer_.check(exec_);
     average_.update(optimizer_.device_state(), exec_);

@@ -9,6 +9,7 @@
 #include <tessera/core/execution.cuh>
 #include <tessera/core/scalar.cuh>
 #endif
+#include <tessera/io/convert.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/nn/initialize.hpp>
 
@@ -109,6 +110,43 @@ TEST_CASE_TEMPLATE("load and save: a round trip gives the same bits in every lay
   check(__half{}, io::TorchSparse{});
   check(__nv_bfloat16{}, io::TorchSparse{});
 #endif
+}
+
+TEST_CASE_TEMPLATE("save: values are written in the type that is asked for, and texts beside them", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::TempDir const folder;
+  auto const path = folder / "half.safetensors";
+  Row<float, Space> layer{exec};
+  auto const set = [&](std::vector<float> const& values) {
+    detail::Transfer<Space>::from_host(layer.weight.write(), values.data(), 3 * sizeof(float), exec);
+  };
+  set({1.0F / 3, -2.5F, 65504});
+  io::save(
+      layer, path, io::Tessera{}, exec,
+      SaveOptions().dtype(DType::float16).metadata({{"tessera.network.data", "mine"}, {"format", "pt"}}));
+  Safetensors const file{path};
+  CHECK(file.tensor("weight").dtype == DType::float16);
+  CHECK(file.to_float("weight") == std::vector<float>{0x1.554p-2F, -2.5F, 65504});
+  CHECK(file.metadata().at("tessera.network.data") == "mine");
+  CHECK(file.metadata().at("format") == "pt");
+  CHECK(file.metadata().at("tessera.layout") == "tessera");
+
+  // What describes the network stays with its weights where they are converted; other texts do not.
+  auto const converted = io::convert_checkpoint(path);
+  CHECK(converted.tensors.metadata().at("tessera.network.data") == "mine");
+  CHECK(converted.tensors.metadata().count("format") == 0);
+
+  auto const infinity = std::numeric_limits<float>::infinity();
+  set({1, infinity, -infinity});
+  io::save(layer, path, io::Tessera{}, exec, SaveOptions().dtype(DType::float16));
+  CHECK(Safetensors{path}.to_float("weight") == std::vector<float>{1, infinity, -infinity});
+  set({1, 70000, 0});
+  CHECK_THROWS_WITH_AS(io::save(layer, path, io::Tessera{}, exec, SaveOptions().dtype(DType::float16)),
+                       "save: a value of \"weight\" is 70000, too large for float16", invalid_argument);
+  CHECK_THROWS_AS(SaveOptions().dtype(DType::int32), invalid_argument);
 }
 
 TEST_CASE("load: floating-point types become the parameter's, rounded")
