@@ -10,6 +10,7 @@
 #include <tessera/kmap/tile_map.hpp>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -228,10 +229,11 @@ struct ConvolutionOperators {
     return config;
   }
 
-  /// As the map was made with: the order of its kernel's offsets.
+  /// As the map was made with: the order of its kernel's offsets. A thread remembers those that it was asked for, a few.
   [[nodiscard]] static ts::OffsetOrder offset_order(MapNumbers const& numbers, int volume, char const* who)
   {
     if (numbers.centre < 0) { return {}; }
+    thread_local std::map<std::pair<Integers, std::int64_t>, ts::OffsetOrder> known;
     return visit_dim(static_cast<std::int64_t>(numbers.kernel_size.size()), who, [&](auto dim) {
       constexpr int Dim = decltype(dim)::value;
       auto const size = per_axis<Dim>(numbers.kernel_size, who, "kernel size");
@@ -239,7 +241,13 @@ struct ConvolutionOperators {
       geometry.kernel_size = size;
       expects(geometry.volume() == volume, who, ": a kernel of size ", size, " for a map of ", volume,
               " offsets");
-      return ts::offset_order(size, to_int(numbers.centre, who, "centre"));
+      std::pair<Integers, std::int64_t> key{numbers.kernel_size, numbers.centre};
+      auto const found = known.find(key);
+      if (found != known.end()) { return found->second; }
+      if (known.size() >= 64) { known.clear(); }
+      auto const order = ts::offset_order(size, to_int(numbers.centre, who, "centre"));
+      known.emplace(std::move(key), order);
+      return order;
     });
   }
 

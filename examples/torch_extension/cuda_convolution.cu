@@ -4,6 +4,8 @@
 #include "convolution_operators.hpp"
 #include "cuda_scalars.cuh"
 
+#include <tessera/conv/convolution.cuh>
+
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_IMPL(tessera, CUDA, library)

@@ -4,6 +4,8 @@
 #include "cuda_scalars.cuh"
 #include "feature_operators.hpp"
 
+#include <tessera/conv/convolution.cuh>
+
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_IMPL(tessera, CUDA, library)

@@ -4,6 +4,8 @@
 #include "cuda_scalars.cuh"
 #include "map_operators.hpp"
 
+#include <tessera/kmap/build.cuh>
+
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_IMPL(tessera, CUDA, library)

@@ -4,6 +4,8 @@
 #include "cuda_scalars.cuh"
 #include "voxel_operators.hpp"
 
+#include <tessera/coords/voxelize.cuh>
+
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY_IMPL(tessera, CUDA, library)

@@ -5,6 +5,7 @@
 #include <tessera/ops/detail/pool_gradients.hpp>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace tessera {
 inline namespace v0 {
