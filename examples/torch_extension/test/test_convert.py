@@ -2,6 +2,8 @@
 # Copyright (c) the Tessera authors
 """Checkpoints from the command line."""
 
+import contextlib
+import io
 import os
 import pathlib
 import subprocess
@@ -15,6 +17,11 @@ import torch
 
 from support import recorded, relative, tensor
 from tessera_torch import convert, spconv, torchsparse
+
+
+def quietly(*arguments) -> int:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return convert.main([str(a) for a in arguments])
 
 
 class Convert(unittest.TestCase):
@@ -56,7 +63,7 @@ class Convert(unittest.TestCase):
             with self.subTest(layout=layout):
                 target = self.folder / "out.pth"
                 options = [] if layout == "krsc" else ["--layout", layout]
-                self.assertEqual(convert.main([str(self.source(net, layout)), str(target), *options]), 0)
+                self.assertEqual(quietly(self.source(net, layout), target, *options), 0)
                 state = torch.load(target, weights_only=True)["state_dict"]
                 self.assertEqual(state._metadata["0"], {"version": 2})
                 other = self.network()
