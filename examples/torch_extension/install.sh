@@ -20,8 +20,7 @@ has_torch() { "$python" -c 'import torch' 2>/dev/null; }
 if ! has_torch; then
   # A PyTorch for CUDA names 3 GB of libraries. Beside a CUDA toolkit it imports with a fifth of them; elsewhere it gets all.
   if ls /usr/local/cuda/lib64/libcublas.so.* >/dev/null 2>&1; then
-    pip --no-deps torch
-    pip typing_extensions sympy mpmath networkx jinja2 markupsafe filelock fsspec numpy setuptools
+    pip --no-deps torch typing_extensions sympy mpmath networkx jinja2 markupsafe filelock fsspec numpy 'setuptools>=77'
     "$python" - >"$environment/libraries.txt" <<'PYTHON'
 import importlib.metadata as metadata
 import re

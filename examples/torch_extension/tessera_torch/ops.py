@@ -79,6 +79,15 @@ class Dataflow(NamedTuple):
         return Dataflow(sort=mode != 0, splits=3 if mode == 2 else 1)
 
 
+class _Derived:
+    """What a map and its transposed one share: of each its entries, mask keys, coordinates and shape, and its tiles. It
+    holds tensors alone, so that their memory goes with the last of the two maps."""
+
+    def __init__(self):
+        self.sides: list = [None, None]
+        self.tiles: tuple = ({}, {})
+
+
 @dataclasses.dataclass
 class KernelMap:
     """Which input row feeds which output row under which kernel offset.
@@ -103,8 +112,13 @@ class KernelMap:
     centre: int = -1
     symmetric: bool = False
     shape: tuple = ()
-    _transposed: Optional["KernelMap"] = dataclasses.field(default=None, repr=False)
-    _tiles: dict = dataclasses.field(default_factory=dict, repr=False)
+    _derived: Optional["_Derived"] = dataclasses.field(default=None, repr=False)
+    _side: int = dataclasses.field(default=0, repr=False)
+
+    def __post_init__(self):
+        if self._derived is None:
+            self._derived = _Derived()
+            self._derived.sides[0] = (self.out_in, self.mask_keys, self.coordinates, self.shape)
 
     @property
     def num_out(self) -> int:
@@ -116,30 +130,27 @@ class KernelMap:
 
     def transposed(self, coordinates: Optional[torch.Tensor] = None, shape: Sequence[int] = ()) -> "KernelMap":
         """The map of the convolution that undoes this one's: pairs swapped, offsets keep their numbers (spconv's
-        inverse convolution, TorchSparse's transposed one). Made once and kept.
+        inverse convolution, TorchSparse's transposed one). Its entries and tiles are made once and kept.
 
-        `coordinates` and `shape` are those of this map's input, and so of the result's output.
+        `coordinates` and `shape` are those of this map's input, and so of the result's output; without them the result
+        has none, unless it is the map that this one is the transposed of.
         """
-        if self._transposed is None:
+        sides, other = self._derived.sides, 1 - self._side
+        if sides[other] is None:
             if self.symmetric and self.volume == 1:
                 in_out = self.out_in
             else:
                 in_out = torch.ops.tessera.transpose_map(self.out_in, self.num_in)
-            result = KernelMap(
-                self.coordinates.new_empty((0, self.coordinates.shape[1])),
-                in_out,
-                self.mask_keys.new_empty((0,)),
-                self.num_out,
-                self.kernel_size,
-                self.centre,
-                self.symmetric,
-            )
-            result._transposed = self
-            self._transposed = result
+            nowhere = self.coordinates.new_empty((0, self.coordinates.shape[1]))
+            sides[other] = (in_out, self.mask_keys.new_empty((0,)), nowhere, ())
+        out_in, mask_keys, known, known_shape = sides[other]
+        result = KernelMap(
+            known, out_in, mask_keys, self.num_out, self.kernel_size, self.centre, self.symmetric, known_shape,
+            self._derived, other,
+        )  # fmt: skip
         if coordinates is not None:
-            self._transposed.coordinates = coordinates
-            self._transposed.shape = tuple(shape)
-        return self._transposed
+            result.coordinates, result.shape = coordinates, tuple(shape)
+        return result
 
     def tiles(
         self, features: torch.Tensor, weight: torch.Tensor, dataflow: Dataflow, operation: str = "forward"
@@ -149,20 +160,21 @@ class KernelMap:
         torch.compile traces: then the convolution cuts the map itself, at each call."""
         if features.device.type == "cpu" or torch.compiler.is_compiling() or dataflow.name != "implicit_gemm":
             return []
+        kept = self._derived.tiles[self._side]
         question = (operation, features.dtype, weight.shape, dataflow)
-        key = self._tiles.get(question)
+        key = kept.get(question)
         if key is None:
             rows = torch.ops.tessera.tile_rows(
                 features, weight, self.num_out, self.centre, operation, dataflow.splits, dataflow.math
             )
-            key = self._tiles[question] = (rows, dataflow.sort and self.volume > 1, dataflow.splits)
+            key = kept[question] = (rows, dataflow.sort and self.volume > 1, dataflow.splits)
         if key[0] == 0:
             return []
-        if key not in self._tiles:
-            self._tiles[key] = list(
+        if key not in kept:
+            kept[key] = list(
                 torch.ops.tessera.tile_map(self.out_in, self.mask_keys, list(self.kernel_size), self.centre, *key)
             )
-        return self._tiles[key]
+        return kept[key]
 
 
 KINDS = ("submanifold", "strided", "generative", "expanding")
@@ -257,14 +269,15 @@ def kernel_map(
         symmetric = all(2 * a == (size - 1) * d for a, size, d in zip(anchor, sizes, dilations))
     elif kind != "generative" and _reads_itself(sizes, strides, paddings, output_paddings, rules, kmap):
         centre, symmetric = 0, True
-    result = KernelMap(
-        coordinates if submanifold else out, out_in, mask_keys, coordinates.shape[0], tuple(sizes), centre, symmetric
-    )
+    out_shape = ()
     if len(shape) > 0:
-        result.shape = output_shape(
+        out_shape = output_shape(
             kind, shape, sizes, strides, paddings, dilations, output_paddings, rules, downsample
         )
-    return result
+    return KernelMap(
+        coordinates if submanifold else out, out_in, mask_keys, coordinates.shape[0], tuple(sizes), centre, symmetric,
+        out_shape,
+    )  # fmt: skip
 
 
 def _submanifold_anchor(sizes: list, dilations: list, rules: str, kmap: str) -> list:

@@ -2,9 +2,11 @@
 # Copyright (c) the Tessera authors
 """The operators against dense definitions, PyTorch's own checks, recorded layers, and bad input."""
 
+import gc
 import os
 import pathlib
 import unittest
+import weakref
 
 import torch
 
@@ -90,7 +92,22 @@ class KernelMaps(unittest.TestCase):
                     if i >= 0:
                         expected[i, k] = o
             self.assertTrue(torch.equal(back.out_in, expected))
-            self.assertIs(back.transposed(), made)
+            again = back.transposed()
+            self.assertIs(again.out_in, made.out_in)
+            self.assertIs(again.coordinates, made.coordinates)
+            self.assertEqual(again.shape, made.shape)
+            self.assertIs(made.transposed().out_in, back.out_in)  # made once
+
+    def test_a_map_s_memory_goes_with_it_without_a_garbage_collection(self):
+        gc.disable()
+        try:
+            _, made, _ = make_map("strided", stride=2)
+            made.transposed().transposed()
+            kept = [weakref.ref(made), weakref.ref(made._derived)]
+            del made
+            self.assertEqual([ref() for ref in kept], [None, None])
+        finally:
+            gc.enable()
 
     def test_a_map_between_two_sets_has_the_pairs_of_a_strided_one(self):
         coordinates = scene(3, 6, 2, 0.3, 5)
