@@ -2,7 +2,9 @@
 # Copyright (c) the Tessera authors
 """Which layers share a map: by indice_key, and without one."""
 
+import gc
 import unittest
+import weakref
 from unittest import mock
 
 import torch
@@ -63,6 +65,23 @@ class Maps(unittest.TestCase):
             self.assertTrue(bool((pairs[:, k, n:] == -1).all()))
             self.assertTrue(torch.equal(data.pair_fwd[k, pairs[1, k, :n].long()], pairs[0, k, :n]))
             self.assertTrue(torch.equal(data.pair_bwd[k, pairs[0, k, :n].long()], pairs[1, k, :n]))
+
+    def test_the_maps_of_a_scan_go_with_its_tensors(self):
+        net = spconv.SparseSequential(spconv.SubMConv3d(4, 4, 3), spconv.SparseConv3d(4, 4, 3, 2, 1, indice_key="d"),
+                                      spconv.SparseInverseConv3d(4, 4, 3, "d"))  # fmt: skip
+        gc.collect()
+        gc.disable()  # memory of a GPU cannot wait for the collector of cycles
+        try:
+            x = tensor()
+            x.features.requires_grad_()
+            y = net(x)
+            y.features.sum().backward()
+            held = [weakref.ref(data.map) for data in y.indice_dict.maps.values()] + [weakref.ref(x.indices)]
+            self.assertEqual(len(held), 3)
+            del x, y
+            self.assertEqual([ref() is None for ref in held], [True] * 3)
+        finally:
+            gc.enable()
 
     def test_keys_that_do_not_fit_are_refused(self):
         x = tensor()
