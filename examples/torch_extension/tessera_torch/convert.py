@@ -76,7 +76,7 @@ def run_program(source: pathlib.Path, options: Sequence[str] = ()) -> tuple[dict
             raise ValueError(f"convert: {(done.stderr or done.stdout).strip()}")
         tensors, metadata = read_safetensors(target)
     kernels = {m.group(1) for m in re.finditer(r"^[ !]*(\S+) .*\] -> \[", done.stdout, re.MULTILINE)}
-    return tensors, metadata, kernels & tensors.keys(), done.stdout
+    return tensors, metadata, kernels & tensors.keys(), done.stdout.replace(str(target), str(source))
 
 
 def kernel_size(name: str, metadata: dict, volume: int) -> Optional[list[int]]:

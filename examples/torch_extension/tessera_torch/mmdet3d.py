@@ -14,6 +14,8 @@ which import spconv themselves, get this package for it.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import sys
 
 from . import conv, spconv
 from .torchsparse import nn as torchsparse_nn
@@ -22,7 +24,9 @@ NAMES = {
     **{name: getattr(conv, name) for name in vars(conv) if name[-2:] in ("1d", "2d", "3d", "4d") and name[0] == "S"},
     "TorchSparseConv3d": torchsparse_nn.Conv3d,
     "TorchSparseBatchNorm": torchsparse_nn.BatchNorm,
+    "TorchSparseBN": torchsparse_nn.BatchNorm,
     "TorchSparseGroupNorm": torchsparse_nn.GroupNorm,
+    "TorchSparseGN": torchsparse_nn.GroupNorm,
     "TorchSparseReLU": torchsparse_nn.ReLU,
     "TorchSparseLeakyReLU": torchsparse_nn.LeakyReLU,
 }
@@ -32,9 +36,17 @@ def register(as_spconv: bool = True) -> list[str]:
     """Returns the registries that have the layers now: mmengine's root, from which mmdet3d's scope inherits, and
     mmcv 1's CONV_LAYERS, where they are installed. `as_spconv=False` leaves `import spconv` as it is."""
     if as_spconv:
+        blocks = sys.modules.get("mmdet3d.models.layers.spconv")
+        if blocks is not None and not getattr(sys.modules.get("spconv"), "__tessera__", False):
+            raise ImportError("tessera_torch.mmdet3d: mmdet3d.models is imported already, and its blocks are made for another "
+                              "library's tensors; call register() before")  # fmt: skip
         spconv.as_spconv()
-    with contextlib.suppress(ImportError):  # mmcv registers its own layers when its operators are imported, once
+    # mmcv and mmdet3d register layers of these names when they are imported, once and without force.
+    with contextlib.suppress(ImportError):
         import mmcv.ops  # noqa: F401
+    if "torchsparse" in sys.modules or importlib.util.find_spec("torchsparse") is not None:
+        with contextlib.suppress(ImportError):
+            import mmdet3d.models.layers.torchsparse  # noqa: F401
     registries = {}
     try:
         from mmengine.registry import MODELS

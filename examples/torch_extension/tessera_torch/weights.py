@@ -45,6 +45,8 @@ def load_weight(weight: torch.Tensor, module) -> torch.Tensor:
     volume = weight.numel() // max(1, cin * cout)
     if shape == [volume, cin, cout] or (volume == 1 and shape == [cin, cout]):
         return _krsc(weight.reshape(volume, cin, cout), module)
+    if volume == 1 and shape[0] == cout and shape[-1] == cin and getattr(module, "conv1x1", False):
+        return weight.reshape(krsc)  # of another number of axes
     is_rsck, is_rskc = shape == [*size, cin, cout], shape == [*size, cout, cin]
     if is_rsck and is_rskc and not _assumed:
         raise ValueError(f"a weight of shape {shape} may be spconv 1's [.., in, out] or spconv 2.0's [.., out, in]; "

@@ -11,8 +11,11 @@ import unittest
 import numpy as np
 import torch
 
+from tessera_torch import SparseConvTensor
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DATA = pathlib.Path(os.environ.get("TESSERA_TEST_DATA", ROOT.parent / "shared"))
+SHAPE = [9, 8, 7]
 TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16}
 
 
@@ -67,3 +70,9 @@ def cloud(seed: int, rows: int, extent: list, batch_size: int) -> torch.Tensor:
     columns = [torch.randint(0, n, (rows,), generator=generator) for n in (batch_size, *extent)]
     coords = torch.unique(torch.stack(columns, 1), dim=0).int()
     return coords[torch.randperm(len(coords), generator=generator)].contiguous()
+
+
+def tensor(channels=4, seed=1, rows=120, shape=SHAPE, batch_size=2, dtype=torch.float32) -> SparseConvTensor:
+    coords = cloud(seed, rows, list(shape), batch_size)
+    features = torch.randn(len(coords), channels, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return SparseConvTensor(features, coords, shape, batch_size)

@@ -2,18 +2,23 @@
 # Copyright (c) the Tessera authors
 """mmdetection3d's own networks on Tessera's layers: its checkpoints load unchanged and give its outputs."""
 
+import contextlib
 import importlib.util
+import io
 import json
+import sys
+import types
 import pathlib
 import tempfile
 import unittest
+from unittest import mock
 
 import torch
 from torch import nn
 
 import stubs
 from support import by_coordinate, distance, read_safetensors, recorded
-from tessera_torch import convert
+from tessera_torch import convert, spconv
 from tessera_torch import mmdet3d as tessera_mmdet3d
 
 
@@ -24,6 +29,8 @@ class Networks(unittest.TestCase):
             if importlib.util.find_spec(package) is None:
                 raise unittest.SkipTest(f"{package} is not installed")
         stubs.install()
+        hook = spconv.SparseModule._load_from_state_dict  # mmdetection3d assigns its own
+        cls.addClassCleanup(setattr, spconv.SparseModule, "_load_from_state_dict", hook)
         tessera_mmdet3d.register()
         from mmdet3d.registry import MODELS
 
@@ -138,7 +145,9 @@ class Networks(unittest.TestCase):
                 with tempfile.TemporaryDirectory() as folder:
                     target = pathlib.Path(folder) / "converted.pth"
                     source = str(recorded(f"golden/spconv/{name}.pth"))
-                    self.assertEqual(convert.main([source, str(target), "--to", "torchsparse", "--add-prefix", prefix]), 0)
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        status = convert.main([source, str(target), "--to", "torchsparse", "--add-prefix", prefix])
+                    self.assertEqual(status, 0)
                     self.load(other_detector, torch.load(target, weights_only=True))
                 one, two = self.outputs(encoder, tensors), self.outputs(other, tensors)
                 self.assertTrue(torch.equal(one["last"].indices, two["last"].indices))
@@ -156,6 +165,11 @@ class Networks(unittest.TestCase):
         layer = build_conv_layer(dict(type="TorchSparseConv3d"), 4, 8, 3, stride=2, padding=1, bias=False)
         self.assertEqual(list(layer.kernel.shape), [27, 4, 8])
         self.assertEqual(type(build_norm_layer(dict(type="TorchSparseBatchNorm"), 8)[1]).__module__.split(".")[0], "tessera_torch")
+
+    def test_registering_after_mmdetection3d_was_made_for_another_library_is_refused(self):
+        with mock.patch.dict(sys.modules, {"spconv": types.ModuleType("spconv")}):
+            with self.assertRaisesRegex(ImportError, "register\\(\\) before"):
+                tessera_mmdet3d.register()
 
     def need_program(self):
         try:

@@ -66,6 +66,10 @@ class Conv3d(SparseModule):
                 text += f", {name}={getattr(self, name)}"
         return text + ("" if self.bias is not None else ", bias=False")
 
+    def _load_from_state_dict(self, *arguments):
+        # Not what mmdetection3d assigns to SparseModule: that permutes kernels of spconv 1.
+        nn.Module._load_from_state_dict(self, *arguments)
+
     def forward(self, input):
         if isinstance(input, SparseConvTensor):
             return self._as_spconv(input)

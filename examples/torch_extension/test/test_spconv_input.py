@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) the Tessera authors
+"""Input that does not fit, no rows at all, and the place of spconv."""
+
+import subprocess
+import sys
+import unittest
+
+import torch
+from torch import nn
+
+from support import SHAPE, tensor
+from tessera_torch import SparseConvTensor, spconv
+
+
+class BadInput(unittest.TestCase):
+    def test_tensors_that_do_not_fit_are_refused(self):
+        f, c = torch.zeros(3, 4), torch.zeros(3, 4, dtype=torch.int32)
+        for arguments, words in (
+            ((f, c.long(), SHAPE, 1), "int32"),
+            ((f, c, SHAPE[:2], 1), "columns"),
+            ((f[0], c, SHAPE, 1), "dimensions"),
+            ((f[:2], c, SHAPE, 1), "rows"),
+            ((f, c.to("meta"), SHAPE, 1), "meta"),
+            ((f, c, SHAPE, 0), "batch"),
+            ((f.numpy(), c, SHAPE, 1), "tensors"),
+        ):
+            with self.assertRaises((ValueError, TypeError)) as raised:
+                SparseConvTensor(*arguments)
+            self.assertIn(words, str(raised.exception))
+
+    def test_layers_refuse_what_they_cannot_do(self):
+        x = tensor()
+        twice = SparseConvTensor(torch.zeros(2, 4), torch.zeros(2, 4, dtype=torch.int32), SHAPE, 1)
+        outside = SparseConvTensor(torch.zeros(1, 4), torch.tensor([[0, 9, 0, 0]], dtype=torch.int32), SHAPE, 1)
+        for call, words in (
+            (lambda: spconv.SubMConv3d(5, 4, 3)(x), "channels"),
+            (lambda: spconv.SubMConv3d(4, 4, 3)(x.features), "SparseConvTensor"),
+            (lambda: spconv.SubMConv3d(4, 4, 3)(x.replace_feature(x.features.double())), "float"),
+            (lambda: spconv.SubMConv3d(4, 4, 3)(twice), "unique"),
+            (lambda: spconv.SparseConv3d(4, 4, 3)(outside), "outside"),
+            (lambda: spconv.SparseConv3d(4, 4, 12)(x), "grid"),
+            (lambda: spconv.SparseConv3d(4, 4, 3, groups=2), "groups"),
+            (lambda: spconv.SparseConv3d(4, 4, [3, 3]), "axes"),
+            (lambda: spconv.SparseConv3d(4, 4, -1), "kernel size"),
+            (lambda: spconv.SparseConv3d(4, 4, 1, padding=1), "padding"),
+        ):
+            with self.assertRaises((ValueError, TypeError, RuntimeError)) as raised:
+                call()
+            self.assertIn(words, str(raised.exception))
+
+    def test_columns_in_another_order_are_legal(self):
+        x, net = tensor(), spconv.SubMConv3d(4, 4, 3)
+        strided = torch.empty(x.indices.shape[1], len(x.indices), dtype=torch.int32).t().copy_(x.indices)
+        features = torch.empty(4, len(x.indices)).t().copy_(x.features)
+        y = net(SparseConvTensor(features, strided, SHAPE, 2))
+        self.assertTrue(torch.equal(y.features, net(x).features))
+
+    def test_no_rows_pass_through_every_layer(self):
+        net = spconv.SparseSequential(
+            spconv.SubMConv3d(4, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), spconv.SparseConv3d(8, 8, 3, 2, 1, indice_key="d"),
+            spconv.SparseMaxPool3d(2, indice_key="p"), spconv.SparseInverseConv3d(8, 8, 2, "p"),
+            spconv.SparseInverseConv3d(8, 4, 3, "d"), spconv.SubMConv3d(4, 4, 1), spconv.SparseConvTranspose3d(4, 4, 2, 2))  # fmt: skip
+        features = torch.zeros(0, 4, requires_grad=True)
+        y = net(SparseConvTensor(features, torch.zeros(0, 4, dtype=torch.int32), SHAPE, 1))
+        self.assertEqual(list(y.features.shape), [0, 4])
+        y.features.sum().backward()
+        self.assertEqual(float(y.dense().abs().sum()), 0)
+        self.assertEqual(spconv.SparseGlobalAvgPool()(y).tolist(), [[0, 0, 0, 0]])
+
+
+class AsSpconv(unittest.TestCase):
+    def run_python(self, program: str) -> str:
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_programs_that_import_spconv_get_this_package(self):
+        self.run_python("""
+import tessera_torch
+tessera_torch.as_spconv()
+tessera_torch.as_spconv()
+import spconv, spconv.pytorch as sp
+from spconv.core import ConvAlgo
+from spconv.pytorch import functional, ops
+from spconv.pytorch.core import SparseConvTensor, expand_nd
+from spconv.pytorch.conv import SparseConvolution, SubMConv3d
+from spconv.pytorch.modules import SparseModule, is_spconv_module
+from spconv.pytorch.utils import PointToVoxel
+from spconv.utils import Point2VoxelCPU3d
+import cumm.tensorview as tv
+assert spconv.__version__ >= "2.0.0" and sp.SubMConv3d is SubMConv3d is tessera_torch.spconv.SubMConv3d
+assert ops.get_conv_output_size([41], [3], [2], [1], [1]) == [21]
+import importlib.util
+assert importlib.util.find_spec("spconv") is not None
+try:
+    import spconv.pytorch.quantization
+except ModuleNotFoundError:
+    pass
+else:
+    raise AssertionError
+""")
+
+    def test_a_spconv_that_is_imported_already_is_not_replaced(self):
+        out = self.run_python("""
+import sys, types
+sys.modules["spconv"] = types.ModuleType("spconv")
+import tessera_torch
+try:
+    tessera_torch.as_spconv()
+except ImportError as error:
+    print(error)
+""")
+        self.assertIn("already imported", out)
+
+
+if __name__ == "__main__":
+    unittest.main()
