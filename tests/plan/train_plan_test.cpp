@@ -41,6 +41,8 @@ TEST_CASE_TEMPLATE(
   Training<Scalar, Space> planned{exec};
   auto const plan = planned.plan();
   CHECK(same_bits(planned.everything(), by_hand.everything()));  // making the plan changes nothing
+  planned.optimizer.check(exec);
+  CHECK(planned.optimizer.state(exec).was_skipped == 0);
   auto const all = batches<Scalar, Space>(exec);
   for (std::size_t i = 0; i < 100; ++i) {
     CAPTURE(i);
