@@ -112,6 +112,16 @@ int main()
   ts::nn::Tuning const of_small = ts::nn::tune(small, samples, thorough, exec);
   expect(of_small.groups.size() == 1 && of_small.seconds <= of_small.seconds_before, "options act");
 
+  // [gradients]
+  // data gradients too, which are convolutions of other channels, and over other maps where layers are strided
+  auto const for_training = ts::TuneOptions().gradients().splits({1, 2}).repetitions(1).quiet();
+  ts::nn::Tuning const both = ts::nn::tune(net, samples, for_training, exec);
+  // [gradients]
+  auto const& last = both.groups.back();
+  expect(
+      both.groups.size() == 2 * tuning.groups.size() && last.group.operation == ts::Operation::backward_data,
+      "data gradients have groups of their own");
+
   expect(profile.operations.size() >= 49 && profile.seconds() > 0, "every operation is timed");
   expect(std::filesystem::file_size(trace) > 0, "the trace is written");
 

@@ -12,6 +12,8 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <new>
 
 using namespace tessera;
 using namespace train_cases;
@@ -319,4 +321,38 @@ TEST_CASE_TEMPLATE("TrainPlan: runs of the device allocate nothing and read noth
     CHECK(memory.bytes_in_use() == 0);
 #endif
   }
+}
+
+TEST_CASE(
+    "TrainPlan: memory that runs out in a run on the host changes nothing, and the next run is as good as "
+    "ever")
+{
+  test::CountedMemory<Host> memory;
+  {
+    auto const exec = memory.execution(1);
+    Training<float, Host> training{exec};
+    Training<float, Host> twin{exec};
+    auto const plan = training.plan();
+    auto const other = twin.plan();
+    Batch<float, Host> const batch{scan_of(1, 8), exec};
+    for (int i = 0; i < 10; ++i) {
+      plan->run(batch.x, batch.labels, exec);
+      other->run(batch.x, batch.labels, exec);
+    }
+    auto const before = training.everything();
+    auto const first = memory.allocations();
+    other->run(batch.x, batch.labels, exec);
+    auto const of_a_run = memory.allocations() - first;
+    for (std::int64_t n = 0; n < of_a_run; n += 7) {
+      CAPTURE(n);
+      memory.fail_at(n);
+      CHECK_THROWS_AS(plan->run(batch.x, batch.labels, exec), std::bad_alloc);
+      memory.fail_at(-1);
+      REQUIRE(same_bits(training.everything(), before));
+    }
+    plan->run(batch.x, batch.labels, exec);
+    plan->check();
+    CHECK(same_bits(training.everything(), twin.everything()));
+  }
+  CHECK(memory.bytes_in_use() == 0);
 }

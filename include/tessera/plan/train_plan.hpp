@@ -93,13 +93,20 @@ class TrainPlan {
     detail::expects(scans_.channels >= 1, "TrainPlan: ", scans_.channels,
                     " input channels; say PlanLimits::channels(), the model has no options().in_channels");
     detail::expects(!limits_.fuses(), "TrainPlan: PlanLimits::fuse(), but folded weights are not trained");
-    graph_.prepare([&](Execution<Space> const& on) { try_step(on); },
-                   [&](Execution<Space> const& on) {
-                     input_.emplace(limits_, scans_.channels, on);
-                     enqueue(*input_, false, on);
-                     graph_.note(step_.verdict(*input_, on), on);
-                   },
-                   std::move(arena), exec);
+    auto const state = optimizer.state(exec);  // whose trials count as refused
+    try {
+      graph_.prepare([&](Execution<Space> const& on) { try_step(on); },
+                     [&](Execution<Space> const& on) {
+                       input_.emplace(limits_, scans_.channels, on);
+                       enqueue(*input_, false, on);
+                       graph_.note(step_.verdict(*input_, on), on);
+                     },
+                     std::move(arena), exec);
+    } catch (...) {
+      optimizer.set_state(state, exec);
+      throw;
+    }
+    optimizer.set_state(state, exec);
     unreached_ = step_.tape().unreached_parameters();
   }
   TrainPlan(Model& model, Loss loss, Optimizer& optimizer, PlanLimits const& limits,
@@ -259,8 +266,11 @@ class TrainPlan {
     for_each(ingest.labels.capacity, ingest.labels, exec);
     try {
       enqueue(input, false, exec);
-    } catch (...) {
+    } catch (invalid_argument const&) {
       if (!step_.undo(input, exec)) { throw; }
+    } catch (...) {
+      static_cast<void>(step_.undo(input, exec));
+      throw;
     }
     graph_.note(step_.verdict(input, exec), exec);
   }

@@ -17,7 +17,7 @@ namespace detail {
 
 /// gate = 1 where the data are not what the plan was made for, or the step is a trial; else 0.
 struct CloseGate {
-  std::uint32_t const* errors;  // [1]
+  std::uint32_t const* errors;  // [1], not read of a trial
   bool is_trial;
   std::uint32_t* gate;  // [1]
 

@@ -80,6 +80,7 @@ class TrainInput {
 
   [[nodiscard]] SparseTensor<Dim, Scalar, Space> const& tensor() const noexcept { return rows_.tensor; }
   [[nodiscard]] Buffer<std::int32_t, Space> const& labels() const noexcept { return labels_; }
+  [[nodiscard]] bool has_tensor() const noexcept { return rows_.tensor.coordinates() != nullptr; }
   /// [2] where kernels note what is wrong with the data, once there is a tensor.
   [[nodiscard]] std::uint32_t* errors() const noexcept
   {

@@ -26,7 +26,7 @@ namespace detail {
 
 /// What a TrainPlan runs: forward pass, loss, backward pass, optimizer and averages, on a scan in fixed room.
 ///
-/// While it lives, layers of the model draw random numbers by the optimizer's calls.
+/// From its first step until it ends, layers of the model draw random numbers by the optimizer's calls.
 template <class Model, class Loss, class Rule>
 class TrainStep {
  public:
@@ -58,7 +58,6 @@ class TrainStep {
     tape().watch(model);
     optimizer.arena().follow_parameters(exec);
     fill_bytes(loss_, 0, exec);
-    nn::seed_by_step<Space>(model_, optimizer.device_calls());
   }
   TrainStep(TrainStep const&) = delete;
   TrainStep& operator=(TrainStep const&) = delete;
@@ -71,6 +70,8 @@ class TrainStep {
   {
     PackAtUse const pack_at_use;
     auto& optimizer = optimizer_;
+    // each time: another plan of the model may have ended since
+    nn::seed_by_step<Space>(model_, optimizer.device_calls());
     guard_.keep(exec);  // first: on the host the next may throw
     input.make(box, set, exec);
     optimizer.zero_grad(exec);
@@ -90,9 +91,9 @@ class TrainStep {
   /// @returns whether the scan was at fault, which the verdict then tells
   bool undo(Input const& input, Execution<Space> const& exec)
   {
-    guard_.judge_data(input.errors(), true, communicator(), exec);
+    guard_.judge_data(nullptr, true, communicator(), exec);
     guard_.restore(exec);
-    if (*input.errors() == 0) { return false; }
+    if (!input.has_tensor() || *input.errors() == 0) { return false; }
     optimizer_.step(exec, guard_.gate());
     return true;
   }
