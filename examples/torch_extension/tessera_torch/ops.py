@@ -382,7 +382,7 @@ def convolution(
 
 # What register_autograd() puts around an operator costs a call some hundred microseconds of the host. So eager calls go
 # past it: to the kernel where no gradient is needed, else through these functions, which do the same with less. What traces
-# (torch.compile, torch.export, functorch) sees the operators.
+# (torch.compile, torch.export) sees the operators; torch.func's transforms meet PyTorch's sentence that they know none.
 
 _AUTOCAST_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU) | torch._C.DispatchKeySet(
     torch._C.DispatchKey.AutocastCUDA
