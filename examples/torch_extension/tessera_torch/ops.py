@@ -351,13 +351,18 @@ def convolution(
     `parameter.flatten(1, -2).permute(1, 2, 0)`, of TorchSparse's the parameter itself.
     """
     _expect_rows("convolution", features, map)
+    device = features.device.type
+    autocast = torch.is_autocast_enabled(device)
+    eager = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    if autocast and eager:
+        features, weight, bias = _cast(device, features, weight, bias)
+    compute = features
+    if autocast and not eager and device == "cuda":  # the tiles are those of the type that the operator casts to
+        compute = features.new_empty((0, features.shape[1]), dtype=torch.get_autocast_dtype(device))
+    tiles = map.tiles(compute, weight, dataflow)
     needs_gradient = torch.is_grad_enabled() and (
         features.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     )
-    compute = features
-    if features.is_cuda and torch.is_autocast_enabled("cuda"):
-        compute = features.new_empty((0, features.shape[1]), dtype=torch.get_autocast_dtype("cuda"))
-    tiles = map.tiles(compute, weight, dataflow)
     in_out, gradient_tiles = None, []
     if needs_gradient and features.requires_grad:
         if map.symmetric:
@@ -366,10 +371,74 @@ def convolution(
             transposed = map.transposed()
             in_out = transposed.out_in
             gradient_tiles = transposed.tiles(compute, weight, dataflow, "backward_data")
-    return torch.ops.tessera.convolution(
+    call = (
         features, weight, bias, map.out_in, in_out, list(map.kernel_size), map.centre, map.symmetric, tiles,
         gradient_tiles, *dataflow,
     )  # fmt: skip
+    if not eager:
+        return _CONVOLUTION(*call)
+    return _EagerConvolution.apply(*call) if needs_gradient else _below_autograd(_CONVOLUTION, autocast, *call)
+
+
+# What register_autograd() puts around an operator costs a call some hundred microseconds of the host. So eager calls go
+# past it: to the kernel where no gradient is needed, else through these functions, which do the same with less. What traces
+# (torch.compile, torch.export) sees the operators; torch.func's transforms meet PyTorch's sentence that they know none.
+
+_AUTOCAST_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU) | torch._C.DispatchKeySet(
+    torch._C.DispatchKey.AutocastCUDA
+)
+_CONVOLUTION = torch.ops.tessera.convolution.default
+_CONVOLUTION_BACKWARD = torch.ops.tessera.convolution_backward.default
+_POOL = torch.ops.tessera.pool.default
+_POOL_BACKWARD = torch.ops.tessera.pool_backward.default
+
+
+def _below_autograd(operator, autocast: bool, *arguments):
+    """Calls an operator without what is registered for autograd, and for autocast, which has been done."""
+    with torch._C._AutoDispatchBelowAutograd():
+        if autocast:
+            with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST_KEYS):
+                return operator(*arguments)
+        return operator(*arguments)
+
+
+def _gradient_of(operator, *arguments):
+    """Calls a gradient's operator: below autograd, unless a gradient of it might be asked for, which it refuses."""
+    if torch.is_grad_enabled():
+        return operator(*arguments)
+    return _below_autograd(operator, True, *arguments)
+
+
+class _EagerConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, *call):
+        features, weight, _, out_in, in_out, *of_map, _, gradient_tiles, name, sort, splits, mode = call
+        ctx.save_for_backward(features, weight, out_in, in_out, *gradient_tiles)
+        ctx.of_map, ctx.dataflow = of_map, (name, sort, splits, mode)
+        return _below_autograd(_CONVOLUTION, True, *call)
+
+    @staticmethod
+    def backward(ctx, grad):
+        features, weight, out_in, in_out, *gradient_tiles = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[:3])
+        grads = _gradient_of(
+            _CONVOLUTION_BACKWARD, grad.contiguous(), features, weight, out_in, in_out, *ctx.of_map, gradient_tiles,
+            *ctx.dataflow, wanted,
+        )  # fmt: skip
+        return (*[g if wants else None for g, wants in zip(grads, wanted)], *[None] * 11)
+
+
+class _EagerPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, features, out_in, in_out, mode, from_zero):
+        ctx.save_for_backward(features, out_in, in_out)
+        ctx.mode, ctx.from_zero = mode, from_zero
+        return _below_autograd(_POOL, True, features, out_in, in_out, mode, from_zero)
+
+    @staticmethod
+    def backward(ctx, grad):
+        grads = _gradient_of(_POOL_BACKWARD, grad.contiguous(), *ctx.saved_tensors, ctx.mode, ctx.from_zero)
+        return grads, None, None, None, None
 
 
 def _expect_rows(who: str, features: torch.Tensor, map: KernelMap) -> None:
@@ -389,8 +458,11 @@ def pool(features: torch.Tensor, map: KernelMap, mode: str, from_zero: bool = Fa
     which do not share its convolutions' rule of kernels of one voxel.
     """
     _expect_rows("pool", features, map)
-    in_out = map.transposed().out_in if torch.is_grad_enabled() and features.requires_grad else None
-    return torch.ops.tessera.pool(features, map.out_in, in_out, mode, from_zero)
+    needs_gradient = torch.is_grad_enabled() and features.requires_grad
+    call = (features, map.out_in, map.transposed().out_in if needs_gradient else None, mode, from_zero)
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return _POOL(*call)
+    return _EagerPool.apply(*call) if needs_gradient else _below_autograd(_POOL, False, *call)
 
 
 def global_pool(features: torch.Tensor, coordinates: torch.Tensor, batch_size: int, mode: str) -> torch.Tensor:
@@ -735,18 +807,20 @@ for _name in ("hard_voxelize", "dynamic_voxelize"):
 
 # --- autocast ------------------------------------------------------------------------------------------------------
 
-_AUTOCAST_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU) | torch._C.DispatchKeySet(
-    torch._C.DispatchKey.AutocastCUDA
-)
 _autocast_library = torch.library.Library("tessera", "FRAGMENT")
+
+
+def _cast(device: str, *tensors) -> list:
+    """The tensors in autocast's type; float64 stays, as in PyTorch's own convolutions."""
+    dtype = torch.get_autocast_dtype(device)
+    return [x.to(dtype) if x is not None and x.dtype != torch.float64 else x for x in tensors]
 
 
 def _register_autocast(device: str, key: str) -> None:
     def convolution(keys, features, weight, bias, *rest):
-        dtype = torch.get_autocast_dtype(device)
-        cast = [x.to(dtype) if x is not None and x.dtype != torch.float64 else x for x in (features, weight, bias)]
+        cast = _cast(device, features, weight, bias)
         with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST_KEYS):
-            return torch.ops.tessera.convolution(*cast, *rest)
+            return _CONVOLUTION(*cast, *rest)
 
     _autocast_library.impl("convolution", convolution, key, with_keyset=True)
 

@@ -5,6 +5,7 @@
 import unittest
 
 import torch
+import torch.fx.experimental.proxy_tensor
 from torch.library import opcheck
 
 from definitions import scene
@@ -109,6 +110,15 @@ class Registrations(unittest.TestCase):
             (grad,) = torch.autograd.grad(call().square().sum(), x, create_graph=True)
             with self.assertRaisesRegex(RuntimeError, "no gradients of gradients"):
                 grad.sum().backward()
+
+    def test_what_traces_sees_the_operators(self):
+        coordinates, made, _ = make_map("strided", stride=2)
+        x, w = draw(len(coordinates), 2), draw(27, 2, 3)
+        calls = [lambda t: ops.convolution(t, w, None, made).square().sum(), lambda t: ops.pool(t, made, "max").sum()]
+        for call in calls:
+            seen = torch.fx.experimental.proxy_tensor.make_fx(call)(x.detach())
+            names = [str(node.target) for node in seen.graph.nodes if node.op == "call_function"]
+            self.assertTrue(any(name.startswith("tessera.") for name in names), names)
 
     def test_autocast_computes_in_its_type_and_keeps_the_parameters(self):
         coordinates, made, _ = make_map()
