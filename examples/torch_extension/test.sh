@@ -32,6 +32,10 @@ if ! { have nvidia-smi && nvidia-smi -L 2>/dev/null | grep -q GPU; }; then expor
 export CMAKE_BUILD_PARALLEL_LEVEL=$jobs
 examples/torch_extension/install.sh "$environment" >&2 || stop "the installation failed"
 "$environment/bin/pip" install -q safetensors >&2 || say "no safetensors: what needs it is skipped"
+# Of mmdetection3d the Python alone, which needs none of mmcv's compiled operators to build encoders.
+"$environment/bin/pip" install -q --no-deps mmdet3d==1.4.0 mmdet==3.3.0 mmcv-lite==2.1.0 mmengine addict termcolor rich yapf \
+  platformdirs pyyaml opencv-python-headless pillow packaging pygments markdown-it-py mdurl >&2 ||
+  say "no mmdetection3d: its tests are skipped"
 
 program=$PWD/build/torch_extension/cpp_layers
 "${CXX:-c++}" -std=c++17 -O3 -DNDEBUG -Iinclude -pthread examples/torch_extension/test/cpp_layers.cpp -o "$program" >&2 ||

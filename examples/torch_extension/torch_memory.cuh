@@ -21,7 +21,7 @@ class Call<tessera::Device> {
   using Space = tessera::Device;
 
   explicit Call(Tensor const& like)
-      : device_{like.get_device_index()},
+      : device_{device_of(like)},
         guard_{device_},
         memory_{device_},
         exec_{current_stream(device_), &memory_, device_}
@@ -32,6 +32,14 @@ class Call<tessera::Device> {
   [[nodiscard]] TorchMemory& memory() { return memory_; }
 
  private:
+  /// PyTorch chooses the kernels of GPUs where any tensor is on one.
+  [[nodiscard]] static std::int32_t device_of(Tensor const& tensor)
+  {
+    expects(tensor.is_cuda(),
+            "tessera: the first tensor is on another device than the others; all must be on one");
+    return tensor.get_device_index();
+  }
+
   [[nodiscard]] static tessera::StreamHandle current_stream(std::int32_t device)
   {
     expects(aoti_torch_get_current_cuda_stream != nullptr, "tessera: this PyTorch has no CUDA");
