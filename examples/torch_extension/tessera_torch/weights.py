@@ -67,7 +67,7 @@ def _krsc(kernel: torch.Tensor, module) -> torch.Tensor:
 
 def kernel_of(weight: torch.Tensor) -> torch.Tensor:
     """[out, *kernel_size, in] as [volume, in, out]: a view."""
-    return weight.flatten(1, -2).permute(1, 2, 0)
+    return weight.reshape(weight.shape[0], -1, weight.shape[-1]).permute(1, 2, 0)
 
 
 def torchsparse_order(size) -> list[int]:

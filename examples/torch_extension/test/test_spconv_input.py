@@ -64,6 +64,7 @@ class BadInput(unittest.TestCase):
         features = torch.zeros(0, 4, requires_grad=True)
         y = net(SparseConvTensor(features, torch.zeros(0, 4, dtype=torch.int32), SHAPE, 1))
         self.assertEqual(list(y.features.shape), [0, 4])
+        self.assertEqual(int(net[1].num_batches_tracked), 0)  # norms do not see it
         y.features.sum().backward()
         self.assertEqual(float(y.dense().abs().sum()), 0)
         self.assertEqual(spconv.SparseGlobalAvgPool()(y).tolist(), [[0, 0, 0, 0]])

@@ -41,6 +41,12 @@ class Voxels(unittest.TestCase):
             first = torch.floor(voxels[:, 0, :dim]).flip(1).int()
             self.assertTrue(torch.equal(first, indices))
 
+    def test_points_outside_have_no_voxel(self):
+        points = torch.tensor([[0.5, 0.5, 0.5], [-1, 0, 0], [0, 9, 0], [1.5, 0, 0], [0.1, 0.1, 0.1], [2.5, 0, 0]])
+        _, indices, _, ids = PointToVoxel([1, 1, 1], [0, 0, 0, 4, 4, 4], 3, 2, 1).generate_voxel_with_id(points)
+        self.assertEqual(indices.tolist(), [[0, 0, 0], [0, 0, 1]])
+        self.assertEqual(ids.tolist(), [0, -1, -1, 1, 0, -1])  # the last one's voxel is beyond the cap
+
     def test_empty_places_can_hold_the_mean(self):
         points = torch.rand(50, 3) * 4
         voxels, _, counts = PointToVoxel([2, 2, 2], [0, 0, 0, 4, 4, 4], 3, 8, 20)(points, empty_mean=True)
