@@ -108,7 +108,7 @@ struct Checkpoint {
   auto const& [kind, prefix] = found.front();
   std::string whole_prefix = converted.prefix + prefix;
   if (!prefix.empty()) {
-    converted = io::convert_checkpoint(path, ConvertOptions(options).prefix(whole_prefix));
+    converted = io::convert_checkpoint(path, tessera::ConvertOptions(options).prefix(whole_prefix));
   }
   return {std::move(converted), kind, std::move(whole_prefix)};
 }
