@@ -64,17 +64,16 @@ struct PictureRow {
 /// Where points of the grid are in a panel: seen from above one of its corners, at equal angles to the axes.
 class View {
  public:
-  View(int grid, int side) : cell_{side / (2.05 * grid)}, middle_{side / 2.0}, top_{0.51 * side} {}
+  View(int grid, int side) : cell_{side / (1.65 * grid)}, middle_{side / 2.0} {}
 
   [[nodiscard]] std::array<double, 2> operator()(double x, double y, double z) const
   {
-    return {middle_ + 0.866 * cell_ * (x - y), top_ + cell_ * (0.5 * (x + y) - z)};
+    return {middle_ + 0.866 * cell_ * (x - y), middle_ + cell_ * (0.5 * (x + y) - z)};
   }
 
  private:
   double cell_;  // pixels
   double middle_;
-  double top_;
 };
 
 /// Fills the parallelogram of a corner and the two beside it.
