@@ -28,7 +28,7 @@
 namespace tune_cases {
 
 using namespace tessera;
-using TuneOptions;
+using tessera::TuneOptions;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;

@@ -23,7 +23,7 @@
 
 using namespace tessera;
 using namespace tune_cases;
-using TuneOptions;
+using tessera::TuneOptions;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;

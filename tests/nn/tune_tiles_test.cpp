@@ -24,7 +24,7 @@
 #include <vector>
 
 using namespace tessera;
-using TuneOptions;
+using tessera::TuneOptions;
 using detail::KernelPlan;
 using nn::ConvChoice;
 using nn::TuneStep;
