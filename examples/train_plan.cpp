@@ -117,8 +117,7 @@ int run(ts::Execution<Space> const& exec)
   net.train();
   ts::train::ParameterArena<Scalar, Space> arena{net, exec};
   ts::train::Optimizer optimizer{arena, ts::train::AdamW{}, ts::train::Schedule::cosine(1e-2, 60).warm_up(5),
-                                 ts::StepOptions{}.clip_norm(1).loss_scaler(ts::train::LossScaler{}),
-                                 exec};
+                                 ts::StepOptions{}.clip_norm(1).loss_scaler(ts::train::LossScaler{}), exec};
   ts::train::MovingAverage average{arena, 0.9, exec, true};
 
   auto const limits = ts::PlanLimits()

@@ -70,10 +70,8 @@ class ShapeDecoder final : public ts::nn::Module<3, Scalar> {
   using typename ts::nn::Module<3, Scalar>::Tensor;
 
   ShapeDecoder(ts::ConvConfig const& config, ts::Execution<ts::Device> const& exec)
-      : first_{ts::LinearOptions(shape_decoder_inputs, shape_decoder_channels[0]).math(config.math),
-               exec},
-        last_{ts::LinearOptions(shape_decoder_channels.back(), shape_decoder_outputs).math(config.math),
-              exec}
+      : first_{ts::LinearOptions(shape_decoder_inputs, shape_decoder_channels[0]).math(config.math), exec},
+        last_{ts::LinearOptions(shape_decoder_channels.back(), shape_decoder_outputs).math(config.math), exec}
   {
     this->register_child("first", first_);
     this->register_child("last", last_);

@@ -192,8 +192,7 @@ void measure_spvcnn(Session& session, Points const& points)
       // the levels whose sizes the limits take, which a network of the same strides derives
       auto const voxels = ts::initial_voxelize(tensor(exec), 1, voxel_size, exec).voxels;
       static_cast<void>(
-          ts::models::MinkUNet<3, Scalar>{ts::MinkUNetOptions(4, 19).width(0.1), exec}.forward(voxels,
-                                                                                                       exec));
+          ts::models::MinkUNet<3, Scalar>{ts::MinkUNetOptions(4, 19).width(0.1), exec}.forward(voxels, exec));
       auto const limits = ts::PlanLimits()
                               .like(*voxels.coordinates(), 1.1)
                               .box(voxels.coordinates()->box())

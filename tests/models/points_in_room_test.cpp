@@ -183,8 +183,7 @@ TEST_CASE("points in room: voxels that do not fit, here or at a coarser level, a
   CHECK(
       complaint(exactly, exec, [&] { static_cast<void>(initial_voxelize(exactly, 1, 0.5F, exec)); }).empty());
 
-  models::SPVCNN<3, float, Host> net{SPVCNNOptions(channels, 5).width(0.25).voxel_size(1, 0.5F),
-                                     exec};
+  models::SPVCNN<3, float, Host> net{SPVCNNOptions(channels, 5).width(0.25).voxel_size(1, 0.5F), exec};
   auto const forward = [&](std::int64_t max_derived) {
     auto const points = upload_cloud<Host>(cloud, 1, room_for(800, 1, max_derived), exec);
     return complaint(points, exec, [&] { static_cast<void>(net.forward(points, exec)); });

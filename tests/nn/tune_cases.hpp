@@ -28,10 +28,10 @@
 namespace tune_cases {
 
 using namespace tessera;
-using tessera::TuneOptions;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;
+using tessera::TuneOptions;
 
 template <class Space>
 using Conv = nn::Conv<3, float, Space>;

@@ -24,10 +24,10 @@
 
 using namespace tessera;
 using namespace tune_cases;
-using tessera::TuneOptions;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;
+using tessera::TuneOptions;
 
 TEST_CASE("tune: a choice that rounding does not explain is refused, with what it differed by")
 {

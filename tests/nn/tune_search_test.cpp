@@ -26,10 +26,10 @@
 
 using namespace tessera;
 using namespace tune_cases;
-using tessera::TuneOptions;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;
+using tessera::TuneOptions;
 
 TEST_CASE("tune: the fastest choice wins, at a tie things stay")
 {

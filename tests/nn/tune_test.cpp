@@ -23,10 +23,10 @@
 
 using namespace tessera;
 using namespace tune_cases;
-using tessera::TuneOptions;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;
+using tessera::TuneOptions;
 
 TEST_CASE("tune: groups are those that names and shapes of a MinkUNet's kernels tell")
 {

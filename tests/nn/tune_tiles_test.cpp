@@ -24,11 +24,11 @@
 #include <vector>
 
 using namespace tessera;
-using tessera::TuneOptions;
 using detail::KernelPlan;
 using nn::ConvChoice;
 using nn::TuneStep;
 using nn::TuneTrial;
+using tessera::TuneOptions;
 
 namespace {
 

@@ -72,8 +72,7 @@ PointLimits<ModelVoxelizes> limits_of_points()
 template <class Scalar>
 models::SPVCNN<3, Scalar> spvcnn(Execution<Device> const& exec)
 {
-  return models::SPVCNN<3, Scalar>{SPVCNNOptions(4, 5).width(0.25).voxel_size(1, voxel_size).seed(3),
-                                   exec};
+  return models::SPVCNN<3, Scalar>{SPVCNNOptions(4, 5).width(0.25).voxel_size(1, voxel_size).seed(3), exec};
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <cstdlib>
 #include <vector>
 
 namespace tessera {

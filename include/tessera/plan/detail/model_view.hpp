@@ -37,7 +37,7 @@ class ModelView {
  protected:
   explicit ModelView(Model& model) : model_{&model} {}
 
-  Model* model_;  // NOLINT(*-non-private-member-variables-in-classes)
+  Model* model_;  // NOLINT(readability-identifier-naming,*-non-private-member-variables-in-classes)
 };
 
 }  // namespace detail
