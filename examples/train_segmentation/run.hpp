@@ -171,7 +171,9 @@ class Run {
     }
     ranks_.barrier(exec_);  // before rank 0 writes what others read
     if (!speaks()) { return; }
-    remove_unfinished();
+    remove_unfinished(names_.checkpoint);
+    remove_unfinished(names_.network);
+    remove_unfinished(names_.curve);
     auto const& scans = scan_options_;
     std::printf("scans     %s\n", program::printable(scans.kitti.empty() ? "simulated scenes, seed " +
                                                                                std::to_string(scans.seed)
@@ -190,13 +192,13 @@ class Run {
     }
     std::fflush(stdout);
   }
-  /// Removes the checkpoints that a run which was killed has not written to their ends.
-  void remove_unfinished() const
+  /// Removes what a run that was killed has not written to the end of `whole`.
+  static void remove_unfinished(std::string const& whole)
   {
     namespace fs = std::filesystem;
-    auto const start = fs::path{names_.checkpoint}.filename().string() + ".";
+    auto const start = fs::path{whole}.filename().string() + ".";
     std::error_code error;
-    for (auto const& entry : fs::directory_iterator{fs::path{names_.checkpoint}.parent_path(), error}) {
+    for (auto const& entry : fs::directory_iterator{fs::absolute(whole).parent_path(), error}) {
       auto const name = entry.path().filename().string();
       if (name.rfind(start, 0) == 0 && entry.path().extension() == ".tmp") {
         fs::remove(entry.path(), error);
