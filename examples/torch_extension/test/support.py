@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from tessera_torch import SparseConvTensor
+from tessera_torch.convert import read_safetensors  # noqa: F401  (for the tests)
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 DATA = pathlib.Path(os.environ.get("TESSERA_TEST_DATA", ROOT.parent / "shared"))
 SHAPE = [9, 8, 7]
-TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I16": np.int16}
 
 
 def recorded(name: str) -> pathlib.Path:
@@ -25,20 +25,6 @@ def recorded(name: str) -> pathlib.Path:
     if not path.exists():
         raise unittest.SkipTest(f"there is no {name} below {DATA} (TESSERA_TEST_DATA)")
     return path
-
-
-def read_safetensors(path: pathlib.Path) -> tuple[dict, dict]:
-    """(tensors by name, metadata)."""
-    raw = path.read_bytes()
-    (size,) = struct.unpack("<Q", raw[:8])
-    header = json.loads(raw[8 : 8 + size])
-    metadata = header.pop("__metadata__", {})
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = (8 + size + offset for offset in entry["data_offsets"])
-        values = np.frombuffer(raw[begin:end], TYPES[entry["dtype"]]).reshape(entry["shape"])
-        tensors[name] = torch.from_numpy(values.copy())
-    return tensors, metadata
 
 
 def read_metadata(path: pathlib.Path) -> dict:

@@ -70,7 +70,6 @@ struct ModelPointInput : PlannedScan {
   using Value = PointTensor<Dim, Scalar, Device>;
 
   Buffer<std::int32_t, Device> inverse;  // none
-  Buffer<std::int32_t, Device> labels;   // [max_points], or none
   Value tensor;
 
   /// @param empty  enqueue that there are no points
@@ -118,15 +117,6 @@ struct ModelPointInput : PlannedScan {
   [[nodiscard]] std::int64_t most_rows(Output const& output, RowCount const&) const noexcept
   {
     return output.capacity();
-  }
-  template <class Destination>
-  [[nodiscard]] RunStatus check_labels(Destination const& to, RowCount const& rows) const noexcept
-  {
-    if (to.labels.data == nullptr) { return {}; }
-    if (labels.empty()) { return {RunError::wrong_destination}; }
-    auto const most = std::min(rows.capacity, points.rows());
-    if (to.labels.size() < most) { return {RunError::small_destination, to.labels.size(), most}; }
-    return {};
   }
   /// Enqueues labels into memory of the caller's.
   template <class Destination>

@@ -58,8 +58,9 @@ struct TakeLastColumns {
 
 /// Where a plan that takes points has those of the run at hand, in the memory of `exec`.
 struct PlannedScan {
-  Matrix<float, Device> points;             // [max_points, columns]
-  Buffer<std::int32_t, Device> num_points;  // [1]
+  Matrix<float, Device> points;              // [max_points, columns]
+  Buffer<std::int32_t, Device> num_points;   // [1]
+  Buffer<std::int32_t, Device> labels = {};  // [max_points] made after the network, or none
 
   /// @param dimensions  of a position, with which the columns begin; features are the last `channels` of them
   /// @param columns     0: as many as channels
@@ -114,6 +115,16 @@ struct PlannedScan {
               points.size(),
               IngestPoints{from, scan.rows.count, points.data(), num_points.data(), points.rows()}, stream);
         });
+  }
+  /// Whether the caller's memory for labels is enough for those of a scan of `rows` points.
+  template <class Destination>
+  [[nodiscard]] RunStatus check_labels(Destination const& to, RowCount const& rows) const noexcept
+  {
+    if (to.labels.data == nullptr) { return {}; }
+    if (labels.empty()) { return {RunError::wrong_destination}; }
+    auto const most = std::min(rows.capacity, points.rows());
+    if (to.labels.size() < most) { return {RunError::small_destination, to.labels.size(), most}; }
+    return {};
   }
 
  private:

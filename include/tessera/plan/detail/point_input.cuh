@@ -41,7 +41,6 @@ struct PointInput : PlannedScan {
 
   Buffer<std::int32_t, Device> inverse;       // [max_points], or none
   Buffer<std::int32_t, Device> voxel_labels;  // [max_voxels], or none
-  Buffer<std::int32_t, Device> labels;        // [max_points], or none
   Value tensor;
 
   /// @param empty  enqueue that there are no points
@@ -68,15 +67,6 @@ struct PointInput : PlannedScan {
     void const* const set = output.coordinates().get();
     bool const on_input = set == tensor.coordinates().get();
     return on_input ? std::min({rows.capacity, points.rows(), tensor.capacity()}) : output.capacity();
-  }
-  template <class Destination>
-  [[nodiscard]] RunStatus check_labels(Destination const& to, RowCount const& rows) const noexcept
-  {
-    if (to.labels.data == nullptr) { return {}; }
-    if (labels.empty()) { return {RunError::wrong_destination}; }
-    auto const most = std::min(rows.capacity, points.rows());
-    if (to.labels.size() < most) { return {RunError::small_destination, to.labels.size(), most}; }
-    return {};
   }
   /// Makes labels where the output is a tensor on the voxels.
   template <class Output>
