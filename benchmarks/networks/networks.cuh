@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/eager.cuh"
 #include "../support/networks.hpp"
 #include "../support/session.cuh"
 
@@ -60,18 +61,8 @@ class NetworkBenchmark {
   {
     auto result = variant_of(variant);
     if (!session_.wants(result)) { return; }
-    auto const call = [&] { static_cast<void>(model.forward(scan(pooled_), pooled_)); };
-    static_cast<void>(model.forward(scan(session_.exec()), session_.exec()));  // makes what layers keep
-    call();
-    pooled_.wait();
-    pool_.reset_peak();
-    auto const kept = pool_.peak_bytes();
-    session_.count(result, call);
-    pooled_.wait();
-    result.peak_bytes = static_cast<std::int64_t>(pool_.peak_bytes() - kept);
-    auto const calls = session_.options().calls;
-    session_.add(result, "calls", session_.timer().calls(calls, call), &work_);
-    session_.add(result, "batched", session_.timer().batched(std::max(1, calls / 10), 10, call), &work_);
+    measure_eager(session_, pool_, pooled_, std::move(result), CallTimes::batched, &work_,
+                  [&](auto const& exec) { static_cast<void>(model.forward(scan(exec), exec)); });
   }
 
   /// Norms, activations and sums inside the convolutions.

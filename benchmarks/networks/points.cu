@@ -37,16 +37,7 @@ class PointBenchmark {
   {
     auto result = variant_of(variant);
     if (!session_.wants(result)) { return; }
-    auto const call = [&] { run(pooled_); };
-    run(session_.exec());  // makes what layers keep
-    call();
-    pooled_.wait();
-    pool_.reset_peak();
-    auto const kept = pool_.peak_bytes();
-    session_.count(result, call);
-    pooled_.wait();
-    result.peak_bytes = static_cast<std::int64_t>(pool_.peak_bytes() - kept);
-    session_.add(result, "calls", session_.timer().calls(session_.options().calls, call), &work_);
+    measure_eager(session_, pool_, pooled_, std::move(result), CallTimes::single, &work_, run);
   }
 
   template <class Plan>

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include "../support/eager.cuh"
 #include "../support/networks.hpp"
 #include "../support/session.cuh"
 #include "../support/thin_tracks.hpp"
@@ -153,18 +154,7 @@ class TrainingBenchmark {
   template <class Call>
   void measure(Result result, Call const& run)
   {
-    auto const call = [&] { run(pooled_); };
-    run(session_.exec());  // makes what layers and parameters keep
-    call();
-    pooled_.wait();
-    pool_.reset_peak();
-    auto const kept = pool_.peak_bytes();
-    session_.count(result, call);
-    pooled_.wait();
-    result.peak_bytes = static_cast<std::int64_t>(pool_.peak_bytes() - kept);
-    auto const calls = session_.options().calls;
-    session_.add(result, "calls", session_.timer().calls(calls, call));
-    session_.add(result, "batched", session_.timer().batched(std::max(1, calls / 10), 10, call));
+    measure_eager(session_, pool_, pooled_, std::move(result), CallTimes::batched, nullptr, run);
   }
 
   Session& session_;
