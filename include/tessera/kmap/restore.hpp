@@ -24,6 +24,9 @@ inline namespace v0 {
 /// restored from, since sums over two halves of the offsets depend on it.
 /// @param centre  the offset under which every row reads itself, or -1
 /// @throws invalid_argument  a size below 1, a centre that is no offset
+/// Cost: a sort of the offsets, on the host.
+/// Stream: enqueues nothing.
+/// Determinism: a function of its arguments.
 template <int Dim>
 [[nodiscard]] OffsetOrder offset_order(IntArray<Dim> const& kernel_size, int centre)
 {
