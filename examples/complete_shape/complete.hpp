@@ -8,6 +8,7 @@
 
 #include <tessera/autograd/tape.hpp>
 #include <tessera/io/load.hpp>
+#include <tessera/nn/costs.hpp>
 #include <tessera/train/optimizer.hpp>
 
 #include <algorithm>
@@ -153,9 +154,7 @@ template <class Space>
   auto const& options = *task.options;
   CompletionNet<Space> net{options.seed, exec};
   Completed result;
-  for (auto const& parameter : net.parameters()) {
-    if (parameter.role != ts::nn::ParameterRole::buffer) { result.num_parameters += parameter.size; }
-  }
+  result.num_parameters = ts::nn::num_parameters(net);
   if (options.train) {
     result.training = train(net, task, exec);
     ts::io::save(net, options.weights, ts::io::Tessera{}, exec);

@@ -10,6 +10,7 @@
 #include "segmentation.hpp"
 
 #include <tessera/conv/tuning.hpp>
+#include <tessera/nn/costs.hpp>
 #include <tessera/tensor/labels.hpp>
 
 #include <algorithm>
@@ -221,12 +222,8 @@ template <class Space, class Scalar>
   progress.begin("load");
   auto const net =
       program::segmentation::make_network<Scalar, Space>(task.shape, *task.options, task.weights, exec);
-  std::int64_t num_parameters = 0;
-  for (auto const& parameter : net->parameters()) {
-    if (parameter.role != ts::nn::ParameterRole::buffer) { num_parameters += parameter.size; }
-  }
   progress.end();
-  task.network_made(num_parameters);
+  task.network_made(ts::nn::num_parameters(*net));
 
   Segmenter<Space, Scalar> segmenter{task, exec};
   auto voxels = segmenter.voxelize();

@@ -7,6 +7,7 @@
 #include "segment.hpp"
 
 #include <tessera/models/spvcnn.hpp>
+#include <tessera/nn/costs.hpp>
 
 #include <algorithm>
 #include <array>
@@ -147,12 +148,8 @@ template <class Space, class Scalar>
                                                .seed(options.seed),
                                            exec};
   if (task.weights != nullptr) { ts::io::load(net, task.weights->network.converted, exec); }
-  std::int64_t num_parameters = 0;
-  for (auto const& parameter : net.parameters()) {
-    if (parameter.role != ts::nn::ParameterRole::buffer) { num_parameters += parameter.size; }
-  }
   progress.end();
-  task.network_made(num_parameters);
+  task.network_made(ts::nn::num_parameters(net));
 
   PointSegmenter<Space, Scalar> segmenter{task, exec};
   Segmentation result;

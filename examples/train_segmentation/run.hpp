@@ -14,6 +14,8 @@
 #include "trainer.hpp"
 #include "validation.hpp"
 
+#include <tessera/nn/costs.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -181,7 +183,8 @@ class Run {
                                       .c_str());
     std::printf("network   MinkUNet, width %s, %d channels in, %zu classes, %s parameters, voxels of %s m\n",
                 program::segmentation::short_number(options_.width).c_str(), in_channels,
-                training_.classes().size(), program::with_commas(num_parameters()).c_str(),
+                training_.classes().size(),
+                program::with_commas(ts::nn::num_parameters(trainer_.network())).c_str(),
                 program::segmentation::short_number(options_.voxel_size).c_str());
     std::printf("training  %s steps of %d scans%s\n", program::with_commas(options_.steps).c_str(),
                 options_.batch,
@@ -204,14 +207,6 @@ class Run {
         fs::remove(entry.path(), error);
       }
     }
-  }
-  [[nodiscard]] std::int64_t num_parameters()
-  {
-    std::int64_t number = 0;
-    for (auto const& parameter : trainer_.network().parameters()) {
-      if (parameter.role != ts::nn::ParameterRole::buffer) { number += parameter.size; }
-    }
-    return number;
   }
 
   /// The line of progress: `loss 0.41, mIoU 82.1 %, 1.9 scans/s, 12 min left`.

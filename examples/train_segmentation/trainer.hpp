@@ -60,7 +60,6 @@ class Trainer {
   [[nodiscard]] Network& network() noexcept { return network_; }
   [[nodiscard]] ts::train::MovingAverage<Scalar, Space>& average() noexcept { return average_; }
   [[nodiscard]] ts::train::StepState state() const { return optimizer_.state(exec_); }
-  [[nodiscard]] std::int64_t num_parameters() const noexcept { return arena_.gradient_size(); }
 
   /// What a step tells, the same on every rank.
   struct Outcome {
