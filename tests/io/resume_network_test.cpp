@@ -148,12 +148,6 @@ void resumes()
   CHECK(second.optimizer.state(second.exec).step == end.step);
 }
 
-#ifdef __CUDACC__
-#define TESSERA_TEST_SCALARS float, __half, __nv_bfloat16
-#else
-#define TESSERA_TEST_SCALARS float, double
-#endif
-
 }  // namespace
 
 TEST_CASE_TEMPLATE(

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/files.hpp"
+#include "../support/spaces.hpp"
 #include "../train/network.hpp"
 
 #include <tessera/core/detail/random.hpp>
@@ -136,12 +137,6 @@ void resumes()
   io::save_training(dir / "run.safetensors", second.state, second.exec);
   CHECK(test::read_bytes(dir / "again.safetensors") == test::read_bytes(dir / "run.safetensors"));
 }
-
-#ifdef __CUDACC__
-#define TESSERA_TEST_SCALARS float, double, __half
-#else
-#define TESSERA_TEST_SCALARS float, double
-#endif
 
 }  // namespace
 

@@ -23,6 +23,13 @@
 #define TESSERA_TEST_SPACES ::tessera::Host
 #endif
 
+// The scalars of a trained network.
+#ifdef __CUDACC__
+#define TESSERA_TEST_SCALARS float, double, __half, __nv_bfloat16
+#else
+#define TESSERA_TEST_SCALARS float, double
+#endif
+
 // Short names in the titles of test cases: `"...<Host>"`, `"...<Device>"`; `-tc=*Device>*` picks the latter.
 #ifdef TYPE_TO_STRING_AS
 TYPE_TO_STRING_AS("Host", ::tessera::Host);

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/files.hpp"
+#include "../support/spaces.hpp"
 #include "network.hpp"
 
 #include <tessera/nn/initialize.hpp>
@@ -81,12 +82,6 @@ void averages()
     CHECK(test::values_of<Scalar>(arena.segments()[0], exec) == before);
   }
 }
-
-#ifdef __CUDACC__
-#define TESSERA_TEST_SCALARS float, double, __half
-#else
-#define TESSERA_TEST_SCALARS float, double
-#endif
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 
 #include "../support/files.hpp"
+#include "../support/spaces.hpp"
 #include "network.hpp"
 #include "optimizer_oracle.hpp"
 
@@ -129,12 +130,6 @@ void every_rule()
   follows<Scalar, Space>(train::AdamW{}.weight_decay(0.3).betas(0.7, 0.9),
                          test::AdamDefinition{0.7, 0.9, 1e-8, 0.3, true});
 }
-
-#ifdef __CUDACC__
-#define TESSERA_TEST_SCALARS float, double, __half, __nv_bfloat16
-#else
-#define TESSERA_TEST_SCALARS float, double
-#endif
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 
 #include "../support/files.hpp"
 #include "../support/memory.hpp"
+#include "../support/spaces.hpp"
 #include "network.hpp"
 
 #include <tessera/train/parameter_arena.hpp>
@@ -18,12 +19,6 @@
 using namespace tessera;
 
 namespace {
-
-#ifdef __CUDACC__
-#define TESSERA_TEST_SCALARS float, double, __half, __nv_bfloat16
-#else
-#define TESSERA_TEST_SCALARS float, double
-#endif
 
 template <class Scalar, class Space>
 void moves_in()
