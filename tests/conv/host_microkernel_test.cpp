@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
+#include "../support/skip.hpp"
+
 #include <tessera/conv/detail/microkernel_host.hpp>
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -13,17 +19,92 @@ namespace detail = tessera::detail;
 
 namespace {
 
-/// Rows of one panel's width, aligned as panels are.
+constexpr int rows = 40;
+
+/// A product and the arrays that it names, aligned as the library aligns them.
 template <class Sum>
-struct alignas(64) PanelRow {
-  Sum value[detail::panel_channels<Sum>] = {};
+struct Case {
+  struct alignas(64) Row {
+    Sum value[detail::panel_channels<Sum>] = {};
+  };
+
+  /// @param transposed  whether x lies channel by channel
+  Case(int channels, int num_panels, bool transposed, unsigned seed)
+  {
+    std::mt19937 random{seed};
+    std::uniform_real_distribution<Sum> value{-1, 1};
+    auto const depth = static_cast<std::size_t>(channels);
+    auto const width = static_cast<std::size_t>(num_panels);
+    constexpr int gap = 2;  // between the panels
+    features.resize(rows * depth);
+    for (auto& x : features) { x = value(random); }
+    panels.resize(width * (depth + gap));
+    sums.resize(rows * width);
+    for (auto* matrix : {&panels, &sums}) {
+      for (auto& row : *matrix) {
+        for (auto& v : row.value) { v = value(random); }
+      }
+    }
+    for (int i = 0; i < rows; ++i) {
+      in.push_back(static_cast<std::int32_t>(random() % rows));
+      out.push_back((i * 7 + 3) % rows);
+    }
+    product.row_step = transposed ? 1 : channels;
+    product.channel_step = transposed ? rows : 1;
+    product.panel_size = (channels + gap) * detail::panel_channels<Sum>;
+    product.channels = channels;
+    product.num_panels = num_panels;
+  }
+
+  /// The sums of the first `count` pairs by registers of so many bytes.
+  std::vector<Row> multiplied(int count, int bytes) const
+  {
+    auto result = sums;
+    auto p = product;
+    p.features = features.data();
+    p.panels = panels[0].value;
+    p.sums = result[0].value;
+    p.in = in.data();
+    p.out = out.data();
+    p.count = count;
+    detail::multiply_panels<Sum>(bytes)(p);
+    return result;
+  }
+
+  std::vector<Row> by_definition(int count) const
+  {
+    auto result = sums;
+    auto const width = static_cast<std::size_t>(product.num_panels);
+    for (std::size_t p = 0; p < static_cast<std::size_t>(count); ++p) {
+      for (std::size_t panel = 0; panel < width; ++panel) {
+        auto& to = result[static_cast<std::size_t>(out[p]) * width + panel].value;
+        auto const* const weight = panels[0].value + static_cast<std::ptrdiff_t>(panel) * product.panel_size;
+        for (int c = 0; c < product.channels; ++c) {
+          auto const x =
+              features[static_cast<std::size_t>(in[p] * product.row_step + c * product.channel_step)];
+          for (int j = 0; j < detail::panel_channels<Sum>; ++j) {
+            to[j] += x * weight[c * detail::panel_channels<Sum> + j];
+          }
+        }
+      }
+    }
+    return result;
+  }
+
+  std::vector<Sum> features;
+  std::vector<Row> panels;
+  std::vector<Row> sums;
+  std::vector<std::int32_t> in;
+  std::vector<std::int32_t> out;
+  detail::PanelProduct<Sum> product;
 };
 
-/// Every product that this processor can carry out.
-template <class Sum>
-std::vector<detail::MultiplyPanel<Sum>> products()
+/// The widths of registers that this processor has.
+std::vector<int> registers()
 {
-  return {detail::multiply_panel_portably<Sum>, detail::multiply_panel<Sum>()};
+  std::vector<int> result;
+  for (int bytes = 16; bytes <= detail::widest_register(); bytes *= 2) { result.push_back(bytes); }
+  return result;
 }
 
 }  // namespace
@@ -31,59 +112,44 @@ std::vector<detail::MultiplyPanel<Sum>> products()
 TEST_CASE_TEMPLATE("microkernel: adds the product of any number of pairs, and to nothing else", Sum, float,
                    double)
 {
-  constexpr int rows = 40;
-  std::mt19937 random{3};
-  std::uniform_real_distribution<Sum> value{-1, 1};
   for (int const channels : {1, 2, 7, 32}) {
-    auto const depth = static_cast<std::size_t>(channels);
-    std::vector<Sum> features(rows * depth);
-    for (auto& x : features) { x = value(random); }
-    std::vector<PanelRow<Sum>> panel(depth);
-    std::vector<PanelRow<Sum>> start(rows);
-    for (auto* matrix : {&panel, &start}) {
-      for (auto& row : *matrix) {
-        for (auto& v : row.value) { v = value(random); }
-      }
-    }
-    std::vector<std::int32_t> in;
-    std::vector<std::int32_t> out;
-    for (int i = 0; i < rows; ++i) {
-      in.push_back(static_cast<std::int32_t>(random() % rows));
-      out.push_back((i * 7 + 3) % rows);
-    }
-    for (int count = 0; count <= 20; ++count) {
-      CAPTURE(channels);
-      CAPTURE(count);
-      for (auto const multiply : products<Sum>()) {
-        auto sums = start;
-        detail::PanelProduct<Sum> product;
-        product.features = features.data();
-        product.panel = panel[0].value;
-        product.sums = sums[0].value;
-        product.sums_stride = detail::panel_channels<Sum>;
-        product.in = in.data();
-        product.out = out.data();
-        product.count = count;
-        product.channels = channels;
-        multiply(product);
-
-        auto expected = start;
-        for (std::size_t p = 0; p < static_cast<std::size_t>(count); ++p) {
-          auto const* x = features.data() + static_cast<std::size_t>(in[p]) * depth;
-          for (std::size_t c = 0; c < depth; ++c) {
-            for (int j = 0; j < detail::panel_channels<Sum>; ++j) {
-              expected[static_cast<std::size_t>(out[p])].value[j] += x[c] * panel[c].value[j];
+    for (int const num_panels : {1, 2, 3, 4}) {
+      for (bool const transposed : {false, true}) {
+        Case<Sum> const c{channels, num_panels, transposed, 3};
+        for (int count = 0; count <= 20; ++count) {
+          auto const expected = c.by_definition(count);
+          for (int const bytes : registers()) {
+            CAPTURE(channels);
+            CAPTURE(num_panels);
+            CAPTURE(transposed);
+            CAPTURE(count);
+            CAPTURE(bytes);
+            auto const sums = c.multiplied(count, bytes);
+            Sum worst = 0;
+            for (std::size_t r = 0; r < sums.size(); ++r) {
+              for (int j = 0; j < detail::panel_channels<Sum>; ++j) {
+                worst = std::max(worst, std::abs(sums[r].value[j] - expected[r].value[j]));
+              }
             }
+            CHECK(worst <= 20 * std::numeric_limits<Sum>::epsilon());
           }
         }
-        Sum worst = 0;
-        for (std::size_t r = 0; r < rows; ++r) {
-          for (int j = 0; j < detail::panel_channels<Sum>; ++j) {
-            worst = std::max(worst, std::abs(sums[r].value[j] - expected[r].value[j]));
-          }
-        }
-        CHECK(worst <= 20 * std::numeric_limits<Sum>::epsilon());
       }
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("microkernel: registers of 32 and of 64 bytes give the same bits", Sum, float, double)
+{
+  if (detail::widest_register() < 64) {
+    test::skip("the processor has no AVX-512");
+    return;
+  }
+  for (int const num_panels : {1, 2, 3}) {
+    CAPTURE(num_panels);
+    Case<Sum> const c{50, num_panels, false, 4};
+    auto const narrow = c.multiplied(rows, 32);
+    auto const wide = c.multiplied(rows, 64);
+    CHECK(std::memcmp(narrow.data(), wide.data(), narrow.size() * sizeof narrow[0]) == 0);
   }
 }

@@ -13,20 +13,23 @@ namespace detail {
 template <class Sum>
 inline constexpr int panel_channels = static_cast<int>(64 / sizeof(Sum));
 
-/// `sums[out[p], :] += features[in[p], :] * panel` for each pair p; an `out` may occur once.
+/// `sums[out[p], :] += x[in[p], :] * panels` for each pair p; an `out` may occur once.
 ///
 /// Every sum is one chain over the channels, ascending, and goes through the same instructions whatever its
 /// place in the list, so its bits depend on nothing but its own operands.
 template <class Sum>
 struct PanelProduct {
-  Sum const* features = nullptr;      // [*, channels]
-  Sum const* panel = nullptr;         // [channels, panel_channels], aligned to 64 bytes
-  Sum* sums = nullptr;                // [*, sums_stride], aligned to 64 bytes
-  std::int64_t sums_stride = 0;       // a multiple of panel_channels
-  std::int32_t const* in = nullptr;   // [count] rows of features
+  Sum const* features = nullptr;  // x[row, channel] = features[row * row_step + channel * channel_step]
+  std::int64_t row_step = 0;
+  std::int64_t channel_step = 1;
+  Sum const* panels = nullptr;        // [num_panels], each [channels, panel_channels], aligned to 64 bytes
+  std::int64_t panel_size = 0;        // from panel to panel
+  Sum* sums = nullptr;                // [*, num_panels * panel_channels], aligned to 64 bytes
+  std::int32_t const* in = nullptr;   // [count] rows of x
   std::int32_t const* out = nullptr;  // [count] rows of sums
   std::int64_t count = 0;
   int channels = 0;
+  int num_panels = 1;
 };
 
 /// A vector register of `Bytes`, in the spelling that g++, clang++ and nvcc share; no intrinsics' header is
@@ -36,81 +39,145 @@ struct Lanes {
   using type __attribute__((vector_size(Bytes), may_alias)) = Sum;
 };
 
-/// The product for pairs `first + Row...` and the two registers of channels from `channel` on.
+/// The columns of a product that are summed in registers at once: one register of each row, or two.
+template <class Sum>
+struct PanelStrip {
+  Sum const* weights;          // of the first register, at channel 0
+  std::int64_t second_weight;  // where the second register's weights are, from there
+  std::int64_t column;         // of the first register in a row of sums; the second follows
+};
+
+/// The product for pairs `first + Row...` and the columns of a strip.
 ///
 /// This is inlined into functions for different instruction sets, which is why it is not called otherwise.
-template <class Sum, int Bytes, int... Row>
-__attribute__((always_inline)) inline void multiply_rows(PanelProduct<Sum> const& p, std::int64_t first,
-                                                         int channel, std::integer_sequence<int, Row...>)
+template <int Bytes, bool Two, class Sum, int... Row>
+__attribute__((always_inline)) inline void multiply_rows(PanelProduct<Sum> const& p,
+                                                         PanelStrip<Sum> const& strip, std::int64_t first,
+                                                         std::integer_sequence<int, Row...>)
 {
   using Register = typename Lanes<Sum, Bytes>::type;
-  constexpr auto lanes = static_cast<int>(Bytes / sizeof(Sum));
-  Sum const* const x[] = {p.features + p.in[first + Row] * std::int64_t{p.channels}...};
-  Sum* const y[] = {p.sums + p.out[first + Row] * p.sums_stride + channel...};
+  constexpr std::int64_t lanes = Two ? Bytes / sizeof(Sum) : 0;
+  auto const stride = std::int64_t{p.num_panels} * panel_channels<Sum>;
+  Sum const* const x[] = {p.features + p.in[first + Row] * p.row_step...};
+  Sum* const y[] = {p.sums + p.out[first + Row] * stride + strip.column...};
   Register low[] = {*reinterpret_cast<Register const*>(y[Row])...};
-  Register high[] = {*reinterpret_cast<Register const*>(y[Row] + lanes)...};
-  Sum const* w = p.panel + channel;
-  for (std::int64_t c = 0; c < p.channels; ++c, w += panel_channels<Sum>) {
+  [[maybe_unused]] Register high[] = {*reinterpret_cast<Register const*>(y[Row] + lanes)...};
+  Sum const* w = strip.weights;
+  auto const step = p.channel_step;
+  auto const end = p.channels * step;
+  for (std::int64_t c = 0; c < end; c += step, w += panel_channels<Sum>) {
     auto const w_low = *reinterpret_cast<Register const*>(w);
-    auto const w_high = *reinterpret_cast<Register const*>(w + lanes);
-    ((low[Row] += x[Row][c] * w_low, high[Row] += x[Row][c] * w_high), ...);
+    if constexpr (Two) {
+      auto const w_high = *reinterpret_cast<Register const*>(w + strip.second_weight);
+      ((low[Row] += x[Row][c] * w_low, high[Row] += x[Row][c] * w_high), ...);
+    } else {
+      ((low[Row] += x[Row][c] * w_low), ...);
+    }
   }
-  ((*reinterpret_cast<Register*>(y[Row]) = low[Row],
-    *reinterpret_cast<Register*>(y[Row] + lanes) = high[Row]),
-   ...);
+  ((*reinterpret_cast<Register*>(y[Row]) = low[Row]), ...);
+  if constexpr (Two) { ((*reinterpret_cast<Register*>(y[Row] + lanes) = high[Row]), ...); }
 }
 
-/// The product with registers of `Bytes`. Six pairs by two registers of sums leave room for their operands
-/// in sixteen registers, and are enough to hide the latency of the additions.
-template <int Bytes, class Sum>
-__attribute__((always_inline)) inline void multiply_panel_with(PanelProduct<Sum> const& p)
+/// The last `count` pairs, fewer than `Rows`.
+template <int Bytes, bool Two, int Rows, class Sum>
+__attribute__((always_inline)) inline void multiply_last_rows(PanelProduct<Sum> const& p,
+                                                              PanelStrip<Sum> const& strip,
+                                                              std::int64_t count)
 {
-  constexpr auto strip = static_cast<int>(2 * Bytes / sizeof(Sum));
-  for (int channel = 0; channel < panel_channels<Sum>; channel += strip) {
-    std::int64_t i = 0;
-    for (; p.count - i >= 6; i += 6) {
-      multiply_rows<Sum, Bytes>(p, i, channel, std::make_integer_sequence<int, 6>{});
+  if constexpr (Rows > 1) {
+    if (count == Rows - 1) {
+      multiply_rows<Bytes, Two>(p, strip, p.count - count, std::make_integer_sequence<int, Rows - 1>{});
+    } else {
+      multiply_last_rows<Bytes, Two, Rows - 1>(p, strip, count);
     }
-    switch (p.count - i) {
-      case 5: multiply_rows<Sum, Bytes>(p, i, channel, std::make_integer_sequence<int, 5>{}); break;
-      case 4: multiply_rows<Sum, Bytes>(p, i, channel, std::make_integer_sequence<int, 4>{}); break;
-      case 3: multiply_rows<Sum, Bytes>(p, i, channel, std::make_integer_sequence<int, 3>{}); break;
-      case 2: multiply_rows<Sum, Bytes>(p, i, channel, std::make_integer_sequence<int, 2>{}); break;
-      case 1: multiply_rows<Sum, Bytes>(p, i, channel, std::make_integer_sequence<int, 1>{}); break;
-      default: break;
+  }
+}
+
+/// All pairs for the columns of a strip. The sums of six rows in two registers leave room for their operands
+/// in sixteen registers, those of eight rows in thirty-two, and both are enough to hide the latency of the
+/// additions; more rows than eight have more pointers than there are registers for them.
+template <int Bytes, bool Two, class Sum>
+__attribute__((always_inline)) inline void multiply_strip(PanelProduct<Sum> const& p,
+                                                          PanelStrip<Sum> const& strip)
+{
+  constexpr int rows = Bytes == 64 ? 8 : 6;
+  std::int64_t i = 0;
+  for (; p.count - i >= rows; i += rows) {
+    multiply_rows<Bytes, Two>(p, strip, i, std::make_integer_sequence<int, rows>{});
+  }
+  multiply_last_rows<Bytes, Two, rows>(p, strip, p.count - i);
+}
+
+/// The product with registers of `Bytes`, two at a time: of one panel, or of two where a register holds one.
+template <int Bytes, class Sum>
+__attribute__((always_inline)) inline void multiply_panels_with(PanelProduct<Sum> const& p)
+{
+  constexpr int lanes = Bytes / sizeof(Sum);
+  for (int panel = 0; panel < p.num_panels; ++panel) {
+    auto const* const weights = p.panels + panel * p.panel_size;
+    auto const column = std::int64_t{panel} * panel_channels<Sum>;
+    if constexpr (lanes < panel_channels<Sum>) {
+      for (int c = 0; c < panel_channels<Sum>; c += 2 * lanes) {
+        multiply_strip<Bytes, true>(p, PanelStrip<Sum>{weights + c, lanes, column + c});
+      }
+    } else if (panel + 1 < p.num_panels) {
+      multiply_strip<Bytes, true>(p, PanelStrip<Sum>{weights, p.panel_size, column});
+      ++panel;
+    } else {
+      multiply_strip<Bytes, false>(p, PanelStrip<Sum>{weights, 0, column});
     }
   }
 }
 
 /// For every processor of the target: registers of 16 bytes.
 template <class Sum>
-void multiply_panel_portably(PanelProduct<Sum> const& p)
+void multiply_panels_portably(PanelProduct<Sum> const& p)
 {
-  multiply_panel_with<16>(p);
+  multiply_panels_with<16>(p);
 }
 
 #if defined(__x86_64__)
 
 template <class Sum>
-__attribute__((target("avx2,fma"))) void multiply_panel_avx2(PanelProduct<Sum> const& p)
+__attribute__((target("avx2,fma"))) void multiply_panels_avx2(PanelProduct<Sum> const& p)
 {
-  multiply_panel_with<32>(p);
+  multiply_panels_with<32>(p);
+}
+
+template <class Sum>
+__attribute__((target("avx512f"))) void multiply_panels_avx512(PanelProduct<Sum> const& p)
+{
+  multiply_panels_with<64>(p);
 }
 
 #endif
 
-template <class Sum>
-using MultiplyPanel = void (*)(PanelProduct<Sum> const&);
-
-/// The fastest product that this processor supports; programs need no `-march` for it.
-template <class Sum>
-[[nodiscard]] MultiplyPanel<Sum> multiply_panel()
+/// Bytes of the widest vector register that this processor has and a product is written for.
+[[nodiscard]] inline int widest_register()
 {
 #if defined(__x86_64__)
-  static bool const avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-  if (avx2) { return multiply_panel_avx2<Sum>; }
+  static int const bytes = __builtin_cpu_supports("avx512f") != 0                                      ? 64
+                           : __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 ? 32
+                                                                                                       : 16;
+  return bytes;
+#else
+  return 16;
 #endif
-  return multiply_panel_portably<Sum>;
+}
+
+template <class Sum>
+using MultiplyPanels = void (*)(PanelProduct<Sum> const&);
+
+/// The product for registers of so many bytes; programs need no `-march` for it. Those of 32 and of 64 bytes
+/// give the same bits.
+template <class Sum>
+[[nodiscard]] MultiplyPanels<Sum> multiply_panels([[maybe_unused]] int bytes = widest_register())
+{
+#if defined(__x86_64__)
+  if (bytes == 64) { return multiply_panels_avx512<Sum>; }
+  if (bytes == 32) { return multiply_panels_avx2<Sum>; }
+#endif
+  return multiply_panels_portably<Sum>;
 }
 
 }  // namespace detail

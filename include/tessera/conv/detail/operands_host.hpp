@@ -62,16 +62,16 @@ class HostOperands {
   {
     PanelProduct<Sum> product;
     product.features = features;
-    product.sums_stride = width();
+    product.row_step = arguments_.in_channels;
+    product.panels = weight_.data() + std::int64_t{k} * num_panels_ * panel_size();
+    product.panel_size = panel_size();
+    product.sums = sums;
     product.in = in;
     product.out = out;
     product.count = count;
     product.channels = arguments_.in_channels;
-    for (int panel = 0; panel < num_panels_; ++panel) {
-      product.panel = weight_.data() + (std::int64_t{k} * num_panels_ + panel) * panel_size();
-      product.sums = sums + std::int64_t{panel} * panel_channels<Sum>;
-      multiply_(product);
-    }
+    product.num_panels = num_panels_;
+    multiply_(product);
   }
 
   /// output[row, :] = epilogue(sums[row - begin, :]) for the rows [begin, end).
@@ -118,7 +118,7 @@ class HostOperands {
 
   ConvolutionArguments<Scalar> arguments_;
   int num_panels_;
-  MultiplyPanel<Sum> multiply_ = multiply_panel<Sum>();
+  MultiplyPanels<Sum> multiply_ = multiply_panels<Sum>();
   Buffer<Sum, Host> weight_;
   Buffer<Sum, Host> converted_;
 };
