@@ -9,9 +9,6 @@
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/launch.cuh>
 
-#include <cub/block/block_reduce.cuh>
-#include <cub/block/block_scan.cuh>
-
 #include <algorithm>
 #include <numeric>
 #include <type_traits>
@@ -113,28 +110,32 @@ __global__ void __launch_bounds__(voxel_block)
     write_voxels_kernel(JoinedColumns<float> columns, Scans scans, HardVoxelRule rule, CellTable<Key> table,
                         std::int32_t const* slot_of, std::int32_t const* num_first, VoxelRows to)
 {
-  using Reduce = cub::BlockReduce<int, voxel_block>;
-  using Scan = cub::BlockScan<int, voxel_block>;
-  __shared__ union {
-    typename Reduce::TempStorage reduce;
-    typename Scan::TempStorage scan;
-  } scratch;
+  constexpr int warps = voxel_block / 32;
   __shared__ int slots[voxel_block];
-  __shared__ int first_voxel;
+  __shared__ int before_by[warps];  // voxels of the scan's earlier blocks that the warp has added up
+  __shared__ int opened_by[warps];  // voxels that the warp's points opened
 
   auto const own = scans.of_block(blockIdx.x);
   int before = 0;
   for (auto b = own.scan_block + threadIdx.x; b < blockIdx.x; b += voxel_block) { before += num_first[b]; }
-  before = Reduce(scratch.reduce).Sum(before);
-  if (threadIdx.x == 0) { first_voxel = before; }
-  __syncthreads();
+  before = sum_over_lanes(before);
   auto const i = own.first + threadIdx.x;
   int const slot = i < own.end ? slot_of[i] : -1;
   bool const opens = table.is_first(slot, i);
-  int place = 0;
+  unsigned const opening = __ballot_sync(~0U, opens);
+  if (lane_id() == 0) {
+    before_by[warp_id()] = before;
+    opened_by[warp_id()] = __popc(opening);
+  }
+  __syncthreads();
+  int in_scan = 0;
   int opened = 0;
-  Scan(scratch.scan).ExclusiveSum(opens ? 1 : 0, place, opened);
-  int const in_scan = first_voxel;
+  int place = __popc(opening & ((1U << lane_id()) - 1U));
+  for (int warp = 0; warp < warps; ++warp) {
+    in_scan += before_by[warp];
+    opened += opened_by[warp];
+    place += warp < warp_id() ? opened_by[warp] : 0;
+  }
   int const room = rule.max_voxels > in_scan ? rule.max_voxels - in_scan : 0;
   int const num_voxels = opened < room ? opened : room;
   int const base = scans.first_row(own.scan) + in_scan;

@@ -3,8 +3,8 @@
 #pragma once
 
 // CUB's algorithms as core/detail/sort.cuh and core/detail/scan.cuh call them, and the one place that
-// includes CUB's device-wide headers: three seconds of a compilation. A program linked with tessera::compiled
-// has them from there, and includes only the declarations.
+// includes CUB: a fifth of a compilation's front end. A program linked with tessera::compiled has them from
+// there, and includes only the declarations.
 
 #include <tessera/core/execution.cuh>
 
