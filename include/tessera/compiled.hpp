@@ -10,6 +10,7 @@
 // The lists are macros because a declaration and a definition differ in their first word alone: `prefix` is
 // `extern` in headers and nothing in the library's sources.
 
+#include <tessera/conv/detail/microkernel_host.hpp>
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxelize.hpp>
 #include <tessera/kmap/build.hpp>
@@ -30,6 +31,11 @@
 #include <memory>
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the arguments are types and a keyword
+/// Products of the host, for each instruction set.
+#define TESSERA_COMPILED_PRODUCTS(prefix)                                                              \
+  prefix template tessera::detail::MultiplyPanels<float> tessera::detail::multiply_panels<float>(int); \
+  prefix template tessera::detail::MultiplyPanels<double> tessera::detail::multiply_panels<double>(int);
+
 /// What depends on the space alone.
 #define TESSERA_COMPILED_SPACE(prefix, Space)                                                               \
   prefix template std::shared_ptr<tessera::KernelMap<Space>> tessera::transpose<Space>(                     \
@@ -87,6 +93,7 @@
 // NOLINTEND(bugprone-macro-parentheses)
 
 #ifdef TESSERA_COMPILED
+TESSERA_COMPILED_PRODUCTS(extern)
 TESSERA_COMPILED_SPACE(extern, tessera::Host)
 TESSERA_COMPILED_MAPS(extern, 3, tessera::Host)
 TESSERA_COMPILED_LAYERS(extern, 3, float, tessera::Host)

@@ -78,53 +78,38 @@ __attribute__((always_inline)) inline void multiply_rows(PanelProduct<Sum> const
   if constexpr (Two) { ((*reinterpret_cast<Register*>(y[Row] + lanes) = high[Row]), ...); }
 }
 
-/// The last `count` pairs, fewer than `Rows`.
+/// The pairs from `i` on for the columns of a strip, `Rows` at once, and of what is left half as many.
 template <int Bytes, bool Two, int Rows, class Sum>
-__attribute__((always_inline)) inline void multiply_last_rows(PanelProduct<Sum> const& p,
-                                                              PanelStrip<Sum> const& strip,
-                                                              std::int64_t count)
-{
-  if constexpr (Rows > 1) {
-    if (count == Rows - 1) {
-      multiply_rows<Bytes, Two>(p, strip, p.count - count, std::make_integer_sequence<int, Rows - 1>{});
-    } else {
-      multiply_last_rows<Bytes, Two, Rows - 1>(p, strip, count);
-    }
-  }
-}
-
-/// All pairs for the columns of a strip. The sums of six rows in two registers leave room for their operands
-/// in sixteen registers, those of eight rows in thirty-two, and both are enough to hide the latency of the
-/// additions; more rows than eight have more pointers than there are registers for them.
-template <int Bytes, bool Two, class Sum>
 __attribute__((always_inline)) inline void multiply_strip(PanelProduct<Sum> const& p,
-                                                          PanelStrip<Sum> const& strip)
+                                                          PanelStrip<Sum> const& strip, std::int64_t i = 0)
 {
-  constexpr int rows = Bytes == 64 ? 8 : 6;
-  std::int64_t i = 0;
-  for (; p.count - i >= rows; i += rows) {
-    multiply_rows<Bytes, Two>(p, strip, i, std::make_integer_sequence<int, rows>{});
+  for (; p.count - i >= Rows; i += Rows) {
+    multiply_rows<Bytes, Two>(p, strip, i, std::make_integer_sequence<int, Rows>{});
   }
-  multiply_last_rows<Bytes, Two, rows>(p, strip, p.count - i);
+  if constexpr (Rows > 1) { multiply_strip<Bytes, Two, Rows / 2>(p, strip, i); }
 }
 
 /// The product with registers of `Bytes`, two at a time: of one panel, or of two where a register holds one.
+/// The sums of six rows in two registers leave room for their operands in sixteen registers, those of eight
+/// rows in thirty-two, and both are enough to hide the latency of the additions; more rows than eight have
+/// more pointers than there are registers for them.
 template <int Bytes, class Sum>
 __attribute__((always_inline)) inline void multiply_panels_with(PanelProduct<Sum> const& p)
 {
   constexpr int lanes = Bytes / sizeof(Sum);
+  constexpr int rows = Bytes == 64 ? 8 : 6;
   for (int panel = 0; panel < p.num_panels; ++panel) {
     auto const* const weights = p.panels + panel * p.panel_size;
     auto const column = std::int64_t{panel} * panel_channels<Sum>;
     if constexpr (lanes < panel_channels<Sum>) {
       for (int c = 0; c < panel_channels<Sum>; c += 2 * lanes) {
-        multiply_strip<Bytes, true>(p, PanelStrip<Sum>{weights + c, lanes, column + c});
+        multiply_strip<Bytes, true, rows>(p, PanelStrip<Sum>{weights + c, lanes, column + c});
       }
     } else if (panel + 1 < p.num_panels) {
-      multiply_strip<Bytes, true>(p, PanelStrip<Sum>{weights, p.panel_size, column});
+      multiply_strip<Bytes, true, rows>(p, PanelStrip<Sum>{weights, p.panel_size, column});
       ++panel;
     } else {
-      multiply_strip<Bytes, false>(p, PanelStrip<Sum>{weights, 0, column});
+      multiply_strip<Bytes, false, rows>(p, PanelStrip<Sum>{weights, 0, column});
     }
   }
 }
