@@ -3,6 +3,10 @@
 #pragma once
 
 #include <tessera/core/inline.hpp>
+#include <tessera/io/npy.hpp>
+#include <tessera/io/pcd.hpp>
+#include <tessera/io/ply.hpp>
+#include <tessera/io/point_bin.hpp>
 #include <tessera/io/point_format.hpp>
 #include <tessera/points/point_cloud.hpp>
 

@@ -4,6 +4,7 @@
 
 #include <tessera/core/inline.hpp>
 #include <tessera/data/data_set.hpp>
+#include <tessera/io/point_bin.hpp>
 #include <tessera/points/point_cloud.hpp>
 
 #include <array>
