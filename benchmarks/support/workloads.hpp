@@ -8,6 +8,8 @@
 #include <tessera/coords/quantize.hpp>
 #include <tessera/coords/voxel_options.hpp>
 #include <tessera/data/lidar_simulator.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/npy_body.hpp>
 #include <tessera/io/detail/zip.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_bin.hpp>

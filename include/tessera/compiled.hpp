@@ -5,7 +5,8 @@
 // What the library of the target tessera::compiled holds. That target defines TESSERA_COMPILED, whereupon
 // tessera.hpp and tessera.cuh include this and declare it all `extern template`; a program that includes
 // headers of single stages includes <tessera/compiled.hpp>, or <tessera/compiled.cuh> for the device, after
-// them. Anything else than what is listed here is compiled where it is used, as ever.
+// them. It also holds what io reads and writes files with: no list names those functions, a header declares
+// them and leaves out its *_body.hpp (core/inline.hpp). Anything else is compiled where it is used, as ever.
 //
 // The lists are macros because a declaration and a definition differ in their first word alone: `prefix` is
 // `extern` in headers and nothing in the library's sources.

@@ -37,3 +37,4 @@ expect(PASS include/tessera/ops/a.hpp "${head}namespace detail {\nstruct AOption
 expect("BOptions is in ops::" include/tessera/ops/a.hpp "${head}namespace ops {\n\nstruct A {};\nclass BOptions : A {\n};\n}  // namespace ops\n")
 expect(PASS include/tessera/ops/detail/a.hpp "${head}namespace detail {\nstruct A {};\n}  // namespace detail\n")
 expect("the folder is not" include/tessera/ops/detail/a.hpp "${head}namespace ops {\n\nstruct A {};\n}  // namespace ops\n")
+expect(PASS include/tessera/io/detail/a_body.hpp "${head}namespace io {\n\nTESSERA_INLINE int a() { return 1; }\n}  // namespace io\n")

@@ -3,7 +3,7 @@
 
 #include "fuzz.hpp"
 
-#include <tessera/io/npy.hpp>
+#include <tessera/io/detail/npy_body.hpp>
 
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
 {

@@ -3,7 +3,7 @@
 
 #include "fuzz.hpp"
 
-#include <tessera/io/pcd.hpp>
+#include <tessera/io/detail/pcd_body.hpp>
 
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
 {

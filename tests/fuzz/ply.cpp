@@ -3,7 +3,7 @@
 
 #include "fuzz.hpp"
 
-#include <tessera/io/ply.hpp>
+#include <tessera/io/detail/ply_body.hpp>
 
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)
 {

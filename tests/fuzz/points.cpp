@@ -6,6 +6,7 @@
 
 #include "fuzz.hpp"
 
+#include <tessera/io/detail/point_cloud_file_body.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size)

@@ -3,6 +3,7 @@
 
 #include "../support/files.hpp"
 
+#include <tessera/io/detail/bin_detection.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 
 #include <doctest/doctest.h>

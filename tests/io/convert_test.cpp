@@ -7,6 +7,7 @@
 #include "convert_cases.hpp"
 
 #include <tessera/io/convert.hpp>
+#include <tessera/io/detail/norm_pairs.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/nn/initialize.hpp>
 

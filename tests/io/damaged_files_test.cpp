@@ -5,6 +5,12 @@
 
 #include <tessera/data/detail/random.hpp>
 #include <tessera/io/convert.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/json.hpp>
+#include <tessera/io/detail/npy_body.hpp>
+#include <tessera/io/detail/pcd_body.hpp>
+#include <tessera/io/detail/ply_body.hpp>
+#include <tessera/io/detail/point_cloud_file_body.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/pcd.hpp>
 #include <tessera/io/ply.hpp>

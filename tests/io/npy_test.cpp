@@ -3,6 +3,8 @@
 
 #include "../support/files.hpp"
 
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/npy_body.hpp>
 #include <tessera/io/npy.hpp>
 
 #include <doctest/doctest.h>

@@ -4,6 +4,8 @@
 
 #include "../support/files.hpp"
 
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/pcd_body.hpp>
 #include <tessera/io/point_cloud_file.hpp>
 
 #include <doctest/doctest.h>

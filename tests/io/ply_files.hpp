@@ -4,6 +4,8 @@
 
 #include "../support/files.hpp"
 
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/ply_body.hpp>
 #include <tessera/io/ply.hpp>
 
 #include <doctest/doctest.h>

@@ -12,6 +12,9 @@
 #include "../support/state_dicts.hpp"
 
 #include <tessera/io/convert.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/json.hpp>
+#include <tessera/io/detail/state_dict_body.hpp>
 #include <tessera/io/load.hpp>
 
 #include <doctest/doctest.h>

@@ -4,6 +4,8 @@
 #include "../support/data.hpp"
 #include "../support/files.hpp"
 
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/json.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/safetensors.hpp>
 

@@ -8,6 +8,8 @@
 #include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/nn/detail/tune_backend.cuh>
 #endif
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/tuning_json.hpp>
 #include <tessera/io/tuning_file.hpp>
 
 #include <doctest/doctest.h>

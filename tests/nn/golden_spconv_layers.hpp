@@ -13,6 +13,9 @@
 #include <tessera/conv/convolution_kernels.cuh>
 #endif
 #include <tessera/conv/detail/convolution_host.hpp>
+#include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/json.hpp>
+#include <tessera/io/detail/layer_config_body.hpp>
 #include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/nn/layer_registry.hpp>

@@ -2,17 +2,14 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/inline.hpp>
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
-#include <tessera/io/detail/checkpoint_converter.hpp>
-#include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
 
 #include <string>
-#include <utility>
-#include <vector>
 
 namespace tessera {
 inline namespace v0 {
@@ -29,58 +26,37 @@ namespace io {
 /// twice
 ///
 /// Cost: one pass over the tensors, and a copy of them.
-[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
-                                                            ConvertOptions const& options = {})
-{
-  detail::FileContext const file{"convert_checkpoint", name};
-  return detail::CheckpointConverter{std::move(state), options, file}.convert();
-}
+[[nodiscard]] ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
+                                                     ConvertOptions const& options = {});
 
 /// The same of the state_dict in a PyTorch checkpoint: see find_state_dict().
-[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(TorchCheckpoint const& checkpoint,
-                                                            ConvertOptions const& options = {})
-{
-  return convert_checkpoint(find_state_dict(checkpoint, options.key()), checkpoint.path(), options);
-}
+[[nodiscard]] ConvertedCheckpoint convert_checkpoint(TorchCheckpoint const& checkpoint,
+                                                     ConvertOptions const& options = {});
 
 /// The same of a safetensors file. A file that says its layout, as save() and save_checkpoint() write them,
 /// is read in that; one that was converted before keeps its names unless a prefix is given.
 /// @throws invalid_argument  also: the options name another layout than the file says
-[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(Safetensors const& file,
-                                                            ConvertOptions const& options = {})
-{
-  return convert_checkpoint(find_state_dict(file), file.path(), options);
-}
+[[nodiscard]] ConvertedCheckpoint convert_checkpoint(Safetensors const& file,
+                                                     ConvertOptions const& options = {});
 
 /// Reads any checkpoint: what torch.save() wrote in each of its forms (.pth, .pt, .ckpt), safetensors, or a
 /// file that was converted before; which of them it is, its content says, not its name.
 ///
 /// This is how a program reads weights: `load(net, convert_checkpoint(path), exec)`.
 /// @throws invalid_argument  also: the file cannot be read, or is none of these
-[[nodiscard]] inline ConvertedCheckpoint convert_checkpoint(std::string const& path,
-                                                            ConvertOptions const& options = {})
-{
-  auto bytes = detail::read_file(detail::FileContext{"convert_checkpoint", path});
-  bool const named = detail::ends_with(path, ".safetensors") && !detail::begins_as_torch(bytes);
-  if (named || detail::begins_as_safetensors(bytes)) {
-    return convert_checkpoint(Safetensors{std::move(bytes), path}, options);
-  }
-  return convert_checkpoint(TorchCheckpoint{std::move(bytes), path}, options);
-}
+[[nodiscard]] ConvertedCheckpoint convert_checkpoint(std::string const& path,
+                                                     ConvertOptions const& options = {});
 
 /// Writes a converted checkpoint to the safetensors file `path`.
 /// @throws invalid_argument  the file cannot be written
 /// Cost: one pass over the tensors.
 /// Determinism: same tensors, same bytes.
-inline void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path)
-{
-  std::vector<NamedTensor> tensors;
-  for (auto const& name : checkpoint.tensors.names()) {
-    tensors.emplace_back(name, checkpoint.tensors.tensor(name));
-  }
-  write_safetensors(path, tensors, checkpoint.tensors.metadata());
-}
+void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path);
 
 }  // namespace io
 }  // namespace v0
 }  // namespace tessera
+
+#ifdef TESSERA_NEEDS_HOST_BODIES
+#include <tessera/io/detail/convert_body.hpp>
+#endif

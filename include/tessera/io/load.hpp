@@ -2,21 +2,23 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/execution.hpp>
+#include <tessera/core/inline.hpp>
+#include <tessera/core/scalar.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/checkpoint.hpp>
-#include <tessera/io/detail/parameter_names.hpp>
-#include <tessera/io/detail/stored_layout.hpp>
+#include <tessera/io/detail/layout_text.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/module.hpp>
+#include <tessera/nn/parameter.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -46,6 +48,26 @@ struct LoadReport {
   std::string layout;  ///< that the file was read in, e.g. "torchsparse"; empty for one of your own
 };
 
+}  // namespace io
+
+namespace detail {
+
+/// What a file has for the parameters of a network.
+struct LoadedParameters {
+  io::LoadReport report;
+  std::vector<std::vector<std::uint8_t>> values;  ///< the bytes of each parameter
+};
+
+/// Looks everything up, and refuses what load() refuses.
+/// @param layout  the name of the caller's layout, and where that has kernels: see StoredLayout
+[[nodiscard]] LoadedParameters find_parameters(std::vector<nn::ParameterView> const& parameters,
+                                               Safetensors const& file, std::string_view layout, Place place,
+                                               LoadOptions const& options);
+
+}  // namespace detail
+
+namespace io {
+
 /// Copies the tensors of a checkpoint into the parameters and buffers of `network` that have their names.
 ///
 /// Kernels are brought from the file's layout into Tessera's: from the one that the file says it has
@@ -65,55 +87,19 @@ struct LoadReport {
 /// Stream: enqueues one copy per parameter; waits only as long as they read host memory.
 /// Determinism: same file, same bits.
 template <class Layout, class Space>
-LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& layout,
+LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& /*layout*/,
                 Execution<Space> const& exec, LoadOptions const& options = {})
 {
   auto const parameters = network.parameters();
   detail::expect_space<Space>(parameters, "load");
-  detail::StoredLayout const stored{file, layout};
-  detail::ParameterNames const names{file, parameters};
-  auto prefix = options.prefix();
-  LoadReport report;
-  report.layout = stored.text();
-  report.loaded = names.names_under(prefix);
-  auto const is_missing = [](std::string const& name) { return name.empty(); };
-  auto missing = std::count_if(report.loaded.begin(), report.loaded.end(), is_missing);
-  if (missing > 0 && prefix.empty()) {
-    auto const wrappers = names.wrappers();
-    if (!wrappers.empty()) {
-      prefix = wrappers;
-      report.loaded = names.names_under(prefix);
-      missing = 0;
-    }
-  }
-  if (missing > 0) {
-    std::vector<std::string> lacking;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      if (is_missing(report.loaded[i])) { lacking.push_back(prefix + parameters[i].name); }
-    }
-    detail::fail("load: ", detail::printable(file.path()), " lacks ", missing, " of the module's ",
-                 parameters.size(), " tensors: ", detail::first_few(lacking), names.explain(lacking));
-  }
-  std::set<std::string> const used(report.loaded.begin(), report.loaded.end());
-  for (auto const& name : file.names()) {
-    bool const ours = name.rfind(prefix, 0) == 0;
-    bool const counter = detail::ends_with(name, "num_batches_tracked");  // PyTorch's; nothing depends on it
-    if (ours && !counter && used.count(name) == 0) { report.unused.push_back(name); }
-  }
-  detail::expects(!options.is_strict() || report.unused.empty(), "load: ", detail::printable(file.path()),
-                  " has ", report.unused.size(),
-                  " tensors that the module has no parameter for: ", detail::first_few(report.unused));
-  std::vector<std::vector<std::uint8_t>> values;
+  auto found =
+      detail::find_parameters(parameters, file, detail::layout_text<Layout>(), &Layout::place, options);
   auto const writable = network.writable_parameters();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    auto const& name = report.loaded[i];
-    values.push_back(
-        detail::values_for(parameters[i], name, file.tensor(name), stored.place(parameters[i], name)));
+  for (std::size_t i = 0; i < writable.size(); ++i) {
+    auto const& values = found.values[i];
+    detail::Transfer<Space>::from_host(writable[i].write_bytes(), values.data(), values.size(), exec);
   }
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    detail::Transfer<Space>::from_host(writable[i].write_bytes(), values[i].data(), values[i].size(), exec);
-  }
-  return report;
+  return std::move(found.report);
 }
 
 /// How many parameters and buffers of `network` the file has, by name and number of values: all of them for
@@ -122,20 +108,8 @@ LoadReport load(nn::ModuleBase& network, Safetensors const& file, Layout const& 
 /// Cost: one look-up per parameter.
 /// Stream: enqueues nothing, does not wait.
 /// Determinism: same file, same number.
-[[nodiscard]] inline std::size_t num_matching(nn::ModuleBase const& network, Safetensors const& file,
-                                              LoadOptions const& options = {})
-{
-  auto const parameters = network.parameters();
-  auto const names = detail::ParameterNames{file, parameters}.names_under(options.prefix());
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (names[i].empty()) { continue; }
-    std::size_t size = 0;
-    bool const counted = detail::count_bytes(file.shape(names[i]), 1, size);
-    count += counted && static_cast<std::int64_t>(size) == parameters[i].size ? 1 : 0;
-  }
-  return count;
-}
+[[nodiscard]] std::size_t num_matching(nn::ModuleBase const& network, Safetensors const& file,
+                                       LoadOptions const& options = {});
 
 /// load() from the safetensors file `path`: `io::load(net, "minkunet.safetensors", io::TorchSparse{},
 /// exec)`.
@@ -162,13 +136,7 @@ LoadReport load(nn::ModuleBase& network, ConvertedCheckpoint const& checkpoint, 
 struct SaveOptions {
   /// The type of all values in the file, rounded to nearest; by default each is written in its own.
   /// @throws invalid_argument  a type that load() does not read: float16, bfloat16, float32, float64 are
-  SaveOptions& dtype(DType value)
-  {
-    detail::expects(value == DType::float16 || value == DType::bfloat16 || value == DType::float32 ||
-                        value == DType::float64,
-                    "SaveOptions: parameters are not written as ", name_of(value));
-    return dtype_ = value, *this;
-  }
+  SaveOptions& dtype(DType value);
   [[nodiscard]] std::optional<DType> dtype() const noexcept { return dtype_; }
   /// Texts for the file's metadata. Those whose keys begin with `tessera.network.` stay with the weights when
   /// the file is converted.
@@ -216,3 +184,7 @@ void save(nn::ModuleBase const& network, std::string const& path, Layout const& 
 }  // namespace io
 }  // namespace v0
 }  // namespace tessera
+
+#ifdef TESSERA_NEEDS_HOST_BODIES
+#include <tessera/io/detail/load_body.hpp>
+#endif

@@ -2,20 +2,15 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/core/error.hpp>
+#include <tessera/core/inline.hpp>
 #include <tessera/data/data_set.hpp>
-#include <tessera/io/detail/file.hpp>
 #include <tessera/io/point_bin.hpp>
 #include <tessera/points/point_cloud.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <string>
-#include <system_error>
-#include <utility>
 #include <vector>
 
 namespace tessera {
@@ -81,23 +76,7 @@ struct SemanticKittiLabels {
 /// @throws invalid_argument  the file cannot be read, its size is no multiple of 4, or a class is not one of
 ///                           SemanticKITTI's
 /// Cost: one pass over the file.
-[[nodiscard]] inline SemanticKittiLabels read_semantic_kitti_labels(std::string const& path)
-{
-  detail::FileContext const file{"read_semantic_kitti_labels", path};
-  auto const bytes = detail::read_file(file);
-  file.expects(bytes.size() % 4 == 0, "holds ", bytes.size(), " bytes; each label has 4");
-  SemanticKittiLabels labels;
-  labels.classes.resize(bytes.size() / 4);
-  labels.instances.resize(bytes.size() / 4);
-  for (std::size_t i = 0; i < labels.classes.size(); ++i) {
-    auto const value = detail::load_bytes<std::uint32_t>(bytes.data() + 4 * i);
-    labels.classes[i] = semantic_kitti_class(value & 0xffffU);
-    labels.instances[i] = static_cast<std::uint16_t>(value >> 16U);
-    file.expects(labels.classes[i] != no_semantic_kitti_class, "point ", i, " has the label ",
-                 value & 0xffffU, ", which is none of SemanticKITTI's");
-  }
-  return labels;
-}
+[[nodiscard]] SemanticKittiLabels read_semantic_kitti_labels(std::string const& path);
 
 /// Which sequences of SemanticKITTI are for what. Source: split of semantic-kitti.yaml.
 enum class SemanticKittiSplit : std::uint8_t {
@@ -107,14 +86,7 @@ enum class SemanticKittiSplit : std::uint8_t {
 };
 
 /// The numbers of the sequences of a split, ascending.
-[[nodiscard]] inline std::vector<int> sequences_of(SemanticKittiSplit split)
-{
-  switch (split) {
-    case SemanticKittiSplit::train: return {0, 1, 2, 3, 4, 5, 6, 7, 9, 10};
-    case SemanticKittiSplit::valid: return {8};
-    default: return {11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21};
-  }
-}
+[[nodiscard]] std::vector<int> sequences_of(SemanticKittiSplit split);
 
 /// The scans of a SemanticKITTI folder, `sequences/NN/velodyne/NNNNNN.bin` with
 /// `sequences/NN/labels/NNNNNN.label`.
@@ -129,33 +101,8 @@ class SemanticKitti {
   /// @param sequences  numbers; those that are not there are passed over, unless none is
   /// @throws invalid_argument  the folder cannot be read, or has no scan of these sequences
   /// Cost: lists the folders of velodyne scans.
-  SemanticKitti(std::string const& folder, std::vector<int> const& sequences)
-  {
-    namespace fs = std::filesystem;
-    detail::FileContext const file{"SemanticKitti", folder};
-    for (auto const number : sequences) {
-      auto const digits = (number < 10 ? "0" : "") + detail::concat(number);
-      auto const sequence = fs::path{folder} / "sequences" / digits;
-      std::error_code error;
-      if (!fs::is_directory(sequence / "velodyne", error)) { continue; }
-      auto const first = scans_.size();
-      bool const has_labels = fs::is_directory(sequence / "labels", error);
-      fs::directory_iterator at{sequence / "velodyne", error};
-      for (; !error && at != fs::directory_iterator{}; at.increment(error)) {
-        if (at->path().extension() != ".bin") { continue; }
-        auto const labels = sequence / "labels" / (at->path().stem().string() + ".label");
-        scans_.push_back({at->path().string(), has_labels ? labels.string() : std::string{}});
-      }
-      file.expects(!error, "sequence ", digits, " cannot be listed: ", error.message());
-      std::sort(scans_.begin() + static_cast<std::ptrdiff_t>(first), scans_.end(),
-                [](Scan const& a, Scan const& b) { return a.points < b.points; });
-    }
-    file.expects(!scans_.empty(), "no scan of the sequences ", sequences,
-                 " is there, as sequences/NN/velodyne/*.bin");
-  }
-  SemanticKitti(std::string const& folder, SemanticKittiSplit split)
-      : SemanticKitti{folder, sequences_of(split)}
-  {}
+  SemanticKitti(std::string const& folder, std::vector<int> const& sequences);
+  SemanticKitti(std::string const& folder, SemanticKittiSplit split);
 
   [[nodiscard]] std::int64_t size() const noexcept { return static_cast<std::int64_t>(scans_.size()); }
   [[nodiscard]] static constexpr int num_classes() noexcept
@@ -163,23 +110,13 @@ class SemanticKitti {
     return static_cast<int>(semantic_kitti_classes.size());
   }
   /// The file of a scan, for messages. @throws invalid_argument  there is no such scan
-  [[nodiscard]] std::string const& path(std::int64_t index) const { return scan(index).points; }
+  [[nodiscard]] std::string const& path(std::int64_t index) const;
 
   /// Scan `index`; from several threads at once.
   /// @throws invalid_argument  there is no such scan, a file cannot be read, or points and labels differ in
   ///                           number
   /// Cost: reads two files.
-  [[nodiscard]] PointCloud load(std::int64_t index) const
-  {
-    auto const& at = scan(index);
-    auto cloud = read_kitti(at.points);
-    if (at.labels.empty()) { return cloud; }
-    cloud.labels = read_semantic_kitti_labels(at.labels).classes;
-    detail::FileContext const file{"SemanticKitti", at.labels};
-    file.expects(static_cast<std::int64_t>(cloud.labels.size()) == cloud.size(), "holds ",
-                 cloud.labels.size(), " labels, but the scan has ", cloud.size(), " points");
-    return cloud;
-  }
+  [[nodiscard]] PointCloud load(std::int64_t index) const;
 
  private:
   struct Scan {
@@ -187,14 +124,14 @@ class SemanticKitti {
     std::string labels;  // empty: the sequence has none
   };
 
-  [[nodiscard]] Scan const& scan(std::int64_t index) const
-  {
-    detail::expects(index >= 0 && index < size(), "SemanticKitti: scan ", index, " of ", size());
-    return scans_[static_cast<std::size_t>(index)];
-  }
+  [[nodiscard]] Scan const& scan(std::int64_t index) const;
 
   std::vector<Scan> scans_;
 };
 
 }  // namespace v0
 }  // namespace tessera
+
+#ifdef TESSERA_NEEDS_HOST_BODIES
+#include <tessera/io/detail/semantic_kitti_body.hpp>
+#endif

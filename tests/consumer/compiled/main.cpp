@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-// A user's host-only program with tessera::compiled: what the library holds, and a layer that it does not hold.
+// A user's host-only program with tessera::compiled: what the library holds, files too, and a layer that it does not hold.
+#include "files.hpp"
+
 #include <tessera/tessera.hpp>
 
 #include <cstdint>
@@ -33,5 +35,5 @@ int main()
   auto const of_library = rows_of_layer<float>();
   auto const of_headers = rows_of_layer<double>();
   std::printf("%lld and %lld rows\n", static_cast<long long>(of_library), static_cast<long long>(of_headers));
-  return of_library == 2 && of_headers == 2 ? 0 : 1;
+  return keeps_files() && of_library == 2 && of_headers == 2 ? 0 : 1;
 }

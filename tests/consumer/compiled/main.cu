@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-// A user's CUDA program with tessera::compiled; without a GPU it says so and succeeds, because what is tested is the build.
+// A user's CUDA program with tessera::compiled; without a GPU it keeps files, says that there is none
+// and succeeds, because what is tested is the build.
+#include "files.hpp"
+
 #include <tessera/tessera.cuh>
 
 #include <cstdio>
@@ -15,6 +18,7 @@ namespace ts = tessera;
 
 int main()
 {
+  if (!keeps_files()) { return 1; }
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     std::puts("no CUDA device");

@@ -4,40 +4,26 @@
 
 #include <tessera/core/error.hpp>
 #include <tessera/core/execution.hpp>
-#include <tessera/io/detail/file.hpp>
+#include <tessera/core/inline.hpp>
+#include <tessera/core/scalar.hpp>
 #include <tessera/io/raw_tensor.hpp>
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <cstring>
+#include <cstdint>
 #include <string>
-#include <string_view>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-[[nodiscard]] inline bool ends_with(std::string const& text, std::string const& end)
-{
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
+[[nodiscard]] bool ends_with(std::string const& text, std::string const& end);
 
 /// At most five names, and how many more there are.
-[[nodiscard]] inline std::string first_few(std::vector<std::string> const& names)
-{
-  constexpr std::size_t most = 5;
-  std::string text;
-  for (std::size_t i = 0; i < names.size() && i < most; ++i) {
-    text += (i == 0 ? "" : ", ") + shown_name(names[i]);
-  }
-  return names.size() > most ? concat(text, " and ", names.size() - most, " more") : text;
-}
+[[nodiscard]] std::string first_few(std::vector<std::string> const& names);
 
 /// Throws unless the parameters lie in `Space`.
 template <class Space>
@@ -57,14 +43,8 @@ void expect_space(std::vector<nn::ParameterView> const& parameters, char const* 
 
 /// Where a file has the elements of a parameter whose kernels `place` puts; those that is_placed() excludes
 /// lie in the file as in the module.
-[[nodiscard]] inline io::WeightPlacement placement(nn::ParameterView const& parameter,
-                                                   io::WeightPlacement (*place)(nn::ParameterView const&))
-{
-  if (parameter.role == nn::ParameterRole::conv_weight) { return place(parameter); }
-  if (!is_placed(parameter)) { return {parameter.shape, {}, 0, 1}; }
-  auto const in_channels = parameter.shape.front();
-  return {{parameter.shape.back(), in_channels}, {0}, 1, in_channels};
-}
+[[nodiscard]] io::WeightPlacement placement(nn::ParameterView const& parameter,
+                                            io::WeightPlacement (*place)(nn::ParameterView const&));
 
 /// The shape of `parameter` in a file of `Layout`.
 template <class Layout>
@@ -74,88 +54,28 @@ template <class Layout>
   return placement(parameter, &Layout::place).shape;
 }
 
-/// Calls `body(index in the module, index in the file)` for every element.
-template <class Body>
-void for_each_element(nn::ParameterView const& parameter, io::WeightPlacement const& place, Body const& body)
-{
-  if (!is_placed(parameter)) {
-    for (std::int64_t i = 0; i < parameter.size; ++i) { body(i, i); }
-    return;
-  }
-  auto const out_channels = parameter.shape.back();
-  auto const in_channels = parameter.shape[parameter.shape.size() - 2];
-  std::int64_t i = 0;
-  for (auto const first : place.first) {
-    for (std::int64_t in = 0; in < in_channels; ++in) {
-      for (std::int64_t out = 0; out < out_channels; ++out, ++i) {
-        body(i, first + in * place.in_step + out * place.out_step);
-      }
-    }
-  }
-}
-
 /// Writes `value` to `to` as a float16, bfloat16 or float32.
-inline void store_float(float value, DType dtype, std::uint8_t* to)
-{
-  if (dtype == DType::float32) {
-    std::memcpy(to, &value, sizeof(value));
-    return;
-  }
-  auto const bits = dtype == DType::float16 ? float_to_half_bits(value) : float_to_bfloat16_bits(value);
-  std::memcpy(to, &bits, sizeof(bits));
-}
+void store_float(float value, DType dtype, std::uint8_t* to);
 
 /// `value` as a float from which rounding to nearest in a shorter type gives what it gives from `value`:
 /// where it is not exact, the one of the two neighbours whose last bit is 1 (rounding to odd; Boldo and
 /// Melquiond, 2008).
-[[nodiscard]] inline float round_to_odd(double value) noexcept
-{
-  auto const nearest = round_to_float(value);
-  double const back = nearest;
-  if (back == value || value != value) { return nearest; }
-  auto bits = bit_cast<std::uint32_t>(nearest);
-  if (std::abs(back) > std::abs(value)) { --bits; }  // towards zero; from infinity to the largest
-  return bit_cast<float>(bits | 1U);
-}
+[[nodiscard]] float round_to_odd(double value) noexcept;
 
 /// Element `from` of `tensor` as element `to` of `bytes`, which has the type `dtype`.
-inline void convert_element(RawTensor const& tensor, std::int64_t from, DType dtype, std::uint8_t* bytes,
-                            std::int64_t to)
-{
-  auto const* const source = tensor.bytes + static_cast<std::size_t>(from) * size_of(tensor.dtype);
-  auto* const target = bytes + static_cast<std::size_t>(to) * size_of(dtype);
-  if (tensor.dtype == dtype) {
-    std::memcpy(target, source, size_of(dtype));
-  } else if (dtype == DType::float64) {
-    double const value = element_to_float(tensor, static_cast<std::size_t>(from));
-    std::memcpy(target, &value, sizeof(value));
-  } else if (tensor.dtype == DType::float64 && dtype != DType::float32) {
-    double value = 0;
-    std::memcpy(&value, source, sizeof(value));
-    store_float(round_to_odd(value), dtype, target);  // rounded once
-  } else {
-    store_float(element_to_float(tensor, static_cast<std::size_t>(from)), dtype, target);
-  }
-}
+void convert_element(RawTensor const& tensor, std::int64_t from, DType dtype, std::uint8_t* bytes,
+                     std::int64_t to);
 
 /// The bytes that `parameter` is to have, from the tensor `name` of a file that has it at `place`.
 /// @throws invalid_argument  another shape, or integers
-[[nodiscard]] inline std::vector<std::uint8_t> values_for(nn::ParameterView const& parameter,
-                                                          std::string const& name, RawTensor const& tensor,
-                                                          io::WeightPlacement const& place)
-{
-  expects(tensor.shape == place.shape, "load: tensor \"", shown_name(name), "\" has the shape ",
-          shown_shape(tensor.shape), " in the file, but the module needs ", shown_shape(place.shape));
-  expects(tensor.dtype == DType::float16 || tensor.dtype == DType::bfloat16 ||
-              tensor.dtype == DType::float32 || tensor.dtype == DType::float64,
-          "load: tensor \"", shown_name(name), "\" holds ", name_of(tensor.dtype),
-          ", but float16, bfloat16, float32 or float64 is needed");
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(parameter.size) * size_of(parameter.dtype));
-  for_each_element(parameter, place, [&](std::int64_t own, std::int64_t in_file) {
-    convert_element(tensor, in_file, parameter.dtype, bytes.data(), own);
-  });
-  return bytes;
-}
+[[nodiscard]] std::vector<std::uint8_t> values_for(nn::ParameterView const& parameter,
+                                                   std::string const& name, RawTensor const& tensor,
+                                                   io::WeightPlacement const& place);
+
+/// `own`, the bytes of `parameter`, in the order of a file that has it at `place`.
+[[nodiscard]] std::vector<std::uint8_t> in_file_order(nn::ParameterView const& parameter,
+                                                      io::WeightPlacement const& place,
+                                                      std::vector<std::uint8_t> const& own);
 
 /// The bytes that a file holds for `parameter`, which it has at `place`.
 /// Stream: waits.
@@ -167,33 +87,18 @@ template <class Space>
   auto const element = size_of(parameter.dtype);
   std::vector<std::uint8_t> own(static_cast<std::size_t>(parameter.size) * element);
   Transfer<Space>::to_host(own.data(), parameter.parameter->bytes(), own.size(), exec);
-  std::vector<std::uint8_t> bytes(own.size());
-  for_each_element(parameter, place, [&](std::int64_t i, std::int64_t in_file) {
-    std::memcpy(bytes.data() + static_cast<std::size_t>(in_file) * element,
-                own.data() + static_cast<std::size_t>(i) * element, element);
-  });
-  return bytes;
+  return in_file_order(parameter, place, own);
 }
 
 /// `bytes`, the values of `parameter`, as values of `dtype`.
 /// @throws invalid_argument  a finite one is too large for it
-[[nodiscard]] inline std::vector<std::uint8_t> converted_values(nn::ParameterView const& parameter,
-                                                                std::vector<std::uint8_t> bytes, DType dtype)
-{
-  if (dtype == parameter.dtype) { return bytes; }
-  RawTensor const own{parameter.dtype, {parameter.size}, bytes.data(), bytes.size()};
-  std::vector<std::uint8_t> result(static_cast<std::size_t>(parameter.size) * size_of(dtype));
-  RawTensor const converted{dtype, {parameter.size}, result.data(), result.size()};
-  for (std::int64_t i = 0; i < parameter.size; ++i) {
-    convert_element(own, i, dtype, result.data(), i);
-    auto const at = static_cast<std::size_t>(i);
-    expects(is_finite(element_to_float(converted, at)) || !is_finite(element_to_float(own, at)),
-            "save: a value of \"", shown_name(parameter.name), "\" is ", element_to_float(own, at),
-            ", too large for ", name_of(dtype));
-  }
-  return result;
-}
+[[nodiscard]] std::vector<std::uint8_t> converted_values(nn::ParameterView const& parameter,
+                                                         std::vector<std::uint8_t> bytes, DType dtype);
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera
+
+#ifdef TESSERA_NEEDS_HOST_BODIES
+#include <tessera/io/detail/checkpoint_body.hpp>
+#endif

@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/inline.hpp>
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
 
@@ -37,30 +38,17 @@ template <class Layout>
 }
 
 /// The layout that the text stands for; nothing if it is none of WeightLayout.
-[[nodiscard]] inline std::optional<io::WeightLayout> layout_of_text(std::string_view text) noexcept
-{
-  using io::WeightLayout;
-  for (auto const layout :
-       {WeightLayout::tessera, WeightLayout::torchsparse, WeightLayout::minkowski, WeightLayout::krsc,
-        WeightLayout::rskc, WeightLayout::rsck, WeightLayout::flexgemm}) {
-    if (text == name_of(layout)) { return layout; }
-  }
-  return std::nullopt;
-}
+[[nodiscard]] std::optional<io::WeightLayout> layout_of_text(std::string_view text) noexcept;
 
 using Place = io::WeightPlacement (*)(nn::ParameterView const&);
 
 /// Where a file that says `text` has kernels; null if that is no layout of Tessera's.
-[[nodiscard]] inline Place place_of_text(std::string_view text)
-{
-  if (text == layout_text<io::KrscUnder<Compatibility::none>>()) {
-    return &io::KrscUnder<Compatibility::none>::place;
-  }
-  auto const layout = layout_of_text(text);
-  if (!layout) { return nullptr; }
-  return io::with_layout(*layout, [](auto type) -> Place { return &decltype(type)::place; });
-}
+[[nodiscard]] Place place_of_text(std::string_view text);
 
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera
+
+#ifdef TESSERA_NEEDS_HOST_BODIES
+#include <tessera/io/detail/layout_text_body.hpp>
+#endif

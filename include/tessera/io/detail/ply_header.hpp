@@ -4,6 +4,7 @@
 
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/detail/header_lines.hpp>
+#include <tessera/io/ply_format.hpp>
 #include <tessera/io/point_format.hpp>
 
 #include <charconv>
@@ -17,10 +18,6 @@
 
 namespace tessera {
 inline namespace v0 {
-
-/// How the numbers of a PLY file are written.
-enum class PlyFormat : std::uint8_t { ascii, binary_little_endian, binary_big_endian };
-
 namespace detail {
 
 /// A name of a type; those of 64 bits are not in the description of the format, but in files.

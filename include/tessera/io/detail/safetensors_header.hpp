@@ -6,6 +6,7 @@
 #include <tessera/io/detail/file.hpp>
 #include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/detail/json.hpp>
+#include <tessera/io/detail/safetensors_entry.hpp>
 #include <tessera/io/raw_tensor.hpp>
 
 #include <algorithm>
@@ -24,15 +25,6 @@ namespace detail {
 
 /// Longest header, as in the format's own implementation.
 inline constexpr std::size_t max_safetensors_header = 100'000'000;
-
-/// A type of the format. Those without DType are known by their size, so that a file with them can be
-/// checked.
-struct SafetensorsType {
-  char const* name;
-  std::size_t bytes;
-  bool readable;
-  DType dtype;
-};
 
 inline constexpr SafetensorsType safetensors_types[] = {
     {"F64", 8, true, DType::float64},        {"F32", 4, true, DType::float32},
@@ -60,21 +52,6 @@ inline constexpr SafetensorsType safetensors_types[] = {
   }
   return "";
 }
-
-/// One tensor: its bytes are [begin, end) of the data after the header.
-struct SafetensorsEntry {
-  SafetensorsType const* type = nullptr;
-  std::vector<std::int64_t> shape;
-  std::size_t begin = 0;
-  std::size_t end = 0;
-};
-
-struct SafetensorsHeader {
-  std::vector<std::string> names;  ///< in the order of the header
-  std::map<std::string, SafetensorsEntry> entries;
-  std::map<std::string, std::string> metadata;
-  std::size_t data_begin = 0;
-};
 
 /// Reads the array `key` of a tensor's description: whole numbers of at least 0.
 [[nodiscard]] inline std::vector<std::int64_t> safetensors_numbers(JsonParser& json, std::string const& key,

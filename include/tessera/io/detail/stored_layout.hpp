@@ -5,6 +5,7 @@
 #include <tessera/io/detail/checkpoint.hpp>
 #include <tessera/io/detail/kernel_mark.hpp>
 #include <tessera/io/detail/layout_text.hpp>
+#include <tessera/io/detail/printable.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/weight_layout.hpp>
 #include <tessera/nn/parameter.hpp>
@@ -24,9 +25,10 @@ namespace detail {
 /// caller says.
 class StoredLayout {
  public:
-  template <class Layout>
-  StoredLayout(Safetensors const& file, Layout const& /*asked*/)
-      : metadata_{file.metadata()}, text_{layout_text<Layout>()}, place_{&Layout::place}
+  /// @param text   the name of the caller's layout; empty for one of somebody else's
+  /// @param where  it has kernels
+  StoredLayout(Safetensors const& file, std::string_view text, Place where)
+      : metadata_{file.metadata()}, text_{text}, place_{where}
   {
     auto const mark = metadata_.find(layout_key);
     if (mark == metadata_.end() || mark->second == text_) { return; }

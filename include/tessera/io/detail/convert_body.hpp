@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/core/inline.hpp>
+#include <tessera/io/convert.hpp>
+#include <tessera/io/convert_options.hpp>
+#include <tessera/io/converted_checkpoint.hpp>
+#include <tessera/io/detail/checkpoint_converter.hpp>
+#include <tessera/io/detail/file_kind.hpp>
+#include <tessera/io/safetensors.hpp>
+#include <tessera/io/state_dict.hpp>
+#include <tessera/io/torch_checkpoint.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tessera {
+inline namespace v0 {
+namespace io {
+
+TESSERA_INLINE ConvertedCheckpoint convert_checkpoint(StateDict state, std::string const& name,
+                                                      ConvertOptions const& options)
+{
+  detail::FileContext const file{"convert_checkpoint", name};
+  return detail::CheckpointConverter{std::move(state), options, file}.convert();
+}
+
+TESSERA_INLINE ConvertedCheckpoint convert_checkpoint(TorchCheckpoint const& checkpoint,
+                                                      ConvertOptions const& options)
+{
+  return convert_checkpoint(find_state_dict(checkpoint, options.key()), checkpoint.path(), options);
+}
+
+TESSERA_INLINE ConvertedCheckpoint convert_checkpoint(Safetensors const& file, ConvertOptions const& options)
+{
+  return convert_checkpoint(find_state_dict(file), file.path(), options);
+}
+
+TESSERA_INLINE ConvertedCheckpoint convert_checkpoint(std::string const& path, ConvertOptions const& options)
+{
+  auto bytes = detail::read_file(detail::FileContext{"convert_checkpoint", path});
+  bool const named = detail::ends_with(path, ".safetensors") && !detail::begins_as_torch(bytes);
+  if (named || detail::begins_as_safetensors(bytes)) {
+    return convert_checkpoint(Safetensors{std::move(bytes), path}, options);
+  }
+  return convert_checkpoint(TorchCheckpoint{std::move(bytes), path}, options);
+}
+
+TESSERA_INLINE void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path)
+{
+  std::vector<NamedTensor> tensors;
+  for (auto const& name : checkpoint.tensors.names()) {
+    tensors.emplace_back(name, checkpoint.tensors.tensor(name));
+  }
+  write_safetensors(path, tensors, checkpoint.tensors.metadata());
+}
+
+}  // namespace io
+}  // namespace v0
+}  // namespace tessera
