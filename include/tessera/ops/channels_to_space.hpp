@@ -108,7 +108,7 @@ template <int Dim, class Scalar, class Space>
 }  // namespace detail
 
 /// The gradient of channels_to_space() in all its forms for `x`:
-/// `dx[i, k C .. (k + 1) C) = grad[child number k of i]`, 0 where there is none.
+/// `dx[i, k C + c] = grad[child number k of i, c]` for c < C, 0 where there is none.
 /// @param grad  [rows of y, C] in `Space`
 /// @param y     what channels_to_space() returned; its features are not read
 /// @throws invalid_argument  other rows than those of `y`
@@ -133,8 +133,7 @@ template <int Dim, class Scalar, class Space>
   return result;
 }
 
-/// The gradient of space_to_channels() for `x`: of row i, child number k of voxel o,
-/// `grad[o, k C .. (k + 1) C)`.
+/// The gradient of space_to_channels() for `x`: `dx[i, c] = grad[o, k C + c]` for row i, child number k of voxel o.
 /// @param grad  [parents, 2^Dim C] in `Space`
 /// @throws invalid_argument  other rows than those parents
 /// Cost, stream, determinism: as channels_to_space_like().
@@ -232,7 +231,7 @@ template <int Dim, class Scalar, class Space, class By>
 }  // namespace detail
 
 /// Splits each voxel into those of its 2^Dim children that a mask names, and its channels among them: child
-/// number k of voxel i, at `2 position + bits of k`, gets `x[i, k C .. (k + 1) C)`, C being channels / 2^Dim.
+/// number k of voxel i, at `2 position + bits of k`, gets `x[i, k C + c]` for c < C, C being channels / 2^Dim.
 ///
 /// | name    | shape                     | memory | holds                                                   |
 /// |---------|---------------------------|--------|---------------------------------------------------------|
@@ -287,8 +286,8 @@ template <int Dim, class Scalar, class Space>
   return detail::channels_to_space(x, like, {order, std::nullopt}, exec);
 }
 
-/// Puts the features of each voxel's children side by side: `y[o, k C .. (k + 1) C)` is `x` at child number k
-/// of voxel o, 0 where that is not there. The voxels are `floor(position / 2)` of those of `x`, each once, in
+/// Puts the features of each voxel's children side by side: `y[o, k C + c]` is channel c of `x` at child number
+/// k of voxel o, 0 where that is not there. The voxels are `floor(position / 2)` of those of `x`, each once, in
 /// lexicographic order, at twice the tensor stride.
 ///
 /// | name    | shape              | memory | holds                          |

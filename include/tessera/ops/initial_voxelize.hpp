@@ -70,7 +70,7 @@ class InitialVoxelizeRecord final : public ReplayableRecord<Space> {
     gradients.add(input_.id(), voxelize_features_backward<Scalar>(grad, *map, exec), exec);
   }
   [[nodiscard]] std::shared_ptr<ReplayableRecord<Space> const> for_backward(
-      Gradients<Space> const& /*gradients*/) const override
+      [[maybe_unused]] Gradients<Space> const& gradients) const override
   {
     auto result = std::make_shared<InitialVoxelizeRecord>(*this);
     result->input_.give_back();

@@ -156,7 +156,7 @@ class ReplayableRecord : public OperationRecord {
   /// A copy that keeps no more values than backward() reads; null where that is all of them.
   /// @param gradients  says which of them are wanted
   [[nodiscard]] virtual std::shared_ptr<ReplayableRecord const> for_backward(
-      Gradients<Space> const& /*gradients*/) const
+      [[maybe_unused]] Gradients<Space> const& gradients) const
   {
     return nullptr;
   }

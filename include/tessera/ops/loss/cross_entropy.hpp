@@ -87,9 +87,10 @@ class CrossEntropyOptions : public RowLossOptions<Sum, CrossEntropyOptions<Sum>>
   double smoothing_ = 0;
 };
 
-/// The cross entropy of rows of logits and their classes: with `p = softmax(x[i, .])`, y the label of row i,
-/// e the label smoothing, w the weights of classes and C their number, `loss = sum over i of (1 - e) w[y]
-/// (-log p[y]) + e / C * sum over c of w[c] (-log p[c])`, over the sum of `w[y]` where a mean is asked for.
+/// The cross entropy of rows of logits and their classes: with p the softmax of row i, y its label, e the label
+/// smoothing, w the weights of classes and C their number, the loss is
+/// `sum over i of (1 - e) w[y] (-log p[y]) + e / C * sum over c of w[c] (-log p[c])`,
+/// over the sum of `w[y]` where a mean is asked for.
 ///
 /// | name    | shape           | memory | holds                                                            |
 /// |---------|-----------------|--------|------------------------------------------------------------------|
@@ -119,8 +120,9 @@ template <class Value, class Space>
   return detail::compute_loss(detail::RowLoss<Sum, CrossEntropyOptions<Sum>>{labels, options}, x, exec);
 }
 
-/// The gradient of cross_entropy() for the logits: with `s = grad / (what the mean divided by)`, `g[i, c] = s
-/// * ((1 - e) w[y] (p[c] - [c = y]) + e / C * (p[c] * sum of w - w[c]))`, 0 in rows that have no part.
+/// The gradient of cross_entropy() for the logits: with `s = grad / (what the mean divided by)` and d 1 where
+/// c is y, else 0, `g[i, c] = s * ((1 - e) w[y] (p[c] - d) + e / C * (p[c] * sum of w - w[c]))`; 0 in rows that
+/// have no part.
 /// @param grad  [1, 1] in `Space`: the gradient of the loss, 1 or the scale of the loss
 /// Other arguments and errors: as cross_entropy().
 /// Cost: one pass over the logits, and one over the labels. Stream, determinism: as cross_entropy().

@@ -108,9 +108,10 @@ struct DiceLoss {
 
 }  // namespace detail
 
-/// The dice loss of rows of logits and their classes: with `p = softmax(x[i, .])` and t the rows' classes as
-/// ones and zeros, `loss = 1 - mean over classes c of (2 sum of p[c] t[c] + s) / (sum of p[c] + sum of t[c] +
-/// s)`, sums over the rows that count, s the smoothing; of squares of p below where the options say so.
+/// The dice loss of rows of logits and their classes: with p the softmax of each row, t its class as ones and
+/// zeros, and s the smoothing, the loss is
+/// `1 - mean over classes c of (2 sum of p[c] t[c] + s) / (sum of p[c] + sum of t[c] + s)`,
+/// sums over the rows that count; of squares of p below where the options say so.
 ///
 /// | name    | shape           | memory | holds                                                                   |
 /// |---------|-----------------|--------|-------------------------------------------------------------------------|

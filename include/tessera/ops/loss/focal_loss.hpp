@@ -83,7 +83,7 @@ class FocalLossOptions : public RowLossOptions<Sum, FocalLossOptions<Sum>> {
   double gamma_ = 2;
 };
 
-/// The focal loss of rows of logits and their classes: with `p = softmax(x[i, .])[y]`, y the label of row i,
+/// The focal loss of rows of logits and their classes: with y the label of row i, p the softmax of the row at y,
 /// and w the weights of classes (the paper's alpha), `loss = sum over i of -w[y] (1 - p)^gamma log p`, over
 /// the number of rows that count where a mean is asked for.
 ///
