@@ -146,7 +146,7 @@ void measure_on(Session& session, int extent)
 }
 
 template <class Scalar>
-void measure_all(Session& session)
+void measure_decoders(Session& session)
 {
   for (int const extent : {256, 512}) { measure_on<Scalar>(session, extent); }
 }
@@ -156,9 +156,9 @@ void measure_all(Session& session)
 void measure_decoder(Session& session)
 {
   auto const& precision = session.options().precision;
-  if (precision == "fp16") { return measure_all<__half>(session); }
-  if (precision == "bf16") { return measure_all<__nv_bfloat16>(session); }
-  measure_all<float>(session);
+  if (precision == "fp16") { return measure_decoders<__half>(session); }
+  if (precision == "bf16") { return measure_decoders<__nv_bfloat16>(session); }
+  measure_decoders<float>(session);
 }
 
 }  // namespace bench

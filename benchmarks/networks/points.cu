@@ -199,7 +199,7 @@ void measure_spvcnn(Session& session, Points const& points)
 }
 
 template <class Scalar>
-void measure_all(Session& session)
+void measure_models(Session& session)
 {
   auto const points = semkitti_points(session.folder());
   measure_minkunet<Scalar>(session, points);
@@ -211,9 +211,9 @@ void measure_all(Session& session)
 void measure_points(Session& session)
 {
   auto const& precision = session.options().precision;
-  if (precision == "fp16") { return measure_all<__half>(session); }
-  if (precision == "bf16") { return measure_all<__nv_bfloat16>(session); }
-  measure_all<float>(session);
+  if (precision == "fp16") { return measure_models<__half>(session); }
+  if (precision == "bf16") { return measure_models<__nv_bfloat16>(session); }
+  measure_models<float>(session);
 }
 
 }  // namespace bench
