@@ -69,7 +69,7 @@ void grows_with_the_file(std::string const& name, int n, double most_bytes_a_byt
   CAPTURE(second.bytes);
   CHECK(static_cast<double>(second.bytes) <= 2.5 * static_cast<double>(first.bytes) + 100e3);
   CHECK(static_cast<double>(second.bytes) <= most_bytes_a_byte * static_cast<double>(large.size()) + 1e6);
-  CHECK(second.seconds <= 2.5 * first.seconds + 0.03);
+  CHECK(second.seconds <= 3 * first.seconds + 0.03);  // 4 would be quadratic; busy machines are no clocks
 }
 
 inline void convert(std::vector<std::uint8_t> bytes)
