@@ -48,7 +48,7 @@ if [ -n "$preset" ]; then
   cmake --preset "$preset" || stop "the configuration failed"
 else
   build=build/tests
-  cmake -S . -B "$build" -DTESSERA_TEST_GROUP=8 "${configuration[@]}" || stop "the configuration failed"
+  cmake -S . -B "$build" -DTESSERA_TEST_GROUP=4 "${configuration[@]}" || stop "the configuration failed"
 fi
 cmake --build "$build" --parallel "$jobs" "${targets[@]}" -- -k 0 || stop "the build failed"
 
