@@ -52,7 +52,7 @@ template <class T>
 void check_dtype(Tensor const& tensor, char const* who, char const* name)
 {
   std::int32_t dtype = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &dtype));
+  check_call(aoti_torch_get_dtype(tensor.get(), &dtype), "aoti_torch_get_dtype");
   expects(dtype == torch_dtype<T>(), who, ": ", name, " has elements of type ", name_of_dtype(tensor),
           ", not ", name_of<T>());
 }

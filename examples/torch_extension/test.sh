@@ -37,6 +37,24 @@ examples/torch_extension/install.sh "$environment" >&2 || stop "the installation
   platformdirs pyyaml opencv-python-headless pillow packaging pygments markdown-it-py mdurl >&2 ||
   say "no mmdetection3d: its tests are skipped"
 
+# The sources against the headers of the oldest PyTorch that is promised.
+oldest=2.10.0
+headers=$PWD/build/torch_extension/torch-$oldest
+if [ ! -d "$headers/torch" ] && "$environment/bin/pip" download -q --no-deps -d "$headers" "torch==$oldest"; then
+  "$environment/bin/python" -c 'import sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+wheel.extractall(sys.argv[2], [name for name in wheel.namelist() if name.startswith("torch/include/torch/")])' \
+    "$headers"/torch-*.whl "$headers" && rm "$headers"/torch-*.whl
+fi
+if [ -d "$headers/torch" ]; then
+  for source in examples/torch_extension/*.cpp; do
+    "${CXX:-c++}" -std=c++17 -w -fsyntax-only -Iinclude -isystem "$headers/torch/include" -DUSE_CUDA \
+      -DTORCH_TARGET_VERSION=0x020a000000000000 "$source" >&2 || stop "$source does not compile with PyTorch $oldest"
+  done
+else
+  say "no PyTorch $oldest: nothing is compiled with it"
+fi
+
 program=$PWD/build/torch_extension/cpp_layers
 "${CXX:-c++}" -std=c++17 -O3 -DNDEBUG -Iinclude -pthread examples/torch_extension/test/cpp_layers.cpp -o "$program" >&2 ||
   stop "the build of cpp_layers failed"

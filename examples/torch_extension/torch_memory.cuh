@@ -44,7 +44,7 @@ class Call<tessera::Device> {
   {
     expects(aoti_torch_get_current_cuda_stream != nullptr, "tessera: this PyTorch has no CUDA");
     void* stream = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
+    check_call(aoti_torch_get_current_cuda_stream(device, &stream), "aoti_torch_get_current_cuda_stream");
     return static_cast<tessera::StreamHandle>(stream);
   }
 

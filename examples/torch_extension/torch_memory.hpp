@@ -83,6 +83,12 @@ void expects(bool condition, Parts const&... parts)
   if (!condition) { fail(parts...); }
 }
 
+/// Throws where a function of PyTorch's says that it failed.
+inline void check_call(AOTITorchError status, char const* function)
+{
+  expects(status == AOTI_TORCH_SUCCESS, "tessera: PyTorch's ", function, "() failed");
+}
+
 // --- memory ----------------------------------------------------------------------------------------------------------
 
 /// PyTorch's number of an element type.
@@ -126,10 +132,11 @@ using Sizes = std::vector<std::int64_t>;
 {
   AtenTensorHandle handle = nullptr;
   auto const strides = contiguous_strides(sizes);
-  STABLE_TORCH_ERROR_CODE_CHECK(
+  check_call(
       aoti_torch_empty_strided(static_cast<std::int64_t>(sizes.size()), sizes.data(), strides.data(), dtype,
                                device < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda(),
-                               device < 0 ? 0 : device, &handle));
+                               device < 0 ? 0 : device, &handle),
+      "aoti_torch_empty_strided");
   return Tensor{handle};
 }
 
@@ -163,9 +170,10 @@ class TorchMemory final : public tessera::MemoryResource {
     expects(!found.empty(), "TorchMemory: no memory of PyTorch's begins there");
     AtenTensorHandle handle = nullptr;
     auto const strides = contiguous_strides(sizes);
-    STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch__alloc_from_pool(
-        found.mapped().get(), 0, torch_dtype<ElementOf<T>>(), static_cast<std::int64_t>(sizes.size()),
-        sizes.data(), strides.data(), &handle));
+    check_call(aoti_torch__alloc_from_pool(found.mapped().get(), 0, torch_dtype<ElementOf<T>>(),
+                                           static_cast<std::int64_t>(sizes.size()), sizes.data(),
+                                           strides.data(), &handle),
+               "aoti_torch__alloc_from_pool");
     return Tensor{handle};
   }
 

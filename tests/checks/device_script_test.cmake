@@ -8,13 +8,16 @@ function(program name text)
   file(CHMOD ${SCRATCH}/${name} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 endfunction()
 program(bin/test_a "case \"$*\" in
-*-ltc*) printf '[doctest] listing\\n===\\nfirst: one, two<Device>\\nsecond: fails on the device\\nthird: slow on the device\\n' ;;
+*-ltc*) printf '[doctest] listing\\n===\\nfirst: one, two<Device>\\nsecond: fails on the device\\nthird: slow on the device\\nfourth: no call of a device\\n' ;;
+*fourth*) echo '1 passed, 0 failed, 0 skipped' ;;
 *fails*) exit 1 ;;
 *slow*) sleep 60 ;;
 esac\n")
 program(bin/test_b "exit 1\n")  # which has no case of the device: never run
 program(tools/nvidia-smi "echo 'GPU 0: a GPU'\n")
-program(tools/compute-sanitizer "while [ $# -gt 2 ]; do shift; done\necho \"small $TESSERA_TEST_SMALL\"\nexec \"$@\"\n")
+program(tools/compute-sanitizer "while [ $# -gt 2 ]; do shift; done\necho \"small $TESSERA_TEST_SMALL\"
+case \"$*\" in *fourth*) \"$@\"; echo 'Error: Target application terminated before first instrumented API call'; exit 1 ;; esac
+exec \"$@\"\n")
 set(ENV{PATH} "${SCRATCH}/tools:$ENV{PATH}")
 
 function(expect last)
@@ -26,8 +29,8 @@ function(expect last)
 endfunction()
 
 expect("1 passed, 0 failed, 0 skipped" suite)
-expect("2 passed, 1 failed, 1 skipped" --continue memcheck)
-expect("2 passed, 1 failed, 1 skipped" --continue suite memcheck)  # nothing is left to do
+expect("3 passed, 1 failed, 1 skipped" --continue memcheck)  # one calls nothing of CUDA
+expect("3 passed, 1 failed, 1 skipped" --continue suite memcheck)  # nothing is left to do
 expect("1 passed, 0 failed, 0 skipped" --cases "first*" racecheck)
 file(GLOB logs ${SCRATCH}/log/racecheck.test_a.*.log)
 file(READ ${logs} text)

@@ -16,6 +16,7 @@
 #include <tessera/nn/to_bev.hpp>
 #include <tessera/ops/custom.hpp>
 
+#include <cmath>
 #include <map>
 #include <random>
 #include <string>
@@ -306,8 +307,10 @@ TEST_CASE_TEMPLATE("convolution of two tensors: gives the bits of the tensors si
       auto const fused_pair = nn::fuse(by_pair, a, exec);
       auto const fused_cat = nn::fuse(by_cat, a, exec);
       CHECK(fused_pair(a, exec).features_on_host(exec) == fused_cat(a, exec).features_on_host(exec));
-      CHECK(test::largest_difference(fused_pair(a, exec).features_on_host(exec),
-                                     by_cat.forward(a, exec).features_on_host(exec)) < 1e-5);
+      auto const apart = by_cat.forward(a, exec).features_on_host(exec);
+      // TF32 rounds weights to 11 bits, folded ones to others: half a unit, on each side
+      double const bound = math == MathMode::tf32 ? std::ldexp(1.0, -10) : 1e-5;
+      CHECK(test::largest_difference(fused_pair(a, exec).features_on_host(exec), apart) < bound);
     };
     check(conv);
     check(block);

@@ -83,6 +83,7 @@ class SPVCNN final : public nn::ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "SPVCNN");
+    expect_channels(z.channels());
     auto made = initial_voxelize(z, options_.point_unit(), options_.voxel_size(), exec);
     return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
@@ -91,6 +92,7 @@ class SPVCNN final : public nn::ModuleBase {
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {
+    expect_channels(x.channels());
     return run(x, points_of_voxels(x, exec), exec);
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
@@ -101,10 +103,13 @@ class SPVCNN final : public nn::ModuleBase {
   using Classifier = nn::Linear<Dim, Scalar, Space>;
   using Transform = nn::PointTransform<Dim, Scalar, Space>;
 
+  void expect_channels(int channels) const
+  {
+    detail::expects(channels == options_.in_channels, "SPVCNN: the input has ", channels, " channels but ",
+                    options_.in_channels, " were expected");
+  }
   [[nodiscard]] Points run(Tensor voxels, Points points, Execution<Space> const& exec)
   {
-    detail::expects(voxels.channels() == options_.in_channels, "SPVCNN: the input has ", voxels.channels(),
-                    " channels but ", options_.in_channels, " were expected");
     auto const compat = options_.config() ? options_.config()->compat : thread_conv_config().compat;
     points =
         detail::point_unet(unet_, transforms_, dropout_, std::move(voxels), std::move(points), compat, exec);

@@ -83,6 +83,7 @@ class SPVNAS final : public nn::ModuleBase {
   [[nodiscard]] Points forward(Points const& z, Execution<Space> const& exec)
   {
     detail::expect_points(z, "SPVNAS");
+    expect_channels(z.channels());
     auto made = initial_voxelize(z, config_.point_unit, config_.voxel_size, exec);
     return run(std::exchange(made.voxels, {}), std::exchange(made.points, {}), exec);
   }
@@ -91,6 +92,7 @@ class SPVNAS final : public nn::ModuleBase {
   /// Stream: enqueues on `exec`; waits once for each coarser level's number of voxels.
   [[nodiscard]] Points forward(Tensor const& x, Execution<Space> const& exec)
   {
+    expect_channels(x.channels());
     return run(x, points_of_voxels(x, exec), exec);
   }
   [[nodiscard]] Points operator()(Points const& z, Execution<Space> const& exec) { return forward(z, exec); }
@@ -171,10 +173,13 @@ class SPVNAS final : public nn::ModuleBase {
     }
   };
 
+  void expect_channels(int channels) const
+  {
+    detail::expects(channels == config_.in_channels, "SPVNAS: the input has ", channels, " channels but ",
+                    config_.in_channels, " were expected");
+  }
   [[nodiscard]] Points run(Tensor voxels, Points points, Execution<Space> const& exec)
   {
-    detail::expects(voxels.channels() == config_.in_channels, "SPVNAS: the input has ", voxels.channels(),
-                    " channels but ", config_.in_channels, " were expected");
     auto const compat = conv_config_ ? conv_config_->compat : thread_conv_config().compat;
     Voxels parts{*this};
     points =

@@ -18,6 +18,12 @@ template class tessera::train::DataParallel<__half, Device>;  // masters and nar
 
 namespace {
 
+/// NCCL begins slowly under a tool that slows kernels.
+std::chrono::milliseconds patience()
+{
+  return test::small_sets() ? std::chrono::minutes{3} : train::default_rank_timeout;
+}
+
 /// Everything that a communicator does, of one rank.
 void expect_collectives(train::Communicator<Device> const& ranks, Execution<Device> const& exec)
 {
@@ -42,7 +48,7 @@ TEST_CASE("NCCL on the device: a communicator made of an id, and one that is bor
   Execution<Device> const exec{cudaStreamPerThread};
   ncclUniqueId id{};
   REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
-  expect_collectives(train::nccl_communicator(id, 0, 1, exec), exec);
+  expect_collectives(train::nccl_communicator(id, 0, 1, exec, patience()), exec);
 
   ncclComm_t comm = nullptr;
   int const device = exec.device();
@@ -61,7 +67,7 @@ TEST_CASE("NCCL on the device: collectives are captured into a graph, which runs
     Execution<Device> const exec{stream};
     ncclUniqueId id{};
     REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
-    auto const ranks = train::nccl_communicator(id, 0, 1, exec);
+    auto const ranks = train::nccl_communicator(id, 0, 1, exec, patience());
     auto gradients = upload(std::vector<float>(1000, 2.0F), exec);
     train::GradientReducer<float, Device> reducer{ranks, gradients.data(), {{1, 0, 1000}}, exec};
     cudaGraph_t graph = nullptr;
@@ -92,7 +98,7 @@ TEST_CASE("NCCL on the device: a rank that reduces over NCCL trains as one witho
   Execution<Device> const exec{cudaStreamPerThread};
   ncclUniqueId id{};
   REQUIRE(ncclGetUniqueId(&id) == ncclSuccess);
-  auto const ranks = train::nccl_communicator(id, 0, 1, exec);
+  auto const ranks = train::nccl_communicator(id, 0, 1, exec, patience());
   DataParallelOptions options;
   options.bucket_bytes = 1000;
   auto const over_nccl = test::train_parallel<float, Device>(ranks, 4, 3, options, exec);
