@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
+#include "../../support/small.hpp"
 #include "../parallel_cases.hpp"
 
 #include <tessera/train/gradient_reducer.cuh>
