@@ -31,10 +31,19 @@ SPCONV_CASES = {
     "bench120k/forward": ("spconv benchmark network", "spconv benchmark", "fp16"),
     "bench900k/forward": ("spconv benchmark network", "spconv benchmark x8", "fp16"),
     "voxelize/kitti": ("hard voxelize second_kitti", "semkitti", ""),
+    "MinkUNet1.0/train_fp16": ("train MinkUNet 1.0", "semkitti", "fp16"),
+    "MinkUNet0.5/train_fp16": ("train MinkUNet 0.5", "semkitti", "fp16"),
+}
+# The same of names that begin as one above does.
+SPCONV_TRAINING = {
+    "bench120k/forward+backward": ("train spconv benchmark network", "spconv benchmark", "fp16"),
+    "bench900k/forward+backward": ("train spconv benchmark network", "spconv benchmark x8", "fp16"),
 }
 SPCONV_WORKLOADS = {"semkitti": "semkitti", "nus10sweep": "ten sweeps"}
 SPCONV_MAPS = {"subm3": "map submanifold 3x3x3", "down2": "map strided k2 s2", "down3": "map strided k3 s2 p1"}
-NETWORKS = ("MinkUNet 1.0", "MinkUNet 0.5", "CenterPoint encoder", "spconv benchmark network")
+NETWORKS = ("MinkUNet 1.0", "MinkUNet 0.5", "CenterPoint encoder", "spconv benchmark network",
+            "MinkUNet 1.0, points to labels", "SPVCNN 1.0, points to labels", "TRELLIS.2-shaped decoder")
+LAYER_PARTS = ("forward", "backward data", "backward weight", "all gradients")  # after "submanifold 3x3x3 "
 
 
 class ReportError(Exception):
@@ -44,13 +53,15 @@ class ReportError(Exception):
 def spconv_case(name):
     """The case that a figure of spconv's file belongs to, or None."""
     if name.endswith("+backward"):
-        return None
+        return SPCONV_TRAINING.get(name)
     for begin, case in SPCONV_CASES.items():
         if name.startswith(begin):
             return case
     parts = name.split("/")
     if parts[0] == "subm3" and len(parts) == 4:
         return ("submanifold 3x3x3", SPCONV_WORKLOADS.get(parts[1], parts[1]), parts[2] + " fp16")
+    if parts[0] == "subm3" and len(parts) == 5 and parts[4] == "fwd+bwd":
+        return ("submanifold 3x3x3 all gradients", SPCONV_WORKLOADS.get(parts[1], parts[1]), parts[2] + " fp16")
     if parts[0] == "map+conv16" and len(parts) == 3 and parts[1] in SPCONV_MAPS:
         return (SPCONV_MAPS[parts[1]], SPCONV_WORKLOADS.get(parts[2], parts[2]), "sorted")
     return None
@@ -245,6 +256,52 @@ def layers_table(results, figures):
                   "executed / useful", "spconv ms", "fastest other ms"], rows)
 
 
+def training_table(results, figures):
+    """Networks in training: forward and backward pass, and whole steps with the optimizer's."""
+    found = []
+    for case, workload, variant in results.cases(lambda name: name.startswith("train ")):
+        row = (case, workload, variant.split()[-1])
+        if row not in found:
+            found.append(row)
+    rows = []
+    for row in found:
+        case, workload, precision = row
+        passes, step, planned, batched = (
+            results.get(case, workload, f"{variant} {precision}", method)
+            for variant, method in (("eager", "calls"), ("eager step", "calls"), ("planned step", "calls"),
+                                    ("planned step", "batched")))
+        first = passes or step or planned
+        megabytes = [fraction({"MB": of["peak_bytes"] / 1e6} if of and "peak_bytes" in of else None, "MB", "{:.0f}")
+                     for of in (passes, planned)]
+        peaks = "; ".join(f"{peer}{'' if same else NOTE}: {value:.0f}"
+                          for peer, (value, same) in figures.peaks.get(row, {}).items()) or "-"
+        rows.append([
+            f"{case[len('train '):]} {precision}, {workload}", integer(first, "rows"), milliseconds(passes),
+            milliseconds(step), milliseconds(planned), milliseconds(planned, "p99_ms"), milliseconds(batched),
+            integer(planned, "kernels"), *megabytes, peaks, peer_cell(figures.spconv(row), passes),
+            peer_cell(figures.best_other(row), passes),
+        ])
+    return table(["network", "voxels", "forward and backward ms", "step ms", "planned step ms", "p99 ms",
+                  "planned, back to back ms", "kernels", "peak MB: eager", "planned step", "peers: peak MB", "spconv ms",
+                  "fastest other ms"], rows)
+
+
+def gradients_table(results, figures):
+    """One layer's passes, as kernels in a graph, and all of them as calls."""
+    rows = []
+    for case in results.cases(lambda name: name == "submanifold 3x3x3 forward"):
+        parts = {part: results.get(f"submanifold 3x3x3 {part}", case[1], case[2], "graph") for part in LAYER_PARTS}
+        all_of_them = (f"submanifold 3x3x3 {LAYER_PARTS[-1]}", case[1], case[2])
+        calls = results.get(*all_of_them, "calls")
+        rows.append([
+            f"{case[1]}, {case[2]}", integer(calls or parts["forward"], "rows"),
+            *(milliseconds(parts[part]) for part in LAYER_PARTS), milliseconds(calls),
+            peer_cell(figures.spconv(all_of_them), calls), peer_cell(figures.best_other(all_of_them), calls),
+        ])
+    return table(["layer", "voxels", "forward ms", "data gradient ms", "weight gradient ms", "all three ms",
+                  "all three, calls ms", "spconv ms", "fastest other ms"], rows)
+
+
 def simple_table(results, figures, first_column, wanted):
     rows = []
     for case in results.cases(wanted):
@@ -273,6 +330,8 @@ def report(results, figures, plots):
     for title, text in (
         ("Networks", networks_table(results, figures)),
         ("Layers", layers_table(results, figures)),
+        ("Training", training_table(results, figures)),
+        ("Gradients of layers", gradients_table(results, figures)),
         ("Kernel maps", simple_table(results, figures, "map", lambda case: case.startswith("map "))),
         ("Voxelization", simple_table(results, figures, "voxelization", lambda case: "voxelize" in case)),
     ):

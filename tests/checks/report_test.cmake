@@ -7,7 +7,7 @@ if(NOT PYTHON)
   skip("there is no python3")
 endif()
 set(folder ${ROOT}/tests/benchmarks/report)
-set(files ${folder}/networks.json ${folder}/others.json ${folder}/spconv.json)
+set(files ${folder}/networks.json ${folder}/others.json ${folder}/training.json ${folder}/spconv.json)
 file(REMOVE_RECURSE ${SCRATCH})
 file(MAKE_DIRECTORY ${SCRATCH})
 
