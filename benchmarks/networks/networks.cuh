@@ -215,13 +215,16 @@ void measure_networks(Session& session, ts::MathMode math)
   auto const scan = semkitti(session.folder());
   measure_network<Scalar>(session, "MinkUNet 1.0", scan, minkunet_layers(4, 1.0), minkunet(1.0));
   measure_network<Scalar>(session, "MinkUNet 0.5", scan, minkunet_layers(4, 0.5), minkunet(0.5));
-  measure_network<Scalar>(session, "MinkUNet 1.0", nuscenes(session.folder()), minkunet_layers(4, 1.0),
-                          minkunet(1.0));
+  for (auto const& sweeps : {nuscenes(session.folder()), nuscenes_frames(3)}) {
+    measure_network<Scalar>(session, "MinkUNet 1.0", sweeps, minkunet_layers(4, 1.0), minkunet(1.0));
+  }
 
-  auto const encoder = ts::models::centerpoint_0_075().config(config);
-  measure_network<Scalar>(
-      session, "CenterPoint encoder", ten_sweeps(session.folder()), encoder_layers(encoder),
-      [&](Exec const& exec) { return std::make_unique<ts::models::SparseEncoder<Scalar>>(encoder, exec); });
+  for (auto const& voxels : {ten_sweeps(session.folder()), waymo(1), waymo(3)}) {
+    auto const encoder = ts::models::centerpoint(voxels.grid).config(config);
+    measure_network<Scalar>(
+        session, "CenterPoint encoder", voxels, encoder_layers(encoder),
+        [&](Exec const& exec) { return std::make_unique<ts::models::SparseEncoder<Scalar>>(encoder, exec); });
+  }
 
   for (int const copies : {1, 8}) {
     measure_network<Scalar>(session, "spconv benchmark network", spconv_benchmark(session.folder(), copies),

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -128,6 +129,21 @@ namespace detail {
   return points;
 }
 
+/// The means of hard voxels, rows (b, z, y, x).
+[[nodiscard]] inline Voxels voxel_means(Points const& points, ts::VoxelizeOptions const& options)
+{
+  ts::Execution<ts::Host> const host;
+  auto const cloud = ts::upload_matrix(points.rows, points.columns, host);
+  auto const found = ts::hard_voxelize<ts::Host>(cloud.view(), options, host);
+  Voxels voxels;
+  voxels.name = points.name;
+  voxels.channels = points.columns;
+  voxels.grid = options.shape().value_or(ts::grid_shape(options));
+  voxels.rows.assign(found.coordinates->data(), found.coordinates->data() + found.num_voxels());
+  voxels.features.assign(found.mean.data(), found.mean.data() + found.mean.size());
+  return voxels;
+}
+
 /// The rows of a file of five integers (magic, 2, type, rows, columns) and then the values.
 [[nodiscard]] inline std::vector<std::uint8_t> tensor_values(std::string const& path, std::int32_t columns,
                                                              std::size_t element)
@@ -160,6 +176,40 @@ namespace detail {
   return detail::rows_of("simulated " + std::to_string(points / 1000) + "k", cloud, 4);
 }
 
+/// nuScenes' scanner.
+[[nodiscard]] inline ts::LidarOptions scanner_of_32_beams()
+{
+  ts::LidarOptions options;
+  options.beams = 32;
+  options.azimuth_steps = 1084;
+  return options;
+}
+
+/// The points of `sweeps` sweeps where the last one stands: x, y, z, intensity, and the age in seconds.
+[[nodiscard]] inline Points simulated_sweeps(std::string name, ts::LidarOptions const& options, int sweeps,
+                                             double seconds_between)
+{
+  Points points{std::move(name), {}, 5};
+  auto const here = ts::ego_pose(options, sweeps - 1);
+  for (int sweep = sweeps - 1; sweep >= 0; --sweep) {
+    auto const rows = detail::rows_of({}, ts::simulate_lidar(options, sweep), 5).rows;
+    auto const there = ts::ego_pose(options, sweep);
+    auto const age = static_cast<float>(seconds_between * (sweeps - 1 - sweep));
+    for (std::size_t at = 0; at < rows.size(); at += 5) {
+      double const x = rows[at];
+      double const y = rows[at + 1];
+      // to the street, and from there to the last scanner
+      double const along = there.x - here.x + std::cos(there.yaw) * x - std::sin(there.yaw) * y;
+      double const across = there.y - here.y + std::sin(there.yaw) * x + std::cos(there.yaw) * y;
+      points.rows.insert(points.rows.end(),
+                         {static_cast<float>(std::cos(here.yaw) * along + std::sin(here.yaw) * across),
+                          static_cast<float>(std::cos(here.yaw) * across - std::sin(here.yaw) * along),
+                          rows[at + 2] + static_cast<float>(there.z - here.z), rows[at + 3], age});
+    }
+  }
+  return points;
+}
+
 /// The points of one scan of 64 beams: SemanticKITTI's, 123,389.
 [[nodiscard]] inline Points semkitti_points(ScanFolder const& folder)
 {
@@ -180,11 +230,18 @@ namespace detail {
 [[nodiscard]] inline Voxels nuscenes(ScanFolder const& folder)
 {
   auto const path = folder.find("nuscenes_lidar_top.bin");
-  ts::LidarOptions options;
-  options.beams = 32;
-  options.azimuth_steps = 1084;
-  auto const points = path.empty() ? detail::rows_of("simulated 32 beams", ts::simulate_lidar(options), 5)
-                                   : detail::rows_of("nuscenes", ts::read_nuscenes(path), 5);
+  auto const points =
+      path.empty() ? detail::rows_of("simulated 32 beams", ts::simulate_lidar(scanner_of_32_beams()), 5)
+                   : detail::rows_of("nuscenes", ts::read_nuscenes(path), 5);
+  return detail::first_points(points.name, points,
+                              ts::QuantizeOptions<3>(0.1F).origin(ts::GridOrigin::lowest_voxel), 4, false);
+}
+
+/// Frames of such a scanner, a metre apart, moved to where the last one stands; simulated.
+[[nodiscard]] inline Voxels nuscenes_frames(int frames)
+{
+  auto const points =
+      simulated_sweeps("simulated 32 beams x" + std::to_string(frames), scanner_of_32_beams(), frames, 0.05);
   return detail::first_points(points.name, points,
                               ts::QuantizeOptions<3>(0.1F).origin(ts::GridOrigin::lowest_voxel), 4, false);
 }
@@ -211,25 +268,25 @@ namespace detail {
     }
     return voxels;
   }
-  voxels.name = "simulated ten sweeps";
+  auto const points = simulated_sweeps("simulated ten sweeps", scanner_of_32_beams(), 10, 0.05);
+  return detail::voxel_means(points, ts::voxel_options("nvidia_0_075"));
+}
+
+/// Simulated frames of a scanner of 64 beams at 10 Hz in the grid of CenterPoint on Waymo: 0.1 x 0.1 x 0.15 m, rows
+/// (b, z, y, x); 5 channels.
+[[nodiscard]] inline Voxels waymo(int frames)
+{
   ts::LidarOptions options;
-  options.beams = 32;
-  options.azimuth_steps = 1084;
-  std::vector<float> points;
-  for (int sweep = 0; sweep < 10; ++sweep) {
-    auto const rows = detail::rows_of({}, ts::simulate_lidar(options, sweep), 5);
-    auto const pose = ts::ego_pose(options, sweep);
-    for (std::size_t at = 0; at < rows.rows.size(); at += 5) {
-      points.insert(points.end(), {rows.rows[at] + static_cast<float>(pose.x), rows.rows[at + 1],
-                                   rows.rows[at + 2], rows.rows[at + 3], 0.05F * static_cast<float>(sweep)});
-    }
-  }
-  ts::Execution<ts::Host> const host;
-  auto const cloud = ts::upload_matrix(points, 5, host);
-  auto const found = ts::hard_voxelize<ts::Host>(cloud.view(), ts::voxel_options("nvidia_0_075"), host);
-  voxels.rows.assign(found.coordinates->data(), found.coordinates->data() + found.num_voxels());
-  voxels.features.assign(found.mean.data(), found.mean.data() + found.mean.size());
-  return voxels;
+  options.azimuth_steps = 2650;
+  options.elevation_top = 2.4;
+  options.elevation_middle = -6;
+  options.elevation_bottom = -17.6;
+  auto const points = simulated_sweeps("simulated waymo x" + std::to_string(frames), options, frames, 0.1);
+  return detail::voxel_means(points,
+                             ts::VoxelizeOptions({0.1F, 0.1F, 0.15F}, {-75.2F, -75.2F, -2}, {75.2F, 75.2F, 4})
+                                 .points_per_voxel(5)
+                                 .voxels(150000)
+                                 .shape({41, 1504, 1504}));
 }
 
 /// spconv's benchmark cloud at 0.1 m, rows (b, z, y, x) with features x, y, z: 125,562 voxels; of eight

@@ -212,7 +212,8 @@ TEST_CASE("benchmark workloads: simulated scans stand in for absent ones")
 {
   bench::ScanFolder const nothing{"/there/is/nothing/here"};
   for (auto const& voxels : {bench::semkitti(nothing), bench::nuscenes(nothing), bench::ten_sweeps(nothing),
-                             bench::spconv_benchmark(nothing, 1), bench::spconv_benchmark(nothing, 2)}) {
+                             bench::spconv_benchmark(nothing, 1), bench::spconv_benchmark(nothing, 2),
+                             bench::nuscenes_frames(3), bench::waymo(1), bench::waymo(3)}) {
     CAPTURE(voxels.name);
     CHECK(voxels.name.find("simulated") == 0);
     CHECK(voxels.size() > 10000);
@@ -228,6 +229,8 @@ TEST_CASE("benchmark workloads: simulated scans stand in for absent ones")
     CHECK(inside);
     CHECK(static_cast<std::int64_t>(cells.size()) == voxels.size());
   }
+  CHECK(bench::nuscenes_frames(3).size() > 1.5 * bench::nuscenes_frames(1).size());
+  CHECK(bench::nuscenes_frames(1).rows == bench::nuscenes(nothing).rows);
   auto const cloud = bench::simulated_points(130000);
   CHECK(cloud.size() >= 130000);
   CHECK(cloud.size() < 135000);
