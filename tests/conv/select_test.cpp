@@ -343,19 +343,6 @@ TEST_CASE("select: an operation that a dataflow lacks falls back to gather-scatt
   }
 }
 
-TEST_CASE("select: the gradient of a weight is one reduction, which reads no tile map and no packed weight")
-{
-  for (auto const scalar : {f16, bf16, f32, f64}) {
-    auto problem = problem_of(scalar, 96, 96);
-    problem.operation = Operation::backward_weight;
-    auto const plan = select(problem, {94'444, 27, false}, device_of(90));
-    CHECK(plan.kernel == GemmKernel::automatic);
-    CHECK(plan.operation == Operation::backward_weight);
-    CHECK(plan.tile_rows == 0);
-    CHECK(plan.packed == detail::PackedLayout{});
-  }
-}
-
 TEST_CASE("select: types without kernels are refused by name, in every operation")
 {
   MapSummary const map{94'444, 27, false};

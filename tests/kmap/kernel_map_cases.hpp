@@ -8,6 +8,9 @@
 
 #include <tessera/kmap/build.hpp>
 #include <tessera/kmap/pair_list.hpp>
+#ifdef __CUDACC__
+#include <tessera/kmap/detail/list_pairs.cuh>
+#endif
 
 namespace kernel_map_cases {
 

@@ -13,6 +13,7 @@
 #include <tessera/kmap/tile_map.hpp>
 #ifdef __CUDACC__
 #include <tessera/kmap/detail/cut_tiles.cuh>
+#include <tessera/kmap/detail/list_pairs.cuh>
 #endif
 
 #include <vector>

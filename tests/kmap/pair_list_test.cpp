@@ -8,13 +8,17 @@
 #include <tessera/kmap/pair_list.hpp>
 
 #ifdef __CUDACC__
+#include <tessera/kmap/detail/list_pairs.cuh>
+
 #include <cuda_runtime_api.h>
 #endif
 
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace tessera;
@@ -95,6 +99,29 @@ TEST_CASE_TEMPLATE("pair list: rows that read one input under one offset all hav
   check_lists(map, exec);
   KernelMap<Space> none{upload(std::vector<std::int32_t>{}, exec), 5, 0, 2, -1};
   check_lists(none, exec);
+}
+
+TEST_CASE_TEMPLATE("pair list: many rows and offsets, and rows without pairs, have theirs in order", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  unsigned seed = 17;
+  for (auto const& size : {std::pair{1000, 27}, {257, 70}, {256, 32}, {33, 343}, {5000, 1}}) {
+    auto const rows = size.first;
+    auto const volume = size.second;
+    CAPTURE(rows);
+    CAPTURE(volume);
+    std::mt19937 random{++seed};
+    std::vector<std::int32_t> entries(static_cast<std::size_t>(rows * volume), -1);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      auto const offset = i % static_cast<std::size_t>(volume);
+      bool const exists = i < entries.size() / 2 && (offset % 5 == 1 || random() % 4 == 0);
+      if (exists) { entries[i] = static_cast<std::int32_t>(random() % 77); }
+    }
+    KernelMap<Space> map{upload(entries, exec), 77, rows, volume, -1};
+    check_lists(map, exec);
+  }
 }
 
 TEST_CASE("pair list: threads that ask for its counts at once get the same ones <Host>")

@@ -131,11 +131,13 @@ template <class Scalar, class Space>
 /// | map         |                                     | Space  | of the convolution                           |
 /// | grad_weight | [volume, in_channels, out_channels] | Space  | written, or added to                         |
 ///
-/// Products are exact in every MathMode. Sums are kept in accumulator_t<Scalar> and rounded once.
+/// Products are exact in every MathMode. Sums are kept in accumulator_t<Scalar> and rounded once; tensor cores,
+/// which sum 16-bit scalars, add 16 products at a time.
 /// @tparam Policy  a ConvPolicy; where its dataflow lacks backward_weight(), GatherScatter runs it
 /// @tparam Out  Scalar or accumulator_t<Scalar>
 /// @throws invalid_argument  another number of rows, channels below 1
-/// Cost: num_pairs * in_channels * out_channels multiply-adds; up to 64 MB of memory, or twice the gradient.
+/// Cost: num_pairs * in_channels * out_channels multiply-adds; up to 64 MB of memory, or twice the gradient; for
+/// 16-bit scalars on the device pair_list() the first time, which `map` keeps.
 /// Stream: enqueues on `exec`, does not wait.
 /// Determinism: the same bits on every run, and whatever the capacity of the sets; another order of rows
 /// differs by rounding.

@@ -10,6 +10,7 @@
 #include <tessera/conv/detail/warp_gemm/run.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/run.cuh>
 #include <tessera/conv/detail/weight_gradient/kernel.cuh>
+#include <tessera/conv/detail/weight_gradient/run.cuh>
 #include <tessera/conv/specialize.hpp>
 #include <tessera/core/detail/scan.cuh>
 #include <tessera/core/detail/sort.cuh>
@@ -57,7 +58,8 @@ struct ConvolutionKernels {
   static void fetch_on_demand(ConvolutionArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec);
   /// Writes the sums of a weight's gradient.
-  /// Stream: enqueues a fill, and two kernels for as many slabs of rows as fit into 64 MB; does not wait.
+  /// Stream: enqueues two kernels, and the first time those of the pair list; where there are no tensor cores
+  /// for the scalar a fill, and two kernels for as many slabs of rows as fit into 64 MB. Does not wait.
   static void weight_gradient(WeightGradientArguments<Scalar> const& arguments, KernelMap<Device>& map,
                               Execution<Device> const& exec);
 };
@@ -159,6 +161,14 @@ template <class Scalar>
 void ConvolutionKernels<Scalar>::weight_gradient(WeightGradientArguments<Scalar> const& arguments,
                                                  KernelMap<Device>& map, Execution<Device> const& exec)
 {
+  auto const limits = ConvolutionKernels::limits(exec);
+  auto const plan = detail::select(detail::problem_of(arguments), detail::summary_of(map), limits);
+  if constexpr (detail::has_warp_kernel<Scalar>) {
+    if (plan.kernel == GemmKernel::block) {
+      detail::run_weight_gradient_tiles(plan, arguments, map, exec);
+      return;
+    }
+  }
   detail::sum_weight_gradient(
       arguments, map, exec,
       [&](std::int32_t const* out_in, std::int64_t first, std::int64_t count, auto* parts) {

@@ -75,6 +75,7 @@ struct DeviceLimits {
   std::size_t shared_bytes = 48 * 1024;  ///< of a block, at most
   bool has_warp = false;                 ///< the program has code of the warp kernel that the device runs
   bool has_warpgroup = false;            ///< and of the warpgroups'
+  bool has_gradient_tiles = false;       ///< and of the tiles of a weight's gradient, for sm_80 or newer
 };
 
 }  // namespace v0

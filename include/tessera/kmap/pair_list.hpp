@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <type_traits>
 #include <vector>
 
 namespace tessera {
@@ -83,12 +82,36 @@ struct WritePairs {
   }
 };
 
+/// begin[k] = place[k * step], where the sums of each offset's counts begin.
 struct CollectBegins {
-  std::int64_t const* place;  // [volume * num_out + 1]
+  std::int64_t const* place;  // [volume * step + 1]
   std::int64_t* begin;        // [volume + 1]
-  std::int64_t num_out;
+  std::int64_t step;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t k) const { begin[k] = place[k * num_out]; }
+  TESSERA_HOST_DEVICE void operator()(std::int64_t k) const { begin[k] = place[k * step]; }
+};
+
+/// Fills the lists of a map that has entries; kmap/detail/list_pairs.cuh has the device's, which reads a row's
+/// entries side by side.
+template <class Space>
+struct PairLister;
+
+template <>
+struct PairLister<Host> {
+  static void run(PairList<Host>& lists, std::int32_t const* out_in, std::int64_t num_out, int volume,
+                  std::int64_t /*most_pairs*/, Execution<Host> const& exec)
+  {
+    auto const entries = num_out * volume;
+    Buffer<std::int64_t, Host> place{entries + 1, exec};
+    for_each(entries + 1, MarkPairs{out_in, place.data(), num_out, volume}, exec);
+    Scan<Host>::exclusive(place.data(), place.data(), entries + 1, exec);
+    for_each(volume + 1, CollectBegins{place.data(), lists.begin.data(), num_out}, exec);
+    // the host's memory is that of the count: nothing to wait for
+    lists.in = Buffer<std::int32_t, Host>{lists.num_pairs(exec), exec};
+    lists.out = Buffer<std::int32_t, Host>{lists.num_pairs(exec), exec};
+    for_each(entries, WritePairs{out_in, place.data(), lists.in.data(), lists.out.data(), num_out, volume},
+             exec);
+  }
 };
 
 template <class Space>
@@ -111,24 +134,13 @@ template <class Space>
 {
   auto const volume = map.volume();
   auto const num_out = map.num_out();
-  auto const entries = num_out * volume;
   auto lists = std::make_shared<PairList<Space>>();
   lists->begin = Buffer<std::int64_t, Space>{volume + 1, exec};
-  if (entries == 0) {
+  if (num_out == 0 || volume == 0) {
     fill_bytes(lists->begin, 0, exec);
     return lists;
   }
-  auto const* const out_in = map.out_in(exec);
-  Buffer<std::int64_t, Space> place{entries + 1, exec};
-  for_each(entries + 1, MarkPairs{out_in, place.data(), num_out, volume}, exec);
-  Scan<Space>::exclusive(place.data(), place.data(), entries + 1, exec);
-  for_each(volume + 1, CollectBegins{place.data(), lists->begin.data(), num_out}, exec);
-  // the host's memory is that of the count: nothing to wait for
-  auto const room = std::is_same_v<Space, Host> ? lists->num_pairs(exec) : most_pairs(map);
-  lists->in = Buffer<std::int32_t, Space>{room, exec};
-  lists->out = Buffer<std::int32_t, Space>{room, exec};
-  for_each(entries, WritePairs{out_in, place.data(), lists->in.data(), lists->out.data(), num_out, volume},
-           exec);
+  PairLister<Space>::run(*lists, map.out_in(exec), num_out, volume, most_pairs(map), exec);
   return lists;
 }
 

@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/kernel_availability.cuh>
 #include <tessera/conv/detail/warp_gemm/kernel.cuh>
 #include <tessera/conv/detail/warpgroup_gemm/kernel.cuh>
+#include <tessera/conv/detail/weight_gradient/tiles.cuh>
 #include <tessera/conv/problem.hpp>
 #include <tessera/core/build_notes.hpp>
 #include <tessera/core/detail/per_device.hpp>
@@ -33,6 +34,9 @@ template <class Scalar>
   // All shapes are compiled for the same architectures, so one tells for all.
   int code = 0;
   if constexpr (has_warp_kernel<Scalar>) {  // compiled for sm_90 or newer
+    limits.has_gradient_tiles =
+        has_kernel(gradient_tile_kernel<Scalar, GradientTile<gradient_shape::narrow>>, exec,
+                   [](cudaFuncAttributes const& of) { return of.ptxVersion >= 80; });
     limits.has_warp = has_kernel(warp_gemm_kernel<WarpTile<Scalar, warp_shape::narrow>>, exec,
                                  [&](cudaFuncAttributes const& of) { return (code = of.ptxVersion) >= 90; });
   }

@@ -5,6 +5,7 @@
 #include <tessera/conv/detail/kernel_plan.hpp>
 #include <tessera/conv/detail/warp_gemm/shapes.hpp>
 #include <tessera/conv/detail/warpgroup_gemm/shapes.hpp>
+#include <tessera/conv/detail/weight_gradient/shapes.hpp>
 #include <tessera/conv/tuning.hpp>
 
 #include <climits>
@@ -169,22 +170,36 @@ inline void check_types(ConvProblem const& problem)
   return select_block(problem, map, device);
 }
 
+/// How the gradient of a weight is summed: 16-bit scalars in tiles by tensor cores, as GemmKernel::block,
+/// whatever their channels and addresses, since rows that do not begin at multiples of 16 bytes are copied
+/// element by element; all others by the multiply-adds of the one kernel that is exact.
+[[nodiscard]] inline KernelPlan select_weight_gradient(ConvProblem const& problem, DeviceLimits const& device)
+{
+  KernelPlan plan;
+  plan.operation = problem.operation;
+  plan.falls_back = !problem.has_operation;
+  plan.tile_rows = 0;
+  auto const shape = gradient_shape_for(problem.in_channels, problem.out_channels);
+  auto const bytes = gradient_shapes[static_cast<std::size_t>(shape)].shared_bytes();
+  if (device.has_gradient_tiles && multiplication_of(problem) == Multiplication::half &&
+      bytes <= device.shared_bytes) {
+    plan.kernel = GemmKernel::block;
+    plan.shape = shape;
+    plan.pipeline.shared_bytes = bytes;
+  }
+  return plan;
+}
+
 /// Which kernel of AutoTile runs an operation of a convolution on the device.
 ///
-/// A kernel of the user's own where there is one for it, else select_built_in(). The gradient of a weight is
-/// a reduction, of which there is one. A pure function: no call of CUDA.
+/// A kernel of the user's own where there is one for it, else select_built_in(); for the gradient of a weight
+/// select_weight_gradient(). A pure function: no call of CUDA.
 /// @throws invalid_argument  there is no kernel for the types
 [[nodiscard]] inline KernelPlan select(ConvProblem const& problem, MapSummary const& map,
                                        DeviceLimits const& device)
 {
   check_types(problem);
-  if (problem.operation == Operation::backward_weight) {
-    KernelPlan plan;
-    plan.operation = problem.operation;
-    plan.falls_back = !problem.has_operation;
-    plan.tile_rows = 0;
-    return plan;
-  }
+  if (problem.operation == Operation::backward_weight) { return select_weight_gradient(problem, device); }
   if (!problem.has_operation) {
     auto plan = select_block(problem, map, device);
     plan.falls_back = true;

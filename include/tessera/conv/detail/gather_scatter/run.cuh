@@ -7,7 +7,7 @@
 #include <tessera/conv/detail/select.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/launch.cuh>
-#include <tessera/kmap/pair_list.hpp>
+#include <tessera/kmap/detail/list_pairs.cuh>
 
 #include <algorithm>
 #include <cstddef>
