@@ -14,15 +14,22 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import pathlib
 import statistics
+import sys
 import time
 
 import numpy as np
 import torch
 from torch import nn
 
-from tessera_torch import spconv as tessera
+# The installed package, whose sources without a library lie beside this file.
+if "TESSERA_TORCH_LIBRARY" not in os.environ:
+    here = pathlib.Path(__file__).resolve().parent
+    sys.path[:] = [path for path in sys.path if pathlib.Path(path or ".").resolve() != here]
+
+from tessera_torch import spconv as tessera  # noqa: E402
 
 
 class Block(nn.Module):
