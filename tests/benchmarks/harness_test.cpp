@@ -229,7 +229,7 @@ TEST_CASE("benchmark workloads: simulated scans stand in for absent ones")
     CHECK(inside);
     CHECK(static_cast<std::int64_t>(cells.size()) == voxels.size());
   }
-  CHECK(bench::nuscenes_frames(3).size() > 1.5 * bench::nuscenes_frames(1).size());
+  CHECK(2 * bench::nuscenes_frames(3).size() > 3 * bench::nuscenes_frames(1).size());
   CHECK(bench::nuscenes_frames(1).rows == bench::nuscenes(nothing).rows);
   auto const cloud = bench::simulated_points(130000);
   CHECK(cloud.size() >= 130000);
