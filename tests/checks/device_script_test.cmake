@@ -16,7 +16,7 @@ esac\n")
 program(bin/test_b "exit 1\n")  # which has no case of the device: never run
 program(tools/nvidia-smi "echo 'GPU 0: a GPU'\n")
 program(tools/compute-sanitizer "while [ $# -gt 2 ]; do shift; done\necho \"small $TESSERA_TEST_SMALL\"
-case \"$*\" in *fourth*) \"$@\"; echo 'Error: Target application terminated before first instrumented API call'; exit 1 ;; esac
+case \"$*\" in *fourth*) \"$@\"; echo 'Error: Target application terminated before first instrumented API call'; exit 255 ;; esac
 exec \"$@\"\n")
 set(ENV{PATH} "${SCRATCH}/tools:$ENV{PATH}")
 
