@@ -10,6 +10,7 @@
 #include "pipeline.hpp"
 #include "reading.hpp"
 #include "scans.hpp"
+#include "tally.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -29,26 +30,6 @@ namespace label_scans {
 /// Results of an engine in memory of its own.
 struct OutputBuffer {
   std::shared_ptr<void> memory;
-};
-
-/// What a run came to.
-struct Tally {
-  std::int64_t done = 0;
-  std::int64_t failed = 0;
-  std::int64_t planned = 0;  // of those done, by a CUDA graph
-  double seconds = 0;        // of all
-  double between = 0;        // from the first result to the last
-  double milliseconds = 0;   // median of the computing of a scan
-  PipelineTimes times;
-
-  /// Scans per second without the beginning, in which a plan is made.
-  [[nodiscard]] double rate() const
-  {
-    auto const finished = static_cast<double>(done + failed);
-    return between > 0 ? (finished - 1) / between : seconds > 0 ? finished / seconds : 0;
-  }
-  /// The part of its time that the network is busy as if nothing else took any.
-  [[nodiscard]] double efficiency() const { return rate() * milliseconds / 1000; }
 };
 
 /// How results become files.
@@ -130,7 +111,8 @@ class Labelling {
     work.run();
     work_ = nullptr;
     tally_.seconds = clock.milliseconds() / 1000;
-    tally_.between = last_ - first_;
+    tally_.between = last_done_ - first_done_;
+    tally_.computing = computing_;
     tally_.times = work.times();
     if (!milliseconds_.empty()) { tally_.milliseconds = program::median(milliseconds_); }
     return tally_;
@@ -141,7 +123,7 @@ class Labelling {
 
   Outcome compute(Scan const& scan, InputBuffer const& input, OutputBuffer& output)
   {
-    program::Clock const clock;
+    auto const begin = since_begin();
     Outcome outcome;
     try {
       outcome = parts_.engine->run(input.points(), input.num_points, output.memory.get());
@@ -150,7 +132,9 @@ class Labelling {
     } catch (std::bad_alloc const&) {
       throw ScanError{scan.path + ": there is not enough memory to compute it"};
     }
-    outcome.milliseconds = clock.milliseconds();
+    auto const end = since_begin();
+    computing_.add(begin, end);
+    outcome.milliseconds = 1000 * (end - begin);
     outcome.num_points = input.num_points;
     outcome.num_dropped = input.num_dropped;
     return outcome;
@@ -158,29 +142,41 @@ class Labelling {
 
   void finish(Scan const& scan, Outcome const& outcome, OutputBuffer const* output, std::string const& reason)
   {
-    auto line = JsonLine{}.add("name", scan.name).add("status", output != nullptr ? "done" : "failed");
+    auto const path = parts_.folder->path_of(scan.name, parts_.format.extension());
+    std::string why = reason;
+    bool done = output != nullptr;
+    try {
+      if (done) { parts_.format.write(*parts_.folder, path, output->memory.get(), outcome.num_points); }
+    } catch (ScanError const& error) {
+      done = false;
+      why = error.what();
+    }
+    auto line = JsonLine{}.add("name", scan.name).add("status", done ? "done" : "failed");
     line.add("scan", scan.path);
-    if (output == nullptr) {
-      line.add("reason", reason);
+    if (!done) {
+      line.add("reason", why);
     } else {
-      auto const path = parts_.folder->path_of(scan.name, parts_.format.extension());
-      parts_.format.write(*parts_.folder, path, output->memory.get(), outcome.num_points);
       line.add("result", path.string()).add("points", outcome.num_points);
       if (outcome.num_dropped > 0) { line.add("not_finite", outcome.num_dropped); }
       line.add("milliseconds", outcome.milliseconds);
     }
     std::lock_guard const lock{mutex_};
     parts_.tell(line);
-    last_ = std::chrono::duration<double>{std::chrono::steady_clock::now() - begin_}.count();
-    if (tally_.done + tally_.failed == 0) { first_ = last_; }
-    if (output == nullptr) {
+    last_ = since_begin();
+    if (!done) {
       ++tally_.failed;
     } else {
-      ++tally_.done;
+      last_done_ = last_;
+      if (tally_.done++ == 0) { first_done_ = last_; }
       tally_.planned += outcome.planned ? 1 : 0;
       milliseconds_.push_back(outcome.milliseconds);
     }
     if (parts_.progress != nullptr) { show(); }
+  }
+
+  [[nodiscard]] double since_begin() const
+  {
+    return std::chrono::duration<double>{std::chrono::steady_clock::now() - begin_}.count();
   }
 
   /// The end of the progress line.
@@ -205,10 +201,12 @@ class Labelling {
   Parts parts_;
   Work* work_ = nullptr;
   std::chrono::steady_clock::time_point begin_;
-  std::mutex mutex_;  // of what follows
+  BusyTime computing_;  // of the thread that computes
+  std::mutex mutex_;    // of what follows
   Tally tally_;
   std::vector<double> milliseconds_;
-  double first_ = 0;
+  double first_done_ = 0;
+  double last_done_ = 0;
   double last_ = 0;
 };
 

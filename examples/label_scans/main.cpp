@@ -5,7 +5,8 @@
 // is run on many machines.
 //
 //   options.hpp                the command line
-//   scans.hpp, shard.hpp       which scans there are, and which of them are this process's
+//   scans.hpp, folder_walk.hpp which scans there are
+//   shard.hpp                  which of them are this process's
 //   task.hpp                   which network does what
 //   engines.hpp                points -> labels or a map, for either space
 //   host.cpp, device*.cu       that for the CPU, and for the GPU in each precision
@@ -13,6 +14,7 @@
 //   pipeline.hpp               reading, computing and writing at once, and who waits for whom
 //   reading.hpp, output.hpp    files of points into the engine's memory, and results out of it
 //   manifest.hpp               what became of each scan
+//   tally.hpp                  how many there were, and how much of its time the network was busy
 //   labelling.hpp              all of it together
 //   line_input.hpp             --worker: names of scans on the standard input
 
@@ -79,7 +81,8 @@ struct Prepared {
   std::string settings;
 };
 
-Prepared prepare(Options const& options, program::Machine const& machine, program::Progress* progress)
+Prepared prepare(Options const& options, Layout layout, program::Machine const& machine,
+                 program::Progress* progress)
 {
   Prepared it;
   it.machine = machine;
@@ -93,7 +96,8 @@ Prepared prepare(Options const& options, program::Machine const& machine, progra
   if (it.format.labels) {
     it.format.ids = label_ids(options.label_ids, it.task.segmentation->shape.num_classes);
   }
-  it.settings = settings_of(options, it.task, it.format.ids);
+  it.settings =
+      settings_of(options, it.task, it.format.ids, reading_of(options, layout), it.machine.precision);
   it.engine = make_engine_on(it.machine, it.task);
   it.format.map_shape = it.engine->map_shape();
   if (progress != nullptr) { progress->end(); }
@@ -136,10 +140,11 @@ void check_settings(Options const& options, fs::path const& folder, Manifest con
   };
   check(own.before().settings);
   std::error_code error;
-  for (auto const& entry : fs::directory_iterator{folder, error}) {  // one of the others is enough
+  for (auto const& entry : fs::directory_iterator{folder, error}) {
     if (entry.path() == own.path()) { continue; }
-    check(ManifestContents::read(entry.path()).settings);
-    break;
+    auto const theirs = ManifestContents::read(entry.path()).settings;
+    check(theirs);
+    if (!theirs.empty()) { break; }  // one of the others is enough
   }
 }
 
@@ -269,7 +274,7 @@ void label_shard(Options const& options)
   if (shard.count > 1) { std::printf("shard     %s, by %s\n", shard.name().c_str(), shard.source.c_str()); }
   std::fflush(stdout);
 
-  auto it = prepare(options, machine, &progress);
+  auto it = prepare(options, layout, machine, &progress);
   print_prepared(options, it);
 
   auto const manifests = fs::path{options.output} / "manifest";
@@ -326,7 +331,7 @@ Scan requested(std::string const& line)
 
 void work_for_others(Options const& options)
 {
-  auto it = prepare(options, program::choose_machine(options, program::absence), nullptr);
+  auto it = prepare(options, options.layout, program::choose_machine(options, program::absence), nullptr);
   OutputFolder folder{options.output, "worker-" + std::to_string(::getpid()), options.sync};
   ScanReader const reader{it.task, reading_of(options, options.layout)};
   std::mutex mutex;

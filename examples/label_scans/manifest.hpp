@@ -14,6 +14,7 @@
 #include <map>
 #include <string>
 #include <sys/file.h>
+#include <system_error>
 #include <unistd.h>
 
 namespace label_scans {
@@ -34,6 +35,8 @@ struct ManifestContents {
   static ManifestContents read(fs::path const& path)
   {
     ManifestContents contents;
+    std::error_code error;
+    if (!fs::is_regular_file(path, error)) { return contents; }  // whoever opens a pipe may wait for good
     std::ifstream file{path};
     for (std::string line; std::getline(file, line);) {
       auto const entries = parse_json_line(line);

@@ -4,6 +4,7 @@
 
 #include "../support/command_line.hpp"
 #include "../support/program.hpp"
+#include "pipeline.hpp"
 
 #include <tessera/io/semantic_kitti.hpp>
 
@@ -19,6 +20,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -87,8 +89,9 @@ using program::Failure;
 }
 
 /// Writes files so that a name never stands for half of one: under a temporary name in the same folder, which
-/// is then renamed. A process that is killed leaves the temporary file, over which the next one with the same
-/// tag writes.
+/// is then renamed. That name is short, whatever the result is called, so that every name that the file system
+/// takes can be used. A process that is killed leaves its temporary files; the next one with the same tag removes
+/// those of each folder it writes to.
 class OutputFolder {
  public:
   /// @param tag   of this process among those that write here
@@ -103,33 +106,67 @@ class OutputFolder {
     return folder_ / (name + extension);
   }
 
-  /// Writes `parts` one after the other. Any thread.
-  /// @throws Failure  the file cannot be written; nothing of it stays
+  /// Files that may be written at once, and so the temporary names of a folder.
+  static constexpr int most_writers = 64;
+
+  /// Writes `parts` one after the other. Any thread, at most `most_writers` at once.
+  /// @throws ScanError  the name is longer than the file system takes
+  /// @throws Failure    the file cannot be written; nothing of it stays
   void write(fs::path const& path, std::vector<std::string_view> const& parts)
   {
-    auto const fail = [&](char const* what) {
-      throw Failure{path.string() + ": " + what + ": " + std::strerror(errno)};
-    };
     make_folder(path.parent_path());
-    auto const temporary = path.string() + "." + tag_ + ".tmp";
+    Slot const slot{*this};
+    auto const temporary = temporary_of(path.parent_path(), slot.number).string();
     int const file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (file < 0) { fail("cannot be created"); }
+    if (file < 0) { fail(path, "cannot be created", errno); }
+    int error = 0;  // the first
+    auto const succeeds = [&](bool good) {
+      if (!good && error == 0) { error = errno; }
+      return good;
+    };
     bool good = true;
-    for (auto const part : parts) { good = good && write_all(file, part); }
-    good = good && (!sync_ || ::fsync(file) == 0);
-    int const error = errno;
-    good = ::close(file) == 0 && good;
-    good = good && ::rename(temporary.c_str(), path.c_str()) == 0;
+    for (auto const part : parts) { good = good && succeeds(write_all(file, part)); }
+    good = good && (!sync_ || succeeds(::fsync(file) == 0));
+    good = succeeds(::close(file) == 0) && good;
+    good = good && succeeds(::rename(temporary.c_str(), path.c_str()) == 0);
     if (!good) {
-      if (error != 0) { errno = error; }
-      int const reason = errno;
       static_cast<void>(::unlink(temporary.c_str()));
-      errno = reason;
-      fail("cannot be written");
+      fail(path, "cannot be written", error);
     }
   }
 
+  /// Where a file of a folder is before it has its name.
+  [[nodiscard]] fs::path temporary_of(fs::path const& folder, int slot) const
+  {
+    return folder / (tag_ + "." + std::to_string(slot) + ".tmp");
+  }
+
  private:
+  /// One of the temporary names, the first that nobody has.
+  struct Slot {
+    explicit Slot(OutputFolder& of) : folder{of}
+    {
+      std::lock_guard const lock{folder.mutex_};
+      while (folder.slots_.count(number) > 0) { ++number; }
+      folder.slots_.insert(number);
+    }
+    Slot(Slot const&) = delete;
+    Slot& operator=(Slot const&) = delete;
+    ~Slot()
+    {
+      std::lock_guard const lock{folder.mutex_};
+      folder.slots_.erase(number);
+    }
+    OutputFolder& folder;
+    int number = 0;
+  };
+
+  [[noreturn]] static void fail(fs::path const& path, char const* what, int error)
+  {
+    auto const text = path.string() + ": " + what + ": " + std::strerror(error);
+    if (error == ENAMETOOLONG) { throw ScanError{text}; }  // the others' names are theirs
+    throw Failure{text};
+  }
   static bool write_all(int file, std::string_view bytes)
   {
     while (!bytes.empty()) {
@@ -146,8 +183,11 @@ class OutputFolder {
     if (known_.count(folder.native()) > 0) { return; }
     std::error_code error;
     fs::create_directories(folder, error);
-    if (!fs::is_directory(folder, error)) {
-      throw Failure{folder.string() + ": cannot be created: " + error.message()};
+    std::error_code ignored;
+    if (!fs::is_directory(folder, ignored)) { fail(folder, "cannot be created", error.value()); }
+    for (int slot = 0; slot < most_writers; ++slot) {
+      auto const left = temporary_of(folder, slot);
+      if (fs::is_regular_file(fs::symlink_status(left, ignored))) { fs::remove(left, ignored); }
     }
     known_.insert(folder.native());
   }
@@ -157,6 +197,7 @@ class OutputFolder {
   bool sync_;
   std::mutex mutex_;
   std::set<std::string> known_;  // folders that are there
+  std::set<int> slots_;          // temporary names in use
 };
 
 }  // namespace label_scans

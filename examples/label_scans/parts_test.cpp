@@ -12,6 +12,7 @@
 #include "pipeline.hpp"
 #include "scans.hpp"
 #include "shard.hpp"
+#include "tally.hpp"
 
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_cloud_file.hpp>
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -201,6 +203,18 @@ void test_names()
   expect(names == "a/1 b/2 c d e " && layout == Layout::folder,
          "files of points at any depth, sorted, no results", names);
   write_file(folder / "a/1.ply", "");
+  // Links to folders are followed; one to a folder above, or to one that is there anyway, adds nothing.
+  write_file(scratch() / "elsewhere" / "3.bin", "");
+  fs::create_directory_symlink(scratch() / "elsewhere", folder / "linked");
+  fs::create_directory_symlink(folder, scratch() / "elsewhere" / "up");
+  fs::create_directory_symlink("..", folder / "a" / "parent");
+  fs::create_directory_symlink("../b", folder / "a" / "beside");
+  fs::remove(folder / "a/1.ply");
+  std::string linked;
+  for (auto const& scan : find_scans(folder, layout, false, folder / "out")) { linked += scan.name + " "; }
+  expect(linked == "a/1 b/2 c d e linked/3 ", "each scan once, however folders are linked", linked);
+  fs::remove(scratch() / "elsewhere" / "up");
+  write_file(folder / "a/1.ply", "");
   auto reason = refusal_of([&] { return find_scans(folder, layout, false, folder / "out"); });
   expect(reason.find("would both be 'a/1'") != std::string::npos, "two scans of one name are refused",
          reason);
@@ -256,6 +270,18 @@ void test_json()
   expect(entries && entries->at("text") == odd && entries->at("number") == "12" &&
              entries->at("yes") == "true" && entries->at("none").empty(),
          "is read again");
+  // Names of files are any bytes. What is no UTF-8 is \udcXX, which Python's surrogateescape reads.
+  std::string const bytes = "a\xff\xc3(\xe2\x82\xac\xed\xa0\x80\xc0\xaf\xf0\x9f\x98\x80\xe2\x82";
+  auto const escaped = JsonLine{}.add("name", bytes).text();
+  expect(escaped ==
+             "{\"name\": \"a\\udcff\\udcc3(\xe2\x82\xac\\udced\\udca0\\udc80\\udcc0\\udcaf"
+             "\xf0\x9f\x98\x80\\udce2\\udc82\"}\n",
+         "bytes that are no UTF-8 are escaped", escaped);
+  auto const back = parse_json_line(escaped.substr(0, escaped.size() - 1));
+  expect(back && back->at("name") == bytes, "and read again");
+  auto const python = parse_json_line(R"({"name": "\u00e9\u20ac\ud83d\ude00\n\udcff"})");
+  expect(python && python->at("name") == "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\n\xff",
+         "as what Python escapes");
   for (std::size_t size = 0; size < line.size() - 1; ++size) {
     expect(!parse_json_line(line.substr(0, size)), "a line that was cut is none", line.substr(0, size));
   }
@@ -321,6 +347,29 @@ void test_output()
     return 0;
   });
   expect(!reason.empty(), "a folder that cannot be made is told");
+
+  // The longest name that the file system takes; a longer one is the fault of its scan.
+  std::string const longest(250, 'n');
+  folder.write(folder.path_of(longest, ".npy"), {"x"});
+  expect(fs::exists(folder.path_of(longest, ".npy")), "a long name is one as any other");
+  for (auto const& name : {longest + longest, longest + longest + "/x"}) {
+    bool of_scan = false;
+    try {
+      folder.write(folder.path_of(name, ".npy"), {"x"});
+    } catch (ScanError const&) {
+      of_scan = true;
+    }
+    expect(of_scan, "a name that is too long is an error of its scan", name);
+  }
+  // What a killed process left goes, whichever of its names it had; what others write stays.
+  auto const left = scratch() / "output/left";
+  for (auto const* const file : {"tag.0.tmp", "tag.5.tmp", "other.0.tmp"}) {
+    write_file(left / file, "half");
+  }
+  OutputFolder{scratch() / "output", "tag", false}.write(left / "whole.npy", {"x"});
+  expect(
+      !fs::exists(left / "tag.0.tmp") && !fs::exists(left / "tag.5.tmp") && fs::exists(left / "other.0.tmp"),
+      "what was begun by a process of this tag is removed");
 }
 
 /// A name never stands for half of a file, whenever the writer is killed.
@@ -328,6 +377,7 @@ void test_killed_writers()
 {
   OutputFolder folder{scratch() / "killed", "tag", false};
   auto const path = folder.path_of("result", ".npy");
+  auto const temporary = folder.temporary_of(path.parent_path(), 0);
   std::string const bytes(std::size_t{16} << 20, 'x');
   std::mt19937 random{1};
   int begun = 0;
@@ -341,13 +391,13 @@ void test_killed_writers()
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
-    begun += fs::exists(path.string() + ".tag.tmp") ? 1 : 0;
+    begun += fs::exists(temporary) ? 1 : 0;
     expect(!fs::exists(path) || fs::file_size(path) == 2 * bytes.size(), "a name stands for a whole file",
            std::to_string(round));
     fs::remove(path);
   }
   folder.write(path, {bytes});
-  expect(fs::file_size(path) == bytes.size() && !fs::exists(path.string() + ".tag.tmp"),
+  expect(fs::file_size(path) == bytes.size() && !fs::exists(temporary),
          "what a killed writer left is written over");
   if (begun == 0) { std::puts("no writer was killed half-way"); }
 }
@@ -476,6 +526,20 @@ void test_lines()
   close(ends[1]);
 }
 
+void test_efficiency()
+{
+  BusyTime busy;
+  expect(busy.share() == 0, "nothing was computed");
+  busy.add(0, 5);
+  expect(busy.share() == 1, "one result has nothing to wait for");
+  busy.add(5, 6);
+  busy.add(6, 8);
+  expect(busy.share() == 1, "a network that never waits", std::to_string(busy.share()));
+  busy.add(11, 12);
+  expect(std::abs(busy.share() - 4.0 / 7) < 1e-9, "the part of the time from the first result to the last",
+         std::to_string(busy.share()));
+}
+
 int compare(char const* ply, char const* npy)
 {
   auto const cloud = tessera::read_point_cloud(ply);
@@ -503,6 +567,7 @@ int main(int argc, char** argv)
   test_waiting();
   test_stopping();
   test_lines();
+  test_efficiency();
   std::error_code error;
   fs::remove_all(scratch(), error);
   std::puts(faults == 0 ? "ok" : "FAILED");

@@ -20,30 +20,51 @@ import tempfile
 import time
 
 import fsspec
-import ray
 
 EXTENSIONS = (".pcd.bin", ".bin", ".pcd", ".ply", ".npy")
+
+
+class Refused(Exception):
+    """What no other try makes good."""
+
+
+def reason_of(error):
+    return f"{type(error).__name__}: {error}"
 
 
 class Labeller:
     """An actor. Ray makes a new one in place of one that dies; this makes a new worker in place of one that dies."""
 
-    def __init__(self, command, output):
-        self.command, self.output = command, output
+    # A pipe holds 64 KiB. More requests than that, before answers are read, and both sides wait for good.
+    most_open, most_open_bytes = 32, 1 << 15
+    waits = (0.5, 2, 8)  # seconds before another try
+
+    def __init__(self, command, output, expected=None):
+        """expected: the settings of results that are there, None: any."""
+        self.command, self.output, self.expected = command, output, expected
         self.fs, self.root = fsspec.core.url_to_fs(output)
         self.is_local = "file" in self.fs.protocol
         self.scratch = tempfile.mkdtemp(prefix="label_scans.")
-        self.worker = None
+        self.worker, self.settings = None, None
 
     def __del__(self):
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        if getattr(self, "worker", None) is not None:
+            self.worker.stdin.close()  # which ends it
+        shutil.rmtree(getattr(self, "scratch", ""), ignore_errors=True)
 
     def start(self):
         folder = self.root if self.is_local else self.scratch
+        # Names of files are any bytes: surrogateescape brings those that are no UTF-8 there and back.
         self.worker = subprocess.Popen([*self.command, "--worker", "--output", folder], stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE, text=True)
-        if self.answer().get("status") != "ready":
+                                       stdout=subprocess.PIPE, encoding="utf-8", errors="surrogateescape")
+        ready = self.answer()
+        if ready.get("status") != "ready":
             raise RuntimeError("the worker does not start: " + " ".join(self.command))
+        self.settings = ready.get("settings", "")
+        if self.expected is not None and self.settings != self.expected:
+            self.worker.kill()
+            raise Refused(f"{self.output} has results of other settings ({self.expected}; now {self.settings}); "
+                          "choose another folder, or --mixed among the program's options")
 
     def answer(self):
         line = self.worker.stdout.readline()
@@ -53,12 +74,26 @@ class Labeller:
         """The answers about scans, by name; fewer where the worker died."""
         if self.worker is None or self.worker.poll() is not None:
             self.start()
-        answers = {}
+        requests = {f"{path}\t{name}": name for name, path in scans}
+        todo, sizes, answers = list(requests), {}, {}
+        todo.reverse()
         try:
-            self.worker.stdin.write("".join(f"{path}\t{name}\n" for name, path in scans))
-            self.worker.stdin.flush()
-            while len(answers) < len(scans) and (answer := self.answer()):
-                answers[answer["name"]] = answer
+            while todo or sizes:
+                while todo:
+                    size = len(os.fsencode(todo[-1])) + 1
+                    if sizes and (len(sizes) >= self.most_open or sum(sizes.values()) + size > self.most_open_bytes):
+                        break
+                    line = todo.pop()
+                    sizes[requests[line]] = size
+                    self.worker.stdin.write(line + "\n")
+                self.worker.stdin.flush()
+                answer = self.answer()
+                if not answer:
+                    break
+                # The answer to a request that is none has no name.
+                name = answer["name"] if "name" in answer else requests[answer["scan"]]
+                sizes.pop(name, None)
+                answers[name] = answer
         except BrokenPipeError:
             pass
         if len(answers) < len(scans):
@@ -66,31 +101,132 @@ class Labeller:
             self.worker.wait()
         return answers
 
-    def __call__(self, batch):
-        local = []
-        for name, path in zip(batch["name"], batch["path"]):
-            fs, remote = fsspec.core.url_to_fs(str(path))
+    def tried(self, what, call):
+        """None, or why `call` does not succeed, however often it is tried."""
+        for wait in (*self.waits, None):
+            try:
+                call()
+                return None
+            except Exception as error:  # of any store
+                reason = f"{what}: {reason_of(error)}"
+            if wait is not None:
+                time.sleep(wait)
+        return reason
+
+    def fetch(self, name, path):
+        """Where a scan is on this machine, and None, or why it is not."""
+        place = [path]
+
+        def call():
+            fs, remote = fsspec.core.url_to_fs(path)
             if "file" not in fs.protocol:
-                path = os.path.join(self.scratch, "scans", name + posixpath.basename(remote))
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                fs.get_file(remote, path)
-            local.append((str(name), str(path)))
-        answers = self.ask(local)
-        for scan in local:  # those after which, or before which, the worker died: one at a time
-            if scan[0] not in answers:
-                answers[scan[0]] = self.ask([scan]).get(
-                    scan[0], {"status": "failed", "reason": f"the worker ended with {self.worker.returncode}"})
+                place[0] = os.path.join(self.scratch, "scans", name + posixpath.basename(remote))
+                os.makedirs(os.path.dirname(place[0]), exist_ok=True)
+                fs.get_file(remote, place[0])
+
+        reason = self.tried("the scan cannot be fetched", call)
+        return place[0], reason
+
+    def store(self, answer):
+        """None, or why a result is not in the store. It does not stay on this machine."""
+        result = posixpath.join(self.root, os.path.relpath(answer["result"], self.scratch))
+
+        def call():
+            self.fs.makedirs(posixpath.dirname(result), exist_ok=True)
+            self.fs.put_file(answer["result"], result)
+
+        reason = self.tried("the result cannot be stored", call)
+        os.remove(answer["result"])
+        return reason
+
+    def __call__(self, batch):
+        scans = [json.loads(scan) for scan in batch["scan"]]
+        local, answers = [], {}
+        for name, path in scans:
+            if any(c in name + path for c in "\t\r\n"):
+                answers[name] = {"status": "failed", "reason": "its name has a tab or an end of line"}
+                continue
+            place, reason = self.fetch(name, path)
+            if reason is None:
+                local.append((name, place))
+            else:
+                answers[name] = {"status": "failed", "reason": reason}
+        try:
+            answers.update(self.ask(local))
+            for scan in local:  # those after which, or before which, the worker died: one at a time
+                if scan[0] not in answers:
+                    answers[scan[0]] = self.ask([scan]).get(
+                        scan[0], {"status": "failed", "reason": f"the worker ended with {self.worker.returncode}"})
+        except Refused as error:
+            return {"line": [json.dumps({"status": "refused", "reason": str(error)})]}
         if not self.is_local:
-            for answer in answers.values():
-                if answer["status"] == "done":
-                    result = posixpath.join(self.root, os.path.relpath(answer["result"], self.scratch))
-                    self.fs.makedirs(posixpath.dirname(result), exist_ok=True)
-                    self.fs.put_file(answer["result"], result)
-                    os.remove(answer["result"])
+            for name, answer in answers.items():
+                if answer["status"] == "done" and (reason := self.store(answer)) is not None:
+                    answers[name] = {"status": "failed", "reason": reason}
             shutil.rmtree(os.path.join(self.scratch, "scans"), ignore_errors=True)
-        return {"name": [name for name, _ in local],
-                "line": [json.dumps({"name": name, **answers[name], "scan": str(path)})
-                         for (name, _), path in zip(local, batch["path"])]}
+        # Lines are ASCII, whatever names are made of.
+        return {"line": [json.dumps({"status": "begun", "settings": self.settings}),
+                         *(json.dumps({"name": name, **answers[name], "scan": path}) for name, path in scans)]}
+
+
+class Manifest:
+    """Lines about scans, on the disk or in the store soon after they are known."""
+
+    seconds = 30  # between two objects of a store
+
+    def __init__(self, folder, name):
+        self.fs, self.folder = fsspec.core.url_to_fs(folder)
+        self.name, self.lines, self.parts, self.last = name, [], 0, time.monotonic()
+        self.fs.makedirs(self.folder, exist_ok=True)
+
+    def settings(self):
+        """Those of the results that are there; None: nobody says."""
+        for path in sorted(self.fs.find(self.folder)):
+            found = None
+            with self.fs.open(path, "rb") as file:
+                for line in file:
+                    if line.endswith(b"\n") and b'"begun"' in line:
+                        found = json.loads(line).get("settings", found)
+            if found:
+                return found
+        return None
+
+    def append(self, line):
+        self.lines.append(line + "\n")
+        if "file" in self.fs.protocol:
+            with open(posixpath.join(self.folder, self.name + ".jsonl"), "a", encoding="ascii") as file:
+                file.write(self.lines.pop())
+        elif time.monotonic() - self.last > self.seconds:
+            self.flush()
+
+    def flush(self):
+        """Stores cannot append: what is new becomes another object."""
+        if not self.lines:
+            return
+        with self.fs.open(posixpath.join(self.folder, f"{self.name}-{self.parts:05}.jsonl"), "wb") as file:
+            file.write("".join(self.lines).encode("ascii"))
+        self.lines, self.parts, self.last = [], self.parts + 1, time.monotonic()
+
+
+def record(rows, manifest):
+    """Appends what became of scans as it comes. How many are done, and how many failed."""
+    done, failed, begun = 0, 0, None
+    try:
+        for row in rows:
+            entry = json.loads(row["line"])
+            if entry["status"] == "refused":
+                raise Refused(entry["reason"])
+            if entry["status"] == "begun":
+                if entry["settings"] in (begun, None):
+                    continue
+                begun = entry["settings"]
+            else:
+                done += entry["status"] == "done"
+                failed += entry["status"] != "done"
+            manifest.append(row["line"])
+    finally:
+        manifest.flush()
+    return done, failed
 
 
 def stem(path):
@@ -125,23 +261,23 @@ def main():
 
     scans, total = missing_scans(options.source, options.output)
     print(f"to do     {len(scans)} of {total} scans", flush=True)
-    failed, lines = 0, []
+    done, failed = 0, 0
     if scans:
+        import ray  # here, so that the rest can be tested without it
+
+        manifest = Manifest(posixpath.join(options.output, "manifest"), f"ray-{time.strftime('%Y%m%d-%H%M%S')}")
+        expected = None if "--mixed" in options.command else manifest.settings()
         ray.init(ignore_reinit_error=True)
-        labelled = ray.data.from_items(scans, override_num_blocks=-(-len(scans) // options.batch)).map_batches(
-            Labeller, fn_constructor_args=(options.command, options.output), batch_size=options.batch,
+        items = [{"scan": json.dumps([scan["name"], scan["path"]])} for scan in scans]
+        labelled = ray.data.from_items(items, override_num_blocks=-(-len(items) // options.batch)).map_batches(
+            Labeller, fn_constructor_args=(options.command, options.output, expected), batch_size=options.batch,
             compute=ray.data.ActorPoolStrategy(size=options.workers), num_gpus=options.gpus)
-        manifest = posixpath.join(options.output, "manifest", f"ray-{time.strftime('%Y%m%d-%H%M%S')}.jsonl")
-        fs, path = fsspec.core.url_to_fs(manifest)
-        fs.makedirs(posixpath.dirname(path), exist_ok=True)
         try:
-            for row in labelled.iter_rows():
-                lines.append(row["line"])
-                failed += json.loads(row["line"])["status"] != "done"
-        finally:
-            with fs.open(path, "w") as file:
-                file.write("".join(line + "\n" for line in lines))
-    print(json.dumps({"scans": total, "there": total - len(scans), "done": len(lines) - failed, "failed": failed}))
+            done, failed = record(labelled.iter_rows(), manifest)
+        except Refused as error:
+            print(f"ray_driver: {error}", file=sys.stderr)
+            return 1
+    print(json.dumps({"scans": total, "there": total - len(scans), "done": done, "failed": failed}))
     return 1 if failed else 0
 
 

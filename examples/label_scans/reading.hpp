@@ -42,11 +42,13 @@ class ScanReader {
                : read_.format == tessera::PointFormat::kitti    ? 4
                : read_.format == tessera::PointFormat::nuscenes ? 5
                                                                 : 0;
+    read_.max_points = task.max_points;
   }
 
   /// @throws ScanError  the file cannot be read, or the network cannot take its points
   void read(std::string const& path, InputBuffer& buffer) const
   {
+    refuse_pipe(path);
     try {
       if (!read_rows(path, buffer)) { read_any(path, buffer); }
     } catch (std::bad_alloc const&) {
@@ -60,6 +62,17 @@ class ScanReader {
   }
 
  private:
+  /// Among many files a pipe is a mistake, and whoever opens one waits for its other end, perhaps for good. Of
+  /// files that are missing and of folders the reader itself says what is wrong.
+  static void refuse_pipe(std::string const& path)
+  {
+    struct stat status {};
+    bool const known = ::stat(path.c_str(), &status) == 0;
+    if (known && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+      throw ScanError{path + ": is no regular file"};
+    }
+  }
+
   [[nodiscard]] program::InputChannels channels_of(tessera::PointCloud const& cloud) const
   {
     if (task_->segmentation) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../support/program.hpp"
+#include "folder_walk.hpp"
 
 #include <algorithm>
 #include <array>
@@ -81,37 +82,6 @@ inline void check_name(std::string const& name, std::string const& path)
 }
 
 namespace listing {
-
-/// Calls `visit(path, path below the folder)` for every regular file at any depth but those below `except`.
-template <class Visit>
-void for_each_file(fs::path const& folder, fs::path const& except, Visit const& visit)
-{
-  std::error_code error;
-  fs::recursive_directory_iterator at{folder, fs::directory_options::follow_directory_symlink, error};
-  for (; !error && at != fs::recursive_directory_iterator{}; at.increment(error)) {
-    program::throw_if_interrupted();
-    std::error_code ignored;
-    if (!except.empty() && at->is_directory(ignored) && fs::equivalent(at->path(), except, ignored)) {
-      at.disable_recursion_pending();
-      continue;
-    }
-    if (!at->is_directory(ignored)) {
-      visit(at->path().string(), at->path().lexically_relative(folder).generic_string());
-    }
-  }
-  if (error) { throw Failure{folder.string() + ": cannot be listed: " + error.message()}; }
-}
-
-/// Files right in a folder.
-[[nodiscard]] inline std::vector<fs::path> entries(fs::path const& folder)
-{
-  std::error_code error;
-  fs::directory_iterator at{folder, error};
-  std::vector<fs::path> found;
-  for (; !error && at != fs::directory_iterator{}; at.increment(error)) { found.push_back(at->path()); }
-  if (error) { throw Failure{folder.string() + ": cannot be listed: " + error.message()}; }
-  return found;
-}
 
 [[nodiscard]] inline std::vector<Scan> of_folder(fs::path const& folder, fs::path const& output)
 {

@@ -115,19 +115,43 @@ namespace label_scans {
   return text;
 }
 
-/// What the meaning of results depends on, in words: results of two settings do not belong into one folder.
+/// How files are read, in words.
+[[nodiscard]] inline std::string reading_settings(tessera::PointReadOptions const& read)
+{
+  constexpr char const* formats[] = {"detect", "kitti", "nuscenes", "ply",    "npy",
+                                     "pcd",    "xyz",   "xyzrgb",   "columns"};
+  std::string text = std::string{"format "} + formats[static_cast<std::size_t>(read.format)];
+  for (auto const& column : read.columns) {
+    text += " " + column.name + ":" + std::to_string(static_cast<int>(column.type));
+  }
+  if (read.origin) {
+    auto const& [x, y, z] = *read.origin;
+    char origin[120];
+    std::snprintf(origin, sizeof(origin), ", origin %.17g %.17g %.17g", x, y, z);
+    text += origin;
+  }
+  return text;
+}
+
+/// What the bytes of results depend on, in words: results of two settings do not belong into one folder.
+/// @param read  how the scans are read, with what their layout says
 [[nodiscard]] inline std::string settings_of(Options const& options, Task const& task,
-                                             std::vector<std::uint32_t> const& ids)
+                                             std::vector<std::uint32_t> const& ids,
+                                             tessera::PointReadOptions const& read,
+                                             program::Precision precision)
 {
   char text[400];
-  auto const weights = options.checkpoint.empty() ? "random, seed " + std::to_string(options.seed)
-                                                  : "of content " + fingerprint_of(options.checkpoint);
+  auto weights = options.checkpoint.empty() ? "random, seed " + std::to_string(options.seed)
+                                            : "of content " + fingerprint_of(options.checkpoint);
+  if (options.prefix) { weights += ", prefix " + *options.prefix; }
+  if (options.spconv_major != 0) { weights += ", spconv " + std::to_string(options.spconv_major); }
+  auto const how = std::string{", "} + program::name_of(precision) + ", " + reading_settings(read);
   if (task.encoder) {
     auto const& of = *task.encoder;
     std::snprintf(text, sizeof(text), "%s, width %g, at most %d voxels, intensity x %g",
                   of.shape.name.c_str(), of.options.width, of.voxels.voxels(),
                   of.options.intensity_scale.value_or(1));
-    return std::string{text} + ", weights " + weights;
+    return std::string{text} + ", weights " + weights + how;
   }
   auto const& of = *task.segmentation;
   std::snprintf(text, sizeof(text),
@@ -136,7 +160,8 @@ namespace label_scans {
                 static_cast<int>(of.voxels.rounding()), of.options.intensity_scale);
   std::string settings = std::string{text} + ", weights " + weights + (options.npy ? ", npy" : ", ids");
   for (auto const id : ids) { settings += " " + std::to_string(id); }
-  return settings;
+  auto const compat = static_cast<int>(of.options.config.compat);
+  return settings + how + ", compat " + std::to_string(compat);
 }
 
 }  // namespace label_scans

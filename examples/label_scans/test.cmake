@@ -57,9 +57,17 @@ function(same_results one two)
   endif()
 endfunction()
 
+# expect_efficiency(<output>): what the summary says of the network's time is a part of it.
+function(expect_efficiency output)
+  if(NOT output MATCHES "\"efficiency\": (0(\\.[0-9]+)?|1|[0-9.]+e-[0-9]+),")
+    message(FATAL_ERROR "an efficiency that is no part of 1")
+  endif()
+endfunction()
+
 if(CASE STREQUAL "scans")
   simulate(12 8 128)
   run(0 data ${small} --output labels)
+  expect_efficiency("${output}")
   expect("${output}" "^scans +12 in data \\(semantickitti\\)\n" "the labels mean nothing" "19 classes" "to do +12 of 12 scans; 0 there"
          "done +12 scans in" "waiting +the network" "the slowest is (reading|computing|writing)"
          "\n{\"shard\": \"0/1\", \"scans\": 12, \"there\": 0, \"done\": 12, \"failed\": 0, [^\n]*\"scans_per_second\": [0-9.]+,[^\n]*}\n$")
@@ -107,6 +115,10 @@ if(CASE STREQUAL "scans")
   # Results of other settings do not belong there.
   run(1 data ${small} --seed 2 --output labels)
   expect("${errors}" "labels has results of other settings .*--mixed")
+  run(1 data ${small} --format xyz --output labels)
+  expect("${errors}" "labels has results of other settings .*format kitti.*format xyz")
+  run(1 data ${small} --format x,y,z,_,intensity --output labels)
+  run(1 data ${small} --origin 1,2,3 --output labels)
   run(0 data ${small} --seed 2 --output labels --mixed)
   expect("${output}" "to do +0 of 12 scans")
   # Other results.
@@ -130,6 +142,17 @@ elseif(CASE STREQUAL "lists")
   if(NOT EXISTS ${SCRATCH}/listed/000000.label OR NOT EXISTS ${SCRATCH}/listed/night/two.label)
     message(FATAL_ERROR "results are not named as the list says")
   endif()
+  # A name of the most bytes there are is one as any other; of results that would be called longer, the scan fails alone.
+  string(REPEAT "n" 249 long)
+  file(MAKE_DIRECTORY ${SCRATCH}/long)
+  file(COPY_FILE ${SCRATCH}/data/sequences/00/velodyne/000000.bin ${SCRATCH}/long/${long}.bin)
+  file(COPY_FILE ${SCRATCH}/data/sequences/00/velodyne/000000.bin ${SCRATCH}/long/${long}nn.bin)
+  run(1 long ${small} --format kitti --output named)
+  expect("${output}" "\"done\": 1, \"failed\": 1,")
+  expect("${errors}" "1 of 2 scans failed")
+  expect_results(named 1 *.label)
+  file(READ ${SCRATCH}/named/manifest/shard-0-of-1.jsonl manifest)
+  expect("${manifest}" "nnn\", \"status\": \"failed\", [^\n]*File name too long")
   file(MAKE_DIRECTORY ${SCRATCH}/drive/samples/LIDAR_TOP)
   string(REPEAT "@@@@" 50 points)  # ten points of five columns, 3.0 each
   file(WRITE ${SCRATCH}/drive/samples/LIDAR_TOP/one.pcd.bin "${points}")
@@ -258,10 +281,13 @@ elseif(CASE STREQUAL "bad_files")
   file(WRITE ${folder}/000106.bin "${nan}${nan}${nan}@@@@${nan}${nan}${nan}@@@@")
   file(WRITE ${folder}/000107.bin "${point}@@@@@@@@@@@@${nan}")
   file(WRITE ${folder}/000108.bin "~~~~@@@@@@@@@@@@")  # 8e37 m away
+  # A pipe that nobody writes to.
+  execute_process(COMMAND mkfifo ${folder}/000109.bin COMMAND_ERROR_IS_FATAL ANY)
   set(how data ${small} --max-points 5000 --output labels)
   run(1 ${how})
-  expect("${output}" "\"done\": 7, \"failed\": 8,")
-  expect("${errors}" "8 of 15 scans failed; labels/manifest/shard-0-of-1.jsonl says why")
+  expect("${output}" "\"done\": 7, \"failed\": 9,")
+  expect_efficiency("${output}")
+  expect("${errors}" "9 of 16 scans failed; labels/manifest/shard-0-of-1.jsonl says why")
   expect_results(labels 7 sequences/00/predictions/*.label)
   file(READ ${SCRATCH}/labels/manifest/shard-0-of-1.jsonl manifest)
   message("${manifest}")
@@ -271,7 +297,7 @@ elseif(CASE STREQUAL "bad_files")
           "000105\", \"status\": \"done\", [^\n]*\"points\": 3, \"not_finite\": 1,"
           "000106\", \"status\": \"failed\", [^\n]*no point has a position that is finite"
           "000107\", \"status\": \"failed\", [^\n]*1 point has a feature that is no finite number"
-          "000108\", \"status\": \"failed\", [^\n]*beyond 2\\^30")
+          "000108\", \"status\": \"failed\", [^\n]*beyond 2\\^30" "000109\", \"status\": \"failed\", [^\n]*is no regular file")
     expect("${manifest}" "${reason}")
   endforeach()
   # A point without a place has no class.
@@ -281,18 +307,36 @@ elseif(CASE STREQUAL "bad_files")
   endif()
   # Those that failed are tried again, or left out; either way the exit status says that they are missing.
   run(1 ${how} --skip-failed)
-  expect("${output}" "to do +0 of 15 scans; 7 there, 8 failed before" "\"failed_before\": 8")
+  expect("${output}" "to do +0 of 16 scans; 7 there, 9 failed before" "\"failed_before\": 9")
   file(REMOVE ${folder}/000104.bin)
   file(COPY_FILE ${folder}/000001.bin ${folder}/000104.bin)
   run(1 ${how})
-  expect("${output}" "to do +8 of 15 scans; 7 there" "\"done\": 1, \"failed\": 7,")
+  expect("${output}" "to do +9 of 16 scans; 7 there" "\"done\": 1, \"failed\": 8,")
   run(1 ${how} --skip-failed)
-  expect("${output}" "to do +0 of 15 scans; 8 there, 7 failed before")
+  expect("${output}" "to do +0 of 16 scans; 8 there, 8 failed before")
+  # What a header tells is refused without reading the rest: sparse files of 64 GB, for which there is no memory.
+  file(MAKE_DIRECTORY ${SCRATCH}/huge)
+  file(WRITE ${SCRATCH}/huge/ply.ply "ply\nformat binary_little_endian 1.0\nelement vertex 4000000000\nproperty float x\n"
+       "property float y\nproperty float z\nproperty float intensity\nend_header\n")
+  file(WRITE ${SCRATCH}/huge/pcd.pcd "VERSION .7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\n"
+       "WIDTH 4000000000\nHEIGHT 1\nPOINTS 4000000000\nDATA binary\n")
+  execute_process(COMMAND printf "\\223NUMPY\\001\\000\\166\\000%-117s\\n"
+                          "{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000, 4), }"
+                  OUTPUT_FILE ${SCRATCH}/huge/npy.npy COMMAND_ERROR_IS_FATAL ANY)
+  foreach(file ply.ply pcd.pcd npy.npy)
+    execute_process(COMMAND truncate -s +64000000000 ${SCRATCH}/huge/${file} COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
+  run(1 huge ${small} --max-points 5000 --output refused)
+  file(READ ${SCRATCH}/refused/manifest/shard-0-of-1.jsonl manifest)
+  foreach(name ply pcd npy)
+    expect("${manifest}" "\"${name}\", \"status\": \"failed\", [^\n]*has 4000000000 points, which are more than the 5000")
+  endforeach()
+  file(REMOVE_RECURSE ${SCRATCH}/huge)
   # A disk that is full is no fault of the scans.
   if(EXISTS /dev/full)
     file(MAKE_DIRECTORY ${SCRATCH}/full/sequences/00/predictions)
-    foreach(scan 000000 000001 000002 000003 000004 000005)
-      file(CREATE_LINK /dev/full ${SCRATCH}/full/sequences/00/predictions/${scan}.label.shard-0-of-1.tmp SYMBOLIC)
+    foreach(writer 0 1)
+      file(CREATE_LINK /dev/full ${SCRATCH}/full/sequences/00/predictions/shard-0-of-1.${writer}.tmp SYMBOLIC)
     endforeach()
     run(1 data ${small} --output full)
     expect("${errors}" "cannot be written: No space left on device")

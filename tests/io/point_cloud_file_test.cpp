@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/allocations.hpp"
 #include "../support/data.hpp"
 #include "../support/files.hpp"
 
@@ -9,6 +10,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -152,6 +155,40 @@ TEST_CASE("point cloud file: npy arrays of any type, at least three columns wide
     std::vector<double> const values(shape.empty() ? 1 : 6);
     write_npy(dir / "f.npy", raw_tensor(values, shape));
     CHECK(test::has(error_of_reading(dir / "f.npy"), "points are an array [num_points, 3 + channels]"));
+  }
+}
+
+TEST_CASE(
+    "point cloud file: more points than may be read are refused, before they are read where a header tells")
+{
+  test::TempDir const dir;
+  auto const refusal = [&](std::string const& path, PointReadOptions options, std::int64_t most) {
+    options.max_points = most;
+    try {
+      static_cast<void>(read_point_cloud(path, options));
+      return std::string{};
+    } catch (invalid_argument const& error) {
+      return std::string{error.what()};
+    }
+  };
+  PointCloud cloud;
+  cloud.positions.assign(3 * 100000, 1.0F);
+  write_ply(dir / "f.ply", cloud);
+  write_npy(dir / "f.npy", raw_tensor(cloud.positions, {100000, 3}));
+  std::string const numbers(std::size_t{12} * 100000, '@');
+  std::ofstream{dir / "f.pcd", std::ios::binary} << "VERSION .7\nFIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH "
+                                                    "100000\nHEIGHT 1\nPOINTS 100000\nDATA binary\n"
+                                                 << numbers;
+  std::ofstream{dir / "f.bin", std::ios::binary} << numbers;
+  for (auto const* const name : {"f.ply", "f.npy", "f.pcd", "f.bin"}) {
+    CAPTURE(std::string{name});
+    auto const options = point_format(std::string{name} == "f.bin" ? "xyz" : "detect");
+    CHECK(refusal(dir / name, options, 100000).empty());
+    CHECK(refusal(dir / name, options, 0) != "");
+    test::AllocationWatch const watch;
+    CHECK(test::has(refusal(dir / name, options, 99999),
+                    "has 100000 points, which are more than the 99999 that may be read"));
+    CHECK(watch.peak_bytes() < 500000);  // the beginning, and not the 1.2 MB of the file
   }
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,6 +57,9 @@ struct PointReadOptions {
   PointFormat format = PointFormat::detect;
   std::vector<PointColumn> columns;  ///< of PointFormat::columns, which they alone mean too
   PointOrigin origin;
+  /// Files of more points are refused; where a header or the size of the file tells their number, before they are
+  /// read.
+  std::int64_t max_points = std::numeric_limits<std::int64_t>::max();
 };
 
 namespace detail {

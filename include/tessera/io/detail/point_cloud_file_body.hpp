@@ -9,6 +9,7 @@
 #include <tessera/io/detail/npy_body.hpp>
 #include <tessera/io/detail/npy_header.hpp>
 #include <tessera/io/detail/pcd_body.hpp>
+#include <tessera/io/detail/pcd_header.hpp>
 #include <tessera/io/detail/ply_body.hpp>
 #include <tessera/io/detail/point_bin_body.hpp>
 #include <tessera/io/detail/point_table.hpp>
@@ -23,7 +24,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -178,6 +181,42 @@ inline constexpr UnreadFormat unread_formats[] = {{"LASF", ".las", "a LAS file"}
   }
 }
 
+inline void check_number_of_points(std::uintmax_t points, PointReadOptions const& options,
+                                   FileContext const& file)
+{
+  file.expects(options.max_points >= 0 && points <= static_cast<std::uintmax_t>(options.max_points), "has ",
+               points, " points, which are more than the ", options.max_points, " that may be read");
+}
+
+/// Points of a file by its header or, of rows of numbers, its size; nothing where neither tells.
+[[nodiscard]] inline std::optional<std::uintmax_t> number_of_points(InputFile const& input,
+                                                                    PointFormat format,
+                                                                    PointReadOptions const& options,
+                                                                    FileContext const& file)
+{
+  auto const& bytes = input.beginning();
+  if (format == PointFormat::npy) {
+    auto const shape = parse_npy_header(bytes, file).shape;
+    return shape.empty() ? std::nullopt : std::optional{static_cast<std::uintmax_t>(shape[0])};
+  }
+  if (format == PointFormat::pcd) {
+    std::string_view const text{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
+    return PcdHeaderParser{text, file}.parse().points;
+  }
+  if (format == PointFormat::ply) {
+    for (auto const& element : parse_ply_header(bytes, file).elements) {
+      if (element.name == "vertex") { return element.count; }
+    }
+    return std::nullopt;
+  }
+  std::size_t width = 0;
+  for (auto const& column : format == PointFormat::columns ? options.columns : columns_of(format)) {
+    width += size_of(column.type);
+  }
+  auto const size = input.size();
+  return width > 0 && size ? std::optional{*size / width} : std::nullopt;
+}
+
 /// Refuses a file by its beginning where that suffices, so that little of it is read.
 inline void check_points_beginning(InputFile const& input, PointReadOptions const& options,
                                    FileContext const& file)
@@ -186,6 +225,11 @@ inline void check_points_beginning(InputFile const& input, PointReadOptions cons
   auto const format =
       options.format == PointFormat::detect ? detect_point_format(bytes, file) : options.format;
   auto const size = input.size();
+  if (options.max_points != PointReadOptions{}.max_points) {
+    if (auto const points = number_of_points(input, format, options, file)) {
+      check_number_of_points(*points, options, file);
+    }
+  }
   if (format == PointFormat::npy && size) { static_cast<void>(check_npy(bytes, *size, file)); }
   if (format == PointFormat::ply) { check_ply_beginning(input, file); }
   if (format == PointFormat::pcd && size) { static_cast<void>(check_pcd(bytes, *size, file)); }
@@ -207,12 +251,16 @@ TESSERA_INLINE PointCloud read_point_cloud(std::string const& path, PointReadOpt
                            : "PointFormat::columns was given without columns");
   detail::InputFile input{file};
   detail::check_points_beginning(input, options, file);
-  return detail::parse_points(std::move(input).all(), options, file);
+  auto cloud = detail::parse_points(std::move(input).all(), options, file);
+  detail::check_number_of_points(static_cast<std::uintmax_t>(cloud.size()), options, file);
+  return cloud;
 }
 
 TESSERA_INLINE PointCloud read_point_cloud(std::string const& path, PointFormat format)
 {
-  return read_point_cloud(path, PointReadOptions{format, {}, {}});
+  PointReadOptions options;
+  options.format = format;
+  return read_point_cloud(path, options);
 }
 
 }  // namespace v0
