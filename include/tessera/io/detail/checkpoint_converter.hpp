@@ -119,8 +119,8 @@ class CheckpointConverter {
     auto const module = module_of(name);
     auto target = new_name(name);
     if (!options_.kernel_name().empty()) { target = new_name(parent) + options_.kernel_name(); }
-    io::ConvertedTensor line{originals_[i],           target,          tensor.shape, {},
-                             name_of(reading.layout), decision.reason, false};
+    io::ConvertedTensor line{originals_[i],           target,          tensor.shape,    {},
+                             name_of(reading.layout), decision.reason, decision.warning};
 
     auto const pointwise = pointwise_of(name, tensor, reading, line);
     auto converted = to_tessera(tensor, decision, pointwise, options_.swaps_axes(), name, file_);
@@ -204,7 +204,7 @@ class CheckpointConverter {
     }
     line.reason += "; one voxel, [in, out] in memory as spconv 2 reads it";
     bool const known = options_.spconv_major() != 0 || state_.layout;  // save() wrote it as spconv 2 reads it
-    line.warning = !known && reading.in_channels > 1 && reading.out_channels > 1;
+    line.warning = line.warning || (!known && reading.in_channels > 1 && reading.out_channels > 1);
     return Pointwise::in_memory;
   }
 

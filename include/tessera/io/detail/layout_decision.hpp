@@ -6,6 +6,7 @@
 #include <tessera/io/detail/kernel_mark.hpp>
 #include <tessera/io/detail/layout_detection.hpp>
 #include <tessera/io/detail/norm_pairs.hpp>
+#include <tessera/io/detail/offset_order.hpp>
 #include <tessera/io/state_dict.hpp>
 
 #include <algorithm>
@@ -73,14 +74,24 @@ class LayoutDecider {
         continue;
       }
       choose(decisions[i], *best);
-      decisions[i].reason =
-          concat("as ", most, most == 1 ? " other kernel" : " other kernels", " of the file");
+      decisions[i].reason = concat("as ", most, most == 1 ? " other kernel" : " other kernels",
+                                   " of the file", decisions[i].warning ? maybe_dense : "");
     }
     if (!unknown.empty()) { fail_unknown(unknown, readings[unknown.front()]); }
     return decisions;
   }
 
  private:
+  static constexpr char const* maybe_dense =
+      "; a dense convolution may have this shape as well, and would have to be left out";
+
+  /// Whether a dense layer would have that kernel: one channel in and a line of voxels, [16, 1, 1, 1, 3], is
+  /// the shape of every sparse kernel of one voxel with few channels.
+  [[nodiscard]] static bool is_usual_dense(WeightReading const& reading)
+  {
+    return reading.dense && (reading.in_channels > 1 || long_axes(reading.kernel_size).size() > 1);
+  }
+
   static void choose(LayoutDecision& decision, WeightReading const& reading)
   {
     decision.is_kernel = !reading.dense;
@@ -109,29 +120,10 @@ class LayoutDecider {
       offset_reason_ = options_.layout() ? "as asked for" : "as the file says";
       return;
     }
-    offset_reason_ = "named kernel, and nothing of MinkowskiEngine's";
-    is_offset_layout_known_ = false;
-    for (auto const& [name, tensor] : state_.tensors) {
-      auto const [parent, last] = split_name(name);
-      bool const mean = last == "running_mean" && tensor.shape.size() == 1;
-      if (mean && split_name(module_of(name)).second == "bn") {
-        offset_layout_ = WeightLayout::minkowski;
-        offset_reason_ = concat("named kernel, and ", shown_name(name), " is a norm as MinkowskiEngine's");
-      } else if (last == "bias" && tensor.shape.size() == 2 && tensor.shape[0] == 1 &&
-                 table_.find(parent + "kernel") != nullptr) {
-        offset_layout_ = WeightLayout::minkowski;
-        offset_reason_ = concat("named kernel, and ", shown_name(name), " of shape ",
-                                shown_shape(tensor.shape), " is as MinkowskiEngine's");
-      } else {
-        // TorchSparse's norms are PyTorch's own, and its biases have one axis.
-        bool const bias =
-            last == "bias" && tensor.shape.size() == 1 && table_.find(parent + "kernel") != nullptr;
-        is_offset_layout_known_ = is_offset_layout_known_ || mean || bias;
-        continue;
-      }
-      is_offset_layout_known_ = true;
-      return;
-    }
+    auto order = OffsetOrderFinder{state_.tensors}.find();
+    offset_layout_ = order.layout;
+    is_offset_layout_known_ = order.is_known;
+    offset_reason_ = std::move(order.reason);
   }
 
   /// The readings of tensor `i` that are left; none if it is no kernel. `decision` gets the reason.
@@ -234,9 +226,14 @@ class LayoutDecider {
       if (decision.warning) { reason += "; if it is a sparse one, give its kernel size"; }
       return {};
     }
+    bool const usual_dense = std::any_of(readings.begin(), readings.end(), is_usual_dense);
     readings.erase(std::remove_if(readings.begin(), readings.end(), [](auto const& r) { return r.dense; }),
                    readings.end());
     reason = !forced ? why : options_.layout() ? "as asked for" : "as the file says";
+    if (usual_dense && !forced) {
+      decision.warning = true;
+      reason += maybe_dense;
+    }
     if (!readings.empty()) { return readings; }
     if (tensor.shape.size() <= 4 && !forced && told == options_.kernel_sizes().end()) {
       reason = "copied: the kernel of no sparse convolution";
