@@ -6,10 +6,20 @@
 #   `tests/kmap/kernel_map_test.cpp`: "kernel map: equals"
 #
 # and every row of the tables in docs/compatibility.md names at least one, or an example, which is a test too.
+# docs/reliability.md says how many faults tests/mutants/mutants.txt lists.
 
 file(GLOB pages RELATIVE ${ROOT} ${ROOT}/README.md ${ROOT}/docs/*.md)
 set(faults "")
 set(count 0)
+# How many faults are planted is a number on a page, too.
+if(EXISTS ${ROOT}/tests/mutants/mutants.txt AND EXISTS ${ROOT}/docs/reliability.md)
+  file(STRINGS ${ROOT}/tests/mutants/mutants.txt mutants REGEX "^= ")
+  list(LENGTH mutants listed)
+  file(READ ${ROOT}/docs/reliability.md text)
+  if(NOT text MATCHES "(^|\n)- ${listed} faults are listed")
+    string(APPEND faults "  docs/reliability.md: tests/mutants/mutants.txt lists ${listed} faults, which the page does not say\n")
+  endif()
+endif()
 foreach(page IN LISTS pages)
   file(READ ${ROOT}/${page} text)
   # Brackets and semicolons have a meaning in CMake's lists.

@@ -18,3 +18,8 @@ expect("has no test \"map: keeps\"" docs/compatibility.md "${header}| b | `tests
 expect("has no test \"holds\"" docs/a.md "`tests/a_test.cpp`: \"holds\"\n" tests/a_test.cpp "${test}")
 expect(PASS docs/compatibility.md "${header}| b | `examples/a.cpp` |\n" examples/a.cpp "int main() {}\n")
 expect("no test in the row" docs/compatibility.md "${header}| b | `tests/a_test.cpp` |\n" tests/a_test.cpp "${test}")
+
+# The number of faults that are planted.
+set(mutants "a.hpp\n- x\n+ y\n= a_test.cpp\n\na.hpp\n- y\n+\n= a_test.cpp\n")
+expect(PASS tests/mutants/mutants.txt "${mutants}" docs/reliability.md "# a\n\n- 2 faults are listed\n")
+expect("lists 2 faults" tests/mutants/mutants.txt "${mutants}" docs/reliability.md "# a\n\n- 3 faults are listed\n")

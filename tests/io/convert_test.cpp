@@ -371,6 +371,23 @@ TEST_CASE("convert: a name with control characters is one line of the report, an
         "  \\x1b[31ma\\x0a! forged.weight krsc [4, 3, 3, 3, 2] -> [27, 2, 4]: the only usual kernel size\n");
 }
 
+TEST_CASE("convert: names of any length have lines of bounded length in the report")
+{
+  std::string const name(60000, 'n');
+  Made made;
+  made.add(name + ".conv1.weight", {6, 3, 3, 3, 2}).norm(name + ".bn1", 6);
+  made.add(name + ".kernel", {27, 2, 2}).norm(name + ".bn", 2).add("left." + name, {2});
+  made.state.where = name;
+  made.state.beside = {name};
+  made.state.others = {name};
+  for (auto const& options : {ConvertOptions(), ConvertOptions().fold_batch_norm(1e-3),
+                              ConvertOptions().prefix(name + "."), ConvertOptions().prefix("left.")}) {
+    auto const text = io::convert_checkpoint(made.state, "f", options).text();
+    CHECK(text.size() < 6000);
+    CHECK(test::has(text, "nnn..."));
+  }
+}
+
 TEST_CASE("convert: known prefixes are found and taken away, others are left out or asked for")
 {
   for (auto const& prefix : io::known_prefixes()) {

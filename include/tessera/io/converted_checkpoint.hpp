@@ -33,7 +33,7 @@ struct ConvertedCheckpoint {
   std::vector<std::string> beside;      ///< what else the file has that could have been meant
 
   /// The report as text, a line a tensor; lines that deserve a look begin with '!'. Control characters in
-  /// names are shown as `\x1b`.
+  /// names are shown as `\x1b`, and of a long name its beginning.
   [[nodiscard]] std::string text() const;
 };
 

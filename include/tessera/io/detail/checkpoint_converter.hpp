@@ -151,13 +151,14 @@ class CheckpointConverter {
       file_.fail("the batch norm ", in_quotes(norm), " folded into ", in_quotes(name), " gives values that ",
                  name_of(tensor.dtype), " cannot hold; convert it without folding");
     }
-    line.reason += concat("; ", norm, " folded with epsilon ", options_.norm_epsilon());
+    line.reason += concat("; ", shown_name(norm), " folded with epsilon ", options_.norm_epsilon());
     if (pair.by_name) {
       line.reason += ", by its name and place: wrong if an activation is between them, which no file tells";
       line.warning = true;
     }
     report_.push_back(std::move(line));
-    report_.push_back({"", new_name(parent) + "bias", {}, folded.bias.shape, "", "of " + norm, false});
+    report_.push_back(
+        {"", new_name(parent) + "bias", {}, folded.bias.shape, "", "of " + shown_name(norm), false});
     add(target, std::move(folded.kernel));
     add(new_name(parent) + "bias", std::move(folded.bias));
   }

@@ -6,6 +6,7 @@
 #include <tessera/core/inline.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/printable.hpp>
 
 #include <cstddef>
 #include <string>
@@ -16,21 +17,25 @@ namespace io {
 
 TESSERA_INLINE std::string ConvertedCheckpoint::text() const
 {
-  std::string result = detail::concat("state_dict: ", where.empty() ? "the file itself" : where,
-                                      "; prefix: ", prefix.empty() ? "none" : prefix);
-  for (std::size_t i = 0; i < beside.size(); ++i) { result += (i == 0 ? "; beside it: " : ", ") + beside[i]; }
-  result = detail::printable(result);
+  std::string result =
+      detail::concat("state_dict: ", where.empty() ? "the file itself" : detail::shown_name(where),
+                     "; prefix: ", prefix.empty() ? "none" : detail::shown_name(prefix));
+  for (std::size_t i = 0; i < beside.size(); ++i) {
+    result += (i == 0 ? "; beside it: " : ", ") + detail::shown_name(beside[i]);
+  }
   for (auto const& entry : report) {
     std::string line = entry.warning ? "! " : "  ";
     if (entry.to.empty()) {
-      line += detail::concat(entry.from, " ", detail::shown_shape(entry.from_shape), " left out");
+      line += detail::concat(detail::shown_name(entry.from), " ", detail::shown_shape(entry.from_shape),
+                             " left out");
     } else if (entry.from.empty()) {
-      line += detail::concat(entry.to, " ", detail::shown_shape(entry.to_shape), " made");
+      line += detail::concat(detail::shown_name(entry.to), " ", detail::shown_shape(entry.to_shape), " made");
     } else if (entry.layout.empty()) {
-      line += detail::concat(entry.to, " ", detail::shown_shape(entry.to_shape));
+      line += detail::concat(detail::shown_name(entry.to), " ", detail::shown_shape(entry.to_shape));
     } else {
-      line += detail::concat(entry.to, " ", entry.layout, " ", detail::shown_shape(entry.from_shape), " -> ",
-                             detail::shown_shape(entry.to_shape));
+      line +=
+          detail::concat(detail::shown_name(entry.to), " ", entry.layout, " ",
+                         detail::shown_shape(entry.from_shape), " -> ", detail::shown_shape(entry.to_shape));
     }
     result += '\n' + detail::printable(line + ": " + entry.reason);
   }

@@ -196,7 +196,7 @@ class LayoutDecider {
     auto const [channels, source] = table_.out_channels(module);
     auto const wanted = channels;
     if (channels != 0) {
-      drop(concat(channels, " channels out as in ", source),
+      drop(concat(channels, " channels out as in ", shown_name(source)),
            [&](WeightReading const& r) { return r.out_channels != wanted; });
     }
     auto const version = state_.versions.find(module);
