@@ -158,6 +158,28 @@ TEST_CASE("names: what need not be a wrapper stays, and two networks are not mix
   CHECK(io::convert_checkpoint(once.tensors).tensors.names() == once.tensors.names());
 }
 
+TEST_CASE("names: a known prefix is found behind any one beginning that all weights share")
+{
+  for (std::string const before : {"ema_model.", "swa_model.module.", "student.", "models.", "self."}) {
+    CAPTURE(before);
+    auto made = network(before + "middle_encoder.");
+    made.add(before + "head.weight", {3, 4}).add("loss", {1});
+    CHECK(names_of(made) == names_of(network("")));
+    CHECK(io::convert_checkpoint(made.state, "f").prefix == before + "middle_encoder.");
+  }
+  // Two networks in one file are a choice: nothing is taken away.
+  auto both = network("student.middle_encoder.");
+  for (auto const& [name, tensor] : network("teacher.middle_encoder.").state.tensors) {
+    both.add(name, tensor.shape);
+  }
+  CHECK(names_of(both).front() == "student.middle_encoder.conv.0.weight");
+  CHECK(names_of(both, ConvertOptions().prefix("teacher.middle_encoder.")) == names_of(network("")));
+  // A part of a network that is only called so.
+  auto part = network("image.backbone.");
+  part.add("points.weight", {3, 4});
+  CHECK(names_of(part).front() == "image.backbone.conv.0.weight");
+}
+
 TEST_CASE("names: a module is loaded whether it has the names of the wrapper or of the network in it")
 {
   Execution<Host> const exec;

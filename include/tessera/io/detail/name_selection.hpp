@@ -161,6 +161,29 @@ class NameSelection {
       prefix_ = std::string{*found.begin()} + known;
       return;
     }
+    find_prefix_behind_another_name();
+  }
+
+  /// A known prefix behind a name that is no known wrapper, such as `ema_model.`: only where every name that
+  /// has it has the same before it, and no weight begins otherwise.
+  void find_prefix_behind_another_name()
+  {
+    for (auto const& known : io::known_prefixes()) {
+      std::set<std::string_view> found;
+      for (auto const& tensor : state_.tensors) {
+        std::string_view const name{tensor.first};
+        auto const at = name.find("." + known);
+        if (at != std::string_view::npos) { found.insert(name.substr(0, at + 1)); }
+      }
+      if (found.empty()) { continue; }
+      auto const before = *found.begin();
+      bool const is_common =
+          std::all_of(state_.tensors.begin(), state_.tensors.end(), [&](auto const& tensor) {
+            return tensor.second.shape.size() < 2 || begins_with(tensor.first, before);
+          });
+      if (found.size() == 1 && is_common) { prefix_ = std::string{before} + known; }
+      return;
+    }
   }
 
   /// The first parts of the names, for a sentence.
