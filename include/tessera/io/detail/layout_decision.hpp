@@ -4,9 +4,9 @@
 
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/detail/kernel_mark.hpp>
+#include <tessera/io/detail/kernel_order.hpp>
 #include <tessera/io/detail/layout_detection.hpp>
 #include <tessera/io/detail/norm_pairs.hpp>
-#include <tessera/io/detail/offset_order.hpp>
 #include <tessera/io/state_dict.hpp>
 
 #include <algorithm>
@@ -120,7 +120,7 @@ class LayoutDecider {
       offset_reason_ = options_.layout() ? "as asked for" : "as the file says";
       return;
     }
-    auto order = OffsetOrderFinder{state_.tensors}.find();
+    auto order = KernelOrderFinder{state_.tensors}.find();
     offset_layout_ = order.layout;
     is_offset_layout_known_ = order.is_known;
     offset_reason_ = std::move(order.reason);

@@ -18,7 +18,7 @@ inline namespace v0 {
 namespace detail {
 
 /// Who wrote the kernels [volume, in, out] of a file, and what says so.
-struct OffsetOrder {
+struct KernelOrder {
   WeightLayout layout = WeightLayout::torchsparse;
   bool is_known = false;  ///< else kernels of even volume may be MinkowskiEngine's as well
   std::string reason = "named kernel, and nothing of MinkowskiEngine's";
@@ -29,17 +29,17 @@ struct OffsetOrder {
 /// MinkowskiEngine's norms are modules around a norm of PyTorch called `bn`, with nothing beside it; its biases
 /// and the weights of its instance norms are [1, channels]. TorchSparse's norms are PyTorch's own, right behind
 /// a kernel of as many channels, and its biases have one axis. A norm elsewhere is a dense head's, of either.
-class OffsetOrderFinder {
+class KernelOrderFinder {
  public:
-  explicit OffsetOrderFinder(std::vector<NamedTensor> const& tensors) : tensors_{tensors}, table_{tensors}
+  explicit KernelOrderFinder(std::vector<NamedTensor> const& tensors) : tensors_{tensors}, table_{tensors}
   {
     for (auto const& tensor : tensors) { sorted_.push_back(tensor.first); }
     std::sort(sorted_.begin(), sorted_.end());
   }
 
-  [[nodiscard]] OffsetOrder find() const
+  [[nodiscard]] KernelOrder find() const
   {
-    OffsetOrder order;
+    KernelOrder order;
     bool torchsparse = false;
     bool minkowski = false;
     std::int64_t channels = 0;  // that the layer before the one at hand puts out, if it has a kernel
