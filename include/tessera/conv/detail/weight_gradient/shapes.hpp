@@ -33,7 +33,7 @@ struct GradientShape {
   [[nodiscard]] constexpr int stage_bytes() const { return depth * (tile_in + tile_out) * 2; }
   [[nodiscard]] constexpr std::size_t shared_bytes() const
   {
-    return static_cast<std::size_t>(stages * stage_bytes());
+    return static_cast<std::size_t>(stages) * static_cast<std::size_t>(stage_bytes());
   }
 };
 
