@@ -7,6 +7,7 @@
 
 #include <tessera/nn/trace.hpp>
 #include <tessera/ops/copy.hpp>
+#include <tessera/ops/prune.hpp>
 
 using namespace tessera;
 using namespace tape_cases;
@@ -34,6 +35,24 @@ TEST_CASE_TEMPLATE("tape: gradients of parameters add up, those of tensors are m
   REQUIRE(dw.size() == dw_twice.size());
   for (std::size_t i = 0; i < dw.size(); ++i) { CHECK(dw_twice[i] == 2 * dw[i]); }
   CHECK(test::dot(widened(dw), widened(dw)) > 0);
+}
+
+TEST_CASE_TEMPLATE("tape: a branch that only decides gets no gradient, and the others theirs", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  nn::Conv<3, float, Space> scores{ConvOptions<3>(4, 1, 3), exec};
+  auto const x = input_tensor<Space>(4, exec);
+  Tape<Space> tape;
+  tape.watch(scores);
+  tape.watch(x);
+  auto const recorded = exec.with_recorder(tape);
+  auto const y = prune_above(x, relu(scores(x, recorded), recorded), -1.0, recorded);  // keeps all rows
+  tape.backward(y, uploaded_ones(y, exec).view(), exec);
+  auto const gradient = test::on_host(tape.gradient(x), exec);
+  CHECK(gradient == std::vector<float>(gradient.size(), 1.0F));
+  CHECK(tape.num_operations() == 0);
 }
 
 TEST_CASE_TEMPLATE("tape: two runs have the same bits, and so has a model that runs from its list", Space,

@@ -153,8 +153,13 @@ void Tape<Space>::run(LastReaders const& last_readers, Execution<Space> const& e
   for (auto i = nodes_.size(); i-- > 0;) {
     auto node = std::move(nodes_[i]);
     nodes_.pop_back();
-    if (node.is_reached) { node.record->backward(store_, exec); }
-    for (auto const id : node.operation->outputs()) {
+    // Reached, but without a gradient, is what only decides something: the scores that rows are pruned by.
+    auto const outputs = node.operation->outputs();
+    auto const has_gradient = [&](VariableId id) { return store_.gradients().count(id) > 0; };
+    if (node.is_reached && std::any_of(outputs.begin(), outputs.end(), has_gradient)) {
+      node.record->backward(store_, exec);
+    }
+    for (auto const id : outputs) {
       if (watched_values_.count(id) > 0) { store_.move_to(gradients_, id); }
       store_.drop(id);
       used_up_.insert(id);

@@ -90,7 +90,7 @@ template <int Dim, class Scalar, class Space>
 template <int Dim, class Scalar, class Space>
 [[nodiscard]] RowCount used_rows(PointTensor<Dim, Scalar, Space> const& x)
 {
-  return {x.num_points(), nullptr};
+  return x.points() != nullptr ? x.points()->row_count() : RowCount{0, nullptr};
 }
 template <class Scalar, class Space>
 [[nodiscard]] RowCount used_rows(Matrix<Scalar, Space> const& x)
