@@ -5,6 +5,7 @@
 #include <tessera/conv/convolution.hpp>
 #include <tessera/conv/detail/weight_gradient/slabs.hpp>
 #include <tessera/conv/weight_view.hpp>
+#include <tessera/coords/detail/reduce_rows.hpp>
 #include <tessera/kmap/transpose.hpp>
 
 #include <cstdint>
@@ -181,15 +182,10 @@ void convolution_backward_bias(MatrixView<Scalar const> const& grad_output, Kern
                 "convolution_backward_bias: gradients are in the features' scalar or in its accumulator");
   detail::expects(grad_output.rows == map.num_out(), "convolution_backward_bias: ", grad_output.rows,
                   " rows of gradients for ", map.num_out(), " output rows");
-  auto const channels = grad_output.columns;
-  Buffer<Sum, Space> sums{channels, exec};
-  detail::sum_by_slabs(
-      grad_output.rows, channels, sums.data(), exec, [&](std::int64_t first, std::int64_t count, Sum* parts) {
-        for_each(count * channels,
-                 detail::SumRowsOfSlab<Scalar>{grad_output.data, map.parts().out_count, parts,
-                                               grad_output.rows, first, static_cast<int>(channels)},
-                 exec);
-      });
+  auto const channels = static_cast<int>(grad_output.columns);
+  RowCount const rows{grad_output.rows, map.parts().out_count};
+  auto const sums =
+      detail::reduce_rows(detail::SumOfRows<Scalar>{grad_output.data, channels}, rows, channels, exec);
   for_each(channels,
            detail::StoreGradient<Sum, Out>{sums.data(), grad_bias, mode == GradientMode::accumulate}, exec);
 }

@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/ops/detail/reduce.hpp>
+#include <tessera/ops/detail/row_terms.hpp>
 #include <tessera/ops/record.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 

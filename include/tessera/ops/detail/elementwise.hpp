@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/core/detail/pack.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/parallel.hpp>
@@ -12,27 +13,6 @@
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// Elements that move as one: 16 bytes of them, or a single one.
-template <class Scalar, int Size>
-struct alignas(Size == 1 ? alignof(Scalar) : 16) Pack {
-  Scalar values[Size];
-};
-
-/// Elements of 16 bytes.
-template <class Scalar>
-inline constexpr int pack_size = static_cast<int>(16 / sizeof(Scalar));
-
-template <int Size, class Scalar>
-[[nodiscard]] TESSERA_HOST_DEVICE Pack<Scalar, Size> load_pack(Scalar const* from)
-{
-  return *reinterpret_cast<Pack<Scalar, Size> const*>(from);
-}
-template <int Size, class Scalar>
-TESSERA_HOST_DEVICE void store_pack(Scalar* to, Pack<Scalar, Size> const& pack)
-{
-  *reinterpret_cast<Pack<Scalar, Size>*>(to) = pack;
-}
 
 /// output[i] = function({inputs[0][i], ...}, i), computed in `accumulator_t` and rounded once; item number n
 /// takes 16 bytes.
@@ -84,17 +64,6 @@ template <class Scalar, class Space, class Function, class... Others>
   Body const body{{x.data, others.data...}, y.data(), y.size(), function};
   for_each(ceil_div(y.size(), Body::step), body, exec);
   return y;
-}
-
-/// Calls `body(size)` with the constant number of elements that can move as one in rows of `columns`.
-template <class Scalar, class Body>
-void with_pack_size(bool whole_packs, Body const& body)
-{
-  if (whole_packs) {
-    body(std::integral_constant<int, pack_size<Scalar>>{});
-  } else {
-    body(std::integral_constant<int, 1>{});
-  }
 }
 
 }  // namespace detail

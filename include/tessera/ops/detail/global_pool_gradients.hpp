@@ -2,7 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
-#include <tessera/ops/detail/reduce.hpp>
+#include <tessera/ops/detail/row_terms.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <cstdint>
@@ -18,6 +18,7 @@ struct RowOfLargest {
     accumulator_t<Scalar> largest = 0;
     std::int32_t row = -1;  // none
   };
+  static constexpr int pack = 1;
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
 
   Scalar const* features;  // [rows, channels]

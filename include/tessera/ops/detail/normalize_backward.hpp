@@ -25,6 +25,7 @@ template <int Dim, class Scalar>
 struct NormGradientSums {
   using Sum = accumulator_t<Scalar>;
   using Value = SumPair<Sum>;
+  static constexpr int pack = pack_size<Scalar>;
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
 
   Scalar const* grad;  // [rows, channels]
@@ -33,12 +34,23 @@ struct NormGradientSums {
   int groups;
   int channels_per_group;
 
-  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int batch, int channel) const
+  [[nodiscard]] bool in_packs() const
   {
-    auto const i = row * groups * channels_per_group + channel;
-    auto const dy = static_cast<Sum>(grad[i]);
-    auto const centre = mean[std::int64_t{batch} * groups + channel / channels_per_group];
-    return {dy, dy * (static_cast<Sum>(x[i]) - centre)};
+    auto const channels = std::int64_t{groups} * channels_per_group;
+    return moves_in_packs(grad, channels) && moves_in_packs(x, channels);
+  }
+  template <int Size>
+  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int batch, int channel) const
+  {
+    auto const at = row * groups * channels_per_group + channel;
+    auto const dy = load_pack<Size>(grad + at);
+    auto const of_row = load_pack<Size>(x + at);
+    for (int j = 0; j < Size; ++j) {
+      auto const centre = mean[std::int64_t{batch} * groups + (channel + j) / channels_per_group];
+      auto const dy_j = static_cast<Sum>(dy.values[j]);
+      to[j].first += dy_j;
+      to[j].second += dy_j * (static_cast<Sum>(of_row.values[j]) - centre);
+    }
   }
   [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
   {
@@ -118,32 +130,45 @@ struct NormalizeRowsBackward {
   RowCount rows;
   int channels;
 
+  [[nodiscard]] TESSERA_HOST_DEVICE Pack<Scalar, Size> load(Scalar const* from, std::int64_t row,
+                                                            int channel) const
+  {
+    return load_pack<Size>(from + row * channels + channel);
+  }
   TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
   {
     NormalizedBlock const block{n, rows.capacity, channels, Size};
     auto const used = rows.size();
     NormalizationOfPack<Dim, Sum, Size> of_pack{by, block.first_channel};
     SumPair<Sum> take[Size] = {};
-    for (auto row = block.begin; row < block.end; ++row) {
-      auto const at = row * channels + block.first_channel;
-      Pack<Scalar, Size> pack;
-      if (row >= used) {
-        for (int j = 0; j < Size; ++j) { pack.values[j] = static_cast<Scalar>(0.0F); }
-        store_pack(dx + at, pack);
-        continue;
-      }
+    auto const in_use = block.end < used ? block.end : used;
+    auto const take_row = [&](std::int64_t row, Pack<Scalar, Size> pack, Pack<Scalar, Size> const& dy) {
       of_pack.enter(row, [&](int j, int, std::int64_t statistic) {
         if (through != nullptr) { take[j] = through[statistic]; }
       });
-      pack = load_pack<Size>(x + at);
-      auto const dy = load_pack<Size>(grad + at);
       for (int j = 0; j < Size; ++j) {
         auto const centred = static_cast<Sum>(pack.values[j]) - of_pack.mean[j];
         pack.values[j] = static_cast<Scalar>(of_pack.scale[j] * static_cast<Sum>(dy.values[j]) -
                                              take[j].first - take[j].second * centred);
       }
-      store_pack(dx + at, pack);
+      store_pack(dx + row * channels + block.first_channel, pack);
+    };
+    auto row = block.begin;
+    for (; row + normalized_rows_ahead <= in_use; row += normalized_rows_ahead) {
+      Pack<Scalar, Size> packs[normalized_rows_ahead];
+      Pack<Scalar, Size> dy[normalized_rows_ahead];
+      for (int i = 0; i < normalized_rows_ahead; ++i) {
+        packs[i] = load(x, row + i, block.first_channel);
+        dy[i] = load(grad, row + i, block.first_channel);
+      }
+      for (int i = 0; i < normalized_rows_ahead; ++i) { take_row(row + i, packs[i], dy[i]); }
     }
+    for (; row < in_use; ++row) {
+      take_row(row, load(x, row, block.first_channel), load(grad, row, block.first_channel));
+    }
+    Pack<Scalar, Size> zeros;
+    for (int j = 0; j < Size; ++j) { zeros.values[j] = static_cast<Scalar>(0.0F); }
+    for (; row < block.end; ++row) { store_pack(dx + row * channels + block.first_channel, zeros); }
   }
 };
 
@@ -210,7 +235,8 @@ template <int Dim, class Scalar, class Space>
   }
   if (!asked.wants_x) { return {}; }
   Matrix<Scalar, Space> dx{x.rows, x.columns, exec};
-  with_pack_size<Scalar>(x.columns % pack_size<Scalar> == 0, [&](auto size) {
+  bool const in_packs = moves_in_packs(grad.data, x.columns) && moves_in_packs(x.data, x.columns);
+  with_pack_size<Scalar>(in_packs, [&](auto size) {
     using Body = NormalizeRowsBackward<Dim, Scalar, size()>;
     auto const blocks = ceil_div(x.rows, normalized_rows_per_item);
     for_each(blocks * (x.columns / size()),

@@ -37,29 +37,6 @@ struct AddSlabs {
   }
 };
 
-/// parts[slab, c] = sum over the rows of a slab that are in use, ascending.
-template <class Scalar>
-struct SumRowsOfSlab {
-  Scalar const* rows;           // [num_rows, channels]
-  std::int32_t const* in_use;   // [1] rows in use, or null: all
-  accumulator_t<Scalar>* sums;  // [*, channels]
-  std::int64_t num_rows;
-  std::int64_t first_slab;
-  int channels;
-
-  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
-  {
-    auto const begin = (first_slab + i / channels) * slab_rows;
-    auto const used = in_use == nullptr || num_rows < *in_use ? num_rows : std::int64_t{*in_use};
-    auto const end = begin + slab_rows < used ? begin + slab_rows : used;
-    accumulator_t<Scalar> sum{0};
-    for (auto row = begin; row < end; ++row) {
-      sum += static_cast<accumulator_t<Scalar>>(rows[row * channels + i % channels]);
-    }
-    sums[i] = sum;
-  }
-};
-
 /// to[i] = sum, or to[i] + sum, rounded once.
 template <class Sum, class Out>
 struct StoreGradient {

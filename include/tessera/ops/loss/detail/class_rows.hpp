@@ -2,10 +2,10 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/coords/detail/reduce_rows.hpp>
 #include <tessera/core/parallel.hpp>
 #include <tessera/core/row_count.hpp>
 #include <tessera/core/scalar.hpp>
-#include <tessera/ops/detail/reduce.hpp>
 #include <tessera/ops/detail/rows.hpp>
 #include <tessera/ops/loss/options.hpp>
 
@@ -124,6 +124,7 @@ template <class Value, class Options, class Space>
 template <class T>
 struct SumOfValues {
   using Value = T;
+  static constexpr int pack = 1;
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
 
   Value const* values;
@@ -143,8 +144,7 @@ template <class Value, class Space>
 [[nodiscard]] Buffer<Value, Space> sum_rows(Value const* values, RowCount const& rows, int columns,
                                             Execution<Space> const& exec)
 {
-  Coordinate<3> const* const one_entry = nullptr;
-  return reduce_rows(SumOfValues<Value>{values, columns}, one_entry, rows, 1, columns, exec);
+  return reduce_rows(SumOfValues<Value>{values, columns}, rows, columns, exec);
 }
 
 }  // namespace detail

@@ -28,6 +28,7 @@ template <class Scalar>
 struct OverlapOfRows {
   using Sum = accumulator_t<Scalar>;
   using Value = Overlap<Sum>;
+  static constexpr int pack = 1;
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
 
   ClassRows<Scalar> rows;

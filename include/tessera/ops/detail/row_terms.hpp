@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) the Tessera authors
+#pragma once
+
+#include <tessera/coords/coordinate_set.hpp>
+#include <tessera/coords/detail/batch_entries.hpp>
+#include <tessera/coords/detail/reduce_rows.hpp>
+#include <tessera/core/buffer.hpp>
+#include <tessera/core/scalar.hpp>
+#include <tessera/ops/row_statistics.hpp>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+
+namespace tessera {
+inline namespace v0 {
+namespace detail {
+
+/// Number, mean and squared distances of a feature.
+template <class Scalar>
+struct MomentsOfRows {
+  using Sum = accumulator_t<Scalar>;
+  using Value = ops::Moments<Sum>;
+  static constexpr int pack = pack_size<Scalar>;
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
+
+  Scalar const* features;  // [rows, channels]
+  int channels;
+
+  [[nodiscard]] bool in_packs() const { return moves_in_packs(features, channels); }
+  /// As merging one value into each, whose counts are equal, with one division for all (Welford 1962).
+  template <int Size>
+  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int, int channel) const
+  {
+    auto const x = load_pack<Size>(features + row * channels + channel);
+    auto const count = to[0].count + Sum{1};
+    auto const share = Sum{1} / count;
+    for (int j = 0; j < Size; ++j) {
+      auto const value = static_cast<Sum>(x.values[j]);
+      auto const distance = value - to[j].mean;
+      to[j].mean += distance * share;
+      to[j].m2 += distance * (value - to[j].mean);
+      to[j].count = count;
+    }
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
+  {
+    a.merge(b);
+    return a;
+  }
+};
+
+/// The largest feature; NaN if there is one.
+template <class Scalar>
+struct LargestOfRows {
+  using Value = accumulator_t<Scalar>;
+  static constexpr int pack = pack_size<Scalar>;
+  static constexpr Value below_all = -std::numeric_limits<Value>::infinity();
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return below_all; }
+
+  Scalar const* features;  // [rows, channels]
+  int channels;
+
+  [[nodiscard]] bool in_packs() const { return moves_in_packs(features, channels); }
+  template <int Size>
+  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int, int channel) const
+  {
+    auto const x = load_pack<Size>(features + row * channels + channel);
+    for (int j = 0; j < Size; ++j) { to[j] = larger_or_nan(to[j], static_cast<Value>(x.values[j])); }
+  }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return larger_or_nan(a, b); }
+};
+
+/// The number of rows.
+struct NumberOfRows {
+  using Value = std::int32_t;
+  static constexpr int pack = 1;
+  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return 0; }
+
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value at(std::int64_t, int, int) { return 1; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
+};
+
+/// The rows of each batch entry of a set.
+template <class Space>
+struct RowsOfEntriesKey {
+  using Value = Buffer<std::int32_t, Space>;
+  friend bool operator==(RowsOfEntriesKey, RowsOfEntriesKey) { return true; }
+};
+
+/// Rows of each batch entry, [num_batches]; counted once and kept by the set. `who` begins an error's
+/// sentence.
+/// @throws invalid_argument  more batch entries than most_entries(): whoever counts them has memory for each
+template <int Dim, class Space>
+[[nodiscard]] std::shared_ptr<Buffer<std::int32_t, Space>> rows_of_entries(CoordinateSet<Dim, Space>& set,
+                                                                           char const* who,
+                                                                           Execution<Space> const& exec)
+{
+  check_num_entries(set.num_batches(), set.capacity(), who);
+  std::lock_guard lock{access(set).mutex()};
+  return access(set).cache().get_or_make(RowsOfEntriesKey<Space>{}, [&] {
+    return std::make_shared<Buffer<std::int32_t, Space>>(
+        reduce_rows(NumberOfRows{}, set.data(), set.row_count(), set.num_batches(), 1, exec));
+  });
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace tessera
