@@ -52,11 +52,9 @@ struct CountProbes {
   std::int32_t* probes;
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    std::int32_t count = 1;
-    for (auto slot = table.begin(keys[i]); key_at(slot) != keys[i]; slot = (slot + 1) & table.mask) {
-      ++count;
-    }
-    probes[i] = count;
+    auto at = table.begin(keys[i]);
+    while (key_at(at.slot()) != keys[i]) { at.advance(table.mask); }
+    probes[i] = static_cast<std::int32_t>(at.probes) + 1;
   }
   TESSERA_HOST_DEVICE Key key_at(std::uint64_t slot) const
   {

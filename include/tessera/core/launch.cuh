@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <vector>
 
@@ -173,6 +174,48 @@ __global__ void __launch_bounds__(256)
       body.finish(i, bits >> lane & (log_lanes == 5 ? ~0U : (1U << (1 << log_lanes)) - 1));
     }
   }
+}
+
+/// Threads of a block take the parts of 256 / `Body::parts` items, in a grid-stride loop.
+template <class Body>
+__global__ void __launch_bounds__(256) for_each_reduction_kernel(std::int64_t count, Body body)
+{
+  using Value = typename Body::Value;
+  constexpr int items = 256 / Body::parts;
+  constexpr int words = sizeof(Value) / sizeof(std::uint32_t);
+  static_assert(sizeof(Value) % sizeof(std::uint32_t) == 0 && (Body::parts & (Body::parts - 1)) == 0);
+  __shared__ std::uint32_t shared[words][256];
+  int const own = static_cast<int>(threadIdx.x);
+  int const part = own / items;
+  for (auto first = std::int64_t{blockIdx.x} * items; first < count;
+       first += std::int64_t{gridDim.x} * items) {
+    auto const i = first + own % items;
+    auto value = i < count ? body.part(i, part) : Value{};
+    for (int step = 1; step < Body::parts; step *= 2) {
+      std::uint32_t bits[words];
+      if (part % (2 * step) == step) {
+        memcpy(bits, &value, sizeof value);
+        for (int w = 0; w < words; ++w) { shared[w][own] = bits[w]; }
+      }
+      __syncthreads();
+      if (part % (2 * step) == 0) {
+        Value other;
+        for (int w = 0; w < words; ++w) { bits[w] = shared[w][own + step * items]; }
+        memcpy(&other, bits, sizeof other);
+        value = Body::combine(value, other);
+      }
+    }
+    if (part == 0 && i < count) { body.finish(i, value); }
+    __syncthreads();  // before the next item's values come
+  }
+}
+
+/// As core/parallel.hpp says.
+/// Stream: enqueues one kernel, none for count 0; does not wait.
+template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int>>
+void for_each_reduction(std::int64_t count, Body const& body, Execution<Space> const& exec)
+{
+  launch(for_each_reduction_kernel<Body>, grid_for(count, 256 / Body::parts), 256, 0, exec, count, body);
 }
 
 /// As core/parallel.hpp says.

@@ -66,6 +66,32 @@ void for_each_ballot(std::int64_t count, int lanes, Body const& body, Execution<
   });
 }
 
+/// The same on the device for items that several threads gather; see the form below.
+template <class Body, class Space, std::enable_if_t<std::is_same_v<Space, Device>, int> = 0>
+void for_each_reduction(std::int64_t count, Body const& body, Execution<Space> const& exec);
+
+/// For i in [0, count): `body.finish(i, value)`, where `value` is that of `body.part(i, p)` for the `Body::parts`
+/// p, a power of two: neighbours are joined by `Body::combine(a, b)`, then neighbours of those, until one is left.
+///
+/// On the device the parts of an item are threads of one block, and neighbouring threads have neighbouring items,
+/// which should touch neighbouring words.
+template <class Body>
+void for_each_reduction(std::int64_t count, Body const& body, Execution<Host> const& exec)
+{
+  exec.parallel_for(count, 64, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; ++i) {
+      typename Body::Value values[Body::parts];
+      for (int p = 0; p < Body::parts; ++p) { values[p] = body.part(i, p); }
+      for (int step = 1; step < Body::parts; step *= 2) {
+        for (int p = 0; p < Body::parts; p += 2 * step) {
+          values[p] = Body::combine(values[p], values[p + step]);
+        }
+      }
+      body.finish(i, values[0]);
+    }
+  });
+}
+
 /// Puts one value where a kernel will change it; travels as a kernel argument, so that nothing waits for a
 /// copy.
 template <class T>

@@ -44,13 +44,22 @@ struct SpconvDownsample : detail::EveryOffset {
     if (!region.shape.is_box()) { return candidate_of_shape(region, in, index, out); }
     for (int i = Dim - 1; i >= 0; --i) {  // digit after digit, for most candidates fail on the first axis
       int const rest = detail::divide(index, region.size[i]);
-      int const digit = index - rest * region.size[i];
-      int const scaled = in[i] + region.anchor[i] - digit * region.dilation[i];
-      out[i] = detail::floor_div(scaled, region.stride[i]);
-      if (out[i] * region.stride[i] != scaled) { return false; }
+      if (!candidate_of_axis(region, i, in[i], index - rest * region.size[i], out[i])) { return false; }
       index = rest;
     }
     return true;
+  }
+
+  /// Of a box the candidates are those of each axis, combined: see is_product_of_axes().
+  using product_of_axes = SpconvDownsample;
+  /// The same of one axis and one of its digits.
+  template <int Dim>
+  [[nodiscard]] TESSERA_HOST_DEVICE static bool candidate_of_axis(KernelRegion<Dim> const& region, int axis,
+                                                                  int in, int digit, int& out)
+  {
+    int const scaled = in + region.anchor[axis] - digit * region.dilation[axis];
+    out = detail::floor_div(scaled, region.stride[axis]);
+    return out * region.stride[axis] == scaled;
   }
 
   /// Extent of the output grid: `floor((extent + 2 padding - dilation (size - 1) - 1) / stride) + 1`; of listed
@@ -110,6 +119,18 @@ struct SpconvDownsample : detail::EveryOffset {
     return true;
   }
 };
+
+namespace detail {
+
+/// Whether a policy's candidates under a box are found axis by axis: what it says itself, since a policy made of
+/// it may have others.
+template <class P, class = void>
+inline constexpr bool is_product_of_axes = false;
+template <class P>
+inline constexpr bool is_product_of_axes<P, std::void_t<typename P::product_of_axes>> =
+    std::is_same_v<typename P::product_of_axes, P>;
+
+}  // namespace detail
 
 /// One output for each input, `o = floor(in / stride)`, whatever the kernel (MinkowskiEngine's rule).
 struct MinkowskiDownsample {

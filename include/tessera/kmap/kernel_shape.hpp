@@ -128,11 +128,13 @@ class KernelShape {
   {
     IntArray<Dim> result;
     for (int i = 0; i < Dim; ++i) { result[i] = (size[i] - 1) / 2; }
+    bool found = false;  // instead of a return, so that a GPU has the digits in registers
     for (int i = 0; i < Dim; ++i) {
       int const below = result[i];
       int const inner = volume_of_cross(size, i + 1);
-      if (k < below) { return result[i] = k, result; }
-      if (k >= below + inner) { return result[i] = k - inner + 1, result; }
+      bool const is_inner = k >= below && k < below + inner;
+      if (!found && !is_inner) { result[i] = k < below ? k : k - inner + 1; }
+      found = found || !is_inner;
       k -= below;
     }
     return result;

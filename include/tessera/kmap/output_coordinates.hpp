@@ -68,7 +68,8 @@ template <class Downsample, int Dim, class Space>
                         : most;
   detail::expects(room <= INT_MAX, "convolution: up to ", room, " outputs are more than row indices hold");
 
-  detail::OutputRule<Dim, Downsample> const rule{region, box, space_bounds, border};
+  detail::OutputRule<Dim, Downsample> const rule{region, box, space_bounds, border,
+                                                 Downsample::num_candidates(region)};
   if (detail::fits_cells<Space>(box, most)) {
     return detail::derive_by_cells(set, rule, room, options, exec);
   }

@@ -25,14 +25,16 @@ struct Moments {
   /// Source: Chan, Golub, LeVeque 1979.
   TESSERA_HOST_DEVICE void merge(Moments const& other)
   {
-    // Without branches, so that merging one after another waits for two operations each and not for a division.
+    if (other.count == 0) { return; }
+    if (count == 0) {
+      *this = other;
+      return;
+    }
     auto const n = count + other.count;
-    auto const share = n > 0 ? other.count / n : Sum{0};
+    auto const share = other.count / n;
     auto const distance = other.mean - mean;
-    auto const merged_m2 = m2 + other.m2 + distance * (distance * (count * share));
-    auto const merged_mean = mean + distance * share;
-    m2 = other.count == 0 ? m2 : count == 0 ? other.m2 : merged_m2;
-    mean = other.count == 0 ? mean : count == 0 ? other.mean : merged_mean;
+    m2 += other.m2 + distance * distance * count * share;
+    mean += distance * share;
     count = n;
   }
 };

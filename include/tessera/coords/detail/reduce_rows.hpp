@@ -19,10 +19,40 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-// What is gathered over the rows of a batch entry, channel by channel, is a term: its `Value`, of no rows
-// `identity()`, of rows and those after them `combine(a, b)`. A term that reads one channel at a time gives that of
-// a row by `at(row, batch, channel)`. One that can read `pack` channels at once adds a row to those gathered before
-// it by `add(to, row, batch, first_channel)`, for one channel as well, and says by `in_packs()` whether it can.
+// What is gathered over rows, channel by channel, is a term: its `Value`, of no rows `identity()`, of two parts of
+// the rows `combine(a, b)`. `Part<Size>{term, batch, channel}` gathers `Size` channels from the one given on over
+// rows of one batch entry: `add(load(row))`, then `value(j)` for each of the channels. `pack` is the largest Size,
+// which serves where `in_packs()`; a term that has `at(row, batch, channel)` instead of parts has a pack of 1.
+
+/// The parts of terms that read one channel at a time.
+template <class Term>
+struct PartOfOneChannel {
+  using Value = typename Term::Value;
+
+  Term term;
+  int batch;
+  int channel;
+  Value gathered = Term::identity();
+
+  TESSERA_HOST_DEVICE PartOfOneChannel(Term const& of, int entry, int own)
+      : term{of}, batch{entry}, channel{own}
+  {}
+  [[nodiscard]] TESSERA_HOST_DEVICE Value load(std::int64_t row) const
+  {
+    return term.at(row, batch, channel);
+  }
+  TESSERA_HOST_DEVICE void add(Value const& of_row) { gathered = Term::combine(gathered, of_row); }
+  [[nodiscard]] TESSERA_HOST_DEVICE Value value(int) const { return gathered; }
+};
+
+template <class Term, int Size, class = void>
+struct PartOfTerm {
+  using type = PartOfOneChannel<Term>;
+};
+template <class Term, int Size>
+struct PartOfTerm<Term, Size, std::enable_if_t<(Term::pack > 1)>> {
+  using type = typename Term::template Part<Size>;
+};
 
 /// The sum of a feature.
 template <class Scalar>
@@ -30,177 +60,157 @@ struct SumOfRows {
   using Value = accumulator_t<Scalar>;
   static constexpr int pack = pack_size<Scalar>;
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return Value{0}; }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
 
   Scalar const* features;  // [rows, channels]
   int channels;
 
   [[nodiscard]] bool in_packs() const { return moves_in_packs(features, channels); }
+
   template <int Size>
-  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int, int channel) const
-  {
-    auto const x = load_pack<Size>(features + row * channels + channel);
-    for (int j = 0; j < Size; ++j) { to[j] += static_cast<Value>(x.values[j]); }
-  }
-  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return a + b; }
+  struct Part {
+    SumOfRows of;
+    int channel;
+    Value sums[Size] = {};
+
+    TESSERA_HOST_DEVICE Part(SumOfRows const& term, int, int own) : of{term}, channel{own} {}
+    [[nodiscard]] TESSERA_HOST_DEVICE Pack<Scalar, Size> load(std::int64_t row) const
+    {
+      return load_pack<Size>(of.features + row * of.channels + channel);
+    }
+    TESSERA_HOST_DEVICE void add(Pack<Scalar, Size> const& x)
+    {
+      for (int j = 0; j < Size; ++j) { sums[j] += static_cast<Value>(x.values[j]); }
+    }
+    [[nodiscard]] TESSERA_HOST_DEVICE Value value(int j) const { return sums[j]; }
+  };
 };
 
-/// Gathers a pack of channels over one slab of rows, for every batch entry; item number n is (slab, pack).
-template <int Dim, class Term, int Size>
-struct ReduceSlab {
-  using Value = typename Term::Value;
-  static constexpr int rows_ahead = 4;  // whose loads are under way at once
+/// Adds rows to a part, of which four are loaded at once.
+template <class Part>
+TESSERA_HOST_DEVICE void add_rows(Part& part, std::int64_t begin, std::int64_t end)
+{
+  constexpr int ahead = 4;
+  using Row = decltype(part.load(begin));
+  auto row = begin;
+  for (; row + ahead <= end; row += ahead) {
+    Row const rows[ahead] = {part.load(row), part.load(row + 1), part.load(row + 2), part.load(row + 3)};
+    for (auto const& of_row : rows) { part.add(of_row); }
+  }
+  for (; row < end; ++row) { part.add(part.load(row)); }
+}
+
+/// Gathers a pack of channels over a slab of rows that are all of one entry; item number n is (slab, pack).
+template <class Term, int Size>
+struct ReduceRows {
+  static constexpr int parts = 16;
+  static constexpr int rows_per_part = 16;
+  static constexpr int rows_per_slab = parts * rows_per_part;  // used ones: room for more changes no bit
+  struct Value {
+    typename Term::Value of[Size];
+  };
 
   Term term;
-  Coordinate<Dim> const* coordinates;  // [rows], or null: all rows are of entry 0
-  Value* partials;                     // [slabs, batches, channels]
+  typename Term::Value* partials;  // [slabs, channels]
   RowCount rows;
-  std::int64_t rows_per_slab;
-  int batches;
   int channels;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  [[nodiscard]] TESSERA_HOST_DEVICE Value part(std::int64_t n, int p) const
   {
-    std::int64_t const slab = divide(static_cast<long long>(n), channels / Size);
+    auto const slab = divide(static_cast<long long>(n), channels / Size);
     auto const channel = static_cast<int>(n - slab * (channels / Size)) * Size;
-    auto* const own = partials + slab * batches * channels + channel;  // nobody else writes these
-    Value value[Size];
-    for (int j = 0; j < Size; ++j) { value[j] = Term::identity(); }
-    for (int b = 0; b < batches; ++b) { store(value, own, b); }
-    auto const begin = slab * rows_per_slab;
-    auto const end = begin + rows_per_slab < rows.size() ? begin + rows_per_slab : rows.size();
-    if (coordinates == nullptr) {
-      add_rows(value, channel, begin, end);
-      store(value, own, 0);
-    } else {
-      add_rows_by_entry(value, own, channel, begin, end);
-    }
+    typename PartOfTerm<Term, Size>::type own{term, 0, channel};
+    auto const begin = slab * rows_per_slab + p * rows_per_part;
+    auto const end = begin + rows_per_part < rows.size() ? begin + rows_per_part : rows.size();
+    add_rows(own, begin, end);
+    Value result;
+    for (int j = 0; j < Size; ++j) { result.of[j] = own.value(j); }
+    return result;
   }
-
- private:
-  TESSERA_HOST_DEVICE void add_row(Value (&to)[Size], std::int64_t row, int batch, int channel) const
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
   {
-    if constexpr (Term::pack > 1) {
-      term.add(to, row, batch, channel);
-    } else {
-      to[0] = Term::combine(to[0], term.at(row, batch, channel));
-    }
+    for (int j = 0; j < Size; ++j) { a.of[j] = Term::combine(a.of[j], b.of[j]); }
+    return a;
   }
-  TESSERA_HOST_DEVICE void add_rows(Value (&to)[Size], int channel, std::int64_t begin,
-                                    std::int64_t end) const
+  TESSERA_HOST_DEVICE void finish(std::int64_t n, Value const& value) const
   {
-    auto row = begin;
-    for (; row + rows_ahead <= end; row += rows_ahead) {
-      for (int i = 0; i < rows_ahead; ++i) { add_row(to, row + i, 0, channel); }
-    }
-    for (; row < end; ++row) { add_row(to, row, 0, channel); }
-  }
-  TESSERA_HOST_DEVICE void add_rows_by_entry(Value (&value)[Size], Value* own, int channel,
-                                             std::int64_t begin, std::int64_t end) const
-  {
-    int current = 0;
-    for (auto row = begin; row < end; ++row) {
-      int const batch = coordinates[row].batch;
-      if (batch < 0 || batch >= batches) { continue; }  // outside the range; CoordinateSet::check() tells
-      if (batch != current) {
-        store(value, own, current);
-        for (int j = 0; j < Size; ++j) { value[j] = own[std::int64_t{batch} * channels + j]; }
-        current = batch;
-      }
-      add_row(value, row, batch, channel);
-    }
-    store(value, own, current);
-  }
-  TESSERA_HOST_DEVICE void store(Value const (&value)[Size], Value* own, int batch) const
-  {
-    for (int j = 0; j < Size; ++j) { own[std::int64_t{batch} * channels + j] = value[j]; }
+    for (int j = 0; j < Size; ++j) { partials[n * Size + j] = value.of[j]; }
   }
 };
 
-/// to[group, j] = from[group * fan_in, j] combined with those of the next fan_in - 1 slabs, in order.
+/// to[group, j] = what up to 1,024 slabs have; every 16th is of one part, so that few slabs keep all parts busy.
 template <class Term>
-struct CombineSlabs {
+struct ReduceSlabs {
   using Value = typename Term::Value;
-  static constexpr int fan_in = 64;
-  static constexpr int slabs_ahead = 8;  // whose loads are under way at once
+  static constexpr int parts = 16;
+  static constexpr int fan_in = 64 * parts;
 
   Value const* from;  // [slabs, width]
   Value* to;          // [ceil(slabs / fan_in), width]
   std::int64_t slabs;
   std::int64_t width;
 
-  TESSERA_HOST_DEVICE void operator()(std::int64_t n) const
+  struct Column {
+    Value const* from;
+    std::int64_t width;
+    Value gathered = Term::identity();
+
+    [[nodiscard]] TESSERA_HOST_DEVICE Value load(std::int64_t step) const
+    {
+      return from[step * parts * width];
+    }
+    TESSERA_HOST_DEVICE void add(Value const& slab) { gathered = Term::combine(gathered, slab); }
+  };
+  [[nodiscard]] TESSERA_HOST_DEVICE Value part(std::int64_t n, int p) const
   {
     auto const group = n / width;
-    auto const* const column = from + (n - group * width);
-    auto slab = group * fan_in;
-    auto const last = slab + fan_in < slabs ? slab + fan_in : slabs;
-    Value value = Term::identity();
-    for (; slab + slabs_ahead <= last; slab += slabs_ahead) {
-      Value next[slabs_ahead];
-      for (int i = 0; i < slabs_ahead; ++i) { next[i] = column[(slab + i) * width]; }
-      for (int i = 0; i < slabs_ahead; ++i) { value = Term::combine(value, next[i]); }
-    }
-    for (; slab < last; ++slab) { value = Term::combine(value, column[slab * width]); }
-    to[n] = value;
+    auto const first = group * fan_in + p;
+    auto const last = (group + 1) * fan_in < slabs ? (group + 1) * fan_in : slabs;
+    Column column{from + first * width + (n - group * width), width};
+    add_rows(column, 0, first < last ? (last - first + parts - 1) / parts : 0);
+    return column.gathered;
   }
+  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value const& a, Value const& b)
+  {
+    return Term::combine(a, b);
+  }
+  TESSERA_HOST_DEVICE void finish(std::int64_t n, Value const& value) const { to[n] = value; }
 };
 
-/// Rows that one item gathers: a number of used rows that depends on the batch entries alone, never on how
-/// much room there is, so that a plan gives the bits of an eager call. Partial results take up to a quarter
-/// of the features' elements.
-[[nodiscard]] inline std::int64_t rows_per_slab(int batches)
-{
-  constexpr std::int64_t rows = 32;
-  return rows * std::max<std::int64_t>(1, ceil_div(batches, 8));
-}
-
-/// `result[b, c] =` what `term` gathers over the rows of batch entry b, for every channel c.
+/// `result[c] =` what `term` gathers over the rows, which are all of one entry, for every channel c.
 ///
-/// Cost: one pass over the features; 1 / 32 of their elements as workspace, up to 1 / 4 with many batch
-/// entries.
-/// Stream: enqueues a few kernels, does not wait.
+/// Cost: one pass over the features; 1 / 256 of their elements as workspace.
+/// Stream: enqueues two kernels, more beyond 262,144 rows; does not wait.
 /// Determinism: the bits are the same on every run, for any number of threads and any capacity (but not for
 /// another order of the rows).
-template <int Dim, class Term, class Space>
-[[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term,
-                                                              Coordinate<Dim> const* coordinates,
-                                                              RowCount const& rows, int batches, int channels,
-                                                              Execution<Space> const& exec)
-{
-  using Value = typename Term::Value;
-  auto const width = std::int64_t{batches} * channels;
-  if (width == 0) { return {}; }
-  auto const rows_each = rows_per_slab(batches);
-  auto slabs = std::max<std::int64_t>(1, ceil_div(rows.capacity, rows_each));
-  Buffer<Value, Space> values{slabs * width, exec};
-  auto const reduce_slabs = [&](auto size) {
-    using Body = ReduceSlab<Dim, Term, size()>;
-    for_each(slabs * (channels / size()),
-             Body{term, coordinates, values.data(), rows, rows_each, batches, channels}, exec);
-  };
-  bool in_packs = false;
-  if constexpr (Term::pack > 1) {
-    in_packs = channels % Term::pack == 0 && term.in_packs();
-    if (in_packs) { reduce_slabs(std::integral_constant<int, Term::pack>{}); }
-  }
-  if (!in_packs) { reduce_slabs(std::integral_constant<int, 1>{}); }
-  while (slabs > 1) {
-    auto const groups = ceil_div(slabs, CombineSlabs<Term>::fan_in);
-    Buffer<Value, Space> joined{groups * width, exec};
-    for_each(groups * width, CombineSlabs<Term>{values.data(), joined.data(), slabs, width}, exec);
-    values = std::move(joined);
-    slabs = groups;
-  }
-  return values;
-}
-
-/// The same of rows that are all of one entry: `result[c]`.
 template <class Term, class Space>
 [[nodiscard]] Buffer<typename Term::Value, Space> reduce_rows(Term const& term, RowCount const& rows,
                                                               int channels, Execution<Space> const& exec)
 {
-  Coordinate<3> const* const one_entry = nullptr;  // the dimension does not matter
-  return reduce_rows(term, one_entry, rows, 1, channels, exec);
+  using Value = typename Term::Value;
+  if (channels == 0) { return {}; }
+  constexpr std::int64_t rows_per_slab = ReduceRows<Term, 1>::rows_per_slab;
+  auto slabs = std::max<std::int64_t>(1, ceil_div(rows.capacity, rows_per_slab));
+  Buffer<Value, Space> values{slabs * channels, exec};
+  auto const reduce = [&](auto size) {
+    using Body = ReduceRows<Term, size()>;
+    for_each_reduction(slabs * (channels / size()), Body{term, values.data(), rows, channels}, exec);
+  };
+  bool in_packs = false;
+  if constexpr (Term::pack > 1) {
+    in_packs = channels % Term::pack == 0 && term.in_packs();
+    if (in_packs) { reduce(std::integral_constant<int, Term::pack>{}); }
+  }
+  if (!in_packs) { reduce(std::integral_constant<int, 1>{}); }
+  while (slabs > 1) {
+    auto const groups = ceil_div(slabs, ReduceSlabs<Term>::fan_in);
+    Buffer<Value, Space> joined{groups * channels, exec};
+    for_each_reduction(groups * channels, ReduceSlabs<Term>{values.data(), joined.data(), slabs, channels},
+                       exec);
+    values = std::move(joined);
+    slabs = groups;
+  }
+  return values;
 }
 
 }  // namespace detail

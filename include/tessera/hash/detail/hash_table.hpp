@@ -6,6 +6,7 @@
 #include <tessera/core/hash.hpp>
 #include <tessera/core/host_device.hpp>
 #include <tessera/core/parallel.hpp>
+#include <tessera/hash/detail/probe_sequence.hpp>
 
 #include <cstdint>
 
@@ -13,23 +14,6 @@ namespace tessera {
 inline namespace v0 {
 
 namespace detail {
-
-/// Two neighbouring words, the first at a multiple of 16 bytes: one load of the device.
-struct TwoWords {
-  unsigned long long words[2];
-
-  [[nodiscard]] TESSERA_HOST_DEVICE unsigned long long operator[](int i) const { return words[i]; }
-};
-
-[[nodiscard]] TESSERA_HOST_DEVICE inline TwoWords load_two(unsigned long long const* from)
-{
-#if defined(__CUDA_ARCH__)
-  auto const both = *reinterpret_cast<ulonglong2 const*>(from);
-  return {{both.x, both.y}};
-#else
-  return {{from[0], from[1]}};
-#endif
-}
 
 /// What became of a key: entered by this call, there already, or the table is over half full.
 enum class Entered : std::uint8_t { now, before, never };
@@ -43,10 +27,9 @@ inline constexpr std::uint64_t longest_run = 512;
 /// Handle of a table in kernels: open addressing, linear probing, a power-of-two number of slots of which at
 /// most half are used, so a probe always meets an empty slot. Row -1 means absent.
 ///
-/// 64-bit keys are stored beside their rows; a 32-bit key and its row share one word. A key begins probing
-/// where a bucket of 32 bytes does, and find() looks at a bucket at once: memory gives no less, and the
-/// threads of a warp wait for the one that probes longest, on a LiDAR scan 1.5 to 3 times where slot by slot
-/// it was 4 to 6.
+/// 64-bit keys are stored beside their rows; a 32-bit key and its row share one word. A key begins probing in a
+/// bucket of 32 bytes, and find() looks at a bucket at once: memory gives no less, and the threads of a warp
+/// wait for the one that probes longest, on a LiDAR scan 1.5 to 3 times where slot by slot it was 4 to 6.
 template <class Key>
 struct HashTableRef;
 
@@ -63,11 +46,11 @@ struct HashTableRef<std::uint64_t> {
   /// Stores `key` with the smallest of the rows given for it. Returns whether the key was there already.
   TESSERA_HOST_DEVICE bool insert(std::uint64_t key, std::int32_t row) const
   {
-    for (auto slot = begin(key);; slot = (slot + 1) & mask) {
-      auto const seen =
-          atomic_compare_exchange(&slots[2 * slot], empty, static_cast<unsigned long long>(key));
+    for (auto at = begin(key);; go_on(at, key)) {
+      auto* const slot = &slots[2 * at.slot()];
+      auto const seen = atomic_compare_exchange(slot, empty, static_cast<unsigned long long>(key));
       if (seen == empty || seen == key) {
-        atomic_minimum(&slots[2 * slot + 1], static_cast<unsigned long long>(row));
+        atomic_minimum(slot + 1, static_cast<unsigned long long>(row));
         return seen == key;
       }
     }
@@ -77,11 +60,11 @@ struct HashTableRef<std::uint64_t> {
   /// the table must be over half full.
   TESSERA_HOST_DEVICE Entered try_insert(std::uint64_t key) const
   {
-    auto slot = begin(key);
-    for (std::uint64_t probes = 0; probes <= mask && probes < longest_run;
-         ++probes, slot = (slot + 1) & mask) {
+    auto at = begin(key);
+    settle(at, key);  // a key is mostly there already
+    for (; at.probes <= mask && at.probes < longest_run; go_on(at, key)) {
       auto const seen =
-          atomic_compare_exchange(&slots[2 * slot], empty, static_cast<unsigned long long>(key));
+          atomic_compare_exchange(&slots[2 * at.slot()], empty, static_cast<unsigned long long>(key));
       if (seen == empty) { return Entered::now; }
       if (seen == key) { return Entered::before; }
     }
@@ -90,7 +73,7 @@ struct HashTableRef<std::uint64_t> {
 
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t find(std::uint64_t key) const
   {
-    for (auto slot = begin(key);; slot = (slot + bucket) & mask) {
+    for (auto slot = begin(key).bucket;; slot = (slot + bucket) & mask) {
       auto const first = load_two(&slots[2 * slot]);
       auto const second = load_two(&slots[2 * slot + 2]);
       if (first[0] == key) { return static_cast<std::int32_t>(first[1]); }
@@ -99,10 +82,30 @@ struct HashTableRef<std::uint64_t> {
     }
   }
 
-  /// The slot where `key` begins probing.
-  [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t begin(std::uint64_t key) const
+  [[nodiscard]] TESSERA_HOST_DEVICE ProbeSequence<bucket> begin(std::uint64_t key) const
   {
-    return MurmurHash{}(key, seed) * bucket & mask;
+    auto const hash = MurmurHash{}(key, seed);
+    return {hash * bucket & mask, hash >> 31};  // the lowest bits choose the bucket, so the highest the slot
+  }
+
+ private:
+  /// Goes on past slots that other keys are seen to have: one load for the rest of a bucket instead of an
+  /// exchange for each of its slots, since a kernel waits for the longest sequence.
+  TESSERA_HOST_DEVICE void settle(ProbeSequence<bucket>& at, std::uint64_t key) const
+  {
+    std::uint32_t taken = 0;
+    do {
+      taken = 0;
+      for (std::uint64_t i = 0; i < bucket; ++i) {
+        auto const seen = peek_two(&slots[2 * (at.bucket + i)])[0];
+        taken |= (seen != empty && seen != key ? 1U : 0U) << i;
+      }
+    } while (at.pass(taken, mask) && at.probes < longest_run);
+  }
+  TESSERA_HOST_DEVICE void go_on(ProbeSequence<bucket>& at, std::uint64_t key) const
+  {
+    at.advance(mask);
+    settle(at, key);
   }
 };
 
@@ -119,11 +122,12 @@ struct HashTableRef<std::uint32_t> {
   TESSERA_HOST_DEVICE bool insert(std::uint32_t key, std::int32_t row) const
   {
     auto const word = static_cast<unsigned long long>(key) << 32 | static_cast<std::uint32_t>(row);
-    for (auto slot = begin(key);; slot = (slot + 1) & mask) {
-      auto const seen = atomic_compare_exchange(&slots[slot], empty, word);
+    for (auto at = begin(key);; go_on(at, key)) {
+      auto* const slot = &slots[at.slot()];
+      auto const seen = atomic_compare_exchange(slot, empty, word);
       if (seen == empty) { return false; }
       if (static_cast<std::uint32_t>(seen >> 32) == key) {
-        atomic_minimum(&slots[slot], word);  // one key: the order of words is the order of rows
+        atomic_minimum(slot, word);  // one key: the order of words is the order of rows
         return true;
       }
     }
@@ -131,11 +135,11 @@ struct HashTableRef<std::uint32_t> {
 
   TESSERA_HOST_DEVICE Entered try_insert(std::uint32_t key) const
   {
-    auto slot = begin(key);
-    for (std::uint64_t probes = 0; probes <= mask && probes < longest_run;
-         ++probes, slot = (slot + 1) & mask) {
+    auto at = begin(key);
+    settle(at, key);  // a key is mostly there already
+    for (; at.probes <= mask && at.probes < longest_run; go_on(at, key)) {
       auto const seen =
-          atomic_compare_exchange(&slots[slot], empty, static_cast<unsigned long long>(key) << 32);
+          atomic_compare_exchange(&slots[at.slot()], empty, static_cast<unsigned long long>(key) << 32);
       if (seen == empty) { return Entered::now; }
       if (static_cast<std::uint32_t>(seen >> 32) == key) { return Entered::before; }
     }
@@ -144,7 +148,7 @@ struct HashTableRef<std::uint32_t> {
 
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t find(std::uint32_t key) const
   {
-    for (auto slot = begin(key);; slot = (slot + bucket) & mask) {
+    for (auto slot = begin(key).bucket;; slot = (slot + bucket) & mask) {
       auto const first = load_two(&slots[slot]);
       auto const second = load_two(&slots[slot + 2]);
       bool ends = false;
@@ -159,10 +163,30 @@ struct HashTableRef<std::uint32_t> {
     }
   }
 
-  /// The slot where `key` begins probing.
-  [[nodiscard]] TESSERA_HOST_DEVICE std::uint64_t begin(std::uint32_t key) const
+  [[nodiscard]] TESSERA_HOST_DEVICE ProbeSequence<bucket> begin(std::uint32_t key) const
   {
-    return std::uint64_t{MurmurHash{}(key, seed)} * bucket & mask;
+    auto const hash = std::uint64_t{MurmurHash{}(key, seed)};
+    return {hash * bucket & mask, hash >> 30};
+  }
+
+ private:
+  TESSERA_HOST_DEVICE void settle(ProbeSequence<bucket>& at, std::uint32_t key) const
+  {
+    std::uint32_t taken = 0;
+    do {
+      auto const first = peek_two(&slots[at.bucket]);
+      auto const second = peek_two(&slots[at.bucket + 2]);
+      taken = 0;
+      for (int i = 0; i < 4; ++i) {
+        auto const seen = i < 2 ? first[i] : second[i - 2];
+        taken |= (seen != empty && static_cast<std::uint32_t>(seen >> 32) != key ? 1U : 0U) << i;
+      }
+    } while (at.pass(taken, mask) && at.probes < longest_run);
+  }
+  TESSERA_HOST_DEVICE void go_on(ProbeSequence<bucket>& at, std::uint32_t key) const
+  {
+    at.advance(mask);
+    settle(at, key);
   }
 };
 

@@ -21,21 +21,61 @@ struct OutputRule {
   CoordinateBox<Dim> box;
   CoordinateBox<Dim> const* bounds;  // [1] further bounds, or null
   AtBorder border;
+  int num_candidates;  // that Downsample has for an input
 
   static constexpr int group = 8;  // candidates that one item takes
   /// Items of an input.
-  [[nodiscard]] TESSERA_HOST_DEVICE int num_groups() const
-  {
-    return ceil_div(Downsample::num_candidates(region), group);
-  }
+  [[nodiscard]] TESSERA_HOST_DEVICE int num_groups() const { return ceil_div(num_candidates, group); }
 
   /// A candidate, where it is an output.
   [[nodiscard]] TESSERA_HOST_DEVICE bool find(Coordinate<Dim> const& in, int candidate,
                                               Coordinate<Dim>& out) const
   {
-    if (candidate >= Downsample::num_candidates(region)) { return false; }
+    if (candidate >= num_candidates) { return false; }
     out.batch = in.batch;
-    if (!Downsample::candidate(region, in.position, candidate, out.position)) { return false; }
+    return Downsample::candidate(region, in.position, candidate, out.position) && keep(out);
+  }
+
+  /// Items of an input for visit().
+  [[nodiscard]] TESSERA_HOST_DEVICE int num_parts() const
+  {
+    return is_product_of_axes<Downsample> && region.shape.is_box() ? region.size[0] : num_groups();
+  }
+  /// Calls `body(out)` for the outputs of an input that are of one part: of a digit of the first axis, where the
+  /// others are found axis by axis, else of a group of candidates.
+  template <class Body>
+  TESSERA_HOST_DEVICE void visit(Coordinate<Dim> const& in, int part, Body const& body) const
+  {
+    Coordinate<Dim> out;
+    out.batch = in.batch;
+    if constexpr (is_product_of_axes<Downsample>) {
+      if (region.shape.is_box()) { return visit_axis<0>(in, out, part, part + 1, body); }
+    }
+    for (int j = part * group; j < (part + 1) * group; ++j) {
+      if (find(in, j, out)) { body(out); }
+    }
+  }
+
+ private:
+  template <int Axis, class Body>
+  TESSERA_HOST_DEVICE void visit_axis(Coordinate<Dim> const& in, Coordinate<Dim>& out, int first, int last,
+                                      Body const& body) const
+  {
+    for (int digit = first; digit < last; ++digit) {
+      if (!Downsample::candidate_of_axis(region, Axis, in.position[Axis], digit, out.position[Axis])) {
+        continue;
+      }
+      if constexpr (Axis + 1 < Dim) {
+        visit_axis<Axis + 1>(in, out, 0, region.size[Axis + 1], body);
+      } else {
+        auto kept = out;
+        if (keep(kept)) { body(kept); }
+      }
+    }
+  }
+  /// Whether an output is in the bounds, after it was moved there if that is what happens at the border.
+  [[nodiscard]] TESSERA_HOST_DEVICE bool keep(Coordinate<Dim>& out) const
+  {
     if (border == AtBorder::clamp) {
       for (int axis = 0; axis < Dim; ++axis) {
         auto& p = out.position[axis];

@@ -48,7 +48,7 @@ struct OccupancyBitmap {
   [[nodiscard]] TESSERA_HOST_DEVICE std::int32_t count() const { return before[num_groups]; }
 };
 
-/// Item number i is up to OutputRule::group candidates of one input.
+/// Item number i is one part of the outputs of one input: see OutputRule::visit().
 template <int Dim, class Downsample>
 struct MarkOutputs {
   CoordinateView<Dim> inputs;
@@ -60,19 +60,15 @@ struct MarkOutputs {
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    constexpr int group = OutputRule<Dim, Downsample>::group;
-    std::int64_t const row = divide(static_cast<long long>(i), rule.num_groups());
+    std::int64_t const row = divide(static_cast<long long>(i), rule.num_parts());
     if (row >= inputs.size()) { return; }
     auto const in = inputs.load(row);
     if (!input_box.contains(in)) {
       atomic_or(errors, std::uint32_t{DataError::out_of_range});
       return;
     }
-    auto const first = static_cast<int>(i - row * rule.num_groups()) * group;
-    Coordinate<Dim> out;
-    for (int j = first; j < first + group; ++j) {
-      if (rule.find(in, j, out)) { cells.set(indexer.pack(out)); }
-    }
+    rule.visit(in, static_cast<int>(i - row * rule.num_parts()),
+               [&](Coordinate<Dim> const& out) { cells.set(indexer.pack(out)); });
   }
 };
 
@@ -175,7 +171,7 @@ template <class Downsample, int Dim, class Space>
   Buffer<std::int32_t, Space> before{num_groups + 1, exec};
   OccupancyBitmap const cells{words.data(), before.data(), num_groups};
   fill_bytes(words, 0, exec);
-  for_each(set.capacity() * rule.num_groups(),
+  for_each(set.capacity() * rule.num_parts(),
            MarkOutputs<Dim, Downsample>{set.view(), set.box(), rule, indexer, cells, access(set).errors()},
            exec);
   for_each(num_groups + 1, CountCells{cells}, exec);

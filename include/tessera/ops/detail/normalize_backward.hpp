@@ -2,6 +2,7 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/ops/detail/norm_gradient_sums.hpp>
 #include <tessera/ops/detail/normalize.hpp>
 #include <tessera/ops/detail/product_gradients.hpp>
 #include <tessera/ops/norm_options.hpp>
@@ -12,53 +13,6 @@
 namespace tessera {
 inline namespace v0 {
 namespace detail {
-
-/// Two sums over rows.
-template <class Sum>
-struct SumPair {
-  Sum first = 0;
-  Sum second = 0;
-};
-
-/// The sums of dy and of dy * (x - mean).
-template <int Dim, class Scalar>
-struct NormGradientSums {
-  using Sum = accumulator_t<Scalar>;
-  using Value = SumPair<Sum>;
-  static constexpr int pack = pack_size<Scalar>;
-  [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return {}; }
-
-  Scalar const* grad;  // [rows, channels]
-  Scalar const* x;     // [rows, channels]
-  Sum const* mean;     // [batches, groups]
-  int groups;
-  int channels_per_group;
-
-  [[nodiscard]] bool in_packs() const
-  {
-    auto const channels = std::int64_t{groups} * channels_per_group;
-    return moves_in_packs(grad, channels) && moves_in_packs(x, channels);
-  }
-  template <int Size>
-  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int batch, int channel) const
-  {
-    auto const at = row * groups * channels_per_group + channel;
-    auto const dy = load_pack<Size>(grad + at);
-    auto const of_row = load_pack<Size>(x + at);
-    for (int j = 0; j < Size; ++j) {
-      auto const centre = mean[std::int64_t{batch} * groups + (channel + j) / channels_per_group];
-      auto const dy_j = static_cast<Sum>(dy.values[j]);
-      to[j].first += dy_j;
-      to[j].second += dy_j * (static_cast<Sum>(of_row.values[j]) - centre);
-    }
-  }
-  [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
-  {
-    a.first += b.first;
-    a.second += b.second;
-    return a;
-  }
-};
 
 /// dweight[c] = sum over entries of second[b, c] / sqrt(variance + epsilon), dbias[c] = sum of first[b, c].
 template <int Dim, class Sum>

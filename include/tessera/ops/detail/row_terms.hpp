@@ -4,9 +4,9 @@
 
 #include <tessera/coords/coordinate_set.hpp>
 #include <tessera/coords/detail/batch_entries.hpp>
-#include <tessera/coords/detail/reduce_rows.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/scalar.hpp>
+#include <tessera/ops/detail/reduce_entries.hpp>
 #include <tessera/ops/row_statistics.hpp>
 
 #include <cstdint>
@@ -30,45 +30,63 @@ struct MomentsOfRows {
   int channels;
 
   [[nodiscard]] bool in_packs() const { return moves_in_packs(features, channels); }
-  /// As merging one value into each, whose counts are equal, with one division for all (Welford 1962).
-  template <int Size>
-  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int, int channel) const
-  {
-    auto const x = load_pack<Size>(features + row * channels + channel);
-    auto const count = to[0].count + Sum{1};
-    auto const share = Sum{1} / count;
-    for (int j = 0; j < Size; ++j) {
-      auto const value = static_cast<Sum>(x.values[j]);
-      auto const distance = value - to[j].mean;
-      to[j].mean += distance * share;
-      to[j].m2 += distance * (value - to[j].mean);
-      to[j].count = count;
-    }
-  }
   [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value const& b)
   {
     a.merge(b);
     return a;
   }
+
+  /// Sums of distances from the first row's value and of their squares, so that no row waits for a division: that
+  /// value is as near to the mean as the others are.
+  template <int Size>
+  struct Part {
+    MomentsOfRows of;
+    int channel;
+    Sum count = 0;
+    Sum from[Size] = {};
+    Sum sums[Size] = {};
+    Sum squares[Size] = {};
+
+    TESSERA_HOST_DEVICE Part(MomentsOfRows const& term, int, int own) : of{term}, channel{own} {}
+    [[nodiscard]] TESSERA_HOST_DEVICE Pack<Scalar, Size> load(std::int64_t row) const
+    {
+      return load_pack<Size>(of.features + row * of.channels + channel);
+    }
+    TESSERA_HOST_DEVICE void add(Pack<Scalar, Size> const& x)
+    {
+      for (int j = 0; j < Size; ++j) {
+        auto const value = static_cast<Sum>(x.values[j]);
+        if (count == 0) { from[j] = value; }
+        auto const distance = value - from[j];
+        sums[j] += distance;
+        squares[j] += distance * distance;
+      }
+      count += Sum{1};
+    }
+    [[nodiscard]] TESSERA_HOST_DEVICE Value value(int j) const
+    {
+      if (count == 0) { return {}; }
+      auto const mean = sums[j] / count;
+      auto const m2 = squares[j] - sums[j] * mean;
+      return {count, from[j] + mean, m2 < 0 ? Sum{0} : m2};
+    }
+  };
 };
 
 /// The largest feature; NaN if there is one.
 template <class Scalar>
 struct LargestOfRows {
   using Value = accumulator_t<Scalar>;
-  static constexpr int pack = pack_size<Scalar>;
+  static constexpr int pack = 1;
   static constexpr Value below_all = -std::numeric_limits<Value>::infinity();
   [[nodiscard]] TESSERA_HOST_DEVICE static constexpr Value identity() { return below_all; }
 
   Scalar const* features;  // [rows, channels]
   int channels;
 
-  [[nodiscard]] bool in_packs() const { return moves_in_packs(features, channels); }
-  template <int Size>
-  TESSERA_HOST_DEVICE void add(Value (&to)[Size], std::int64_t row, int, int channel) const
+  [[nodiscard]] TESSERA_HOST_DEVICE Value at(std::int64_t row, int, int channel) const
   {
-    auto const x = load_pack<Size>(features + row * channels + channel);
-    for (int j = 0; j < Size; ++j) { to[j] = larger_or_nan(to[j], static_cast<Value>(x.values[j])); }
+    return static_cast<Value>(features[row * channels + channel]);
   }
   [[nodiscard]] TESSERA_HOST_DEVICE static Value combine(Value a, Value b) { return larger_or_nan(a, b); }
 };
