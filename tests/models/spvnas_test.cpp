@@ -36,6 +36,20 @@ SPVNASSpace small_space()
                                     {16, 16, 16, 16, 16, 16, 16, 16, 16});
 }
 
+/// The seeds of a pass's dropouts.
+template <class Space>
+struct DropoutSeeds final : ts::Recorder {
+  void record(std::shared_ptr<ts::OperationRecord const> operation) override
+  {
+    using Record = ts::ops::DropoutRecord<ts::SparseTensor<3, float, Space>, Space>;
+    if (auto const* const dropout = dynamic_cast<Record const*>(operation.get()); dropout != nullptr) {
+      seeds.push_back(dropout->seed);
+    }
+  }
+
+  std::vector<ts::ops::DropoutSeed> seeds;
+};
+
 }  // namespace
 
 TEST_CASE("SPVNAS: MinkUNet and SPVCNN have the published numbers of parameters")
@@ -258,4 +272,33 @@ TEST_CASE("SPVNAS: configurations that are none are refused by name")
   CHECK_THROWS_WITH_AS(parse(without("\"downsample.1.feature\": 2", "\"downsample.1.feature\": 3")),
                        doctest::Contains("3 blocks"), ts::invalid_argument);
   CHECK_THROWS_AS(static_cast<void>(SPVNASSpace(4, 19).min_depth(3).largest()), ts::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("SPVCNN: its dropouts drop other elements, as do SPVNAS's, by calls and by steps", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec{};
+  auto const x = random_networks::input<3>(40, 1, 4, exec);
+  auto const ones = ts::upload_matrix(std::vector<float>(64, 1), 1, exec);
+  auto const steps = ts::upload(std::vector<std::uint64_t>{5}, exec);
+  auto const check_other = [&](auto& network) {
+    network.train();
+    for (bool const by_steps : {false, true}) {
+      CAPTURE(by_steps);
+      ts::nn::seed_by_step<Space>(network, by_steps ? steps.data() : nullptr);
+      DropoutSeeds<Space> found;
+      static_cast<void>(network.forward(x, exec.with_recorder(found)));
+      REQUIRE(found.seeds.size() == 2);
+      auto const kept = [&](std::size_t i) {
+        auto const y = ts::dropout(ones, 0.5, found.seeds[i], exec);
+        return ts::download(y.data(), y.size(), exec);
+      };
+      CHECK(kept(0) != kept(1));
+    }
+  };
+  ts::models::SPVCNN<3, float, Space> spvcnn{ts::SPVCNNOptions(4, 5).width(0.25), exec};
+  check_other(spvcnn);
+  ts::models::SPVNAS<3, float, Space> spvnas{small_space().largest(), exec};
+  check_other(spvnas);
 }
