@@ -19,6 +19,8 @@
 #include <tessera/nn/costs.hpp>
 #include <tessera/plan/forward_voxels.hpp>
 
+#include <cmath>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -178,6 +180,33 @@ TEST_CASE("SPVNAS: evolution finds a network within the limit and tells how it g
   CHECK(search().config == found.config);
   CHECK_THROWS_AS(static_cast<void>(ts::models::evolve(space, score, cost, 1e3, options)),
                   ts::invalid_argument);
+}
+
+TEST_CASE("SPVNAS: evolution puts scores that are NaN last, and costs that are NaN above the limit")
+{
+  auto const nan = std::numeric_limits<double>::quiet_NaN();
+  SPVNASSpace const space = small_space();
+  auto const cost = [&](SPVNASConfig const& config) {
+    return config.output_channels[4] == 32 ? nan : 1.0;
+  };
+  auto const score = [&](SPVNASConfig const& config) {
+    auto const stages = config.down[0].depth + config.down[1].depth + config.up[0].depth;
+    return stages % 2 == 0 ? nan : 0.0 + stages;
+  };
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    double best = 0;
+    auto const found =
+        ts::models::evolve(space, score, cost, 5, ts::EvolutionOptions().population(16).generations(6).seed(seed),
+                           [&](ts::models::EvolutionProgress const& progress) {
+                             CHECK(progress.best.score >= best);
+                             best = progress.best.score;
+                           });
+    CHECK(found.score == 5);
+    CHECK(found.cost == 1);
+  }
+  auto const none = [&](SPVNASConfig const&) { return nan; };
+  CHECK(std::isnan(ts::models::evolve(space, none, cost, 5).score));
 }
 
 TEST_CASE_TEMPLATE("SPVNAS: a latency table measures each layer once", Space, TESSERA_TEST_SPACES)
