@@ -12,17 +12,13 @@ namespace {
 
 /// Two channels of 5 rows, of which so many are in use, as only the space knows.
 template <class Space>
-SparseTensor<3, float, Space> spare_tensor(int used, Execution<Space> const& exec)
+SparseTensor<3, float, Space> spare_tensor(std::size_t used, Execution<Space> const& exec)
 {
-  std::vector<std::int32_t> const rows{0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 0, 9, 9, 9, 0, 8, 8, 8};
-  CoordinateSetOptions<3> set_options;
-  set_options.spatial_range = SpatialRange<3>{1, {10, 10, 10}};
-  set_options.fixed_capacity = FixedCapacity{5};
-  auto const own_rows = upload(rows, exec);
-  auto const count = upload(std::vector<std::int32_t>{used}, exec);
-  return {
-      make_coordinate_set<3>(own_rows.data(), RowCount{5, count.data()}, set_options, exec),
-      upload_matrix(std::vector<float>{1, 2, 0, 3, -1, 0.5F, 70, -70, -90, 90}, 2, exec)};
+  std::vector<Coordinate<3>> const rows{{0, {0, 0, 0}}, {0, {1, 0, 0}}, {0, {1, 2, 3}}, {0, {9, 9, 9}}, {0, {8, 8, 8}}};
+  CoordinateSetOptions<3> options;
+  options.spatial_range = SpatialRange<3>{1, {10, 10, 10}};
+  return test::tensor_in_room(rows, std::vector<float>{1, 2, 0, 3, -1, 0.5F, 70, -70, -90, 90}, used, options,
+                              exec);
 }
 
 }  // namespace
