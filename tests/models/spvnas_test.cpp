@@ -186,9 +186,7 @@ TEST_CASE("SPVNAS: evolution puts scores that are NaN last, and costs that are N
 {
   auto const nan = std::numeric_limits<double>::quiet_NaN();
   SPVNASSpace const space = small_space();
-  auto const cost = [&](SPVNASConfig const& config) {
-    return config.output_channels[4] == 32 ? nan : 1.0;
-  };
+  auto const cost = [&](SPVNASConfig const& config) { return config.output_channels[4] == 32 ? nan : 1.0; };
   auto const score = [&](SPVNASConfig const& config) {
     auto const stages = config.down[0].depth + config.down[1].depth + config.up[0].depth;
     return stages % 2 == 0 ? nan : 0.0 + stages;
@@ -196,12 +194,12 @@ TEST_CASE("SPVNAS: evolution puts scores that are NaN last, and costs that are N
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     CAPTURE(seed);
     double best = 0;
-    auto const found =
-        ts::models::evolve(space, score, cost, 5, ts::EvolutionOptions().population(16).generations(6).seed(seed),
-                           [&](ts::models::EvolutionProgress const& progress) {
-                             CHECK(progress.best.score >= best);
-                             best = progress.best.score;
-                           });
+    auto const found = ts::models::evolve(space, score, cost, 5,
+                                          ts::EvolutionOptions().population(16).generations(6).seed(seed),
+                                          [&](ts::models::EvolutionProgress const& progress) {
+                                            CHECK(progress.best.score >= best);
+                                            best = progress.best.score;
+                                          });
     CHECK(found.score == 5);
     CHECK(found.cost == 1);
   }

@@ -259,8 +259,9 @@ TEST_CASE_TEMPLATE("dropout module: acts in training only, with other elements e
   CHECK(test::has(test::error_of([] { nn::Dropout<3, float, Space>{1.5}; }), "probability 1.5"));
 }
 
-TEST_CASE_TEMPLATE("dropout module: those of one network that have no seed drop other elements, the same on every run",
-                   Space, TESSERA_TEST_SPACES)
+TEST_CASE_TEMPLATE(
+    "dropout module: those of one network that have no seed drop other elements, the same on every run",
+    Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
   using Drop = nn::Dropout<3, float, Space>;
@@ -274,11 +275,11 @@ TEST_CASE_TEMPLATE("dropout module: those of one network that have no seed drop 
   };
   struct Net {
     Net()
-      : first{&all.template add<Drop>()},
-        seeded{&all.template add<Drop>(0.5, 9)},
-        inner{&all.template add<nn::Sequential<3, float, Space>>()},
-        second{&inner->template add<Drop>()},
-        third{&all.template add<Drop>(0.5)}
+        : first{&all.template add<Drop>()},
+          seeded{&all.template add<Drop>(0.5, 9)},
+          inner{&all.template add<nn::Sequential<3, float, Space>>()},
+          second{&inner->template add<Drop>()},
+          third{&all.template add<Drop>(0.5)}
     {}
 
     nn::Sequential<3, float, Space> all;

@@ -97,9 +97,11 @@ tessera::SparseTensor<3, Scalar, Space> upload_tensor(HostTensor const& from,
 /// may hold anything.
 /// @param options  a fixed capacity in it is that of derived sets; without one they have room for as many rows
 template <int Dim, class Scalar, class Space>
-tessera::SparseTensor<Dim, Scalar, Space> tensor_in_room(
-    std::vector<tessera::Coordinate<Dim>> const& rows, std::vector<Scalar> const& features, std::size_t used,
-    tessera::CoordinateSetOptions<Dim> options, tessera::Execution<Space> const& exec)
+tessera::SparseTensor<Dim, Scalar, Space> tensor_in_room(std::vector<tessera::Coordinate<Dim>> const& rows,
+                                                         std::vector<Scalar> const& features,
+                                                         std::size_t used,
+                                                         tessera::CoordinateSetOptions<Dim> options,
+                                                         tessera::Execution<Space> const& exec)
 {
   auto const capacity = static_cast<std::int64_t>(rows.size());
   if (!options.fixed_capacity) { options.fixed_capacity = tessera::FixedCapacity{capacity}; }

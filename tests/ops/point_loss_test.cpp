@@ -14,7 +14,8 @@ namespace {
 template <class Space>
 SparseTensor<3, float, Space> spare_tensor(std::size_t used, Execution<Space> const& exec)
 {
-  std::vector<Coordinate<3>> const rows{{0, {0, 0, 0}}, {0, {1, 0, 0}}, {0, {1, 2, 3}}, {0, {9, 9, 9}}, {0, {8, 8, 8}}};
+  std::vector<Coordinate<3>> const rows{
+      {0, {0, 0, 0}}, {0, {1, 0, 0}}, {0, {1, 2, 3}}, {0, {9, 9, 9}}, {0, {8, 8, 8}}};
   CoordinateSetOptions<3> options;
   options.spatial_range = SpatialRange<3>{1, {10, 10, 10}};
   return test::tensor_in_room(rows, std::vector<float>{1, 2, 0, 3, -1, 0.5F, 70, -70, -90, 90}, used, options,
@@ -44,7 +45,8 @@ TEST_CASE_TEMPLATE("loss: of points, a label that is no class is noted in their 
   Execution<Space> const exec{};
   auto const x = spare_tensor<Space>(3, exec);
   auto const there = upload(std::vector<std::int32_t>{0, 7, 0, 1, 0}, exec);
-  constexpr auto const* sentence = "loss: the label of row 1 is neither a class nor the label that is ignored";
+  constexpr auto const* sentence =
+      "loss: the label of row 1 is neither a class nor the label that is ignored";
   auto const measure = [&](PointTensor<3, float, Space> const& z) {
     try {
       static_cast<void>(cross_entropy(z, there, CrossEntropyOptions<float>{}, exec));

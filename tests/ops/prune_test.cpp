@@ -119,7 +119,8 @@ TEST_CASE_TEMPLATE("prune: where the number of rows stays in the space, so does 
   auto const host = test::random_tensor<float>(60, 2, {0, 1}, 5);
   CoordinateSetOptions<3> options;
   options.spatial_range = SpatialRange<3>{2, {50, 50, 50}};
-  auto const x = test::tensor_in_room(host.coordinates, test::rounded<float>(host.features), 40, options, exec);
+  auto const x =
+      test::tensor_in_room(host.coordinates, test::rounded<float>(host.features), 40, options, exec);
   std::vector<std::uint8_t> mask;
   for (std::size_t i = 0; i < 60; ++i) { mask.push_back(i % 3 == 0 ? 1 : 0); }
   auto const pruned = prune(x, upload_matrix(mask, 1, exec), exec);

@@ -35,7 +35,7 @@ struct Both {
   {
     auto host = test::random_tensor<float>(used, channels, {0, 1}, 31);
     fits = test::upload_tensor<float>(host, exec, 2);
-    host.coordinates.resize(used + 130, {1, {49, 49, 49}});
+    host.coordinates.resize(used + 130, {1, {9, 3, 0}});
     host.features.resize(channels * host.rows(), std::numeric_limits<double>::quiet_NaN());
     CoordinateSetOptions<3> options;
     options.spatial_range = SpatialRange<3>{2, {50, 50, 50}};
@@ -129,8 +129,8 @@ TEST_CASE_TEMPLATE("room to spare: reorder and restore_order have the bits of a 
   auto const fits = reorder(x.fits, fits_order, exec);
   auto const spare = reorder(x.spare, spare_order, exec);
   check_same(fits, spare, exec);
-  check_same(restore_order(fits, fits_order, x.fits, exec),
-             restore_order(spare, spare_order, x.spare, exec), exec);
+  check_same(restore_order(fits, fits_order, x.fits, exec), restore_order(spare, spare_order, x.spare, exec),
+             exec);
 }
 
 TEST_CASE_TEMPLATE("room to spare: grouped convolutions have the bits of a set that just fits", Space,
@@ -155,11 +155,12 @@ TEST_CASE_TEMPLATE("room to spare: grouped convolutions have the bits of a set t
         return grouped_convolution(of, weight.data(), bias.data(), options, exec);
       };
       auto const map_of = [&](SparseTensor<3, float, Space> const& of) {
-        return detail::kernel_map(options.config, *of.coordinates(), options.kind, options.geometry, exec).map;
+        return detail::kernel_map(options.config, *of.coordinates(), options.kind, options.geometry, exec)
+            .map;
       };
       auto const data = [&](SparseTensor<3, float, Space> const& of) {
-        return grouped_convolution_backward_data<float>(forward(of).features(), weight.data(), channels, groups,
-                                                        *map_of(of), exec);
+        return grouped_convolution_backward_data<float>(forward(of).features(), weight.data(), channels,
+                                                        groups, *map_of(of), exec);
       };
       auto const of_weight = [&](SparseTensor<3, float, Space> const& of) {
         Buffer<float, Space> result{weight.size(), exec};

@@ -93,8 +93,8 @@ class Schedule {
   {
     detail::expects(kind_ == Kind::one_cycle,
                     "Schedule::momentum: only a one-cycle schedule changes the momentum");
-    detail::expects(smallest >= 0 && smallest < 1 && largest >= 0 && largest < 1, "Schedule::momentum: ",
-                    smallest, " to ", largest, " are not both in [0, 1)");
+    detail::expects(smallest >= 0 && smallest < 1 && largest >= 0 && largest < 1,
+                    "Schedule::momentum: ", smallest, " to ", largest, " are not both in [0, 1)");
     smallest_momentum_ = smallest;
     largest_momentum_ = largest;
     return *this;

@@ -93,7 +93,8 @@ class InputFile {
  public:
   /// @throws invalid_argument  it cannot be opened, is a directory, a device or a refused pipe, or is larger than
   ///                           `limit`
-  explicit InputFile(FileContext const& file, std::uintmax_t limit = max_file_bytes, Pipes pipes = Pipes::read)
+  explicit InputFile(FileContext const& file, std::uintmax_t limit = max_file_bytes,
+                     Pipes pipes = Pipes::read)
       : file_{file}, limit_{limit}
   {
     refuse_other(std::filesystem::status(file.path(), ignored_), pipes);  // opening one may have effects

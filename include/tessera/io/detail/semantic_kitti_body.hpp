@@ -101,8 +101,8 @@ TESSERA_INLINE PointCloud SemanticKitti::load(std::int64_t index) const
     return detail::read_file(file, detail::max_file_bytes, detail::Pipes::refused);
   };
   detail::FileContext const points{"SemanticKitti", at.points};
-  auto cloud = detail::parse_point_bin(bytes_of(points), detail::columns_of(PointFormat::kitti), std::nullopt,
-                                       points);
+  auto cloud =
+      detail::parse_point_bin(bytes_of(points), detail::columns_of(PointFormat::kitti), std::nullopt, points);
   if (at.labels.empty()) { return cloud; }
   detail::FileContext const file{"SemanticKitti", at.labels};
   cloud.labels = detail::parse_semantic_kitti_labels(bytes_of(file), file).classes;

@@ -87,8 +87,8 @@ template <int Dim, class Scalar, class Space>
     auto made = sparse_quantize(view, options, exec);
     voxels = {made.coordinates, std::move(made.features)};
   }
-  auto points = std::make_shared<PointSet<Dim, Space>>(std::move(scaled), z.points()->num_batches(),
-                                                       std::nullopt, z.points()->count(), voxels.coordinates());
+  auto points = std::make_shared<PointSet<Dim, Space>>(
+      std::move(scaled), z.points()->num_batches(), std::nullopt, z.points()->count(), voxels.coordinates());
   return {z.with_points(std::move(points)), std::move(voxels)};
 }
 
