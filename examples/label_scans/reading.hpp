@@ -14,10 +14,12 @@
 #include <cstdint>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <string>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 #include <vector>
 
@@ -43,12 +45,12 @@ class ScanReader {
                : read_.format == tessera::PointFormat::nuscenes ? 5
                                                                 : 0;
     read_.max_points = task.max_points;
+    read_.pipes = false;
   }
 
   /// @throws ScanError  the file cannot be read, or the network cannot take its points
   void read(std::string const& path, InputBuffer& buffer) const
   {
-    refuse_pipe(path);
     try {
       if (!read_rows(path, buffer)) { read_any(path, buffer); }
     } catch (std::bad_alloc const&) {
@@ -62,17 +64,6 @@ class ScanReader {
   }
 
  private:
-  /// Among many files a pipe is a mistake, and whoever opens one waits for its other end, perhaps for good. Of
-  /// files that are missing and of folders the reader itself says what is wrong.
-  static void refuse_pipe(std::string const& path)
-  {
-    struct stat status {};
-    bool const known = ::stat(path.c_str(), &status) == 0;
-    if (known && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
-      throw ScanError{path + ": is no regular file"};
-    }
-  }
-
   [[nodiscard]] program::InputChannels channels_of(tessera::PointCloud const& cloud) const
   {
     if (task_->segmentation) {
@@ -105,7 +96,8 @@ class ScanReader {
   /// network takes. False: the file is not as it should be, and read_any() knows why.
   [[nodiscard]] bool read_rows(std::string const& path, InputBuffer& buffer) const
   {
-    if (columns_ == 0) { return false; }
+    std::error_code error;
+    if (columns_ == 0 || !std::filesystem::is_regular_file(path, error)) { return false; }
     int const file =
         ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // so that a pipe does not block
     if (file < 0) { return false; }

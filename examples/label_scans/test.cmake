@@ -297,7 +297,7 @@ elseif(CASE STREQUAL "bad_files")
           "000105\", \"status\": \"done\", [^\n]*\"points\": 3, \"not_finite\": 1,"
           "000106\", \"status\": \"failed\", [^\n]*no point has a position that is finite"
           "000107\", \"status\": \"failed\", [^\n]*1 point has a feature that is no finite number"
-          "000108\", \"status\": \"failed\", [^\n]*beyond 2\\^30" "000109\", \"status\": \"failed\", [^\n]*is no regular file")
+          "000108\", \"status\": \"failed\", [^\n]*beyond 2\\^30" "000109\", \"status\": \"failed\", [^\n]*is not a regular file")
     expect("${manifest}" "${reason}")
   endforeach()
   # A point without a place has no class.

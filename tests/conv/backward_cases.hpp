@@ -33,18 +33,14 @@ struct Layer {
   int in_channels;
   int out_channels;
 
-  [[nodiscard]] ConvolutionGeometry<3> geometry() const
+  template <int Dim>
+  [[nodiscard]] ConvolutionGeometry<Dim> geometry() const
   {
-    ConvolutionGeometry<3> geometry;
-    geometry.kernel_size = IntArray<3>(size);
-    geometry.stride = IntArray<3>(stride);
-    geometry.dilation = IntArray<3>(dilation);
+    ConvolutionGeometry<Dim> geometry;
+    geometry.kernel_size = IntArray<Dim>(size);
+    geometry.stride = IntArray<Dim>(stride);
+    geometry.dilation = IntArray<Dim>(dilation);
     return geometry;
-  }
-  [[nodiscard]] std::size_t weights() const
-  {
-    return static_cast<std::size_t>(size) * static_cast<std::size_t>(size) * static_cast<std::size_t>(size) *
-           static_cast<std::size_t>(in_channels) * static_cast<std::size_t>(out_channels);
   }
 };
 
@@ -65,13 +61,19 @@ inline std::vector<Layer> layers()
           {"generative", Kind::generative, 3, 2, 1, 8, 4}};
 }
 
-inline std::vector<Coordinate<3>> random_voxels(int edge, unsigned share, std::mt19937& random)
+/// Voxels of a box of `edge` on each axis, one of `share` of them.
+template <int Dim = 3>
+std::vector<Coordinate<Dim>> random_voxels(int edge, unsigned share, std::mt19937& random)
 {
-  std::vector<Coordinate<3>> voxels;
-  for (int i = 0; i < edge * edge * edge; ++i) {
+  int cells = 1;
+  for (int axis = 0; axis < Dim; ++axis) { cells *= edge; }
+  std::vector<Coordinate<Dim>> voxels;
+  for (int i = 0; i < cells; ++i) {
     if (random() % share == 0) {
-      Coordinate<3> voxel{};
-      voxel.position = {i / (edge * edge), i / edge % edge, i % edge};
+      Coordinate<Dim> voxel{};
+      for (int axis = Dim - 1, rest = i; axis >= 0; --axis, rest /= edge) {
+        voxel.position[axis] = rest % edge;
+      }
       voxels.push_back(voxel);
     }
   }
@@ -80,24 +82,26 @@ inline std::vector<Coordinate<3>> random_voxels(int edge, unsigned share, std::m
 
 /// The map of a layer on voxels; those that go back up come after one that went down, and generative ones
 /// start at a tensor stride.
-template <class Space>
-std::shared_ptr<KernelMap<Space>> map_of(Layer const& layer, std::vector<Coordinate<3>> const& voxels,
-                                         CoordinateSetPointer<3, Space>& keeps, Execution<Space> const& exec)
+template <int Dim, class Space>
+std::shared_ptr<KernelMap<Space>> map_of(Layer const& layer, std::vector<Coordinate<Dim>> const& voxels,
+                                         CoordinateSetPointer<Dim, Space>& keeps,
+                                         Execution<Space> const& exec)
 {
-  CoordinateSetOptions<3> options;
+  auto const geometry = layer.template geometry<Dim>();
+  CoordinateSetOptions<Dim> options;
   auto rows = voxels;
   if (layer.kind == Kind::generative) {
-    options.tensor_stride = IntArray<3>(2);
+    options.tensor_stride = IntArray<Dim>(2);
     for (auto& row : rows) {
-      for (int i = 0; i < 3; ++i) { row.position[i] *= 2; }
+      for (int i = 0; i < Dim; ++i) { row.position[i] *= 2; }
     }
   }
   keeps = make_coordinate_set(rows, options, exec);
   if (layer.kind != Kind::transposed && layer.kind != Kind::inverse) {
-    return detail::kernel_map(ConvConfig{}, *keeps, layer.kind, layer.geometry(), exec).map;
+    return detail::kernel_map(ConvConfig{}, *keeps, layer.kind, geometry, exec).map;
   }
-  keeps = detail::kernel_map(ConvConfig{}, *keeps, Kind::strided, layer.geometry(), exec).coordinates;
-  return detail::kernel_map(ConvConfig{}, *keeps, layer.kind, layer.geometry(), exec).map;
+  keeps = detail::kernel_map(ConvConfig{}, *keeps, Kind::strided, geometry, exec).coordinates;
+  return detail::kernel_map(ConvConfig{}, *keeps, layer.kind, geometry, exec).map;
 }
 
 inline Values random_values(std::size_t size, std::mt19937& random)
@@ -128,13 +132,14 @@ struct Case {
   std::vector<std::int32_t> out_in;
   std::size_t num_in;
   std::size_t num_out;
+  std::size_t num_offsets;
   Values x;
   Values weight;
   Values grad;
 
   [[nodiscard]] std::size_t cin() const { return static_cast<std::size_t>(layer.in_channels); }
   [[nodiscard]] std::size_t cout() const { return static_cast<std::size_t>(layer.out_channels); }
-  [[nodiscard]] std::size_t volume() const { return layer.weights() / cin() / cout(); }
+  [[nodiscard]] std::size_t volume() const { return num_offsets; }
 
   /// Calls `body(in, out, k)` for each pair.
   template <class Body>
@@ -179,26 +184,32 @@ struct Case {
   }
 };
 
-inline Case make_case(Layer const& layer, std::vector<Coordinate<3>> const& voxels, std::mt19937& random)
+template <int Dim>
+Case make_case(Layer const& layer, std::vector<Coordinate<Dim>> const& voxels, std::mt19937& random)
 {
   Execution<Host> const exec{1};
-  CoordinateSetPointer<3, Host> keeps;
+  CoordinateSetPointer<Dim, Host> keeps;
   auto const map = map_of(layer, voxels, keeps, exec);
-  Case result{
-      layer, {}, static_cast<std::size_t>(map->num_in()), static_cast<std::size_t>(map->num_out()), {},
-      {},    {}};
+  Case result{layer,
+              {},
+              static_cast<std::size_t>(map->num_in()),
+              static_cast<std::size_t>(map->num_out()),
+              static_cast<std::size_t>(map->volume()),
+              {},
+              {},
+              {}};
   auto const* const entries = map->out_in(exec);
   result.out_in.assign(entries, entries + map->num_out() * map->volume());
   result.x = random_values(result.num_in * result.cin(), random);
-  result.weight = random_values(layer.weights(), random);
+  result.weight = random_values(result.volume() * result.cin() * result.cout(), random);
   result.grad = random_values(result.num_out * result.cout(), random);
   return result;
 }
 
 /// A case's operands in a space.
-template <class Scalar, class Space>
+template <class Scalar, class Space, int Dim = 3>
 struct Operands {
-  Operands(Case const& c, std::vector<Coordinate<3>> const& voxels, Execution<Space> const& exec)
+  Operands(Case const& c, std::vector<Coordinate<Dim>> const& voxels, Execution<Space> const& exec)
       : map{map_of(c.layer, voxels, set, exec)},
         x{upload_matrix(rounded<Scalar>(c.x), c.layer.in_channels, exec)},
         grad{upload_matrix(rounded<Scalar>(c.grad), c.layer.out_channels, exec)},
@@ -207,7 +218,7 @@ struct Operands {
                           c.layer.out_channels)}
   {}
 
-  CoordinateSetPointer<3, Space> set;
+  CoordinateSetPointer<Dim, Space> set;
   std::shared_ptr<KernelMap<Space>> map;
   Matrix<Scalar, Space> x;
   Matrix<Scalar, Space> grad;

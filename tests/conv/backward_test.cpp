@@ -13,8 +13,9 @@ using namespace backward_cases;
 
 namespace {
 
-template <class Scalar, class Space>
-void check_gradients(double tolerance, Execution<Space> const& exec)
+/// Of voxels in a box of `edge`.
+template <class Scalar, int Dim = 3, class Space>
+void check_gradients(int edge, double tolerance, Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
   unsigned seed = 40;
@@ -22,9 +23,9 @@ void check_gradients(double tolerance, Execution<Space> const& exec)
     std::mt19937 random{++seed};
     CAPTURE(layer.name);
     CAPTURE(seed);
-    auto const voxels = random_voxels(test::small_sets() ? 7 : 12, 3, random);
+    auto const voxels = random_voxels<Dim>(edge, 3, random);
     auto const c = make_case(layer, voxels, random);
-    Operands<Scalar, Space> const operands{c, voxels, exec};
+    Operands<Scalar, Space, Dim> const operands{c, voxels, exec};
     for (auto const& way : test::every_way({})) {
       CAPTURE(way.name);
       auto const dx =
@@ -42,52 +43,34 @@ void check_gradients(double tolerance, Execution<Space> const& exec)
   }
 }
 
-}  // namespace
-
-TEST_CASE_TEMPLATE("gradients: those of every kind of convolution equal the definition in every dataflow",
-                   Space, TESSERA_TEST_SPACES)
+/// Against differences of the loss `sum of y * grad`, at some places.
+template <int Dim, class Space>
+void check_differences(int edge, Execution<Space> const& exec)
 {
-  if (test::skipped<Space>()) { return; }
-  Execution<Space> const exec;
-  check_gradients<float>(1e-5, exec);
-  check_gradients<double>(1e-12, exec);
-}
-
-#ifdef __CUDACC__
-TEST_CASE("gradients on the device: half and bfloat16 equal the definition but for their rounding")
-{
-  if (test::skipped<Device>()) { return; }
-  Execution<Device> const exec;
-  check_gradients<__half>(2e-3, exec);
-  check_gradients<__nv_bfloat16>(1e-2, exec);
-}
-#endif
-
-TEST_CASE("gradients: they are the differences of a loss in double")
-{
-  Execution<Host> const exec{2};
   constexpr double step = 1e-4;
   unsigned seed = 60;
   for (auto const& layer : layers()) {
     CAPTURE(layer.name);
     std::mt19937 random{++seed};
     CAPTURE(seed);
-    auto const voxels = random_voxels(5, 3, random);
-    auto const c = make_case(layer, voxels, random);
-    Operands<double, Host> operands{c, voxels, exec};
-    auto const bias = random_values(c.cout(), random);
-    auto bias_there = upload(bias, exec);
+    auto const voxels = random_voxels<Dim>(edge, 3, random);
+    auto c = make_case(layer, voxels, random);
+    Operands<double, Space, Dim> const operands{c, voxels, exec};
+    auto bias = random_values(c.cout(), random);
     auto const loss = [&] {
-      std::vector<double> y(c.grad.size());
+      auto const x = upload(c.x, exec);
+      auto const weight = upload(c.weight, exec);
+      auto const own_bias = upload(bias, exec);
+      Buffer<double, Space> y{static_cast<std::int64_t>(c.grad.size()), exec};
       auto arguments =
-          detail::make_arguments(std::as_const(operands.weight).data(), std::as_const(bias_there).data(),
-                                 layer.out_channels, MathMode::exact);
-      arguments.features = operands.x.data();
+          detail::make_arguments(weight.data(), own_bias.data(), layer.out_channels, MathMode::exact);
+      arguments.features = x.data();
       arguments.in_channels = layer.in_channels;
       arguments.output = y.data();
       ConvMode<1>::forward(arguments, *operands.map, exec);
+      auto const there = download(y, exec);
       double sum = 0;
-      for (std::size_t i = 0; i < y.size(); ++i) { sum += y[i] * c.grad[i]; }
+      for (std::size_t i = 0; i < there.size(); ++i) { sum += there[i] * c.grad[i]; }
       return sum;
     };
     auto const slope = [&](double& value) {
@@ -99,22 +82,79 @@ TEST_CASE("gradients: they are the differences of a loss in double")
       value = old;
       return (above - below) / (2 * step);
     };
-    auto const dx =
-        convolution_backward_data(seen(operands.grad), operands.view, *operands.map, MathMode::exact, exec);
-    std::vector<double> dw(c.weight.size());
-    convolution_backward_weight(seen(operands.x), seen(operands.grad), *operands.map, dw.data(),
+    auto const dx = on_host(
+        convolution_backward_data(seen(operands.grad), operands.view, *operands.map, MathMode::exact, exec),
+        exec);
+    Buffer<double, Space> own_dw{static_cast<std::int64_t>(c.weight.size()), exec};
+    convolution_backward_weight(seen(operands.x), seen(operands.grad), *operands.map, own_dw.data(),
                                 GradientMode::overwrite, exec);
-    std::vector<double> db(c.cout());
-    convolution_backward_bias(seen(operands.grad), *operands.map, db.data(), GradientMode::overwrite, exec);
+    auto const dw = download(own_dw, exec);
+    Buffer<double, Space> own_db{layer.out_channels, exec};
+    convolution_backward_bias(seen(operands.grad), *operands.map, own_db.data(), GradientMode::overwrite,
+                              exec);
+    auto const db = download(own_db, exec);
     for (int i = 0; i < 12; ++i) {
       auto const at = random() % c.x.size();
-      CHECK(dx.data()[at] == doctest::Approx(slope(operands.x.data()[at])).epsilon(1e-6));
+      CHECK(dx[at] == doctest::Approx(slope(c.x[at])).epsilon(1e-6));
       auto const of_weight = random() % dw.size();
-      CHECK(dw[of_weight] == doctest::Approx(slope(operands.weight.data()[of_weight])).epsilon(1e-6));
+      CHECK(dw[of_weight] == doctest::Approx(slope(c.weight[of_weight])).epsilon(1e-6));
       auto const of_bias = random() % db.size();
-      CHECK(db[of_bias] == doctest::Approx(slope(bias_there.data()[of_bias])).epsilon(1e-6));
+      CHECK(db[of_bias] == doctest::Approx(slope(bias[of_bias])).epsilon(1e-6));
     }
   }
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("gradients: those of every kind of convolution equal the definition in every dataflow",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec;
+  int const edge = test::small_sets() ? 7 : 12;
+  check_gradients<float>(edge, 1e-5, exec);
+  check_gradients<double>(edge, 1e-12, exec);
+}
+
+#ifdef __CUDACC__
+TEST_CASE("gradients on the device: half and bfloat16 equal the definition but for their rounding")
+{
+  if (test::skipped<Device>()) { return; }
+  Execution<Device> const exec;
+  int const edge = test::small_sets() ? 7 : 12;
+  check_gradients<__half>(edge, 2e-3, exec);
+  check_gradients<__nv_bfloat16>(edge, 1e-2, exec);
+}
+#endif
+
+TEST_CASE_TEMPLATE("gradients: they are the differences of a loss in double", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec;
+  check_differences<3>(5, exec);
+}
+
+TEST_CASE_TEMPLATE("gradients: in one, two and four dimensions they equal the definition in every dataflow",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec;
+  check_gradients<float, 1>(150, 1e-5, exec);
+  check_gradients<double, 1>(150, 1e-12, exec);
+  check_gradients<float, 2>(14, 1e-5, exec);
+  check_gradients<double, 2>(14, 1e-12, exec);
+  check_gradients<float, 4>(4, 1e-5, exec);
+  check_gradients<double, 4>(4, 1e-12, exec);
+}
+
+TEST_CASE_TEMPLATE("gradients: in one, two and four dimensions they are the differences of a loss", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec;
+  check_differences<1>(60, exec);
+  check_differences<2>(9, exec);
+  check_differences<4>(3, exec);
 }
 
 TEST_CASE_TEMPLATE(

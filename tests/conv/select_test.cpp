@@ -1,64 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-#include <tessera/conv/detail/select.hpp>
-
-#include <doctest/doctest.h>
+#include "select_cases.hpp"
 
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-using namespace tessera;
+using namespace select_cases;
 using detail::KernelPlan;
 using detail::select;
 
 namespace {
 
-DeviceLimits device_of(int compute_capability)
-{
-  DeviceLimits device;
-  device.compute_capability = compute_capability;
-  device.multiprocessors = compute_capability >= 90 ? 132 : compute_capability >= 80 ? 108 : 40;
-  device.shared_bytes = static_cast<std::size_t>(compute_capability >= 90   ? 227
-                                                 : compute_capability >= 80 ? 163
-                                                                            : 64) *
-                        1024;
-  device.has_warp = device.has_warpgroup = compute_capability == 90;
-  return device;
-}
-
-ConvProblem problem_of(DType scalar, int in_channels, int out_channels)
-{
-  ConvProblem problem;
-  problem.in_type = problem.weight_type = problem.out_type = scalar;
-  if (scalar == DType::float64) { problem.sum_type = scalar; }
-  problem.in_channels = in_channels;
-  problem.out_channels = out_channels;
-  return problem;
-}
-
-/// A line of the table: what is asked, and the kernel, the rows of its tile map and its shape.
-struct Line {
-  int device;
-  DType scalar;
-  MathMode math;
-  int in_channels;
-  int out_channels;
-  std::int64_t rows;
-  int volume;
-  GemmKernel kernel;
-  int tile_rows;
-  int shape;
-};
-
-constexpr auto f16 = DType::float16;
-constexpr auto bf16 = DType::bfloat16;
-constexpr auto f32 = DType::float32;
-constexpr auto f64 = DType::float64;
-constexpr auto exact = MathMode::exact;
-constexpr auto tf32 = MathMode::tf32;
 constexpr auto block = GemmKernel::block;
 constexpr auto warp = GemmKernel::warp;
 constexpr auto alone = GemmKernel::warpgroup;
@@ -127,21 +82,7 @@ TEST_CASE("select: each architecture, scalar, number of channels, rows and offse
       {75, f16, exact, 32, 32, 94'444, 27, block, 64, place(TunedTile::narrow)},
       {120, f16, exact, 96, 96, 94'444, 27, block, 64, place(TunedTile::broad)},
   };
-  for (auto const& line : table) {
-    auto problem = problem_of(line.scalar, line.in_channels, line.out_channels);
-    problem.math = line.math;
-    auto const plan = select(problem, {line.rows, line.volume, false}, device_of(line.device));
-    CAPTURE(line.device);
-    CAPTURE(name_of(line.scalar));
-    CAPTURE(line.in_channels);
-    CAPTURE(line.out_channels);
-    CAPTURE(line.rows);
-    CAPTURE(line.volume);
-    CHECK(static_cast<int>(plan.kernel) == static_cast<int>(line.kernel));
-    CHECK(plan.tile_rows == line.tile_rows);
-    CHECK(plan.shape == line.shape);
-    CHECK(plan.pipeline.shared_bytes <= device_of(line.device).shared_bytes);
-  }
+  for (auto const& line : table) { check(line, Operation::forward); }
 }
 
 TEST_CASE("select: a kernel asked for runs where the operands and the device allow it, else the next one")

@@ -17,6 +17,7 @@ std::vector<std::uint64_t> hashes_of(std::vector<std::int32_t> const& rows,
                                      std::vector<std::int32_t> const& offsets, Execution<Space> const& exec)
 {
   auto const own_rows = upload_matrix(rows, 4, exec);
+  if (offsets.empty()) { return download(hash_coordinates<Space>(own_rows, exec), exec); }
   auto const own_offsets = upload_matrix(offsets, 3, exec);
   return download(hash_coordinates<Space>(own_rows, exec, own_offsets), exec);
 }
@@ -38,6 +39,12 @@ TEST_CASE_TEMPLATE("hash of coordinates: the numbers of TorchSparse's on a GPU",
   CHECK(moved.size() == 6);
   CHECK(moved == hashes_of<Space>(
                      {0, 0, 1, 1, 0, -1, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, 0, 1, 2, 3, 0, 0, 1, 2}, {}, exec));
+  // a matrix of no offsets moves no row to anywhere
+  auto const own_rows = upload_matrix(rows, 4, exec);
+  CHECK(hash_coordinates<Space>(own_rows, exec, upload_matrix(std::vector<std::int32_t>{}, 3, exec)).empty());
+  CHECK_THROWS_AS(static_cast<void>(hash_coordinates<Space>(
+                      own_rows, exec, upload_matrix(std::vector<std::int32_t>{}, 2, exec))),
+                  invalid_argument);
   CHECK_THROWS_AS(static_cast<void>(hash_coordinates<Space>(upload_matrix(rows, 4, exec), exec,
                                                             upload_matrix(rows, 4, exec))),
                   invalid_argument);

@@ -3,15 +3,21 @@
 #include "../support/files.hpp"
 
 #include <tessera/data/loader.hpp>
+#include <tessera/io/point_cloud_file.hpp>
 #include <tessera/io/semantic_kitti.hpp>
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 using namespace tessera;
@@ -135,3 +141,40 @@ TEST_CASE("SemanticKITTI: damaged and missing files are named")
   CHECK(error_of(4) == "SemanticKitti: scan 4 of 4");
   CHECK(error_of(-1) == "SemanticKitti: scan -1 of 4");
 }
+
+#ifdef __unix__
+TEST_CASE("SemanticKITTI: a pipe among the scans or labels is refused by name, not waited for")
+{
+  test::TempDir const folder;
+  fs::path const root{folder / "dataset"};
+  auto const sequence = root / "sequences" / "08";
+  write_scan(sequence, "000000", 1, {10}, 1);
+  write_scan(sequence, "000001", 1, {10}, 1);
+  auto const points = (sequence / "velodyne" / "000000.bin").string();
+  auto const labels = (sequence / "labels" / "000001.label").string();
+  SemanticKitti const scans{root.string(), SemanticKittiSplit::valid};
+  // what reading says where `path` is a pipe; who opens it waits until its other end closes, not for good
+  auto const error_of = [](std::string const& path, auto const& read) {
+    fs::remove(path);
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    int const end = ::open(path.c_str(), O_RDWR);
+    REQUIRE(end >= 0);
+    std::thread closer{[&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds{200});
+      ::close(end);
+    }};
+    auto const error = test::error_of(read);
+    closer.join();
+    return error;
+  };
+  CHECK(error_of(points, [&] { static_cast<void>(scans.load(0)); }) ==
+        "SemanticKitti: " + points + ": is not a regular file");
+  CHECK(error_of(labels, [&] { static_cast<void>(scans.load(1)); }) ==
+        "SemanticKitti: " + labels + ": is not a regular file");
+  PointReadOptions options;
+  options.format = PointFormat::kitti;
+  options.pipes = false;
+  CHECK(error_of(points, [&] { static_cast<void>(read_point_cloud(points, options)); }) ==
+        "read_point_cloud: " + points + ": is not a regular file");
+}
+#endif

@@ -19,6 +19,8 @@
 #include <tessera/nn/costs.hpp>
 #include <tessera/plan/forward_voxels.hpp>
 
+#include <cmath>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,6 +37,20 @@ SPVNASSpace small_space()
   return SPVNASSpace(4, 5).channels({16, 16, 32, 32, 32, 32, 32, 16, 16},
                                     {16, 16, 16, 16, 16, 16, 16, 16, 16});
 }
+
+/// The seeds of a pass's dropouts.
+template <class Space>
+struct DropoutSeeds final : ts::Recorder {
+  void record(std::shared_ptr<ts::OperationRecord const> operation) override
+  {
+    using Record = ts::ops::DropoutRecord<ts::SparseTensor<3, float, Space>, Space>;
+    if (auto const* const dropout = dynamic_cast<Record const*>(operation.get()); dropout != nullptr) {
+      seeds.push_back(dropout->seed);
+    }
+  }
+
+  std::vector<ts::ops::DropoutSeed> seeds;
+};
 
 }  // namespace
 
@@ -166,6 +182,31 @@ TEST_CASE("SPVNAS: evolution finds a network within the limit and tells how it g
                   ts::invalid_argument);
 }
 
+TEST_CASE("SPVNAS: evolution puts scores that are NaN last, and costs that are NaN above the limit")
+{
+  auto const nan = std::numeric_limits<double>::quiet_NaN();
+  SPVNASSpace const space = small_space();
+  auto const cost = [&](SPVNASConfig const& config) { return config.output_channels[4] == 32 ? nan : 1.0; };
+  auto const score = [&](SPVNASConfig const& config) {
+    auto const stages = config.down[0].depth + config.down[1].depth + config.up[0].depth;
+    return stages % 2 == 0 ? nan : 0.0 + stages;
+  };
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    double best = 0;
+    auto const found = ts::models::evolve(space, score, cost, 5,
+                                          ts::EvolutionOptions().population(16).generations(6).seed(seed),
+                                          [&](ts::models::EvolutionProgress const& progress) {
+                                            CHECK(progress.best.score >= best);
+                                            best = progress.best.score;
+                                          });
+    CHECK(found.score == 5);
+    CHECK(found.cost == 1);
+  }
+  auto const none = [&](SPVNASConfig const&) { return nan; };
+  CHECK(std::isnan(ts::models::evolve(space, none, cost, 5).score));
+}
+
 TEST_CASE_TEMPLATE("SPVNAS: a latency table measures each layer once", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
@@ -258,4 +299,33 @@ TEST_CASE("SPVNAS: configurations that are none are refused by name")
   CHECK_THROWS_WITH_AS(parse(without("\"downsample.1.feature\": 2", "\"downsample.1.feature\": 3")),
                        doctest::Contains("3 blocks"), ts::invalid_argument);
   CHECK_THROWS_AS(static_cast<void>(SPVNASSpace(4, 19).min_depth(3).largest()), ts::invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("SPVCNN: its dropouts drop other elements, as do SPVNAS's, by calls and by steps", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  ts::Execution<Space> const exec{};
+  auto const x = random_networks::input<3>(40, 1, 4, exec);
+  auto const ones = ts::upload_matrix(std::vector<float>(64, 1), 1, exec);
+  auto const steps = ts::upload(std::vector<std::uint64_t>{5}, exec);
+  auto const check_other = [&](auto& network) {
+    network.train();
+    for (bool const by_steps : {false, true}) {
+      CAPTURE(by_steps);
+      ts::nn::seed_by_step<Space>(network, by_steps ? steps.data() : nullptr);
+      DropoutSeeds<Space> found;
+      static_cast<void>(network.forward(x, exec.with_recorder(found)));
+      REQUIRE(found.seeds.size() == 2);
+      auto const kept = [&](std::size_t i) {
+        auto const y = ts::dropout(ones, 0.5, found.seeds[i], exec);
+        return ts::download(y.data(), y.size(), exec);
+      };
+      CHECK(kept(0) != kept(1));
+    }
+  };
+  ts::models::SPVCNN<3, float, Space> spvcnn{ts::SPVCNNOptions(4, 5).width(0.25), exec};
+  check_other(spvcnn);
+  ts::models::SPVNAS<3, float, Space> spvnas{small_space().largest(), exec};
+  check_other(spvnas);
 }

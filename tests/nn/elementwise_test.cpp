@@ -5,6 +5,7 @@
 
 #include <tessera/nn/activation.hpp>
 #include <tessera/nn/dropout.hpp>
+#include <tessera/nn/sequential.hpp>
 #include <tessera/ops/combine.hpp>
 
 #include <limits>
@@ -256,4 +257,56 @@ TEST_CASE_TEMPLATE("dropout module: acts in training only, with other elements e
   again.train();
   CHECK(test::same_bits(first, again(x, exec).features_on_host(exec)));
   CHECK(test::has(test::error_of([] { nn::Dropout<3, float, Space>{1.5}; }), "probability 1.5"));
+}
+
+TEST_CASE_TEMPLATE(
+    "dropout module: those of one network that have no seed drop other elements, the same on every run",
+    Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  using Drop = nn::Dropout<3, float, Space>;
+  Execution<Space> const exec{};
+  auto const ones = upload_matrix(std::vector<float>(64, 1), 1, exec);
+  auto const steps = upload(std::vector<std::uint64_t>{2}, exec);
+  auto const kept_by = [&](Drop& layer) {
+    layer.train();
+    auto const y = layer.forward(ones, exec);
+    return download(y.data(), y.size(), exec);
+  };
+  struct Net {
+    Net()
+        : first{&all.template add<Drop>()},
+          seeded{&all.template add<Drop>(0.5, 9)},
+          inner{&all.template add<nn::Sequential<3, float, Space>>()},
+          second{&inner->template add<Drop>()},
+          third{&all.template add<Drop>(0.5)}
+    {}
+
+    nn::Sequential<3, float, Space> all;
+    Drop* first;
+    Drop* seeded;
+    nn::Sequential<3, float, Space>* inner;
+    Drop* second;
+    Drop* third;
+  };
+  for (bool const by_steps : {false, true}) {
+    CAPTURE(by_steps);
+    Net net;
+    Net again;
+    Drop alone;
+    Drop seeded{0.5, 9};
+    for (auto* const network : std::vector<nn::ModuleBase*>{&net.all, &again.all, &alone, &seeded}) {
+      nn::seed_by_step<Space>(*network, by_steps ? steps.data() : nullptr);
+    }
+    auto const first = kept_by(*net.first);
+    auto const second = kept_by(*net.second);
+    auto const third = kept_by(*net.third);
+    CHECK(first != second);
+    CHECK(first != third);
+    CHECK(second != third);
+    CHECK(first == kept_by(alone));
+    CHECK(kept_by(*net.seeded) == kept_by(seeded));
+    CHECK(second == kept_by(*again.second));
+    CHECK(third == kept_by(*again.third));
+  }
 }

@@ -93,6 +93,25 @@ tessera::SparseTensor<3, Scalar, Space> upload_tensor(HostTensor const& from,
                                          from.channels}};
 }
 
+/// A tensor in fixed room: only the space knows that the first `used` of the rows are in use. Those behind them
+/// may hold anything.
+/// @param options  a fixed capacity in it is that of derived sets; without one they have room for as many rows
+template <int Dim, class Scalar, class Space>
+tessera::SparseTensor<Dim, Scalar, Space> tensor_in_room(std::vector<tessera::Coordinate<Dim>> const& rows,
+                                                         std::vector<Scalar> const& features,
+                                                         std::size_t used,
+                                                         tessera::CoordinateSetOptions<Dim> options,
+                                                         tessera::Execution<Space> const& exec)
+{
+  auto const capacity = static_cast<std::int64_t>(rows.size());
+  if (!options.fixed_capacity) { options.fixed_capacity = tessera::FixedCapacity{capacity}; }
+  auto const own_rows = upload(rows, exec);
+  auto const count = upload(std::vector<std::int32_t>{static_cast<std::int32_t>(used)}, exec);
+  return {tessera::make_coordinate_set<Dim>(reinterpret_cast<std::int32_t const*>(own_rows.data()),
+                                            tessera::RowCount{capacity, count.data()}, options, exec),
+          upload_matrix(features, static_cast<std::int64_t>(features.size() / rows.size()), exec)};
+}
+
 /// Every value within `bound * max(1, magnitude)` of the definition.
 template <class Scalar>
 void check_close(std::vector<Scalar> const& found, std::vector<double> const& expected, double bound)

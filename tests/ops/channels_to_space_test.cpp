@@ -263,19 +263,12 @@ TEST_CASE_TEMPLATE("channels_to_space: the numbers of children stay in the space
     options.spatial_range = SpatialRange<3>{3, {7, 8, 9}};
     options.fixed_capacity = FixedCapacity{400};
     auto const host = make_case<3, float, Space>(60, 16, 5, options, exec);
-    std::int32_t const used =
-        static_cast<std::int32_t>(host.rows.size()) - 7;  // the last rows are not in use
-    auto const expected = split<3>(host.rows, host.features, 2, row_major, [&](std::size_t i, int k) {
-      return i < static_cast<std::size_t>(used) && drawn(i, k);
-    });
+    auto const used = host.rows.size() - 7;  // the last rows are not in use
+    auto const expected = split<3>(host.rows, host.features, 2, row_major,
+                                   [&](std::size_t i, int k) { return i < used && drawn(i, k); });
     auto const children = static_cast<std::int64_t>(expected.first.size());
     options.fixed_capacity->max_rows_at = {{2, fits ? children : children - 1}};
-    auto const own_rows = upload(host.rows, exec);
-    auto const count = upload(std::vector<std::int32_t>{used}, exec);
-    RowCount const in_use{own_rows.size(), count.data()};
-    SparseTensor<3, float, Space> const x{
-        make_coordinate_set<3>(reinterpret_cast<std::int32_t const*>(own_rows.data()), in_use, options, exec),
-        upload_matrix(host.features, 16, exec)};
+    auto const x = test::tensor_in_room(host.rows, host.features, used, options, exec);
     auto const mask = upload_matrix(drawn_mask(host.rows.size(), 8), 1, exec);
     auto const y = channels_to_space(x, mask, row_major, exec);
     CHECK(y.coordinates()->has_device_count());
@@ -292,8 +285,7 @@ TEST_CASE_TEMPLATE("channels_to_space: the numbers of children stay in the space
     auto const dx = channels_to_space_backward<3, float, Space>(y.features(), y, x, row_major, exec);
     auto const found = download(dx.data(), dx.size(), exec);
     for (std::size_t n = 0; n < found.size(); ++n) {
-      bool const is_child =
-          n / 16 < static_cast<std::size_t>(used) && drawn(n / 16, static_cast<int>(n % 16 / 2));
+      bool const is_child = n / 16 < used && drawn(n / 16, static_cast<int>(n % 16 / 2));
       CHECK(found[n] == (is_child ? host.features[n] : 0.0F));
     }
   }

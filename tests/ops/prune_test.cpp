@@ -117,18 +117,10 @@ TEST_CASE_TEMPLATE("prune: where the number of rows stays in the space, so does 
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   auto const host = test::random_tensor<float>(60, 2, {0, 1}, 5);
-  std::vector<std::int32_t> rows;
-  for (auto const& c : host.coordinates) {
-    rows.insert(rows.end(), {c.batch, c.position[0], c.position[1], c.position[2]});
-  }
   CoordinateSetOptions<3> options;
   options.spatial_range = SpatialRange<3>{2, {50, 50, 50}};
-  options.fixed_capacity = FixedCapacity{60};
-  auto const own_rows = upload(rows, exec);
-  auto const count = upload(std::vector<std::int32_t>{40}, exec);  // of 60 rows 40 are in use
-  SparseTensor<3, float, Space> const x{
-      make_coordinate_set<3>(own_rows.data(), RowCount{60, count.data()}, options, exec),
-      upload_matrix(test::rounded<float>(host.features), 2, exec)};
+  auto const x =
+      test::tensor_in_room(host.coordinates, test::rounded<float>(host.features), 40, options, exec);
   std::vector<std::uint8_t> mask;
   for (std::size_t i = 0; i < 60; ++i) { mask.push_back(i % 3 == 0 ? 1 : 0); }
   auto const pruned = prune(x, upload_matrix(mask, 1, exec), exec);

@@ -123,5 +123,26 @@ TEST_CASE("schedule: refuses what it cannot mean")
   CHECK_THROWS_AS(Schedule::cosine(1, 10).warm_up(10), invalid_argument);
   CHECK_THROWS_AS(Schedule::constant(1).warm_up(-1), invalid_argument);
   CHECK_THROWS_AS(Schedule::cosine(1, 10).momentum(0.8, 0.9), invalid_argument);
+  CHECK_THROWS_WITH_AS(static_cast<void>(Schedule::cosine(1, 10, -0.5)),
+                       "Schedule::cosine: a last learning rate of -0.5; it must be finite and at least 0",
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS(static_cast<void>(Schedule::step(1, 10, -2)),
+                       "Schedule::step: a factor of -2; it must be finite and at least 0", invalid_argument);
+  CHECK_THROWS_WITH_AS(Schedule::cosine(1, 10).warm_up(2, -1),
+                       "Schedule::warm_up: a first factor of -1; it must be finite and at least 0",
+                       invalid_argument);
+  for (double const none : {std::nan(""), HUGE_VAL}) {
+    CHECK_THROWS_AS(static_cast<void>(Schedule::cosine(1, 10, none)), invalid_argument);
+    CHECK_THROWS_AS(static_cast<void>(Schedule::step(1, 10, none)), invalid_argument);
+    CHECK_THROWS_AS(Schedule::constant(1).warm_up(2, none), invalid_argument);
+    CHECK_THROWS_AS(Schedule::one_cycle(1, 10).momentum(none, 0.9), invalid_argument);
+    CHECK_THROWS_AS(Schedule::one_cycle(1, 10).momentum(0.8, none), invalid_argument);
+    CHECK_THROWS_AS(static_cast<void>(Schedule::from({2, 1, 1, 1, 10, 1, none, 0, 1, -1, -1})),
+                    invalid_argument);
+    CHECK_THROWS_AS(static_cast<void>(Schedule::from({2, 1, 1, 1, none, 1, 0, 0, 1, -1, -1})),
+                    invalid_argument);
+  }
+  CHECK_THROWS_AS(static_cast<void>(Schedule::one_cycle(1, 10, 0.3, 1e-320)), invalid_argument);
+  CHECK_THROWS_AS(static_cast<void>(Schedule::from({1, 1, 0, 1, 1, 0, 0, 0, 1, -1, -1})), invalid_argument);
   CHECK_THROWS_AS(static_cast<void>(Schedule::from({7, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1})), invalid_argument);
 }

@@ -164,7 +164,7 @@ void ConvolutionKernels<Scalar>::weight_gradient(WeightGradientArguments<Scalar>
   auto const limits = ConvolutionKernels::limits(exec);
   auto const plan = detail::select(detail::problem_of(arguments), detail::summary_of(map), limits);
   if constexpr (detail::has_warp_kernel<Scalar>) {
-    if (plan.kernel == GemmKernel::block) {
+    if (plan.gradient_tiles) {
       detail::run_weight_gradient_tiles(plan, arguments, map, exec);
       return;
     }

@@ -89,8 +89,8 @@ struct CountIndex {
 /// | name    | shape                                  | memory | holds                                          |
 /// |---------|----------------------------------------|--------|------------------------------------------------|
 /// | rows    | [num_rows, 1 + Dim] int32              | Space  | (batch, x, y, ...)                             |
-/// | offsets | [num_offsets, Dim] int32               | Space  | added to the positions; none: no offset        |
-/// | returns | [num_offsets * num_rows]               | Space  | offset after offset                            |
+/// | offsets | [num_offsets, Dim] int32               | Space  | added to the positions; not given: none        |
+/// | returns | [num_offsets * num_rows]               | Space  | offset after offset; [num_rows] without        |
 ///
 /// Different rows may have one hash: coordinate_table() compares the coordinates themselves.
 /// @throws invalid_argument  offsets without a column for each axis
@@ -102,7 +102,7 @@ template <class Space>
     MatrixView<std::int32_t const> const& rows, Execution<Space> const& exec,
     MatrixView<std::int32_t const> const& offsets = {})
 {
-  bool const is_moved = offsets.rows > 0;
+  bool const is_moved = offsets.columns > 0;
   detail::expects(!is_moved || offsets.columns + 1 == rows.columns, "hash_coordinates: offsets of ",
                   offsets.columns, " columns for rows of ", rows.columns, " (batch first)");
   Buffer<std::uint64_t, Space> hashes{rows.rows * (is_moved ? offsets.rows : 1), exec};

@@ -60,6 +60,8 @@ struct PointReadOptions {
   /// Files of more points are refused; where a header or the size of the file tells their number, before they are
   /// read.
   std::int64_t max_points = std::numeric_limits<std::int64_t>::max();
+  /// Whether a pipe is read. Whoever opens one waits for its other end: among many files it is refused instead.
+  bool pipes = true;
 };
 
 namespace detail {

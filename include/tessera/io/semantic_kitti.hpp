@@ -113,8 +113,8 @@ class SemanticKitti {
   [[nodiscard]] std::string const& path(std::int64_t index) const;
 
   /// Scan `index`; from several threads at once.
-  /// @throws invalid_argument  there is no such scan, a file cannot be read, or points and labels differ in
-  ///                           number
+  /// @throws invalid_argument  there is no such scan, a file cannot be read or is not a regular one, or points and
+  ///                           labels differ in number
   /// Cost: reads two files.
   [[nodiscard]] PointCloud load(std::int64_t index) const;
 

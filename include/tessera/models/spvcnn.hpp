@@ -7,6 +7,7 @@
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/spvconv.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -112,7 +113,7 @@ class SPVCNN final : public nn::ModuleBase {
   {
     auto const compat = options_.config() ? options_.config()->compat : thread_conv_config().compat;
     points =
-        detail::point_unet(unet_, transforms_, dropout_, std::move(voxels), std::move(points), compat, exec);
+        detail::point_unet(unet_, transforms_, dropouts_, std::move(voxels), std::move(points), compat, exec);
     return classifier_->forward(points, exec);
   }
 
@@ -124,7 +125,7 @@ class SPVCNN final : public nn::ModuleBase {
               layers,
               exec,
               [this](std::string const& name, nn::ModuleBase& part) { this->register_child(name, part); }},
-        dropout_{0.3, options.seed()}
+        dropouts_{{{0.3, options.seed()}, {0.3, options.seed() + 1}}}
   {
     auto const c = detail::unet_channels(options.width(), "SPVCNN");
     auto const math = options.config() ? options.config()->math : MathMode::exact;
@@ -138,14 +139,15 @@ class SPVCNN final : public nn::ModuleBase {
     }
     classifier_ = std::make_unique<Classifier>(linear(c[8], options.num_classes), exec);
     this->register_child("classifier.0", *classifier_);
-    this->register_child("dropout", dropout_);
+    this->register_child("dropout.0", dropouts_[0]);
+    this->register_child("dropout.1", dropouts_[1]);
   }
 
   SPVCNNOptions options_;
   detail::UNet<Dim, Scalar, Space> unet_;
   std::vector<std::unique_ptr<Transform>> transforms_;
   std::unique_ptr<Classifier> classifier_;
-  nn::Dropout<Dim, Scalar, Space> dropout_;
+  std::array<nn::Dropout<Dim, Scalar, Space>, 2> dropouts_;
 };
 
 }  // namespace models

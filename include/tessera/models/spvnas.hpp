@@ -6,6 +6,7 @@
 #include <tessera/models/detail/spvnas_layers.hpp>
 #include <tessera/models/spvnas_config.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -108,7 +109,7 @@ class SPVNAS final : public nn::ModuleBase {
 
   SPVNAS(SPVNASConfig const& config, detail::SPVNASNames const& names,
          std::optional<ConvConfig> const& conv_config, std::uint64_t seed, Execution<Space> const& exec)
-      : config_{config}, conv_config_{conv_config}, dropout_{0.3, seed}
+      : config_{config}, conv_config_{conv_config}, dropouts_{{{0.3, seed}, {0.3, seed + 1}}}
   {
     detail::check_config(config, "SPVNAS");
     detail::LayerFactory<Dim> factory{conv_config, seed};
@@ -152,7 +153,8 @@ class SPVNAS final : public nn::ModuleBase {
     classifier_ = std::make_unique<detail::LeadingLinear<Dim, Scalar, Space>>(
         linear(config.classifier_channels, config.num_classes), exec);
     this->register_child("classifier", *classifier_);
-    this->register_child("dropout", dropout_);
+    this->register_child("dropout.0", dropouts_[0]);
+    this->register_child("dropout.1", dropouts_[1]);
   }
 
   /// The parts as detail::point_unet() calls them.
@@ -183,7 +185,7 @@ class SPVNAS final : public nn::ModuleBase {
     auto const compat = conv_config_ ? conv_config_->compat : thread_conv_config().compat;
     Voxels parts{*this};
     points =
-        detail::point_unet(parts, transforms_, dropout_, std::move(voxels), std::move(points), compat, exec);
+        detail::point_unet(parts, transforms_, dropouts_, std::move(voxels), std::move(points), compat, exec);
     return classifier_->forward(points, exec);
   }
 
@@ -194,7 +196,7 @@ class SPVNAS final : public nn::ModuleBase {
   std::vector<std::unique_ptr<Stage>> up_;
   std::vector<std::unique_ptr<Transform>> transforms_;
   std::unique_ptr<detail::LeadingLinear<Dim, Scalar, Space>> classifier_;
-  nn::Dropout<Dim, Scalar, Space> dropout_;
+  std::array<nn::Dropout<Dim, Scalar, Space>, 2> dropouts_;
   std::vector<Layers>
       parts_;  // the stem's layers, then for every stage its transition and each of its blocks
 };

@@ -6,6 +6,7 @@
 #include <tessera/nn/initialize.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -222,7 +223,8 @@ class Evolution {
       auto const& mother = population_[pick(parents)].config;
       auto const& father = population_[pick(parents)].config;
       auto child = n % 2 == 0 ? mutation_of(mother) : crossover_of(mother, father);
-      if (static_cast<double>(cost_(child)) > limit_ && ++failures < 1000) { continue; }
+      bool const fits = static_cast<double>(cost_(child)) <= limit_;  // which NaN does not
+      if (!fits && ++failures < 1000) { continue; }
       enter(failures < 1000 ? child : mother);
     }
     rank();
@@ -276,8 +278,11 @@ class Evolution {
   }
   void rank()
   {
+    auto const rank_of = [](models::Evolved const& one) {  // NaN has none, and would upset the order
+      return std::isnan(one.score) ? -std::numeric_limits<double>::infinity() : one.score;
+    };
     std::stable_sort(population_.begin(), population_.end(),
-                     [](auto const& a, auto const& b) { return a.score > b.score; });
+                     [&](auto const& a, auto const& b) { return rank_of(a) > rank_of(b); });
   }
 
   models::SPVNASSpace const& space_;
@@ -297,8 +302,10 @@ namespace models {
 /// Searches the network of the highest score whose cost is within the limit, by evolution.
 ///
 /// @param score     called with a SPVNASConfig, once for each network: its accuracy, say, of
-///                  SPVNASSupernet::select() on scans with labels; not NaN
-/// @param cost      called with a SPVNASConfig: multiply-adds, parameters, milliseconds of a SPVNASLatencyTable
+///                  SPVNASSupernet::select() on scans with labels. NaN, of a training that diverged, is below
+///                  every number
+/// @param cost      called with a SPVNASConfig: multiply-adds, parameters, milliseconds of a SPVNASLatencyTable;
+///                  NaN is above the limit
 /// @param progress  called with an EvolutionProgress after each generation; may be empty
 /// @throws invalid_argument  options that are not positive; no network within the limit was found; what the
 /// functions throw

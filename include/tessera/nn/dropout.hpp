@@ -17,13 +17,12 @@ class Dropout final : public RowModule<Dim, Scalar, Space>, public StepSeeded<Sp
  public:
   using typename RowModule<Dim, Scalar, Space>::Tensor;
 
+  /// Layers of one network that are made without a seed drop different elements each: what they drop follows
+  /// from how many of them the network has before.
   /// @throws invalid_argument  a probability outside [0, 1]
-  explicit Dropout(double probability = 0.5, std::uint64_t seed = 0) : probability_{probability}, state_{seed}
-  {
-    detail::expects(probability >= 0 && probability <= 1, "Dropout: probability ", probability,
-                    " is not in [0, 1]");
-    this->register_random_state("random_state", state_);
-  }
+  explicit Dropout(double probability = 0.5) : Dropout{probability, 0, true} {}
+  /// @param seed  what is dropped follows from it alone: layers of one seed drop the same elements
+  Dropout(double probability, std::uint64_t seed) : Dropout{probability, seed, false} {}
 
   /// Cost, stream: as dropout() in training, none in evaluation.
   /// Determinism: the n-th call in training since the layer was made drops the same elements on every run;
@@ -42,13 +41,23 @@ class Dropout final : public RowModule<Dim, Scalar, Space>, public StepSeeded<Sp
   void step(std::uint64_t const* steps) noexcept override { step_ = steps; }
 
  private:
+  Dropout(double probability, std::uint64_t seed, bool by_place) : probability_{probability}, state_{seed}
+  {
+    detail::expects(probability >= 0 && probability <= 1, "Dropout: probability ", probability,
+                    " is not in [0, 1]");
+    this->register_random_state("random_state", state_, by_place ? &place_ : nullptr);
+  }
+
   [[nodiscard]] ops::DropoutSeed next_seed()
   {
-    return step_ != nullptr ? ops::DropoutSeed{state_, step_} : ops::DropoutSeed{detail::next_random(state_)};
+    auto const own = place_ * 0x8cb92ba72f3d8dd7ULL;  // far from the seeds that people choose
+    return step_ != nullptr ? ops::DropoutSeed{state_ + own, step_}
+                            : ops::DropoutSeed{detail::next_random(state_) + own};
   }
 
   double probability_;
   std::uint64_t state_;
+  std::uint64_t place_ = 0;  // among the network's layers without a seed
   std::uint64_t const* step_ = nullptr;
 };
 

@@ -65,7 +65,7 @@ class ModuleBase {
   {
     std::vector<std::pair<std::string, std::uint64_t*>> result;
     visit_modules(prefix, [&](std::string const& before, ModuleBase const& module) {
-      for (auto const& [name, state] : module.random_states_) { result.emplace_back(before + name, state); }
+      for (auto const& own : module.random_states_) { result.emplace_back(before + own.name, own.state); }
     });
     return result;
   }
@@ -105,12 +105,20 @@ class ModuleBase {
       detail::expects(taken != name, "register_child: there is a child \"", name, "\" already");
     }
     children_.emplace_back(std::move(name), &child);
+    std::uint64_t next = 0;
+    visit_modules({}, [&](std::string const&, ModuleBase const& module) {
+      for (auto const& own : module.random_states_) {
+        if (own.place != nullptr) { *own.place = next++; }
+      }
+    });
   }
   /// To be called in the constructor of a layer that draws random numbers: `state` is all that the next ones
-  /// follow from, and stays where it is.
-  void register_random_state(std::string name, std::uint64_t& state)
+  /// follow from, besides `place`. Both stay where they are.
+  /// @param place  of a layer that was given no seed of its own: set to how many of those the network has before
+  ///               it, in order of registration, so that layers made alike draw differently; or null
+  void register_random_state(std::string name, std::uint64_t& state, std::uint64_t* place = nullptr)
   {
-    random_states_.emplace_back(std::move(name), &state);
+    random_states_.push_back({std::move(name), &state, place});
   }
 
  private:
@@ -126,6 +134,12 @@ class ModuleBase {
               parameter->shape(),     kernel_size, parameter->size(),
               parameter->on_device(), parameter};
     }
+  };
+
+  struct RandomState {
+    std::string name;
+    std::uint64_t* state;
+    std::uint64_t* place;
   };
 
   /// Calls `visit(prefix, registered)` for the parameters of this module and those below it.
@@ -147,7 +161,7 @@ class ModuleBase {
   }
 
   std::vector<Registered> parameters_;
-  std::vector<std::pair<std::string, std::uint64_t*>> random_states_;
+  std::vector<RandomState> random_states_;
   std::vector<std::pair<std::string, ModuleBase*>> children_;
   bool training_ = false;
 };

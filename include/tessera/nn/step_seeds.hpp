@@ -31,7 +31,7 @@ class StepSeeded {
 /// @returns how many there are
 /// Cost: visits the modules.
 /// Stream: enqueues nothing.
-/// Determinism: what is drawn follows from seed and step alone.
+/// Determinism: what is drawn follows from the layer's seed, or its place where it has none, and the step.
 template <class Space>
 int seed_by_step(ModuleBase& network, std::uint64_t const* steps)
 {

@@ -52,13 +52,15 @@ class PointSet {
   /// @param room       for the voxels that initial_voxelize() makes of them, whose number then stays in the
   ///                   space; without it they are counted
   /// @param count      [1] how many of the rows are points, where the host does not know
+  /// @param voxels     in whose errors is noted what is wrong with the points; null: see voxels()
   /// @throws invalid_argument  other columns, no batch entries, 2^31 points or more
   PointSet(Matrix<float, Space>&& positions, int num_batches, std::optional<VoxelRoom<Dim>> room = {},
-           Count count = nullptr)
+           Count count = nullptr, CoordinateSetPointer<Dim, Space> voxels = nullptr)
       : positions_{std::move(positions)},
         num_batches_{num_batches},
         room_{std::move(room)},
-        count_{std::move(count)}
+        count_{std::move(count)},
+        voxels_{std::move(voxels)}
   {
     detail::expects(positions_.columns() == 1 + Dim, "PointSet: positions have ", positions_.columns(),
                     " columns but ", Dim, " dimensions need ", 1 + Dim, " (batch first)");
@@ -84,6 +86,14 @@ class PointSet {
   {
     std::lock_guard lock{mutex_};
     return in_room_;
+  }
+  /// The voxels that the points were made with, or the first that were made of them in that room: in them
+  /// kernels note what is wrong with the points' rows (CoordinateSet::check()). Null where there are none.
+  [[nodiscard]] CoordinateSetPointer<Dim, Space> voxels() const
+  {
+    if (voxels_ != nullptr) { return voxels_; }
+    std::lock_guard lock{mutex_};
+    return in_room_.empty() ? nullptr : in_room_.front();
   }
   /// For initial_voxelize().
   void add_voxels_in_room(CoordinateSetPointer<Dim, Space> voxels)
@@ -115,6 +125,7 @@ class PointSet {
   int num_batches_;
   std::optional<VoxelRoom<Dim>> room_;
   Count count_;
+  CoordinateSetPointer<Dim, Space> voxels_;
   std::vector<CoordinateSetPointer<Dim, Space>> in_room_;
   detail::Cache maps_;
   mutable std::mutex mutex_;

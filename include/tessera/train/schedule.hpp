@@ -30,7 +30,7 @@ namespace train {
 /// Source: PyTorch's StepLR, CosineAnnealingLR, OneCycleLR (anneal_strategy "cos"), and LinearLR before them.
 class Schedule {
  public:
-  /// @throws invalid_argument  a rate that is negative or not finite; so do all of these
+  /// @throws invalid_argument  a number that is negative or not finite; so do all of these
   [[nodiscard]] static Schedule constant(double rate) { return Schedule{Kind::constant, rate}; }
   /// @param every   steps between two changes, at least 1
   /// @param factor  what each change multiplies by
@@ -39,7 +39,7 @@ class Schedule {
     detail::expects(every >= 1, "Schedule::step: a change every ", every, " steps; at least 1");
     Schedule result{Kind::step, rate};
     result.every_ = static_cast<double>(every);
-    result.factor_ = factor;
+    result.factor_ = checked(factor, "step: a factor of ");
     return result;
   }
   /// @param total  steps until `last` is reached, at least 1
@@ -47,7 +47,7 @@ class Schedule {
   {
     Schedule result{Kind::cosine, rate};
     result.total_ = checked_total(total);
-    result.last_ = last;
+    result.last_ = checked(last, "cosine: a last learning rate of ");
     return result;
   }
   /// @param rate      the largest
@@ -66,15 +66,15 @@ class Schedule {
     Schedule result{Kind::one_cycle, rate};
     result.total_ = static_cast<double>(total);
     result.factor_ = rising;
-    result.first_ = rate / divisor;
-    result.last_ = rate / divisor / last_divisor;
+    result.first_ = checked(rate / divisor, "one_cycle: a first learning rate of ");
+    result.last_ = checked(rate / divisor / last_divisor, "one_cycle: a last learning rate of ");
     return result;
   }
 
   /// @param steps  0 for none
   /// @param first  the factor of the first step
   /// @throws invalid_argument  of a one-cycle schedule, which rises itself; no step of the schedule would be
-  ///                           left
+  ///                           left; a number that is negative or not finite
   Schedule& warm_up(std::int64_t steps, double first = 1e-3)
   {
     detail::expects(kind_ != Kind::one_cycle, "Schedule::warm_up: a one-cycle schedule rises by itself");
@@ -82,17 +82,19 @@ class Schedule {
     auto const warm = static_cast<double>(steps);
     detail::expects(kind_ != Kind::cosine || warm < total_, "Schedule::warm_up: ", steps,
                     " steps leave none of the ", total_, " of the schedule");
+    warm_factor_ = checked(first, "warm_up: a first factor of ");
     warm_steps_ = warm;
-    warm_factor_ = first;
     return *this;
   }
   /// Of a one-cycle schedule: the momentum goes from `largest` down to `smallest` where the rate rises, and
   /// back. It stands for SGD's momentum and Adam's first beta. Without it the optimizer's own holds.
-  /// @throws invalid_argument  of another schedule
+  /// @throws invalid_argument  of another schedule; a momentum outside of 0 to 1, or 1
   Schedule& momentum(double smallest, double largest)
   {
     detail::expects(kind_ == Kind::one_cycle,
                     "Schedule::momentum: only a one-cycle schedule changes the momentum");
+    detail::expects(smallest >= 0 && smallest < 1 && largest >= 0 && largest < 1,
+                    "Schedule::momentum: ", smallest, " to ", largest, " are not both in [0, 1)");
     smallest_momentum_ = smallest;
     largest_momentum_ = largest;
     return *this;
@@ -145,6 +147,11 @@ class Schedule {
   [[nodiscard]] static Schedule from(Numbers const& numbers)
   {
     detail::expects(numbers[0] >= 0 && numbers[0] <= 3, "Schedule: there is no kind ", numbers[0]);
+    for (std::size_t i = 1; i <= 8; ++i) { static_cast<void>(checked(numbers[i], "from: a number is ")); }
+    detail::expects(numbers[2] >= 1 && numbers[4] >= 1, "Schedule::from: ", numbers[2], " and ", numbers[4],
+                    " steps; at least 1");
+    detail::expects(numbers[9] < 1 && numbers[10] < 1, "Schedule::from: momentums of ", numbers[9], " and ",
+                    numbers[10]);
     Schedule result{static_cast<Kind>(static_cast<int>(numbers[0])), numbers[1]};
     result.every_ = numbers[2];
     result.factor_ = numbers[3];
@@ -167,6 +174,13 @@ class Schedule {
     detail::expects(detail::is_finite(rate) && rate >= 0, "Schedule: a learning rate of ", rate);
   }
 
+  /// @param what  begins the sentence
+  [[nodiscard]] static double checked(double value, char const* what)
+  {
+    detail::expects(detail::is_finite(value) && value >= 0, "Schedule::", what, value,
+                    "; it must be finite and at least 0");
+    return value;
+  }
   [[nodiscard]] static double checked_total(std::int64_t total)
   {
     detail::expects(total >= 1, "Schedule::cosine: ", total, " steps; at least 1");

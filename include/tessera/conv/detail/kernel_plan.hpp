@@ -75,12 +75,13 @@ struct KernelPlan {
   Operation operation = Operation::forward;
   /// The dataflow asked for lacks the operation: gather-scatter runs it, with this kernel for each offset.
   bool falls_back = false;
+  bool gradient_tiles = false;  ///< of a weight's gradient: tiles of tensor cores, else multiply-adds
 
   /// Whether two plans do the same on maps of one form, whatever the channels.
   [[nodiscard]] friend bool operator==(KernelPlan const& a, KernelPlan const& b)
   {
     return a.kernel == b.kernel && a.tile_rows == b.tile_rows && a.shape == b.shape &&
-           a.operation == b.operation && a.falls_back == b.falls_back;
+           a.operation == b.operation && a.falls_back == b.falls_back && a.gradient_tiles == b.gradient_tiles;
   }
 };
 

@@ -170,7 +170,7 @@ inline void check_types(ConvProblem const& problem)
   return select_block(problem, map, device);
 }
 
-/// How the gradient of a weight is summed: 16-bit scalars in tiles by tensor cores, as GemmKernel::block,
+/// How the gradient of a weight is summed: 16-bit scalars in tiles by tensor cores, KernelPlan::gradient_tiles,
 /// whatever their channels and addresses, since rows that do not begin at multiples of 16 bytes are copied
 /// element by element; all others by the multiply-adds of the one kernel that is exact.
 [[nodiscard]] inline KernelPlan select_weight_gradient(ConvProblem const& problem, DeviceLimits const& device)
@@ -183,7 +183,7 @@ inline void check_types(ConvProblem const& problem)
   auto const bytes = gradient_shapes[static_cast<std::size_t>(shape)].shared_bytes();
   if (device.has_gradient_tiles && multiplication_of(problem) == Multiplication::half &&
       bytes <= device.shared_bytes) {
-    plan.kernel = GemmKernel::block;
+    plan.gradient_tiles = true;
     plan.shape = shape;
     plan.pipeline.shared_bytes = bytes;
   }

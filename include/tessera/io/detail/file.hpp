@@ -81,17 +81,23 @@ template <class T>
   return opened;
 }
 
+/// Whether a pipe may stand for a file: not among many files, where it is a mistake, and whoever opens one waits
+/// for its other end, perhaps for good.
+enum class Pipes : std::uint8_t { read, refused };
+
 /// A file that is read: first its beginning, by which it may be refused, then all of it.
 ///
 /// Memory is taken for bytes that are there and looked at, never for a size that the file system or the file
 /// claims: a large file of another kind costs its first piece.
 class InputFile {
  public:
-  /// @throws invalid_argument  it cannot be opened, is a directory or a device, or is larger than `limit`
-  explicit InputFile(FileContext const& file, std::uintmax_t limit = max_file_bytes)
+  /// @throws invalid_argument  it cannot be opened, is a directory, a device or a refused pipe, or is larger than
+  ///                           `limit`
+  explicit InputFile(FileContext const& file, std::uintmax_t limit = max_file_bytes,
+                     Pipes pipes = Pipes::read)
       : file_{file}, limit_{limit}
   {
-    refuse_device(std::filesystem::status(file.path(), ignored_));  // opening one may have effects
+    refuse_other(std::filesystem::status(file.path(), ignored_), pipes);  // opening one may have effects
     from_ = open_file(file, file.path().c_str(), O_RDONLY);
     struct stat status {};
     if (::fstat(from_.number(), &status) != 0) { file.fail("its size is unknown: ", std::strerror(errno)); }
@@ -128,11 +134,12 @@ class InputFile {
  private:
   static constexpr std::size_t piece = std::size_t{1} << 17;
 
-  void refuse_device(std::filesystem::file_status const& status) const
+  void refuse_other(std::filesystem::file_status const& status, Pipes pipes) const
   {
     using Type = std::filesystem::file_type;
     if (status.type() == Type::directory) { file_.fail("is a directory"); }
-    bool const readable = status.type() == Type::regular || status.type() == Type::fifo;
+    bool const readable =
+        status.type() == Type::regular || (status.type() == Type::fifo && pipes == Pipes::read);
     if (std::filesystem::exists(status) && !readable) { file_.fail("is not a regular file"); }
   }
 
@@ -166,11 +173,12 @@ class InputFile {
 };
 
 /// The whole file.
-/// @throws invalid_argument  it cannot be opened or read, is a directory or a device, or is larger
+/// @throws invalid_argument  it cannot be opened or read, is a directory, a device or a refused pipe, or is larger
 ///                           than `limit`
-[[nodiscard]] inline Bytes read_file(FileContext const& file, std::uintmax_t limit = max_file_bytes)
+[[nodiscard]] inline Bytes read_file(FileContext const& file, std::uintmax_t limit = max_file_bytes,
+                                     Pipes pipes = Pipes::read)
 {
-  return InputFile{file, limit}.all();
+  return InputFile{file, limit, pipes}.all();
 }
 
 /// Writes a file so that its name never stands for half of it: into a new file beside it, which takes

@@ -249,7 +249,8 @@ TESSERA_INLINE PointCloud read_point_cloud(std::string const& path, PointReadOpt
   file.expects(has_columns == (options.format == PointFormat::columns),
                has_columns ? "columns were given with a format that has its own"
                            : "PointFormat::columns was given without columns");
-  detail::InputFile input{file};
+  detail::InputFile input{file, detail::max_file_bytes,
+                          options.pipes ? detail::Pipes::read : detail::Pipes::refused};
   detail::check_points_beginning(input, options, file);
   auto cloud = detail::parse_points(std::move(input).all(), options, file);
   detail::check_number_of_points(static_cast<std::uintmax_t>(cloud.size()), options, file);

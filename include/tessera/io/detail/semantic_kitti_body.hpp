@@ -5,7 +5,9 @@
 #include <tessera/core/error.hpp>
 #include <tessera/core/inline.hpp>
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/point_bin_body.hpp>
 #include <tessera/io/point_bin.hpp>
+#include <tessera/io/point_format.hpp>
 #include <tessera/io/semantic_kitti.hpp>
 #include <tessera/points/point_cloud.hpp>
 
@@ -13,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -21,22 +24,31 @@
 namespace tessera {
 inline namespace v0 {
 
-TESSERA_INLINE SemanticKittiLabels read_semantic_kitti_labels(std::string const& path)
+namespace detail {
+
+[[nodiscard]] inline SemanticKittiLabels parse_semantic_kitti_labels(Bytes const& bytes,
+                                                                     FileContext const& file)
 {
-  detail::FileContext const file{"read_semantic_kitti_labels", path};
-  auto const bytes = detail::read_file(file);
   file.expects(bytes.size() % 4 == 0, "holds ", bytes.size(), " bytes; each label has 4");
   SemanticKittiLabels labels;
   labels.classes.resize(bytes.size() / 4);
   labels.instances.resize(bytes.size() / 4);
   for (std::size_t i = 0; i < labels.classes.size(); ++i) {
-    auto const value = detail::load_bytes<std::uint32_t>(bytes.data() + 4 * i);
+    auto const value = load_bytes<std::uint32_t>(bytes.data() + 4 * i);
     labels.classes[i] = semantic_kitti_class(value & 0xffffU);
     labels.instances[i] = static_cast<std::uint16_t>(value >> 16U);
     file.expects(labels.classes[i] != no_semantic_kitti_class, "point ", i, " has the label ",
                  value & 0xffffU, ", which is none of SemanticKITTI's");
   }
   return labels;
+}
+
+}  // namespace detail
+
+TESSERA_INLINE SemanticKittiLabels read_semantic_kitti_labels(std::string const& path)
+{
+  detail::FileContext const file{"read_semantic_kitti_labels", path};
+  return detail::parse_semantic_kitti_labels(detail::read_file(file), file);
 }
 
 TESSERA_INLINE std::vector<int> sequences_of(SemanticKittiSplit split)
@@ -85,10 +97,15 @@ TESSERA_INLINE std::string const& SemanticKitti::path(std::int64_t index) const
 TESSERA_INLINE PointCloud SemanticKitti::load(std::int64_t index) const
 {
   auto const& at = scan(index);
-  auto cloud = read_kitti(at.points);
+  auto const bytes_of = [](detail::FileContext const& file) {
+    return detail::read_file(file, detail::max_file_bytes, detail::Pipes::refused);
+  };
+  detail::FileContext const points{"SemanticKitti", at.points};
+  auto cloud =
+      detail::parse_point_bin(bytes_of(points), detail::columns_of(PointFormat::kitti), std::nullopt, points);
   if (at.labels.empty()) { return cloud; }
-  cloud.labels = read_semantic_kitti_labels(at.labels).classes;
   detail::FileContext const file{"SemanticKitti", at.labels};
+  cloud.labels = detail::parse_semantic_kitti_labels(bytes_of(file), file).classes;
   file.expects(static_cast<std::int64_t>(cloud.labels.size()) == cloud.size(), "holds ", cloud.labels.size(),
                " labels, but the scan has ", cloud.size(), " points");
   return cloud;

@@ -23,12 +23,14 @@ namespace detail {
 ///
 /// @param unet        has stem(), encode() and decode()
 /// @param transforms  three of them
+/// @param dropouts    of what the points bring to y1 and y3: two, since one drops the same in both where it is
+///                    seeded by steps
 /// @param voxels      the input of the stem
 /// @param points      the same as points; their features are not read
 template <class UNet, int Dim, class Scalar, class Space>
 [[nodiscard]] PointTensor<Dim, Scalar, Space> point_unet(
     UNet& unet, std::vector<std::unique_ptr<nn::PointTransform<Dim, Scalar, Space>>> const& transforms,
-    nn::Dropout<Dim, Scalar, Space>& dropout, SparseTensor<Dim, Scalar, Space> voxels,
+    std::array<nn::Dropout<Dim, Scalar, Space>, 2>& dropouts, SparseTensor<Dim, Scalar, Space> voxels,
     PointTensor<Dim, Scalar, Space> points, Compatibility compat, Execution<Space> const& exec)
 {
   using Tensor = SparseTensor<Dim, Scalar, Space>;
@@ -46,7 +48,7 @@ template <class UNet, int Dim, class Scalar, class Space>
   };
   meet(0);
   for (std::size_t level = 0; level < levels; ++level) {
-    if (level % 2 == 0) { x = dropout.forward(point_to_voxel(points, x, exec, compat), exec); }
+    if (level % 2 == 0) { x = dropouts[level / 2].forward(point_to_voxel(points, x, exec, compat), exec); }
     x = unet.decode(level, std::exchange(x, {}), std::exchange(skips[levels - 1 - level], {}), exec);
     if (level % 2 == 1) { meet(1 + level / 2); }
   }

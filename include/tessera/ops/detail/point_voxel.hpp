@@ -87,8 +87,8 @@ template <int Dim, class Scalar, class Space>
     auto made = sparse_quantize(view, options, exec);
     voxels = {made.coordinates, std::move(made.features)};
   }
-  auto points = std::make_shared<PointSet<Dim, Space>>(std::move(scaled), z.points()->num_batches(),
-                                                       std::nullopt, z.points()->count());
+  auto points = std::make_shared<PointSet<Dim, Space>>(
+      std::move(scaled), z.points()->num_batches(), std::nullopt, z.points()->count(), voxels.coordinates());
   return {z.with_points(std::move(points)), std::move(voxels)};
 }
 
@@ -182,7 +182,7 @@ template <int Dim, class Scalar, class Space>
     count = std::make_shared<Buffer<std::int32_t, Space> const>(copy(set.row_count().count, 1, exec));
   }
   return {std::make_shared<PointSet<Dim, Space>>(std::move(positions), std::max(1, set.num_batches()),
-                                                 std::nullopt, std::move(count)),
+                                                 std::nullopt, std::move(count), x.coordinates()),
           Matrix<Scalar, Space>{copy(features.data, features.size(), exec), features.rows, features.columns}};
 }
 

@@ -105,9 +105,10 @@ template <int Dim, class Scalar, class Space>
   return access(*x.coordinates()).errors();
 }
 template <int Dim, class Scalar, class Space>
-[[nodiscard]] std::uint32_t* data_errors(PointTensor<Dim, Scalar, Space> const&)
+[[nodiscard]] std::uint32_t* data_errors(PointTensor<Dim, Scalar, Space> const& x)
 {
-  return nullptr;
+  auto const voxels = x.points() != nullptr ? x.points()->voxels() : nullptr;
+  return voxels != nullptr ? access(*voxels).errors() : nullptr;
 }
 template <class Scalar, class Space>
 [[nodiscard]] std::uint32_t* data_errors(Matrix<Scalar, Space> const&)
