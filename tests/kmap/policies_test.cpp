@@ -57,7 +57,16 @@ struct CopiedSpconv : PlainSpconv {
   static constexpr char const* name = "copied_spconv";
   static constexpr bool keeps_positions = true;
   static constexpr bool reads_torchsparse_lattice = true;
+  using product_of_axes = CopiedSpconv;
 
+  template <int Dim>
+  TESSERA_HOST_DEVICE static bool candidate_of_axis(KernelRegion<Dim> const& region, int axis, int in,
+                                                    int digit, int& out)
+  {
+    int const scaled = in + region.anchor[axis] - digit * region.dilation[axis];
+    out = scaled / region.stride[axis] - (scaled % region.stride[axis] < 0 ? 1 : 0);
+    return out * region.stride[axis] == scaled;
+  }
   template <int Dim>
   static std::optional<ParentRule<Dim>> parent(KernelRegion<Dim> const& region)
   {
@@ -245,7 +254,7 @@ void check_plain()
   CHECK(any_differs);  // so that memory tells algorithms apart
 }
 
-/// CopiedSpconv that counts how often it is asked for a candidate.
+/// CopiedSpconv that counts how often it is asked for a candidate; what it says of axes is of the one it is made of.
 struct CountingSpconv : CopiedSpconv {
   static std::atomic<int>& count()
   {

@@ -50,7 +50,6 @@ struct SpconvDownsample : detail::EveryOffset {
     return true;
   }
 
-  /// Of a box the candidates are those of each axis, combined: see is_product_of_axes().
   using product_of_axes = SpconvDownsample;
   /// The same of one axis and one of its digits.
   template <int Dim>
@@ -120,18 +119,6 @@ struct SpconvDownsample : detail::EveryOffset {
   }
 };
 
-namespace detail {
-
-/// Whether a policy's candidates under a box are found axis by axis: what it says itself, since a policy made of
-/// it may have others.
-template <class P, class = void>
-inline constexpr bool is_product_of_axes = false;
-template <class P>
-inline constexpr bool is_product_of_axes<P, std::void_t<typename P::product_of_axes>> =
-    std::is_same_v<typename P::product_of_axes, P>;
-
-}  // namespace detail
-
 /// One output for each input, `o = floor(in / stride)`, whatever the kernel (MinkowskiEngine's rule).
 struct MinkowskiDownsample {
   static constexpr char const* name = "minkowski";
@@ -181,6 +168,10 @@ struct MinkowskiDownsample {
 /// | `reach(region, box, axis)`       | between which coordinates the outputs of inputs    | the kernel's   |
 /// |                                  | in a CoordinateBox lie on an axis, as AxisBounds   | reach          |
 /// | `max_outputs(region)`            | how many outputs an input has at most              | num_candidates |
+/// | `product_of_axes`, the type      | under a box the candidates are those of each axis, | each candidate |
+/// | itself, and                      | combined; `out` of an axis, where there is one of  | is tried       |
+/// | `candidate_of_axis(region, axis, | this digit. Of a type made of it that has          |                |
+/// | in, digit, out)`                 | candidates of its own it says nothing              |                |
 /// | `keeps_positions`                | a kernel of one voxel and stride 1 keeps the set   | false          |
 /// | `depends_on_stride_alone`        | layers of one stride share their outputs           | false          |
 /// | `reads_torchsparse_lattice`      | TorchSparse's bounds replace the unbounded grid,   | false          |
@@ -201,6 +192,12 @@ template <class P, class = void>
 inline constexpr bool keeps_positions = false;
 template <class P>
 inline constexpr bool keeps_positions<P, std::void_t<decltype(P::keeps_positions)>> = P::keeps_positions;
+
+template <class P, class = void>
+inline constexpr bool is_product_of_axes = false;
+template <class P>
+inline constexpr bool is_product_of_axes<P, std::void_t<typename P::product_of_axes>> =
+    std::is_same_v<typename P::product_of_axes, P>;
 
 template <class P, class = void>
 inline constexpr bool depends_on_stride_alone = false;
