@@ -6,6 +6,7 @@
 #include <tessera/coords/key_packing.hpp>
 #include <tessera/core/int_array.hpp>
 #include <tessera/hash/detail/hash_table.hpp>
+#include <tessera/kmap/downsample.hpp>
 #include <tessera/kmap/geometry.hpp>
 
 #include <cstdint>
