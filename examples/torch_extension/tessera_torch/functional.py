@@ -21,6 +21,7 @@ def sparse_add(*tensors: SparseConvTensor) -> SparseConvTensor:
             continue
         features, indices = ops.add_by_coordinate(total.features.contiguous(), total.indices, other.features.contiguous(),
                                                   other.indices)  # fmt: skip
+        ops.expect_rows_in_export(indices)
         total = total._on(features, indices, total.spatial_shape, IndiceDict())
     return total
 

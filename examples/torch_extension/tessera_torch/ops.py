@@ -280,6 +280,13 @@ def kernel_map(
     )  # fmt: skip
 
 
+def expect_rows_in_export(coordinates: torch.Tensor) -> None:
+    """While torch.export traces: the program may take it that a layer's outputs exist, and looks when it runs. Norms
+    and loops over rows ask whether there are any, and how many there will be is not known."""
+    if torch.compiler.is_exporting() and isinstance(coordinates.shape[0], torch.SymInt):
+        torch._check(coordinates.shape[0] > 0)
+
+
 def _submanifold_anchor(sizes: list, dilations: list, rules: str, kmap: str) -> list:
     """How far below its voxel a submanifold kernel begins, on each axis: KernelRegion::anchor."""
     if kmap == "hashmap":

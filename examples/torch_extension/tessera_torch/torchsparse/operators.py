@@ -23,6 +23,7 @@ def cat(inputs: list[SparseTensor]) -> SparseTensor:
 def generative_add(a: SparseTensor, b: SparseTensor) -> SparseTensor:
     """The sum by coordinate, absent voxels being 0; rows in lexicographic order."""
     feats, coords = ops.add_by_coordinate(a.feats.contiguous(), a.coords, b.feats.contiguous(), b.coords)
+    ops.expect_rows_in_export(coords)
     larger = a if len(a.coords) >= len(b.coords) else b
     result = larger.like(feats, coords)
     result._caches = new_cache()

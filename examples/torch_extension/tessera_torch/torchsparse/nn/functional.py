@@ -95,6 +95,8 @@ def _forwards(input: SparseTensor, size, steps, pad, spread, config) -> ops.Kern
         map = ops.kernel_map(input.coords, "submanifold" if submanifold else "strided", size, steps,
                              0 if submanifold else pad, spread, 0, shape, batch_size, "torchsparse", config.kmap_mode,
                              config.downsample_mode)  # fmt: skip
+        if not submanifold:
+            ops.expect_rows_in_export(map.coordinates)
         entry = input._caches.kmaps[key] = (map, input.coords, input.spatial_range)
     return entry[0]
 
@@ -122,6 +124,7 @@ def _generative(input: SparseTensor, size, steps, spread, config) -> tuple:
     shape, batch_size = _shape(input)
     map = ops.kernel_map(input.coords, "generative", size, steps, 0, spread, 0, shape, batch_size, "torchsparse",
                          config.kmap_mode, config.downsample_mode)  # fmt: skip
+    ops.expect_rows_in_export(map.coordinates)
     target = tuple(max(1, a // b) for a, b in zip(input.stride, steps))
     grid = None if input.spatial_range is None else (batch_size, *map.shape)
     input._caches.kmaps = {}
@@ -138,8 +141,7 @@ def spdownsample(coords: torch.Tensor, stride=2, kernel_size=2, padding=0, spati
 
 
 def _pooled(input: SparseTensor, mode: str) -> torch.Tensor:
-    batch_size = input.spatial_range[0] if input.spatial_range else int(input.coords[:, 0].max()) + 1
-    return ops.global_pool(input.feats.contiguous(), input.coords, batch_size, mode)
+    return ops.global_pool(input.feats.contiguous(), input.coords, input.batch_size, mode)
 
 
 def global_avg_pool(input: SparseTensor) -> torch.Tensor:

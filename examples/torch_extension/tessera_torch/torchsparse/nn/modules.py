@@ -124,7 +124,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, input):
         if isinstance(input, torch.Tensor):
             return super().forward(input)
-        return _on_features(lambda feats: _by_entry(super(GroupNorm, self).forward, feats, _batch_of(input)), input)
+        return _on_features(lambda feats: _by_entry(super(GroupNorm, self).forward, feats, input), input)
 
 
 class InstanceNorm(nn.InstanceNorm1d):
@@ -133,7 +133,7 @@ class InstanceNorm(nn.InstanceNorm1d):
     def forward(self, input):
         if isinstance(input, torch.Tensor):
             return super().forward(input)
-        return _on_features(lambda feats: _by_entry(super(InstanceNorm, self).forward, feats, _batch_of(input)), input)
+        return _on_features(lambda feats: _by_entry(super(InstanceNorm, self).forward, feats, input), input)
 
 
 class ReLU(nn.ReLU):
@@ -185,15 +185,12 @@ def _on_features(fn, input):
     return fn(input)
 
 
-def _batch_of(input) -> torch.Tensor:
-    return (input.coords if isinstance(input, SparseTensor) else input.indices)[:, 0]
-
-
-def _by_entry(fn, feats: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+def _by_entry(fn, feats: torch.Tensor, input) -> torch.Tensor:
     """`fn` of PyTorch on [1, channels, rows] of each scan."""
+    batch = (input.coords if isinstance(input, SparseTensor) else input.indices)[:, 0]
     result = torch.empty_like(feats)
-    for entry in range(int(batch.max()) + 1 if len(batch) else 0):
+    for entry in range(input.batch_size):
         rows = (batch == entry).nonzero(as_tuple=True)[0]
-        if len(rows):
+        if rows.numel():
             result[rows] = fn(feats[rows].t()[None])[0].t().to(feats.dtype)
     return result
