@@ -39,7 +39,7 @@ def without_replacing(features, indices):
 
 def mmdet3d():
     # [mmdet3d]
-    import tessera_torch.mmdet3d
+    import tessera_torch
 
     tessera_torch.mmdet3d.register()  # before mmdet3d is imported
     # [mmdet3d]

@@ -102,6 +102,23 @@ else:
     raise AssertionError
 """)
 
+    def test_mmdetection3d_s_registry_needs_no_import_of_its_own_and_no_mmengine_before(self):
+        self.run_python("""
+import sys, types
+import tessera_torch
+assert not {"mmengine", "mmdet3d", "tessera_torch.mmdet3d"} & set(sys.modules)
+class MODELS:
+    layers = {}
+    def register_module(name, force, module):
+        MODELS.layers[name] = module
+sys.modules.update({"mmengine": types.ModuleType("mmengine"), "mmcv": None})
+sys.modules["mmengine.registry"] = types.SimpleNamespace(MODELS=MODELS)
+assert tessera_torch.mmdet3d.register() == ["mmengine.MODELS"]
+assert MODELS.layers["SubMConv3d"] is tessera_torch.spconv.SubMConv3d
+assert callable(tessera_torch.convert.main)
+assert not hasattr(tessera_torch, "mmdet4d")
+""")
+
     def test_a_spconv_that_is_imported_already_is_not_replaced(self):
         out = self.run_python("""
 import sys, types
