@@ -275,6 +275,15 @@ def _features_of(value: Union[SparseConvTensor, torch.Tensor]) -> torch.Tensor:
     raise TypeError(f"SparseConvTensor: cannot add a {type(value).__name__}")
 
 
+def expect_fitting(name: str, x: SparseConvTensor, ndim: int) -> None:
+    """replace_feature() takes any features, since programs change the indices after it; a layer looks."""
+    if x.features.dim() != 2 or x.features.shape[0] != x.indices.shape[0]:
+        raise ValueError(f"{name}: features of shape {list(x.features.shape)} on {x.indices.shape[0]} rows of indices; they "
+                         "must be [rows, channels]")  # fmt: skip
+    if len(x.spatial_shape) != ndim:
+        raise ValueError(f"{name}: a tensor of {len(x.spatial_shape)} axes for a layer of {ndim}")
+
+
 def _check(features: torch.Tensor, indices: torch.Tensor, spatial_shape: Sequence[int], batch_size: int) -> None:
     if not isinstance(features, torch.Tensor) or not isinstance(indices, torch.Tensor):
         raise TypeError("SparseConvTensor: features and indices must be tensors of PyTorch")

@@ -38,6 +38,12 @@ class BadInput(unittest.TestCase):
             (lambda: spconv.SubMConv3d(4, 4, 3)(x.features), "SparseConvTensor"),
             (lambda: spconv.SubMConv3d(4, 4, 3)(x.replace_feature(x.features.double())), "float"),
             (lambda: spconv.SubMConv3d(4, 4, 3)(twice), "unique"),
+            (lambda: spconv.SubMConv3d(4, 4, 1)(x.replace_feature(x.features[:5])), "features of shape [5, 4] on 111 rows"),
+            (lambda: spconv.SubMConv3d(4, 4, 1)(x.replace_feature(x.features[:, 0])), "features of shape [111] on"),
+            (lambda: spconv.SparseConv3d(4, 4, 3, 2)(x.replace_feature(x.features[:5])), "features of shape [5, 4] on"),
+            (lambda: spconv.SparseMaxPool3d(2)(x.replace_feature(x.features[:5])), "features of shape [5, 4] on"),
+            (lambda: spconv.SubMConv2d(4, 4, 1)(x), "a tensor of 3 axes for a layer of 2"),
+            (lambda: spconv.SparseMaxPool2d(2)(x), "a tensor of 3 axes for a layer of 2"),
             (lambda: spconv.SparseConv3d(4, 4, 3)(outside), "outside"),
             (lambda: spconv.SparseConv3d(4, 4, 12)(x), "grid"),
             (lambda: spconv.SparseConv3d(4, 4, 3, groups=2), "groups"),
@@ -48,6 +54,12 @@ class BadInput(unittest.TestCase):
             with self.assertRaises((ValueError, TypeError, RuntimeError)) as raised:
                 call()
             self.assertIn(words, str(raised.exception))
+
+    def test_features_may_be_replaced_before_indices(self):
+        x, more = tensor(), tensor(seed=2)
+        y = x.replace_feature(torch.cat([x.features, more.features]))  # as VoxelNeXt merges scales
+        y.indices = torch.cat([x.indices, more.indices + torch.tensor([2, 0, 0, 0], dtype=torch.int32)])
+        self.assertEqual(len(spconv.SubMConv3d(4, 4, 1)(y).features), len(x.indices) + len(more.indices))
 
     def test_columns_in_another_order_are_legal(self):
         x, net = tensor(), spconv.SubMConv3d(4, 4, 3)

@@ -13,6 +13,8 @@ from .utils.tensor_cache import new_cache
 
 def cat(inputs: list[SparseTensor]) -> SparseTensor:
     """Channels behind each other, of tensors on the same rows."""
+    if not inputs:
+        raise ValueError("cat: there are no tensors")
     first = inputs[0]
     for other in inputs[1:]:
         if other.coords.shape != first.coords.shape:

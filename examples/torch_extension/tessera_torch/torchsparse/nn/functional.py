@@ -59,6 +59,8 @@ def conv3d(input: SparseTensor, weight: torch.Tensor, kernel_size, bias: Optiona
     size, steps, pad, spread = (make_ntuple(v, 3) for v in (kernel_size, stride, padding, dilation))
     config = conv_config.config_of(config)
     ones = (1, 1, 1)
+    if input.feats.shape[0] != input.coords.shape[0]:
+        raise ValueError(f"conv3d: {input.feats.shape[0]} rows of feats on {input.coords.shape[0]} of coords")
     if size == steps == spread == ones:
         feats = input.feats @ weight if bias is None else torch.addmm(bias, input.feats, weight)
         output = input.like(feats)
