@@ -28,7 +28,7 @@ class SparseModule(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
         key = prefix + "weight"
-        if hasattr(self, "weight_shape") and key in state_dict:
+        if hasattr(self, "weight_shape") and isinstance(state_dict.get(key), torch.Tensor):
             try:
                 state_dict[key] = load_weight(state_dict[key], self)
             except ValueError as error:

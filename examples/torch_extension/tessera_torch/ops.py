@@ -26,6 +26,7 @@ import pathlib
 from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
+from torch.autograd import forward_ad
 
 OLDEST_TORCH = (2, 10)
 
@@ -358,6 +359,7 @@ def convolution(
     `parameter.flatten(1, -2).permute(1, 2, 0)`, of TorchSparse's the parameter itself.
     """
     _expect_rows("convolution", features, map)
+    _expect_no_tangents("convolution", features, weight, bias)
     device = features.device.type
     autocast = torch.is_autocast_enabled(device)
     eager = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
@@ -453,6 +455,14 @@ def _expect_rows(who: str, features: torch.Tensor, map: KernelMap) -> None:
         raise ValueError(f"{who}: {features.shape[0]} rows of features for a map of {map.num_in} input rows")
 
 
+def _expect_no_tangents(who: str, *tensors: Optional[torch.Tensor]) -> None:
+    """PyTorch lets an operator that has no derivative in forward mode drop it in silence."""
+    if forward_ad._current_level < 0 or torch.compiler.is_compiling():
+        return
+    if any(x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise RuntimeError(f"{who}: there are no derivatives in forward mode; take those of backward()")
+
+
 # --- pools ---------------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +475,7 @@ def pool(features: torch.Tensor, map: KernelMap, mode: str, from_zero: bool = Fa
     which do not share its convolutions' rule of kernels of one voxel.
     """
     _expect_rows("pool", features, map)
+    _expect_no_tangents("pool", features)
     needs_gradient = torch.is_grad_enabled() and features.requires_grad
     call = (features, map.out_in, map.transposed().out_in if needs_gradient else None, mode, from_zero)
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
@@ -475,6 +486,7 @@ def pool(features: torch.Tensor, map: KernelMap, mode: str, from_zero: bool = Fa
 def global_pool(features: torch.Tensor, coordinates: torch.Tensor, batch_size: int, mode: str) -> torch.Tensor:
     """The largest ("max") or mean ("average") of every channel over the rows of each batch entry,
     [batch_size, channels]; 0 for an entry without rows."""
+    _expect_no_tangents("global_pool", features)
     return torch.ops.tessera.global_pool(features, coordinates, batch_size, mode)
 
 
@@ -490,12 +502,14 @@ def dense(
 ) -> torch.Tensor:
     """[batch_size, channels, *shape], or [batch_size, *shape, channels], zero where there is no voxel; gradients for
     the features. A voxel outside is a RuntimeError on the CPU, left out on a GPU."""
+    _expect_no_tangents("dense", features)
     return torch.ops.tessera.dense(features, coordinates, list(shape), batch_size, channels_first)
 
 
 def sparse(dense: torch.Tensor, channels_first: bool = False) -> tuple:
     """(features [rows, channels], coordinates [rows, 1 + D]) of the cells of which a channel is not zero, in
     lexicographic order; gradients for the dense tensor."""
+    _expect_no_tangents("sparse", dense)
     return torch.ops.tessera.sparse(dense, channels_first)
 
 
@@ -787,6 +801,19 @@ def _dense_backward(ctx, grad):
     return result, None, None, None, None
 
 
+def _dense_backward_setup(ctx, inputs, output):
+    grad, coordinates, ctx.channels_first = inputs
+    sizes = list(grad.shape)
+    ctx.batch_size, ctx.shape = sizes[0], sizes[2:] if ctx.channels_first else sizes[1:-1]
+    ctx.save_for_backward(coordinates)
+
+
+def _dense_backward_backward(ctx, grad):
+    (coordinates,) = ctx.saved_tensors
+    result = torch.ops.tessera.dense(grad.contiguous(), coordinates, ctx.shape, ctx.batch_size, ctx.channels_first)
+    return result, None, None
+
+
 def _sparse_setup(ctx, inputs, output):
     dense, ctx.channels_first = inputs
     sizes = list(dense.shape)
@@ -805,6 +832,7 @@ _register_gradient("convolution", _convolution_setup, _convolution_backward)
 _register_gradient("pool", _pool_setup, _pool_backward)
 _register_gradient("global_pool", _global_pool_setup, _global_pool_backward)
 _register_gradient("dense", _dense_setup, _dense_backward)
+_register_gradient("dense_backward", _dense_backward_setup, _dense_backward_backward)
 _register_gradient("sparse", _sparse_setup, _sparse_backward)
 for _name in ("convolution_backward", "pool_backward", "global_pool_backward"):
     _refuse(_name, "there are no gradients of gradients; call backward() without create_graph")

@@ -56,7 +56,7 @@ def samples():
         "global_pool": [(x, coordinates, 2, mode) for mode in ("max", "average")],
         "global_pool_backward": [(draw(2, 4, dtype=torch.float32, grad=False), x.detach(), coordinates, "average")],
         "dense": [(x, coordinates, axes, 2, first) for first in (True, False)],
-        "dense_backward": [(full.detach(), coordinates, True)],
+        "dense_backward": [(full.detach().requires_grad_(), coordinates, True)],
         "sparse": [(full.detach().requires_grad_(), True)],
         "hard_voxelize": [(points, None, 1, *grid, 2, 20, "zyx")],
         "dynamic_voxelize": [(points, torch.zeros(50, dtype=torch.int32), 1, *grid, "mean", "xyz")],
@@ -110,6 +110,34 @@ class Registrations(unittest.TestCase):
             (grad,) = torch.autograd.grad(call().square().sum(), x, create_graph=True)
             with self.assertRaisesRegex(RuntimeError, "no gradients of gradients"):
                 grad.sum().backward()
+
+    def test_dense_tensors_have_gradients_of_gradients(self):
+        coordinates, _, shape = make_map(extent=3, share=0.4)
+        for first in (True, False):
+            x = draw(len(coordinates), 2)
+            self.assertTrue(torch.autograd.gradgradcheck(lambda t: ops.dense(t, coordinates, shape, 2, first), (x,)))
+            full = ops.dense(x.detach(), coordinates, shape, 2, first).requires_grad_()
+            (grad,) = torch.autograd.grad(ops.sparse(full, first)[0].pow(3).sum(), full, create_graph=True)
+            (second,) = torch.autograd.grad(grad.sum(), full)
+            self.assertTrue(torch.allclose(second, 6 * full))
+
+    def test_derivatives_in_forward_mode_are_refused_with_a_sentence(self):
+        coordinates, made, shape = make_map()
+        x, w = draw(len(coordinates), 2, grad=False), draw(27, 2, 3)
+        for call in (
+            lambda t: ops.convolution(t, w.detach(), None, made),
+            lambda t: ops.convolution(t, w, None, made),
+            lambda t: ops.pool(t, made, "max"),
+            lambda t: ops.global_pool(t, coordinates, 2, "max"),
+            lambda t: ops.dense(t, coordinates, shape, 2),
+            lambda t: ops.sparse(t[:, :, None].contiguous(), True)[0],
+        ):
+            with self.assertRaisesRegex(RuntimeError, "no derivatives in forward mode"):
+                torch.func.jvp(call, (x,), (x,))
+            with torch.autograd.forward_ad.dual_level():
+                call(x)  # where nothing has a tangent
+                with self.assertRaisesRegex(RuntimeError, "no derivatives in forward mode"):
+                    call(torch.autograd.forward_ad.make_dual(x, x))
 
     def test_what_traces_sees_the_operators(self):
         coordinates, made, _ = make_map("strided", stride=2)
