@@ -65,6 +65,8 @@ def _expect_tensors(who: str, **tensors) -> None:
             raise TypeError(f"{who}: {name} must be a tensor of PyTorch, not a {type(x).__name__}")
         if x.device.type not in ("cpu", "cuda"):
             raise RuntimeError(f"{who}: {name} on {x.device}; there are operators for the CPU and for CUDA")
+        if x.layout != torch.strided or x.is_nested:
+            raise RuntimeError(f"{who}: {name} has the layout {'nested' if x.is_nested else x.layout}; it must be dense")
 
 
 def _axes_of(who: str, coordinates: torch.Tensor) -> int:

@@ -48,6 +48,17 @@ def row_major(weight: torch.Tensor, size: tuple) -> torch.Tensor:
     return weight.view(z, y, x, *weight.shape[1:]).permute(2, 1, 0, 3, 4).reshape(weight.shape)
 
 
+def _expect_fitting(input: SparseTensor) -> None:
+    feats, coords, grid = input.feats, input.coords, input.spatial_range
+    if not isinstance(feats, torch.Tensor) or not isinstance(coords, torch.Tensor):
+        raise TypeError(f"conv3d: feats are a {type(feats).__name__}, coords a {type(coords).__name__}; both must be tensors")
+    if feats.dim() != 2 or coords.dim() != 2 or coords.shape[1] != 4 or feats.shape[0] != coords.shape[0]:
+        raise ValueError(f"conv3d: feats of shape {list(feats.shape)} on coords of shape {list(coords.shape)}; they must be "
+                         "[n, channels] and [n, 4]")  # fmt: skip
+    if grid is not None and len(grid) != 4:
+        raise ValueError(f"conv3d: a spatial range of {len(grid)} numbers, not (batch, x, y, z)")
+
+
 def conv3d(input: SparseTensor, weight: torch.Tensor, kernel_size, bias: Optional[torch.Tensor] = None, stride=1,
            padding=0, dilation=1, config: Optional[dict] = None, transposed: bool = False, generative: bool = False,
            training: bool = False) -> SparseTensor:  # fmt: skip
@@ -59,8 +70,7 @@ def conv3d(input: SparseTensor, weight: torch.Tensor, kernel_size, bias: Optiona
     size, steps, pad, spread = (make_ntuple(v, 3) for v in (kernel_size, stride, padding, dilation))
     config = conv_config.config_of(config)
     ones = (1, 1, 1)
-    if input.feats.shape[0] != input.coords.shape[0]:
-        raise ValueError(f"conv3d: {input.feats.shape[0]} rows of feats on {input.coords.shape[0]} of coords")
+    _expect_fitting(input)
     if size == steps == spread == ones:
         feats = input.feats @ weight if bias is None else torch.addmm(bias, input.feats, weight)
         output = input.like(feats)

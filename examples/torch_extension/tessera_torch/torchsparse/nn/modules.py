@@ -77,7 +77,7 @@ class Conv3d(SparseModule):
             return self._as_spconv(input)
         if not isinstance(input, SparseTensor):
             raise TypeError(f"Conv3d: the input is a {type(input).__name__}, not a SparseTensor")
-        if input.feats.shape[1] != self.in_channels:
+        if len(input.feats.shape) == 2 and input.feats.shape[1] != self.in_channels:
             raise ValueError(f"Conv3d: {input.feats.shape[1]} channels for a layer of {self.in_channels}")
         return F.conv3d(input, self.kernel, self.kernel_size, self.bias, self.stride, self.padding, self.dilation,
                         self.config, self.transposed, self.generative, self.training)  # fmt: skip
