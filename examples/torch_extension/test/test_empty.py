@@ -69,7 +69,8 @@ class NoRows(unittest.TestCase):
 
 class Nothing(unittest.TestCase):
     def test_layers_without_channels_are_refused(self):
-        for layer in (spconv.SubMConv3d, spconv.SparseConv2d, spconv.SparseConvTranspose3d, spconv.SparseInverseConv3d, spnn.Conv3d):
+        for layer in (spconv.SubMConv3d, spconv.SparseConv2d, spconv.SparseConvTranspose3d, spconv.SparseInverseConv3d,
+                      spnn.Conv3d):  # fmt: skip
             for size in (1, 3):
                 for cin, cout in ((0, 4), (4, 0), (-1, 4)):
                     with self.assertRaisesRegex(ValueError, f"{cin} -> {cout} channels; both must be at least 1"):

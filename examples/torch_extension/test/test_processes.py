@@ -19,7 +19,8 @@ from tessera_torch.voxels import PointToVoxel
 
 def network() -> nn.Module:
     return spconv.SparseSequential(
-        spconv.SubMConv3d(4, 8, 3), nn.ReLU(), spconv.SparseConv3d(8, 8, 3, 2, 1, indice_key="d"), spconv.SparseInverseConv3d(8, 4, 3, "d"))  # fmt: skip
+        spconv.SubMConv3d(4, 8, 3), nn.ReLU(), spconv.SparseConv3d(8, 8, 3, 2, 1, indice_key="d"),
+        spconv.SparseInverseConv3d(8, 4, 3, "d"))  # fmt: skip
 
 
 class Voxels(Dataset):

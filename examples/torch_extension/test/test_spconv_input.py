@@ -71,7 +71,8 @@ class BadInput(unittest.TestCase):
         self.assertEqual(len(spconv.SubMConv3d(4, 4, 1)(y).features), len(x.indices) + len(more.indices))
 
     def test_whole_numbers_of_every_kind_are_sizes(self):
-        for size in (3, 3.0, np.int64(3), torch.tensor(3), np.array([3, 3, 3]), torch.tensor([3, 3, 3]), (3, 3, 3), torch.Size([3, 3, 3])):
+        triple = (3, 3, 3)
+        for size in (3, 3.0, np.int64(3), torch.tensor(3), np.array(triple), torch.tensor(triple), triple, torch.Size(triple)):
             self.assertEqual(spconv.SubMConv3d(4, 4, size).kernel_size, [3, 3, 3])
             self.assertEqual(spnn.Conv3d(4, 4, size).kernel_size, (3, 3, 3))
         x = tensor()
