@@ -79,6 +79,31 @@ class Registrations(unittest.TestCase):
                         tests = tests[:2]
                     opcheck(getattr(T, name).default, call, test_utils=tests)
 
+    def test_opcheck_accepts_halfs_and_calls_without_rows(self):
+        def half(x):
+            is_wide = isinstance(x, torch.Tensor) and x.is_floating_point()
+            return x.detach().half().requires_grad_(x.requires_grad) if is_wide else x
+
+        for name, calls in samples().items():
+            if name != "tile_rows" and "voxelize" not in name:
+                with self.subTest(operator=name):
+                    opcheck(getattr(T, name).default, tuple(half(x) for x in calls[0]))
+        none, x, w = torch.empty((0, 4), dtype=torch.int32), draw(0, 4, dtype=torch.float32), draw(27, 4, 3, dtype=torch.float32)
+        made = ops.kernel_map(none, "strided", 3, 2, shape=(4, 4, 4), batch_size=1)
+        grid, no_points = ([1.0] * 3, [0.0] * 3, [4.0] * 3), torch.empty(0, 4)
+        for name, call in {
+            "kernel_map": (none, "strided", [3] * 3, [2] * 3, [1] * 3, [1] * 3, [0] * 3, [4] * 3, 1, "tessera",
+                           "hashmap_on_the_fly", "spconv"),
+            "transpose_map": (made.out_in, 0), "pool": (x, made.out_in, None, "max", False),
+            "convolution": (x, w, None, made.out_in, None, [3] * 3, -1, False, [], [], *ops.Dataflow()),
+            "global_pool": (x, none, 2, "max"), "dense": (x, none, [4] * 3, 1, True),
+            "sparse": (torch.zeros(1, 2, 2, 2, 3, requires_grad=True), False), "unite": (none, none), "find_rows": (none, none),
+            "hard_voxelize": (no_points, None, 1, *grid, 2, 3, "zyx"),
+            "dynamic_voxelize": (no_points, None, 1, *grid, "mean", "zyx"),
+        }.items():  # fmt: skip
+            with self.subTest(operator=name, rows=0):
+                opcheck(getattr(T, name).default, call)
+
     def test_gradients_are_those_of_finite_differences(self):
         for kind in ("submanifold", "strided"):
             coordinates, made, _ = make_map(kind, extent=3, share=0.5, stride=1 if kind == "submanifold" else 2)
