@@ -51,6 +51,8 @@ def _load() -> str:
             "environment's TESSERA_TORCH_LIBRARY"
         )
     torch.ops.load_library(libraries[0])
+    # What a first call makes is made here: a fork() beside a thread in its first call would leave its child waiting for it.
+    torch.ops.tessera.check_coordinates(torch.empty((0, 2), dtype=torch.int32, device="cpu"), [], 0)
     return libraries[0]
 
 
