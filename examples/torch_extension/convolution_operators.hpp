@@ -9,12 +9,15 @@
 #include <tessera/kmap/restore.hpp>
 #include <tessera/kmap/tile_map.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -158,7 +161,6 @@ struct ConvolutionOperators {
     constexpr auto const* who = "tile_map";
     auto const config = config_of("implicit_gemm", sort, splits, "exact", who);
     Call<Space> call{out_in};
-    // Tiles say nothing of the inputs.
     auto const map =
         map_of(out_in, std::nullopt, out_in, 0, {kernel_size, centre, false}, who, call.exec(), &mask_keys);
     auto const made = ts::tile_map(*map, sort, ts::used_splits(map->volume(), config.splits),
@@ -191,6 +193,11 @@ struct ConvolutionOperators {
     auto const num_out = out_in.size(0);
     auto const volume = to_int(out_in.size(1), who, "volume");
     expects(volume >= 1, who, ": a kernel map of no offsets");
+    expects(num_in >= 0, who, ": a kernel map of ", num_in, " input rows");
+    bool const knows_inputs = mask_keys == nullptr;  // tiles say nothing of them
+    expects(numbers.centre < volume, who, ": the centre ", numbers.centre, " of ", volume, " offsets");
+    expects(!knows_inputs || num_in == num_out || (numbers.centre < 0 && !numbers.symmetric), who,
+            ": a kernel map with a centre, or symmetric, from ", num_in, " to ", num_out, " rows");
     ts::KernelMapParts<Space> parts;
     parts.offset_order = offset_order(numbers, volume, who);
     if (numbers.symmetric) { parts.mirror = ts::OffsetMirror::reversal(volume); }
@@ -202,15 +209,37 @@ struct ConvolutionOperators {
     auto const centre = to_int(numbers.centre, who, "centre");
     auto const map = std::make_shared<Map>(borrow(out_in, like, who, "the kernel map", exec), num_in, num_out,
                                            volume, centre, std::move(parts));
+    if (knows_inputs) { check_entries(out_in, num_in, who, "the kernel map", exec); }
     if (in_out && !numbers.symmetric) {
       expects(in_out->dim() == 2 && in_out->size(0) == num_in && in_out->size(1) == volume, who,
               ": the transposed map is not of ", num_in, " rows and ", volume, " offsets");
       ts::restore_transposed(*map, borrow(*in_out, like, who, "the transposed map", exec));
+      check_entries(*in_out, num_out, who, "the transposed map", exec);
     }
     return map;
   }
 
  private:
+  /// On the host every entry is looked at, which costs little beside the work over a map.
+  static void check_entries(Tensor const& map, std::int64_t rows, char const* who, char const* name,
+                            Execution const& exec)
+  {
+    if constexpr (std::is_same_v<Space, ts::Host>) {
+      auto const* const entries = static_cast<std::int32_t const*>(map.data_ptr());
+      std::atomic<bool> inside{true};
+      exec.parallel_for(map.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+        std::int32_t lowest = -1;
+        std::int32_t highest = -1;
+        for (auto i = begin; i < end; ++i) {
+          lowest = std::min(lowest, entries[i]);
+          highest = std::max(highest, entries[i]);
+        }
+        if (lowest < -1 || highest >= rows) { inside.store(false, std::memory_order_relaxed); }
+      });
+      expects(inside.load(), who, ": ", name, " has entries outside of [-1, ", rows, ")");
+    }
+  }
+
   [[nodiscard]] static ts::ConvConfig config_of(std::string const& dataflow, bool sort, std::int64_t splits,
                                                 std::string const& math, char const* who)
   {

@@ -6,6 +6,8 @@
 import torch
 from torch import nn
 
+from tessera_torch import spconv
+
 
 def replaced_spconv(features, indices):
     # [as_spconv]
@@ -37,7 +39,7 @@ def without_replacing(features, indices):
 
 def mmdet3d():
     # [mmdet3d]
-    import tessera_torch.mmdet3d
+    import tessera_torch
 
     tessera_torch.mmdet3d.register()  # before mmdet3d is imported
     # [mmdet3d]
@@ -72,6 +74,24 @@ def torchsparse(feats, coords):
     # [torchsparse]
     F.set_conv_mode(0)
     return x, y
+
+
+def exported(net, x):
+    # [export]
+    class Scan(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net.eval()
+
+        def forward(self, features, indices):  # an exported program takes tensors and gives tensors
+            y = self.net(spconv.SparseConvTensor(features, indices, x.spatial_shape, x.batch_size))
+            return y.features, y.indices
+
+    rows = torch.export.Dim("rows", min=2)
+    program = torch.export.export(Scan(), (x.features, x.indices), dynamic_shapes=({0: rows}, {0: rows}))
+    features, indices = program.module()(x.features, x.indices)  # or torch.export.save(program, "net.pt2")
+    # [export]
+    return program, features, indices
 
 
 # [own_layer]

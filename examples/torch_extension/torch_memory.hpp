@@ -8,6 +8,10 @@
 #include <tessera/core/matrix.hpp>
 #include <tessera/core/scalar.hpp>
 
+#if __has_include(<pthread.h>)
+#include <pthread.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -91,6 +95,32 @@ inline void check_call(AOTITorchError status, char const* function)
 
 // --- memory ----------------------------------------------------------------------------------------------------------
 
+/// What threads of this library's share. A fork() waits for both locks: its child, a worker of a DataLoader, has none of
+/// the other threads and would find a lock held for ever.
+struct Locks {
+  std::mutex executions;  ///< taken first where both are
+  std::mutex memory;
+
+  [[nodiscard]] static Locks& instance()
+  {
+    static auto& locks = *new Locks;  // never destroyed: buffers in static storage may outlive it
+#if __has_include(<pthread.h>)
+    constexpr auto release = [] {
+      locks.memory.unlock();
+      locks.executions.unlock();
+    };
+    static int const failed = pthread_atfork(
+        [] {
+          locks.executions.lock();
+          locks.memory.lock();
+        },
+        release, release);
+    expects(failed == 0, "TorchMemory: no memory for what is done at a fork()");
+#endif
+    return locks;
+  }
+};
+
 /// PyTorch's number of an element type.
 template <class T>
 [[nodiscard]] std::int32_t torch_dtype()
@@ -151,7 +181,7 @@ class TorchMemory final : public tessera::MemoryResource {
   {
     auto tensor = empty_tensor({static_cast<std::int64_t>(bytes)}, aoti_torch_dtype_uint8(), device_);
     void* const pointer = tensor.data_ptr();
-    std::lock_guard const lock{mutex_};
+    std::lock_guard const lock{locks_.memory};
     tensors_.emplace(pointer, std::move(tensor));
     return pointer;
   }
@@ -183,12 +213,12 @@ class TorchMemory final : public tessera::MemoryResource {
   /// The tensor goes with what is returned, outside of the lock.
   [[nodiscard]] Tensors::node_type release(void const* pointer) noexcept
   {
-    std::lock_guard const lock{mutex_};
+    std::lock_guard const lock{locks_.memory};
     return tensors_.extract(pointer);
   }
 
   std::int32_t device_;
-  std::mutex mutex_;
+  Locks& locks_ = Locks::instance();
   Tensors tensors_;
 };
 
@@ -215,10 +245,9 @@ class Call<tessera::Host> {
   /// As many threads as PyTorch has; they are kept, one set for each number that was asked for.
   [[nodiscard]] static tessera::Execution<Space> execution()
   {
-    static auto& mutex = *new std::mutex;
     static auto& made = *new std::map<std::uint32_t, tessera::Execution<Space>>;
     auto const threads = torch::stable::get_num_threads();
-    std::lock_guard const lock{mutex};
+    std::lock_guard const lock{Locks::instance().executions};
     auto found = made.find(threads);
     if (found == made.end()) {
       found = made.emplace(threads, tessera::Execution<Space>{static_cast<int>(threads), &memory()}).first;

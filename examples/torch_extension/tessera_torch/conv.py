@@ -13,7 +13,7 @@ from torch import nn
 
 from . import maps, ops
 from .modules import SparseModule
-from .tensor import ConvAlgo, PerAxis, SparseConvTensor, expand_nd
+from .tensor import ConvAlgo, PerAxis, SparseConvTensor, expand_nd, expect_fitting
 from .weights import kernel_of
 
 MAX_VOXELS = "max_num_voxels_during_training"  # spconv's name of the buffer
@@ -42,6 +42,8 @@ class SparseConvolution(SparseModule):
         super().__init__(name=name)
         if groups != 1:
             raise ValueError(f"{type(self).__name__}: {groups} groups; sparse convolutions have one")
+        if in_channels < 1 or out_channels < 1:
+            raise ValueError(f"{type(self).__name__}: {in_channels} -> {out_channels} channels; both must be at least 1")
         self.ndim = ndim
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -97,6 +99,7 @@ class SparseConvolution(SparseModule):
     def forward(self, input: SparseConvTensor, add_input: Optional[SparseConvTensor] = None) -> SparseConvTensor:
         if not isinstance(input, SparseConvTensor):
             raise TypeError(f"{type(self).__name__}: the input is a {type(input).__name__}, not a SparseConvTensor")
+        expect_fitting(type(self).__name__, input, self.ndim)
         if input.features.shape[1] != self.in_channels:
             raise ValueError(f"{type(self).__name__}: {input.features.shape[1]} channels for a layer of {self.in_channels}")
         if input.is_quantized:

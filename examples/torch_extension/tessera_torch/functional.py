@@ -11,6 +11,8 @@ from .tensor import IndiceDict, SparseConvTensor
 def sparse_add(*tensors: SparseConvTensor) -> SparseConvTensor:
     """The sum by coordinate: every row that one of them has, absent ones counting as 0. Rows are in lexicographic
     order; maps of the terms are left behind."""
+    if not tensors:
+        raise ValueError("sparse_add: there are no tensors to add")
     total = tensors[0]
     for other in tensors[1:]:
         if (other.spatial_shape, other.batch_size) != (total.spatial_shape, total.batch_size):
@@ -21,6 +23,7 @@ def sparse_add(*tensors: SparseConvTensor) -> SparseConvTensor:
             continue
         features, indices = ops.add_by_coordinate(total.features.contiguous(), total.indices, other.features.contiguous(),
                                                   other.indices)  # fmt: skip
+        ops.expect_rows_in_export(indices)
         total = total._on(features, indices, total.spatial_shape, IndiceDict())
     return total
 

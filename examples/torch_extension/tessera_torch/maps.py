@@ -50,6 +50,7 @@ def outgoing(x: SparseConvTensor, layer, kind: str, output_padding: Sequence[int
         raise ValueError(f"{type(layer).__name__}: another layer has the indice_key '{layer.indice_key}'; only "
                          "submanifold layers share one, and inverse convolutions name the layer that they undo")  # fmt: skip
     data = _shared(x, kind, layer, layer.stride, layer.padding, output_padding, "spconv")
+    ops.expect_rows_in_export(data.out_indices)
     return data, _kept(x, layer.indice_key, data)
 
 

@@ -2,7 +2,7 @@
 # Copyright (c) the Tessera authors
 """The layers of this package in mmdetection3d's registry.
 
-    import tessera_torch.mmdet3d
+    import tessera_torch
 
     tessera_torch.mmdet3d.register()
 

@@ -28,7 +28,7 @@ class SparseModule(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs):
         key = prefix + "weight"
-        if hasattr(self, "weight_shape") and key in state_dict:
+        if hasattr(self, "weight_shape") and isinstance(state_dict.get(key), torch.Tensor):
             try:
                 state_dict[key] = load_weight(state_dict[key], self)
             except ValueError as error:
@@ -37,8 +37,12 @@ class SparseModule(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
 
+class TakesTensor:
+    """Mixed into a module of PyTorch: SparseSequential gives it the tensor itself too."""
+
+
 def is_spconv_module(module: nn.Module) -> bool:
-    return isinstance(module, (SparseModule, _OnFeatures))
+    return isinstance(module, (SparseModule, TakesTensor))
 
 
 def assign_name_for_sparse_modules(module: nn.Module) -> None:
@@ -90,7 +94,7 @@ class SparseSequential(SparseModule):
         return input
 
 
-class _OnFeatures:
+class _OnFeatures(TakesTensor):
     """Mixed into a module of PyTorch: applied to the features of a SparseConvTensor, or to a Tensor."""
 
     def forward(self, input):
@@ -119,12 +123,14 @@ class SparseIdentity(_OnFeatures, nn.Identity):
     pass
 
 
-class SparseGroupNorm(nn.GroupNorm):
+class SparseGroupNorm(TakesTensor, nn.GroupNorm):
     """Each batch entry by itself over its own rows, as TorchSparse's group norm."""
 
     def forward(self, input):
         if not isinstance(input, SparseConvTensor):
             return super().forward(input)
+        if input.indices.shape[0] == 0:
+            return input
         features, batch = input.features, input.indices[:, 0]
         normed = torch.empty_like(features)
         for entry in range(input.batch_size):
@@ -160,11 +166,13 @@ class RemoveGrid(SparseModule):
 class PrintTensorMeta(nn.Module):
     def forward(self, x):
         values = x.features if isinstance(x, SparseConvTensor) else x
-        print(values.min(), values.max(), values.mean())
+        print(*(f(values) if values.numel() else None for f in (torch.min, torch.max, torch.mean)))
         return x
 
 
 def _same_rows(tensors: list[SparseConvTensor], name: str) -> None:
+    if not tensors:
+        raise ValueError(f"{name}: there are no tensors")
     first = tensors[0]
     for other in tensors[1:]:
         if (other.spatial_shape, other.batch_size) != (first.spatial_shape, first.batch_size):

@@ -20,12 +20,14 @@ RuntimeError). Features, coordinates and maps must be contiguous: nothing is cop
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import pathlib
 from typing import NamedTuple, Optional, Sequence, Union
 
 import torch
+from torch.autograd import forward_ad
 
 OLDEST_TORCH = (2, 10)
 
@@ -49,12 +51,32 @@ def _load() -> str:
             "environment's TESSERA_TORCH_LIBRARY"
         )
     torch.ops.load_library(libraries[0])
+    # What a first call makes is made here: a fork() beside a thread in its first call would leave its child waiting for it.
+    torch.ops.tessera.check_coordinates(torch.empty((0, 2), dtype=torch.int32, device="cpu"), [], 0)
     return libraries[0]
 
 
 LIBRARY = _load()
 
 Sizes = Union[int, Sequence[int]]
+
+
+def _expect_tensors(who: str, **tensors) -> None:
+    for name, x in tensors.items():
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"{who}: {name} must be a tensor of PyTorch, not a {type(x).__name__}")
+        if x.device.type not in ("cpu", "cuda"):
+            raise RuntimeError(f"{who}: {name} on {x.device}; there are operators for the CPU and for CUDA")
+        if x.layout != torch.strided or x.is_nested:
+            raise RuntimeError(f"{who}: {name} has the layout {'nested' if x.is_nested else x.layout}; it must be dense")
+
+
+def _axes_of(who: str, coordinates: torch.Tensor) -> int:
+    _expect_tensors(who, coordinates=coordinates)
+    if coordinates.dim() != 2:
+        raise ValueError(f"{who}: coordinates have {coordinates.dim()} axes, not 2: [rows, 1 + D]")
+    return coordinates.shape[1] - 1
+
 
 # --- kernel maps ---------------------------------------------------------------------------------------------------
 
@@ -253,7 +275,7 @@ def kernel_map(
     A coordinate outside `shape` or a duplicate is a RuntimeError; on a GPU only where the host waits anyway (strided,
     generative, expanding); `check_coordinates()` waits and looks.
     """
-    dim = coordinates.shape[1] - 1
+    dim = _axes_of("kernel_map", coordinates)
     sizes, strides, paddings, dilations, output_paddings = (
         _per_axis(value, dim) for value in (kernel_size, stride, padding, dilation, output_padding)
     )
@@ -278,6 +300,13 @@ def kernel_map(
         coordinates if submanifold else out, out_in, mask_keys, coordinates.shape[0], tuple(sizes), centre, symmetric,
         out_shape,
     )  # fmt: skip
+
+
+def expect_rows_in_export(coordinates: torch.Tensor) -> None:
+    """While torch.export traces: the program may take it that a layer's outputs exist, and looks when it runs. Norms
+    and loops over rows ask whether there are any, and how many there will be is not known."""
+    if torch.compiler.is_exporting() and isinstance(coordinates.shape[0], torch.SymInt):
+        torch._check(coordinates.shape[0] > 0)
 
 
 def _submanifold_anchor(sizes: list, dilations: list, rules: str, kmap: str) -> list:
@@ -323,7 +352,8 @@ def pair_map(
 ) -> KernelMap:
     """The map of a strided convolution between two sets of coordinates that are both there: TorchSparse's transposed
     convolution of a kernel size that no strided layer had is its `transposed()`."""
-    dim = coordinates.shape[1] - 1
+    dim = _axes_of("pair_map", coordinates)
+    _expect_tensors("pair_map", out_coordinates=out_coordinates)
     sizes, *others = (_per_axis(value, dim) for value in (kernel_size, stride, padding, dilation))
     out_in, mask_keys = torch.ops.tessera.pair_map(
         coordinates, out_coordinates, sizes, *others, list(shape), list(out_shape), batch_size, kmap
@@ -350,7 +380,9 @@ def convolution(
     autocast type. `weight` [volume, in, out] may be a view of any strides: of spconv's [out, *size, in] it is
     `parameter.flatten(1, -2).permute(1, 2, 0)`, of TorchSparse's the parameter itself.
     """
+    _expect_tensors("convolution", features=features, weight=weight, **({} if bias is None else {"bias": bias}))
     _expect_rows("convolution", features, map)
+    _expect_no_tangents("convolution", features, weight, bias)
     device = features.device.type
     autocast = torch.is_autocast_enabled(device)
     eager = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
@@ -442,8 +474,20 @@ class _EagerPool(torch.autograd.Function):
 
 
 def _expect_rows(who: str, features: torch.Tensor, map: KernelMap) -> None:
+    if not isinstance(map, KernelMap):
+        raise TypeError(f"{who}: the map is a {type(map).__name__}, not a KernelMap")
+    if features.dim() != 2:
+        raise ValueError(f"{who}: features have {features.dim()} axes, not 2: [rows, channels]")
     if features.shape[0] != map.num_in:
         raise ValueError(f"{who}: {features.shape[0]} rows of features for a map of {map.num_in} input rows")
+
+
+def _expect_no_tangents(who: str, *tensors: Optional[torch.Tensor]) -> None:
+    """PyTorch lets an operator that has no derivative in forward mode drop it in silence."""
+    if forward_ad._current_level < 0 or torch.compiler.is_compiling():
+        return
+    if any(x is not None and forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise RuntimeError(f"{who}: there are no derivatives in forward mode; take those of backward()")
 
 
 # --- pools ---------------------------------------------------------------------------------------------------------
@@ -457,7 +501,9 @@ def pool(features: torch.Tensor, map: KernelMap, mode: str, from_zero: bool = Fa
     rows; an output without any row is 0. The map of a pool is a strided one of rules "tessera", also for spconv's pools,
     which do not share its convolutions' rule of kernels of one voxel.
     """
+    _expect_tensors("pool", features=features)
     _expect_rows("pool", features, map)
+    _expect_no_tangents("pool", features)
     needs_gradient = torch.is_grad_enabled() and features.requires_grad
     call = (features, map.out_in, map.transposed().out_in if needs_gradient else None, mode, from_zero)
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
@@ -468,6 +514,8 @@ def pool(features: torch.Tensor, map: KernelMap, mode: str, from_zero: bool = Fa
 def global_pool(features: torch.Tensor, coordinates: torch.Tensor, batch_size: int, mode: str) -> torch.Tensor:
     """The largest ("max") or mean ("average") of every channel over the rows of each batch entry,
     [batch_size, channels]; 0 for an entry without rows."""
+    _expect_tensors("global_pool", features=features, coordinates=coordinates)
+    _expect_no_tangents("global_pool", features)
     return torch.ops.tessera.global_pool(features, coordinates, batch_size, mode)
 
 
@@ -483,12 +531,16 @@ def dense(
 ) -> torch.Tensor:
     """[batch_size, channels, *shape], or [batch_size, *shape, channels], zero where there is no voxel; gradients for
     the features. A voxel outside is a RuntimeError on the CPU, left out on a GPU."""
+    _expect_tensors("dense", features=features, coordinates=coordinates)
+    _expect_no_tangents("dense", features)
     return torch.ops.tessera.dense(features, coordinates, list(shape), batch_size, channels_first)
 
 
 def sparse(dense: torch.Tensor, channels_first: bool = False) -> tuple:
     """(features [rows, channels], coordinates [rows, 1 + D]) of the cells of which a channel is not zero, in
     lexicographic order; gradients for the dense tensor."""
+    _expect_tensors("sparse", dense=dense)
+    _expect_no_tangents("sparse", dense)
     return torch.ops.tessera.sparse(dense, channels_first)
 
 
@@ -521,6 +573,7 @@ def hard_voxelize(
 
 
 def _expect_no_gradient(who: str, points: torch.Tensor) -> None:
+    _expect_tensors(who, points=points)
     if torch.is_grad_enabled() and points.requires_grad:
         raise ValueError(f"{who}: the points require a gradient, and there is none through voxels; call detach()")
 
@@ -553,6 +606,7 @@ def unite(a: torch.Tensor, b: torch.Tensor) -> tuple:
     """(coordinates [u, 1 + D] of the voxels of either in lexicographic order; rows int32 [u, 2]). Column 0 is the row
     of `a` or -1, column 1 `a.shape[0] +` the row of `b`, or -1: a kernel map over the concatenated features, whose
     sum is `torch.ops.tessera.pool(torch.cat([fa, fb]), rows, None, "sum", False)`; see add_by_coordinate()."""
+    _expect_tensors("unite", a=a, b=b)
     return torch.ops.tessera.unite(a, b)
 
 
@@ -568,22 +622,42 @@ def add_by_coordinate(
 
 def find_rows(coordinates: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     """int32 [q], the row of `coordinates` that holds each of `queries` [q, 1 + D], or -1."""
+    _expect_tensors("find_rows", coordinates=coordinates, queries=queries)
     return torch.ops.tessera.find_rows(coordinates, queries)
 
 
 def check_coordinates(coordinates: torch.Tensor, shape: Sequence[int] = (), batch_size: int = 0) -> None:
     """Throws a RuntimeError where rows are outside the grid or occur twice. Waits for the device."""
+    _expect_tensors("check_coordinates", coordinates=coordinates)
     torch.ops.tessera.check_coordinates(coordinates, list(shape), batch_size)
 
 
 # --- what torch.compile and torch.export are told ------------------------------------------------------------------
 
 
+def _register_fake(name: str):
+    """Of an operator; refuses tensors on several devices, since a meta tensor among others leads here too."""
+
+    def register(shapes):
+        @functools.wraps(shapes)
+        def checked(*arguments):
+            parts = [part for a in arguments for part in (a if isinstance(a, (list, tuple)) else (a,))]
+            devices = sorted({str(part.device) for part in parts if isinstance(part, torch.Tensor)})
+            if len(devices) > 1:
+                raise RuntimeError(f"{name}: tensors on {' and '.join(devices)}; all must be on one device")
+            return shapes(*arguments)
+
+        torch.library.register_fake("tessera::" + name)(checked)
+        return shapes
+
+    return register
+
+
 def _unknown(like: torch.Tensor, shape, dtype=torch.int32) -> torch.Tensor:
     return like.new_empty(tuple(shape), dtype=dtype)
 
 
-@torch.library.register_fake("tessera::kernel_map")
+@_register_fake("kernel_map")
 def _(coordinates, kind, kernel_size, stride, padding, dilation, output_padding, shape, batch_size, rules, kmap,
       downsample):  # fmt: skip
     volume = math.prod(kernel_size)
@@ -598,19 +672,19 @@ def _(coordinates, kind, kernel_size, stride, padding, dilation, output_padding,
     )
 
 
-@torch.library.register_fake("tessera::pair_map")
+@_register_fake("pair_map")
 def _(coordinates, out_coordinates, kernel_size, stride, padding, dilation, shape, out_shape, batch_size, kmap):
     volume, rows = math.prod(kernel_size), out_coordinates.shape[0]
     keys = torch.library.get_ctx().new_dynamic_size()
     return _unknown(coordinates, (rows, volume)), _unknown(coordinates, (keys,))
 
 
-@torch.library.register_fake("tessera::transpose_map")
+@_register_fake("transpose_map")
 def _(out_in, num_in):
     return out_in.new_empty((num_in, out_in.shape[1]))
 
 
-@torch.library.register_fake("tessera::tile_map")
+@_register_fake("tile_map")
 def _(out_in, mask_keys, kernel_size, centre, tile_rows, sort, splits):
     tiles = (out_in.shape[0] + tile_rows - 1) // tile_rows
     length = -(-out_in.shape[1] // splits)
@@ -622,13 +696,13 @@ def _(out_in, mask_keys, kernel_size, centre, tile_rows, sort, splits):
     )
 
 
-@torch.library.register_fake("tessera::convolution")
+@_register_fake("convolution")
 def _(features, weight, bias, out_in, in_out, kernel_size, centre, symmetric, tiles, gradient_tiles, dataflow, sort,
       splits, math):  # fmt: skip
     return features.new_empty((out_in.shape[0], weight.shape[2]))
 
 
-@torch.library.register_fake("tessera::convolution_backward")
+@_register_fake("convolution_backward")
 def _(grad, features, weight, out_in, in_out, kernel_size, centre, symmetric, gradient_tiles, dataflow, sort, splits,
       math, wanted):  # fmt: skip
     return (
@@ -638,45 +712,45 @@ def _(grad, features, weight, out_in, in_out, kernel_size, centre, symmetric, gr
     )
 
 
-@torch.library.register_fake("tessera::pool")
+@_register_fake("pool")
 def _(features, out_in, in_out, mode, from_zero):
     return features.new_empty((out_in.shape[0], features.shape[1]))
 
 
-@torch.library.register_fake("tessera::pool_backward")
+@_register_fake("pool_backward")
 def _(grad, features, out_in, in_out, mode, from_zero):
     return features.new_empty(features.shape)
 
 
-@torch.library.register_fake("tessera::global_pool")
+@_register_fake("global_pool")
 def _(features, coordinates, batch_size, mode):
     return features.new_empty((batch_size, features.shape[1]))
 
 
-@torch.library.register_fake("tessera::global_pool_backward")
+@_register_fake("global_pool_backward")
 def _(grad, features, coordinates, mode):
     return features.new_empty(features.shape)
 
 
-@torch.library.register_fake("tessera::dense")
+@_register_fake("dense")
 def _(features, coordinates, shape, batch_size, channels_first):
     channels = features.shape[1]
     full = (batch_size, channels, *shape) if channels_first else (batch_size, *shape, channels)
     return features.new_empty(full)
 
 
-@torch.library.register_fake("tessera::dense_backward")
+@_register_fake("dense_backward")
 def _(grad, coordinates, channels_first):
     return grad.new_empty((coordinates.shape[0], grad.shape[1 if channels_first else -1]))
 
 
-@torch.library.register_fake("tessera::sparse")
+@_register_fake("sparse")
 def _(dense, channels_first):
     rows = torch.library.get_ctx().new_dynamic_size()
     return dense.new_empty((rows, dense.shape[1 if channels_first else -1])), _unknown(dense, (rows, dense.dim() - 1))
 
 
-@torch.library.register_fake("tessera::hard_voxelize")
+@_register_fake("hard_voxelize")
 def _(points, batch, batch_size, voxel_size, lower, upper, max_points, max_voxels, order):
     rows = torch.library.get_ctx().new_dynamic_size()
     columns = points.shape[1]
@@ -688,24 +762,24 @@ def _(points, batch, batch_size, voxel_size, lower, upper, max_points, max_voxel
     )
 
 
-@torch.library.register_fake("tessera::dynamic_voxelize")
+@_register_fake("dynamic_voxelize")
 def _(points, batch, batch_size, voxel_size, lower, upper, reduce, order):
     rows = torch.library.get_ctx().new_dynamic_size()
     return points.new_empty((rows, points.shape[1])), _unknown(points, (rows, 4)), _unknown(points, (points.shape[0],))
 
 
-@torch.library.register_fake("tessera::unite")
+@_register_fake("unite")
 def _(a, b):
     rows = torch.library.get_ctx().new_dynamic_size()
     return a.new_empty((rows, a.shape[1])), a.new_empty((rows, 2))
 
 
-@torch.library.register_fake("tessera::find_rows")
+@_register_fake("find_rows")
 def _(coordinates, queries):
     return queries.new_empty((queries.shape[0],))
 
 
-@torch.library.register_fake("tessera::check_coordinates")
+@_register_fake("check_coordinates")
 def _(coordinates, shape, batch_size):
     return None
 
@@ -780,6 +854,19 @@ def _dense_backward(ctx, grad):
     return result, None, None, None, None
 
 
+def _dense_backward_setup(ctx, inputs, output):
+    grad, coordinates, ctx.channels_first = inputs
+    sizes = list(grad.shape)
+    ctx.batch_size, ctx.shape = sizes[0], sizes[2:] if ctx.channels_first else sizes[1:-1]
+    ctx.save_for_backward(coordinates)
+
+
+def _dense_backward_backward(ctx, grad):
+    (coordinates,) = ctx.saved_tensors
+    result = torch.ops.tessera.dense(grad.contiguous(), coordinates, ctx.shape, ctx.batch_size, ctx.channels_first)
+    return result, None, None
+
+
 def _sparse_setup(ctx, inputs, output):
     dense, ctx.channels_first = inputs
     sizes = list(dense.shape)
@@ -798,6 +885,7 @@ _register_gradient("convolution", _convolution_setup, _convolution_backward)
 _register_gradient("pool", _pool_setup, _pool_backward)
 _register_gradient("global_pool", _global_pool_setup, _global_pool_backward)
 _register_gradient("dense", _dense_setup, _dense_backward)
+_register_gradient("dense_backward", _dense_backward_setup, _dense_backward_backward)
 _register_gradient("sparse", _sparse_setup, _sparse_backward)
 for _name in ("convolution_backward", "pool_backward", "global_pool_backward"):
     _refuse(_name, "there are no gradients of gradients; call backward() without create_graph")

@@ -11,7 +11,7 @@ import torch
 from . import maps, ops
 from .conv import MAX_VOXELS, record_voxel_count
 from .modules import SparseModule
-from .tensor import ConvAlgo, PerAxis, SparseConvTensor, expand_nd
+from .tensor import ConvAlgo, PerAxis, SparseConvTensor, expand_nd, expect_fitting
 
 
 class _Pool(SparseModule):
@@ -42,6 +42,7 @@ class _Pool(SparseModule):
     def forward(self, input: SparseConvTensor) -> SparseConvTensor:
         if not isinstance(input, SparseConvTensor):
             raise TypeError(f"{type(self).__name__}: the input is a {type(input).__name__}, not a SparseConvTensor")
+        expect_fitting(type(self).__name__, input, self.ndim)
         if self.subm:
             data, indice_dict = maps.submanifold(input, self)
             indices, shape = input.indices, input.spatial_shape

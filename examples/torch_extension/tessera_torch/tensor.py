@@ -32,9 +32,20 @@ class AlgoHint(enum.Enum):
     BackwardWeight = 4
 
 
+def whole(value) -> int:
+    """As an int; a TypeError where that would be another number."""
+    if isinstance(value, (str, bytes)) or int(value) != value:
+        raise TypeError(f"{value!r} is not a whole number")
+    return int(value)
+
+
 def expand_nd(ndim: int, value: PerAxis) -> list[int]:
     """`value` on each of `ndim` axes, from one number or one number an axis."""
-    values = [value] * ndim if isinstance(value, int) else [int(v) for v in value]
+    try:
+        is_one = not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0  # an array without axes is a number
+        values = [whole(value)] * ndim if is_one else [whole(v) for v in value]
+    except (TypeError, ValueError):
+        raise TypeError(f"{value!r} is neither a whole number nor one for each of {ndim} axes") from None
     if len(values) != ndim:
         raise ValueError(f"{values} has {len(values)} numbers for {ndim} axes")
     return values
@@ -164,7 +175,7 @@ class SparseConvTensor:
         _check(features, indices, spatial_shape, batch_size)
         self._features = features
         self.indices = indices if indices.is_contiguous() else indices.contiguous()
-        self.spatial_shape = [int(v) for v in spatial_shape]
+        self.spatial_shape = expand_nd(len(spatial_shape), spatial_shape)
         self.batch_size = int(batch_size)
         self.indice_dict = indice_dict if isinstance(indice_dict, IndiceDict) else IndiceDict(indice_dict or ())
         self.grid = torch.empty(0) if grid is None else grid  # neither it nor voxel_num has a use here
@@ -275,6 +286,17 @@ def _features_of(value: Union[SparseConvTensor, torch.Tensor]) -> torch.Tensor:
     raise TypeError(f"SparseConvTensor: cannot add a {type(value).__name__}")
 
 
+def expect_fitting(name: str, x: SparseConvTensor, ndim: int) -> None:
+    """replace_feature() takes any features, since programs change the indices after it; a layer looks."""
+    if x.features.layout != torch.strided:
+        raise TypeError(f"{name}: features have the layout {x.features.layout}; it must be dense")
+    if x.features.dim() != 2 or x.features.shape[0] != x.indices.shape[0]:
+        raise ValueError(f"{name}: features of shape {list(x.features.shape)} on {x.indices.shape[0]} rows of indices; they "
+                         "must be [rows, channels]")  # fmt: skip
+    if len(x.spatial_shape) != ndim:
+        raise ValueError(f"{name}: a tensor of {len(x.spatial_shape)} axes for a layer of {ndim}")
+
+
 def _check(features: torch.Tensor, indices: torch.Tensor, spatial_shape: Sequence[int], batch_size: int) -> None:
     if not isinstance(features, torch.Tensor) or not isinstance(indices, torch.Tensor):
         raise TypeError("SparseConvTensor: features and indices must be tensors of PyTorch")
@@ -290,5 +312,9 @@ def _check(features: torch.Tensor, indices: torch.Tensor, spatial_shape: Sequenc
         raise ValueError(f"SparseConvTensor: {features.shape[0]} rows of features and {indices.shape[0]} of indices")
     if features.device != indices.device:
         raise ValueError(f"SparseConvTensor: features are on {features.device}, indices on {indices.device}")
+    try:
+        batch_size = whole(batch_size)
+    except (TypeError, ValueError):
+        raise TypeError(f"SparseConvTensor: a batch of {batch_size!r}, which is not a whole number") from None
     if batch_size <= 0:
         raise ValueError(f"SparseConvTensor: a batch of {batch_size}")

@@ -4,12 +4,40 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from typing import Sequence, Union
 
 import numpy as np
 import torch
 
 from . import ops
+
+
+def _numbers(name: str, what: str, values: Sequence[float]) -> list[float]:
+    try:
+        return [float(v) for v in values]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: the {what} {values!r} is not a list of numbers") from None
+
+
+def _count(name: str, what: str, value: int) -> int:
+    if not isinstance(value, numbers.Real) or not 1 <= value < 1 << 31 or int(value) != value:
+        raise ValueError(f"{name}: {value!r} {what}; it must be a whole number from 1 to 2^31 - 1")
+    return int(value)
+
+
+def _cells_of(name: str, axis: int, lower: float, upper: float, size: float) -> int:
+    """Of a grid's axis, in float32 and rounded as the library does: half a cell is one."""
+    if not (size > 0 and math.isfinite(size)):
+        raise ValueError(f"{name}: voxel size {size:g} on axis {axis}; it must be positive and finite")
+    with np.errstate(all="ignore"):
+        exact = float((np.float32(upper) - np.float32(lower)) / np.float32(size))
+    cells = math.floor(exact + 0.5) if math.isfinite(exact) else exact
+    if not 1 <= cells <= 1 << 30:
+        raise ValueError(f"{name}: the range {lower:g} to {upper:g} on axis {axis} has {cells:g} voxels of {size:g}; there "
+                         "must be 1 to 2^30")  # fmt: skip
+    return int(cells)
 
 
 class PointToVoxel:
@@ -22,23 +50,26 @@ class PointToVoxel:
 
     def __init__(self, vsize_xyz: Sequence[float], coors_range_xyz: Sequence[float], num_point_features: int,
                  max_num_voxels: int, max_num_points_per_voxel: int, device: Union[torch.device, str] = "cpu"):  # fmt: skip
-        self.ndim = len(vsize_xyz)
-        if not 1 <= self.ndim <= 4 or len(coors_range_xyz) != 2 * self.ndim:
-            raise ValueError(f"{type(self).__name__}: {self.ndim} sizes of a voxel and {len(coors_range_xyz)} bounds; it "
-                             "takes 1 to 4 sizes and two bounds for each")  # fmt: skip
-        if num_point_features < self.ndim:
-            raise ValueError(f"{type(self).__name__}: points of {num_point_features} columns in {self.ndim} dimensions")
+        name = type(self).__name__
+        self._size = _numbers(name, "voxel size", vsize_xyz)
+        self._range = _numbers(name, "range", coors_range_xyz)
+        self.ndim = len(self._size)
+        if not 1 <= self.ndim <= 4 or len(self._range) != 2 * self.ndim:
+            raise ValueError(f"{name}: {self.ndim} sizes of a voxel and {len(self._range)} bounds; it takes 1 to 4 sizes "
+                             "and two bounds for each")  # fmt: skip
         self.device = torch.device(device)
-        self.num_point_features = num_point_features
-        self.max_num_voxels = max_num_voxels
-        self.max_num_points_per_voxel = max_num_points_per_voxel
-        self._size = [float(v) for v in vsize_xyz]
-        self._range = [float(v) for v in coors_range_xyz]
-        lower, upper = np.float32(self._range[: self.ndim]), np.float32(self._range[self.ndim :])
-        grid = np.round((upper - lower) / np.float32(self._size)).astype(int).tolist()
+        self.num_point_features = _count(name, "columns of a point", num_point_features)
+        self.max_num_voxels = _count(name, "voxels at most", max_num_voxels)
+        self.max_num_points_per_voxel = _count(name, "points per voxel", max_num_points_per_voxel)
+        if self.num_point_features < self.ndim:
+            raise ValueError(f"{name}: points of {num_point_features} columns in {self.ndim} dimensions")
+        if self.num_point_features * self.max_num_points_per_voxel > 1 << 20:
+            raise ValueError(f"{name}: {max_num_points_per_voxel} points per voxel of {num_point_features} columns are more "
+                             "than 2^20 numbers")  # fmt: skip
+        grid = [_cells_of(name, axis, *v) for axis, v in enumerate(zip(self._range, self._range[self.ndim :], self._size))]
         self._grid_xyz = grid
         self.grid_size = grid[::-1]
-        self.grid_stride = [int(np.prod(self.grid_size[i + 1 :])) for i in range(self.ndim)]
+        self.grid_stride = [math.prod(self.grid_size[i + 1 :]) for i in range(self.ndim)]
         self.vsize = self._size[::-1]
         self.coors_range = [*self._range[: self.ndim][::-1], *self._range[self.ndim :][::-1]]
 
@@ -58,6 +89,9 @@ class PointToVoxel:
 
     def _voxels(self, pc: torch.Tensor, empty_mean: bool) -> tuple:
         name = type(self).__name__
+        if not isinstance(pc, torch.Tensor) or pc.layout != torch.strided:
+            what = f"a tensor of layout {pc.layout}" if isinstance(pc, torch.Tensor) else f"a {type(pc).__name__}"
+            raise TypeError(f"{name}: the points are {what}, not a dense tensor of PyTorch")
         if pc.dim() != 2 or pc.shape[1] != self.num_point_features:
             raise ValueError(f"{name}: points of shape {list(pc.shape)}, not [n, {self.num_point_features}]")
         if pc.device.type != self.device.type:
@@ -115,7 +149,7 @@ class _CPU(PointToVoxel):
     def __init__(self, vsize_xyz, coors_range_xyz, num_point_features, max_num_voxels, max_num_points_per_voxel):
         super().__init__(vsize_xyz, coors_range_xyz, num_point_features, max_num_voxels, max_num_points_per_voxel)
         if self.ndim != self.dimensions:
-            raise ValueError(f"{type(self).__name__}: {self.ndim} sizes of a voxel")
+            raise ValueError(f"{type(self).__name__}: {self.ndim} sizes of a voxel, not {self.dimensions}")
 
     def point_to_voxel(self, pc, clear_voxels: bool = True):
         """Arrays of NumPy or tensors; the results have `.numpy()`."""

@@ -2,18 +2,23 @@
 # Copyright (c) the Tessera authors
 """Runs all tests of this folder; the last line is `N passed, N failed, N skipped`.
 
-    python run.py [pattern]
+    python run.py [pattern]...
 """
 
 import pathlib
 import sys
 import unittest
 
+import torch
+
+from tessera_torch import ops
+
 
 def main() -> int:
-    pattern = sys.argv[1] if len(sys.argv) > 1 else "test_*.py"
-    folder = pathlib.Path(__file__).parent
-    suite = unittest.defaultTestLoader.discover(str(folder), pattern, str(folder))
+    folder = str(pathlib.Path(__file__).parent)
+    patterns = sys.argv[1:] or ["test_*.py"]
+    print(f"PyTorch {torch.__version__} with {ops.LIBRARY}")
+    suite = unittest.TestSuite(unittest.defaultTestLoader.discover(folder, pattern, folder) for pattern in patterns)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     bad = {test.id().split(" ")[0] for test, _ in result.failures + result.errors}
     skipped = len(result.skipped)

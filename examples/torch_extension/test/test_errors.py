@@ -35,6 +35,8 @@ class Errors(unittest.TestCase):
 
     def test_wrong_shapes(self):
         self.refuses("1 numbers for 3 axes", ops.kernel_map, self.coordinates, "strided", [3])
+        self.refuses("coordinates have 1 axes", ops.kernel_map, self.coordinates[0], "strided", 3)
+        self.refuses("features have 1 axes", ops.pool, self.features[:, 0], self.map, "max")
         self.refuses("coordinates have 1 axes", ops.find_rows, self.coordinates[0], self.coordinates)
         self.refuses("0 axes; there are 1 to 4", ops.find_rows, self.coordinates[:, :1].contiguous(), self.coordinates)
         self.convolve("rows of features for a map", features=self.features[:5])
@@ -46,6 +48,53 @@ class Errors(unittest.TestCase):
         self.refuses("coordinates but", ops.dense, self.features[:3], self.coordinates, self.shape, 2)
         self.refuses("coordinates but", ops.global_pool, self.features[:3], self.coordinates, 2, "max")
         self.refuses("the first 3 are x, y, z", ops.hard_voxelize, torch.rand(5, 2), [1] * 3, [0] * 3 + [9] * 3, 1, 1)
+
+    def test_what_is_no_tensor_and_no_map(self):
+        c, f = self.coordinates, self.features
+        for name, call, *arguments in (
+            ("coordinates", ops.kernel_map, c.tolist(), "strided", 3), ("out_coordinates", ops.pair_map, c, None, 3),
+            ("weight", ops.convolution, f, self.weight.detach().numpy(), None, self.map),
+            ("bias", ops.convolution, f, self.weight, 1.0, self.map), ("features", ops.pool, None, self.map, "max"),
+            ("features", ops.global_pool, f.tolist(), c, 2, "max"), ("coordinates", ops.dense, f, None, self.shape, 2),
+            ("dense", ops.sparse, 3), ("points", ops.hard_voxelize, [[1.0]], [1] * 3, [0] * 3 + [9] * 3, 1, 1),
+            ("b", ops.unite, c, "c"), ("queries", ops.find_rows, c, [0]), ("coordinates", ops.check_coordinates, None),
+        ):  # fmt: skip
+            with self.subTest(call=call.__name__, name=name):
+                with self.assertRaisesRegex(TypeError, f"{call.__name__}: {name} must be a tensor of PyTorch, not a"):
+                    call(*arguments)
+        with self.assertRaisesRegex(TypeError, "the map is a Tensor, not a KernelMap"):
+            ops.pool(f, self.map.out_in, "max")
+
+    def test_tensors_without_memory_are_no_arguments_beside_others(self):
+        meta = self.weight.detach().to("meta")
+        self.convolve("weight on meta; there are operators for the CPU and for CUDA", weight=meta)
+        self.convolve("features on meta", features=self.features.to("meta"))
+        self.refuses("coordinates on meta", ops.dense, self.features, self.coordinates.to("meta"), self.shape, 2)
+        call = (None, self.map.out_in, None, [3] * 3, 13, True, [], [], *ops.Dataflow())
+        self.refuses("convolution: tensors on cpu and meta", torch.ops.tessera.convolution, self.features, meta, *call)
+        self.refuses("pool: tensors on cpu and meta", torch.ops.tessera.pool, self.features.detach(),
+                     self.map.out_in.to("meta"), None, "max", False)  # fmt: skip
+
+    def test_maps_with_entries_that_are_no_rows(self):
+        for entry in (len(self.coordinates), 10**9, -2, -(2**31)):
+            out_in = self.map.out_in.clone()
+            out_in[-1, -1] = entry
+            made = ops.KernelMap(self.coordinates, out_in, self.map.mask_keys, self.map.num_in, (3, 3, 3))
+            for dataflow in ("implicit_gemm", "gather_scatter", "fetch_on_demand"):
+                self.convolve("the kernel map has entries outside of", map=made, dataflow=ops.Dataflow(dataflow))
+            self.refuses("the kernel map has entries outside of", ops.pool, self.features.detach(), made, "max")
+            self.refuses("the kernel map has entries outside of", made.transposed)
+            self.refuses("the transposed map has entries outside of", torch.ops.tessera.pool_backward, self.features.detach(),
+                         self.features.detach(), self.map.out_in, out_in, "max", False)  # fmt: skip
+        self.refuses("a kernel map of -1 input rows", torch.ops.tessera.transpose_map, self.map.out_in, -1)
+
+    def test_maps_that_are_not_what_they_say(self):
+        few = self.map.out_in[:5].contiguous()
+        for told in (dict(centre=13), dict(symmetric=True)):
+            made = ops.KernelMap(self.coordinates[:5], few, few.new_empty(0), self.map.num_in, (3, 3, 3), **told)
+            self.convolve("a kernel map with a centre, or symmetric", map=made)
+        made = ops.KernelMap(self.coordinates, self.map.out_in, few.new_empty(0), self.map.num_in, (3, 3, 3), centre=27)
+        self.convolve("the centre 27 of 27 offsets", map=made)
 
     def test_tensors_that_are_not_contiguous(self):
         wide = draw(len(self.coordinates), 8, dtype=torch.float32)[:, ::2]

@@ -68,6 +68,16 @@ class Guide(unittest.TestCase):
         self.assertEqual(net.weight.grad.dtype, torch.float32)
 
 
+    def test_the_exported_network_gives_the_same(self):
+        from tessera_torch import SparseConvTensor, spconv
+
+        net = spconv.SparseSequential(spconv.SparseConv3d(4, 8, 3, 2, 1), torch.nn.BatchNorm1d(8))
+        x = SparseConvTensor(self.features, self.indices, [41, 160, 140], 1)
+        _, features, indices = self.guide.exported(net, x)
+        y = net(x)
+        self.assertTrue(torch.equal(features, y.features) and torch.equal(indices, y.indices))
+
+
 class Benchmark(unittest.TestCase):
     def test_it_runs_in_small(self):
         done = subprocess.run([sys.executable, str(FOLDER / "benchmark.py"), "--tiny"], capture_output=True, text=True)

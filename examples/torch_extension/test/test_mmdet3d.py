@@ -112,6 +112,17 @@ class Networks(unittest.TestCase):
             features = network(tensors["input.feats"], tensors["input.coords"])
         self.assertLess(distance(features, tensors["point_order.feats"]), 1e-4)
 
+    def test_second_can_be_exported(self):
+        checkpoint, tensors, _, config = self.recorded_network("second_kitti")
+        encoder, detector = self.build(config, "middle_encoder.")
+        self.load(detector, checkpoint)
+        voxels = (tensors["input.feats"], tensors["input.coords"])
+        rows, entries = torch.export.Dim("rows", min=2), int(voxels[1][:, 0].max()) + 1
+        with torch.no_grad():
+            program = torch.export.export(encoder, (*voxels, entries), dynamic_shapes=({0: rows}, {0: rows}, None)).module()
+            for call in (voxels, tuple(v[::2].contiguous() for v in voxels)):
+                self.assertTrue(torch.equal(program(*call, entries), encoder(*call, entries)))
+
     def test_bevfusion_converted_from_spconv_2_0_gives_the_recorded_outputs(self):
         self.need_program()
         _, tensors, metadata, config = self.recorded_network("bevfusion_nuscenes")

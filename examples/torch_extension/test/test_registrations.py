@@ -56,7 +56,7 @@ def samples():
         "global_pool": [(x, coordinates, 2, mode) for mode in ("max", "average")],
         "global_pool_backward": [(draw(2, 4, dtype=torch.float32, grad=False), x.detach(), coordinates, "average")],
         "dense": [(x, coordinates, axes, 2, first) for first in (True, False)],
-        "dense_backward": [(full.detach(), coordinates, True)],
+        "dense_backward": [(full.detach().requires_grad_(), coordinates, True)],
         "sparse": [(full.detach().requires_grad_(), True)],
         "hard_voxelize": [(points, None, 1, *grid, 2, 20, "zyx")],
         "dynamic_voxelize": [(points, torch.zeros(50, dtype=torch.int32), 1, *grid, "mean", "xyz")],
@@ -78,6 +78,31 @@ class Registrations(unittest.TestCase):
                     if name == "tile_rows":  # of eager calls alone: it returns no tensor
                         tests = tests[:2]
                     opcheck(getattr(T, name).default, call, test_utils=tests)
+
+    def test_opcheck_accepts_halfs_and_calls_without_rows(self):
+        def half(x):
+            is_wide = isinstance(x, torch.Tensor) and x.is_floating_point()
+            return x.detach().half().requires_grad_(x.requires_grad) if is_wide else x
+
+        for name, calls in samples().items():
+            if name != "tile_rows" and "voxelize" not in name:
+                with self.subTest(operator=name):
+                    opcheck(getattr(T, name).default, tuple(half(x) for x in calls[0]))
+        none, x, w = torch.empty((0, 4), dtype=torch.int32), draw(0, 4, dtype=torch.float32), draw(27, 4, 3, dtype=torch.float32)
+        made = ops.kernel_map(none, "strided", 3, 2, shape=(4, 4, 4), batch_size=1)
+        grid, no_points = ([1.0] * 3, [0.0] * 3, [4.0] * 3), torch.empty(0, 4)
+        for name, call in {
+            "kernel_map": (none, "strided", [3] * 3, [2] * 3, [1] * 3, [1] * 3, [0] * 3, [4] * 3, 1, "tessera",
+                           "hashmap_on_the_fly", "spconv"),
+            "transpose_map": (made.out_in, 0), "pool": (x, made.out_in, None, "max", False),
+            "convolution": (x, w, None, made.out_in, None, [3] * 3, -1, False, [], [], *ops.Dataflow()),
+            "global_pool": (x, none, 2, "max"), "dense": (x, none, [4] * 3, 1, True),
+            "sparse": (torch.zeros(1, 2, 2, 2, 3, requires_grad=True), False), "unite": (none, none), "find_rows": (none, none),
+            "hard_voxelize": (no_points, None, 1, *grid, 2, 3, "zyx"),
+            "dynamic_voxelize": (no_points, None, 1, *grid, "mean", "zyx"),
+        }.items():  # fmt: skip
+            with self.subTest(operator=name, rows=0):
+                opcheck(getattr(T, name).default, call)
 
     def test_gradients_are_those_of_finite_differences(self):
         for kind in ("submanifold", "strided"):
@@ -110,6 +135,34 @@ class Registrations(unittest.TestCase):
             (grad,) = torch.autograd.grad(call().square().sum(), x, create_graph=True)
             with self.assertRaisesRegex(RuntimeError, "no gradients of gradients"):
                 grad.sum().backward()
+
+    def test_dense_tensors_have_gradients_of_gradients(self):
+        coordinates, _, shape = make_map(extent=3, share=0.4)
+        for first in (True, False):
+            x = draw(len(coordinates), 2)
+            self.assertTrue(torch.autograd.gradgradcheck(lambda t: ops.dense(t, coordinates, shape, 2, first), (x,)))
+            full = ops.dense(x.detach(), coordinates, shape, 2, first).requires_grad_()
+            (grad,) = torch.autograd.grad(ops.sparse(full, first)[0].pow(3).sum(), full, create_graph=True)
+            (second,) = torch.autograd.grad(grad.sum(), full)
+            self.assertTrue(torch.allclose(second, 6 * full))
+
+    def test_derivatives_in_forward_mode_are_refused_with_a_sentence(self):
+        coordinates, made, shape = make_map()
+        x, w = draw(len(coordinates), 2, grad=False), draw(27, 2, 3)
+        for call in (
+            lambda t: ops.convolution(t, w.detach(), None, made),
+            lambda t: ops.convolution(t, w, None, made),
+            lambda t: ops.pool(t, made, "max"),
+            lambda t: ops.global_pool(t, coordinates, 2, "max"),
+            lambda t: ops.dense(t, coordinates, shape, 2),
+            lambda t: ops.sparse(t[:, :, None].contiguous(), True)[0],
+        ):
+            with self.assertRaisesRegex(RuntimeError, "no derivatives in forward mode"):
+                torch.func.jvp(call, (x,), (x,))
+            with torch.autograd.forward_ad.dual_level():
+                call(x)  # where nothing has a tangent
+                with self.assertRaisesRegex(RuntimeError, "no derivatives in forward mode"):
+                    call(torch.autograd.forward_ad.make_dual(x, x))
 
     def test_what_traces_sees_the_operators(self):
         coordinates, made, _ = make_map("strided", stride=2)

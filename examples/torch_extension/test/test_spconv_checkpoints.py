@@ -46,6 +46,11 @@ class Checkpoints(unittest.TestCase):
             layer.load_state_dict({"weight": rsck})
         self.assertTrue(torch.equal(layer.weight, rsck.permute(3, 0, 1, 2, 4)))
 
+    def test_what_is_no_tensor_is_refused_as_pytorch_refuses_it(self):
+        for entry in (None, "text"):
+            with self.assertRaisesRegex(RuntimeError, "expected torch.Tensor"):
+                spconv.SubMConv3d(4, 4, 3).load_state_dict({"weight": entry}, strict=False)
+
     def test_state_dicts_are_marked_as_of_spconv_2(self):
         net = spconv.SparseSequential(spconv.SubMConv3d(4, 4, 3))
         self.assertEqual(net.state_dict()._metadata["0"]["version"], 2)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import unittest
 
+import numpy as np
 import torch
 from torch import nn
 
 from support import SHAPE, tensor
 from tessera_torch import SparseConvTensor, spconv
+from tessera_torch.torchsparse import nn as spnn
 
 
 class BadInput(unittest.TestCase):
@@ -23,6 +25,10 @@ class BadInput(unittest.TestCase):
             ((f[:2], c, SHAPE, 1), "rows"),
             ((f, c.to("meta"), SHAPE, 1), "meta"),
             ((f, c, SHAPE, 0), "batch"),
+            ((f, c, SHAPE, None), "a batch of None, which is not a whole number"),
+            ((f, c, SHAPE, 1.5), "a batch of 1.5, which is not a whole number"),
+            ((f, c, [9.5, 8, 7], 1), "neither a whole number nor one for each of 3 axes"),
+            ((f, c, "abc", 1), "neither a whole number nor one for each of 3 axes"),
             ((f.numpy(), c, SHAPE, 1), "tensors"),
         ):
             with self.assertRaises((ValueError, TypeError)) as raised:
@@ -38,16 +44,40 @@ class BadInput(unittest.TestCase):
             (lambda: spconv.SubMConv3d(4, 4, 3)(x.features), "SparseConvTensor"),
             (lambda: spconv.SubMConv3d(4, 4, 3)(x.replace_feature(x.features.double())), "float"),
             (lambda: spconv.SubMConv3d(4, 4, 3)(twice), "unique"),
+            (lambda: spconv.SubMConv3d(4, 4, 1)(x.replace_feature(x.features[:5])), "features of shape [5, 4] on 111 rows"),
+            (lambda: spconv.SubMConv3d(4, 4, 1)(x.replace_feature(x.features[:, 0])), "features of shape [111] on"),
+            (lambda: spconv.SparseConv3d(4, 4, 3, 2)(x.replace_feature(x.features[:5])), "features of shape [5, 4] on"),
+            (lambda: spconv.SparseMaxPool3d(2)(x.replace_feature(x.features[:5])), "features of shape [5, 4] on"),
+            (lambda: spconv.SubMConv2d(4, 4, 1)(x), "a tensor of 3 axes for a layer of 2"),
+            (lambda: spconv.SparseMaxPool2d(2)(x), "a tensor of 3 axes for a layer of 2"),
             (lambda: spconv.SparseConv3d(4, 4, 3)(outside), "outside"),
             (lambda: spconv.SparseConv3d(4, 4, 12)(x), "grid"),
             (lambda: spconv.SparseConv3d(4, 4, 3, groups=2), "groups"),
             (lambda: spconv.SparseConv3d(4, 4, [3, 3]), "axes"),
+            (lambda: spconv.SparseConv3d(4, 4, 2.5), "2.5 is neither a whole number nor one for each of 3 axes"),
+            (lambda: spconv.SparseMaxPool3d("3"), "'3' is neither"),
+            (lambda: spconv.SubMConv3d(4, 4, 3)(x.replace_feature(x.features.to_sparse())), "it must be dense"),
             (lambda: spconv.SparseConv3d(4, 4, -1), "kernel size"),
             (lambda: spconv.SparseConv3d(4, 4, 1, padding=1), "padding"),
         ):
             with self.assertRaises((ValueError, TypeError, RuntimeError)) as raised:
                 call()
             self.assertIn(words, str(raised.exception))
+
+    def test_features_may_be_replaced_before_indices(self):
+        x, more = tensor(), tensor(seed=2)
+        y = x.replace_feature(torch.cat([x.features, more.features]))  # as VoxelNeXt merges scales
+        y.indices = torch.cat([x.indices, more.indices + torch.tensor([2, 0, 0, 0], dtype=torch.int32)])
+        self.assertEqual(len(spconv.SubMConv3d(4, 4, 1)(y).features), len(x.indices) + len(more.indices))
+
+    def test_whole_numbers_of_every_kind_are_sizes(self):
+        triple = (3, 3, 3)
+        for size in (3, 3.0, np.int64(3), torch.tensor(3), np.array(triple), torch.tensor(triple), triple, torch.Size(triple)):
+            self.assertEqual(spconv.SubMConv3d(4, 4, size).kernel_size, [3, 3, 3])
+            self.assertEqual(spnn.Conv3d(4, 4, size).kernel_size, (3, 3, 3))
+        x = tensor()
+        y = SparseConvTensor(x.features, x.indices, np.array(SHAPE), np.int32(2))
+        self.assertEqual((y.spatial_shape, y.batch_size), (SHAPE, 2))
 
     def test_columns_in_another_order_are_legal(self):
         x, net = tensor(), spconv.SubMConv3d(4, 4, 3)
@@ -100,6 +130,23 @@ except ModuleNotFoundError:
     pass
 else:
     raise AssertionError
+""")
+
+    def test_mmdetection3d_s_registry_needs_no_import_of_its_own_and_no_mmengine_before(self):
+        self.run_python("""
+import sys, types
+import tessera_torch
+assert not {"mmengine", "mmdet3d", "tessera_torch.mmdet3d"} & set(sys.modules)
+class MODELS:
+    layers = {}
+    def register_module(name, force, module):
+        MODELS.layers[name] = module
+sys.modules.update({"mmengine": types.ModuleType("mmengine"), "mmcv": None})
+sys.modules["mmengine.registry"] = types.SimpleNamespace(MODELS=MODELS)
+assert tessera_torch.mmdet3d.register() == ["mmengine.MODELS"]
+assert MODELS.layers["SubMConv3d"] is tessera_torch.spconv.SubMConv3d
+assert callable(tessera_torch.convert.main)
+assert not hasattr(tessera_torch, "mmdet4d")
 """)
 
     def test_a_spconv_that_is_imported_already_is_not_replaced(self):

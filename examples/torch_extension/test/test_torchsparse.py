@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from support import cloud, distance, read_safetensors, recorded, relative
+from support import cloud, distance, read_safetensors, recorded, relative, tensor
 from tessera_torch import torchsparse
 from tessera_torch.torchsparse import SparseTensor
 from tessera_torch.torchsparse import nn as spnn
@@ -305,6 +305,14 @@ class Names(unittest.TestCase):
         for call, words in (
             (lambda: spnn.Conv3d(5, 4, 3)(x), "channels"),
             (lambda: spnn.Conv3d(4, 4, 3)(x.F), "not a SparseTensor"),
+            *((lambda size=size, y=y: spnn.Conv3d(4, 4, size)(y), words) for size in (1, 3) for y, words in (
+                (x.like(x.F[:5]), "conv3d: feats of shape [5, 4] on"), (x.like(x.F[:, 0]), "conv3d: feats of shape"),
+                (x.like(x.F.numpy()), "feats are a ndarray"), (SparseTensor(x.F, x.C[:, :3].contiguous()), "[n, 4]"),
+                (SparseTensor(x.F, x.C, spatial_range=(9, 8, 7)), "a spatial range of 3 numbers"))),
+            (lambda: spnn.Conv3d(4, 4, 2.5), "2.5 is neither a whole number"),
+            (lambda: spnn.Conv3d(4, 4, [3, 3]), "2 numbers for 3 axes"),
+            (lambda: spnn.Conv3d(4, 4, 1)(tensor().replace_feature(x.F[:5])), "features of shape [5, 4] on"),
+            (lambda: spnn.Conv3d(5, 4, 1)(tensor()), "4 channels for a layer of 5"),
             (lambda: spnn.Conv3d(4, 4, 2, stride=2, transposed=True)(x), "no layer"),
             (lambda: spnn.Conv3d(4, 4, 3, generative=True), "transposed=True"),
             (lambda: F.set_conv_mode(7), "none of"),

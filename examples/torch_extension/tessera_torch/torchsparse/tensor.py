@@ -35,8 +35,9 @@ class SparseTensor:
     def __init__(self, feats, coords, stride=1, spatial_range: Optional[tuple] = None):
         if isinstance(feats, torch.Tensor) and isinstance(coords, torch.Tensor) and feats.device != coords.device:
             raise ValueError(f"SparseTensor: feats are on {feats.device}, coords on {coords.device}")
-        if len(feats) != len(coords):
-            raise ValueError(f"SparseTensor: {len(feats)} rows of feats and {len(coords)} of coords")
+        rows = [v.shape[0] if hasattr(v, "shape") else len(v) for v in (feats, coords)]  # len() is a constant to a trace
+        if rows[0] != rows[1]:
+            raise ValueError(f"SparseTensor: {rows[0]} rows of feats and {rows[1]} of coords")
         self.feats = feats
         self.coords = coords
         self.stride = make_ntuple(stride, 3)
@@ -94,6 +95,13 @@ class SparseTensor:
         if self.spatial_range is None:
             raise ValueError("SparseTensor: dense() needs a spatial_range (batch, x, y, z)")
         return to_dense(self.feats, self.coords, self.spatial_range)
+
+    @property
+    def batch_size(self) -> int:
+        """Of the range, or as many entries as the rows name, which waits for the device."""
+        if self.spatial_range is not None:
+            return self.spatial_range[0]
+        return int(self.coords[:, 0].max()) + 1 if self.coords.shape[0] else 0
 
     def like(self, feats, coords=None, stride=None, spatial_range: Any = "same") -> "SparseTensor":
         """What a layer makes of this tensor; the cache is one and the same."""

@@ -48,6 +48,17 @@ def row_major(weight: torch.Tensor, size: tuple) -> torch.Tensor:
     return weight.view(z, y, x, *weight.shape[1:]).permute(2, 1, 0, 3, 4).reshape(weight.shape)
 
 
+def _expect_fitting(input: SparseTensor) -> None:
+    feats, coords, grid = input.feats, input.coords, input.spatial_range
+    if not isinstance(feats, torch.Tensor) or not isinstance(coords, torch.Tensor):
+        raise TypeError(f"conv3d: feats are a {type(feats).__name__}, coords a {type(coords).__name__}; both must be tensors")
+    if feats.dim() != 2 or coords.dim() != 2 or coords.shape[1] != 4 or feats.shape[0] != coords.shape[0]:
+        raise ValueError(f"conv3d: feats of shape {list(feats.shape)} on coords of shape {list(coords.shape)}; they must be "
+                         "[n, channels] and [n, 4]")  # fmt: skip
+    if grid is not None and len(grid) != 4:
+        raise ValueError(f"conv3d: a spatial range of {len(grid)} numbers, not (batch, x, y, z)")
+
+
 def conv3d(input: SparseTensor, weight: torch.Tensor, kernel_size, bias: Optional[torch.Tensor] = None, stride=1,
            padding=0, dilation=1, config: Optional[dict] = None, transposed: bool = False, generative: bool = False,
            training: bool = False) -> SparseTensor:  # fmt: skip
@@ -59,6 +70,7 @@ def conv3d(input: SparseTensor, weight: torch.Tensor, kernel_size, bias: Optiona
     size, steps, pad, spread = (make_ntuple(v, 3) for v in (kernel_size, stride, padding, dilation))
     config = conv_config.config_of(config)
     ones = (1, 1, 1)
+    _expect_fitting(input)
     if size == steps == spread == ones:
         feats = input.feats @ weight if bias is None else torch.addmm(bias, input.feats, weight)
         output = input.like(feats)
@@ -95,6 +107,8 @@ def _forwards(input: SparseTensor, size, steps, pad, spread, config) -> ops.Kern
         map = ops.kernel_map(input.coords, "submanifold" if submanifold else "strided", size, steps,
                              0 if submanifold else pad, spread, 0, shape, batch_size, "torchsparse", config.kmap_mode,
                              config.downsample_mode)  # fmt: skip
+        if not submanifold:
+            ops.expect_rows_in_export(map.coordinates)
         entry = input._caches.kmaps[key] = (map, input.coords, input.spatial_range)
     return entry[0]
 
@@ -122,6 +136,7 @@ def _generative(input: SparseTensor, size, steps, spread, config) -> tuple:
     shape, batch_size = _shape(input)
     map = ops.kernel_map(input.coords, "generative", size, steps, 0, spread, 0, shape, batch_size, "torchsparse",
                          config.kmap_mode, config.downsample_mode)  # fmt: skip
+    ops.expect_rows_in_export(map.coordinates)
     target = tuple(max(1, a // b) for a, b in zip(input.stride, steps))
     grid = None if input.spatial_range is None else (batch_size, *map.shape)
     input._caches.kmaps = {}
@@ -138,8 +153,7 @@ def spdownsample(coords: torch.Tensor, stride=2, kernel_size=2, padding=0, spati
 
 
 def _pooled(input: SparseTensor, mode: str) -> torch.Tensor:
-    batch_size = input.spatial_range[0] if input.spatial_range else int(input.coords[:, 0].max()) + 1
-    return ops.global_pool(input.feats.contiguous(), input.coords, batch_size, mode)
+    return ops.global_pool(input.feats.contiguous(), input.coords, input.batch_size, mode)
 
 
 def global_avg_pool(input: SparseTensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ... import maps, ops
-from ...modules import SparseModule
-from ...tensor import SparseConvTensor
+from ...modules import SparseModule, TakesTensor
+from ...tensor import SparseConvTensor, expect_fitting
 from ..tensor import SparseTensor
 from ..utils.utils import make_ntuple
 from . import functional as F
@@ -32,6 +32,8 @@ class Conv3d(SparseModule):
         super().__init__()
         if generative and not transposed:
             raise ValueError("Conv3d: a generative convolution is a transposed one: transposed=True")
+        if in_channels < 1 or out_channels < 1:
+            raise ValueError(f"Conv3d: {in_channels} -> {out_channels} channels; both must be at least 1")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = make_ntuple(kernel_size, 3)
@@ -75,12 +77,15 @@ class Conv3d(SparseModule):
             return self._as_spconv(input)
         if not isinstance(input, SparseTensor):
             raise TypeError(f"Conv3d: the input is a {type(input).__name__}, not a SparseTensor")
-        if input.feats.shape[1] != self.in_channels:
+        if len(input.feats.shape) == 2 and input.feats.shape[1] != self.in_channels:
             raise ValueError(f"Conv3d: {input.feats.shape[1]} channels for a layer of {self.in_channels}")
         return F.conv3d(input, self.kernel, self.kernel_size, self.bias, self.stride, self.padding, self.dilation,
                         self.config, self.transposed, self.generative, self.training)  # fmt: skip
 
     def _as_spconv(self, input: SparseConvTensor) -> SparseConvTensor:
+        expect_fitting("Conv3d", input, 3)
+        if input.features.shape[1] != self.in_channels:
+            raise ValueError(f"Conv3d: {input.features.shape[1]} channels for a layer of {self.in_channels}")
         layer = _Geometry(self)
         if self.kernel.dim() == 2:
             feats = input.features @ self.kernel
@@ -118,22 +123,22 @@ class BatchNorm(nn.BatchNorm1d):
         return _on_features(super().forward, input)
 
 
-class GroupNorm(nn.GroupNorm):
+class GroupNorm(TakesTensor, nn.GroupNorm):
     """Each scan of the batch by itself, over its rows."""
 
     def forward(self, input):
         if isinstance(input, torch.Tensor):
             return super().forward(input)
-        return _on_features(lambda feats: _by_entry(super(GroupNorm, self).forward, feats, _batch_of(input)), input)
+        return _on_features(lambda feats: _by_entry(super(GroupNorm, self).forward, feats, input), input)
 
 
-class InstanceNorm(nn.InstanceNorm1d):
+class InstanceNorm(TakesTensor, nn.InstanceNorm1d):
     """Each channel over the rows of its scan."""
 
     def forward(self, input):
         if isinstance(input, torch.Tensor):
             return super().forward(input)
-        return _on_features(lambda feats: _by_entry(super(InstanceNorm, self).forward, feats, _batch_of(input)), input)
+        return _on_features(lambda feats: _by_entry(super(InstanceNorm, self).forward, feats, input), input)
 
 
 class ReLU(nn.ReLU):
@@ -185,15 +190,14 @@ def _on_features(fn, input):
     return fn(input)
 
 
-def _batch_of(input) -> torch.Tensor:
-    return (input.coords if isinstance(input, SparseTensor) else input.indices)[:, 0]
-
-
-def _by_entry(fn, feats: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+def _by_entry(fn, feats: torch.Tensor, input) -> torch.Tensor:
     """`fn` of PyTorch on [1, channels, rows] of each scan."""
+    if feats.shape[0] == 0:
+        return feats
+    batch = (input.coords if isinstance(input, SparseTensor) else input.indices)[:, 0]
     result = torch.empty_like(feats)
-    for entry in range(int(batch.max()) + 1 if len(batch) else 0):
+    for entry in range(input.batch_size):
         rows = (batch == entry).nonzero(as_tuple=True)[0]
-        if len(rows):
+        if rows.numel():
             result[rows] = fn(feats[rows].t()[None])[0].t().to(feats.dtype)
     return result

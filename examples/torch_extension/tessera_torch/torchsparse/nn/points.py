@@ -17,7 +17,7 @@ def sphash(coords: torch.Tensor, offsets: Optional[torch.Tensor] = None) -> torc
     if offsets is not None:
         moved = coords[None].repeat(len(offsets), 1, 1)
         moved[..., 1:] += offsets[:, None].to(coords)
-        return sphash(moved.view(-1, coords.shape[1])).view(len(offsets), -1)
+        return sphash(moved.view(-1, coords.shape[1])).view(len(offsets), len(coords))
     hashed = torch.full_like(coords[:, 0], 0, dtype=torch.int64) + _BASIS
     for column in coords.long().t():
         hashed = (hashed ^ (column & 0xFFFFFFFF)) * _PRIME
@@ -43,6 +43,8 @@ def spvoxelize(feats: torch.Tensor, idx: torch.Tensor, counts: torch.Tensor) -> 
     """[voxels, channels], the mean of each voxel's points: `sum over i with idx[i] = v of feats[i] / counts[v]`, added
     in the order of the points."""
     idx = idx.long()
+    if len(counts) == 0 or len(feats) == 0:
+        return torch.cat([feats[:0], feats.new_zeros((len(counts), feats.shape[1]))])
     kept = ((idx >= 0) & (idx < len(counts))).nonzero(as_tuple=True)[0]
     order = kept[torch.argsort(idx[kept], stable=True)]
     voxel = idx[order]
@@ -65,5 +67,9 @@ def calc_ti_weights(coords: torch.Tensor, idx_query: torch.Tensor, scale: float 
 
 def spdevoxelize(feats: torch.Tensor, idx: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """[n, channels], `sum over k of weights[i, k] feats[idx[i, k]]`, absent corners counting as 0."""
+    if feats.shape[0] == 0:
+        if bool((idx >= 0).any()):
+            raise IndexError("spdevoxelize: corners of voxels, of which there are none")
+        feats = torch.cat([feats, feats.new_zeros((1, feats.shape[1]))])
     corners = torch.where((idx < 0)[..., None], 0, feats[idx.clamp(min=0).long()])
     return (corners * weights.to(feats.dtype)[..., None]).sum(1)

@@ -14,6 +14,8 @@ from ..tensor import SparseTensor
 
 def sparse_collate(inputs: list[SparseTensor]) -> SparseTensor:
     """One tensor of several scans: coords [n, 3] get a batch column in front, numbered by their place in the list."""
+    if not inputs:
+        raise ValueError("sparse_collate: there are no tensors")
     strides = {x.stride for x in inputs}
     if len(strides) != 1:
         raise ValueError(f"sparse_collate: tensors of strides {sorted(strides)}")

@@ -4,19 +4,16 @@
 
 from __future__ import annotations
 
-from itertools import repeat
-
 import torch
+
+from ...tensor import expand_nd
 
 
 def make_ntuple(x, ndim: int) -> tuple:
     """One number on every axis, or `ndim` numbers."""
-    if isinstance(x, torch.Tensor):
+    if isinstance(x, torch.Tensor) and x.dim() > 0:
         x = x.view(-1).tolist()
-    x = tuple(repeat(x, ndim)) if isinstance(x, int) else tuple(int(v) for v in x)
-    if len(x) != ndim:
-        raise ValueError(f"{x} has {len(x)} numbers for {ndim} axes")
-    return x
+    return tuple(expand_nd(ndim, x))
 
 
 def make_tensor(x: tuple, dtype: torch.dtype, device) -> torch.Tensor:
