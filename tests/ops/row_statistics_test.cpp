@@ -58,7 +58,7 @@ TEST_CASE_TEMPLATE("batch_statistics: those of the definition, whatever the numb
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   std::vector<int> const numbers_of_rows{2,  3,  5,    31,   32,
-                                         33, 71, 2048, 2051, 4613};  // slabs are of 32 rows, 64 a group
+                                         33, 71, 2048, 2051, 4613};  // parts are of 16 rows, slabs of 256
   std::vector<int> const numbers_of_channels{1, 4, 8, 12, 16, 19};
   for (int const rows : numbers_of_rows) {
     for (int const channels : numbers_of_channels) {
@@ -84,6 +84,23 @@ TEST_CASE_TEMPLATE("batch_statistics: those of the definition, whatever the numb
       });
     }
   }
+}
+
+TEST_CASE_TEMPLATE("batch_statistics: of more rows than one kernel joins the parts of", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  constexpr int rows = 1024 * 256 + 777;  // slabs are of 256 rows, and 1,024 of them are joined at once
+  std::vector<double> values(rows);
+  for (std::size_t i = 0; i < values.size(); ++i) { values[i] = static_cast<double>(i / 1000); }
+  auto const x = upload_matrix(test::rounded<float>(values), 1, exec);
+  auto const found = batch_statistics(x, nullptr, exec);
+  Definition const expected{values, 0, 1};
+  CHECK(download(found.count, exec)[0] == rows);
+  CHECK(download(found.mean, exec)[0] == doctest::Approx(static_cast<double>(expected.mean)).epsilon(1e-6));
+  CHECK(download(found.variance, exec)[0] ==
+        doctest::Approx(static_cast<double>(expected.m2 / rows)).epsilon(1e-6));
 }
 
 TEST_CASE_TEMPLATE("norms: gradients of rows that do not begin at 16 bytes have the bits of rows that do",
