@@ -70,47 +70,49 @@
       tessera::ConvolutionGeometry<Dim> const&, tessera::Compatibility, tessera::Execution<Space> const&);
 
 /// Operations, with their gradients, on rows of the type that comes last: a tensor or a matrix.
-#define TESSERA_COMPILED_OPERATIONS(prefix, Scalar, Space, ...)                                             \
-  prefix template __VA_ARGS__ tessera::detail::batch_norm<__VA_ARGS__, Scalar, Space>(                                    \
-      __VA_ARGS__ const&, tessera::BatchNormOptions<tessera::accumulator_t<Scalar>> const&,                         \
-      tessera::Execution<Space> const&);                                                                      \
-  prefix template __VA_ARGS__ tessera::detail::batch_norm_training<__VA_ARGS__, Scalar, Space>(                           \
-      __VA_ARGS__ const&, tessera::AffineOptions<tessera::accumulator_t<Scalar>> const&,                            \
-      tessera::ops::RunningStatistics<tessera::accumulator_t<Scalar>> const&,                                 \
-      tessera::ops::RowExchange<Space>*, char const*, tessera::Execution<Space> const&);                      \
-  prefix template __VA_ARGS__ tessera::detail::layer_norm<__VA_ARGS__, Scalar, Space>(                                    \
-      __VA_ARGS__ const&, tessera::AffineOptions<tessera::accumulator_t<Scalar>> const&,                            \
-      tessera::Execution<Space> const&);                                                                      \
-  prefix template __VA_ARGS__ tessera::detail::linear<__VA_ARGS__, Scalar, Space>(                                        \
-      __VA_ARGS__ const&, tessera::detail::ParameterArgument<Scalar> const&,                                        \
-      tessera::detail::ParameterArgument<Scalar> const&, tessera::ops::LinearMethod const&,                   \
-      tessera::ops::WeightSource<Scalar, Space> const*, tessera::Execution<Space> const&);                    \
-  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::ReluFunction, Scalar, Space, __VA_ARGS__)                    \
-  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::LeakyReluFunction, Scalar, Space, __VA_ARGS__)               \
-  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::SiluFunction, Scalar, Space, __VA_ARGS__)                    \
-  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::SigmoidFunction, Scalar, Space, __VA_ARGS__)                 \
-  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::TanhFunction, Scalar, Space, __VA_ARGS__)                    \
+#define TESSERA_COMPILED_OPERATIONS(prefix, Scalar, Space, ...)                                       \
+  prefix template __VA_ARGS__ tessera::detail::batch_norm<__VA_ARGS__, Scalar, Space>(                \
+      __VA_ARGS__ const&, tessera::BatchNormOptions<tessera::accumulator_t<Scalar>> const&,           \
+      tessera::Execution<Space> const&);                                                              \
+  prefix template __VA_ARGS__ tessera::detail::batch_norm_training<__VA_ARGS__, Scalar, Space>(       \
+      __VA_ARGS__ const&, tessera::AffineOptions<tessera::accumulator_t<Scalar>> const&,              \
+      tessera::ops::RunningStatistics<tessera::accumulator_t<Scalar>> const&,                         \
+      tessera::ops::RowExchange<Space>*, char const*, tessera::Execution<Space> const&);              \
+  prefix template __VA_ARGS__ tessera::detail::layer_norm<__VA_ARGS__, Scalar, Space>(                \
+      __VA_ARGS__ const&, tessera::AffineOptions<tessera::accumulator_t<Scalar>> const&,              \
+      tessera::Execution<Space> const&);                                                              \
+  prefix template __VA_ARGS__ tessera::detail::linear<__VA_ARGS__, Scalar, Space>(                    \
+      __VA_ARGS__ const&, tessera::detail::ParameterArgument<Scalar> const&,                          \
+      tessera::detail::ParameterArgument<Scalar> const&, tessera::ops::LinearMethod const&,           \
+      tessera::ops::WeightSource<Scalar, Space> const*, tessera::Execution<Space> const&);            \
+  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::ReluFunction, Scalar, Space, __VA_ARGS__)      \
+  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::LeakyReluFunction, Scalar, Space, __VA_ARGS__) \
+  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::SiluFunction, Scalar, Space, __VA_ARGS__)      \
+  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::SigmoidFunction, Scalar, Space, __VA_ARGS__)   \
+  TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::TanhFunction, Scalar, Space, __VA_ARGS__)      \
   TESSERA_COMPILED_ACTIVATION(prefix, tessera::detail::GeluFunction, Scalar, Space, __VA_ARGS__)
 
-#define TESSERA_COMPILED_ACTIVATION(prefix, Function, Scalar, Space, ...)                                   \
-  prefix template __VA_ARGS__                                                                                       \
-  tessera::detail::activate<__VA_ARGS__, Space, Function<tessera::accumulator_t<Scalar>>>(                          \
-      __VA_ARGS__ const&, Function<tessera::accumulator_t<Scalar>> const&, tessera::Execution<Space> const&);
+#define TESSERA_COMPILED_ACTIVATION(prefix, Function, Scalar, Space, ...)                  \
+  prefix template __VA_ARGS__                                                              \
+  tessera::detail::activate<__VA_ARGS__, Space, Function<tessera::accumulator_t<Scalar>>>( \
+      __VA_ARGS__ const&, Function<tessera::accumulator_t<Scalar>> const&,                 \
+      tessera::Execution<Space> const&);
 
-#define TESSERA_COMPILED_POOL(prefix, Rule, Dim, Scalar, Space)                                               \
-  prefix template tessera::SparseTensor<Dim, Scalar, Space>                                                   \
-  tessera::detail::pool<Rule<Scalar>, Dim, Scalar, Space>(tessera::SparseTensor<Dim, Scalar, Space> const&,   \
-                                                          tessera::PoolOptions<Dim> const&,                   \
+#define TESSERA_COMPILED_POOL(prefix, Rule, Dim, Scalar, Space)                                             \
+  prefix template tessera::SparseTensor<Dim, Scalar, Space>                                                 \
+  tessera::detail::pool<Rule<Scalar>, Dim, Scalar, Space>(tessera::SparseTensor<Dim, Scalar, Space> const&, \
+                                                          tessera::PoolOptions<Dim> const&,                 \
                                                           tessera::Execution<Space> const&);
 
 /// Tensors and layers of one scalar.
 #define TESSERA_COMPILED_LAYERS(prefix, Dim, Scalar, Space)                                                  \
-  TESSERA_COMPILED_OPERATIONS(prefix, Scalar, Space, tessera::SparseTensor<Dim, Scalar, Space>)            \
-  TESSERA_COMPILED_OPERATIONS(prefix, Scalar, Space, tessera::Matrix<Scalar, Space>)                 \
+  TESSERA_COMPILED_OPERATIONS(prefix, Scalar, Space, tessera::SparseTensor<Dim, Scalar, Space>)              \
+  TESSERA_COMPILED_OPERATIONS(prefix, Scalar, Space, tessera::Matrix<Scalar, Space>)                         \
   TESSERA_COMPILED_POOL(prefix, tessera::detail::LargestInWindow, Dim, Scalar, Space)                        \
   TESSERA_COMPILED_POOL(prefix, tessera::detail::MeanOfWindow, Dim, Scalar, Space)                           \
   TESSERA_COMPILED_POOL(prefix, tessera::detail::SumOfWindow, Dim, Scalar, Space)                            \
-  prefix template tessera::SparseTensor<Dim, Scalar, Space> tessera::detail::add_activate<Dim, Scalar, Space>( \
+  prefix template tessera::SparseTensor<Dim, Scalar, Space>                                                  \
+  tessera::detail::add_activate<Dim, Scalar, Space>(                                                         \
       tessera::SparseTensor<Dim, Scalar, Space> const&, tessera::SparseTensor<Dim, Scalar, Space> const&,    \
       tessera::Activation, float, char const*, tessera::Execution<Space> const&);                            \
   prefix template tessera::QuantizedPoints<Dim, Scalar, Space> tessera::sparse_quantize<Dim, Scalar, Space>( \

@@ -5,8 +5,8 @@
 #include <tessera/conv/convolution.hpp>
 #include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/detail/elementwise.hpp>
-#include <tessera/ops/detail/row_terms.hpp>
 #include <tessera/ops/detail/row_pairs.hpp>
+#include <tessera/ops/detail/row_terms.hpp>
 #include <tessera/ops/pool_options.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
