@@ -68,8 +68,8 @@ struct DiceLoss {
     auto const rows = class_rows(x, labels, options, name, exec);
     Buffer<Sum, Space> p{rows.rows.capacity * rows.classes, exec};
     for_each(rows.rows.capacity, Probabilities<Scalar>{rows, p.data()}, exec);
-    auto const own = reduce_rows(OverlapOfRows<Scalar>{rows, p.data(), options.squared()}, rows.rows,
-                                 rows.classes, exec);
+    auto const own =
+        reduce_rows(OverlapOfRows<Scalar>{rows, p.data(), options.squared()}, rows.rows, rows.classes, exec);
     kept.coefficients = {rows.classes, exec};
     Matrix<Sum, Space> loss{1, 1, exec};
     FinishDice<Sum> finish{own.data(),
