@@ -71,7 +71,8 @@ macro(expect_interruption)  # expect_interruption(<arguments>...)
   find_program(TIMEOUT_PROGRAM timeout)
   if(TIMEOUT_PROGRAM)
     foreach(seconds 1 3)  # a busy machine may need more than one to start it
-      execute_process(COMMAND ${TIMEOUT_PROGRAM} --preserve-status -s INT ${seconds} ${PROGRAM} ${ARGN} --output interrupted/
+      # (in the foreground it signals the program alone; else its group too, and the second signal ends it at once)
+      execute_process(COMMAND ${TIMEOUT_PROGRAM} --foreground --preserve-status -s INT ${seconds} ${PROGRAM} ${ARGN} --output interrupted/
                       WORKING_DIRECTORY ${SCRATCH} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
       message("${output}${errors}")
       if(errors MATCHES "(^|\n)${program_name}: interrupted\n$")

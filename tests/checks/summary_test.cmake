@@ -14,10 +14,11 @@ golden | .*                | golden/[^/]* is not in .*
 ")
 
 # expect(<last line> <status> <lines>...) of a log, where `missing` is missing
+set(allowed ${SCRATCH}/allowed.txt)
 function(expect line status)
   string(JOIN "\n" log ${ARGN} "")
   file(WRITE ${SCRATCH}/log "${log}")
-  execute_process(COMMAND ${AWK} -v allowed=${SCRATCH}/allowed.txt -v "missing=${missing}"
+  execute_process(COMMAND ${AWK} -v allowed=${allowed} -v "missing=${missing}"
                           -f ${CMAKE_CURRENT_LIST_DIR}/../support/summary.awk ${SCRATCH}/log
                   OUTPUT_VARIABLE answer RESULT_VARIABLE result)
   if(NOT answer MATCHES "(^|\n)${line}\n$" OR NOT result EQUAL status)
@@ -66,3 +67,14 @@ set(missing "gpu")
 expect("5 passed, 1 failed, 1 skipped" 1 ${unit} ${end})
 set(missing "golden")
 expect("5 passed, 1 failed, 1 skipped" 1 ${unit} ${end})
+
+# The list of this tree: cases for the device in a build without nvcc, and in one that finds no GPU.
+set(allowed ${CMAKE_CURRENT_LIST_DIR}/../may_skip.txt)
+set(of_device "      Start  1: unit.conv" "1: skipped: device convolution of double: many rows: built without CUDA"
+              "1: skipped: optimizers on the device: replays: built without CUDA" "1: 5 passed, 0 failed, 2 skipped")
+set(missing "gpu nvcc")
+expect("5 passed, 0 failed, 2 skipped" 0 ${of_device} ${end})
+set(missing "gpu")
+expect("5 passed, 2 failed, 0 skipped" 1 ${of_device} ${end})
+expect("5 passed, 0 failed, 1 skipped" 0 "      Start  1: unit.conv" "1: skipped: maps<Device>: no CUDA device: none"
+       "1: 5 passed, 0 failed, 1 skipped" ${end})
