@@ -110,7 +110,11 @@ TEST_CASE_TEMPLATE("room to spare: broadcast has the bits of a set that just fit
   Execution<Space> const exec{};
   Both<Space> const x{exec};
   auto const values = upload_matrix(std::vector<float>{1, 2, 3, 4, 5, 6}, 3, exec);
-  check_same(broadcast(values, x.fits, exec), broadcast(values, x.spare, exec), exec);
+  auto const spare = broadcast(values, x.spare, exec);
+  check_same(broadcast(values, x.fits, exec), spare, exec);
+  auto const all = download(spare.features().data, spare.features().rows * spare.features().columns, exec);
+  CHECK(all.size() > 3 * used);
+  for (auto i = 3 * used; i < all.size(); ++i) { REQUIRE(all[i] == 0); }  // rows that are not in use
   check_same(broadcast_backward<3, float, Space>(x.fits.features(), x.fits, exec),
              broadcast_backward<3, float, Space>(x.spare.features(), x.spare, exec), exec);
 }
