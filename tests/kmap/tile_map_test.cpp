@@ -52,15 +52,19 @@ HostTiles download_tiles(ts::TileMap<Space> const& tiles, ts::Execution<Space> c
   return {ts::download(tiles.order, exec), ts::download(tiles.map, exec), ts::download(tiles.masks, exec)};
 }
 
-/// The neighbours of a row in the split [begin, end), that of the rarest offset first: what rows are sorted
-/// by.
+/// What rows are sorted by: the neighbours of a row in the split [begin, end), that of the rarest offset
+/// first, as a place in the Gray code. There the second half of all numbers is the first one backwards, so
+/// a bit counts the other way round after each 1.
 std::vector<bool> key_of(std::vector<std::int32_t> const& map, int volume, std::int64_t row, int begin,
                          int end, ts::OffsetOrder const& order)
 {
   std::vector<bool> key;
+  bool backwards = false;
   auto const add = [&](int k) {
     if (k >= begin && k < end && key.size() < 64) {
-      key.push_back(map[static_cast<std::size_t>(row * volume + k)] >= 0);
+      bool const present = map[static_cast<std::size_t>(row * volume + k)] >= 0;
+      key.push_back(present != backwards);
+      backwards = backwards != present;
     }
   };
   for (int place = volume - 1; place >= 0; --place) { add(volume <= 32 ? order.offset_at[place] : place); }
@@ -164,7 +168,7 @@ TEST_CASE_TEMPLATE("tile map: holds the kernel map, in its order and with exact 
   }
 }
 
-TEST_CASE_TEMPLATE("tile map: sorts by descending mask, rarest offset on top, and keeps equal rows' order",
+TEST_CASE_TEMPLATE("tile map: sorts by mask in Gray code, rarest offset on top, and keeps equal rows' order",
                    Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

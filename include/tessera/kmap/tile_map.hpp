@@ -123,11 +123,13 @@ struct TileMapKey {
 
 /// The tile map of `map` for tiles of `tile_rows` rows, made at the first call and kept by the map.
 ///
-/// With `sort`, the rows of each split are in descending order of their neighbour masks, an offset being a
-/// bit and the rarest offset the highest, as far as its place in the kernel tells: the farthest from the
-/// centre of a submanifold kernel (KernelMapParts::offset_order), else the last. Rows with equal masks keep
-/// their order. So rows of a tile have similar neighbours and tiles with many offsets come first. Of a split
-/// with more than 64 offsets the last 64 decide. Without, rows keep their order. The masks of tiles are exact
+/// With `sort`, the rows of each split are ordered by their neighbour masks, an offset being a bit and the
+/// rarest offset the highest, as far as its place in the kernel tells: the farthest from the centre of a
+/// submanifold kernel (KernelMapParts::offset_order), else the last. Masks go in the descending order of the
+/// Gray code, in which the one after a mask has few other offsets, where in the order of numbers all lower
+/// bits may change at once; rows with equal masks keep their order. So rows of a tile have similar
+/// neighbours, and tiles that have the rare offsets, and with them most others, come first. Of a split with
+/// more than 64 offsets the last 64 decide. Without, rows keep their order. The masks of tiles are exact
 /// either way.
 ///
 /// @throws invalid_argument  splits or tile_rows is less than 1

@@ -54,6 +54,15 @@ struct MaskBits {
   }
 };
 
+/// The place of `code` in the Gray code, the order of all numbers in which neighbours differ in one bit:
+/// bit i of it is the parity of code's bits from i on.
+template <class Key>
+[[nodiscard]] TESSERA_HOST_DEVICE constexpr Key gray_place(Key code)
+{
+  for (int shift = static_cast<int>(sizeof(Key)) * 4; shift > 0; shift /= 2) { code ^= code >> shift; }
+  return code;
+}
+
 /// keys[row] = the complement of the row's mask in a split, as KernelMapParts::mask_keys.
 template <class Key>
 struct WriteMaskKeys {

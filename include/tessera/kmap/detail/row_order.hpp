@@ -13,15 +13,18 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-/// The task of sorting rows by their keys.
+/// The task of sorting rows by the places of their masks in the Gray code, the last first.
 template <class Key>
 struct OrderRows {
   using KeyType = Key;
 
-  Key const* keys;      // [num_out]
+  Key const* keys;      // [num_out] the complements of masks
   std::int32_t* order;  // [num_out]
 
-  [[nodiscard]] TESSERA_HOST_DEVICE Key key(std::int64_t row) const { return keys[row]; }
+  [[nodiscard]] TESSERA_HOST_DEVICE Key key(std::int64_t row) const
+  {
+    return static_cast<Key>(~gray_place(static_cast<Key>(~keys[row])));
+  }
   TESSERA_HOST_DEVICE void store(std::int64_t place, Key, std::int32_t row) const { order[place] = row; }
 };
 
@@ -44,8 +47,8 @@ struct RowOrderKey {
   friend bool operator==(RowOrderKey a, RowOrderKey b) { return a.splits == b.splits; }
 };
 
-/// The rows of each split in descending order of their neighbour masks, [splits, num_out]; equal masks keep
-/// their rows' order. Made once and kept by the map.
+/// The rows of each split in the order that tile_map() describes, [splits, num_out]. Made once and kept by the
+/// map.
 template <class Space>
 [[nodiscard]] std::shared_ptr<Buffer<std::int32_t, Space>> row_order(KernelMap<Space>& map, int splits,
                                                                      Execution<Space> const& exec)
