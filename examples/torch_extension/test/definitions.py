@@ -7,12 +7,14 @@ import itertools
 import torch
 import torch.nn.functional as F
 
+import support  # noqa: F401  (the device)
+
 
 def scene(dim: int, extent: int, batch_size: int, share: float, seed: int) -> torch.Tensor:
     """Coordinates of a share of the cells, in random order."""
     generator = torch.Generator().manual_seed(seed)
     cells = list(itertools.product(range(batch_size), *[range(extent)] * dim))
-    kept = torch.randperm(len(cells), generator=generator)[: max(1, int(share * len(cells)))]
+    kept = torch.randperm(len(cells), generator=generator, device="cpu")[: max(1, int(share * len(cells)))]
     return torch.tensor([cells[i] for i in kept.tolist()], dtype=torch.int32).reshape(-1, 1 + dim)
 
 

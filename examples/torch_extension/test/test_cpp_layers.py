@@ -11,11 +11,13 @@ import unittest
 
 import torch
 
+from support import cpu_only
 from tessera_torch import ops
 
 PROGRAM = os.environ.get("TESSERA_TORCH_CPP_LAYERS")
 
 
+@cpu_only
 @unittest.skipUnless(PROGRAM, "TESSERA_TORCH_CPP_LAYERS does not name the program cpp_layers")
 class CppLayers(unittest.TestCase):
     @classmethod

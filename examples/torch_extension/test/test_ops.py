@@ -3,8 +3,6 @@
 """The operators against dense definitions, PyTorch's own checks, recorded layers, and bad input."""
 
 import gc
-import os
-import pathlib
 import unittest
 import weakref
 
@@ -12,9 +10,8 @@ import torch
 
 import definitions
 from definitions import scene
+from support import ROUNDING, WIDE, random, uniform
 from tessera_torch import ops
-
-DATA = pathlib.Path(os.environ.get("TESSERA_TEST_DATA", pathlib.Path(__file__).parents[4] / "shared"))
 
 
 def make_map(kind="submanifold", dim=3, extent=6, share=0.3, seed=0, **geometry):
@@ -25,9 +22,8 @@ def make_map(kind="submanifold", dim=3, extent=6, share=0.3, seed=0, **geometry)
     return coordinates, ops.kernel_map(coordinates, kind, shape=shape, batch_size=2, **geometry), shape
 
 
-def draw(*shape, dtype=torch.float64, seed=1, grad=True):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_(grad)
+def draw(*shape, dtype=WIDE, seed=1, grad=True):
+    return random(*shape, seed=seed, dtype=dtype).requires_grad_(grad)
 
 
 GEOMETRIES = [
@@ -162,11 +158,11 @@ class Convolutions(unittest.TestCase):
         y = ops.convolution(features, weight, bias, made, **how)
         self.assertEqual(y.shape, expected.shape)
         inputs = [x for x in (features, weight, bias) if x is not None]
-        grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64).to(y.dtype)
+        grad = random(*y.shape, seed=9, dtype=y.dtype)
         got = torch.autograd.grad(y, inputs, grad)
         want = torch.autograd.grad(expected, inputs, grad)
         for a, b in [(y, expected), *zip(got, want)]:
-            self.assertTrue(torch.allclose(a, b, rtol=1e-9, atol=1e-9), (a - b).abs().max())
+            self.assertTrue(torch.allclose(a, b, rtol=ROUNDING, atol=ROUNDING), (a - b).abs().max())
 
     def test_every_kind_agrees_with_dense_convolutions_and_their_gradients(self):
         for seed, (kind, dim, size, stride, padding, dilation) in enumerate(GEOMETRIES):
@@ -245,7 +241,7 @@ class Convolutions(unittest.TestCase):
     def test_only_the_gradients_that_are_wanted_are_computed(self):
         coordinates, made, _ = make_map()
         x, w, b = draw(len(coordinates), 2), draw(27, 2, 3), draw(3)
-        y = torch.ones(len(coordinates), 3, dtype=torch.float64)
+        y = torch.ones(len(coordinates), 3, dtype=WIDE)
         for wanted in ([True, False, False], [False, True, False], [False, False, True]):
             grads = torch.ops.tessera.convolution_backward(
                 y, x, w, made.out_in, None, [3, 3, 3], made.centre, True, [], *ops.Dataflow(), wanted
@@ -275,7 +271,7 @@ class Pools(unittest.TestCase):
         return total / there.sum(1) if mode == "average" else total
 
     def test_pools_and_their_gradients(self):
-        for dtype in (torch.float64, torch.float32):
+        for dtype in (WIDE, torch.float32):
             coordinates, made, _ = make_map("strided", stride=2, padding=1, share=0.5, seed=8)
             for mode, from_zero in (("max", False), ("max", True), ("average", False), ("sum", False)):
                 with self.subTest(mode=mode, from_zero=from_zero, dtype=dtype):
@@ -303,7 +299,7 @@ class Pools(unittest.TestCase):
             y = ops.global_pool(features, coordinates, 3, mode)
             rows = [features[coordinates[:, 0] == b] for b in (0, 2)]
             some = [r.amax(0) if mode == "max" else r.mean(0) for r in rows]
-            expected = torch.stack([some[0], torch.zeros(4, dtype=torch.float64), some[1]])
+            expected = torch.stack([some[0], torch.zeros(4, dtype=WIDE), some[1]])
             grad = draw(3, 4, seed=2, grad=False)
             self.assertTrue(torch.allclose(y, expected))
             self.assertTrue(
@@ -346,10 +342,8 @@ class Voxels(unittest.TestCase):
     size, span = (0.5, 0.5, 1.0), (0.0, -1.0, 0.0, 2.0, 1.0, 2.0)
 
     def points(self, count=200, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        return torch.rand((count, 5), generator=generator) * torch.tensor([2.6, 2.6, 2.6, 1, 1]) - torch.tensor(
-            [0.3, 1.3, 0.3, 0, 0]
-        )
+        scale, corner = torch.tensor([2.6, 2.6, 2.6, 1, 1]), torch.tensor([0.3, 1.3, 0.3, 0, 0])
+        return uniform(count, 5, seed=seed) * scale - corner
 
     def cells(self, points):
         cell = torch.floor((points[:, :3] - torch.tensor(self.span[:3])) / torch.tensor(self.size)).int()

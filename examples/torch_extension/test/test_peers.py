@@ -2,8 +2,8 @@
 # Copyright (c) the Tessera authors
 """spconv's and TorchSparse's own test programs on this package.
 
-They are run from checkouts that TESSERA_PEERS names: a folder with the repositories `spconv` and `torchsparse`. Without
-a GPU their device is the CPU; nothing else of them is changed.
+They are run from checkouts that TESSERA_PEERS names: a folder with the repositories `spconv` and `torchsparse`. On the
+CPU their device is changed; nothing else of them is.
 """
 
 import importlib.util
@@ -13,9 +13,8 @@ import sys
 import types
 import unittest
 
-import torch
-
 import tessera_torch
+from support import ON_CPU
 
 
 def checkout(name: str) -> pathlib.Path:
@@ -29,9 +28,9 @@ def checkout(name: str) -> pathlib.Path:
 
 
 def load(path: pathlib.Path, name: str) -> types.ModuleType:
-    """The file as module `name`, on the CPU where there is no GPU."""
+    """The file as module `name`, on the device of the tests."""
     source = path.read_text()
-    if not torch.cuda.is_available():
+    if ON_CPU:
         source = source.replace("cuda:0", "cpu").replace("cpu:0", "cpu")
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

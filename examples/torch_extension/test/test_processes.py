@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from support import tensor
+from support import ON_CPU, tensor, uniform
 from tessera_torch import spconv
 from tessera_torch.voxels import PointToVoxel
 
@@ -33,13 +33,13 @@ class Voxels(Dataset):
         return 6
 
     def __getitem__(self, number):
-        points = torch.rand(20000, 4, generator=torch.Generator().manual_seed(number)) * 20
+        points = uniform(20000, 4, seed=number) * 20
         with torch.no_grad():
             return (*self.generator(points), self.net(tensor(seed=number)).features)
 
 
 class Workers(unittest.TestCase):
-    @unittest.skipUnless(hasattr(os, "fork"), "no fork()")
+    @unittest.skipUnless(hasattr(os, "fork") and ON_CPU, "no fork(), or a GPU, which no fork can use")
     def test_workers_that_are_forks_compute_what_their_parent_does(self):
         data = Voxels(network())
         want = [data[i] for i in range(len(data))]  # the parent has threads now, its forks have not
@@ -48,7 +48,7 @@ class Workers(unittest.TestCase):
             for a, b in zip(ours, theirs):
                 self.assertTrue(torch.equal(a, b) if not a.is_floating_point() else torch.allclose(a, b, atol=1e-6))
 
-    @unittest.skipUnless(hasattr(os, "fork"), "no fork()")
+    @unittest.skipUnless(hasattr(os, "fork") and ON_CPU, "no fork(), or a GPU, which no fork can use")
     def test_a_fork_beside_a_thread_that_computes_finds_no_lock_held(self):
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", """
 import os, signal, threading, torch

@@ -8,21 +8,15 @@ import unittest
 
 import torch
 
+from support import read_safetensors, recorded
 from tessera_torch import ops
-from test_ops import DATA
-
-FILE = DATA / "golden" / "spconv" / "layers.safetensors"
 
 
-@unittest.skipUnless(FILE.exists(), f"no {FILE}")
 class RecordedLayers(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        from safetensors import safe_open
-
-        with safe_open(FILE, "pt") as file:
-            cls.cases = {name: json.loads(text) for name, text in file.metadata().items()}
-            cls.tensors = {name: file.get_tensor(name) for name in file.keys()}
+        cls.tensors, metadata = read_safetensors(recorded("golden/spconv/layers.safetensors"))
+        cls.cases = {name: json.loads(text) for name, text in metadata.items()}
 
     def near(self, got, want, what):
         error = (got.double() - want.double()).norm() / want.double().norm().clamp(min=1e-30)

@@ -29,7 +29,7 @@ class BadInput(unittest.TestCase):
             ((f, c, SHAPE, 1.5), "a batch of 1.5, which is not a whole number"),
             ((f, c, [9.5, 8, 7], 1), "neither a whole number nor one for each of 3 axes"),
             ((f, c, "abc", 1), "neither a whole number nor one for each of 3 axes"),
-            ((f.numpy(), c, SHAPE, 1), "tensors"),
+            ((f.cpu().numpy(), c, SHAPE, 1), "tensors"),
         ):
             with self.assertRaises((ValueError, TypeError)) as raised:
                 SparseConvTensor(*arguments)

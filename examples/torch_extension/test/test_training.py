@@ -7,7 +7,7 @@ import unittest
 import torch
 from torch import nn
 
-from support import relative, tensor
+from support import DEVICE, relative, tensor
 from tessera_torch import spconv
 
 
@@ -60,7 +60,7 @@ class Training(unittest.TestCase):
             want = net(tensor()).features
             for mode in (True, False):
                 net.train(mode)
-                with torch.autocast("cpu", dtype=dtype):
+                with torch.autocast(DEVICE.type, dtype=dtype):
                     y = net(tensor())
                 self.assertEqual(y.features.dtype, dtype)
                 if mode:

@@ -8,7 +8,7 @@ import unittest
 import numpy as np
 import torch
 
-from support import read_safetensors, recorded, relative
+from support import DEVICE, read_safetensors, recorded, relative, uniform
 from tessera_torch.voxels import Point2VoxelCPU2d, Point2VoxelCPU3d, PointToVoxel, gather_features_by_pc_voxel_id
 
 
@@ -19,8 +19,9 @@ class Voxels(unittest.TestCase):
             case = json.loads(text)
             with self.subTest(case=name):
                 columns = tensors[name + ".mean"].shape[1]
-                points = torch.from_numpy(np.fromfile(recorded("data/" + case["points"]), np.float32).reshape(-1, columns))
-                generator = PointToVoxel(case["voxel_size"], case["point_cloud_range"], columns, case["max_voxels"], case["max_points"])
+                points = torch.from_numpy(np.fromfile(recorded("data/" + case["points"]), np.float32).reshape(-1, columns)).to(DEVICE)
+                generator = PointToVoxel(case["voxel_size"], case["point_cloud_range"], columns, case["max_voxels"], case["max_points"],
+                                         DEVICE)
                 voxels, indices, counts, ids = generator.generate_voxel_with_id(points)
                 self.assertTrue(torch.equal(indices, tensors[name + ".coords_zyx"].int()))
                 self.assertTrue(torch.equal(counts, tensors[name + ".num_points"].int()))
@@ -30,12 +31,12 @@ class Voxels(unittest.TestCase):
                 self.assertTrue(torch.equal(full, counts.long()))
 
     def test_other_dimensions_follow_the_rule_of_three(self):
-        points = torch.rand(300, 4, generator=torch.Generator().manual_seed(4)) * 6 - 1
-        three = PointToVoxel([1, 1, 1], [0, 0, 0, 4, 4, 4], 4, 30, 3)
+        points = uniform(300, 4, seed=4) * 6 - 1
+        three = PointToVoxel([1, 1, 1], [0, 0, 0, 4, 4, 4], 4, 30, 3, DEVICE)
         for got, want in zip(three._by_sorting(points), three(points)):
             self.assertTrue(torch.equal(got, want))
         for dim in (1, 2, 4):
-            voxels, indices, counts = PointToVoxel([1] * dim, [0] * dim + [4] * dim, 4, 30, 3)(points)
+            voxels, indices, counts = PointToVoxel([1] * dim, [0] * dim + [4] * dim, 4, 30, 3, DEVICE)(points)
             self.assertEqual((voxels.shape[1:], indices.shape[1]), ((3, 4), dim))
             self.assertEqual(len(torch.unique(indices, dim=0)), len(indices))
             first = torch.floor(voxels[:, 0, :dim]).flip(1).int()
@@ -43,20 +44,20 @@ class Voxels(unittest.TestCase):
 
     def test_half_a_cell_at_the_end_of_the_range_is_one(self):
         for dim in (1, 2, 3, 4):
-            generator = PointToVoxel([1] * dim, [0] * dim + [2.5] * dim, 4, 30, 3)
+            generator = PointToVoxel([1] * dim, [0] * dim + [2.5] * dim, 4, 30, 3, DEVICE)
             self.assertEqual(generator.grid_size, [3] * dim)
             _, indices, _, ids = generator.generate_voxel_with_id(torch.full((1, 4), 2.75))
             self.assertEqual((indices.tolist(), ids.tolist()), ([[2] * dim], [0]))
 
     def test_points_outside_have_no_voxel(self):
         points = torch.tensor([[0.5, 0.5, 0.5], [-1, 0, 0], [0, 9, 0], [1.5, 0, 0], [0.1, 0.1, 0.1], [2.5, 0, 0]])
-        _, indices, _, ids = PointToVoxel([1, 1, 1], [0, 0, 0, 4, 4, 4], 3, 2, 1).generate_voxel_with_id(points)
+        _, indices, _, ids = PointToVoxel([1, 1, 1], [0, 0, 0, 4, 4, 4], 3, 2, 1, DEVICE).generate_voxel_with_id(points)
         self.assertEqual(indices.tolist(), [[0, 0, 0], [0, 0, 1]])
         self.assertEqual(ids.tolist(), [0, -1, -1, 1, 0, -1])  # the last one's voxel is beyond the cap
 
     def test_empty_places_can_hold_the_mean(self):
         points = torch.rand(50, 3) * 4
-        voxels, _, counts = PointToVoxel([2, 2, 2], [0, 0, 0, 4, 4, 4], 3, 8, 20)(points, empty_mean=True)
+        voxels, _, counts = PointToVoxel([2, 2, 2], [0, 0, 0, 4, 4, 4], 3, 8, 20, DEVICE)(points, empty_mean=True)
         for voxel, count in zip(voxels, counts.tolist()):
             if count < 20:
                 self.assertLess(relative(voxel[count:], voxel[:count].mean(0).expand(20 - count, 3)), 1e-5)
@@ -77,11 +78,11 @@ class Voxels(unittest.TestCase):
         good = torch.rand(5, 4)
         for dim in (1, 2, 3, 4):
             with self.subTest(dim=dim):
-                generator = PointToVoxel([0.5] * dim, [0] * dim + [1] * dim, 4, 8, 2)
+                generator = PointToVoxel([0.5] * dim, [0] * dim + [1] * dim, 4, 8, 2, DEVICE)
                 for points, words in (
                     (torch.zeros(5, 5), "not [n, 4]"), (torch.zeros(4), "not [n, 4]"), (good.double(), "float32"),
                     (good.int(), "float32"), (good.clone().requires_grad_(), "gradient"), (good.to("meta"), "points on meta"),
-                    (good.numpy(), "a ndarray, not a dense tensor"), (good.tolist(), "a list, not a dense tensor"),
+                    (good.cpu().numpy(), "a ndarray, not a dense tensor"), (good.tolist(), "a list, not a dense tensor"),
                     (good.to_sparse(), "not a dense tensor"),
                 ):  # fmt: skip
                     for call in (generator, generator.generate_voxel_with_id):
