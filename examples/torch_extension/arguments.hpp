@@ -42,7 +42,7 @@ template <class T>
 [[nodiscard]] constexpr char const* name_of()
 {
   if constexpr (std::is_integral_v<T>) {
-    return "int32";
+    return sizeof(T) == 4 ? "int32" : "int64";
   } else {
     return ts::name_of(ts::ScalarTraits<T>::dtype);
   }
@@ -70,15 +70,16 @@ template <class T>
   return {data, tensor.size(0), tensor.size(1)};
 }
 
-/// A buffer on the memory of an int32 tensor, which must outlive it. Nothing is copied.
+/// A buffer on the memory of an int32 tensor, or of int64 for T of that type, which must outlive it. Nothing is copied.
 template <class T = std::int32_t, class Space>
 [[nodiscard]] ts::Buffer<T, Space> borrow(Tensor const& tensor, Tensor const& like, char const* who,
                                           char const* name, ts::Execution<Space> const& exec)
 {
+  using Element = std::conditional_t<std::is_same_v<T, std::int64_t>, T, std::int32_t>;
   check_tensor(tensor, like, -1, who, name);
-  check_dtype<std::int32_t>(tensor, who, name);
+  check_dtype<Element>(tensor, who, name);
   auto const size =
-      tensor.numel() * static_cast<std::int64_t>(sizeof(std::int32_t)) / static_cast<std::int64_t>(sizeof(T));
+      tensor.numel() * static_cast<std::int64_t>(sizeof(Element)) / static_cast<std::int64_t>(sizeof(T));
   return ts::Buffer<T, Space>::adopt(static_cast<T*>(tensor.data_ptr()), size, nullptr, exec);
 }
 

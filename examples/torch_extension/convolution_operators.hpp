@@ -10,6 +10,7 @@
 #include <tessera/kmap/tile_map.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -75,11 +76,12 @@ struct ConvolutionOperators {
     });
   }
 
-  /// (gradient of the features, of the weight as [volume, in, out], of the bias); no elements where not wanted.
+  /// (gradient of the features, of the weight as [volume, in, out] in the weight's strides, of the bias); no elements
+  /// where not wanted.
   static std::tuple<Tensor, Tensor, Tensor> convolution_backward(
       Tensor const& grad, Tensor const& features, Tensor const& weight, Tensor const& out_in,
       std::optional<Tensor> const& in_out, Integers const& kernel_size, std::int64_t centre, bool symmetric,
-      Tensors const& tiles, std::string const& dataflow, bool sort, std::int64_t splits,
+      Tensors const& tiles, Tensors const& pairs, std::string const& dataflow, bool sort, std::int64_t splits,
       std::string const& math, std::vector<bool> const& wanted)
   {
     constexpr auto const* who = "convolution_backward";
@@ -104,9 +106,13 @@ struct ConvolutionOperators {
       }
       if (wanted[1]) {
         auto& dw = std::get<1>(grads);
-        dw = empty_tensor({view.volume, view.in_channels, view.out_channels}, torch_dtype<Scalar>(),
-                          call.device());
+        Sizes const sizes{view.volume, view.in_channels, view.out_channels};
+        Sizes const of_weight{view.offset_step, view.in_step, view.out_step};
+        auto const strides = gradient_strides(sizes, of_weight);
+        dw = empty_tensor(sizes, torch_dtype<Scalar>(), call.device(), strides);
+        keep_pairs(*map, pairs, features, who, call.exec());
         ts::convolution_backward_weight(x, dy, *map, static_cast<Scalar*>(dw.data_ptr()),
+                                        ts::WeightSteps{strides[0], strides[1], strides[2]},
                                         ts::GradientMode::overwrite, call.exec());
       }
       if (wanted[2]) {
@@ -173,6 +179,18 @@ struct ConvolutionOperators {
         take(call, made->masks.data(), sized(made->words)));
   }
 
+  /// (inputs, outputs, begins) of a PairList.
+  static std::tuple<Tensor, Tensor, Tensor> pair_list(Tensor const& out_in, std::int64_t num_in)
+  {
+    constexpr auto const* who = "pair_list";
+    Call<Space> call{out_in};
+    auto const map = map_of(out_in, std::nullopt, out_in, num_in, {{}, -1, false}, who, call.exec());
+    auto const made = ts::pair_list(*map, call.exec());
+    Sizes const room{made->in.size()};
+    return std::make_tuple(take(call, made->in.data(), room), take(call, made->out.data(), room),
+                           take(call, made->begin.data(), {made->begin.size()}));
+  }
+
   template <class Library>
   static void add_to(Library& library)
   {
@@ -181,6 +199,7 @@ struct ConvolutionOperators {
     library.impl("transpose_map", TORCH_BOX(&transpose_map));
     library.impl("tile_rows", TORCH_BOX(&tile_rows));
     library.impl("tile_map", TORCH_BOX(&tile_map));
+    library.impl("pair_list", TORCH_BOX(&pair_list));
   }
 
   /// A map on the memory of tensors, which must outlive it; with `in_out` it knows its transposed one.
@@ -298,6 +317,34 @@ struct ConvolutionOperators {
     made.map = borrow(tiles[1], like, who, "the map of the tiles", exec);
     made.masks = borrow<std::uint32_t>(tiles[2], like, who, "the masks of the tiles", exec);
     ts::restore_tiles(map, config.sort && map.volume() > 1, std::move(made));
+  }
+
+  /// Gives the map the pair lists that were made before.
+  static void keep_pairs(Map& map, Tensors const& pairs, Tensor const& like, char const* who,
+                         Execution const& exec)
+  {
+    if (pairs.empty()) { return; }
+    expects(pairs.size() == 3, who, ": pairs are three tensors, inputs, outputs and begins");
+    ts::restore_pair_list(map, borrow(pairs[0], like, who, "the inputs of the pairs", exec),
+                          borrow(pairs[1], like, who, "the outputs of the pairs", exec),
+                          borrow<std::int64_t>(pairs[2], like, who, "the begins of the pairs", exec));
+  }
+
+  /// Those of the weight, if each of its elements has a place of its own in as much memory as they need: then the
+  /// parameter that it is a view of can take its gradient as it is. Else those of a contiguous tensor.
+  [[nodiscard]] static Sizes gradient_strides(Sizes const& sizes, Sizes const& strides)
+  {
+    std::array<std::size_t, 3> axes{0, 1, 2};
+    std::sort(axes.begin(), axes.end(), [&](auto a, auto b) {
+      return std::make_pair(strides[a], sizes[a]) < std::make_pair(strides[b], sizes[b]);
+    });
+    std::int64_t next = 1;
+    for (auto const axis : axes) {
+      if (sizes[axis] == 1) { continue; }
+      if (strides[axis] != next) { return contiguous_strides(sizes); }
+      next *= sizes[axis];
+    }
+    return strides;
   }
 
   /// Rows that convolutions may read wherever they begin.

@@ -24,6 +24,7 @@ STABLE_TORCH_LIBRARY(tessera, library)
   library.def(
       "tile_map(Tensor out_in, Tensor mask_keys, int[] kernel_size, int centre, int tile_rows, bool sort, "
       "int splits) -> (Tensor order, Tensor map, Tensor masks)");
+  library.def("pair_list(Tensor out_in, SymInt num_in) -> (Tensor inputs, Tensor outputs, Tensor begins)");
 
   library.def(
       "convolution(Tensor features, Tensor weight, Tensor? bias, Tensor out_in, Tensor? in_out, int[] "
@@ -33,8 +34,9 @@ STABLE_TORCH_LIBRARY(tessera, library)
       "str math) -> Tensor");
   library.def(
       "convolution_backward(Tensor grad, Tensor features, Tensor weight, Tensor out_in, Tensor? in_out, "
-      "int[] kernel_size, int centre, bool symmetric, Tensor[] gradient_tiles, str dataflow, bool sort, "
-      "int splits, str math, bool[] wanted) -> (Tensor grad_features, Tensor grad_weight, Tensor grad_bias)");
+      "int[] kernel_size, int centre, bool symmetric, Tensor[] gradient_tiles, Tensor[] pairs, str dataflow, "
+      "bool sort, int splits, str math, bool[] wanted) -> (Tensor grad_features, Tensor grad_weight, Tensor "
+      "grad_bias)");
 
   library.def("pool(Tensor features, Tensor out_in, Tensor? in_out, str mode, bool from_zero) -> Tensor");
   library.def(

@@ -128,8 +128,8 @@ template <class T>
   if constexpr (sizeof(T) == 1) {
     return aoti_torch_dtype_uint8();
   } else if constexpr (std::is_integral_v<T>) {
-    static_assert(sizeof(T) == 4, "torch_dtype: integers cross as int32");
-    return aoti_torch_dtype_int32();
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "torch_dtype: integers cross as int32 or int64");
+    return sizeof(T) == 4 ? aoti_torch_dtype_int32() : aoti_torch_dtype_int64();
   } else {
     switch (tessera::ScalarTraits<T>::dtype) {
       case tessera::DType::float64: return aoti_torch_dtype_float64();
@@ -158,16 +158,20 @@ using Sizes = std::vector<std::int64_t>;
 }
 
 /// An uninitialised tensor. @param device  -1 on the CPU
-[[nodiscard]] inline Tensor empty_tensor(Sizes const& sizes, std::int32_t dtype, std::int32_t device)
+[[nodiscard]] inline Tensor empty_tensor(Sizes const& sizes, std::int32_t dtype, std::int32_t device,
+                                         Sizes const& strides)
 {
   AtenTensorHandle handle = nullptr;
-  auto const strides = contiguous_strides(sizes);
   check_call(
       aoti_torch_empty_strided(static_cast<std::int64_t>(sizes.size()), sizes.data(), strides.data(), dtype,
                                device < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda(),
                                device < 0 ? 0 : device, &handle),
       "aoti_torch_empty_strided");
   return Tensor{handle};
+}
+[[nodiscard]] inline Tensor empty_tensor(Sizes const& sizes, std::int32_t dtype, std::int32_t device)
+{
+  return empty_tensor(sizes, dtype, device, contiguous_strides(sizes));
 }
 
 /// PyTorch's allocator as a memory resource: every piece is the storage of a tensor, which take() hands out, so that

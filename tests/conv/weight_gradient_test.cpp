@@ -75,8 +75,8 @@ struct Question {
 
   template <class Scalar, class Out = accumulator_t<Scalar>, class Space>
   [[nodiscard]] std::vector<Out> answer(Execution<Space> const& exec,
-                                        GradientMode mode = GradientMode::overwrite,
-                                        Out before = Out(7)) const
+                                        GradientMode mode = GradientMode::overwrite, Out before = Out(7),
+                                        WeightSteps const& steps = {}) const
   {
     auto const rows = std::max(capacity, entries.rows);
     bool const is_identity = entries.volume == 1;
@@ -90,11 +90,11 @@ struct Question {
         std::move(parts)};
     auto const from = upload(padded<Scalar>(x(), map.num_in() * in_channels), exec);
     auto const dy = upload(padded<Scalar>(grad(), rows * out_channels), exec);
-    auto const size = entries.volume * in_channels * out_channels;
+    auto const size = entries.volume * in_channels * out_channels * (steps.out == 2 ? 2 : 1);
     auto result = upload(std::vector<Out>(static_cast<std::size_t>(size), before), exec);
     MatrixView<Scalar const> const x_view{from.data() + skipped, map.num_in(), in_channels};
     MatrixView<Scalar const> const dy_view{dy.data() + skipped, rows, out_channels};
-    convolution_backward_weight(x_view, dy_view, map, result.data(), mode, exec);
+    convolution_backward_weight(x_view, dy_view, map, result.data(), steps, mode, exec);
     return download(result, exec);
   }
 
@@ -294,6 +294,41 @@ TEST_CASE_TEMPLATE("weight gradient: it is added to what is there, rounded once,
       });
     }
   }
+}
+
+TEST_CASE_TEMPLATE("weight gradient: it is written in the order of the weight that it belongs to", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec;
+  Question const question{random_entries(80, 200, 4, 9), 16, 24};
+  std::vector<WeightSteps> const orders{{16, 1, 4 * 16},            // [out, volume, in]
+                                        {16 * 24, 1, 16},           // [volume, out, in]
+                                        {1, 4 * 24, 4},             // [in, out, volume]
+                                        {2 * 16 * 24, 2 * 24, 2}};  // every other element
+  for_each_scalar<Space>([&](auto scalar) {
+    auto const plain = question.template answer<decltype(scalar)>(exec);
+    for (auto const& steps : orders) {
+      for (auto const mode : {GradientMode::overwrite, GradientMode::accumulate}) {
+        auto const found = question.template answer<decltype(scalar)>(exec, mode, 3.0F, steps);
+        std::size_t wrong = 0;
+        std::size_t written = 0;
+        for (std::size_t i = 0; i < plain.size(); ++i) {
+          auto const at = i / (16 * 24) * static_cast<std::size_t>(steps.offset) +
+                          i / 24 % 16 * static_cast<std::size_t>(steps.in) +
+                          i % 24 * static_cast<std::size_t>(steps.out);
+          wrong += found[at] == plain[i] + (mode == GradientMode::accumulate ? 3 : 0) ? 0 : 1;
+          written += at < found.size() ? 1 : 0;
+        }
+        CHECK(wrong == 0);
+        CHECK(written == plain.size());
+        for (std::size_t i = 1; steps.out == 2 && i < found.size(); i += 2) {
+          wrong += found[i] == 3 ? 0 : 1;
+        }
+        CHECK(wrong == 0);
+      }
+    }
+  });
 }
 
 TEST_CASE("weight gradient: segments are long enough, few enough for their memory, and whole stages")

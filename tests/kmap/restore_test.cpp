@@ -14,6 +14,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -109,6 +110,21 @@ TEST_CASE_TEMPLATE("restored map: its transposed map and tiles are those it was 
   CHECK(download(other->map, exec) == download(tile_map(made, true, 1, 32, exec)->map, exec));
 }
 
+TEST_CASE_TEMPLATE("restored map: its pair lists are those it was given", Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const kept = make_map(2, exec);
+  auto const map = restored(*kept.mapped.map, {}, exec);
+  auto const made = pair_list(*kept.mapped.map, exec);
+  auto in = copy(made->in.data(), made->in.size(), exec);
+  auto const* const at = in.data();
+  restore_pair_list(*map, std::move(in), copy(made->out.data(), made->out.size(), exec),
+                    copy(made->begin.data(), made->begin.size(), exec));
+  CHECK(pair_list(*map, exec)->in.data() == at);
+  CHECK(pair_list(*map, exec)->num_pairs(exec) == made->num_pairs(exec));
+}
+
 TEST_CASE_TEMPLATE("restored map: parts of another map are refused", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }
@@ -119,6 +135,15 @@ TEST_CASE_TEMPLATE("restored map: parts of another map are refused", Space, TESS
                        doctest::Contains("restore_transposed: 27 entries for 400 rows"), invalid_argument);
   CHECK_THROWS_WITH_AS(restore_tiles(*map, true, TileMap<Space>{}),
                        doctest::Contains("are not those of a map of"), invalid_argument);
+  auto const most = map->num_out() * 27;
+  std::vector<std::array<std::int64_t, 3>> const wrong{
+      {most, most - 1, 28}, {most + 1, most + 1, 28}, {most, most, 27}};
+  for (auto const& sizes : wrong) {
+    CHECK_THROWS_WITH_AS(restore_pair_list(*map, Buffer<std::int32_t, Space>{sizes[0], exec},
+                                           Buffer<std::int32_t, Space>{sizes[1], exec},
+                                           Buffer<std::int64_t, Space>{sizes[2], exec}),
+                         doctest::Contains("are not those of a map of"), invalid_argument);
+  }
 }
 
 TEST_CASE_TEMPLATE("map between two sets: it has the pairs of a strided convolution, of one manager or two",

@@ -102,12 +102,13 @@ class Dataflow(NamedTuple):
 
 
 class _Derived:
-    """What a map and its transposed one share: of each its entries, mask keys, coordinates and shape, and its tiles. It
-    holds tensors alone, so that their memory goes with the last of the two maps."""
+    """What a map and its transposed one share: of each its entries, mask keys, coordinates and shape, its tiles and its
+    pairs. It holds tensors alone, so that their memory goes with the last of the two maps."""
 
     def __init__(self):
         self.sides: list = [None, None]
         self.tiles: tuple = ({}, {})
+        self.pairs: list = [None, None]
 
 
 @dataclasses.dataclass
@@ -199,6 +200,17 @@ class KernelMap:
         return kept[key]
 
 
+    def pairs(self, features: torch.Tensor) -> list:
+        """The map as the gradient of a weight reads it, [inputs, outputs, begins], or [] where it reads `out_in` itself:
+        on the CPU, for features of 32 bits, for kernels of one voxel. Made once and kept."""
+        if features.device.type == "cpu" or features.element_size() != 2 or self.volume == 1:
+            return []
+        kept = self._derived.pairs
+        if kept[self._side] is None:
+            kept[self._side] = list(torch.ops.tessera.pair_list(self.out_in, self.num_in))
+        return kept[self._side]
+
+
 KINDS = ("submanifold", "strided", "generative", "expanding")
 RULES = ("tessera", "torchsparse", "spconv", "spconv1")
 
@@ -272,8 +284,8 @@ def kernel_map(
     `pair_map()`. `shape` is the grid of the input (needs `batch_size`); without it the grid is unbounded. `rules`,
     `kmap`, `downsample` are Tessera's names: rules "spconv" for spconv 2.3's layers, "spconv1", "torchsparse".
 
-    A coordinate outside `shape` or a duplicate is a RuntimeError; on a GPU only where the host waits anyway (strided,
-    generative, expanding); `check_coordinates()` waits and looks.
+    A coordinate outside `shape` or a duplicate is a RuntimeError; on a GPU only a coordinate outside, and that only where
+    the host waits anyway (strided, generative, expanding). `check_coordinates()` waits and looks for both.
     """
     dim = _axes_of("kernel_map", coordinates)
     sizes, strides, paddings, dilations, output_paddings = (
@@ -382,6 +394,8 @@ def convolution(
     """
     _expect_tensors("convolution", features=features, weight=weight, **({} if bias is None else {"bias": bias}))
     _expect_rows("convolution", features, map)
+    if weight.dim() != 3:
+        raise ValueError(f"convolution: a weight of {weight.dim()} axes, not 3: [volume, in, out]")
     _expect_no_tangents("convolution", features, weight, bias)
     device = features.device.type
     autocast = torch.is_autocast_enabled(device)
@@ -409,7 +423,9 @@ def convolution(
     )  # fmt: skip
     if not eager:
         return _CONVOLUTION(*call)
-    return _EagerConvolution.apply(*call) if needs_gradient else _below_autograd(_CONVOLUTION, autocast, *call)
+    if not needs_gradient:
+        return _below_autograd(_CONVOLUTION, autocast, *call)
+    return _EagerConvolution.apply(map.pairs(features) if weight.requires_grad else [], *call)
 
 
 # What register_autograd() puts around an operator costs a call some hundred microseconds of the host. So eager calls go
@@ -443,21 +459,21 @@ def _gradient_of(operator, *arguments):
 
 class _EagerConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, *call):
+    def forward(ctx, pairs, *call):
         features, weight, _, out_in, in_out, *of_map, _, gradient_tiles, name, sort, splits, mode = call
-        ctx.save_for_backward(features, weight, out_in, in_out, *gradient_tiles)
-        ctx.of_map, ctx.dataflow = of_map, (name, sort, splits, mode)
+        ctx.save_for_backward(features, weight, out_in, in_out, *gradient_tiles, *pairs)
+        ctx.of_map, ctx.dataflow, ctx.num_tiles = of_map, (name, sort, splits, mode), len(gradient_tiles)
         return _below_autograd(_CONVOLUTION, True, *call)
 
     @staticmethod
     def backward(ctx, grad):
-        features, weight, out_in, in_out, *gradient_tiles = ctx.saved_tensors
-        wanted = list(ctx.needs_input_grad[:3])
+        features, weight, out_in, in_out, *kept = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[1:4])
         grads = _gradient_of(
-            _CONVOLUTION_BACKWARD, grad.contiguous(), features, weight, out_in, in_out, *ctx.of_map, gradient_tiles,
-            *ctx.dataflow, wanted,
+            _CONVOLUTION_BACKWARD, grad.contiguous(), features, weight, out_in, in_out, *ctx.of_map,
+            kept[: ctx.num_tiles], kept[ctx.num_tiles :], *ctx.dataflow, wanted,
         )  # fmt: skip
-        return (*[g if wants else None for g, wants in zip(grads, wanted)], *[None] * 11)
+        return (None, *[g if wants else None for g, wants in zip(grads, wanted)], *[None] * 11)
 
 
 class _EagerPool(torch.autograd.Function):
@@ -657,6 +673,13 @@ def _unknown(like: torch.Tensor, shape, dtype=torch.int32) -> torch.Tensor:
     return like.new_empty(tuple(shape), dtype=dtype)
 
 
+def _gradient_like(weight: torch.Tensor) -> torch.Tensor:
+    """In the weight's strides, where they leave no gaps, so that its parameter takes the gradient as it is."""
+    if torch.ops.aten.is_non_overlapping_and_dense(weight):
+        return torch.empty_strided(weight.shape, weight.stride(), dtype=weight.dtype, device=weight.device)
+    return weight.new_empty(weight.shape)
+
+
 @_register_fake("kernel_map")
 def _(coordinates, kind, kernel_size, stride, padding, dilation, output_padding, shape, batch_size, rules, kmap,
       downsample):  # fmt: skip
@@ -696,6 +719,13 @@ def _(out_in, mask_keys, kernel_size, centre, tile_rows, sort, splits):
     )
 
 
+@_register_fake("pair_list")
+def _(out_in, num_in):
+    rows, volume = out_in.shape
+    room = rows * volume if out_in.is_cuda else torch.library.get_ctx().new_dynamic_size()
+    return out_in.new_empty((room,)), out_in.new_empty((room,)), _unknown(out_in, (volume + 1,), torch.int64)
+
+
 @_register_fake("convolution")
 def _(features, weight, bias, out_in, in_out, kernel_size, centre, symmetric, tiles, gradient_tiles, dataflow, sort,
       splits, math):  # fmt: skip
@@ -703,11 +733,11 @@ def _(features, weight, bias, out_in, in_out, kernel_size, centre, symmetric, ti
 
 
 @_register_fake("convolution_backward")
-def _(grad, features, weight, out_in, in_out, kernel_size, centre, symmetric, gradient_tiles, dataflow, sort, splits,
-      math, wanted):  # fmt: skip
+def _(grad, features, weight, out_in, in_out, kernel_size, centre, symmetric, gradient_tiles, pairs, dataflow, sort,
+      splits, math, wanted):  # fmt: skip
     return (
         features.new_empty(features.shape if wanted[0] else (0,)),
-        features.new_empty(weight.shape if wanted[1] else (0,)),
+        _gradient_like(weight) if wanted[1] else features.new_empty((0,)),
         features.new_empty((weight.shape[2],) if wanted[2] else (0,)),
     )
 
@@ -812,7 +842,7 @@ def _convolution_backward(ctx, grad):
     features, weight, out_in, in_out, *gradient_tiles = ctx.saved_tensors
     wanted = list(ctx.needs_input_grad[:3])
     grads = torch.ops.tessera.convolution_backward(
-        grad.contiguous(), features, weight, out_in, in_out, *ctx.of_map, gradient_tiles, *ctx.dataflow, wanted
+        grad.contiguous(), features, weight, out_in, in_out, *ctx.of_map, gradient_tiles, [], *ctx.dataflow, wanted
     )
     of_inputs = [g if wants else None for g, wants in zip(grads, wanted)]
     of_tiles = [[None] * count for count in ctx.num_tiles]

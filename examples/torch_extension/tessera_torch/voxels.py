@@ -153,10 +153,10 @@ class _CPU(PointToVoxel):
 
     def point_to_voxel(self, pc, clear_voxels: bool = True):
         """Arrays of NumPy or tensors; the results have `.numpy()`."""
-        return self(torch.as_tensor(pc), clear_voxels)
+        return self(torch.as_tensor(pc, device=self.device), clear_voxels)
 
     def point_to_voxel_empty_mean(self, pc, clear_voxels: bool = True):
-        return self(torch.as_tensor(pc), clear_voxels, empty_mean=True)
+        return self(torch.as_tensor(pc, device=self.device), clear_voxels, empty_mean=True)
 
 
 class Point2VoxelCPU1d(_CPU):

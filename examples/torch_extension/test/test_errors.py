@@ -138,9 +138,25 @@ class Errors(unittest.TestCase):
     def test_coordinates_outside_of_the_grid_and_duplicates(self):
         self.refuses("outside", ops.kernel_map, self.coordinates, "strided", 3, shape=(4, 4, 4), batch_size=2)
         twice = torch.cat([self.coordinates, self.coordinates[:1]])
-        self.refuses("two rows hold the same coordinate", ops.kernel_map, twice, "submanifold", 3)
+        self.refuses("two rows hold the same coordinate", ops.check_coordinates, twice)
+
+    @cpu_only
+    def test_on_the_cpu_every_call_sees_them(self):
+        twice = torch.cat([self.coordinates, self.coordinates[:1]])
+        for layer in (("submanifold", 3), ("strided", 3, 2)):
+            self.refuses("two rows hold the same coordinate", ops.kernel_map, twice, *layer)
         self.refuses("batch entry outside of", ops.global_pool, self.features, self.coordinates, 1, "max")
         self.refuses("outside", ops.dense, self.features, self.coordinates, (3, 3, 3), 2)
+
+    @unittest.skipIf(ON_CPU, "of GPUs alone")
+    def test_where_nothing_waits_rows_outside_are_left_out(self):
+        first = self.coordinates[:, 0] == 0
+        pooled = ops.global_pool(self.features, self.coordinates, 1, "max")
+        self.assertTrue(torch.equal(pooled, self.features[first].amax(0, keepdim=True)))
+        inside = (self.coordinates[:, 1:] < 3).all(1)
+        rows = self.features[inside], self.coordinates[inside]
+        whole = ops.dense(self.features, self.coordinates, (3, 3, 3), 2)
+        self.assertTrue(torch.equal(whole, ops.dense(*rows, (3, 3, 3), 2)))
 
     def test_points_that_require_a_gradient(self):
         points = torch.rand(5, 4, requires_grad=True)

@@ -10,7 +10,7 @@ import torch
 
 import definitions
 from definitions import scene
-from support import ROUNDING, WIDE, random, uniform
+from support import ON_CPU, ROUNDING, WIDE, random, uniform
 from tessera_torch import ops
 
 
@@ -210,6 +210,46 @@ class Convolutions(unittest.TestCase):
         for one, other in zip(*grads):
             self.assertTrue(torch.equal(one, other))
 
+    def test_the_gradient_of_a_weight_has_its_strides(self):
+        coordinates, made, _ = make_map()
+        x, dy = draw(len(coordinates), 4, grad=False), draw(len(coordinates), 5, seed=3, grad=False)
+        plain = draw(27, 4, 5, seed=2, grad=False)
+        views = [plain, plain.permute(2, 0, 1).contiguous().permute(1, 2, 0), plain.transpose(0, 1).contiguous().transpose(0, 1)]
+        gaps = torch.zeros(27, 4, 10, dtype=plain.dtype)[..., ::2]
+        gradients = [
+            torch.ops.tessera.convolution_backward(
+                dy, x, weight, made.out_in, None, [3, 3, 3], 13, True, [], [], *ops.Dataflow(), [False, True, False]
+            )[1]
+            for weight in (*views, gaps)
+        ]
+        for gradient, weight in zip(gradients, (*views, plain)):
+            self.assertEqual(gradient.stride(), weight.stride())
+            self.assertTrue(torch.equal(gradient, gradients[0]))
+
+    def test_a_parameter_takes_its_gradient_without_a_copy(self):
+        coordinates, made, _ = make_map()
+        x, parameter = draw(len(coordinates), 4, grad=False), draw(5, 3, 3, 3, 4)
+        seen = []
+        view = parameter.flatten(1, -2).permute(1, 2, 0)
+        view.register_hook(lambda grad: seen.append(grad.data_ptr()))
+        ops.convolution(x, view, None, made).sum().backward()
+        self.assertEqual(parameter.grad.stride(), parameter.stride())
+        self.assertEqual([parameter.grad.data_ptr()], seen)
+
+    def test_a_map_keeps_its_pairs(self):
+        _, made, _ = make_map("strided", stride=2)
+        inputs, outputs, begins = torch.ops.tessera.pair_list(made.out_in, made.num_in)
+        for k in range(made.volume):
+            (rows,) = torch.nonzero(made.out_in[:, k] >= 0, as_tuple=True)
+            begin, end = begins[k], begins[k + 1]
+            self.assertEqual(outputs[begin:end].tolist(), rows.tolist())
+            self.assertEqual(inputs[begin:end].tolist(), made.out_in[rows, k].tolist())
+        half = draw(2, 2, dtype=torch.float16, grad=False)
+        self.assertEqual(made.pairs(half.float()), [])
+        self.assertEqual(len(made.pairs(half)), 0 if ON_CPU else 3)
+        for one, other in zip(made.pairs(half), made.transposed().transposed().pairs(half)):
+            self.assertIs(one, other)
+
     def test_halfs_round_once(self):
         coordinates, made, _ = make_map(seed=7)
         for dtype, unit in ((torch.float16, 2.0**-11), (torch.bfloat16, 2.0**-8)):
@@ -244,7 +284,7 @@ class Convolutions(unittest.TestCase):
         y = torch.ones(len(coordinates), 3, dtype=WIDE)
         for wanted in ([True, False, False], [False, True, False], [False, False, True]):
             grads = torch.ops.tessera.convolution_backward(
-                y, x, w, made.out_in, None, [3, 3, 3], made.centre, True, [], *ops.Dataflow(), wanted
+                y, x, w, made.out_in, None, [3, 3, 3], made.centre, True, [], [], *ops.Dataflow(), wanted
             )
             self.assertEqual([g.numel() > 0 for g in grads], wanted)
 

@@ -49,8 +49,11 @@ def samples():
              *of_same, list(tiles), list(tiles), *flow),
         ],
         "convolution_backward": [
-            (y.detach(), x.detach(), w.detach(), made.out_in, back, *of_map, [], *flow, [True, True, False])
+            (y.detach(), x.detach(), w.detach(), made.out_in, back, *of_map, [], [], *flow, [True, True, False]),
+            (y.detach(), x.detach(), w.detach().permute(1, 2, 0).contiguous().permute(2, 0, 1), made.out_in, back, *of_map,
+             [], list(T.pair_list(made.out_in, made.num_in)), *flow, [False, True, True]),
         ],
+        "pair_list": [(made.out_in, made.num_in)],
         "pool": [(x, made.out_in, back, mode, False) for mode in ("max", "average", "sum")]
         + [(x, made.out_in, None, "max", True)],
         "pool_backward": [(z.detach(), x.detach(), made.out_in, back, "max", False)],
@@ -78,6 +81,8 @@ class Registrations(unittest.TestCase):
                     tests = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
                     if name == "tile_rows":  # of eager calls alone: it returns no tensor
                         tests = tests[:2]
+                    if name == "pair_list" and not ON_CPU:  # past its pairs nothing is written
+                        tests = tests[:3]
                     opcheck(getattr(T, name).default, call, test_utils=tests)
 
     def test_opcheck_accepts_halfs_and_calls_without_rows(self):
@@ -86,7 +91,7 @@ class Registrations(unittest.TestCase):
             return x.detach().half().requires_grad_(x.requires_grad) if is_wide else x
 
         for name, calls in samples().items():
-            if name != "tile_rows" and "voxelize" not in name:
+            if name not in ("tile_rows", "pair_list") and "voxelize" not in name:
                 with self.subTest(operator=name):
                     opcheck(getattr(T, name).default, tuple(half(x) for x in calls[0]))
         none, x, w = torch.empty((0, 4), dtype=torch.int32), draw(0, 4, dtype=torch.float32), draw(27, 4, 3, dtype=torch.float32)

@@ -131,6 +131,7 @@ template <class Scalar, class Space>
 /// | grad_output | [map.num_out(), out_channels]       | Space  | dy                                           |
 /// | map         |                                     | Space  | of the convolution                           |
 /// | grad_weight | [volume, in_channels, out_channels] | Space  | written, or added to                         |
+/// | steps       |                                     | host   | from element to element of grad_weight       |
 ///
 /// Products are exact in every MathMode. Sums are kept in accumulator_t<Scalar> and rounded once; tensor cores,
 /// which sum 16-bit scalars, add 16 products at a time.
@@ -145,7 +146,8 @@ template <class Scalar, class Space>
 template <class Policy = ConvPolicy<>, class Scalar, class Out, class Space>
 void convolution_backward_weight(MatrixView<Scalar const> const& x,
                                  MatrixView<Scalar const> const& grad_output, KernelMap<Space>& map,
-                                 Out* grad_weight, GradientMode mode, Execution<Space> const& exec)
+                                 Out* grad_weight, WeightSteps const& steps, GradientMode mode,
+                                 Execution<Space> const& exec)
 {
   using Sum = accumulator_t<Scalar>;
   static_assert(ScalarTraits<Scalar>::is_feature && (std::is_same_v<Out, Scalar> || std::is_same_v<Out, Sum>),
@@ -160,8 +162,23 @@ void convolution_backward_weight(MatrixView<Scalar const> const& x,
                                                   static_cast<int>(x.columns),
                                                   static_cast<int>(grad_output.columns)};
   detail::run_weight_gradient<typename Policy::dataflow>(arguments, map, exec);
-  for_each(sums.size(),
-           detail::StoreGradient<Sum, Out>{sums.data(), grad_weight, mode == GradientMode::accumulate}, exec);
+  bool const accumulates = mode == GradientMode::accumulate;
+  if (steps.is_plain()) {
+    for_each(sums.size(), detail::StoreGradient<Sum, Out>{sums.data(), grad_weight, accumulates}, exec);
+  } else {
+    detail::StoreInOrder<Sum, Out> const store{
+        {sums.data(), grad_weight, accumulates}, arguments.in_channels, arguments.out_channels, steps};
+    for_each(sums.size(), store, exec);
+  }
+}
+
+/// The same in the plain order.
+template <class Policy = ConvPolicy<>, class Scalar, class Out, class Space>
+void convolution_backward_weight(MatrixView<Scalar const> const& x,
+                                 MatrixView<Scalar const> const& grad_output, KernelMap<Space>& map,
+                                 Out* grad_weight, GradientMode mode, Execution<Space> const& exec)
+{
+  convolution_backward_weight<Policy>(x, grad_output, map, grad_weight, WeightSteps{}, mode, exec);
 }
 
 /// The gradient of a convolution's bias: `dbias[j] = sum over the output rows in use of dy[o, j]`.

@@ -5,6 +5,7 @@
 #include <tessera/core/buffer.hpp>
 #include <tessera/kmap/detail/neighbors.hpp>
 #include <tessera/kmap/kernel_map.hpp>
+#include <tessera/kmap/pair_list.hpp>
 #include <tessera/kmap/tile_map.hpp>
 #include <tessera/kmap/transpose.hpp>
 
@@ -96,6 +97,36 @@ void restore_tiles(KernelMap<Space>& map, bool sort, TileMap<Space>&& tiles)
   detail::TileMapKey<Space> const key{sort, made->splits, made->tile_rows};
   std::lock_guard lock{detail::access(map).mutex()};
   static_cast<void>(detail::access(map).cache().get_or_make(key, [&] { return made; }));
+}
+
+/// Gives `map` its pair lists, so that pair_list() does not make them again.
+///
+/// | name  | shape        | memory | holds                                     |
+/// |-------|--------------|--------|-------------------------------------------|
+/// | in    | [room]       | Space  | PairList::in of a map with these entries  |
+/// | out   | [room]       | Space  | PairList::out                             |
+/// | begin | [volume + 1] | Space  | PairList::begin                           |
+///
+/// @pre  they hold what pair_list() would write; it is not compared
+/// @throws invalid_argument  lists of two lengths, or longer than the map; another number of offsets
+/// Cost: a small allocation on the host.
+/// Stream: enqueues nothing.
+/// Determinism: as pair_list().
+template <class Space>
+void restore_pair_list(KernelMap<Space>& map, Buffer<std::int32_t, Space>&& in,
+                       Buffer<std::int32_t, Space>&& out, Buffer<std::int64_t, Space>&& begin)
+{
+  bool const fits = in.size() == out.size() && in.size() <= map.num_out() * map.volume() &&
+                    begin.size() == map.volume() + 1;
+  detail::expects(fits, "restore_pair_list: lists of ", in.size(), " and ", out.size(), " pairs and of ",
+                  begin.size(), " offsets are not those of a map of ", map.num_out(), " x ", map.volume());
+  auto const made = std::make_shared<PairList<Space>>();
+  made->in = std::move(in);
+  made->out = std::move(out);
+  made->begin = std::move(begin);
+  std::lock_guard lock{detail::access(map).mutex()};
+  static_cast<void>(
+      detail::access(map).cache().get_or_make(detail::PairListKey<Space>{}, [&] { return made; }));
 }
 
 }  // namespace v0

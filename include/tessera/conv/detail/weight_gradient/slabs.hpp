@@ -44,9 +44,28 @@ struct StoreGradient {
   Out* to;
   bool accumulates;
 
+  TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { store(i, i); }
+  TESSERA_HOST_DEVICE void store(std::int64_t place, std::int64_t i) const
+  {
+    to[place] = static_cast<Out>(accumulates ? static_cast<Sum>(to[place]) + sums[i] : sums[i]);
+  }
+};
+
+/// The same for a weight [volume, in_channels, out_channels] in another order.
+template <class Sum, class Out>
+struct StoreInOrder {
+  StoreGradient<Sum, Out> each;
+  int in_channels;
+  int out_channels;
+  WeightSteps steps;
+
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const
   {
-    to[i] = static_cast<Out>(accumulates ? static_cast<Sum>(to[i]) + sums[i] : sums[i]);
+    auto const row = i / out_channels;
+    auto const offset = row / in_channels;
+    each.store(offset * steps.offset + (row - offset * in_channels) * steps.in +
+                   (i - row * out_channels) * steps.out,
+               i);
   }
 };
 
