@@ -1,10 +1,8 @@
 # cmake -DCASE=ranks|gpus -DMPIEXEC=<mpirun> -DNUMPROC_FLAG=<-n> -D<case>=<program> -P test.cmake
 cmake_minimum_required(VERSION 3.22)
-include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/skip.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/mpi.cmake)
 
-if(NOT MPIEXEC)
-  skip("MPI is not installed; on Debian and Ubuntu: apt-get install libopenmpi-dev openmpi-bin")
-endif()
+need_mpi()
 if(NOT ${CASE})
   skip("built without NCCL")
 endif()
@@ -12,10 +10,6 @@ set(count 2)
 if(CASE STREQUAL "gpus")
   set(count 1)  # a GPU is enough; more ranks are tests/train/ranks' business
 endif()
-set(ENV{OMPI_ALLOW_RUN_AS_ROOT} 1)
-set(ENV{OMPI_ALLOW_RUN_AS_ROOT_CONFIRM} 1)
-set(ENV{OMPI_MCA_rmaps_base_oversubscribe} 1)
-set(ENV{OMPI_MCA_btl_vader_single_copy_mechanism} none)
 execute_process(COMMAND ${MPIEXEC} ${NUMPROC_FLAG} ${count} ${${CASE}} RESULT_VARIABLE status OUTPUT_VARIABLE answer
                 ERROR_VARIABLE answer TIMEOUT 300)
 if(answer MATCHES "no CUDA device")

@@ -100,7 +100,7 @@ class ThreadCollectives final : public tessera::train::Collectives<tessera::Host
       for (std::size_t i = 0; i < result.size(); ++i) {
         T total = static_cast<T const*>(slot(0))[i];
         for (int rank = 1; rank < size_; ++rank) {
-          total = static_cast<T>(total + static_cast<T const*>(slot(rank))[i]);
+          total = tessera::detail::wrapping_sum(total, static_cast<T const*>(slot(rank))[i]);
         }
         result[i] = total;
       }

@@ -34,6 +34,18 @@ template <class T>
   return std::nullopt;
 }
 
+/// a + b; integers wrap around, as unsigned ones do that are summed as signed ones.
+template <class T>
+[[nodiscard]] constexpr T wrapping_sum(T a, T b) noexcept
+{
+  if constexpr (std::is_integral_v<T>) {
+    using Bits = std::make_unsigned_t<T>;
+    return static_cast<T>(static_cast<Bits>(a) + static_cast<Bits>(b));
+  } else {
+    return static_cast<T>(a + b);
+  }
+}
+
 }  // namespace detail
 
 namespace train {
@@ -115,7 +127,7 @@ class Communicator {
   /// | name | shape | memory | holds                                                  |
   /// |------|-------|--------|--------------------------------------------------------|
   /// | data | [n]   | Space  | float, double, or integers of 4 or 8 bytes, unsigned   |
-  /// |      |       |        | ones too; the same n on each rank                      |
+  /// |      |       |        | ones too, which wrap around; the same n on each rank   |
   ///
   /// @throws invalid_argument  n is negative
   /// @throws std::runtime_error  communication_error: a rank does not answer

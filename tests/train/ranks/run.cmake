@@ -1,17 +1,12 @@
 # cmake -DCASE=<name> -DMPIEXEC=<mpirun> -DNUMPROC_FLAG=<-n> -DSCRATCH=<folder>
 #       -D<program>=<path>... -P run.cmake
 cmake_minimum_required(VERSION 3.22)
-include(${CMAKE_CURRENT_LIST_DIR}/../../support/skip.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/../../support/mpi.cmake)
 
-if(NOT MPIEXEC OR NOT mpi_ranks)
-  skip("MPI is not installed; on Debian and Ubuntu: apt-get install libopenmpi-dev openmpi-bin")
+if(NOT mpi_ranks)
+  set(MPIEXEC "")
 endif()
-
-# More ranks than cores, containers without a network or as root: all is legal in a test.
-set(ENV{OMPI_ALLOW_RUN_AS_ROOT} 1)
-set(ENV{OMPI_ALLOW_RUN_AS_ROOT_CONFIRM} 1)
-set(ENV{OMPI_MCA_rmaps_base_oversubscribe} 1)
-set(ENV{OMPI_MCA_btl_vader_single_copy_mechanism} none)  # which some containers forbid
+need_mpi()
 
 macro(run_ranks count)
   string(TIMESTAMP begin "%s")

@@ -149,7 +149,7 @@ class MpiCollectives final : public train::Collectives<Host> {
       MpiRequests requests{comm_};
       for_each_peer([&](int peer) { requests.receive(slices.data() + peer * own, bytes(rank_), peer); });
       for_each_peer([&](int peer) { requests.send(data + begin(peer), bytes(peer), peer); });
-      std::memcpy(slices.data() + rank_ * own, data + begin(rank_), bytes(rank_));
+      if (own > 0) { std::memcpy(slices.data() + rank_ * own, data + begin(rank_), bytes(rank_)); }
       finish(requests, "all_reduce_sum");
     }
     sum_in_order(slices.data(), own, data + begin(rank_), exec);
@@ -159,7 +159,7 @@ class MpiCollectives final : public train::Collectives<Host> {
     finish(requests, "all_reduce_sum");
   }
 
-  /// to[i] = ((slices[0, i] + slices[1, i]) + slices[2, i]) + ...
+  /// to[i] = ((slices[0, i] + slices[1, i]) + slices[2, i]) + ...; integers wrap around.
   template <class T>
   void sum_in_order(T const* slices, std::int64_t n, T* to, Execution<Host> const& exec) const
   {
@@ -167,7 +167,7 @@ class MpiCollectives final : public train::Collectives<Host> {
         n,
         [=, size = size_](std::int64_t i) {
           T sum = slices[i];
-          for (int rank = 1; rank < size; ++rank) { sum = static_cast<T>(sum + slices[rank * n + i]); }
+          for (int rank = 1; rank < size; ++rank) { sum = wrapping_sum(sum, slices[rank * n + i]); }
           to[i] = sum;
         },
         exec);
