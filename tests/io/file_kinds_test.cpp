@@ -132,8 +132,8 @@ TEST_CASE("kinds of files: a large file that is no checkpoint is refused by its 
   large(length + header);  // and many bytes that belong to no tensor
   refused("holds 34359738296 bytes of data, but its tensors only 1", tensors);
   refused("holds 34359738296 bytes of data, but its tensors only 1", any);
-  refused("holds 34359738368 bytes; at most",
-          [&] { static_cast<void>(io::read_layer_configs(path)); });
-  refused("holds 34359738368 bytes; at most",
-          [&] { static_cast<void>(io::read_spvnas_config(path, models::SPVNASSpace{4, 19})); });
+  refused("holds 34359738368 bytes; at most", [&] { static_cast<void>(io::read_layer_configs(path)); });
+  refused("holds 34359738368 bytes; at most", [&] {
+    static_cast<void>(io::read_spvnas_config(path, models::SPVNASSpace{4, 19}));
+  });
 }
