@@ -5,7 +5,8 @@
 #
 #   `tests/kmap/kernel_map_test.cpp`: "kernel map: equals"
 #
-# and every row of the tables in docs/compatibility.md names at least one, or an example, which is a test too.
+# and every row of the tables in docs/compatibility.md names at least one, or an example, which is a test too. A command that
+# runs some tests, `bin/test_kmap -tc='kernel map*'`, finds one in tests/kmap/.
 # docs/reliability.md says how many faults tests/mutants/mutants.txt lists.
 
 file(GLOB pages RELATIVE ${ROOT} ${ROOT}/README.md ${ROOT}/docs/*.md)
@@ -62,6 +63,34 @@ foreach(page IN LISTS pages)
       if(place EQUAL -1)
         string(APPEND faults "  ${page}: ${file} has no test \"${title}\"\n")
       endif()
+    endif()
+  endforeach()
+
+  string(REGEX MATCHALL "bin/test_[a-z_]+ -tc='[^'\n]+'" commands "${text}")
+  foreach(command IN LISTS commands)
+    string(REGEX REPLACE "^bin/test_([a-z_]+) .*$" "\\1" stage "${command}")
+    string(REGEX REPLACE "^.*'(\\*?)([^'*]*).*'$" "\\2" title "${command}")
+    if(NOT CMAKE_MATCH_1)
+      string(PREPEND title "\"")
+    endif()
+    math(EXPR count "${count} + 1")
+    set(found NO)
+    file(GLOB sources ${ROOT}/tests/${stage}/*_test.cpp)
+    foreach(source IN LISTS sources)
+      file(READ ${source} source)
+      string(REPLACE "[" "{" source "${source}")
+      string(REPLACE "]" "}" source "${source}")
+      string(REPLACE ";" "," source "${source}")
+      string(REGEX REPLACE "\"[ \n]+\"" "" source "${source}")
+      string(REGEX MATCHALL "TEST_CASE[A-Z_]*\\([ \n]*\"[^\"]*\"" cases "${source}")
+      string(FIND "${cases}" "${title}" place)
+      if(place GREATER -1)
+        set(found YES)
+        break()
+      endif()
+    endforeach()
+    if(NOT found)
+      string(APPEND faults "  ${page}: ${command} finds no test in tests/${stage}\n")
     endif()
   endforeach()
 

@@ -23,3 +23,9 @@ expect("no test in the row" docs/compatibility.md "${header}| b | `tests/a_test.
 set(mutants "a.hpp\n- x\n+ y\n= a_test.cpp\n\na.hpp\n- y\n+\n= a_test.cpp\n")
 expect(PASS tests/mutants/mutants.txt "${mutants}" docs/reliability.md "# a\n\n- 2 faults are listed\n")
 expect("lists 2 faults" tests/mutants/mutants.txt "${mutants}" docs/reliability.md "# a\n\n- 3 faults are listed\n")
+
+# Commands that run some tests.
+expect(PASS docs/a.md "`build/bin/test_kmap -tc='map: holds*'`\n" tests/kmap/a_test.cpp "${test}")
+expect(PASS docs/a.md "`build/bin/test_kmap -tc='*every] pair*'`\n" tests/kmap/a_test.cpp "${test}")
+expect("finds no test in tests/kmap" docs/a.md "`build/bin/test_kmap -tc='holds*'`\n" tests/kmap/a_test.cpp "${test}")
+expect("finds no test in tests/conv" docs/a.md "`bin/test_conv -tc='map*'`\n" tests/kmap/a_test.cpp "${test}")

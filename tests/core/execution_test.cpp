@@ -152,6 +152,22 @@ TEST_CASE("Execution<Host>: more threads than any loop can use are refused, befo
   CHECK(Execution<Host>{-5}.num_threads() == 1);
 }
 
+TEST_CASE("Execution<Host>: a loop of pieces without an index is refused, and of no index does nothing")
+{
+  for (int const threads : {1, 3}) {  // on one thread it would end without the check
+    Execution<Host> const exec{threads};
+    int calls = 0;
+    auto const count = [&](std::int64_t, std::int64_t) { ++calls; };
+    for (std::int64_t const grain : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{INT64_MIN}}) {
+      CAPTURE(grain);
+      REQUIRE_THROWS_AS(exec.parallel_for(5, grain, count), invalid_argument);
+    }
+    exec.parallel_for(0, 1, count);
+    exec.parallel_for(-5, 1, count);
+    CHECK(calls == 0);
+  }
+}
+
 TEST_CASE_TEMPLATE("Execution: one that was moved from is as good as before", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
+#include "../support/allocations.hpp"
 #include "../support/files.hpp"
 #include "../support/pickles.hpp"
 #include "../support/state_dicts.hpp"
 
 #include <tessera/io/convert.hpp>
+#include <tessera/io/layer_config.hpp>
 #include <tessera/io/load.hpp>
 #include <tessera/io/npy.hpp>
+#include <tessera/io/spvnas_config.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,4 +89,51 @@ TEST_CASE("kinds of files: a reader that is given another kind of file says whic
     bytes[1] = 1;
     CHECK(Safetensors{bytes, "f"}.names().empty());
   }
+}
+
+TEST_CASE("kinds of files: a large file that is no checkpoint is refused by its beginning")
+{
+  test::TempDir const folder;
+  auto const path = folder / "f.safetensors";
+  auto const large = [&](std::string const& beginning) {
+    test::write_bytes(path, beginning);
+    std::filesystem::resize_file(path, std::uintmax_t{1} << 28);
+  };
+  auto const refused = [](std::string const& why, auto const& read) {
+    test::AllocationWatch const watch;
+    auto const sentence = test::error_of(read);
+    CAPTURE(sentence);
+    CHECK(test::has(sentence, why));
+    CHECK(watch.peak_bytes() < 1'000'000);
+  };
+  auto const tensors = [&] { Safetensors{path}; };
+  auto const torch = [&] { static_cast<void>(io::read_torch_checkpoint(path)); };
+  auto const any = [&] { static_cast<void>(io::convert_checkpoint(path)); };
+  auto const length = std::string{"\x40\0\0\0\0\0\0\0", 8};  // of the header
+
+  large({});
+  refused("does not begin with '{'", tensors);
+  refused("does not begin with '{'", any);
+  refused("begins neither as a zip archive nor as a pickle", torch);
+  for (std::string const beginning : {"ply\n", "\x93NUMPY"}) {
+    large(beginning);
+    refused(", no safetensors file", tensors);
+    refused(", no checkpoint of PyTorch's", torch);
+    refused(beginning[0] == 'p' ? "is a PLY file" : "is a numpy array", any);
+  }
+  large("\x80\x04N.");
+  refused("does not begin with PyTorch's magic number", torch);
+  refused("does not begin with PyTorch's magic number", any);
+  large(length + "{ its header is no JSON }");
+  refused("expected", tensors);
+  refused("expected", any);
+  std::string header = "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}";
+  header.resize(64, ' ');
+  large(length + header);  // and many bytes that belong to no tensor
+  refused("holds 268435384 bytes of data, but its tensors only 1", tensors);
+  refused("holds 268435384 bytes of data, but its tensors only 1", any);
+  refused("holds 268435456 bytes; at most", [&] { static_cast<void>(io::read_layer_configs(path)); });
+  refused("holds 268435456 bytes; at most", [&] {
+    static_cast<void>(io::read_spvnas_config(path, models::SPVNASSpace{4, 19}));
+  });
 }

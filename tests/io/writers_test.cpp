@@ -9,6 +9,7 @@
 #include <tessera/io/convert.hpp>
 #include <tessera/io/npy.hpp>
 #include <tessera/io/point_cloud_file.hpp>
+#include <tessera/io/trace_file.hpp>
 #include <tessera/io/tuning_file.hpp>
 
 #include <doctest/doctest.h>
@@ -71,6 +72,24 @@ nn::Tuning tuning_of(int channels)
   return tuning;
 }
 
+nn::Profile profile_of(std::int64_t rows)
+{
+  nn::Profile profile;
+  profile.device = "a device";
+  for (int i = 0; i < 5; ++i) {
+    nn::ProfiledOperation operation;
+    operation.name = "convolution";
+    operation.layer = "stage1.net";
+    operation.work.rows = rows;
+    operation.work.pairs = 27 * rows;
+    operation.work.in_channels = 1024;
+    operation.seconds = 1.2345;
+    operation.floor_seconds = 0.0012345;
+    profile.operations.push_back(operation);
+  }
+  return profile;
+}
+
 /// A writer of files, by the name of what it writes.
 struct Writer {
   char const* name;
@@ -98,6 +117,7 @@ std::vector<Writer> writers(std::size_t points)
                                      {{"count", detail::concat(rows)}});
                  }});
   all.push_back({"tuning", [](std::string const& path) { io::save_tuning(path, tuning_of(2048)); }});
+  all.push_back({"trace", [=](std::string const& path) { io::save_trace(path, profile_of(rows)); }});
   return all;
 }
 

@@ -146,7 +146,8 @@ TEST_CASE("allocations that fail: readers give the whole file or bad_alloc")
   for (char const* const name : {"float32_2x3.npy", "float64_2x3x2_fortran.npy", "int64_4_version3.npy"}) {
     check_result(name, [&] { return read_npy(test::fixture(name)).bytes; });
   }
-  for (char const* const name : {"faces_first_ascii.ply", "faces_first_little.ply", "faces_first_big.ply"}) {
+  for (char const* const name : {"faces_first_ascii.ply", "faces_first_little.ply", "faces_first_big.ply",
+                                 "points_ascii.pcd", "points_binary.pcd", "points_compressed.pcd"}) {
     check_result(name, [&] { return read_point_cloud(test::fixture(name)).positions; });
   }
   for (char const* const name :

@@ -219,23 +219,6 @@ void check_pools_and_dense(Random& random, Outcome& outcome)
   REQUIRE(watch.peak_bytes() < most_memory);
 }
 
-template <class Round>
-void run_rounds(int few, Round const& round)
-{
-  Outcome outcome;
-  int const count = test::rounds(few);
-  for (int n = 0; n < count; ++n) {
-    auto const seed = static_cast<unsigned>(1000 + n);
-    CAPTURE(seed);
-    Random random{seed};
-    round(random, outcome);
-  }
-  CHECK(outcome.results > count / 8);
-  CHECK(outcome.refusals > 0);
-  MESSAGE(count << " rounds: " << outcome.results << " results, " << outcome.refusals << " refusals, "
-                << outcome.values << " values compared");
-}
-
 }  // namespace
 
 TEST_CASE("extreme calls: a convolution gives what the definition says, or is refused")

@@ -109,9 +109,11 @@ class Execution<Host> : public RecordedExecution<Execution<Host>> {
   /// Calls `body(begin, end)` over pieces covering [0, count), in parallel where the threads are free and
   /// there is more than one `grain` of indices. Several threads may call it at once, and `body` may; no call
   /// waits for another one's loop.
+  /// @throws invalid_argument  a grain below 1, of which no number of pieces covers anything
   template <class Body>
   void parallel_for(std::int64_t count, std::int64_t grain, Body const& body) const
   {
+    detail::expects(grain >= 1, "parallel_for: pieces of ", grain, " indices; at least 1 is needed");
     pool_->for_each_piece(count, grain, detail::PieceBody{body});
   }
 

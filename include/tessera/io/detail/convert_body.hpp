@@ -7,7 +7,9 @@
 #include <tessera/io/convert_options.hpp>
 #include <tessera/io/converted_checkpoint.hpp>
 #include <tessera/io/detail/checkpoint_converter.hpp>
+#include <tessera/io/detail/file.hpp>
 #include <tessera/io/detail/file_kind.hpp>
+#include <tessera/io/detail/safetensors_header.hpp>
 #include <tessera/io/safetensors.hpp>
 #include <tessera/io/state_dict.hpp>
 #include <tessera/io/torch_checkpoint.hpp>
@@ -40,12 +42,16 @@ TESSERA_INLINE ConvertedCheckpoint convert_checkpoint(Safetensors const& file, C
 
 TESSERA_INLINE ConvertedCheckpoint convert_checkpoint(std::string const& path, ConvertOptions const& options)
 {
-  auto bytes = detail::read_file(detail::FileContext{"convert_checkpoint", path});
-  bool const named = detail::ends_with(path, ".safetensors") && !detail::begins_as_torch(bytes);
-  if (named || detail::begins_as_safetensors(bytes)) {
-    return convert_checkpoint(Safetensors{std::move(bytes), path}, options);
+  detail::FileContext const file{"convert_checkpoint", path};
+  detail::InputFile input{file};
+  auto const& beginning = input.beginning();
+  bool const named = detail::ends_with(path, ".safetensors") && !detail::begins_as_torch(beginning);
+  if (named || detail::begins_as_safetensors(beginning)) {
+    detail::check_safetensors_beginning(input, detail::FileContext{"Safetensors", path});
+    return convert_checkpoint(Safetensors{std::move(input).all(), path}, options);
   }
-  return convert_checkpoint(TorchCheckpoint{std::move(bytes), path}, options);
+  detail::check_torch_beginning(input, detail::FileContext{"read_torch_checkpoint", path});
+  return convert_checkpoint(TorchCheckpoint{std::move(input).all(), path}, options);
 }
 
 TESSERA_INLINE void save_checkpoint(ConvertedCheckpoint const& checkpoint, std::string const& path)

@@ -88,6 +88,30 @@ namespace detail {
   return {};
 }
 
+/// The first value of PyTorch's checkpoints that are no archives, as a pickle spells it.
+inline constexpr std::string_view torch_stream_magic{"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10};
+
+/// @throws invalid_argument  the file begins neither as a zip archive nor as a pickle
+inline void check_torch_beginning(Bytes const& bytes, FileContext const& file)
+{
+  std::string_view const text{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
+  if (text.substr(0, 4) == "PK\x03\x04" || text.substr(0, 1) == "\x80") { return; }
+  auto const kind = kind_of_file(bytes);
+  if (!kind.empty()) { file.fail("is ", kind, ", no checkpoint of PyTorch's"); }
+  file.fail("begins neither as a zip archive nor as a pickle: no checkpoint of PyTorch's");
+}
+
+/// The same of a file of which the rest is not read yet, and a pickle must begin as PyTorch's do.
+inline void check_torch_beginning(InputFile const& input, FileContext const& file)
+{
+  auto const& bytes = input.beginning();
+  check_torch_beginning(bytes, file);
+  if (bytes[0] != 0x80 || input.size() == bytes.size()) { return; }
+  std::string_view const text{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
+  file.expects(text.substr(0, 64).find(torch_stream_magic) != std::string_view::npos,
+               "is a pickle, but does not begin with PyTorch's magic number");
+}
+
 }  // namespace detail
 }  // namespace v0
 }  // namespace tessera

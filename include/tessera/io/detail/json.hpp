@@ -22,6 +22,9 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
+/// Longest file of JSON alone that is read: configurations and tunings take kilobytes.
+inline constexpr std::uintmax_t longest_json_file = std::uintmax_t{1} << 26;
+
 /// Bounds of what a text may ask for: a value takes 16 bytes of memory or more, but 2 bytes of text.
 struct JsonLimits {
   int depth = 32;

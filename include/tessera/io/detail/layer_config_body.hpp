@@ -83,7 +83,7 @@ TESSERA_INLINE std::vector<nn::LayerConfig> parse_layer_configs(std::string_view
 TESSERA_INLINE std::vector<nn::LayerConfig> read_layer_configs(std::string const& path)
 {
   detail::FileContext const file{"read_layer_configs", path};
-  auto const bytes = detail::read_file(file);
+  auto const bytes = detail::read_file(file, detail::longest_json_file);
   return detail::layer_configs_of({reinterpret_cast<char const*>(bytes.data()), bytes.size()}, file);
 }
 

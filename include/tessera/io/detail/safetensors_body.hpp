@@ -22,8 +22,20 @@
 namespace tessera {
 inline namespace v0 {
 
+namespace detail {
+
+/// The bytes of a file that is refused by its beginning where that is no safetensors file's.
+[[nodiscard]] inline Bytes read_safetensors(FileContext const& file)
+{
+  InputFile input{file};
+  check_safetensors_beginning(input, file);
+  return std::move(input).all();
+}
+
+}  // namespace detail
+
 TESSERA_INLINE Safetensors::Safetensors(std::string const& path)
-    : Safetensors{detail::read_file(detail::FileContext{"Safetensors", path}), path}
+    : Safetensors{detail::read_safetensors(detail::FileContext{"Safetensors", path}), path}
 {}
 
 TESSERA_INLINE Safetensors::Safetensors(std::vector<std::uint8_t> bytes, std::string name)

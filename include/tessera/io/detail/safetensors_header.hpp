@@ -154,29 +154,39 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
   file.expects(covered == data_bytes, "holds ", data_bytes, " bytes of data, but its tensors only ", covered);
 }
 
-[[nodiscard]] inline SafetensorsHeader parse_safetensors(Bytes const& bytes, FileContext const& file)
+inline constexpr std::size_t safetensors_prefix = 8;  // bytes that say how long the header is
+
+/// The header's length, from the beginning of a file of `size` bytes that begins as a safetensors file does.
+[[nodiscard]] inline std::size_t safetensors_header_length(Bytes const& bytes, std::uintmax_t size,
+                                                           FileContext const& file)
 {
-  constexpr std::size_t prefix = 8;
-  constexpr std::string_view metadata = "__metadata__";
   if (!begins_as_safetensors(bytes)) {
     auto const kind = kind_of_file(bytes);
     file.expects(kind.empty(), "is ", kind, ", no safetensors file",
                  begins_as_torch(bytes) ? ": io::convert_checkpoint() reads both" : "");
   }
-  file.expects(bytes.size() >= prefix, "holds ", bytes.size(),
+  file.expects(size >= safetensors_prefix, "holds ", size,
                " bytes; a safetensors file begins with 8 bytes that say how long its header is");
   auto const length = load_bytes<std::uint64_t>(bytes.data());
   file.expects(length <= max_safetensors_header, "claims a header of ", length, " bytes; at most ",
                max_safetensors_header, " are read");
-  file.expects(length <= bytes.size() - prefix, "claims a header of ", length, " bytes, but only ",
-               bytes.size() - prefix, " follow");
-  std::string_view const text{reinterpret_cast<char const*>(bytes.data()) + prefix,
-                              static_cast<std::size_t>(length)};
-  file.expects(!text.empty() && text.front() == '{', "its header does not begin with '{'");
+  file.expects(length <= size - safetensors_prefix, "claims a header of ", length, " bytes, but only ",
+               size - safetensors_prefix, " follow");
+  file.expects(length > 0 && bytes[safetensors_prefix] == '{', "its header does not begin with '{'");
+  return static_cast<std::size_t>(length);
+}
+
+/// @param bytes  the file of `size` bytes, or of its beginning as much as has the whole header
+[[nodiscard]] inline SafetensorsHeader parse_safetensors(Bytes const& bytes, std::uintmax_t size,
+                                                         FileContext const& file)
+{
+  constexpr std::string_view metadata = "__metadata__";
+  std::string_view const text{reinterpret_cast<char const*>(bytes.data()) + safetensors_prefix,
+                              safetensors_header_length(bytes, size, file)};
 
   SafetensorsHeader header;
-  header.data_begin = prefix + text.size();
-  auto const data_bytes = bytes.size() - header.data_begin;
+  header.data_begin = safetensors_prefix + text.size();
+  auto const data_bytes = static_cast<std::size_t>(size) - header.data_begin;
   JsonParser json{text, file, {}};
   header.names = json.object([&](std::string const& name) {
     if (name != metadata) {
@@ -193,6 +203,22 @@ inline void check_safetensors_cover(SafetensorsHeader const& header, std::size_t
   header.names.erase(std::remove(header.names.begin(), header.names.end(), metadata), header.names.end());
   check_safetensors_cover(header, data_bytes, file);
   return header;
+}
+
+[[nodiscard]] inline SafetensorsHeader parse_safetensors(Bytes const& bytes, FileContext const& file)
+{
+  return parse_safetensors(bytes, bytes.size(), file);
+}
+
+/// Refuses a file by its beginning, before the rest is read.
+inline void check_safetensors_beginning(InputFile const& input, FileContext const& file)
+{
+  auto const& bytes = input.beginning();
+  if (input.size() == bytes.size()) { return; }  // that is all, and parsed next
+  auto const size = input.size().value_or(max_file_bytes);
+  auto const header = safetensors_header_length(bytes, size, file);
+  bool const is_there = header <= bytes.size() - safetensors_prefix;
+  if (input.size() && is_there) { static_cast<void>(parse_safetensors(bytes, size, file)); }
 }
 
 /// The header's text, filled up with spaces to a multiple of 8 bytes.

@@ -102,7 +102,7 @@ TESSERA_INLINE models::SPVNASConfig read_spvnas_config(std::string const& path,
                                                        models::SPVNASSpace const& space)
 {
   detail::FileContext const file{"read_spvnas_config", path};
-  auto const bytes = detail::read_file(file);
+  auto const bytes = detail::read_file(file, detail::longest_json_file);
   auto const value = detail::parse_json({reinterpret_cast<char const*>(bytes.data()), bytes.size()}, file);
   return detail::SPVNASConfigReader{value, file}.read(space);
 }

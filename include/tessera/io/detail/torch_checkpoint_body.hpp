@@ -5,6 +5,7 @@
 #include <tessera/core/error.hpp>
 #include <tessera/core/inline.hpp>
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/file_kind.hpp>
 #include <tessera/io/detail/pickle_value.hpp>
 #include <tessera/io/detail/torch_file.hpp>
 #include <tessera/io/raw_tensor.hpp>
@@ -113,7 +114,10 @@ TESSERA_INLINE TorchValue TorchCheckpoint::root() const&
 
 TESSERA_INLINE TorchCheckpoint read_torch_checkpoint(std::string const& path)
 {
-  return {detail::read_file(detail::FileContext{"read_torch_checkpoint", path}), path};
+  detail::FileContext const file{"read_torch_checkpoint", path};
+  detail::InputFile input{file};
+  detail::check_torch_beginning(input, file);
+  return {std::move(input).all(), path};
 }
 
 }  // namespace io

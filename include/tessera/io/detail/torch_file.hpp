@@ -50,14 +50,11 @@ class TorchFileReader {
 
   [[nodiscard]] TorchFile read()
   {
-    if (text_.substr(0, zip_local_magic.size()) == zip_local_magic) {
-      read_zip();
-    } else if (!text_.empty() && text_.front() == '\x80') {
+    check_torch_beginning(bytes_, file_);
+    if (text_.front() == '\x80') {
       read_stream();
     } else {
-      auto const kind = kind_of_file(bytes_);
-      if (!kind.empty()) { file_.fail("is ", kind, ", no checkpoint of PyTorch's"); }
-      file_.fail("begins neither as a zip archive nor as a pickle: no checkpoint of PyTorch's");
+      read_zip();
     }
     for (auto const& tensor : result_.values.tensors) { result_.tensors.push_back(view(tensor)); }
     return std::move(result_);
@@ -103,9 +100,8 @@ class TorchFileReader {
       return values;
     };
     auto const magic = next();
-    constexpr std::string_view wanted{"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10};
     auto const& root = magic.nodes[magic.root];
-    if (root.kind != ValueKind::opaque || root.text != wanted) {
+    if (root.kind != ValueKind::opaque || root.text != torch_stream_magic) {
       file_.fail("is a pickle, but does not begin with PyTorch's magic number");
     }
     auto const version = next();

@@ -4,11 +4,11 @@
 
 #include <tessera/core/inline.hpp>
 #include <tessera/io/detail/file.hpp>
+#include <tessera/io/detail/json.hpp>
 #include <tessera/io/detail/tuning_json.hpp>
 #include <tessera/io/tuning_file.hpp>
 
 #include <algorithm>
-#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -20,14 +20,12 @@ namespace tessera {
 inline namespace v0 {
 namespace detail {
 
-inline constexpr std::uintmax_t longest_tuning_file = std::uintmax_t{1} << 26;
-
 [[nodiscard]] inline std::vector<nn::Tuning> read_tunings(FileContext const& file)
 {
   auto const text = [](Bytes const& bytes) {
     return std::string_view{reinterpret_cast<char const*>(bytes.data()), bytes.size()};
   };
-  InputFile input{file, longest_tuning_file};
+  InputFile input{file, longest_json_file};
   check_tuning_beginning(text(input.beginning()), file);
   auto const bytes = std::move(input).all();
   return tunings_of(text(bytes), file);
