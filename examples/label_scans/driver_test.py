@@ -21,6 +21,15 @@ network = ["--format", "kitti", "--device", "cpu", "--threads", "1", "--width", 
 class Local:
     protocol = ("file", "local")
 
+    def __eq__(self, other):
+        return type(self) is type(other)
+
+    def isdir(self, path):
+        return os.path.isdir(path)
+
+    def exists(self, path):
+        return os.path.exists(path)
+
     def makedirs(self, path, exist_ok):
         os.makedirs(path, exist_ok=exist_ok)
 
@@ -71,9 +80,43 @@ def refusing(part, times):
     Store.refuses, Store.times, Store.tries = part, times, 0
 
 
+def refusal_of(call):
+    try:
+        call()
+    except ray_driver.Refused as error:
+        return str(error)
+    return ""
+
+
+def listed():
+    """Which scans there are: as the program says, where the folder is one of this machine."""
+    folder = pathlib.Path(scratch, "listed")
+    for file in ("b/2.bin", "a/1.pcd.bin", "c.ply", "notes.txt", "out/f.npy", "out/a/1.label"):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("")
+    for scheme in ("", "store://"):
+        scans, total = ray_driver.missing_scans(f"{scheme}{folder}", f"{scheme}{folder}/out")
+        assert [scan["name"] for scan in scans] == ["b/2", "c"] and total == 3, (scans, total)
+        assert scans[1]["path"] == f"{scheme}{folder}/c.ply", scans
+    elsewhere = pathlib.Path(scratch, "elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "3.bin").write_text("")
+    for link, to in (("linked", elsewhere), ("a/up", ".."), ("beside", "b")):
+        (folder / link).symlink_to(to)
+    scans, _ = ray_driver.missing_scans(str(folder), f"{folder}/out")
+    assert [scan["name"] for scan in scans] == ["b/2", "c", "linked/3"], scans
+    (folder / "b/2.ply").write_text("")
+    told = refusal_of(lambda: ray_driver.missing_scans(str(folder), f"{folder}/out"))
+    assert "b/2.bin and b/2.ply would both be 'b/2'" in told, told
+    for missing in (folder / "missing", folder / "c.ply"):
+        told = refusal_of(lambda: ray_driver.missing_scans(str(missing), f"{folder}/out"))
+        assert "there is no such folder" in told, told
+
+
 def main():
     shutil.rmtree(scratch, ignore_errors=True)
     os.makedirs(scratch)
+    listed()
     subprocess.run([simulate, scratch + "/data", "4", "8", "64"], check=True)
     folder = scratch + "/data/sequences/00/velodyne"
     scans = [(f"s/{i}", f"store://{folder}/00000{i}.bin") for i in range(4)]
@@ -123,6 +166,9 @@ def main():
     assert same[1]["status"] == "done", same
     _, other = label(scratch + "/settings", [("two", folder + "/000000.bin")], lines[0]["settings"], ["--seed", "2"])
     assert other[0]["status"] == "refused" and "has results of other settings" in other[0]["reason"], other
+    beside = ray_driver.Labeller([program, *network, "--write", "npy"], folder, arrays=False)
+    line = json.loads(beside({"scan": [json.dumps(["one", folder + "/000000.bin"])]})["line"][0])
+    assert line["status"] == "refused" and "is the folder of the scans" in line["reason"], line
     try:
         ray_driver.record(({"line": json.dumps(line)} for line in other), manifest)
         raise AssertionError("results of other settings are recorded")
