@@ -437,6 +437,22 @@ elseif(CASE STREQUAL "worker")
   execute_process(COMMAND ${PROGRAM} --worker ${small} --format kitti --output worked INPUT_FILE requests
                   WORKING_DIRECTORY ${SCRATCH} OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
   expect("${output}" "\"result\": \"worked/sequences/00/predictions/000001.label\", \"found\": true}")
+  # Workers of two containers have one process number, and write to one folder all the same.
+  execute_process(COMMAND unshare -rfp true RESULT_VARIABLE alone OUTPUT_QUIET ERROR_QUIET)
+  if(alone EQUAL 0)
+    simulate(60 8 64)
+    string(CONCAT script "for worker in 0 1; do\n"
+                         "  for scan in data/sequences/00/velodyne/*.bin; do name=\${scan##*/}; printf '%s\\t%s\\n' $scan s/$worker-\${name%.bin}; done |\n"
+                         "    unshare -rfp \"$@\" --output contained >&2 & workers+=($!)\n"
+                         "done\n"
+                         "for worker in \${workers[@]}; do wait $worker || exit 1; done\n"
+                         "for scan in data/sequences/00/velodyne/*.bin; do name=\${scan##*/}\n"
+                         "  cmp contained/s/0-\${name%.bin}.label contained/s/1-\${name%.bin}.label || exit 1\n"
+                         "done\n")
+    execute_process(COMMAND bash -c "${script}" all ${PROGRAM} --worker ${small} --format kitti WORKING_DIRECTORY ${SCRATCH}
+                    COMMAND_ERROR_IS_FATAL ANY)
+    expect_results(contained 120 s/*.label)
+  endif()
   run(2 data --worker --output worked)
   run(2 --worker --shard 0/2 --output worked)
 
