@@ -55,8 +55,12 @@ class Store(Local):
         shutil.copy(remote, local)
 
     def put_file(self, local, remote):
-        self.act(remote)
+        pathlib.Path(remote).write_bytes(b"half")
+        self.act(local)
         shutil.copy(local, remote)
+
+    def mv(self, one, two):
+        os.rename(one, two)
 
 
 def url_to_fs(url):
@@ -128,7 +132,8 @@ def main():
         assert {name for name, answer in answers.items() if answer["status"] == "failed"} == {"s/2"}, answers
         assert f"cannot be {way}: PermissionError" in answers["s/2"]["reason"], answers["s/2"]
         assert Store.tries == 3, f"{Store.tries} tries"
-        assert len(list(pathlib.Path(scratch, way).rglob("*.label"))) == 3
+        results = list(pathlib.Path(scratch, way).rglob("*.label"))  # none of which is half of one
+        assert len(results) == 3 and all(path.stat().st_size > 4 for path in results), results
         refusing(part, 1)
         answers, lines = label("store://" + scratch + "/" + way, scans)
         assert all(answer["status"] == "done" for answer in answers.values()), answers
@@ -141,6 +146,16 @@ def main():
                                           ("../out", folder + "/000000.bin")])
     assert [answers[name]["status"] for name in (odd, "two\nlines", "../out")] == ["done", "failed", "failed"], answers
     assert os.path.exists(f"{scratch}/odd/{odd}.label")
+
+    # The longest name that a result may have, and one that leads elsewhere.
+    long = "n" * 249
+    shutil.copy(folder + "/000000.bin", f"{folder}/{long}.bin")
+    os.makedirs(folder + "/up")
+    answers, _ = label("store://" + scratch + "/long", [(long, f"store://{folder}/{long}.bin"),
+                                                        ("../../up", f"store://{folder}/up/../000000.bin")])
+    assert [answers[name]["status"] for name in (long, "../../up")] == ["done", "failed"], answers
+    assert os.path.exists(f"{scratch}/long/{long}.label")
+    os.remove(f"{folder}/{long}.bin")
 
     # Requests that are more than a pipe holds.
     many = [(f"{i:06}" + "n" * 100, folder + "/missing.bin") for i in range(1500)]

@@ -23,6 +23,7 @@ import time
 import fsspec
 
 EXTENSIONS = (".pcd.bin", ".bin", ".pcd", ".ply", ".npy")
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss"}  # an object is there when it is complete
 
 
 class Refused(Exception):
@@ -44,9 +45,10 @@ class Labeller:
         """expected: the settings of results that are there, None: any. arrays: whether results may be .npy."""
         self.command, self.output, self.expected, self.arrays = command, output, expected, arrays
         self.fs, self.root = fsspec.core.url_to_fs(output)
-        self.is_local = "file" in self.fs.protocol
+        self.protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
+        self.is_local = "file" in self.protocols
         self.scratch = tempfile.mkdtemp(prefix="label_scans.")
-        self.worker, self.settings = None, None
+        self.worker, self.settings, self.fetched = None, None, 0
 
     def __del__(self):
         if getattr(self, "worker", None) is not None:
@@ -118,14 +120,16 @@ class Labeller:
                 time.sleep(wait)
         return reason
 
-    def fetch(self, name, path):
-        """Where a scan is on this machine, and None, or why it is not."""
+    def fetch(self, path):
+        """Where a scan is on this machine, and None, or why it is not. Its name there is short, whatever it was."""
         place = [path]
+        self.fetched += 1
 
         def call():
             fs, remote = fsspec.core.url_to_fs(path)
             if "file" not in fs.protocol:
-                place[0] = os.path.join(self.scratch, "scans", name + posixpath.basename(remote))
+                end = next((end for end in EXTENSIONS if remote.endswith(end)), "")
+                place[0] = os.path.join(self.scratch, "scans", f"{self.fetched}{end}")
                 os.makedirs(os.path.dirname(place[0]), exist_ok=True)
                 fs.get_file(remote, place[0])
 
@@ -138,7 +142,12 @@ class Labeller:
 
         def call():
             self.fs.makedirs(posixpath.dirname(result), exist_ok=True)
-            self.fs.put_file(answer["result"], result)
+            if OBJECT_STORES.intersection(self.protocols):
+                return self.fs.put_file(answer["result"], result)
+            # Elsewhere half a file would have the name of one, if this actor died meanwhile.
+            part = posixpath.join(posixpath.dirname(result), os.path.basename(self.scratch) + ".tmp")
+            self.fs.put_file(answer["result"], part)
+            return self.fs.mv(part, result)
 
         reason = self.tried("the result cannot be stored", call)
         os.remove(answer["result"])
@@ -151,7 +160,7 @@ class Labeller:
             if any(c in name + path for c in "\t\r\n"):
                 answers[name] = {"status": "failed", "reason": "its name has a tab or an end of line"}
                 continue
-            place, reason = self.fetch(name, path)
+            place, reason = self.fetch(path)
             if reason is None:
                 local.append((name, place))
             else:
