@@ -8,7 +8,8 @@
 Every worker has its share of the scans and does them one after the other, at the rate of the slowest of four: the
 network on its GPU, its own link, its share of the file system's reading, its share of the writing. Now and then one
 dies (exponentially distributed, --hours-between-failures of one worker). It starts again after --restart seconds and
-the time it takes to look up its results, and repeats the scans that it was working on, which are read once more.
+the time it takes to list all scans and to look up its results, and repeats the scans that it was working on, which are
+read once more.
 
 The simulation is exact for this model: between two events (a worker starts, dies or ends) all running workers have the
 same rate. It is quick: a thousand million scans on a thousand workers take a second.
@@ -36,7 +37,7 @@ def simulate(o, workers):
     rng = random.Random(o.seed)
     share, more = divmod(o.scans, workers)
     left = [share + (worker < more) for worker in range(workers)]
-    look = share / o.lookups  # seconds, of a worker's results at the rate of one client
+    look = o.scans / o.listed + share / o.lookups  # seconds, of all scans and of a worker's results, each by itself
     now = progress = 0.0  # progress: scans of a worker that has worked from the beginning
     began = {}  # progress when it began, of those that work
     timed = [(o.restart + look, 0, worker, "start") for worker in range(workers)]
@@ -100,6 +101,7 @@ def parse(arguments=None):
     p.add_argument("--read-gb", type=float, default=20.0, help="GB/s of the shared file system")
     p.add_argument("--write-gb", type=float, default=10.0, help="the same")
     p.add_argument("--link-gb", type=float, default=3.0, help="GB/s between a worker and the file system")
+    p.add_argument("--listed", type=float, default=800000.0, help="names of all scans that a worker lists in a second")
     p.add_argument("--lookups", type=float, default=2000.0, help="names that a worker looks for in a second")
     p.add_argument("--restart", type=float, default=60.0, help="seconds until a worker works")
     p.add_argument("--hours-between-failures", type=float, default=100.0, help="of one worker; 0: none")
@@ -111,7 +113,8 @@ def parse(arguments=None):
 
 def test():
     """Without failures time is scans / rate; with them every scan is done all the same, and no faster."""
-    quiet = parse(["--scans", "1000000", "--hours-between-failures", "0", "--restart", "0", "--lookups", "1e12"])
+    quiet = parse(["--scans", "1000000", "--hours-between-failures", "0", "--restart", "0", "--lookups", "1e12",
+                   "--listed", "1e12"])
     for workers in (1, 3, 64, 1000):
         by = rates(quiet, workers)
         expected = -(-quiet.scans // workers) / min(by.values()) / 3600
@@ -120,6 +123,11 @@ def test():
     bound = quiet.scans * quiet.scan_mb * 1e6 / (quiet.read_gb * GB) / 3600
     assert abs(simulate(quiet, 1000)[0] - bound) < 0.01 * bound
     assert saturation(quiet) == 20e9 / 1.92e6 / 500
+    # Every worker lists all scans, so more of them do not make that shorter.
+    lists = parse(["--scans", "1000000", "--hours-between-failures", "0", "--restart", "0", "--lookups", "1e12",
+                   "--listed", "1000"])
+    for workers in (1, 1000):
+        assert abs(simulate(lists, workers)[0] - simulate(quiet, workers)[0] - 1000 / 3600) < 1e-6
     often = parse(["--hours-between-failures", "0.01", "--restart", "1", "--scans", "100000", "--ms", "20"])
     hours, again, failures, _ = simulate(often, 10)
     assert failures > 10 and 0 < again <= failures * often.in_hand, (failures, again)

@@ -13,7 +13,7 @@
 //   growing_plan.cuh           on the GPU: one CUDA graph, made anew where a scan outgrows it
 //   pipeline.hpp               reading, computing and writing at once, and who waits for whom
 //   reading.hpp, output.hpp    files of points into the engine's memory, and results out of it
-//   manifest.hpp               what became of each scan
+//   manifest.hpp               what became of each scan, and the settings of a folder's results
 //   tally.hpp                  how many there were, and how much of its time the network was busy
 //   labelling.hpp              all of it together
 //   line_input.hpp             --worker: names of scans on the standard input
@@ -37,6 +37,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -132,19 +133,38 @@ void print_prepared(Options const& options, Prepared const& it)
 void check_settings(Options const& options, fs::path const& folder, Manifest const& own,
                     std::string const& ours)
 {
-  if (options.mixed) { return; }
+  if (options.mixed) {
+    static_cast<void>(claim_settings(own, ours, true));
+    return;
+  }
   auto const check = [&](std::string const& theirs) {
     if (theirs.empty() || theirs == ours) { return; }
     throw Failure{options.output + " has results of other settings (" + theirs + "; now " + ours +
                   "); choose another folder, or --mixed"};
   };
   check(own.before().settings);
+  auto const claimed = ManifestContents::read(folder / "settings.jsonl").settings;
+  check(claimed);
+  if (!claimed.empty()) { return; }
   std::error_code error;
   for (auto const& entry : fs::directory_iterator{folder, error}) {
-    if (entry.path() == own.path()) { continue; }
+    if (entry.path() == own.path() || entry.path().extension() != ".jsonl") { continue; }
     auto const theirs = ManifestContents::read(entry.path()).settings;
     check(theirs);
     if (!theirs.empty()) { break; }  // one of the others is enough
+  }
+  check(claim_settings(own, ours, false));  // others may begin at the same time
+}
+
+/// Arrays in the folder of the scans would be scans of the next run.
+void expect_other_folder(Options const& options, Layout layout, ResultFormat const& format)
+{
+  std::error_code error;
+  bool const as_scans = layout == Layout::folder && format.extension() == std::string_view{".npy"};
+  if (as_scans && fs::equivalent(options.source, options.output, error)) {
+    throw Failure{options.output +
+                  " is the folder of the scans, where .npy results would be taken for scans; choose "
+                  "another --output"};
   }
 }
 
@@ -185,8 +205,8 @@ Work find_work(std::vector<Scan> scans, Shard const& shard, Options const& optio
     auto& scan = scans[i];
     ++work.scans;
     auto const path = folder.path_of(scan.name, format.extension());
-    std::error_code error;
-    if (fs::exists(path, error)) {
+    if (is_result(path)) {
+      std::error_code error;
       bool const overwritten = fs::equivalent(path, scan.path, error);
       if (overwritten) { throw Failure{"the result of " + scan.path + " would be written over it"}; }
       auto const entry = known.find(scan.name);
@@ -276,6 +296,7 @@ void label_shard(Options const& options)
 
   auto it = prepare(options, layout, machine, &progress);
   print_prepared(options, it);
+  expect_other_folder(options, layout, it.format);
 
   auto const manifests = fs::path{options.output} / "manifest";
   auto const tag = "shard-" + std::to_string(shard.index) + "-of-" + std::to_string(shard.count);
@@ -332,7 +353,7 @@ Scan requested(std::string const& line)
 void work_for_others(Options const& options)
 {
   auto it = prepare(options, options.layout, program::choose_machine(options, program::absence), nullptr);
-  OutputFolder folder{options.output, "worker-" + std::to_string(::getpid()), options.sync};
+  OutputFolder folder{options.output, unique_tag("worker"), options.sync};
   ScanReader const reader{it.task, reading_of(options, options.layout)};
   std::mutex mutex;
   auto const answer = [&](JsonLine const& line) {
@@ -352,8 +373,7 @@ void work_for_others(Options const& options)
       try {
         auto scan = requested(*line);
         auto const path = folder.path_of(scan.name, it.format.extension());
-        std::error_code error;
-        if (!fs::exists(path, error)) { return scan; }
+        if (!is_result(path)) { return scan; }
         answer(manifest_line(scan.name, "done")
                    .add("scan", scan.path)
                    .add("result", path.string())

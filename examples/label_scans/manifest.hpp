@@ -4,6 +4,7 @@
 
 #include "../support/program.hpp"
 #include "json_line.hpp"
+#include "output.hpp"
 
 #include <cerrno>
 #include <cstddef>
@@ -63,6 +64,11 @@ class Manifest {
   {
     std::error_code error;
     fs::create_directories(path_.parent_path(), error);
+    std::error_code ignored;
+    if (!fs::is_directory(path_.parent_path(), ignored)) {
+      auto const why = error ? error.message() : std::strerror(ENOTDIR);
+      throw Failure{path_.parent_path().string() + ": cannot be created: " + why};
+    }
     file_ = ::open(path_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (file_ < 0) { throw Failure{path_.string() + ": cannot be opened: " + std::strerror(errno)}; }
     // Where a file system has no locks, nothing is known and nothing is refused.
@@ -98,6 +104,25 @@ class Manifest {
   int file_ = -1;
   ManifestContents contents_;
 };
+
+/// Says that results of a folder have these settings, and returns what they have: those of the first process that
+/// said so, however many do at once. The file gets its name with its content, by one link(2), which a shared file
+/// system does once. Where there are no links, each process has its own.
+/// @param own      the process's manifest, in the folder of all
+/// @param replace  whatever was said before
+[[nodiscard]] inline std::string claim_settings(Manifest const& own, std::string const& ours, bool replace)
+{
+  auto const folder = own.path().parent_path();
+  auto const path = folder / "settings.jsonl";
+  OutputFolder claim{folder.string(), own.path().stem().string(), true};
+  auto const line = JsonLine{}.add("status", "begun").add("settings", ours).text();
+  if (replace) {
+    claim.write(path, {line});
+    return ours;
+  }
+  if (!claim.write_once(path, {line})) { return ours; }
+  return ManifestContents::read(path).settings;
+}
 
 /// The manifest of a shard, and how its lines begin.
 [[nodiscard]] inline JsonLine manifest_line(std::string const& name, char const* status)

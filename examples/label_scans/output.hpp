@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <mutex>
+#include <random>
 #include <set>
 #include <string>
 #include <string_view>
@@ -88,6 +89,22 @@ using program::Failure;
   return header + text;
 }
 
+/// A tag that no other process has, on this machine or another one: of containers each has its process 1.
+[[nodiscard]] inline std::string unique_tag(char const* what)
+{
+  std::random_device random;
+  char digits[20];
+  std::snprintf(digits, sizeof(digits), "-%08x%08x", random(), random());
+  return what + std::string{digits};
+}
+
+/// Whether there is a result. A folder of that name is none.
+[[nodiscard]] inline bool is_result(fs::path const& path)
+{
+  std::error_code error;
+  return fs::is_regular_file(path, error);
+}
+
 /// Writes files so that a name never stands for half of one: under a temporary name in the same folder, which
 /// is then renamed. That name is short, whatever the result is called, so that every name that the file system
 /// takes can be used. A process that is killed leaves its temporary files; the next one with the same tag removes
@@ -114,6 +131,32 @@ class OutputFolder {
   /// @throws Failure    the file cannot be written; nothing of it stays
   void write(fs::path const& path, std::vector<std::string_view> const& parts)
   {
+    put(path, parts, [&](char const* temporary) { return ::rename(temporary, path.c_str()) == 0; });
+  }
+
+  /// As write(), but what has the name already keeps it, whoever writes at the same time. False: the file system has
+  /// no links, and nothing has the name.
+  bool write_once(fs::path const& path, std::vector<std::string_view> const& parts)
+  {
+    bool named = false;
+    put(path, parts, [&](char const* temporary) {
+      named = ::link(temporary, path.c_str()) == 0 || errno == EEXIST;
+      return ::unlink(temporary) == 0;
+    });
+    return named;
+  }
+
+  /// Where a file of a folder is before it has its name.
+  [[nodiscard]] fs::path temporary_of(fs::path const& folder, int slot) const
+  {
+    return folder / (tag_ + "." + std::to_string(slot) + ".tmp");
+  }
+
+ private:
+  /// Writes `parts` to a temporary name; `give_name(temporary)` gives it its own.
+  template <class GiveName>
+  void put(fs::path const& path, std::vector<std::string_view> const& parts, GiveName const& give_name)
+  {
     make_folder(path.parent_path());
     Slot const slot{*this};
     auto const temporary = temporary_of(path.parent_path(), slot.number).string();
@@ -128,20 +171,13 @@ class OutputFolder {
     for (auto const part : parts) { good = good && succeeds(write_all(file, part)); }
     good = good && (!sync_ || succeeds(::fsync(file) == 0));
     good = succeeds(::close(file) == 0) && good;
-    good = good && succeeds(::rename(temporary.c_str(), path.c_str()) == 0);
+    good = good && succeeds(give_name(temporary.c_str()));
     if (!good) {
       static_cast<void>(::unlink(temporary.c_str()));
       fail(path, "cannot be written", error);
     }
   }
 
-  /// Where a file of a folder is before it has its name.
-  [[nodiscard]] fs::path temporary_of(fs::path const& folder, int slot) const
-  {
-    return folder / (tag_ + "." + std::to_string(slot) + ".tmp");
-  }
-
- private:
   /// One of the temporary names, the first that nobody has.
   struct Slot {
     explicit Slot(OutputFolder& of) : folder{of}

@@ -215,12 +215,16 @@ void test_names()
   expect(linked == "a/1 b/2 c d e linked/3 ", "each scan once, however folders are linked", linked);
   fs::remove(scratch() / "elsewhere" / "up");
   write_file(folder / "a/1.ply", "");
-  auto reason = refusal_of([&] { return find_scans(folder, layout, false, folder / "out"); });
+  layout = Layout::detect;
+  auto reason = refusal_of([&] { return find_scans(folder / "b/2.bin", layout, false, folder / "out"); });
+  expect(reason.find("2.bin is a scan; name its folder") != std::string::npos, "a scan is no list", reason);
+  layout = Layout::folder;
+  reason = refusal_of([&] { return find_scans(folder, layout, false, folder / "out"); });
   expect(reason.find("would both be 'a/1'") != std::string::npos, "two scans of one name are refused",
          reason);
 
   auto const list = scratch() / "list.txt";
-  write_file(list, "/x/y/1.bin\n/x/z/2.bin\r\n\n/x/3.pcd\tother/name\n");
+  write_file(list, "\xef\xbb\xbf/x/y/1.bin\n/x/z/2.bin\r\n\n/x/3.pcd\tother/name\n");
   layout = Layout::detect;
   scans = find_scans(list, layout, false, "out");
   names.clear();
@@ -244,6 +248,10 @@ void test_names()
              scans[0].name == "sequences/00/predictions/000001" &&
              scans[1].name == "sequences/11/predictions/000000",
          "SemanticKITTI's results are where its API looks for them");
+  fs::create_symlink("12", kitti / "sequences/12");
+  reason = refusal_of([&] { return find_scans(kitti, layout, false, "out"); });
+  expect(reason.find("12/velodyne: cannot be listed") != std::string::npos,
+         "a sequence that cannot be looked at is not left out", reason);
 
   auto const nuscenes = scratch() / "nuscenes";
   write_file(nuscenes / "samples/LIDAR_TOP/n0.pcd.bin", "");
@@ -317,6 +325,42 @@ void test_manifest()
   }
 }
 
+/// Of processes that begin at once the first says which settings a folder's results have.
+void test_settings()
+{
+  auto const folder = scratch() / "settings";
+  std::vector<pid_t> children;
+  constexpr int number = 16;
+  for (int i = 0; i < number; ++i) {
+    auto const child = ::fork();
+    if (child == 0) {
+      Manifest const manifest{folder / ("shard-" + std::to_string(i) + ".jsonl")};
+      auto const ours = std::to_string(i);
+      ::_exit(claim_settings(manifest, ours, false) == ours ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  int first = 0;
+  for (auto const child : children) {
+    int status = 1;
+    ::waitpid(child, &status, 0);
+    first += status == 0 ? 1 : 0;
+  }
+  expect(first == 1, "one of them is the first", std::to_string(first));
+  Manifest const manifest{folder / "shard-99.jsonl"};
+  auto const theirs = claim_settings(manifest, "99", false);
+  expect(theirs != "99" && !theirs.empty(), "who comes later is told what the others have", theirs);
+  expect(claim_settings(manifest, "99", true) == "99" && claim_settings(manifest, "1", false) == "99",
+         "unless it says that they shall be mixed");
+  for (auto const& entry : fs::directory_iterator{folder}) {
+    expect(entry.path().extension() == ".jsonl", "nothing else stays", entry.path().string());
+  }
+  write_file(scratch() / "file", "");
+  auto const reason = refusal_of([&] { return Manifest{scratch() / "file" / "shard.jsonl"}.path(); });
+  expect(reason.find("file: cannot be created: Not a directory") != std::string::npos,
+         "a folder that cannot be made is told, and why", reason);
+}
+
 void test_output()
 {
   auto const raw = label_ids("auto", 19);
@@ -370,6 +414,11 @@ void test_output()
   expect(
       !fs::exists(left / "tag.0.tmp") && !fs::exists(left / "tag.5.tmp") && fs::exists(left / "other.0.tmp"),
       "what was begun by a process of this tag is removed");
+  expect(unique_tag("worker") != unique_tag("worker"), "workers on two machines have no tag in common");
+  fs::create_directories(folder.path_of("folder", ".npy"));
+  expect(is_result(left / "whole.npy") && !is_result(folder.path_of("folder", ".npy")) &&
+             !is_result(folder.path_of("none", ".npy")),
+         "a folder is no result");
 }
 
 /// A name never stands for half of a file, whenever the writer is killed.
@@ -563,6 +612,7 @@ int main(int argc, char** argv)
   test_json();
   test_manifest();
   test_output();
+  test_settings();
   test_killed_writers();  // before there are threads
   test_waiting();
   test_stopping();

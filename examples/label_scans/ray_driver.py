@@ -10,6 +10,7 @@ have that path on every machine, and its options but --output. Running it again 
 every scan has its result, 1 some failed.
 """
 import argparse
+import heapq
 import json
 import os
 import posixpath
@@ -22,6 +23,7 @@ import time
 import fsspec
 
 EXTENSIONS = (".pcd.bin", ".bin", ".pcd", ".ply", ".npy")
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oci", "oss"}  # an object is there when it is complete
 
 
 class Refused(Exception):
@@ -39,13 +41,14 @@ class Labeller:
     most_open, most_open_bytes = 32, 1 << 15
     waits = (0.5, 2, 8)  # seconds before another try
 
-    def __init__(self, command, output, expected=None):
-        """expected: the settings of results that are there, None: any."""
-        self.command, self.output, self.expected = command, output, expected
+    def __init__(self, command, output, expected=None, arrays=True):
+        """expected: the settings of results that are there, None: any. arrays: whether results may be .npy."""
+        self.command, self.output, self.expected, self.arrays = command, output, expected, arrays
         self.fs, self.root = fsspec.core.url_to_fs(output)
-        self.is_local = "file" in self.fs.protocol
+        self.protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
+        self.is_local = "file" in self.protocols
         self.scratch = tempfile.mkdtemp(prefix="label_scans.")
-        self.worker, self.settings = None, None
+        self.worker, self.settings, self.fetched = None, None, 0
 
     def __del__(self):
         if getattr(self, "worker", None) is not None:
@@ -60,6 +63,10 @@ class Labeller:
         ready = self.answer()
         if ready.get("status") != "ready":
             raise RuntimeError("the worker does not start: " + " ".join(self.command))
+        if not self.arrays and ready["extension"] == ".npy":
+            self.worker.kill()
+            raise Refused(f"{self.output} is the folder of the scans, where .npy results would be taken for scans; "
+                          "choose another --output")
         self.settings = ready.get("settings", "")
         if self.expected is not None and self.settings != self.expected:
             self.worker.kill()
@@ -113,14 +120,16 @@ class Labeller:
                 time.sleep(wait)
         return reason
 
-    def fetch(self, name, path):
-        """Where a scan is on this machine, and None, or why it is not."""
+    def fetch(self, path):
+        """Where a scan is on this machine, and None, or why it is not. Its name there is short, whatever it was."""
         place = [path]
+        self.fetched += 1
 
         def call():
             fs, remote = fsspec.core.url_to_fs(path)
             if "file" not in fs.protocol:
-                place[0] = os.path.join(self.scratch, "scans", name + posixpath.basename(remote))
+                end = next((end for end in EXTENSIONS if remote.endswith(end)), "")
+                place[0] = os.path.join(self.scratch, "scans", f"{self.fetched}{end}")
                 os.makedirs(os.path.dirname(place[0]), exist_ok=True)
                 fs.get_file(remote, place[0])
 
@@ -133,7 +142,12 @@ class Labeller:
 
         def call():
             self.fs.makedirs(posixpath.dirname(result), exist_ok=True)
-            self.fs.put_file(answer["result"], result)
+            if OBJECT_STORES.intersection(self.protocols):
+                return self.fs.put_file(answer["result"], result)
+            # Elsewhere half a file would have the name of one, if this actor died meanwhile.
+            part = posixpath.join(posixpath.dirname(result), os.path.basename(self.scratch) + ".tmp")
+            self.fs.put_file(answer["result"], part)
+            return self.fs.mv(part, result)
 
         reason = self.tried("the result cannot be stored", call)
         os.remove(answer["result"])
@@ -146,7 +160,7 @@ class Labeller:
             if any(c in name + path for c in "\t\r\n"):
                 answers[name] = {"status": "failed", "reason": "its name has a tab or an end of line"}
                 continue
-            place, reason = self.fetch(name, path)
+            place, reason = self.fetch(path)
             if reason is None:
                 local.append((name, place))
             else:
@@ -233,14 +247,43 @@ def stem(path):
     return next((path[:-len(end)] for end in EXTENSIONS if path.endswith(end)), path)
 
 
+def files_below(fs, root):
+    """Paths of all files; on this machine as the program finds them: through links to folders, each folder once."""
+    if "file" not in fs.protocol:
+        return fs.find(root)
+    seen, links, folders, found = set(), [], [root], []
+    while folders or links:
+        folder = folders.pop() if folders else heapq.heappop(links)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in os.scandir(folder):
+            if not entry.is_dir():
+                found.append(entry.path)
+            elif entry.is_symlink():
+                heapq.heappush(links, entry.path)
+            else:
+                folders.append(entry.path)
+    return found
+
+
 def missing_scans(source, output):
-    """Name and path of every scan that has no result yet."""
+    """Name and path of every scan that has no result yet, and how many scans there are."""
     fs, root = fsspec.core.url_to_fs(source)
     out, folder = fsspec.core.url_to_fs(output)
+    if not fs.isdir(root):
+        raise Refused(f"{source}: there is no such folder")
     results = set()
     if out.exists(folder):
         results = {posixpath.relpath(path, folder) for path in out.find(folder)}
-    files = sorted(posixpath.relpath(path, root) for path in fs.find(root) if path.endswith(EXTENSIONS))
+    below = folder.rstrip("/") + "/" if fs == out and folder.rstrip("/") != root.rstrip("/") else None
+    files = sorted(posixpath.relpath(path, root) for path in files_below(fs, root)
+                   if path.endswith(EXTENSIONS) and not (below and path.startswith(below)))
+    names = {}
+    for file in files:
+        if names.setdefault(stem(file), file) != file:
+            raise Refused(f"the results of {names[stem(file)]} and {file} would both be '{stem(file)}'")
     return [{"name": stem(file), "path": source.rstrip("/") + "/" + file} for file in files
             if stem(file) + ".label" not in results and stem(file) + ".npy" not in results], len(files)
 
@@ -259,7 +302,11 @@ def main():
     options.source = options.source if "://" in options.source else os.path.abspath(options.source)
     options.command[0] = os.path.abspath(options.command[0])
 
-    scans, total = missing_scans(options.source, options.output)
+    try:
+        scans, total = missing_scans(options.source, options.output)
+    except (Refused, OSError) as error:
+        print(f"ray_driver: {error}", file=sys.stderr)
+        return 1
     print(f"to do     {len(scans)} of {total} scans", flush=True)
     done, failed = 0, 0
     if scans:
@@ -267,10 +314,11 @@ def main():
 
         manifest = Manifest(posixpath.join(options.output, "manifest"), f"ray-{time.strftime('%Y%m%d-%H%M%S')}")
         expected = None if "--mixed" in options.command else manifest.settings()
+        arrays = options.output.rstrip("/") != options.source.rstrip("/")
         ray.init(ignore_reinit_error=True)
         items = [{"scan": json.dumps([scan["name"], scan["path"]])} for scan in scans]
         labelled = ray.data.from_items(items, override_num_blocks=-(-len(items) // options.batch)).map_batches(
-            Labeller, fn_constructor_args=(options.command, options.output, expected), batch_size=options.batch,
+            Labeller, fn_constructor_args=(options.command, options.output, expected, arrays), batch_size=options.batch,
             compute=ray.data.ActorPoolStrategy(size=options.workers), num_gpus=options.gpus)
         try:
             done, failed = record(labelled.iter_rows(), manifest)

@@ -98,9 +98,13 @@ namespace listing {
 [[nodiscard]] inline std::vector<Scan> of_semantic_kitti(fs::path const& folder)
 {
   std::vector<Scan> scans;
-  std::error_code error;
   for (auto const& sequence : entries(folder / "sequences")) {
-    if (!fs::is_directory(sequence / "velodyne", error)) { continue; }
+    std::error_code error;
+    auto const type = fs::status(sequence / "velodyne", error).type();
+    if (type == fs::file_type::none || type == fs::file_type::unknown) {  // its scans would be left out
+      throw Failure{(sequence / "velodyne").string() + ": cannot be listed: " + error.message()};
+    }
+    if (type != fs::file_type::directory) { continue; }
     for (auto const& file : entries(sequence / "velodyne")) {
       if (file.extension() != ".bin") { continue; }
       // Where the SemanticKITTI API looks for results.
@@ -143,7 +147,10 @@ namespace listing {
   std::ifstream file{path};
   if (!file) { throw Failure{path + ": cannot be opened"}; }
   std::vector<Scan> scans;
-  for (std::string line; std::getline(file, line);) {
+  bool first = true;
+  for (std::string line; std::getline(file, line); first = false) {
+    constexpr std::string_view mark = "\xef\xbb\xbf";  // that some editors begin UTF-8 with
+    if (first && line.compare(0, mark.size(), mark) == 0) { line.erase(0, mark.size()); }
     auto scan = parse_scan_line(line);
     if (!scan.path.empty()) { scans.push_back(std::move(scan)); }
   }
@@ -163,6 +170,9 @@ namespace listing {
   std::error_code error;
   if (!fs::is_directory(source, error)) {
     if (!fs::exists(source, error)) { throw Failure{source.string() + ": there is no such file or folder"}; }
+    if (without_extension(source.string()) != source.string()) {
+      throw Failure{source.string() + " is a scan; name its folder, or a list with its path in a line"};
+    }
     return Layout::list;
   }
   if (fs::is_directory(source / "sequences", error)) { return Layout::semantic_kitti; }

@@ -20,16 +20,17 @@
 # hand, and the task is queued again for the rest. Submitting the same job again does what is missing.
 set -u
 
+worker="" terminated="" told=""
+trap 'terminated=yes told=yes; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null' TERM
 "$@" &
 worker=$!
-terminated=""
-trap 'terminated=yes; kill -TERM "$worker" 2>/dev/null' TERM
-wait "$worker"
-status=$?
-while kill -0 "$worker" 2>/dev/null; do # the wait ends when the trap runs, the worker a little later
+[ -z "$terminated" ] || kill -TERM "$worker" 2>/dev/null # told so before there was a worker
+while # a wait that the signal ends has another status than the worker
+  told=""
   wait "$worker"
   status=$?
-done
+  [ -n "$told" ]
+do :; done
 if [ -n "$terminated" ] && [ "$status" -eq 143 ]; then
   scontrol requeue "${SLURM_ARRAY_JOB_ID:?}_${SLURM_ARRAY_TASK_ID:?}"
 fi

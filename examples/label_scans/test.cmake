@@ -121,6 +121,26 @@ if(CASE STREQUAL "scans")
   run(1 data ${small} --origin 1,2,3 --output labels)
   run(0 data ${small} --seed 2 --output labels --mixed)
   expect("${output}" "to do +0 of 12 scans")
+  # Who begins at the same time cannot see their results yet, but what they have said.
+  file(REMOVE_RECURSE ${SCRATCH}/said)
+  run(0 data ${small} --output said --shard 0/6)
+  file(REMOVE ${SCRATCH}/said/manifest/shard-0-of-6.jsonl)
+  run(1 data ${small} --seed 2 --output said --shard 1/6)
+  expect("${errors}" "said has results of other settings .*seed 1.*seed 2")
+  # Arrays beside the scans would be the next run's scans.
+  file(COPY ${SCRATCH}/data/ DESTINATION ${SCRATCH}/beside)
+  run(1 beside ${small} --layout folder --write npy --output ./beside)
+  expect("${errors}" "beside is the folder of the scans.*another --output")
+  expect_results(beside 0 *.npy)
+  run(0 beside ${small} --layout folder --output beside)
+  run(0 beside ${small} --layout folder --output beside)
+  expect("${output}" "to do +0 of 12 scans; 12 there")
+  # A folder where a result should be is none.
+  file(REMOVE ${SCRATCH}/labels/sequences/00/predictions/000005.label)
+  file(MAKE_DIRECTORY ${SCRATCH}/labels/sequences/00/predictions/000005.label)
+  run(1 data ${small} --seed 2 --output labels)
+  expect("${output}" "to do +1 of 12 scans; 11 there")
+  expect("${errors}" "000005.label: cannot be written: Is a directory")
   # Other results.
   run(0 data ${small} --classes 5 --write npy --output arrays)
   expect_results(arrays 12 sequences/00/predictions/*.npy)
@@ -264,6 +284,29 @@ elseif(CASE STREQUAL "slurm")
   expect("${output}" "ended with 143")
   file(READ ${SCRATCH}/queued queued)
   expect("${queued}" "^requeue 7_0\n$")
+  # The task ends as its worker does, however soon after the signal, and is queued again for the signal alone.
+  file(REMOVE ${SCRATCH}/queued)
+  string(CONCAT worker "trap 'exit 5' TERM; touch ready; sleep 5 >/dev/null & wait $!\n")
+  file(WRITE ${SCRATCH}/worker.sh "${worker}")
+  string(CONCAT script "export PATH=$PWD/bin:$PATH SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=0\n"
+                       "for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do\n"
+                       "  rm -f ready; bash \"$1\" bash worker.sh & task=$!\n"
+                       "  until [ -e ready ]; do sleep 0.01; done\n"
+                       "  kill -TERM $task; wait $task; echo \"ended with $?\"\n"
+                       "done\n"
+                       "for delay in 0.001 0.002 0.003 0.004 0.005 0.006 0.008 0.01; do\n"  # before it has a worker
+                       "  bash \"$1\" sh -c 'sleep 1; echo left >>left' & task=$!\n"
+                       "  sleep $delay; kill -TERM $task; wait $task\n"
+                       "done; sleep 1.5\n")
+  file(WRITE ${SCRATCH}/ends.sh "${script}")
+  execute_process(COMMAND bash ends.sh ${CMAKE_CURRENT_LIST_DIR}/slurm.sh WORKING_DIRECTORY ${SCRATCH}
+                  OUTPUT_VARIABLE output ERROR_QUIET)
+  if(NOT output MATCHES "^(ended with 5\n)+$")
+    message(FATAL_ERROR "a worker ends with 5, its task:\n${output}")
+  endif()
+  if(EXISTS ${SCRATCH}/left)
+    message(FATAL_ERROR "a worker outlives its task")
+  endif()
 
 elseif(CASE STREQUAL "bad_files")
   simulate(6 8 64)
@@ -394,6 +437,22 @@ elseif(CASE STREQUAL "worker")
   execute_process(COMMAND ${PROGRAM} --worker ${small} --format kitti --output worked INPUT_FILE requests
                   WORKING_DIRECTORY ${SCRATCH} OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
   expect("${output}" "\"result\": \"worked/sequences/00/predictions/000001.label\", \"found\": true}")
+  # Workers of two containers have one process number, and write to one folder all the same.
+  execute_process(COMMAND unshare -rfp true RESULT_VARIABLE alone OUTPUT_QUIET ERROR_QUIET)
+  if(alone EQUAL 0)
+    simulate(60 8 64)
+    string(CONCAT script "for worker in 0 1; do\n"
+                         "  for scan in data/sequences/00/velodyne/*.bin; do name=\${scan##*/}; printf '%s\\t%s\\n' $scan s/$worker-\${name%.bin}; done |\n"
+                         "    unshare -rfp \"$@\" --output contained >&2 & workers+=($!)\n"
+                         "done\n"
+                         "for worker in \${workers[@]}; do wait $worker || exit 1; done\n"
+                         "for scan in data/sequences/00/velodyne/*.bin; do name=\${scan##*/}\n"
+                         "  cmp contained/s/0-\${name%.bin}.label contained/s/1-\${name%.bin}.label || exit 1\n"
+                         "done\n")
+    execute_process(COMMAND bash -c "${script}" all ${PROGRAM} --worker ${small} --format kitti WORKING_DIRECTORY ${SCRATCH}
+                    COMMAND_ERROR_IS_FATAL ANY)
+    expect_results(contained 120 s/*.label)
+  endif()
   run(2 data --worker --output worked)
   run(2 --worker --shard 0/2 --output worked)
 

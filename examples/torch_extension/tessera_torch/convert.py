@@ -16,6 +16,7 @@ convert_checkpoint, which takes the other options (its --help lists them) and pr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -132,6 +133,19 @@ def _modules_of(state) -> list[str]:
     return sorted(modules)
 
 
+def save(state: OrderedDict, target: str) -> None:
+    """The file gets its name when it is complete; what had the name is there until then."""
+    temporary = f"{target}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"state_dict": state}, file)
+        os.replace(temporary, target)
+    except (OSError, RuntimeError) as error:  # PyTorch's own where a disk is full
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise OSError(f"convert: {target} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tessera_torch.convert", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)  # fmt: skip
@@ -144,11 +158,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if known.to == "tessera":
             return subprocess.run([find_program(), known.source, known.target, *options]).returncode
         state, report = convert(known.source, known.to, options, known.add_prefix)
+        save(state, known.target)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(report, end="")
-    torch.save({"state_dict": state}, known.target)
     return 0
 
 

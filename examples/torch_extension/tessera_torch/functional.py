@@ -18,6 +18,8 @@ def sparse_add(*tensors: SparseConvTensor) -> SparseConvTensor:
         if (other.spatial_shape, other.batch_size) != (total.spatial_shape, total.batch_size):
             raise ValueError(f"sparse_add: tensors of grids {total.spatial_shape} and {other.spatial_shape}, batches of "
                              f"{total.batch_size} and {other.batch_size}")  # fmt: skip
+        if other.features.shape[1:] != total.features.shape[1:]:
+            raise ValueError(f"sparse_add: tensors of {total.features.shape[1]} and {other.features.shape[1]} channels")
         if other.indices is total.indices:
             total = total + other
             continue

@@ -44,12 +44,13 @@ def submanifold(x: SparseConvTensor, layer) -> tuple[IndiceData, IndiceDict]:
 
 
 @torch.compiler.disable
-def outgoing(x: SparseConvTensor, layer, kind: str, output_padding: Sequence[int]) -> tuple[IndiceData, IndiceDict]:
+def outgoing(x: SparseConvTensor, layer, kind: str, output_padding: Sequence[int],
+             rules: str = "spconv") -> tuple[IndiceData, IndiceDict]:  # fmt: skip
     """Of a layer onto coordinates of its own: "strided" or "expanding"."""
     if x.find_indice_pair(layer.indice_key) is not None:
         raise ValueError(f"{type(layer).__name__}: another layer has the indice_key '{layer.indice_key}'; only "
                          "submanifold layers share one, and inverse convolutions name the layer that they undo")  # fmt: skip
-    data = _shared(x, kind, layer, layer.stride, layer.padding, output_padding, "spconv")
+    data = _shared(x, kind, layer, layer.stride, layer.padding, output_padding, rules)
     ops.expect_rows_in_export(data.out_indices)
     return data, _kept(x, layer.indice_key, data)
 

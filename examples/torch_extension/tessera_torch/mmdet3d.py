@@ -20,13 +20,20 @@ import sys
 from . import conv, spconv
 from .torchsparse import nn as torchsparse_nn
 
+class GroupNorm(torchsparse_nn.GroupNorm):
+    """As mmcv's build_norm_layer() calls what is not PyTorch's own: the channels first."""
+
+    def __init__(self, num_channels: int, num_groups: int, **arguments):
+        super().__init__(num_groups, num_channels, **arguments)
+
+
 NAMES = {
     **{name: getattr(conv, name) for name in vars(conv) if name[-2:] in ("1d", "2d", "3d", "4d") and name[0] == "S"},
     "TorchSparseConv3d": torchsparse_nn.Conv3d,
     "TorchSparseBatchNorm": torchsparse_nn.BatchNorm,
     "TorchSparseBN": torchsparse_nn.BatchNorm,
-    "TorchSparseGroupNorm": torchsparse_nn.GroupNorm,
-    "TorchSparseGN": torchsparse_nn.GroupNorm,
+    "TorchSparseGroupNorm": GroupNorm,
+    "TorchSparseGN": GroupNorm,
     "TorchSparseReLU": torchsparse_nn.ReLU,
     "TorchSparseLeakyReLU": torchsparse_nn.LeakyReLU,
 }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Optional
 
 import torch
@@ -47,7 +48,9 @@ class _Pool(SparseModule):
             data, indice_dict = maps.submanifold(input, self)
             indices, shape = input.indices, input.spatial_shape
         else:
-            data, indice_dict = maps.outgoing(input, self, "strided", [0] * self.ndim)
+            # That a kernel of one voxel ignores its padding is so in spconv's convolutions, not in its pools.
+            rules = "tessera" if math.prod(self.kernel_size) == 1 else "spconv"
+            data, indice_dict = maps.outgoing(input, self, "strided", [0] * self.ndim, rules)
             indices, shape = data.out_indices, data.out_spatial_shape
         features = ops.pool(input.features.contiguous(), data.map, self.mode, from_zero=self.mode == "max")
         record_voxel_count(self, indices.shape[0])

@@ -300,6 +300,8 @@ def expect_fitting(name: str, x: SparseConvTensor, ndim: int) -> None:
 def _check(features: torch.Tensor, indices: torch.Tensor, spatial_shape: Sequence[int], batch_size: int) -> None:
     if not isinstance(features, torch.Tensor) or not isinstance(indices, torch.Tensor):
         raise TypeError("SparseConvTensor: features and indices must be tensors of PyTorch")
+    if not hasattr(spatial_shape, "__len__"):
+        raise TypeError(f"SparseConvTensor: the spatial shape {spatial_shape!r} is not a list with one number an axis")
     if features.dim() != 2 or indices.dim() != 2:
         raise ValueError(f"SparseConvTensor: features have {features.dim()} and indices {indices.dim()} dimensions; "
                          "both must have 2: rows and columns")  # fmt: skip

@@ -116,6 +116,20 @@ class Convert(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("none.pth", done.stderr)
 
+    def test_a_file_that_cannot_be_written_is_a_sentence_and_leaves_what_was_there(self):
+        state, _ = convert.convert(self.file(conv__weight=torch.randn(8, 3, 3, 3, 4)), options=["--layout", "krsc"])
+        target = self.folder / "there.pth"
+        target.write_text("what was there")
+        with self.assertRaisesRegex(OSError, "missing/out.pth cannot be written: No such file"):
+            convert.save(state, str(self.folder / "missing" / "out.pth"))
+        for error in (OSError(28, "No space left on device"), RuntimeError("enforce fail")):
+            with mock.patch.object(torch, "save", side_effect=error), self.assertRaisesRegex(OSError, "there.pth cannot be"):
+                convert.save(state, str(target))
+            self.assertEqual(target.read_text(), "what was there")
+        self.assertEqual([path.name for path in self.folder.glob("there*")], ["there.pth"])
+        convert.save(state, str(target))
+        self.assertEqual(list(torch.load(target, weights_only=True)["state_dict"]), list(state))
+
 
 class Program(unittest.TestCase):
     def test_a_missing_program_is_a_sentence(self):

@@ -18,7 +18,7 @@ from torch import nn
 
 import stubs
 from support import by_coordinate, distance, read_safetensors, recorded
-from tessera_torch import convert, spconv
+from tessera_torch import convert, spconv, torchsparse
 from tessera_torch import mmdet3d as tessera_mmdet3d
 
 
@@ -176,6 +176,11 @@ class Networks(unittest.TestCase):
         layer = build_conv_layer(dict(type="TorchSparseConv3d"), 4, 8, 3, stride=2, padding=1, bias=False)
         self.assertEqual(list(layer.kernel.shape), [27, 4, 8])
         self.assertEqual(type(build_norm_layer(dict(type="TorchSparseBatchNorm"), 8)[1]).__module__.split(".")[0], "tessera_torch")
+        for name in ("TorchSparseGroupNorm", "TorchSparseGN"):
+            norm = build_norm_layer(dict(type=name, num_groups=2, eps=1e-3), 8)[1]
+            self.assertEqual((norm.num_groups, norm.num_channels, norm.eps), (2, 8, 1e-3))
+            self.assertIsInstance(norm, torchsparse.nn.GroupNorm)
+            self.assertIsInstance(self.models.build(dict(type=name, num_groups=2, num_channels=8)), type(norm))
 
     def test_registering_after_mmdetection3d_was_made_for_another_library_is_refused(self):
         with mock.patch.dict(sys.modules, {"spconv": types.ModuleType("spconv")}):

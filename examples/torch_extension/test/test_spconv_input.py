@@ -28,6 +28,7 @@ class BadInput(unittest.TestCase):
             ((f, c, SHAPE, None), "a batch of None, which is not a whole number"),
             ((f, c, SHAPE, 1.5), "a batch of 1.5, which is not a whole number"),
             ((f, c, [9.5, 8, 7], 1), "neither a whole number nor one for each of 3 axes"),
+            ((f, c, 9, 1), "the spatial shape 9 is not a list"),
             ((f, c, "abc", 1), "neither a whole number nor one for each of 3 axes"),
             ((f.cpu().numpy(), c, SHAPE, 1), "tensors"),
         ):

@@ -9,7 +9,7 @@ from unittest import mock
 
 import torch
 
-from support import SHAPE, tensor
+from support import SHAPE, by_coordinate, tensor
 from tessera_torch import ops, spconv
 
 
@@ -55,6 +55,17 @@ class Maps(unittest.TestCase):
     def test_a_pool_can_be_undone(self):
         y = spconv.SparseMaxPool3d(2, indice_key="p")(tensor())
         self.assertEqual(spconv.SparseInverseConv3d(4, 4, 2, "p")(y).spatial_shape, SHAPE)
+
+    def test_a_pool_of_one_voxel_keeps_its_padding_and_moves_the_rows(self):
+        for dim, padding in ((1, [1]), (2, [0, 2]), (3, [1, 2, 0]), (4, [0, 1, 0, 1])):
+            x = tensor(3, rows=20, shape=[5, 4, 3, 2][:dim])
+            for name in ("SparseMaxPool", "SparseAvgPool"):
+                y = getattr(spconv, f"{name}{dim}d")(1, 1, padding)(x)
+                order = by_coordinate(x.indices)
+                self.assertTrue(torch.equal(y.indices, x.indices[order] + torch.tensor([0, *padding], dtype=torch.int32)))
+                self.assertEqual(y.spatial_shape, [n + 2 * p for n, p in zip(x.spatial_shape, padding)])
+                values = x.features[order]
+                self.assertTrue(torch.equal(y.features, values.clamp(min=0) if "Max" in name else values))
 
     def test_indice_data_has_spconvs_pairs(self):
         x = tensor()

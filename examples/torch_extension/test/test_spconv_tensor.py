@@ -46,6 +46,8 @@ class Tensors(unittest.TestCase):
         total.features.sum().backward()
         self.assertTrue(bool((a.features.grad == 1).all()))
         self.assertEqual(len(AddTableMisaligned()([a, b]).indices), len(total.indices))
+        with self.assertRaisesRegex(ValueError, "sparse_add: tensors of 4 and 3 channels"):
+            sparse_add(a, tensor(channels=3, seed=2))
 
     def test_containers(self):
         x, conv = tensor(), spconv.SubMConv3d(4, 4, 3)

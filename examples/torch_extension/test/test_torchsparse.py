@@ -274,6 +274,9 @@ class Names(unittest.TestCase):
         self.assertEqual(coords.tolist(), [[-1, 0, 0], [0, 0, 0]])
         self.assertEqual(index.tolist(), [1, 0])
         self.assertEqual(inverse.tolist(), [1, 0, 1])
+        for size in (0.5, np.float32(0.5), np.array(0.5), torch.tensor(0.5), (0.5, 0.5, 0.5), torch.full((3,), 0.5)):
+            self.assertEqual(sparse_quantize(points, size).tolist(), [[-1, 0, 0], [0, 0, 0], [1, 0, 0]])
+        self.assertEqual(sparse_quantize(np.zeros((0, 3)), 1).shape, (0, 3))
         one = SparseTensor(torch.ones(2, 3), torch.tensor(coords))
         batch = sparse_collate([one, one])
         self.assertEqual(batch.C.tolist(), [[0, -1, 0, 0], [0, 0, 0, 0], [1, -1, 0, 0], [1, 0, 0, 0]])
@@ -316,6 +319,11 @@ class Names(unittest.TestCase):
             (lambda: spnn.Conv3d(4, 4, 2, stride=2, transposed=True)(x), "no layer"),
             (lambda: spnn.Conv3d(4, 4, 3, generative=True), "transposed=True"),
             (lambda: F.set_conv_mode(7), "none of"),
+            *((lambda value=value: sparse_quantize(np.array([[0, 0, 0], [1, value, 1]]), 0.5), "point 1 at [1.0, ")
+              for value in (np.nan, -np.inf, 2.0**30, -(2.0**30))),
+            *((lambda size=size: sparse_quantize(np.ones((2, 3)), size), words) for size, words in (
+                (0, "must be positive"), (-1.0, "must be positive"), (np.nan, "must be positive"), ((1, 1), "2 sizes of a voxel"))),
+            (lambda: sparse_quantize(np.ones((2, 4)), 1), "coords of shape [2, 4]"),
             (lambda: F.set_kmap_mode("grid"), "none of"),
             (lambda: SparseTensor(torch.zeros(3, 1), torch.zeros(2, 4)), "rows"),
             (lambda: SparseTensor(x.F, x.C).dense(), "spatial_range"),
