@@ -96,7 +96,7 @@ template <class Scalar, class Space, class Terms>
                                                  Terms const& terms, Execution<Space> const& exec)
 {
   Matrix<Scalar, Space> output{items, input.columns, exec};
-  with_pack_size<Scalar>(input.columns % pack_size<Scalar> == 0, [&](auto size) {
+  with_pack_size<Scalar>(moves_in_packs(input.data, input.columns), [&](auto size) {
     constexpr int columns = decltype(size)::value;
     auto const packs = input.columns / columns;
     for_each(items * packs, GatherTerms<Scalar, Terms, columns>{input.data, output.data(), packs, terms},
