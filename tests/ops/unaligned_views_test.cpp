@@ -91,7 +91,7 @@ TEST_CASE_TEMPLATE("unaligned views: elements one by one, columns and rows of a 
     });
     check_anywhere(exec, [&](bool whole) { return detail::take_columns<Scalar>(x.view(whole), 8, 8, exec); });
     auto const weight = upload(test::rounded<Sum>(test::random_values(channels, 3)), exec);
-    for (bool const whole_grad : {true, false}) {
+    for (bool const whole_grad : std::vector<bool>{true, false}) {
       check_anywhere(exec, [&](bool whole) {
         return layer_norm_backward<Scalar, Space>(grad.view(whole_grad), x.view(whole), {37, nullptr},
                                                   {weight.data(), 0}, 1e-5, nullptr, nullptr,
@@ -219,7 +219,7 @@ TEST_CASE_TEMPLATE("unaligned views: grouped convolution of weights and gradient
       auto const found =
           detail::kernel_map(options.config, *x.coordinates(), options.kind, options.geometry, exec);
       auto& map = *found.map;
-      for (bool const whole_weight : {true, false}) {
+      for (bool const whole_weight : std::vector<bool>{true, false}) {
         check_anywhere(exec, [&](bool whole) {
           return grouped_convolution_backward_data(grad.view(whole), weight.data(whole_weight), channels,
                                                    groups, map, exec);

@@ -88,7 +88,7 @@ TEST_CASE_TEMPLATE("operations in sets with room: the bits of sets that just fit
   if (test::skipped<Space>()) { return; }
   Execution<Space> const exec{};
   Operations<Space> net{exec};
-  for (int const used : {0, 1, 700}) {
+  for (int const used : std::vector<int>{0, 1, 700}) {
     CAPTURE(used);
     auto host = test::random_tensor<float>(static_cast<std::size_t>(used), channels, {0, 1}, 31);
     auto const rows = host.rows();
@@ -123,7 +123,7 @@ TEST_CASE_TEMPLATE("Plan: pools, pruning, grouped convolution and the others giv
   Plan plan{net, PlanLimits().max_voxels(8000).channels(channels).grid(grid()), exec};
   CoordinateSetOptions<3> options;
   options.spatial_range = grid();
-  for (int const size : {30, 60, 1, 0, 20}) {
+  for (int const size : std::vector<int>{30, 60, 1, 0, 20}) {
     CAPTURE(size);
     auto const rows = plan_cases::random_surface(static_cast<unsigned>(size), size);
     auto const x = plan_cases::tensor_of<float>(rows, channels, options, exec);
