@@ -13,7 +13,6 @@
 #include <tessera/conv/convolution_kernels.cuh>
 #include <tessera/plan/plan.cuh>
 #endif
-#include <tessera/kmap/coordinate_operations.hpp>
 #include <tessera/nn/grouped_conv.hpp>
 #include <tessera/nn/layer_norm.hpp>
 #include <tessera/ops/activation.hpp>
