@@ -86,4 +86,6 @@ TEST_CASE_TEMPLATE("count of indices: how often each occurs, others left out", S
   std::vector<std::int32_t> const index{2, 0, 2, -1, 4, 2, 3, 100};
   CHECK(download(count_indices(upload(index, exec), 4, exec), exec) == std::vector<std::int32_t>{1, 0, 3, 1});
   CHECK(count_indices(upload(index, exec), 0, exec).empty());
+  CHECK_THROWS_WITH_AS(static_cast<void>(count_indices(upload(index, exec), -1, exec)),
+                       "count_indices: -1 numbers", invalid_argument);
 }

@@ -182,6 +182,33 @@ TEST_CASE("SPVNAS: evolution finds a network within the limit and tells how it g
                   ts::invalid_argument);
 }
 
+TEST_CASE("SPVNAS: limits that hardly a sample is within have their networks all the same")
+{
+  SPVNASSpace const space{4, 19};
+  auto const cost = [](SPVNASConfig const& config) {
+    return static_cast<double>(ts::models::num_parameters(config));
+  };
+  auto const smallest = cost(ts::models::smallest(space));
+  for (double const limit : std::vector<double>{2.6e6, 1.02 * smallest, smallest}) {
+    CAPTURE(limit);
+    std::uint64_t state = 3;
+    std::set<std::string> different;
+    for (int i = 0; i < 10; ++i) {
+      auto const config = ts::models::sample_within(space, state, cost, limit, 20);
+      REQUIRE(config.has_value());
+      CHECK(cost(*config) <= limit);
+      for (auto const channels : config->output_channels) { CHECK(channels % 16 == 0); }
+      CHECK(ts::io::parse_spvnas_config(ts::io::spvnas_config_text(*config), space) == *config);
+      different.insert(ts::io::spvnas_config_text(*config));
+    }
+    CHECK((different.size() > 5) == (limit > smallest));
+    auto const options = ts::EvolutionOptions().population(6).generations(3);
+    CHECK(ts::models::evolve(space, cost, cost, limit, options).cost <= limit);
+  }
+  std::uint64_t state = 3;
+  CHECK(!ts::models::sample_within(space, state, cost, smallest - 1, 20).has_value());
+}
+
 TEST_CASE("SPVNAS: evolution puts scores that are NaN last, and costs that are NaN above the limit")
 {
   auto const nan = std::numeric_limits<double>::quiet_NaN();

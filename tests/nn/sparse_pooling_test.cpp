@@ -51,6 +51,24 @@ TEST_CASE_TEMPLATE("pooling over a kernel: a size of -1 collapses the axis to on
                        invalid_argument);
 }
 
+TEST_CASE_TEMPLATE("pooling over a kernel: each module has the bits of its function", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(300, 4, {0, 2}, 4), exec);
+  auto const options = PoolOptions<3>(3).stride(2).padding(1);
+  auto const check = [&](auto&& module, SparseTensor<3, float, Space> const& expected) {
+    auto const found = module.forward(x, exec);
+    CHECK(found.coordinates() == expected.coordinates());
+    CHECK(test::same_bits(found.features_on_host(exec), expected.features_on_host(exec)));
+    CHECK(module.options().stride() == options.stride());
+  };
+  check(nn::MaxPool<3, float, Space>{options}, max_pool(x, options, exec));
+  check(nn::AveragePool<3, float, Space>{options}, average_pool(x, options, exec));
+  check(nn::SumPool<3, float, Space>{options}, sum_pool(x, options, exec));
+}
+
 TEST_CASE_TEMPLATE("pooling over a kernel: NaN comes through the maximum, shuffled rows give the same bits",
                    Space, TESSERA_TEST_SPACES)
 {

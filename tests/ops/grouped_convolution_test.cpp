@@ -80,7 +80,70 @@ void check_forward(int size, int stride, int ins, int outs, int groups)
                     10 * test::rounding<Scalar>());
 }
 
+/// Values by the formula and gradients by finite differences, of `rows` voxels, of whose batch entries one has none.
+template <int Dim, class Space>
+void check_dimension(int rows, ConvolutionKind kind, int groups)
+{
+  CAPTURE(Dim);
+  CAPTURE(rows);
+  CAPTURE(groups);
+  Execution<Space> const exec{};
+  constexpr int ins = 4;
+  constexpr int outs = 8;
+  auto coordinates = test::small_grid<Dim>(rows);
+  for (auto& row : coordinates) { row.batch *= 2; }
+  auto const set = make_coordinate_set(coordinates, CoordinateSetOptions<Dim>{}, exec);
+  GroupedConvolutionOptions<Dim> options;
+  options.groups = groups;
+  options.out_channels = outs;
+  options.kind = kind;
+  options.geometry.kernel_size = kind == ConvolutionKind::submanifold ? 3 : 2;
+  options.geometry.stride = kind == ConvolutionKind::submanifold ? 1 : 2;
+  auto const volume = static_cast<std::size_t>(options.geometry.volume());
+  auto const features = test::random_values(coordinates.size() * ins, 1);
+  auto const weight = test::random_values(volume * ins / static_cast<std::size_t>(groups) * outs, 2);
+  std::vector<double> const bias(outs, 0.5);
+  auto const x = upload_matrix(features, ins, exec);
+  auto const own_weight = upload(weight, exec);
+  auto const own_bias = upload(bias, exec);
+  SparseTensor<Dim, double, Space> const tensor{set, upload_matrix(features, ins, exec)};
+  auto const y = grouped_convolution(tensor, own_weight.data(), own_bias.data(), options, exec);
+  auto const map = detail::kernel_map(options.config, *set, kind, options.geometry, exec).map;
+  auto const out_in = download(map->out_in(exec), map->num_out() * map->volume(), exec);
+  auto const by_formula = [&](std::vector<double> const& of, std::vector<double> const& by) {
+    return by_definition(out_in, volume, of, by, bias, static_cast<std::size_t>(groups), ins);
+  };
+  test::check_close(y.features_on_host(exec), by_formula(features, weight), 1e-12);
+  CHECK((y.num_rows() > 0) == (rows > 0));
+
+  auto const cotangent = test::random_values(static_cast<std::size_t>(y.num_rows()) * outs, 3);
+  auto const grad = upload_matrix(cotangent, outs, exec);
+  auto const dx = grouped_convolution_backward_data<double>(grad, own_weight.data(), ins, groups, *map, exec);
+  auto const of_features = [&](auto const& v) { return test::dot(by_formula(v, weight), cotangent); };
+  test::check_close(test::on_host(dx, exec), test::finite_differences(features, of_features), 1e-8);
+  Buffer<double, Space> dw{own_weight.size(), exec};
+  grouped_convolution_backward_weight<double>(x, grad, groups, *map, dw.data(), GradientMode::overwrite,
+                                              exec);
+  auto const of_weight = [&](auto const& v) { return test::dot(by_formula(features, v), cotangent); };
+  test::check_close(download(dw, exec), test::finite_differences(weight, of_weight), 1e-8);
+}
+
 }  // namespace
+
+TEST_CASE_TEMPLATE("grouped_convolution: values and gradients in one to four dimensions", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  for (int const rows : std::vector<int>{0, 1, 11}) {
+    for (int const groups : std::vector<int>{2, 4}) {
+      auto const submanifold = ConvolutionKind::submanifold;
+      check_dimension<1, Space>(rows, submanifold, groups);
+      check_dimension<2, Space>(rows, ConvolutionKind::strided, groups);
+      check_dimension<3, Space>(rows, ConvolutionKind::strided, groups);
+      check_dimension<4, Space>(rows, submanifold, groups);
+    }
+  }
+}
 
 TEST_CASE_TEMPLATE("grouped_convolution: each group of channels by itself, depthwise and wider", Space,
                    TESSERA_TEST_SPACES)

@@ -109,6 +109,32 @@ TEST_CASE("initial_voxelize: sizes that are not positive, far points and unknown
   CHECK_THROWS_AS(voxelize({-0.5F, 1, 1, 1}, 1, 1), invalid_argument);
   CHECK_THROWS_AS(voxelize({0, 1, 1, 3e9F}, 1, 1), invalid_argument);
   CHECK(voxelize({0, 1, 1, infinite}, 1, 1).voxels.num_rows() == 0);
+  // finite, but not when it is scaled: as far as the others that are refused
+  CHECK_THROWS_WITH_AS(voxelize({0, 1, 1, -1e38F}, 1, 0.01F), doctest::Contains("beyond 2^30"),
+                       invalid_argument);
+  CHECK_THROWS_WITH_AS(voxelize({0, 1, 1, 1}, 1, 1e-40F), doctest::Contains("positive and finite"),
+                       invalid_argument);
+}
+
+TEST_CASE_TEMPLATE("points and voxels: numbers that are no row of the voxels mean none, forward and backward",
+                   Space, TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  // of three voxels: a point of voxel 3 and one of the largest number are in none
+  constexpr auto largest = std::numeric_limits<std::int32_t>::max();
+  std::vector<std::int32_t> const rows{3, 1, largest, 1, -7, 0};
+  auto const features = [&](std::vector<float> const& values) { return upload_matrix(values, 1, exec); };
+  auto const points = features({1, 2, 4, 8, 16, 32});
+  auto const voxels = features({10, 20, 30});
+  PointMap<Space> means{upload(rows, exec), {}, 6, 3, 1};
+  CHECK(on_host(voxelize_features<float>(points, means, exec), exec) == std::vector<float>{32, 5, 0});
+  CHECK(on_host(voxelize_features_backward<float>(voxels, means, exec), exec) ==
+        std::vector<float>{0, 10, 0, 10, 0, 10});
+  PointMap<Space> pairs{upload(rows, exec), upload(std::vector<float>{1, 2, 3, 4, 5, 6}, exec), 3, 3, 2};
+  CHECK(on_host(devoxelize_features<float>(voxels, pairs, exec), exec) == std::vector<float>{40, 80, 60});
+  CHECK(on_host(devoxelize_features_backward<float>(features({1, 10, 100}), pairs, exec), exec) ==
+        std::vector<float>{600, 42, 0});
 }
 
 TEST_CASE("points and voxels: rows that do not fit a map are refused by name")

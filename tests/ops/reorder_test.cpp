@@ -9,6 +9,63 @@
 
 using namespace tessera;
 
+namespace {
+
+/// reorder() and restore_order() of `rows` voxels, and their gradients by finite differences.
+template <int Dim, class Space>
+void check_dimension(int rows, SpaceFillingCurve curve)
+{
+  CAPTURE(Dim);
+  CAPTURE(rows);
+  Execution<Space> const exec{};
+  auto coordinates = test::small_grid<Dim>(rows);
+  for (auto& row : coordinates) { row.batch *= 2; }  // entry 1 has no voxels
+  auto const set = make_coordinate_set(coordinates, CoordinateSetOptions<Dim>{}, exec);
+  auto const values = test::random_values(coordinates.size() * 2, 3);
+  auto const cotangent = test::random_values(coordinates.size() * 2, 4);
+  auto const tensor = [&](std::vector<double> const& v) {
+    return SparseTensor<Dim, double, Space>{set, upload_matrix(v, 2, exec)};
+  };
+  auto const x = tensor(values);
+  auto const order = curve_order(*set, curve, exec);
+  auto const y = reorder(x, order, exec);
+  auto const numbers = download(order.data(), order.size(), exec);
+  std::vector<Coordinate<Dim>> expected;
+  for (auto const number : numbers) { expected.push_back(coordinates[static_cast<std::size_t>(number)]); }
+  CHECK(y.coordinates_on_host(exec) == expected);
+  CHECK(restore_order(y, order, x, exec).features_on_host(exec) == values);
+
+  auto const gradient_of = [&](auto const& run) {
+    auto const record = test::recorded(exec, run);
+    return test::input_gradients<double>(*record, upload_matrix(cotangent, 2, exec), exec).at(0);
+  };
+  auto const there = [&](std::vector<double> const& v) {
+    return test::dot(reorder(tensor(v), order, exec).features_on_host(exec), cotangent);
+  };
+  test::check_close(gradient_of([&](auto const& own) { return reorder(x, order, own); }),
+                    test::finite_differences(values, there), 1e-8);
+  auto const back = [&](std::vector<double> const& v) {
+    auto const moved = y.with_features(upload_matrix(v, 2, exec));
+    return test::dot(restore_order(moved, order, x, exec).features_on_host(exec), cotangent);
+  };
+  test::check_close(gradient_of([&](auto const& own) { return restore_order(y, order, x, own); }),
+                    test::finite_differences(values, back), 1e-8);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("reorder, restore_order: values and gradients in one to four dimensions", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  for (int const rows : std::vector<int>{0, 1, 13}) {
+    check_dimension<1, Space>(rows, SpaceFillingCurve::hilbert);
+    check_dimension<2, Space>(rows, SpaceFillingCurve::z_order);
+    check_dimension<3, Space>(rows, SpaceFillingCurve::hilbert);
+    check_dimension<4, Space>(rows, SpaceFillingCurve::hilbert);
+  }
+}
+
 TEST_CASE_TEMPLATE("reorder: rows along a curve, and back", Space, TESSERA_TEST_SPACES)
 {
   if (test::skipped<Space>()) { return; }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 using namespace tessera;
@@ -102,6 +103,29 @@ TEST_CASE_TEMPLATE("borrow_tensor: rows that cannot be taken are refused, and th
   CHECK_THROWS_WITH_AS((void)borrow({coordinates, 3, 3}, {features, 3, 2}), doctest::Contains("is negative"),
                        invalid_argument);
   CHECK(rows.features.released == 5);
+}
+
+TEST_CASE_TEMPLATE("borrow_coordinates: rows of three dimensions begin at 16 bytes, others anywhere", Space,
+                   TESSERA_TEST_SPACES)
+{
+  if (test::skipped<Space>()) { return; }
+  Execution<Space> const exec{};
+  test::Foreign<std::int32_t, Space> memory{{9, 0, 1, 2, 3, 0, 4, 5, 6}, exec};
+  auto const borrow = [&](auto dim, std::int64_t rows, int first) {
+    constexpr int axes = decltype(dim)::value;
+    CoordinateSetOptions<axes> options;
+    options.spatial_range = SpatialRange<axes>{1, IntArray<axes>(10)};
+    MatrixView<std::int32_t const> const view{memory.data() + first, rows, 1 + axes};
+    return borrow_coordinates<axes>(view, memory.owner(), exec, options);
+  };
+  using Dim2 = std::integral_constant<int, 2>;
+  using Dim3 = std::integral_constant<int, 3>;
+  CHECK_THROWS_WITH_AS((void)borrow(Dim3{}, 2, 1), doctest::Contains("not aligned to the 16 bytes of a row"),
+                       invalid_argument);
+  CHECK(memory.released == 1);
+  CHECK(borrow(Dim3{}, 1, 4)->capacity() == 1);
+  CHECK(borrow(Dim3{}, 0, 1)->capacity() == 0);
+  CHECK(borrow(Dim2{}, 2, 1)->capacity() == 2);
 }
 
 TEST_CASE_TEMPLATE("borrow_tensor: no rows need no memory", Space, TESSERA_TEST_SPACES)

@@ -222,6 +222,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows,
                                                                  Execution<Space> const& exec)
 {
   detail::check_options(options, rows.rows.size());
+  detail::check_alignment(rows.rows.data(), rows.rows.size());
   CoordinateBox<Dim> box;
   auto known = options;
   if (options.spatial_range) {
@@ -250,6 +251,7 @@ CoordinateSetPointer<Dim, Space> CoordinateSet<Dim, Space>::make(Rows&& rows, Co
                                                                  Execution<Space> const& exec)
 {
   detail::check_options(options, rows.rows.size());
+  detail::check_alignment(rows.rows.data(), rows.rows.size());
   detail::check_box(box);
   auto manager = std::make_shared<detail::CoordinateManager<Dim, Space>>(exec);
   manager->errors = Buffer<std::uint32_t, Space>{2, exec};
@@ -308,7 +310,8 @@ template <int Dim, class Space>
 }
 
 /// The same of rows that the set takes over without a copy, also adopted ones (Buffer::adopt). Rows of adopted
-/// memory must not change while the set lives: what is derived from them is kept.
+/// memory must not change while the set lives: what is derived from them is kept. Those of three dimensions begin
+/// at a multiple of 16 bytes.
 template <int Dim, class Space>
 [[nodiscard]] CoordinateSetPointer<Dim, Space> make_coordinate_set(Buffer<Coordinate<Dim>, Space>&& rows,
                                                                    CoordinateSetOptions<Dim> const& options,

@@ -151,6 +151,7 @@ template <class Space>
 [[nodiscard]] Buffer<std::int32_t, Space> count_indices(Buffer<std::int32_t, Space> const& index,
                                                         std::int64_t num, Execution<Space> const& exec)
 {
+  detail::expects(num >= 0, "count_indices: ", num, " numbers");
   Buffer<std::int32_t, Space> counts{num, exec};
   fill_bytes(counts, 0, exec);
   for_each(index.size(), detail::CountIndex{index.data(), num, counts.data()}, exec);

@@ -39,8 +39,8 @@ class PointMap {
     Buffer<std::int32_t, Space> terms;  // [num_points * volume], of which begin[num_voxels] are in use
   };
 
-  /// Takes `rows` [num_points, volume], each a row of the voxels or -1, and `weights` of that shape, or none:
-  /// ones.
+  /// Takes `rows` [num_points, volume], each a row of the voxels, or another number where there is none, and
+  /// `weights` of that shape, or none: ones.
   /// @throws invalid_argument  sizes that do not fit together, 2^31 terms or more
   PointMap(Buffer<std::int32_t, Space>&& rows, Buffer<float, Space>&& weights, std::int64_t num_points,
            std::int64_t num_voxels, int volume)
@@ -65,7 +65,7 @@ class PointMap {
   [[nodiscard]] std::int64_t num_voxels() const noexcept { return num_voxels_; }
   /// Voxels of a point: 1 or 2^Dim.
   [[nodiscard]] int volume() const noexcept { return volume_; }
-  /// [num_points, volume] in `Space`; -1 where there is no voxel.
+  /// [num_points, volume] in `Space`; where there is no voxel -1, or what the constructor was given.
   [[nodiscard]] std::int32_t const* rows() const noexcept { return rows_.data(); }
   /// [num_points, volume] in `Space`, or null: ones.
   [[nodiscard]] float const* weights() const noexcept { return weights_.data(); }

@@ -111,7 +111,44 @@ namespace models {
   return config;
 }
 
-/// A sample whose cost is within the limit, or nothing after so many tries.
+}  // namespace models
+
+namespace detail {
+
+/// The smallest network, a number drawn at random a step larger again and again, until it no longer fits the limit;
+/// nothing where it never does.
+template <class Cost>
+[[nodiscard]] std::optional<models::SPVNASConfig> grow_within(models::SPVNASSpace const& space,
+                                                              std::uint64_t& state, Cost const& cost,
+                                                              double limit)
+{
+  constexpr int most_failures = 50;  // one after the other: about as many as there are numbers
+  auto config = models::smallest(space);
+  auto const fits = [&](models::SPVNASConfig const& one) { return static_cast<double>(cost(one)) <= limit; };
+  if (!fits(config)) { return std::nullopt; }
+  int failures = 0;
+  while (failures < most_failures) {
+    ++failures;
+    auto larger = config;
+    auto const choices = choices_of(larger, space);
+    auto const& choice =
+        choices[static_cast<std::size_t>(random_below(state, static_cast<int>(choices.size())))];
+    if (*choice.value >= choice.last) { continue; }
+    *choice.value += choice.step;
+    settle(larger);
+    if (!fits(larger)) { continue; }
+    config = larger;
+    failures = 0;
+  }
+  return config;
+}
+
+}  // namespace detail
+
+namespace models {
+
+/// A sample whose cost is within the limit. Where there is none in so many tries, the smallest network with its numbers
+/// raised at random as far as the limit lets them, or nothing where that is above it.
 /// @param cost  called with a SPVNASConfig: multiply-adds, parameters, milliseconds of a SPVNASLatencyTable
 template <class Cost>
 [[nodiscard]] std::optional<SPVNASConfig> sample_within(SPVNASSpace const& space, std::uint64_t& state,
@@ -121,7 +158,7 @@ template <class Cost>
     auto config = sample(space, state);
     if (static_cast<double>(cost(config)) <= limit) { return config; }
   }
-  return std::nullopt;
+  return detail::grow_within(space, state, cost, limit);
 }
 
 /// Calls `body` with every network of the space whose cost is within the limit, each once, until it returns
@@ -208,8 +245,8 @@ class Evolution {
   {
     while (population_.size() < size()) {
       auto const config = models::sample_within(space_, state_, cost_, limit_);
-      expects(config.has_value(), "evolve: no network within the limit of ", limit_,
-              " in 1000 samples; the smallest costs ", static_cast<double>(cost_(models::smallest(space_))));
+      expects(config.has_value(), "evolve: found no network within the limit of ", limit_,
+              "; the smallest costs ", static_cast<double>(cost_(models::smallest(space_))));
       enter(*config);
     }
     rank();

@@ -45,6 +45,24 @@ class AveragePool final : public Module<Dim, Scalar, Space> {
   PoolOptions<Dim> options_;
 };
 
+/// sum_pool() as a module (MinkowskiEngine's MinkowskiSumPooling).
+template <int Dim, class Scalar, class Space = Device>
+class SumPool final : public Module<Dim, Scalar, Space> {
+ public:
+  using typename Module<Dim, Scalar, Space>::Tensor;
+
+  explicit SumPool(PoolOptions<Dim> const& options) : options_{options} {}
+
+  [[nodiscard]] Tensor forward(Tensor const& x, Execution<Space> const& exec) override
+  {
+    return sum_pool(x, options_, exec);
+  }
+  [[nodiscard]] PoolOptions<Dim>& options() noexcept { return options_; }
+
+ private:
+  PoolOptions<Dim> options_;
+};
+
 }  // namespace nn
 }  // namespace v0
 }  // namespace tessera

@@ -60,14 +60,14 @@ template <int Dim, class Scalar, class Space>
 {
   expects(count >= 1, "cat: no tensors");
   std::int64_t channels = 0;
-  bool whole_packs = true;
+  bool in_packs = true;
   for (auto const* x = first; x != first + count; ++x) {
     expect_same_voxels(*first, *x, "cat", "cat_by_coordinate()");
     channels += x->channels();
-    whole_packs = whole_packs && x->channels() % pack_size<Scalar> == 0;
+    in_packs = in_packs && moves_in_packs(x->features().data, x->channels());
   }
   Matrix<Scalar, Space> y{first->capacity(), channels, exec};
-  with_pack_size<Scalar>(whole_packs, [&](auto size) {
+  with_pack_size<Scalar>(in_packs, [&](auto size) {
     std::int64_t offset = 0;
     for (auto const* x = first; x != first + count; ++x) {
       auto const packs = std::int64_t{x->channels()} / size();

@@ -28,7 +28,8 @@ template <class Scalar, class Space>
   LayerNormOf<Sum> const by{affine.weight.data, affine.bias.data, static_cast<Sum>(affine.eps)};
   Matrix<Scalar, Space> y{x.rows, x.columns, exec};
   if (y.size() == 0) { return y; }
-  with_pack_size<Scalar>(x.columns % pack_size<Scalar> == 0, [&](auto size) {
+  // Rows are read element by element, wherever they begin: the order of the sums must not depend on that.
+  with_pack_size<Scalar>(moves_in_packs(y.data(), y.columns()), [&](auto size) {
     for_each(x.rows * lanes, NormalizeEachRow<Scalar, size(), lanes>{by, x.data, y.data(), x.columns}, exec);
   });
   return y;
@@ -79,7 +80,8 @@ template <class Scalar, class Space>
   Matrix<Scalar, Space> result{x.rows, x.columns, exec};
   Buffer<detail::RowMoments<Sum>, Space> moments{x.rows, exec};
   if (result.size() > 0) {
-    detail::with_pack_size<Scalar>(x.columns % detail::pack_size<Scalar> == 0, [&](auto size) {
+    bool const in_packs = detail::moves_in_packs(result.data(), x.columns);  // as in normalize_each_row()
+    detail::with_pack_size<Scalar>(in_packs, [&](auto size) {
       for_each(x.rows * lanes,
                detail::NormalizeEachRowBackward<Scalar, size(), lanes>{by, grad.data, x.data, result.data(),
                                                                        moments.data(), x.columns},

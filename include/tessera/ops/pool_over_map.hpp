@@ -32,7 +32,7 @@ decltype(auto) with_pool_rule(PoolKind kind, bool from_zero, F const& f)
 ///
 /// | name      | shape                    | memory | holds                                                    |
 /// |-----------|--------------------------|--------|----------------------------------------------------------|
-/// | features  | [map.num_in(), channels] | Space  | begin at a multiple of 16 bytes                          |
+/// | features  | [map.num_in(), channels] | Space  | any values                                               |
 /// | from_zero |                          | host   | whether a maximum begins at 0, as compat::spconv has it  |
 /// | returns   | [map.num_out(), channels] | Space | as max_pool(), average_pool(), sum_pool(); 0 of no pairs |
 ///

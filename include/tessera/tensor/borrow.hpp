@@ -16,12 +16,14 @@ inline namespace v0 {
 ///
 /// | name        | shape               | memory | holds                                                       |
 /// |-------------|---------------------|--------|-------------------------------------------------------------|
-/// | coordinates | [num_rows, 1 + Dim] | Space  | (batch, x, y, ...) int32, rows unique; never written        |
+/// | coordinates | [num_rows, 1 + Dim] | Space  | (batch, x, y, ...) int32, rows unique; never written; with  |
+/// |             |                     |        | three dimensions from a multiple of 16 bytes on             |
 /// | owner       |                     | host   | as Buffer::adopt() takes it, or nullptr                     |
 ///
 /// @pre     The rows stay as they are until the owner is released; without one, until work has finished that
 ///          was enqueued for any set of the coordinate manager, whose maps and tables are kept.
-/// @throws  invalid_argument  columns are not 1 + Dim, and what make_coordinate_set() throws
+/// @throws  invalid_argument  columns are not 1 + Dim, rows of three dimensions are not aligned to 16 bytes, and
+///                            what make_coordinate_set() throws
 /// Cost: one pass over the rows when no spatial range is declared.
 /// Stream: as make_coordinate_set().
 template <int Dim, class Space, class Owner>
@@ -52,9 +54,8 @@ template <int Dim, class Space, class Owner>
 /// features with the last tensor that shares them. Until then, and without an owner until the work has
 /// finished that was enqueued with such tensors, the caller keeps both arrays alive and as they are.
 ///
-/// @throws  invalid_argument  the numbers of rows differ, columns are not 1 + Dim, features are not aligned to
-///                            16 bytes (copy them: the constructor of SparseTensor does), and what
-///                            make_coordinate_set() says
+/// @throws  invalid_argument  the numbers of rows differ, features are not aligned to 16 bytes (copy them: the
+///                            constructor of SparseTensor does), and what borrow_coordinates() says
 /// Cost: one pass over the coordinates when no spatial range is declared.
 /// Stream: as make_coordinate_set().
 template <int Dim, class Scalar, class Space, class Owner>

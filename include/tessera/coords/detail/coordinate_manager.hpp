@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -84,6 +85,16 @@ void check_box(CoordinateBox<Dim> const& box)
     expects(box.lower[i] >= -(1 << 30) && box.upper[i] <= 1 << 30, "coordinates: ", box.lower[i], " to ",
             box.upper[i], " on axis ", i, " exceed 2^30, beyond which offsets would overflow");
   }
+}
+
+/// Throws unless rows begin where CoordinateView::load() can read them.
+template <int Dim>
+void check_alignment(Coordinate<Dim> const* rows, std::int64_t num_rows)
+{
+  constexpr std::size_t bytes = sizeof(Coordinate<Dim>) == 16 ? 16 : alignof(Coordinate<Dim>);
+  expects(num_rows == 0 || reinterpret_cast<std::uintptr_t>(rows) % bytes == 0, "coordinates: the address ",
+          static_cast<void const*>(rows), " is not aligned to the ", bytes,
+          " bytes of a row, which kernels read at once; copy the rows");
 }
 
 template <int Dim>

@@ -32,11 +32,18 @@ TESSERA_HOST_DEVICE void store_pack(Scalar* to, Pack<Scalar, Size> const& pack)
   *reinterpret_cast<Pack<Scalar, Size>*>(to) = pack;
 }
 
+/// Whether elements can move as packs from this one on. What the library allocates begins so; a view of a
+/// caller's memory need not.
+template <class Scalar>
+[[nodiscard]] bool begins_in_packs(Scalar const* elements)
+{
+  return reinterpret_cast<std::uintptr_t>(elements) % 16 == 0;
+}
 /// Whether rows of `columns` elements can move as packs, from their first element on.
 template <class Scalar>
 [[nodiscard]] bool moves_in_packs(Scalar const* rows, std::int64_t columns)
 {
-  return columns % pack_size<Scalar> == 0 && reinterpret_cast<std::uintptr_t>(rows) % 16 == 0;
+  return columns % pack_size<Scalar> == 0 && begins_in_packs(rows);
 }
 
 /// Calls `body(size)` with the constant number of elements that can move as one in rows of `columns`.

@@ -142,16 +142,17 @@ struct TakeFirstColumn {
   TESSERA_HOST_DEVICE void operator()(std::int64_t i) const { first[i] = from[i * columns]; }
 };
 
-/// keys[t] = the voxel of term t, or one above the last; terms[t] = t.
+/// keys[t] = the voxel of term t, or `none` where there is none of that number; terms[t] = t.
 struct PackTerms {
   std::int32_t const* rows;  // [num_terms]
-  std::uint32_t none;
+  std::uint32_t none;        // one above the last voxel
   std::uint32_t* keys;
   std::int32_t* terms;
 
   TESSERA_HOST_DEVICE void operator()(std::int64_t t) const
   {
-    keys[t] = rows[t] >= 0 ? static_cast<std::uint32_t>(rows[t]) : none;
+    auto const row = static_cast<std::uint32_t>(rows[t]);
+    keys[t] = row < none ? row : none;  // negative ones are above, too
     terms[t] = static_cast<std::int32_t>(t);
   }
 };

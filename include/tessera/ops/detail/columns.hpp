@@ -35,7 +35,8 @@ template <class Scalar, class Space>
 {
   Matrix<Scalar, Space> result{from.rows, count, exec};
   auto const is_whole = [](std::int64_t columns) { return columns % pack_size<Scalar> == 0; };
-  with_pack_size<Scalar>(is_whole(first) && is_whole(count) && is_whole(from.columns), [&](auto size) {
+  bool const in_packs = is_whole(first) && is_whole(count) && moves_in_packs(from.data, from.columns);
+  with_pack_size<Scalar>(in_packs, [&](auto size) {
     auto const packs = count / size();
     CopyColumns<Scalar, size()> const body{from.data + first, result.data(), packs, from.columns, count};
     for_each(from.rows * packs, body, exec);

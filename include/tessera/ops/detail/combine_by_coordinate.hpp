@@ -118,7 +118,11 @@ template <class Rule, int Dim, class Scalar, class Space>
   joint = std::make_shared<JoinedSets<Dim, Space> const>(join_tensors(tensors, count, join, who, exec));
   auto const& joined = *joint;
   Matrix<Scalar, Space> y{joined.coordinates->capacity(), tensors[0].channels(), exec};
-  with_pack_size<Scalar>(y.columns() % pack_size<Scalar> == 0, [&](auto size) {
+  bool in_packs = true;
+  for (std::size_t k = 0; k < count; ++k) {
+    in_packs = in_packs && moves_in_packs(tensors[k].features().data, y.columns());
+  }
+  with_pack_size<Scalar>(in_packs, [&](auto size) {
     CombineRows<Scalar, Rule, size()> body{};
     for (std::size_t k = 0; k < count; ++k) {
       body.features[k] = tensors[k].features().data;
@@ -141,13 +145,13 @@ template <int Dim, class Scalar, class Space>
       join_tensors(tensors, count, join, "cat_by_coordinate", exec));
   auto const& joined = *joint;
   std::int64_t channels = 0;
-  bool whole_packs = true;
+  bool in_packs = true;
   for (std::size_t k = 0; k < count; ++k) {
     channels += tensors[k].channels();
-    whole_packs = whole_packs && tensors[k].channels() % pack_size<Scalar> == 0;
+    in_packs = in_packs && moves_in_packs(tensors[k].features().data, tensors[k].channels());
   }
   Matrix<Scalar, Space> y{joined.coordinates->capacity(), channels, exec};
-  with_pack_size<Scalar>(whole_packs, [&](auto size) {
+  with_pack_size<Scalar>(in_packs, [&](auto size) {
     std::int64_t offset = 0;
     for (std::size_t k = 0; k < count; ++k) {
       auto const packs = std::int64_t{tensors[k].channels()} / size();

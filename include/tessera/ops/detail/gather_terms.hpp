@@ -24,10 +24,14 @@ struct TermsOfPoints {
   float const* weights;       // [num_points, volume], or null: ones
   std::int32_t const* begin;  // [num_voxels + 1] of the segments, of a mean; else null
   int volume;
+  std::int64_t num_voxels;
 
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t first(std::int64_t i) const { return i * volume; }
   [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t last(std::int64_t i) const { return (i + 1) * volume; }
-  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t source(std::int64_t t) const { return rows[t]; }
+  [[nodiscard]] TESSERA_HOST_DEVICE std::int64_t source(std::int64_t t) const
+  {
+    return rows[t] < num_voxels ? rows[t] : -1;
+  }
   [[nodiscard]] TESSERA_HOST_DEVICE Sum term(std::int64_t t, Sum value) const
   {
     if (begin != nullptr) {
@@ -96,7 +100,7 @@ template <class Scalar, class Space, class Terms>
                                                  Terms const& terms, Execution<Space> const& exec)
 {
   Matrix<Scalar, Space> output{items, input.columns, exec};
-  with_pack_size<Scalar>(input.columns % pack_size<Scalar> == 0, [&](auto size) {
+  with_pack_size<Scalar>(moves_in_packs(input.data, input.columns), [&](auto size) {
     constexpr int columns = decltype(size)::value;
     auto const packs = input.columns / columns;
     for_each(items * packs, GatherTerms<Scalar, Terms, columns>{input.data, output.data(), packs, terms},
@@ -129,7 +133,7 @@ template <class Scalar, class Space>
           " voxels");
   TermsOfPoints<accumulator_t<Scalar>> const terms{map.rows(), is_mean ? nullptr : map.weights(),
                                                    is_mean ? map.segments(exec).begin.data() : nullptr,
-                                                   map.volume()};
+                                                   map.volume(), map.num_voxels()};
   return gather_terms<Scalar>(voxels, map.num_points(), terms, exec);
 }
 

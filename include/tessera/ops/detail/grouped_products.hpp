@@ -150,10 +150,10 @@ template <bool Backwards, class Scalar, class Space>
              Body{from.data, map.out_in(exec), {weight, forward}, bias, to.data(), channels, map.volume()},
              exec);
   };
-  bool const whole = channels.out_channels() % pack_size<Scalar> == 0;
-  bool const aligned = reinterpret_cast<std::uintptr_t>(weight) % 16 == 0;
   bool const depthwise = forward.in == 1 && forward.out == 1;
-  with_pack_size<Scalar>(whole && (aligned || !depthwise), [&](auto size) {
+  // Only a depthwise product reads packs; others write them alone, to rows of the library's own.
+  bool const reads_whole = !depthwise || (begins_in_packs(from.data) && begins_in_packs(weight));
+  with_pack_size<Scalar>(reads_whole && moves_in_packs(to.data(), to.columns()), [&](auto size) {
     if (depthwise) {
       run(size, std::true_type{});
     } else {

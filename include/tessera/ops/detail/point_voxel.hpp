@@ -29,13 +29,15 @@ namespace detail {
   return compat == Compatibility::torchsparse ? PointCells::first : PointCells::containing;
 }
 
-/// Rescales a point, and splits its batch entry off. Positions of points that are not finite become NaN.
+/// Rescales a point, and splits its batch entry off. Positions of points whose entry is not finite become NaN; a
+/// finite one stays so, since it is too far, and not a point without a voxel.
 template <int Dim>
 struct RescalePoint {
   float const* from;  // [num_points, 1 + Dim]
   float size;
   float inverse;
   float none;           // NaN
+  float farthest;       // the largest number
   float* to;            // [num_points, 1 + Dim]
   std::int32_t* batch;  // [num_points]
 
@@ -51,7 +53,8 @@ struct RescalePoint {
                         : 0;
     result[0] = own[0];
     for (int axis = 1; axis <= Dim; ++axis) {
-      float const scaled = own[axis] * size * inverse;
+      float scaled = own[axis] * size * inverse;
+      if (is_finite(own[axis]) && !is_finite(scaled)) { scaled = own[axis] < 0 ? -farthest : farthest; }
       result[axis] = is_valid ? scaled : none;
     }
   }
@@ -63,14 +66,17 @@ template <int Dim, class Scalar, class Space>
     Execution<Space> const& exec)
 {
   expect_points(z, "initial_voxelize");
-  expects(is_finite(point_size) && is_finite(voxel_size) && point_size > 0 && voxel_size > 0,
-          "initial_voxelize: sizes ", point_size, " and ", voxel_size, "; both must be positive and finite");
+  auto const inverse = 1.0F / voxel_size;
+  expects(is_finite(point_size) && is_finite(voxel_size) && is_finite(inverse) && point_size > 0 &&
+              voxel_size > 0,
+          "initial_voxelize: sizes ", point_size, " and ", voxel_size,
+          "; both must be positive and finite, and 1 / ", voxel_size, " too");
   auto const positions = z.points()->positions();
   Matrix<float, Space> scaled{positions.rows, positions.columns, exec};
   Buffer<std::int32_t, Space> batch{positions.rows, exec};
   for_each(positions.rows,
-           RescalePoint<Dim>{positions.data, point_size, 1.0F / voxel_size,
-                             std::numeric_limits<float>::quiet_NaN(), scaled.data(), batch.data()},
+           RescalePoint<Dim>{positions.data, point_size, inverse, std::numeric_limits<float>::quiet_NaN(),
+                             std::numeric_limits<float>::max(), scaled.data(), batch.data()},
            exec);
   PointsView<Scalar> view;
   view.positions = StridedView<float const>{scaled}.columns_from(1, Dim);

@@ -122,7 +122,7 @@ template <class Scalar, class Rule, class Space>
                                                  Rule const& rule, Execution<Space> const& exec)
 {
   Matrix<Scalar, Space> result{map.num_out(), from.columns, exec};
-  with_pack_size<Scalar>(from.columns % pack_size<Scalar> == 0, [&](auto size) {
+  with_pack_size<Scalar>(moves_in_packs(from.data, from.columns), [&](auto size) {
     constexpr int columns = decltype(size)::value;
     for_each(result.size() / columns,
              PoolWindows<Scalar, Rule, columns>{from.data, map.out_in(exec), result.data(), map.volume(),

@@ -113,7 +113,7 @@ template <class Scalar, class Space>
                                                 Execution<Space> const& exec)
 {
   Matrix<Scalar, Space> result{source.size(), from.columns, exec};
-  with_pack_size<Scalar>(from.columns % pack_size<Scalar> == 0, [&](auto size) {
+  with_pack_size<Scalar>(moves_in_packs(from.data, from.columns), [&](auto size) {
     constexpr int columns = decltype(size)::value;
     auto const packs = from.columns / columns;
     for_each(source.size() * packs,

@@ -288,7 +288,7 @@ template <class Scalar, class Space>
 void gather_pieces(Scalar const* from, Buffer<std::int32_t, Space> const& source, std::int64_t channels,
                    Scalar* to, Execution<Space> const& exec)
 {
-  with_pack_size<Scalar>(channels % pack_size<Scalar> == 0, [&](auto size) {
+  with_pack_size<Scalar>(moves_in_packs(from, channels), [&](auto size) {
     constexpr int columns = decltype(size)::value;
     auto const packs = channels / columns;
     for_each(source.size() * packs, GatherPacks<Scalar, columns>{from, source.data(), to, packs}, exec);
