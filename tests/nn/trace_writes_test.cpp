@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) the Tessera authors
 
-// What a list of operations cannot tell: writes between them, and values that nobody keeps.
+// What a list of operations cannot tell, and so refuses: writes between them, values that nobody keeps.
 
 #include "../support/files.hpp"
 #include "tensors.hpp"
@@ -17,6 +17,7 @@
 #include <tessera/ops/linear.hpp>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <string>
 #include <vector>
@@ -94,4 +95,23 @@ TEST_CASE("trace: what is written by no operation, or read by a plain pointer, i
   net.body = [&](Tensor const& of, Exec const& with) { return add(of, made, with); };
   CHECK(nn::trace(net, x, exec, constants).forward(x, exec).features_on_host(exec) ==
         x.features_on_host(exec));
+}
+
+TEST_CASE("trace: one variable may be put out twice, and the input too")
+{
+  Execution<Host> const exec{};
+  using Tensor = SparseTensor<3, float, Host>;
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(50, 4, {0}, 3), exec);
+  struct Net {
+    std::array<Tensor, 3> forward(Tensor const& of, Execution<Host> const& with) const
+    {
+      auto const y = relu(of, with);
+      return {y, of, y};
+    }
+  };
+  auto const traced = nn::trace(Net{}, x, exec);
+  auto const found = traced.forward(x, exec);
+  CHECK(found[0].id() == found[2].id());
+  CHECK(found[0].features_on_host(exec) == relu(x, exec).features_on_host(exec));
+  CHECK(found[1].id() == x.id());
 }

@@ -115,10 +115,8 @@ class TracedModel {
       }
       for (auto const id : operations[i]->outputs()) { last[id] = i; }
     }
-    for (auto const id : outputs_) {
-      detail::expects(is_known(id), "TracedModel: nothing makes an output");
-      last.erase(id);
-    }
+    for (auto const id : outputs_) { detail::expects(is_known(id), "TracedModel: nothing makes an output"); }
+    for (auto const id : outputs_) { last.erase(id); }  // one may be put out twice
     for (auto const& [id, i] : last) { last_read[i].push_back(id); }
     operations_ = std::move(operations);
     last_read_ = std::move(last_read);
