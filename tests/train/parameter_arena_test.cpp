@@ -151,8 +151,8 @@ TEST_CASE("arena: a parameter that was replaced is named")
                   "parameter \"conv.bias\" was replaced"));
 }
 
-TEST_CASE_TEMPLATE("arena: two of one network are refused where the first is used, by name", Scalar, float,
-                   __half)
+TEST_CASE_TEMPLATE("arena: two of one network are refused where the first is used, by name", Scalar,
+                   TESSERA_TEST_SCALARS)
 {
   Execution<Host> const exec;
   test::Network<Scalar, Host> net{exec};
