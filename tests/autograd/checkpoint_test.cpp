@@ -224,6 +224,34 @@ TEST_CASE("checkpoint: what it cannot compute again is refused when it runs")
   auto const y = checkpoint(recorded, conv, x);
   static_cast<void>(conv.weight().write());
   auto const grad = Matrix<float, Host>{x.capacity(), 4, exec};
-  CHECK(error_of([&] { tape.backward(y, grad.view(), exec); }).find("its weight was written") !=
+  CHECK(error_of([&] { tape.backward(y, grad.view(), exec); }).find("its parameters were written") !=
         std::string::npos);
+
+  // So is a bias, on which what comes behind it in the block depends.
+  nn::Conv<3, float, Host> biased{ConvOptions<3>(4, 4, 3).bias(true), exec};
+  auto const block = [&](auto const& in, auto const& inside) {
+    return relu(biased.forward(in, inside), inside);
+  };
+  tape.reset();
+  tape.watch(x);
+  auto const z = checkpoint(recorded, block, x);
+  static_cast<void>(biased.bias().write());
+  CHECK(error_of([&] { tape.backward(z, grad.view(), exec); }).find("its parameters were written") !=
+        std::string::npos);
+
+  // And what the block writes by itself, which would not be written again.
+  auto const writes = [](auto const& in, auto const& inside) {
+    auto const made = relu(in, inside);
+    made.mark_written();
+    return relu(made, inside);
+  };
+  CHECK(error_of([&] { static_cast<void>(checkpoint(recorded, writes, x)); }) ==
+        "checkpoint: relu reads a tensor that was written after it was made, by no recorded operation");
+  auto const writes_last = [](auto const& in, auto const& inside) {
+    auto made = relu(in, inside);
+    made.mark_written();
+    return made;
+  };
+  CHECK(error_of([&] { static_cast<void>(checkpoint(recorded, writes_last, x)); }) ==
+        "checkpoint: the block returns a value that none of its operations made");
 }

@@ -58,7 +58,7 @@ TEST_CASE("tape: what was written since it was read is refused, and nothing is a
   tape.reset();
   y = run();
   static_cast<void>(network.second.weight().write());
-  CHECK(says(error_of(differentiate), "convolution: its weight was written after the operation ran"));
+  CHECK(says(error_of(differentiate), "convolution: its parameters were written after the operation ran"));
   CHECK(network.second.weight().grad() == nullptr);
 
   tape.reset();
@@ -67,6 +67,92 @@ TEST_CASE("tape: what was written since it was read is refused, and nothing is a
   static_cast<void>(network.first.bias().write());
   CHECK(error_of(differentiate).empty());
   CHECK(network.second.weight().grad() != nullptr);
+}
+
+TEST_CASE("tape: what was written between two operations is refused, though no gradient reads it")
+{
+  Execution<Host> const exec{1};
+  auto const x = input_tensor<Host>(4, exec);
+  Tape<Host> tape;
+  auto const recorded = exec.with_recorder(tape);
+  auto const error = [&](auto const& body) {
+    tape.reset();
+    tape.watch(x);
+    auto const y = body();
+    return error_of([&] { tape.backward(y, y.features(), exec); });
+  };
+  CHECK(says(error([&] {
+               auto const y = add(x, x, recorded);
+               y.mark_written();
+               return add(y, y, recorded);
+             }),
+             "Tape: add reads a value that was written since"));
+  CHECK(says(error([&] {
+               auto const y = add(x, x, recorded);
+               y.detached().mark_written();  // the same memory
+               return add(y, y, recorded);
+             }),
+             "Tape: add reads a value that was written since"));
+  CHECK(says(error([&] {
+               auto const y = add(x, x, recorded);
+               x.mark_written();
+               return add(x, y, recorded);
+             }),
+             "Tape: add reads a value that was written since"));
+  CHECK(error([&] {
+          x.mark_written();  // before it is first read
+          auto const y = add(x, x, recorded);
+          auto const unused = relu(x, recorded);
+          unused.mark_written();
+          static_cast<void>(relu(unused, recorded));  // nothing depends on it
+          return y;
+        }).empty());
+}
+
+TEST_CASE("tape: statistics and biases that a gradient reads may not be written in between")
+{
+  Execution<Host> const exec{1};
+  auto const x = input_tensor<Host>(4, exec);
+  Tape<Host> tape;
+  auto const recorded = exec.with_recorder(tape);
+  auto const error = [&](auto const& forward, auto& parameter) {
+    tape.reset();
+    tape.watch(x);
+    auto const y = forward();
+    static_cast<void>(parameter.write());
+    return error_of([&] { tape.backward(y, y.features(), exec); });
+  };
+  nn::Parameter<float, Host> mean{{4}, exec};
+  nn::Parameter<float, Host> variance{{4}, exec};
+  nn::Parameter<float, Host> weight{{1, 4, 4}, exec};
+  nn::Parameter<float, Host> bias{{4}, exec};
+  for (auto* const parameter : {&mean, &variance, &weight, &bias}) {
+    std::fill_n(parameter->write(), parameter->size(), 0.5F);
+  }
+  auto const norm = [&] { return batch_norm(x, mean, variance, nullptr, bias, 1e-5, recorded); };
+  CHECK(says(error(norm, variance), "batch_norm: its parameters were written"));
+  CHECK(says(error(norm, mean), "batch_norm: its parameters were written"));
+  CHECK(error(norm, bias).empty());
+  auto const conv = [&](Activation activation) {
+    return [&, activation] {
+      ConvolutionOptions<3> options;
+      options.out_channels = 4;
+      options.geometry = geometry(1);
+      options.activation = activation;
+      return detail::convolve<3, float, Host>({x}, weight, bias, options, {}, recorded);
+    };
+  };
+  CHECK(says(error(conv(Activation::silu), bias), "convolution: its parameters were written"));
+  CHECK(error(conv(Activation::relu), bias).empty());
+  auto const fused = [&](Activation activation) {
+    return [&, activation] {
+      ops::LinearMethod options{4, MathMode::exact, false};
+      options.activation = activation;
+      return detail::linear<Tensor<Host>, float, Host>(x, weight, bias, options, nullptr, recorded);
+    };
+  };
+  CHECK(says(error(fused(Activation::silu), bias), "linear: its parameters were written"));
+  CHECK(error(fused(Activation::relu), bias).empty());
 }
 
 TEST_CASE("tape: an operation without a gradient is named, where the loss depends on it")

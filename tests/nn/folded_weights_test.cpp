@@ -15,9 +15,11 @@
 #include <tessera/nn/fuse.hpp>
 #include <tessera/nn/linear.hpp>
 #include <tessera/nn/sequential.hpp>
+#include <tessera/nn/trace.hpp>
 #include <tessera/plan/detail/plan_weights.hpp>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace tessera;
@@ -99,8 +101,8 @@ TEST_CASE("folded weights: a plan sees by name which parameter was written, and 
   detail::PlanWeights<Host> weights{uses.take(), fused};
   using Conv = ops::ConvolutionRecord<3, float, Host>;
   auto const& first = dynamic_cast<Conv const&>(*fused.operations()[0]);
-  auto const* const address = first.weight.data;
-  auto const value = first.weight.data[0];
+  auto const* const address = first.weight.data();
+  auto const value = first.weight.data()[0];
   CHECK(weights.status().ok());
   for (std::string const name :
        {"0.kernel", "1.weight", "1.running_var", "2.bias", "4.bias", "7.running_mean"}) {
@@ -111,8 +113,41 @@ TEST_CASE("folded weights: a plan sees by name which parameter was written, and 
     weights.refresh(exec);
     CHECK(weights.status().ok());
   }
-  CHECK(first.weight.data == address);
-  CHECK(first.weight.data[0] != value);
+  CHECK(first.weight.data() == address);
+  CHECK(first.weight.data()[0] != value);
+}
+
+TEST_CASE("folded weights: a list follows parameters to other memory, a plan refuses to run")
+{
+  Execution<Host> const exec;
+  Net<Host> net{exec};
+  auto const x = test::upload_tensor<float>(test::random_tensor<float>(50, 4, {0}, 3), exec);
+  auto const traced = nn::trace(net, x, exec);
+  auto const fused = nn::fuse(net, x, exec);
+  detail::WeightUses<Host> uses;
+  auto const before = fused.forward(x, exec).features_on_host(exec);
+  detail::PlanWeights<Host> weights{uses.take(), fused};
+  {
+    // What an arena of parameters does.
+    std::vector<std::vector<float>> memory;
+    for (auto const& view : net.writable_parameters()) {
+      memory.emplace_back(static_cast<std::size_t>(view.size));
+      auto values = Buffer<float, Host>::adopt(memory.back().data(), view.size, nullptr);
+      view.as<float, Host>().adopt(std::move(values), {}, exec);
+      CHECK(weights.status().error == RunError::moved_parameter);
+      CHECK(std::string{weights.status().parameter} == "0.kernel");
+    }
+    weights.refresh(exec);
+    CHECK(
+        weights.status().sentence() ==
+        "Plan: the values of \"0.kernel\" were moved to other memory after it was made; make the plan anew");
+    CHECK(fused.forward(x, exec).features_on_host(exec) == before);
+    write(net, "4.bias", 5, exec);
+    write(net, "6.weight", 6, exec);
+    CHECK(traced.forward(x, exec).features_on_host(exec) == net.forward(x, exec).features_on_host(exec));
+    CHECK(fused.forward(x, exec).features_on_host(exec) ==
+          nn::fuse(net, x, exec).forward(x, exec).features_on_host(exec));
+  }
 }
 
 TEST_CASE("folded weights: a norm that no longer fits the scalar is refused")

@@ -302,6 +302,9 @@ TEST_CASE("trace: what could not run again is refused by name")
   CHECK(error([](Tensor const& of, Exec const& with) {
           return download(of.features().data, 1, with)[0] > 0 ? relu(of, with) : of;
         }).find("trace: download() was called after 0 operations") == 0);
+  CHECK(error([](Tensor const& of, Exec const& with) {
+          return of.coordinates()->num_rows() > 0 ? relu(of, with) : of;
+        }).find("trace: num_rows() was called after 0 operations") == 0);
   auto const position = random_tensor(4, 5, exec);
   auto const made = x.with_features(upload_matrix(std::vector<float>(x.features().rows * 4), 4, exec));
   auto const reads_made = [&](Tensor const& of, Exec const& with) { return add(of, made, with); };

@@ -157,8 +157,8 @@ TEST_CASE("tune: in a traced model of free functions, layers are called by the n
     {
       auto const apply = [&](Tensor const& of, Conv<Host> const& layer) {
         auto const& o = layer.options();
-        return convolution(of, layer.weight().data(), nullptr, o.out_channels, o.kind(), o.geometry,
-                           ConvConfig{}, on);
+        return convolution(of, layer.weight(), nullptr, o.out_channels, o.kind(), o.geometry, ConvConfig{},
+                           on);
       };
       return apply(relu(apply(apply(x, first), second), on), second);
     }

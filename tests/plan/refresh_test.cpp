@@ -17,6 +17,7 @@
 #include <tessera/nn/initialize.hpp>
 #include <tessera/nn/sequential.hpp>
 #include <tessera/plan/plan.cuh>
+#include <tessera/train/parameter_arena.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -93,6 +94,29 @@ TEST_CASE_TEMPLATE(
     before = found;
   }
   CHECK(plan.num_nodes() == nodes);
+}
+
+TEST_CASE_TEMPLATE("Plan: parameters that were moved to an arena are refused by name, a plan made then runs",
+                   Space, Device)
+{
+  if (test::skipped<Space>()) { return; }
+  Stream const stream;
+  Execution<Device> const exec{stream.handle};
+  Net net{MinkUNetOptions(4, 5).width(0.5), exec};
+  auto const x = tensor_of<__half>(random_surface(1, 40), 4, {}, exec);
+  Plan plan{net, PlanLimits().max_voxels(3000), exec};
+  auto const expected = plan.run(x, exec).features_on_host(exec);
+  train::ParameterArena<__half, Device> const arena{net, exec};
+  auto const status = plan.try_run(x, exec.stream());
+  CHECK(status.error == RunError::moved_parameter);
+  REQUIRE(status.parameter != nullptr);
+  CHECK(test::error_of([&] { static_cast<void>(plan.run(x, exec)); }) ==
+        "Plan: the values of \"" + std::string{status.parameter} +
+            "\" were moved to other memory after it was made; make the plan anew");
+  plan.refresh(exec);
+  CHECK(plan.try_run(x, exec.stream()).error == RunError::moved_parameter);
+  Plan again{net, PlanLimits().max_voxels(3000), exec};
+  CHECK(same_bits(again.run(x, exec).features_on_host(exec), expected));
 }
 
 TEST_CASE_TEMPLATE("Plan: what forward() packs anew, on another stream too, needs no refresh()", Space,

@@ -78,6 +78,24 @@ TEST_CASE_TEMPLATE("dlpack: exports say what they are, and keep their memory unt
     CHECK(back.data() == data);
     CHECK(back.range().extent[0] == 3);
   }
+  SUBCASE("what may be written counts as written, what is read-only does not")
+  {
+    auto matrix = upload_matrix(std::vector<float>{1, 2, 3, 4, 5, 6}, 3, exec);
+    auto const shared = matrix.detached();
+    auto const of_matrix = dlpack::export_matrix(std::move(matrix), exec);
+    CHECK(shared.version() == 1);
+    DenseTensor<1, float, Space> map{SpatialRange<1>{2, {3}}, 5, DenseLayout::channels_first, exec};
+    auto const other = map.detached();
+    map.set_zero(exec);
+    CHECK(other.version() == 1);
+    auto const of_map = dlpack::export_dense(std::move(map), exec);
+    CHECK(other.version() == 2);
+    std::vector<Coordinate<1>> const rows{{0, {4}}, {1, {5}}};
+    SparseTensor<1, float, Space> const x{make_coordinate_set(rows, CoordinateSetOptions<1>{}, exec),
+                                          upload_matrix(std::vector<float>{7, 8}, 1, exec)};
+    auto const features = dlpack::export_features(x, exec);
+    CHECK(x.version() == 0);
+  }
   SUBCASE("no rows")
   {
     auto const handle = dlpack::export_matrix(Matrix<float, Space>{0, 4, exec}, exec);

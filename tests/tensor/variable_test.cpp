@@ -65,6 +65,33 @@ TEST_CASE("DenseTensor: its id moves with the values")
   CHECK(shared.version() == 1);
 }
 
+TEST_CASE("Variables on one memory have one version, whichever is written")
+{
+  Execution<Host> const exec{1};
+  auto const check = [](auto const& x) {
+    auto const one = x.detached();
+    auto const other = one.detached();
+    CHECK(one.id() != x.id());
+    CHECK(other.id() != one.id());
+    other.mark_written();
+    CHECK(x.version() == 1);
+    CHECK(one.version() == 1);
+    x.mark_written();
+    CHECK(other.version() == 2);
+  };
+  check(small_tensor(exec));
+  check(Matrix<float, Host>{2, 5, exec});
+  check(DenseTensor<2, float, Host>{{1, {2, 2}}, 3, DenseLayout::channels_last, exec});
+
+  Matrix<float, Host> kept;
+  {
+    Matrix<float, Host> const first{2, 5, exec};
+    kept = first.detached();
+  }
+  kept.mark_written();  // the memory, and what counts its writes, live on
+  CHECK(kept.version() == 1);
+}
+
 TEST_CASE("SparseTensor: num_rows() and downloads ask the recorder first")
 {
   Execution<Host> const exec{1};
@@ -74,6 +101,7 @@ TEST_CASE("SparseTensor: num_rows() and downloads ask the recorder first")
   {
     detail::ThreadRecorderScope const scope{&refusal};
     CHECK_THROWS_WITH_AS(static_cast<void>(x.num_rows()), "num_rows", invalid_argument);
+    CHECK_THROWS_WITH_AS(static_cast<void>(x.coordinates()->num_rows()), "num_rows", invalid_argument);
   }
   CHECK(x.num_rows() == 2);
   auto const recording = exec.with_recorder(refusal);

@@ -151,6 +151,18 @@ TEST_CASE("arena: a parameter that was replaced is named")
                   "parameter \"conv.bias\" was replaced"));
 }
 
+TEST_CASE_TEMPLATE("arena: two of one network are refused where the first is used, by name", Scalar,
+                   TESSERA_TEST_SCALARS)
+{
+  Execution<Host> const exec;
+  test::Network<Scalar, Host> net{exec};
+  train::ParameterArena<Scalar, Host> first{net, exec};
+  first.follow_parameters(exec);
+  train::ParameterArena<Scalar, Host> second{net, exec};
+  second.follow_parameters(exec);
+  CHECK(test::has(test::error_of([&] { first.follow_parameters(exec); }), "were moved to other memory"));
+}
+
 TEST_CASE("arena: no decay for norms and biases, and rules by name, the last one first")
 {
   Execution<Host> const exec;

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <tessera/autograd/tape.hpp>
+#include <tessera/ops/detail/known_variables.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -22,7 +22,11 @@ class BlockRecorder final : public Recorder {
  public:
   using Operations = std::vector<std::shared_ptr<ops::ReplayableRecord<Space> const>>;
 
-  explicit BlockRecorder(std::vector<VariableId> const& inputs) : known_{inputs.begin(), inputs.end()} {}
+  template <class... Inputs>
+  explicit BlockRecorder(Inputs const&... x)
+  {
+    (known_.add(x.id(), x.version()), ...);
+  }
 
   void record(std::shared_ptr<OperationRecord const> operation) override
   {
@@ -30,12 +34,18 @@ class BlockRecorder final : public Recorder {
     expects(record != nullptr, "checkpoint: ", operation->name(), " cannot be run again");
     expects(record->obstacle() == nullptr, "checkpoint: ", record->name(),
             " cannot be run again: ", record->obstacle() != nullptr ? record->obstacle() : "");
-    for (auto const id : record->inputs()) {
+    auto const inputs = record->inputs();
+    auto const versions = record->input_versions();
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
       expects(
-          known_.count(id) > 0, "checkpoint: ", record->name(),
+          known_.has(inputs[i]), "checkpoint: ", record->name(),
           " reads a tensor that the block neither was given nor made; pass it to checkpoint() as an input");
+      expects(known_.read(inputs[i], versions[i]), "checkpoint: ", record->name(),
+              " reads a tensor that was written after it was made, by no recorded operation");
     }
-    for (auto const id : record->outputs()) { known_.insert(id); }
+    auto const outputs = record->outputs();
+    auto const made = record->output_versions();
+    for (std::size_t i = 0; i < outputs.size(); ++i) { known_.add(outputs[i], made[i]); }
     for (auto const id : record->parameters()) {
       if (std::find(parameters_.begin(), parameters_.end(), id) == parameters_.end()) {
         parameters_.push_back(id);
@@ -43,8 +53,12 @@ class BlockRecorder final : public Recorder {
     }
     operations_.push_back(record->recomputation());
   }
-  [[nodiscard]] bool made(VariableId id) const
+  /// Whether the block's operations made a value, and made it as it is.
+  template <class Value>
+  [[nodiscard]] bool made(Value const& y)
   {
+    VariableId const id = y.id();
+    if (!known_.has(id) || !known_.read(id, y.version())) { return false; }
     return std::any_of(operations_.begin(), operations_.end(), [&](auto const& operation) {
       auto const outputs = operation->outputs();
       return std::find(outputs.begin(), outputs.end(), id) != outputs.end();
@@ -54,7 +68,7 @@ class BlockRecorder final : public Recorder {
   [[nodiscard]] std::vector<VariableId> take_parameters() { return std::move(parameters_); }
 
  private:
-  std::unordered_set<VariableId> known_;
+  KnownVariables known_;
   Operations operations_;
   std::vector<VariableId> parameters_;
 };
@@ -90,7 +104,10 @@ class CheckpointRecord final
   void expect_unchanged() const override
   {
     CheckpointRecord::FunctionRecord::expect_unchanged();
-    for (auto const& operation : operations_) { operation->expect_unchanged(); }
+    for (auto const& operation : operations_) {
+      operation->expect_unchanged();
+      operation->expect_parameters_unchanged();
+    }
   }
 
  private:
@@ -144,10 +161,9 @@ template <class Space, class Block, class... Inputs>
   using Output = std::decay_t<decltype(block(inputs..., exec))>;
   auto* const tape = dynamic_cast<Tape<Space>*>(exec.recorder());
   if (tape == nullptr) { return block(inputs..., exec); }
-  detail::BlockRecorder<Space> recorder{{inputs.id()...}};
+  detail::BlockRecorder<Space> recorder{inputs...};
   Output y = block(inputs..., exec.with_recorder(recorder));
-  detail::expects(recorder.made(y.id()),
-                  "checkpoint: the block returns a value that none of its operations made");
+  detail::expects(recorder.made(y), "checkpoint: the block returns a value that none of its operations made");
   tape->record(std::make_shared<detail::CheckpointRecord<Space, Output, Inputs...>>(std::move(recorder), y,
                                                                                     inputs...));
   return y;

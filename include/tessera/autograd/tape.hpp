@@ -5,6 +5,7 @@
 #include <tessera/autograd/detail/gradient_store.hpp>
 #include <tessera/autograd/detail/watched.hpp>
 #include <tessera/core/recorder.hpp>
+#include <tessera/ops/detail/known_variables.hpp>
 #include <tessera/ops/record.hpp>
 
 #include <cstddef>
@@ -101,8 +102,9 @@ class Tape final : public Recorder {
 
   /// The gradients of a loss of one element.
   /// @throws invalid_argument  nothing recorded made the loss, or backward() has used that up; it has several
-  ///     elements; an operation on the way has no gradient; a tensor or weight that a gradient reads was
-  ///     written since. Nothing was added to any gradient then
+  ///     elements; an operation on the way has no gradient; a tensor or parameter that a gradient reads was
+  ///     written since, or a tensor between the operation that made it and one that read it. Nothing was
+  ///     added to any gradient then
   /// Cost: about twice that of the forward operations.
   /// Stream: enqueues on `exec`, does not wait where the operations did not.
   /// Determinism: the same bits on every run.
@@ -203,6 +205,7 @@ class Tape final : public Recorder {
     std::shared_ptr<OperationRecord const> operation;
     ops::ReplayableRecord<Space> const* record;  // the same, or null where it is of a kind without gradients
     bool reads_used_up;                          // a value of a graph that backward() has used up
+    bool reads_written;                          // one that was written after it was made or read before
     bool is_reached = false;
   };
   struct WatchedParameter {
@@ -224,6 +227,7 @@ class Tape final : public Recorder {
   std::vector<Node> nodes_;
   std::vector<WatchedParameter> parameters_;
   std::unordered_set<VariableId> watched_values_;
+  detail::KnownVariables known_;            // what the operations made and read, as it was then
   std::unordered_set<VariableId> used_up_;  // what the operations of the last backward() made
   typename detail::GradientStore<Space>::Entries gradients_;  // of watched values, from the last backward()
   ParameterCallback callback_;

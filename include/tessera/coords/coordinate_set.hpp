@@ -7,6 +7,7 @@
 #include <tessera/coords/detail/coordinate_manager.hpp>
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/detail/cache.hpp>
+#include <tessera/core/recorder.hpp>
 
 #include <algorithm>
 #include <climits>
@@ -54,6 +55,7 @@ class CoordinateSet {
   /// space knows the number, else never.
   [[nodiscard]] std::int64_t num_rows() const
   {
+    detail::report_host_read("num_rows");
     if (!has_device_count()) { return rows_.size(); }
     return std::clamp<std::int64_t>(download(count_, manager_->exec)[0], 0, rows_.size());
   }

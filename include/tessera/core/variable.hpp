@@ -13,30 +13,43 @@
 namespace tessera {
 inline namespace v0 {
 
-/// Values that an operation reads and does not own: a parameter, or a plain pointer. They must stay where they
-/// are as long as a record of the operation is used.
+/// Values that an operation reads and does not own: a parameter, or a plain pointer. A parameter must stay
+/// where it is as long as a record of the operation is used, and may move its values; those of a plain pointer
+/// must stay too.
 template <class T>
-struct ParameterRef {
-  T const* data = nullptr;  ///< in the operation's space, or null if it has none
-  VariableId id = 0;        ///< of the parameter; 0 of a plain pointer
-  std::atomic<std::uint64_t> const* version =
-      nullptr;                     ///< raised when it is written; null of a plain pointer
-  std::uint64_t read_version = 0;  ///< what `version` was when this was made
-
+class ParameterRef {
+ public:
   ParameterRef() = default;
-  ParameterRef(T const* values, VariableId parameter = 0,  // NOLINT(google-explicit-constructor)
-               std::atomic<std::uint64_t> const* writes = nullptr)
-      : data{values},
-        id{parameter},
-        version{writes},
-        read_version{writes != nullptr ? writes->load(std::memory_order_acquire) : 0}
+  /// Plain values, in the operation's space; null: there are none.
+  ParameterRef(T const* values) : values_{values} {}  // NOLINT(google-explicit-constructor)
+  /// Those of a parameter: its identity, what is raised when it is written, and where it keeps their address.
+  ParameterRef(VariableId parameter, std::atomic<std::uint64_t> const& writes,
+               std::atomic<void const*> const& address)
+      : id{parameter},
+        version{&writes},
+        read_version{writes.load(std::memory_order_acquire)},
+        address_{&address}
   {}
 
+  /// The values where they are now, or null.
+  [[nodiscard]] T const* data() const noexcept
+  {
+    if (address_ == nullptr) { return values_; }
+    return static_cast<T const*>(address_->load(std::memory_order_acquire));
+  }
   /// Whether the parameter was written since this was made; false of a plain pointer.
   [[nodiscard]] bool is_written_since() const noexcept
   {
     return version != nullptr && version->load(std::memory_order_acquire) != read_version;
   }
+
+  VariableId id = 0;                                    ///< of the parameter; 0 of a plain pointer
+  std::atomic<std::uint64_t> const* version = nullptr;  ///< its version; null of a plain pointer
+  std::uint64_t read_version = 0;                       ///< what that was when this was made
+
+ private:
+  T const* values_ = nullptr;                          // of a plain pointer
+  std::atomic<void const*> const* address_ = nullptr;  // of a parameter
 };
 
 namespace detail {
@@ -55,7 +68,8 @@ using ParameterArgument = ParameterRef<typename TypeIdentity<T>::type>;
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
-/// A buffer that tensors and records share, with its identity and a count of the writes after it was filled.
+/// A buffer that tensors and records share, with its identity and a count of the writes after it was filled,
+/// which all variables on one memory have in common.
 template <class T, class Space>
 class VariableStorage {
  public:
@@ -68,7 +82,9 @@ class VariableStorage {
   {
     if (!shared_) { return {}; }
     if (size() == 0) { return VariableStorage{Buffer<T, Space>{}}; }
-    return VariableStorage{Buffer<T, Space>::adopt(data(), size(), shared_)};
+    VariableStorage result{Buffer<T, Space>::adopt(data(), size(), shared_)};
+    result.shared_->version = shared_->version;  // which the adopted buffer keeps alive
+    return result;
   }
 
   [[nodiscard]] T* data() const noexcept { return shared_ ? shared_->values.data() : nullptr; }
@@ -76,20 +92,24 @@ class VariableStorage {
   [[nodiscard]] VariableId id() const noexcept { return shared_ ? shared_->id : 0; }
   [[nodiscard]] std::uint64_t version() const noexcept
   {
-    return shared_ ? shared_->version.load(std::memory_order_acquire) : 0;
+    return shared_ ? shared_->version->load(std::memory_order_acquire) : 0;
   }
   void mark_written() const noexcept
   {
-    if (shared_) { shared_->version.fetch_add(1, std::memory_order_acq_rel); }
+    if (shared_) { shared_->version->fetch_add(1, std::memory_order_acq_rel); }
   }
 
  private:
   struct Shared {
     explicit Shared(Buffer<T, Space>&& from) : values{std::move(from)} {}
+    Shared(Shared const&) = delete;
+    Shared& operator=(Shared const&) = delete;
+    ~Shared() = default;
 
     Buffer<T, Space> values;
     VariableId id = next_variable_id();
-    std::atomic<std::uint64_t> version{0};
+    std::atomic<std::uint64_t> writes{0};
+    std::atomic<std::uint64_t>* version = &writes;
   };
 
   std::shared_ptr<Shared> shared_;

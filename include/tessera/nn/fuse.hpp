@@ -110,8 +110,9 @@ class FusePass {
   }
   [[nodiscard]] bool kernel_reads_two(Conv const& conv, std::vector<int> const& channels) const
   {
-    return reads_two_tensors<Dim, Scalar, Space>(channels[0], channels[1], conv.weight.data, conv.weight.data,
-                                                 conv.weight.data, conv.options, conv.method, exec_);
+    return reads_two_tensors<Dim, Scalar, Space>(channels[0], channels[1], conv.weight.data(),
+                                                 conv.weight.data(), conv.weight.data(), conv.options,
+                                                 conv.method, exec_);
   }
 
   /// conv or linear + batch_norm -> one with folded weights.

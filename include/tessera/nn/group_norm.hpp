@@ -41,7 +41,7 @@ class GroupNorm : public Module<Dim, Scalar, Space> {
   {
     detail::expects(x.channels() == options_.channels, "GroupNorm: the tensor has ", x.channels(),
                     " channels but ", options_.channels, " were expected");
-    return group_norm(x, groups_, weight_.data(), bias_.data(), options_.eps(), exec);
+    return group_norm(x, groups_, weight_, bias_, options_.eps(), exec);
   }
 
   [[nodiscard]] Parameter<Sum, Space>& weight() noexcept { return weight_; }

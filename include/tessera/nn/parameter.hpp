@@ -44,6 +44,9 @@ class ParameterBase {
   [[nodiscard]] std::uint64_t version() const noexcept { return version_.load(std::memory_order_acquire); }
   /// The version where it is kept, for who compares it later; as long as the parameter.
   [[nodiscard]] std::atomic<std::uint64_t> const& version_counter() const noexcept { return version_; }
+  /// Where the values are, null where there are none; the place of this is that of the parameter, so that it
+  /// can be asked later.
+  [[nodiscard]] std::atomic<void const*> const& address() const noexcept { return address_; }
   /// Raises the version, after a write that the library cannot see: through a pointer that write() gave
   /// earlier, by a graph that was launched again, a collective or another library.
   void mark_written() noexcept { version_.fetch_add(1, std::memory_order_acq_rel); }
@@ -77,18 +80,24 @@ class ParameterBase {
   /// Takes what identifies `other`, under a version that neither had.
   void take(ParameterBase& other) noexcept
   {
-    auto const latest = std::max(version(), other.version());
+    auto const latest = std::max({version(), last_version_, other.version()});
     id_ = std::exchange(other.id_, 0);
     version_.store(latest == 0 ? 0 : latest + 1, std::memory_order_release);
+    other.last_version_ = std::max(other.last_version_, other.version());
     other.version_.store(0, std::memory_order_release);
+    other.address_.store(nullptr, std::memory_order_release);
     is_frozen_ = std::exchange(other.is_frozen_, false);
     shape_ = std::exchange(other.shape_, {});
     size_ = std::exchange(other.size_, 0);
   }
 
+  void set_address(void const* values) noexcept { address_.store(values, std::memory_order_release); }
+
  private:
   VariableId id_ = 0;
   std::atomic<std::uint64_t> version_{0};
+  std::atomic<void const*> address_{nullptr};
+  std::uint64_t last_version_ = 0;  // before it was moved from, so that no version comes twice
   std::vector<std::int64_t> shape_;
   std::int64_t size_ = 0;
   bool is_frozen_ = false;
@@ -110,7 +119,9 @@ class Parameter final : public ParameterBase {
       : ParameterBase{std::move(shape)},
         home_{std::make_shared<Execution<Space> const>(exec.without_recorder())},
         values_{size(), exec}
-  {}
+  {
+    set_address(values_.data());
+  }
 
   Parameter(Parameter&& other) noexcept { swap_in(other); }
   /// Counts as a write.
@@ -151,7 +162,7 @@ class Parameter final : public ParameterBase {
 
   /// Moves the values to `values`, and has the gradient in `gradient` from now on: slices of larger buffers,
   /// so that one kernel or one collective serves many parameters. Counts as a write. What holds the address
-  /// of the values must be made anew: a trace, a plan or another graph.
+  /// of the values must be made anew, a plan or another graph; records and lists of operations follow.
   ///
   /// | name     | shape             | memory | holds                                                         |
   /// |----------|-------------------|--------|---------------------------------------------------------------|
@@ -170,6 +181,7 @@ class Parameter final : public ParameterBase {
     detail::Transfer<Space>::copy(values.data(), values_.data(), values_.bytes(), exec);
     values_ = std::move(values);
     grad_ = std::move(gradient);
+    set_address(values_.data());
     mark_written();
   }
 
@@ -184,7 +196,7 @@ class Parameter final : public ParameterBase {
   /// The parameter as an operation takes it.
   operator ParameterRef<T>() const noexcept  // NOLINT(google-explicit-constructor)
   {
-    return {data(), id(), &this->version_counter()};
+    return {id(), this->version_counter(), this->address()};
   }
 
  private:
@@ -192,6 +204,7 @@ class Parameter final : public ParameterBase {
   {
     take(other);
     values_ = std::move(other.values_);
+    set_address(values_.data());
     grad_ = std::move(other.grad_);
     home_ = std::move(other.home_);
   }

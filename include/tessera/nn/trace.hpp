@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <type_traits>
 #include <unordered_map>
@@ -114,10 +115,8 @@ class TracedModel {
       }
       for (auto const id : operations[i]->outputs()) { last[id] = i; }
     }
-    for (auto const id : outputs_) {
-      detail::expects(is_known(id), "TracedModel: nothing makes an output");
-      last.erase(id);
-    }
+    for (auto const id : outputs_) { detail::expects(is_known(id), "TracedModel: nothing makes an output"); }
+    for (auto const id : outputs_) { last.erase(id); }  // one may be put out twice
     for (auto const& [id, i] : last) { last_read[i].push_back(id); }
     operations_ = std::move(operations);
     last_read_ = std::move(last_read);
@@ -144,8 +143,8 @@ class TracedModel {
 ///                   vector of these, or a struct with `variables()`, a tuple of references
 /// @param x          any sparse tensor or point tensor that the model takes; it may have no rows
 /// @param constants  other tensors that the model reads
-/// @throws invalid_argument  an operation reads what no operation made, nor a declared constant is;
-/// num_rows(), or a download; the model is in training
+/// @throws invalid_argument  an operation reads what no operation made, nor a declared constant is, or what was
+/// written since; the model writes a parameter; num_rows(), or a download; the model is in training
 /// Cost, stream: those of forward().
 /// Determinism: the same list for every x.
 template <class Model, class Input, class Space>
@@ -154,19 +153,26 @@ template <class Model, class Input, class Space>
 {
   using Output = std::decay_t<decltype(model.forward(x, exec))>;
   detail::expects(!detail::is_training(model), "trace: the model is in training; call eval()");
-  detail::Tracer<Space> tracer{x.id(), constants.ids()};
+  detail::Tracer<Space> tracer{x, constants.ids()};
+  auto parameters = detail::parameters_of(model);
+  std::vector<std::uint64_t> versions;
+  for (auto const& view : parameters) { versions.push_back(view.parameter->version()); }
   auto const run = [&] {
     detail::ThreadRecorderScope const scope{&tracer};
     return model.forward(x, exec.with_recorder(tracer));
   };
   auto const output = run();
   std::vector<VariableId> outputs;
-  detail::TracedOutput<Output>::append_ids(output, outputs);
-  for (auto const id : outputs) {
-    detail::expects(tracer.is_known(id), "trace: an output was made by no recorded operation");
+  detail::TracedOutput<Output>::visit(output, [&](auto const& value) {
+    tracer.expect_made(value.id(), value.version());
+    outputs.push_back(value.id());
+  });
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    detail::expects(parameters[i].parameter->version() == versions[i],
+                    "trace: the model wrote its parameter \"", parameters[i].name,
+                    "\", which no operation does");
   }
-  return TracedModel<Input, Output>{tracer.take(), x, std::move(outputs), constants,
-                                    detail::parameters_of(model)};
+  return TracedModel<Input, Output>{tracer.take(), x, std::move(outputs), constants, std::move(parameters)};
 }
 
 }  // namespace nn

@@ -26,10 +26,12 @@ struct HasVariables<Output, std::void_t<decltype(std::declval<Output&>().variabl
 template <class Output>
 struct TracedOutput {
   static constexpr bool is_traceable = HasVariables<Output>::value;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids)
+  /// Calls `visit(value)` for each variable.
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
   {
     auto copy = output;
-    std::apply([&](auto&... value) { (ids.push_back(value.id()), ...); }, copy.variables());
+    std::apply([&](auto&... value) { (visit(std::as_const(value)), ...); }, copy.variables());
   }
   template <class Space>
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
@@ -49,7 +51,11 @@ template <int Dim, class Scalar, class Space>
 struct TracedOutput<SparseTensor<Dim, Scalar, Space>> {
   static constexpr bool is_traceable = true;
   using Output = SparseTensor<Dim, Scalar, Space>;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
+  {
+    visit(output);
+  }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
   {
     return replay.template get<Output>(ids.front());
@@ -60,7 +66,11 @@ template <int Dim, class Scalar, class Space>
 struct TracedOutput<PointTensor<Dim, Scalar, Space>> {
   static constexpr bool is_traceable = true;
   using Output = PointTensor<Dim, Scalar, Space>;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
+  {
+    visit(output);
+  }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
   {
     return replay.template get<Output>(ids.front());
@@ -71,7 +81,11 @@ template <class T, class Space>
 struct TracedOutput<Matrix<T, Space>> {
   static constexpr bool is_traceable = true;
   using Output = Matrix<T, Space>;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
+  {
+    visit(output);
+  }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
   {
     return ShareMatrix::share(replay.template get<Output>(ids.front()));
@@ -82,7 +96,11 @@ template <int Dim, class Scalar, class Space>
 struct TracedOutput<DenseTensor<Dim, Scalar, Space>> {
   static constexpr bool is_traceable = true;
   using Output = DenseTensor<Dim, Scalar, Space>;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids) { ids.push_back(output.id()); }
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
+  {
+    visit(output);
+  }
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
   {
     return ShareDense::share(replay.template get<Output>(ids.front()));
@@ -93,9 +111,10 @@ template <class Value, std::size_t N>
 struct TracedOutput<std::array<Value, N>> {
   static constexpr bool is_traceable = true;
   using Output = std::array<Value, N>;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids)
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
   {
-    for (auto const& value : output) { ids.push_back(value.id()); }
+    for (auto const& value : output) { visit(value); }
   }
   template <class Space>
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)
@@ -110,9 +129,10 @@ template <class Value>
 struct TracedOutput<std::vector<Value>> {
   static constexpr bool is_traceable = true;
   using Output = std::vector<Value>;
-  static void append_ids(Output const& output, std::vector<VariableId>& ids)
+  template <class Visit>
+  static void visit(Output const& output, Visit const& visit)
   {
-    for (auto const& value : output) { ids.push_back(value.id()); }
+    for (auto const& value : output) { visit(value); }
   }
   template <class Space>
   [[nodiscard]] static Output make(ops::Replay<Space> const& replay, std::vector<VariableId> const& ids)

@@ -42,7 +42,17 @@ struct BatchNormRecord final : FunctionRecord<BatchNormRecord<Value, Space>, Spa
   void expect_unchanged() const override
   {
     BatchNormRecord::FunctionRecord::expect_unchanged();
+    detail::expect_unwritten(options.mean, name());
+    detail::expect_unwritten(options.variance, name());
     detail::expect_unwritten(options.weight, name());
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(options.mean);
+    visit(options.variance);
+    visit(options.weight);
+    visit(options.bias);
   }
 
   BatchNormOptions<accumulator_t<Scalar>> options;
@@ -86,7 +96,7 @@ struct BatchNormTrainingRecord final
     // Every rank takes part in an exchange, also where nobody wants its dx.
     asked.wants_x = asked.wants_x || this->exchange != nullptr;
     auto dx = detail::batch_norm_training_backward(gradients.template of<Scalar>(this->output().id()),
-                                                   *x.value(), *this->statistics, this->affine.weight.data,
+                                                   *x.value(), *this->statistics, this->affine.weight.data(),
                                                    this->affine.eps, asked, name(), exec);
     gradients.add(x.id(), std::move(dx), exec);
   }
@@ -95,6 +105,12 @@ struct BatchNormTrainingRecord final
   {
     BatchNormTrainingRecord::FunctionRecord::expect_unchanged();
     detail::expect_unwritten(this->affine.weight, name());
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(this->affine.weight);
+    visit(this->affine.bias);
   }
   void skip_updates() { this->running = {}; }
   [[nodiscard]] Value compute_again(Value const& x, Execution<Space> const& exec)

@@ -51,7 +51,7 @@ SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> 
   auto const& config = options.config;
   auto const* const method = by.method;
   auto const run = [&](auto const& inside) {
-    auto arguments = make_arguments(weight.data, bias.data, options.out_channels, config.math);
+    auto arguments = make_arguments(weight.data(), bias.data(), options.out_channels, config.math);
     arguments.epilogue = {in.residual != nullptr ? in.residual->features() : in.residual_rows,
                           options.activation, options.slope};
     if (by.source != nullptr && method != nullptr) {
@@ -63,7 +63,7 @@ SparseTensor<Dim, Scalar, Space> convolve(ConvolutionInputs<Dim, Scalar, Space> 
     Tensor joined;
     if (in.second != nullptr) {
       expect_same_voxels(in.x, *in.second, "convolution of two tensors", "cat_by_coordinate()");
-      if (reads_two_tensors(in.x, *in.second, weight.data, options, method, inside)) {
+      if (reads_two_tensors(in.x, *in.second, weight.data(), options, method, inside)) {
         arguments.second_features = in.second->features();
       } else {
         joined = cat({in.x, *in.second}, inside);

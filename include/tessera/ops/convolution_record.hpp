@@ -127,6 +127,13 @@ struct ConvolutionRecord final
   {
     ConvolutionRecord::FunctionRecord::expect_unchanged();
     detail::expect_unwritten(weight, name());
+    if (repeats_sums()) { detail::expect_unwritten(bias, name()); }
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(weight);
+    visit(bias);
   }
 
   /// Whose channels follow those of the first input: one, or none.
@@ -162,7 +169,7 @@ OperationWork ConvolutionRecord<Dim, Scalar, Space>::work(Execution<Space> const
   work.kernel = method != nullptr ? method->name() : detail::name_of(config.dataflow);
   if (method == nullptr && config.dataflow == Dataflow::implicit_gemm) {
     auto arguments =
-        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, config.math);
+        detail::make_arguments<Scalar>(weight.data(), bias.data(), options.out_channels, config.math);
     arguments.kernel = config.kernel;
     arguments.in_channels = in_channels;
     arguments.epilogue.activation = options.activation;
@@ -219,7 +226,7 @@ void ConvolutionRecord<Dim, Scalar, Space>::backward(Gradients<Space>& gradients
   VariableId const id = this->input().id();
   VariableId const second_id = other != nullptr ? second()[0].id() : 0;
   if (gradients.wants(id) || gradients.wants(second_id)) {
-    auto const view = plain_weight(weight.data, map->volume(), in_channels, options.out_channels);
+    auto const view = plain_weight(weight.data(), map->volume(), in_channels, options.out_channels);
     auto both = method != nullptr ? method->backward_data(grad, view, *map, options.config.math, exec)
                                   : convolution_backward_data(grad, view, *map,
                                                               detail::backward_config(options.config), exec);

@@ -55,8 +55,8 @@ group_norm_unrecorded(SparseTensor<Dim, Scalar, Space> const& x, int groups,
 {
   auto statistics = std::make_shared<ops::RowStatistics<accumulator_t<Scalar>, Space> const>(
       statistics_of_groups(x, groups, "group_norm", exec));
-  auto by = normalization_of_groups(x, groups, *statistics, affine.weight.data, affine.eps);
-  by.bias = affine.bias.data;
+  auto by = normalization_of_groups(x, groups, *statistics, affine.weight.data(), affine.eps);
+  by.bias = affine.bias.data();
   return {x.with_features(normalize<Dim, Scalar>(x.features(), by, exec)), std::move(statistics)};
 }
 
@@ -99,7 +99,7 @@ struct GroupNormRecord final
     auto const& x = this->input();
     auto const asked = detail::norm_gradient<Sum>(gradients, affine, x.id(), exec);
     auto dx = detail::group_norm_backward(gradients.template of<Scalar>(this->output().id()), *x.value(),
-                                          groups, *statistics, affine.weight.data, affine.eps, asked, exec);
+                                          groups, *statistics, affine.weight.data(), affine.eps, asked, exec);
     if (asked.wants_x) { gradients.add(x.id(), std::move(dx), exec); }
   }
   void give_back_unread(Gradients<Space> const& /*gradients*/) { this->output().give_back(); }
@@ -108,6 +108,12 @@ struct GroupNormRecord final
   {
     GroupNormRecord::FunctionRecord::expect_unchanged();
     detail::expect_unwritten(affine.weight, name());
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(affine.weight);
+    visit(affine.bias);
   }
   [[nodiscard]] Tensor compute_again(Tensor const& x, Execution<Space> const& exec)
   {

@@ -131,7 +131,7 @@ struct GroupedConvolutionRecord final
   [[nodiscard]] std::vector<VariableId> parameters() const override { return {weight.id, bias.id}; }
   [[nodiscard]] Tensor compute(Tensor const& x, Execution<Space> const& exec) const
   {
-    return detail::grouped_convolution_unrecorded(x, weight.data, bias.data, options, exec);
+    return detail::grouped_convolution_unrecorded(x, weight.data(), bias.data(), options, exec);
   }
   [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override
   {
@@ -159,7 +159,7 @@ struct GroupedConvolutionRecord final
     }
     if (!gradients.wants(this->input().id())) { return; }
     gradients.add(this->input().id(),
-                  grouped_convolution_backward_data<Scalar>(grad, weight.data, x.channels(), options.groups,
+                  grouped_convolution_backward_data<Scalar>(grad, weight.data(), x.channels(), options.groups,
                                                             *map, exec),
                   exec);
   }
@@ -168,6 +168,12 @@ struct GroupedConvolutionRecord final
   {
     GroupedConvolutionRecord::FunctionRecord::expect_unchanged();
     detail::expect_unwritten(weight, name());
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(weight);
+    visit(bias);
   }
 
   ParameterRef<Scalar> weight;  // [volume, in_channels / groups, out_channels]
@@ -211,8 +217,8 @@ template <int Dim, class Scalar, class Space>
   return detail::run_recorded(
       exec,
       [&](auto const& inside) {
-        return detail::grouped_convolution_unrecorded<Dim, Scalar, Space>(x, weight.data, bias.data, options,
-                                                                          inside);
+        return detail::grouped_convolution_unrecorded<Dim, Scalar, Space>(x, weight.data(), bias.data(),
+                                                                          options, inside);
       },
       [&](Tensor const& y) {
         auto record = std::make_shared<ops::GroupedConvolutionRecord<Dim, Scalar, Space>>(

@@ -5,6 +5,7 @@
 #include <tessera/ops/detail/point_voxel.hpp>
 #include <tessera/ops/record.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -31,6 +32,11 @@ class InitialVoxelizeRecord final : public ReplayableRecord<Space> {
   [[nodiscard]] char const* name() const noexcept override { return "initial_voxelize"; }
   [[nodiscard]] std::vector<VariableId> inputs() const override { return {input_.id()}; }
   [[nodiscard]] std::vector<VariableId> outputs() const override { return {points_.id(), voxels_.id()}; }
+  [[nodiscard]] std::vector<std::uint64_t> input_versions() const override { return {input_.version()}; }
+  [[nodiscard]] std::vector<std::uint64_t> output_versions() const override
+  {
+    return {points_.version(), voxels_.version()};
+  }
   void run(Replay<Space>& replay, Execution<Space> const& exec) const override
   {
     auto const& z = input_.in(replay);

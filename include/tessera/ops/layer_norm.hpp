@@ -25,7 +25,7 @@ template <class Scalar, class Space>
 {
   using Sum = accumulator_t<Scalar>;
   constexpr int lanes = lanes_of_row<Space>;
-  LayerNormOf<Sum> const by{affine.weight.data, affine.bias.data, static_cast<Sum>(affine.eps)};
+  LayerNormOf<Sum> const by{affine.weight.data(), affine.bias.data(), static_cast<Sum>(affine.eps)};
   Matrix<Scalar, Space> y{x.rows, x.columns, exec};
   if (y.size() == 0) { return y; }
   // Rows are read element by element, wherever they begin: the order of the sums must not depend on that.
@@ -76,7 +76,7 @@ template <class Scalar, class Space>
   detail::expects(grad.rows == x.rows && grad.columns == x.columns && rows.capacity == x.rows,
                   "layer_norm_backward: a gradient of ", grad.rows, " x ", grad.columns, " for features of ",
                   x.rows, " x ", x.columns);
-  detail::LayerNormOf<Sum> const by{weight.data, nullptr, static_cast<Sum>(eps)};
+  detail::LayerNormOf<Sum> const by{weight.data(), nullptr, static_cast<Sum>(eps)};
   Matrix<Scalar, Space> result{x.rows, x.columns, exec};
   Buffer<detail::RowMoments<Sum>, Space> moments{x.rows, exec};
   if (result.size() > 0) {
@@ -140,6 +140,12 @@ struct LayerNormRecord final : FunctionRecord<LayerNormRecord<Value, Space>, Spa
   {
     LayerNormRecord::FunctionRecord::expect_unchanged();
     detail::expect_unwritten(affine.weight, name());
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(affine.weight);
+    visit(affine.bias);
   }
 
   AffineOptions<accumulator_t<Scalar>> affine;

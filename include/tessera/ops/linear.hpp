@@ -161,7 +161,8 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   }
   [[nodiscard]] Value compute(Value const& x, Execution<Space> const& exec) const
   {
-    return detail::linear_unrecorded<Value, Scalar>(x, weight.data, bias.data, options, source.get(), exec);
+    return detail::linear_unrecorded<Value, Scalar>(x, weight.data(), bias.data(), options, source.get(),
+                                                    exec);
   }
 
   [[nodiscard]] OperationWork work(Execution<Space> const& exec) const override
@@ -170,7 +171,7 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
     detail::note_product<Scalar>(work, work.rows, 1, in_channels, options.out_channels);
     work.pairs = 0;  // it reads no map
     auto arguments =
-        detail::make_arguments<Scalar>(weight.data, bias.data, options.out_channels, options.math);
+        detail::make_arguments<Scalar>(weight.data(), bias.data(), options.out_channels, options.math);
     arguments.in_channels = in_channels;
     auto const plan = detail::ConvolutionBackend<Space>::plan(arguments, {work.rows, 1, true}, 1, exec);
     work.kernel = detail::name_of_kernel<Space>(plan.kernel);
@@ -187,6 +188,13 @@ struct LinearRecord final : FunctionRecord<LinearRecord<Value, Scalar, Space>, S
   {
     LinearRecord::FunctionRecord::expect_unchanged();
     detail::expect_unwritten(weight, name());
+    if (repeats_sums()) { detail::expect_unwritten(bias, name()); }
+  }
+  template <class Visit>
+  void visit_parameters(Visit const& visit) const
+  {
+    visit(weight);
+    visit(bias);
   }
   /// Whether backward() computes the sums before the activation again, since its output does not tell of them.
   [[nodiscard]] bool repeats_sums() const
@@ -217,7 +225,7 @@ void LinearRecord<Value, Scalar, Space>::backward(Gradients<Space>& gradients,
                                          exec);
     };
     of_sums = repeats_sums() ? differentiate(detail::linear_unrecorded<Value, Scalar>(
-                                   *x, weight.data, bias.data, linear, source.get(), exec))
+                                   *x, weight.data(), bias.data(), linear, source.get(), exec))
                              : differentiate(*this->output().value());
     grad = std::as_const(of_sums).view();
   }
@@ -231,8 +239,8 @@ void LinearRecord<Value, Scalar, Space>::backward(Gradients<Space>& gradients,
   }
   if (gradients.wants(this->input().id())) {
     auto const view = options.is_transposed
-                          ? transposed_linear_weight(weight.data, in_channels, options.out_channels)
-                          : linear_weight(weight.data, in_channels, options.out_channels);
+                          ? transposed_linear_weight(weight.data(), in_channels, options.out_channels)
+                          : linear_weight(weight.data(), in_channels, options.out_channels);
     ConvConfig config;
     config.math = options.math;
     gradients.add(this->input().id(), convolution_backward_data(grad, view, *map, config, exec), exec);
@@ -253,7 +261,7 @@ template <class Value, class Scalar, class Space>
   return run_recorded(
       exec,
       [&](auto const& inside) {
-        return linear_unrecorded(x, weight.data, bias.data, options, source, inside);
+        return linear_unrecorded(x, weight.data(), bias.data(), options, source, inside);
       },
       [&](Value const& y) {
         auto record = std::make_shared<Record>(ops::Recorded<Value>{y}, ops::Recorded<Value>{x});

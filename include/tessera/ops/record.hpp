@@ -7,6 +7,7 @@
 #include <tessera/ops/work.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -33,6 +34,14 @@ template <class Space, class Run, class MakeRecord>
   return result;
 }
 
+/// Throws if a parameter was written since an operation read it.
+template <class T>
+void expect_unwritten(ParameterRef<T> const& parameter, char const* operation)
+{
+  expects(!parameter.is_written_since(), operation,
+          ": its parameters were written after the operation ran; run backward() before they are stepped");
+}
+
 }  // namespace detail
 namespace ops {
 
@@ -49,6 +58,8 @@ class Recorded {
   explicit Recorded(VariableId id) : id_{id} {}
 
   [[nodiscard]] VariableId id() const noexcept { return id_; }
+  /// The version of the value when it was recorded.
+  [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
   /// The value, or null once it was given back.
   [[nodiscard]] Value const* value() const noexcept { return value_.get(); }
   void give_back() noexcept { value_.reset(); }
@@ -65,6 +76,7 @@ class Recorded {
   /// Bytes of the value; 0 once it was given back.
   [[nodiscard]] double bytes() const { return value_ != nullptr ? detail::bytes_of_value(*value_) : 0; }
   void append_ids(std::vector<VariableId>& to) const { to.push_back(id_); }
+  void append_versions(std::vector<std::uint64_t>& to) const { to.push_back(version_); }
   template <class Space>
   [[nodiscard]] Value const& in(Replay<Space> const& replay) const
   {
@@ -73,7 +85,7 @@ class Recorded {
 
  private:
   VariableId id_ = 0;
-  std::uint64_t version_ = 0;  // of the value when it was recorded
+  std::uint64_t version_ = 0;
   std::shared_ptr<Value const> value_;
 };
 
@@ -115,6 +127,10 @@ class Recorded<std::vector<Value>> {
   {
     for (auto const& value : values_) { value.append_ids(to); }
   }
+  void append_versions(std::vector<std::uint64_t>& to) const
+  {
+    for (auto const& value : values_) { value.append_versions(to); }
+  }
   template <class Space>
   [[nodiscard]] std::vector<Value> in(Replay<Space> const& replay) const
   {
@@ -132,6 +148,11 @@ class Recorded<std::vector<Value>> {
 template <class Space>
 class ReplayableRecord : public OperationRecord {
  public:
+  /// The versions that inputs() and outputs() had when the operation was recorded, in their order.
+  [[nodiscard]] virtual std::vector<std::uint64_t> input_versions() const = 0;
+  [[nodiscard]] virtual std::vector<std::uint64_t> output_versions() const = 0;
+  /// Whether it read values by a plain pointer, which nobody keeps for it.
+  [[nodiscard]] virtual bool reads_plain_pointers() const { return false; }
   /// What keeps the operation from being run on other voxels, or null.
   [[nodiscard]] virtual char const* obstacle() const noexcept { return nullptr; }
   /// Runs the operation on the values that `replay` has for its inputs, and stores its outputs there.
@@ -166,8 +187,12 @@ class ReplayableRecord : public OperationRecord {
   {
     return description();
   }
-  /// Throws if a value that the record keeps was written since the operation ran.
+  /// Throws if a value that the record keeps, or a parameter that backward() reads, was written since the
+  /// operation ran.
   virtual void expect_unchanged() const {}
+  /// Throws if any parameter that the operation read was written since, so that it would not give the same
+  /// again.
+  virtual void expect_parameters_unchanged() const {}
 };
 
 /// A record of `output = Derived::compute(inputs..., exec)`, from which all else follows. Inputs
@@ -193,6 +218,13 @@ class FunctionRecord : public ReplayableRecord<Space> {
     return result;
   }
   [[nodiscard]] std::vector<VariableId> outputs() const final { return {output_.id()}; }
+  [[nodiscard]] std::vector<std::uint64_t> input_versions() const final
+  {
+    std::vector<std::uint64_t> result;
+    std::apply([&](auto const&... input) { (input.append_versions(result), ...); }, inputs_);
+    return result;
+  }
+  [[nodiscard]] std::vector<std::uint64_t> output_versions() const final { return {output_.version()}; }
   void run(Replay<Space>& replay, Execution<Space> const& exec) const final
   {
     auto const& derived = static_cast<Derived const&>(*this);
@@ -243,6 +275,19 @@ class FunctionRecord : public ReplayableRecord<Space> {
     std::apply([&](auto const&... input) { (input.expect_unchanged(this->name()), ...); }, inputs_);
     output_.expect_unchanged(this->name());
   }
+  [[nodiscard]] bool reads_plain_pointers() const final
+  {
+    bool result = false;
+    static_cast<Derived const&>(*this).visit_parameters([&](auto const& parameter) {
+      result = result || (parameter.id == 0 && parameter.data() != nullptr);
+    });
+    return result;
+  }
+  void expect_parameters_unchanged() const final
+  {
+    static_cast<Derived const&>(*this).visit_parameters(
+        [&](auto const& parameter) { detail::expect_unwritten(parameter, this->name()); });
+  }
 
   /// A copy of `record` with other variables, by name.
   [[nodiscard]] static std::shared_ptr<Derived> renamed(Derived const& record, Recorded<Output> output,
@@ -271,6 +316,10 @@ class FunctionRecord : public ReplayableRecord<Space> {
   }
   [[nodiscard]] Recorded<Output> const& output() const noexcept { return output_; }
 
+  /// Calls `visit(parameter)` for each ParameterRef that compute() reads; by default there are none.
+  template <class Visit>
+  void visit_parameters(Visit const& /*visit*/) const
+  {}
   /// Gives back what backward() does not read; by default it reads all.
   void give_back_unread(Gradients<Space> const& /*gradients*/) {}
   /// Makes compute() leave alone what it updates besides its output; by default there is nothing.

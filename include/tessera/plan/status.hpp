@@ -27,7 +27,8 @@ enum class RunError : std::uint8_t {
   small_destination,  ///< the caller's buffer may be too small for the output
   wrong_destination,  ///< the output has no such part, or other columns
   stale_parameter,    ///< a parameter was written since it was packed or folded: Plan::refresh()
-  cuda_failure,       ///< a call of the CUDA runtime failed; what was enqueued may not be complete
+  moved_parameter,  ///< a parameter's values are in other memory, which no refresh() reads: make the plan anew
+  cuda_failure,     ///< a call of the CUDA runtime failed; what was enqueued may not be complete
 };
 
 /// What became of Plan::try_run(): nothing here allocates or throws, but sentence().
@@ -36,7 +37,7 @@ struct RunStatus {
   std::int64_t given = 0;           ///< the number that does not fit, where there is one
   std::int64_t planned = 0;         ///< and what it was to be, at most or exactly
   int cuda = 0;                     ///< the `cudaError_t`, of cuda_failure
-  char const* parameter = nullptr;  ///< the name, of stale_parameter; as long as the plan
+  char const* parameter = nullptr;  ///< the name, of stale_parameter and moved_parameter; as long as the plan
 
   /// Whether the run was enqueued.
   [[nodiscard]] bool ok() const noexcept { return error == RunError::none; }
@@ -60,6 +61,7 @@ struct RunStatus {
       case RunError::small_destination: return "the destination has too little room for the output";
       case RunError::wrong_destination: return "the output has no such part as the destination names";
       case RunError::stale_parameter: return "a parameter was written since it was packed or folded";
+      case RunError::moved_parameter: return "a parameter's values were moved to other memory";
       case RunError::cuda_failure: return "a call of the CUDA runtime failed";
     }
     return "";
@@ -71,6 +73,10 @@ struct RunStatus {
     if (error == RunError::stale_parameter) {
       return detail::concat("Plan: \"", parameter != nullptr ? parameter : "",
                             "\" was written since it was packed or folded; call refresh()");
+    }
+    if (error == RunError::moved_parameter) {
+      return detail::concat("Plan: the values of \"", parameter != nullptr ? parameter : "",
+                            "\" were moved to other memory after it was made; make the plan anew");
     }
     if (error == RunError::too_many_voxels || error == RunError::too_many_points) {
       bool const points = error == RunError::too_many_points;

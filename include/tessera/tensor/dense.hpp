@@ -86,12 +86,13 @@ class DenseTensor {
     return result;
   }
 
-  /// Zeros everywhere.
+  /// Zeros everywhere; counts as a write.
   /// Stream: enqueues one fill.
   void set_zero(Execution<Space> const& exec)
   {
     auto const bytes = static_cast<std::size_t>(size()) * sizeof(Scalar);
     detail::Transfer<Space>::fill_bytes(data(), 0, bytes, exec);
+    mark_written();
   }
 
   /// The identity of the values, which moves with them; 0 once moved from.

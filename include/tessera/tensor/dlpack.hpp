@@ -107,12 +107,13 @@ template <int Dim, class Scalar, class Space, class Managed>
   return {std::move(array.elements), range, at(last ? Dim + 1 : 1), layout};
 }
 
-/// Hands a matrix to another library, which may write to it.
+/// Hands a matrix to another library, which may write to it: what was recorded of its elements counts as written.
 /// Cost: a small allocation on the host.
 /// Stream: enqueues nothing.
 template <class Managed = ManagedTensorVersioned, class T, class Space>
 [[nodiscard]] Handle<Managed> export_matrix(Matrix<T, Space>&& matrix, Execution<Space> const& exec)
 {
+  matrix.mark_written();
   auto const* const data = matrix.data();
   std::vector<std::int64_t> shape{matrix.rows(), matrix.columns()};
   return detail::export_dlpack<Managed>(data, std::move(shape), std::move(matrix), true, exec);
@@ -141,12 +142,14 @@ template <class Managed = ManagedTensorVersioned, int Dim, class Space>
   return detail::export_dlpack<Managed>(rows, {coordinates->num_rows(), Dim + 1}, coordinates, false, exec);
 }
 
-/// Hands a dense tensor to another library, which may write to it; the axes are those of shape().
+/// Hands a dense tensor to another library, which may write to it, as export_matrix() does; the axes are those of
+/// shape().
 /// Cost: a small allocation on the host.
 /// Stream: enqueues nothing.
 template <class Managed = ManagedTensorVersioned, int Dim, class Scalar, class Space>
 [[nodiscard]] Handle<Managed> export_dense(DenseTensor<Dim, Scalar, Space>&& x, Execution<Space> const& exec)
 {
+  x.mark_written();
   auto const* const data = x.data();
   auto shape = x.shape();
   return detail::export_dlpack<Managed>(data, std::move(shape), std::move(x), true, exec);

@@ -67,8 +67,8 @@ namespace train {
 /// has them and adopt() their segments; they keep the memory alive, so that the network may outlive the
 /// arena.
 ///
-/// Make the arena before what keeps addresses of parameters (a trace, a plan, a graph), and load a checkpoint
-/// before or after. Parameters that were written since are found by their versions: the masters follow before
+/// Make the arena before what keeps addresses of parameters (a plan, a graph), and load a checkpoint before or
+/// after. Parameters that were written since are found by their versions: the masters follow before
 /// the next step.
 template <class Scalar, class Space = Device>
 class ParameterArena {
@@ -128,7 +128,8 @@ class ParameterArena {
 
   /// Brings the arena up to date with its parameters: masters of those that were written elsewhere, and which
   /// of them are frozen now. Optimizers call it.
-  /// @throws invalid_argument  a parameter was replaced by another one; the arena is made anew then
+  /// @throws invalid_argument  a parameter was replaced by another one, and the arena is made anew then; or has its
+  ///                           values in other memory
   /// Cost: nothing where nothing has changed, else a kernel for each change.
   /// Stream: enqueues on `exec`, does not wait.
   void follow_parameters(Execution<Space> const& exec)
@@ -138,6 +139,9 @@ class ParameterArena {
       auto const& parameter = *segment.parameter.parameter;
       detail::expects(parameter.id() == ids_[i], "ParameterArena: parameter \"", segment.name(),
                       "\" was replaced since the arena was made; make the arena after that");
+      detail::expects(parameter.bytes() == addresses_[i], "ParameterArena: the values of \"", segment.name(),
+                      "\" were moved to other memory since the arena was made, to another arena's for "
+                      "instance; use that one");
       if (auto const version = parameter.version(); version != versions_[i]) {
         widen(segment, exec);
         versions_[i] = version;
@@ -233,6 +237,7 @@ class ParameterArena {
         static_cast<std::size_t>(gradient_size_ / detail::segment_alignment));
     for (auto const& segment : segments_) {
       ids_.push_back(segment.parameter.parameter->id());
+      addresses_.push_back(segment.parameter.parameter->bytes());
       versions_.push_back(segment.parameter.parameter->version());
       trained_.push_back(segment.is_trained() ? 1 : 0);
       if (!segment.is_trainable()) { continue; }
@@ -276,6 +281,7 @@ class ParameterArena {
   Buffer<detail::SegmentSettings, Space> settings_;
   Buffer<std::int32_t, Space> segment_of_;
   std::vector<VariableId> ids_;
+  std::vector<void const*> addresses_;
   std::vector<std::uint64_t> versions_;  // when masters and values were last the same
   std::vector<std::int32_t> trained_;    // as settings_ has it
 };

@@ -103,7 +103,19 @@ void Tape<Space>::record(std::shared_ptr<OperationRecord const> operation)
   }
   for (auto const id : operation->parameters()) { reads_wanted = reads_wanted || store_.wants(id); }
   if (!reads_wanted && !reads_used_up) { return; }
-  Node node{operation, dynamic_cast<ops::ReplayableRecord<Space> const*>(operation.get()), reads_used_up};
+  Node node{operation, dynamic_cast<ops::ReplayableRecord<Space> const*>(operation.get()), reads_used_up,
+            false};
+  if (node.record != nullptr) {
+    auto const inputs = operation->inputs();
+    auto const versions = node.record->input_versions();
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      bool const is_as_made = !store_.wants(inputs[i]) || known_.read(inputs[i], versions[i]);
+      node.reads_written = node.reads_written || !is_as_made;
+    }
+    auto const outputs = operation->outputs();
+    auto const made = node.record->output_versions();
+    for (std::size_t i = 0; i < outputs.size(); ++i) { known_.add(outputs[i], made[i]); }
+  }
   if (node.record != nullptr && node.record->has_backward()) {
     if (auto kept = node.record->for_backward(store_)) {
       node.record = kept.get();
@@ -132,6 +144,9 @@ typename Tape<Space>::LastReaders Tape<Space>::check_and_mark()
         !node.reads_used_up, "Tape: ", node.operation->name(),
         " reads a value whose graph backward() has used up; give it the value's detached(), or run "
         "the forward pass again");
+    detail::expects(!node.reads_written, "Tape: ", node.operation->name(),
+                    " reads a value that was written since an operation made or read it, which has no "
+                    "gradient; ops::differentiable() records computations of yours");
     detail::expects(node.record != nullptr && node.record->has_backward(), "Tape: ", node.operation->name(),
                     " has no gradient, and the loss depends on what it reads");
     node.record->expect_unchanged();
@@ -198,6 +213,7 @@ void Tape<Space>::backward(Execution<Space> const& exec)
   store_.drop_all();
   store_.unwant_variables();
   watched_values_.clear();
+  known_ = {};
 }
 
 template <class Space>
@@ -208,6 +224,7 @@ void Tape<Space>::reset()
   gradients_.clear();
   store_.drop_all();
   store_.unwant_variables();
+  known_ = {};
 }
 
 }  // namespace v0

@@ -137,7 +137,7 @@ class ConvRecorder final : public Recorder {
   {
     auto record = std::dynamic_pointer_cast<Record const>(operation);
     bool const is_known =
-        record != nullptr && record->method == nullptr && numbers_.count(record->weight.data) != 0;
+        record != nullptr && record->method == nullptr && numbers_.count(record->weight.data()) != 0;
     if (is_known) { records_.push_back(std::move(record)); }
   }
 
@@ -150,12 +150,12 @@ class ConvRecorder final : public Recorder {
     for (auto const& record : records_) {
       Call call;
       auto const& options = record->options;
-      call.layer = numbers_.at(record->weight.data);
+      call.layer = numbers_.at(record->weight.data());
       call.x = *record->input().value();
       if (record->second().size() > 0) { call.x = cat({call.x, *record->second()[0].value()}, exec); }
       if (record->residual().size() > 0) { call.residual = *record->residual()[0].value(); }
-      call.arguments = make_arguments<Scalar>(record->weight.data, record->bias.data, options.out_channels,
-                                              options.config.math);
+      call.arguments = make_arguments<Scalar>(record->weight.data(), record->bias.data(),
+                                              options.out_channels, options.config.math);
       call.arguments.epilogue.activation = options.activation;
       call.arguments.epilogue.slope = options.slope;
       if (call.residual) { call.arguments.epilogue.residual = call.residual->features(); }

@@ -29,7 +29,7 @@ template <class Scalar, class Space>
   Buffer<Sum, Space> scale{norm.channels, exec};
   Buffer<Sum, Space> shift{norm.channels, exec};
   for_each(norm.channels,
-           NormAsAffine<Sum>{norm.mean.data, norm.variance.data, norm.weight.data, norm.bias.data,
+           NormAsAffine<Sum>{norm.mean.data(), norm.variance.data(), norm.weight.data(), norm.bias.data(),
                              static_cast<Sum>(norm.eps), scale.data(), shift.data()},
            exec);
   ScaledChannels<Scalar> const scaled{weight, bias, scale.data(), shift.data(), norm.channels};
@@ -67,8 +67,8 @@ template <class Record, class Scalar, class Space>
   auto const compute = [=, bias = record.bias](auto& to_weight, auto& to_bias, Execution<Space> const& on) {
     if (before != nullptr && !before->update(on)) { return false; }
     Buffer<Scalar, Space> matrix;
-    if (is_transposed) { matrix = transposed_weight(weight.data, in, out, on); }
-    return write_folded(is_transposed ? std::as_const(matrix).data() : weight.data, bias.data, norm,
+    if (is_transposed) { matrix = transposed_weight(weight.data(), in, out, on); }
+    return write_folded(is_transposed ? std::as_const(matrix).data() : weight.data(), bias.data(), norm,
                         to_weight, to_bias, on);
   };
   auto computed =

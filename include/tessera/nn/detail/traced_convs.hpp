@@ -42,7 +42,7 @@ class TracedConv {
   [[nodiscard]] std::vector<void const*> weights() const
   {
     std::vector<void const*> result;
-    for (std::size_t i = 0; i < operations_.size(); ++i) { result.push_back(record(i).weight.data); }
+    for (std::size_t i = 0; i < operations_.size(); ++i) { result.push_back(record(i).weight.data()); }
     return result;
   }
 
@@ -123,7 +123,7 @@ template <class Tensor, class Output>
       break;
     }
     auto const known = std::find_if(result.begin(), result.end(), [&](auto const& conv) {
-      return layer != 0 ? conv.layer->layer() == layer : conv.layer->reads(record->weight.data);
+      return layer != 0 ? conv.layer->layer() == layer : conv.layer->reads(record->weight.data());
     });
     auto const& conv = known != result.end() ? *known
                                              : result.emplace_back(NamedConv<std::shared_ptr<Layer>>{

@@ -2,13 +2,14 @@
 // Copyright (c) the Tessera authors
 #pragma once
 
+#include <tessera/ops/detail/known_variables.hpp>
 #include <tessera/ops/record.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -22,10 +23,11 @@ class Tracer final : public Recorder {
  public:
   using Record = ops::ReplayableRecord<Space>;
 
-  Tracer(VariableId input, std::vector<VariableId> const& constants)
-      : known_{constants.begin(), constants.end()}, thread_{std::this_thread::get_id()}
+  template <class Input>
+  Tracer(Input const& x, std::vector<VariableId> const& constants) : thread_{std::this_thread::get_id()}
   {
-    known_.insert(input);
+    for (auto const id : constants) { known_.add(id); }
+    known_.add(x.id(), x.version());
   }
 
   void record(std::shared_ptr<OperationRecord const> operation) override
@@ -35,14 +37,24 @@ class Tracer final : public Recorder {
     expects(record != nullptr, "trace: ", operation->name(), " cannot be run again");
     expects(record->obstacle() == nullptr, "trace: ", operation->name(),
             " cannot be run again: ", record->obstacle() != nullptr ? record->obstacle() : "");
+    expects(!record->reads_plain_pointers(), "trace: operation ", operations_.size(), ", ", record->name(),
+            ", reads a weight by a plain pointer, which may not be there when it runs again; give it an "
+            "nn::Parameter");
     auto const inputs = record->inputs();
+    auto const versions = record->input_versions();
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       expects(is_known(inputs[i]), "trace: input ", i, " of operation ", operations_.size(), ", ",
               record->name(),
               ", was made by no recorded operation and is no declared constant; ops::custom() records "
               "computations of yours, TraceConstants declares what was there before");
+      expects(known_.read(inputs[i], versions[i]), "trace: input ", i, " of operation ", operations_.size(),
+              ", ", record->name(),
+              ", was written after it was made, by no recorded operation; ops::custom() records computations "
+              "of yours");
     }
-    for (auto const id : record->outputs()) { known_.insert(id); }
+    auto const outputs = record->outputs();
+    auto const made = record->output_versions();
+    for (std::size_t i = 0; i < outputs.size(); ++i) { known_.add(outputs[i], made[i]); }
     operations_.push_back(record->description());
   }
   void reads_on_host(char const* what) override
@@ -51,11 +63,19 @@ class Tracer final : public Recorder {
          " operations; what a model does must not depend on values or numbers of rows");
   }
 
-  [[nodiscard]] bool is_known(VariableId id) const { return known_.count(id) != 0; }
+  [[nodiscard]] bool is_known(VariableId id) const { return known_.has(id); }
+  /// Throws unless the operations so far make an output as it is now.
+  void expect_made(VariableId id, std::uint64_t version)
+  {
+    expects(is_known(id), "trace: an output was made by no recorded operation");
+    expects(known_.read(id, version),
+            "trace: an output was written after it was made, by no recorded operation; ops::custom() records "
+            "computations of yours");
+  }
   [[nodiscard]] std::vector<std::shared_ptr<Record const>> take() { return std::exchange(operations_, {}); }
 
  private:
-  std::unordered_set<VariableId> known_;
+  KnownVariables known_;
   std::vector<std::shared_ptr<Record const>> operations_;
   std::thread::id thread_;
 };

@@ -37,8 +37,8 @@ template <class Value, class Space>
 {
   expect_rows(x, "batch_norm");
   auto const rows = rows_of(x);
-  auto by = normalization_of_channels(o.mean.data, o.variance.data, o.weight.data, o.eps, rows.columns);
-  by.bias = o.bias.data;
+  auto by = normalization_of_channels(o.mean.data(), o.variance.data(), o.weight.data(), o.eps, rows.columns);
+  by.bias = o.bias.data();
   return with_rows(x, normalize<3, scalar_of_rows<Value>>(rows, by, exec));
 }
 
@@ -92,8 +92,8 @@ template <class Value, class Space>
   auto const rows = rows_of(x);
   return normalize_backward<3, scalar_of_rows<Value>>(
       grad, rows, used_rows(x),
-      normalization_of_channels(o.mean.data, o.variance.data, o.weight.data, o.eps, rows.columns), asked, who,
-      exec);
+      normalization_of_channels(o.mean.data(), o.variance.data(), o.weight.data(), o.eps, rows.columns),
+      asked, who, exec);
 }
 
 /// @param asked  all but the count, which `statistics` have

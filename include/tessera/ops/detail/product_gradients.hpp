@@ -26,15 +26,6 @@ struct is_library_dataflow<GatherScatter> : std::true_type {};
 template <>
 struct is_library_dataflow<FetchOnDemand> : std::true_type {};
 
-/// Throws if a weight that a gradient reads was written since the operation ran.
-template <class Scalar>
-void expect_unwritten(ParameterRef<Scalar> const& weight, char const* operation)
-{
-  expects(
-      !weight.is_written_since(), operation,
-      ": its weight was written after the operation ran; run backward() before the parameters are stepped");
-}
-
 /// Throws if somebody watches a parameter that the weight of `source` was folded from: those of the list that
 /// nn::fuse() makes are not trained.
 template <class Scalar, class Space>

@@ -8,6 +8,7 @@
 #include <tessera/plan/status.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,7 +20,7 @@ inline namespace v0 {
 namespace detail {
 
 /// The packed and folded weights that a plan's graph reads. What else it reads of parameters is read where
-/// the model keeps it, and so is always current.
+/// the model kept it, and so is current as long as it is there.
 template <class Space>
 class PlanWeights {
  public:
@@ -32,6 +33,10 @@ class PlanWeights {
     auto const named = parameters_of(model);
     std::vector<VariableId> ids;
     for (auto const& weight : weights_) { weight->append_parameters(ids); }
+    for (auto const& view : named) {
+      auto const& address = view.parameter->address();
+      places_.push_back({&address, address.load(std::memory_order_acquire), view.name});
+    }
     for (auto const id : ids) {
       auto const found = std::find_if(named.begin(), named.end(),
                                       [&](auto const& view) { return view.parameter->id() == id; });
@@ -39,9 +44,17 @@ class PlanWeights {
     }
   }
 
-  /// Names a parameter that was written since its weight was packed or folded.
+  /// Names a parameter whose values are not where the graph reads them, or that was written since its weight was
+  /// packed or folded.
   [[nodiscard]] RunStatus status() const noexcept
   {
+    for (auto const& place : places_) {
+      if (place.address->load(std::memory_order_acquire) == place.read_at) { continue; }
+      RunStatus moved;
+      moved.error = RunError::moved_parameter;
+      moved.parameter = place.name.c_str();
+      return moved;
+    }
     for (auto const& weight : weights_) {
       auto const id = weight->stale_parameter();
       if (id == 0) { continue; }
@@ -84,7 +97,14 @@ class PlanWeights {
     return found != names_.end() ? found->second.c_str() : "";
   }
 
+  struct Place {
+    std::atomic<void const*> const* address;
+    void const* read_at;
+    std::string name;
+  };
+
   std::vector<std::shared_ptr<DerivedWeight<Space>>> weights_;
+  std::vector<Place> places_;                // of the model's parameters
   std::map<VariableId, std::string> names_;  // of the parameters
 };
 
