@@ -20,8 +20,10 @@ template <class T>
 class ParameterRef {
  public:
   ParameterRef() = default;
-  /// Plain values, in the operation's space; null: there are none.
-  ParameterRef(T const* values) : values_{values} {}  // NOLINT(google-explicit-constructor)
+  /// Plain values, in the operation's space, or null; with an identity where gradients are asked for by it.
+  ParameterRef(T const* values, VariableId parameter = 0)  // NOLINT(google-explicit-constructor)
+      : id{parameter}, values_{values}
+  {}
   /// Those of a parameter: its identity, what is raised when it is written, and where it keeps their address.
   ParameterRef(VariableId parameter, std::atomic<std::uint64_t> const& writes,
                std::atomic<void const*> const& address)
@@ -37,6 +39,8 @@ class ParameterRef {
     if (address_ == nullptr) { return values_; }
     return static_cast<T const*>(address_->load(std::memory_order_acquire));
   }
+  /// Whether these are values that no parameter owns.
+  [[nodiscard]] bool is_plain_pointer() const noexcept { return values_ != nullptr; }
   /// Whether the parameter was written since this was made; false of a plain pointer.
   [[nodiscard]] bool is_written_since() const noexcept
   {

@@ -8,6 +8,7 @@
 #include <tessera/hash/coordinate_table.hpp>
 #include <tessera/kmap/detail/point_terms.hpp>
 #include <tessera/kmap/policies.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 
 #include <climits>
 #include <cstdint>
@@ -172,7 +173,7 @@ template <int Dim, class Space>
                   " voxels each are more than indices hold");
   Buffer<std::int32_t, Space> rows{num_points * volume, exec};
   Buffer<float, Space> weights{containing ? 0 : num_points * volume, exec};
-  bool const joins_first = compat == Compatibility::torchsparse;
+  bool const joins_first = rules::visit(compat, [](auto rules) { return rules.joins_lost_points; });
   coordinate_table(voxels, exec)->visit([&](auto const& table) {
     using Key = typename std::decay_t<decltype(table.packing)>::KeyType;
     auto const& stride = voxels.tensor_stride();

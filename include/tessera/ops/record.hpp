@@ -278,9 +278,8 @@ class FunctionRecord : public ReplayableRecord<Space> {
   [[nodiscard]] bool reads_plain_pointers() const final
   {
     bool result = false;
-    static_cast<Derived const&>(*this).visit_parameters([&](auto const& parameter) {
-      result = result || (parameter.id == 0 && parameter.data() != nullptr);
-    });
+    static_cast<Derived const&>(*this).visit_parameters(
+        [&](auto const& parameter) { result = result || parameter.is_plain_pointer(); });
     return result;
   }
   void expect_parameters_unchanged() const final

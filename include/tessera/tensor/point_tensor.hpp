@@ -8,6 +8,7 @@
 #include <tessera/core/row_count.hpp>
 #include <tessera/core/scalar.hpp>
 #include <tessera/kmap/point_map.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/tensor/sparse_tensor.hpp>
 
 #include <climits>
@@ -29,11 +30,11 @@ struct PointMapKey {
 
   CoordinateSetPointer<Dim, Space> voxels;  // kept alive, so that its address names it
   PointCells cells;
-  Compatibility compat;
+  bool joins_lost_points;
 
   friend bool operator==(PointMapKey const& a, PointMapKey const& b)
   {
-    return a.voxels == b.voxels && a.cells == b.cells && a.compat == b.compat;
+    return a.voxels == b.voxels && a.cells == b.cells && a.joins_lost_points == b.joins_lost_points;
   }
 };
 
@@ -112,12 +113,12 @@ class PointSet {
                                                         Execution<Space> const& exec)
   {
     detail::expects(voxels != nullptr, "point map: there are no voxels");
-    bool const acts = compat == Compatibility::torchsparse && cells == PointCells::containing;
+    bool const joins = cells == PointCells::containing &&
+                       rules::visit(compat, [](auto rules) { return rules.joins_lost_points; });
     std::lock_guard lock{mutex_};
-    return maps_.get_or_make(
-        detail::PointMapKey<Dim, Space>{voxels, cells,
-                                        acts ? Compatibility::torchsparse : Compatibility::none},
-        [&] { return make_point_map(positions(), *voxels, cells, compat, exec, row_count().count); });
+    return maps_.get_or_make(detail::PointMapKey<Dim, Space>{voxels, cells, joins}, [&] {
+      return make_point_map(positions(), *voxels, cells, compat, exec, row_count().count);
+    });
   }
 
  private:

@@ -86,6 +86,13 @@ struct Tessera {
   /// Whether its stride must divide the tensor's.
   static constexpr bool generates_whole_strides_only = true;
 
+  // --- points ---
+
+  /// Whether points whose voxel is missing are in voxel 0.
+  static constexpr bool joins_lost_points = false;
+  /// Whether the nearest voxel of a point is its first corner, with the weight that it has among all corners.
+  static constexpr bool nearest_is_first_corner = false;
+
   // --- pooling ---
 
   /// Whether the largest of a window is at least 0.

@@ -134,6 +134,8 @@ struct TorchSparse : Tessera {
   static constexpr detail::AtBorder generative_border = detail::AtBorder::clamp;
   static constexpr bool generates_in_range_only = true;
   static constexpr bool generates_whole_strides_only = false;
+  static constexpr bool joins_lost_points = true;
+  static constexpr bool nearest_is_first_corner = true;
 };
 
 }  // namespace rules

@@ -4,6 +4,7 @@
 
 #include <tessera/coords/fixed_quantize.hpp>
 #include <tessera/coords/quantize.hpp>
+#include <tessera/kmap/rules/rules.hpp>
 #include <tessera/ops/combine.hpp>
 #include <tessera/ops/point_features.hpp>
 #include <tessera/ops/voxelized_points.hpp>
@@ -22,11 +23,12 @@ inline namespace v0 {
 
 namespace detail {
 
-/// Which voxels interpolation reads. TorchSparse's nearest is corner 0 with its multilinear weight.
+/// Which voxels interpolation reads.
 [[nodiscard]] inline PointCells cells_of(Interpolation interpolation, Compatibility compat)
 {
   if (interpolation == Interpolation::multilinear) { return PointCells::corners; }
-  return compat == Compatibility::torchsparse ? PointCells::first : PointCells::containing;
+  bool const first = rules::visit(compat, [](auto rules) { return rules.nearest_is_first_corner; });
+  return first ? PointCells::first : PointCells::containing;
 }
 
 /// Rescales a point, and splits its batch entry off. Positions of points whose entry is not finite become NaN; a
