@@ -11,5 +11,6 @@ macro(need_mpi)
   set(ENV{OMPI_ALLOW_RUN_AS_ROOT_CONFIRM} 1)
   set(ENV{OMPI_MCA_rmaps_base_oversubscribe} 1)
   set(ENV{OMPI_MCA_btl_vader_single_copy_mechanism} none)
-  set(ENV{LSAN_OPTIONS} "detect_leaks=0:$ENV{LSAN_OPTIONS}")  # MPI does not give back what it holds when it ends
+  set(ENV{LSAN_OPTIONS} "detect_leaks=0:$ENV{LSAN_OPTIONS}")  # MPI does not give back what it holds when it ends,
+  set(ENV{TSAN_OPTIONS} "detect_deadlocks=0:$ENV{TSAN_OPTIONS}")  # nor does it take its locks in one order
 endmacro()
