@@ -276,6 +276,8 @@ class Names(unittest.TestCase):
         self.assertEqual(inverse.tolist(), [1, 0, 1])
         for size in (0.5, np.float32(0.5), np.array(0.5), torch.tensor(0.5), (0.5, 0.5, 0.5), torch.full((3,), 0.5)):
             self.assertEqual(sparse_quantize(points, size).tolist(), [[-1, 0, 0], [0, 0, 0], [1, 0, 0]])
+        for grad in (False, True):  # tensors of any device
+            self.assertEqual(sparse_quantize(torch.tensor(points, requires_grad=grad)).tolist(), [[-1, 0, 0], [0, 0, 0]])
         self.assertEqual(sparse_quantize(np.zeros((0, 3)), 1).shape, (0, 3))
         one = SparseTensor(torch.ones(2, 3), torch.tensor(coords))
         batch = sparse_collate([one, one])

@@ -7,13 +7,18 @@ from __future__ import annotations
 from typing import Sequence, Union
 
 import numpy as np
+import torch
+
+
+def _array(values) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def sparse_quantize(coords, voxel_size: Union[float, Sequence[float]] = 1, *, return_index: bool = False,
                     return_inverse: bool = False):  # fmt: skip
     """`floor(coords / voxel_size)` without duplicates, int32 [voxels, 3] in lexicographic order; on request also the
     first point of each voxel and the voxel of each point."""
-    coords, size = np.asarray(coords), np.asarray(voxel_size)
+    coords, size = _array(coords), _array(voxel_size)
     if size.ndim == 0:
         size = np.repeat(size, 3)
     if size.shape != (3,):
