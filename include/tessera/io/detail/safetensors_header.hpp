@@ -181,8 +181,8 @@ inline constexpr std::size_t safetensors_prefix = 8;  // bytes that say how long
                                                          FileContext const& file)
 {
   constexpr std::string_view metadata = "__metadata__";
-  std::string_view const text{reinterpret_cast<char const*>(bytes.data()) + safetensors_prefix,
-                              safetensors_header_length(bytes, size, file)};
+  auto const length = safetensors_header_length(bytes, size, file);  // there are so many bytes, then
+  std::string_view const text{reinterpret_cast<char const*>(bytes.data()) + safetensors_prefix, length};
 
   SafetensorsHeader header;
   header.data_begin = safetensors_prefix + text.size();
