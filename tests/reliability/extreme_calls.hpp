@@ -223,6 +223,22 @@ std::map<Position<Dim>, Pairs> outputs_by_definition(Input<Dim> const& input, Co
   return outputs;
 }
 
+/// Calls `call(exec)`, which may give a result or be refused, and takes no more memory than is in proportion.
+template <class Call>
+void attempt(Random& random, Outcome& outcome, Call const& call)
+{
+  Execution<Host> const exec{random.one_of<int>({1, 3})};
+  test::AllocationWatch const watch;
+  try {
+    call(exec);
+  } catch (invalid_argument const&) {
+    ++outcome.refusals;
+  } catch (std::bad_alloc const&) {
+    ++outcome.refusals;
+  }
+  REQUIRE(watch.peak_bytes() < most_memory);
+}
+
 template <class Round>
 void run_rounds(int few, Round const& round)
 {

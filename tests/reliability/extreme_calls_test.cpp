@@ -44,9 +44,7 @@ void check_convolution(Random& random, Outcome& outcome)
   config.dataflow =
       random.one_of<Dataflow>({Dataflow::implicit_gemm, Dataflow::gather_scatter, Dataflow::fetch_on_demand});
   config.splits = random.number(1, 3);
-  Execution<Host> const exec{random.one_of<int>({1, 3})};
-  test::AllocationWatch const watch;
-  try {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     SparseTensor<Dim, float, Host> const x{make_coordinate_set(input.rows, input.options, exec),
                                            upload_matrix(input.features, input.channels, exec)};
     std::int64_t volume = 1;
@@ -88,12 +86,7 @@ void check_convolution(Random& random, Outcome& outcome)
         ++outcome.values;
       }
     }
-  } catch (invalid_argument const&) {
-    ++outcome.refusals;
-  } catch (std::bad_alloc const&) {
-    ++outcome.refusals;
-  }
-  REQUIRE(watch.peak_bytes() < most_memory);
+  });
 }
 
 template <int Dim>
@@ -109,9 +102,7 @@ void check_quantize(Random& random, Outcome& outcome)
   }
   float const size =
       random.once_in(10) ? random.one_of(extreme) : random.one_of<float>({0.5F, 1.0F, 0.07F, 3.0F});
-  Execution<Host> const exec{random.one_of<int>({1, 3})};
-  test::AllocationWatch const watch;
-  try {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     PointsView<float> points;
     points.positions = {positions.data(), count, Dim};
     points.batch_entry = random.number(0, 2);
@@ -150,12 +141,7 @@ void check_quantize(Random& random, Outcome& outcome)
       if (voxel_of[n]) { REQUIRE(position_of(rows[static_cast<std::size_t>(inverse[n])]) == *voxel_of[n]); }
       ++outcome.values;
     }
-  } catch (invalid_argument const&) {
-    ++outcome.refusals;
-  } catch (std::bad_alloc const&) {
-    ++outcome.refusals;
-  }
-  REQUIRE(watch.peak_bytes() < most_memory);
+  });
 }
 
 template <int Dim>
@@ -163,9 +149,7 @@ void check_pools_and_dense(Random& random, Outcome& outcome)
 {
   auto const input = random_input<Dim>(random);
   auto const width = static_cast<std::size_t>(input.channels);
-  Execution<Host> const exec{random.one_of<int>({1, 3})};
-  test::AllocationWatch const watch;
-  try {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     SparseTensor<Dim, float, Host> const x{make_coordinate_set(input.rows, input.options, exec),
                                            upload_matrix(input.features, input.channels, exec)};
     auto const largest = global_max_pool(x, exec);
@@ -211,12 +195,7 @@ void check_pools_and_dense(Random& random, Outcome& outcome)
       }
     }
     REQUIRE(other_than_zero == 0);
-  } catch (invalid_argument const&) {
-    ++outcome.refusals;
-  } catch (std::bad_alloc const&) {
-    ++outcome.refusals;
-  }
-  REQUIRE(watch.peak_bytes() < most_memory);
+  });
 }
 
 }  // namespace

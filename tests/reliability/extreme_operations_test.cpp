@@ -4,8 +4,6 @@
 // The operations that choose, join, split and make voxels, called at random with numbers at and beyond every
 // limit: they give what the definition says, or are refused, and memory stays in proportion to the input.
 
-#include "../support/allocations.hpp"
-#include "../support/rounds.hpp"
 #include "extreme_calls.hpp"
 
 #include <tessera/hash/voxel_of_points.hpp>
@@ -72,21 +70,6 @@ void check_values(Tensor<Dim> const& y, Values<Dim> const& expected, Execution<H
   }
 }
 
-template <int Dim, class Call>
-void attempt(Random& random, Outcome& outcome, Call const& call)
-{
-  Execution<Host> const exec{random.one_of<int>({1, 3})};
-  test::AllocationWatch const watch;
-  try {
-    call(exec);
-  } catch (invalid_argument const&) {
-    ++outcome.refusals;
-  } catch (std::bad_alloc const&) {
-    ++outcome.refusals;
-  }
-  REQUIRE(watch.peak_bytes() < most_memory);
-}
-
 template <int Dim>
 void check_chosen(Random& random, Outcome& outcome)
 {
@@ -99,7 +82,7 @@ void check_chosen(Random& random, Outcome& outcome)
     upper[i] = random.once_in(2) ? random.between(2, 12) : random.one_of(limits);
   }
   float const threshold = random.value();
-  attempt<Dim>(random, outcome, [&](auto const& exec) {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     auto const x = tensor_of(input, exec);
     Values<Dim> inside;
     Values<Dim> above;
@@ -136,7 +119,7 @@ void check_joined(Random& random, Outcome& outcome)
     b.features.push_back(random.value());
   }
   auto const join = random.one_of<Join>({Join::outer, Join::inner, Join::left});
-  attempt<Dim>(random, outcome, [&](auto const& exec) {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     Values<Dim> first;
     Values<Dim> second;
     for (std::size_t n = 0; n < a.rows.size(); ++n) { first[position_of(a.rows[n])] = row_of(a, n); }
@@ -168,7 +151,7 @@ void check_split(Random& random, Outcome& outcome)
   if (random.once_in(3)) {
     input.options.tensor_stride = random.one_of<int>({2, 4, 3, 1 << 20, 1 << 30, INT_MAX});
   }
-  attempt<Dim>(random, outcome, [&](auto const& exec) {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     std::vector<std::uint8_t> mask;
     Values<Dim> split;
     auto const each = width / children;
@@ -230,7 +213,7 @@ void check_points(Random& random, Outcome& outcome)
     features.push_back(static_cast<float>(n));
   }
   float const size = random.once_in(2) ? 1.0F : random.one_of(sizes);
-  attempt<Dim>(random, outcome, [&](auto const& exec) {
+  attempt(random, outcome, [&](Execution<Host> const& exec) {
     PointTensor<Dim, float, Host> const points{upload_matrix(positions, Dim + 1, exec).view(),
                                                upload_matrix(features, 1, exec).view(), exec, batches};
     auto const made = initial_voxelize(points, 1.0F, size, exec);
