@@ -62,6 +62,7 @@ done
 grep -q '^CMAKE_CUDA_COMPILER:[A-Z]*=/' "$build/CMakeCache.txt" || missing+=" nvcc"
 grep -q '^MPI_CXX_HEADER_DIR:[A-Z]*=/' "$build/CMakeCache.txt" || missing+=" mpi"
 [ -z "${TESSERA_TEST_SMALL:-}" ] || missing+=" small"
+[ -z "${TESSERA_TEST_EMULATED:-}" ] || missing+=" emulated mpi"
 
 # CTest knows binaries; the cases in them are counted from the line that each unit.* binary ends with.
 log=$build/tests.log

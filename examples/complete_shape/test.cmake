@@ -113,7 +113,7 @@ elseif(CASE STREQUAL "unreadable_files")
   expect_no_files(completion.*)
 
 elseif(CASE STREQUAL "no_gpu")
-  set(ENV{CUDA_VISIBLE_DEVICES} "")  # hides GPUs from the CUDA runtime
+  hide_gpus()
   run(1 --device cuda --shapes 1)
   expect("${errors}" "--device cuda: (there is no GPU|this program was built without CUDA)")
   run(0 --shapes 1)

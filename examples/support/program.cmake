@@ -112,12 +112,17 @@ macro(expect_gpu)  # expect_gpu(<arguments>...)
   endif()
 endmacro()
 
+# Hides GPUs from the CUDA runtime. (An empty value would remove the variable instead.)
+function(hide_gpus)
+  set(ENV{CUDA_VISIBLE_DEVICES} -1)
+endfunction()
+
 # Where there is no GPU, or none is seen, it must be named as the reason; <arguments> are those of a quick run, which
 # takes the CPU.
 macro(expect_cpu_without_gpu)  # expect_cpu_without_gpu(<arguments>...)
   run(1 --device cpu --precision fp16 ${ARGN})
   expect("${errors}" "fp16 needs a GPU")
-  set(ENV{CUDA_VISIBLE_DEVICES} "")  # hides GPUs from the CUDA runtime
+  hide_gpus()
   run(1 --device cuda ${ARGN})
   expect("${errors}" "--device cuda: (there is no GPU|this program was built without CUDA)")
   run(0 ${ARGN})

@@ -1,8 +1,9 @@
-# cmake -DPROGRAM=<reporting_sample> -P reporting_test.cmake
+# cmake -DPROGRAM=<reporting_sample> -DEMULATOR=<what runs it, or nothing> -P reporting_test.cmake
 #
 # The sample, whose cases pass, fail and are skipped, fails, says why it skipped, and counts right.
 
-execute_process(COMMAND ${PROGRAM} RESULT_VARIABLE status OUTPUT_VARIABLE output)
+separate_arguments(emulator UNIX_COMMAND "${EMULATOR}")
+execute_process(COMMAND ${emulator} ${PROGRAM} RESULT_VARIABLE status OUTPUT_VARIABLE output)
 if(NOT status EQUAL 1 OR NOT output MATCHES "skipped: skips itself: on purpose.*\n1 passed, 3 failed, 4 skipped\n$")
   message(FATAL_ERROR "it ended with ${status} and said\n${output}")
 endif()

@@ -71,7 +71,9 @@ struct Case {
     return result;
   }
 
-  std::vector<Row> by_definition(int count) const
+  /// @param multiply_add  gives x w + sum
+  template <class MultiplyAdd>
+  std::vector<Row> by_definition(int count, MultiplyAdd multiply_add) const
   {
     auto result = sums;
     auto const width = static_cast<std::size_t>(product.num_panels);
@@ -83,7 +85,7 @@ struct Case {
           auto const x =
               features[static_cast<std::size_t>(in[p] * product.row_step + c * product.channel_step)];
           for (int j = 0; j < detail::panel_channels<Sum>; ++j) {
-            to[j] += x * weight[c * detail::panel_channels<Sum> + j];
+            to[j] = multiply_add(x, weight[c * detail::panel_channels<Sum> + j], to[j]);
           }
         }
       }
@@ -117,7 +119,7 @@ TEST_CASE_TEMPLATE("microkernel: adds the product of any number of pairs, and to
       for (bool const transposed : {false, true}) {
         Case<Sum> const c{channels, num_panels, transposed, 3};
         for (int count = 0; count <= 20; ++count) {
-          auto const expected = c.by_definition(count);
+          auto const expected = c.by_definition(count, [](Sum x, Sum w, Sum sum) { return x * w + sum; });
           for (int const bytes : registers()) {
             CAPTURE(channels);
             CAPTURE(num_panels);
@@ -133,6 +135,32 @@ TEST_CASE_TEMPLATE("microkernel: adds the product of any number of pairs, and to
             }
             CHECK(worst <= 20 * std::numeric_limits<Sum>::epsilon());
           }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("microkernel: a sum is fused whatever the number of pairs and of panels", Sum, float,
+                   double)
+{
+  auto widths = registers();
+#if defined(__x86_64__) && !defined(__FMA__)
+  widths.erase(widths.begin());  // those of 16 bytes have no such instruction there
+#endif
+  for (int const num_panels : {1, 2, 3}) {
+    for (bool const transposed : {false, true}) {
+      Case<Sum> const c{50, num_panels, transposed, 5};
+      for (int count = 0; count <= 20; ++count) {
+        auto const expected =
+            c.by_definition(count, [](Sum x, Sum w, Sum sum) { return std::fma(x, w, sum); });
+        for (int const bytes : widths) {
+          CAPTURE(num_panels);
+          CAPTURE(transposed);
+          CAPTURE(count);
+          CAPTURE(bytes);
+          auto const sums = c.multiplied(count, bytes);
+          CHECK(std::memcmp(sums.data(), expected.data(), sums.size() * sizeof sums[0]) == 0);
         }
       }
     }

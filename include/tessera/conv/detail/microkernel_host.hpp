@@ -39,6 +39,41 @@ struct Lanes {
   using type __attribute__((vector_size(Bytes), may_alias)) = Sum;
 };
 
+/// `sum += x * weights` in one rounding where registers of `Bytes` have such an instruction, else in two.
+///
+/// Left to g++ (13 and newer, and older ones for some processors), chains of sums are fused in one copy of a loop
+/// and not in another, so that bits would depend on the number of rows. Clang fuses by the expression.
+template <int Bytes, class Sum>
+__attribute__((always_inline)) inline void multiply_add(typename Lanes<Sum, Bytes>::type& sum, Sum x,
+                                                        typename Lanes<Sum, Bytes>::type const& weights)
+{
+#if defined(__clang__) || !(defined(__x86_64__) || defined(__aarch64__))
+  sum = sum + x * weights;
+#else
+  [[maybe_unused]] auto const factor = x - typename Lanes<Sum, Bytes>::type{};
+#if defined(__aarch64__)
+  if constexpr (sizeof(Sum) == 4) {
+    asm("fmla %0.4s, %1.4s, %2.4s" : "+w"(sum) : "w"(factor), "w"(weights));
+  } else {
+    asm("fmla %0.2d, %1.2d, %2.2d" : "+w"(sum) : "w"(factor), "w"(weights));
+  }
+#else
+#if defined(__FMA__)
+  constexpr bool is_fused = true;
+#else
+  constexpr bool is_fused = Bytes > 16;
+#endif
+  if constexpr (!is_fused) {
+    sum += x * weights;
+  } else if constexpr (sizeof(Sum) == 4) {
+    asm("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(factor), "v"(weights));
+  } else {
+    asm("vfmadd231pd {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(factor), "v"(weights));
+  }
+#endif
+#endif
+}
+
 /// The columns of a product that are summed in registers at once: one register of each row, or two.
 template <class Sum>
 struct PanelStrip {
@@ -69,9 +104,11 @@ __attribute__((always_inline)) inline void multiply_rows(PanelProduct<Sum> const
     auto const w_low = *reinterpret_cast<Register const*>(w);
     if constexpr (Two) {
       auto const w_high = *reinterpret_cast<Register const*>(w + strip.second_weight);
-      ((low[Row] += x[Row][c] * w_low, high[Row] += x[Row][c] * w_high), ...);
+      ((multiply_add<Bytes, Sum>(low[Row], x[Row][c], w_low),
+        multiply_add<Bytes, Sum>(high[Row], x[Row][c], w_high)),
+       ...);
     } else {
-      ((low[Row] += x[Row][c] * w_low), ...);
+      (multiply_add<Bytes, Sum>(low[Row], x[Row][c], w_low), ...);
     }
   }
   ((*reinterpret_cast<Register*>(y[Row]) = low[Row]), ...);

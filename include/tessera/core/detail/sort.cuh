@@ -5,6 +5,7 @@
 #include <tessera/core/buffer.hpp>
 #include <tessera/core/detail/cluster_sort.cuh>
 #include <tessera/core/detail/cub.cuh>
+#include <tessera/core/detail/sort.hpp>
 #include <tessera/core/execution.cuh>
 
 namespace tessera {
