@@ -38,7 +38,7 @@ struct AugmentOptions {
     return options;
   }
 
-  /// Throws invalid_argument, begun with `who`, unless every number can be meant.
+  /// Throws invalid_argument, begun with `who`, unless every number is valid.
   void check(char const* who) const
   {
     auto const within = [&](char const* name, double value, double low, double high) {

@@ -32,7 +32,7 @@ struct MixOptions {
   double lowest = -0.436;  ///< radians; elevation where the lowest band ends, about -25 degrees
   double highest = 0.052;  ///< where the highest one begins, about 3 degrees
 
-  /// Throws invalid_argument, begun with `who`, unless every number can be meant.
+  /// Throws invalid_argument, begun with `who`, unless every number is valid.
   void check(char const* who) const
   {
     detail::expects(smallest_sector >= 0 && largest_sector >= smallest_sector && largest_sector <= 3.1415926,
