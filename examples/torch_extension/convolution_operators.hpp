@@ -281,7 +281,7 @@ struct ConvolutionOperators {
   [[nodiscard]] static ts::OffsetOrder offset_order(MapNumbers const& numbers, int volume, char const* who)
   {
     if (numbers.centre < 0) { return {}; }
-    thread_local std::map<std::pair<Integers, std::int64_t>, ts::OffsetOrder> known;
+    thread_local std::map<std::array<std::int64_t, 5>, ts::OffsetOrder> known;  // by the centre and the size
     return visit_dim(static_cast<std::int64_t>(numbers.kernel_size.size()), who, [&](auto dim) {
       constexpr int Dim = decltype(dim)::value;
       auto const size = per_axis<Dim>(numbers.kernel_size, who, "kernel size");
@@ -289,12 +289,13 @@ struct ConvolutionOperators {
       geometry.kernel_size = size;
       expects(geometry.volume() == volume, who, ": a kernel of size ", size, " for a map of ", volume,
               " offsets");
-      std::pair<Integers, std::int64_t> key{numbers.kernel_size, numbers.centre};
+      std::array<std::int64_t, 5> key{numbers.centre};
+      std::copy(numbers.kernel_size.begin(), numbers.kernel_size.end(), key.begin() + 1);
       auto const found = known.find(key);
       if (found != known.end()) { return found->second; }
       if (known.size() >= 64) { known.clear(); }
       auto const order = ts::offset_order(size, to_int(numbers.centre, who, "centre"));
-      known.emplace(std::move(key), order);
+      known.emplace(key, order);
       return order;
     });
   }
