@@ -391,10 +391,7 @@ elseif(CASE STREQUAL "interruption")
   set(how data --device cpu --threads 1 --width 0.25 --voxel-size 0.1 --output labels)
   foreach(seconds 1 3 9 27 81)  # a busy machine, or a sanitizer, has done nothing after the first
     file(REMOVE_RECURSE ${SCRATCH}/labels)
-    # (in the foreground it signals the program alone; else its group too, and the second signal ends it at once)
-    execute_process(COMMAND ${TIMEOUT_PROGRAM} --foreground --preserve-status -s INT ${seconds} ${PROGRAM} ${how}
-                    WORKING_DIRECTORY ${SCRATCH} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
-    message("${output}${errors}")
+    interrupt(${seconds} ${how})
     if(NOT result EQUAL 130 OR NOT errors MATCHES "(^|\n)label_scans: interrupted\n$")
       message(FATAL_ERROR "an interrupted run ends with ${result}")
     endif()

@@ -1,6 +1,7 @@
 # For the test.cmake of a program: starts with an empty folder SCRATCH, takes the recorded data from TESSERA_TEST_DATA
 # if that is set, and has run(), expect(), skip() and need().
 
+include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/hide_gpus.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/../../tests/support/skip.cmake)
 
 file(REMOVE_RECURSE ${SCRATCH})
@@ -66,15 +67,20 @@ function(expect_picture name smallest)
   endforeach()
 endfunction()
 
+# Runs the program and sends it SIGINT after <seconds>; sets `result`, `output` and `errors`. Needs TIMEOUT_PROGRAM.
+macro(interrupt seconds)  # interrupt(<seconds> <arguments>...)
+  # (in the foreground it signals the program alone; else its group too, and the second signal ends it at once)
+  execute_process(COMMAND ${TIMEOUT_PROGRAM} --foreground --preserve-status -s INT ${seconds} ${PROGRAM} ${ARGN}
+                  WORKING_DIRECTORY ${SCRATCH} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
+  message("${output}${errors}")
+endmacro()
+
 # Ctrl-C after a second of a run that takes longer: the shell's 128 + 2, one line, and no file is left.
 macro(expect_interruption)  # expect_interruption(<arguments>...)
   find_program(TIMEOUT_PROGRAM timeout)
   if(TIMEOUT_PROGRAM)
     foreach(seconds 1 3)  # a busy machine may need more than one to start it
-      # (in the foreground it signals the program alone; else its group too, and the second signal ends it at once)
-      execute_process(COMMAND ${TIMEOUT_PROGRAM} --foreground --preserve-status -s INT ${seconds} ${PROGRAM} ${ARGN} --output interrupted/
-                      WORKING_DIRECTORY ${SCRATCH} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
-      message("${output}${errors}")
+      interrupt(${seconds} ${ARGN} --output interrupted/)
       if(errors MATCHES "(^|\n)${program_name}: interrupted\n$")
         break()
       endif()
@@ -111,11 +117,6 @@ macro(expect_gpu)  # expect_gpu(<arguments>...)
     skip("no CUDA device")
   endif()
 endmacro()
-
-# Hides GPUs from the CUDA runtime. (An empty value would remove the variable instead.)
-function(hide_gpus)
-  set(ENV{CUDA_VISIBLE_DEVICES} -1)
-endfunction()
 
 # Where there is no GPU, or none is seen, it must be named as the reason; <arguments> are those of a quick run, which
 # takes the CPU.

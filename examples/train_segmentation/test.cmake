@@ -118,9 +118,7 @@ elseif(CASE STREQUAL "interrupted")
   endif()
   set(long ${tiny} --steps 100000 --output "a folder" --checkpoint-every 100000)
   foreach(seconds 1 4)  # a busy machine may need more than one to start it
-    execute_process(COMMAND ${TIMEOUT_PROGRAM} --foreground --preserve-status -s INT ${seconds} ${PROGRAM} ${long} --restart
-                    WORKING_DIRECTORY ${SCRATCH} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
-    message("${output}${errors}")
+    interrupt(${seconds} ${long} --restart)
     if(output MATCHES "stopped after step")
       break()
     endif()

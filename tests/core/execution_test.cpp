@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <limits>
 #include <mutex>
@@ -119,10 +118,7 @@ TEST_CASE("Execution<Host>: a loop may wait for a lock that another thread holds
 TEST_CASE("Execution<Host>: has the threads that the system gives, and works with them")
 {
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-  if (std::getenv("TESSERA_TEST_EMULATED") != nullptr) {
-    test::skip("the emulator heeds no limit of memory");
-    return;
-  }
+  if (test::skip_emulated("the emulator heeds no limit of memory")) { return; }
   std::int64_t pages = 0;
   std::ifstream{"/proc/self/statm"} >> pages;
   REQUIRE(pages > 0);

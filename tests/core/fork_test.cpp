@@ -82,11 +82,7 @@ bool is_skipped()
     test::skip("the thread sanitizer allows no threads after fork()");
     return true;
   }
-  if (std::getenv("TESSERA_TEST_EMULATED") != nullptr) {
-    test::skip("the emulator starts no threads after fork()");
-    return true;
-  }
-  return false;
+  return test::skip_emulated("the emulator starts no threads after fork()");
 }
 
 }  // namespace
